@@ -1,0 +1,118 @@
+"""The verbs by name: load a model, build a method, explain an image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from limelight import card, zoo
+from limelight.card import Card
+from limelight.core.classifier import Classifier
+from limelight.core.explanation import Explanation, Gallery, explanations
+from limelight.core.method import Method, as_method, build
+from limelight.core.run import run
+from limelight.core.target import TargetLike
+from limelight.data.images import load_image
+from limelight.data.synthetic import test_split
+from limelight.errors import InvalidImage, InvalidOption
+
+load = zoo.load
+save = zoo.save
+method = build
+
+
+def methods() -> dict[str, Card]:
+    """Return the card of every method by name: family, citation, cost, options."""
+    return card.methods()
+
+
+def example_image(number: int = 0, *, watermark: bool = False) -> Image.Image:
+    """Return a picture for trying things out: a scene that no demo model has seen in training."""
+    return Image.fromarray(test_split(number + 1, watermark=watermark)[number].image)
+
+
+def explain(
+    classifier: Classifier | nn.Module | str,
+    image: Any,
+    method: str | Method | Sequence[str | Method] = "grad-cam",
+    target: TargetLike = None,
+    **options: Any,
+) -> Any:
+    """Explain one picture, or several, by one method, or several that share their passes.
+
+    Args:
+        classifier: a ``Classifier``, a module, or a name that ``load`` knows.
+        image: a path, PIL picture, array (H, W, 3), or a normalised tensor (3, H, W); or a list of these, or
+            a tensor (n, 3, H, W).
+        method: a name, a method, or a list of them.
+        target: None for the predicted class, an index, a label, one per image, or a function of the
+            module's outputs.
+        options: of the method; see ``methods()``.
+
+    Returns:
+        An ``Explanation``; for a list of pictures a list of them; for a list of methods a ``Gallery`` with a
+        row per picture.
+
+    Raises:
+        LimelightError: see ``limelight.errors``.
+    """
+    model = as_classifier(classifier)
+    several_methods = not isinstance(method, str | Method)
+    chosen = [as_method(m, **options) for m in (method if several_methods else [method])]  # type: ignore[union-attr]
+    if not chosen:
+        raise InvalidOption("the list of methods is empty; see limelight.methods()")
+    several_images = isinstance(image, list | tuple) or (isinstance(image, Tensor) and image.ndim == 4)
+    given: list[Any] = list(image) if several_images else [image]
+    if not given:
+        raise InvalidImage("the list of images is empty")
+    inputs = [as_input(model, one) for one in given]
+    targets = _per_image(target, len(inputs))
+
+    rows: list[list[Explanation]] = [[] for _ in inputs]
+    for shape in dict.fromkeys(tuple(x.shape) for x in inputs):  # pictures of one size go together
+        where = [i for i, x in enumerate(inputs) if tuple(x.shape) == shape]
+        batch = torch.stack([inputs[i] for i in where])
+        chunk = [targets[i] for i in where] if targets is not None else target
+        for m, saliency in zip(chosen, run(chosen, model, batch, chunk), strict=True):
+            for i, explanation in zip(where, explanations(saliency, model, batch, m.name), strict=True):
+                rows[i].append(explanation)
+    if several_methods:
+        return Gallery(rows)
+    flat = [row[0] for row in rows]
+    return flat if several_images else flat[0]
+
+
+def _per_image(target: Any, n: int) -> list[Any] | None:
+    """Return one target per image if that is what was given; one for all stays as it is."""
+    if isinstance(target, Tensor) and target.ndim > 0:
+        target = target.flatten().tolist()
+    if not isinstance(target, list | tuple):
+        return None
+    if len(target) != n:
+        raise InvalidOption(f"{len(target)} targets for {n} images; give one for all, or one for each")
+    return list(target)
+
+
+def as_classifier(classifier: Classifier | nn.Module | str) -> Classifier:
+    """Return a classifier for a classifier, a module or a name."""
+    if isinstance(classifier, str | Path):
+        return load(str(classifier))
+    return classifier if isinstance(classifier, Classifier) else Classifier(classifier)
+
+
+def as_input(classifier: Classifier, image: Any) -> Tensor:
+    """Return the network's input for anything that is a picture: (3, H, W), on the model's device."""
+    if isinstance(image, Tensor) and image.is_floating_point():
+        if image.ndim != 3:
+            raise InvalidImage(f"a tensor must be a normalised image (3, H, W), got shape {tuple(image.shape)}")
+        return image.to(classifier.device, classifier.dtype)
+    if isinstance(image, Tensor):
+        array = image.detach().cpu().numpy()
+        image = array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] in (1, 3, 4) else array
+    if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[0] in (3, 4) and image.shape[2] > 4:
+        raise InvalidImage(f"an array must have channels last (H, W, 3), got shape {image.shape}")
+    return classifier.preprocess(load_image(image)).to(classifier.device, classifier.dtype)

@@ -1,0 +1,1 @@
+"""The engine: models, targets, evidence, records."""

@@ -1,0 +1,60 @@
+"""Work in chunks that fit the memory."""
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+SHARE_OF_FREE_MEMORY = 0.25
+LARGEST_CHUNK = 64  # beyond it no processor gains, and a mistake in the estimate costs more
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an exception means that an allocation failed, on any device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the memory that is free on a device, in bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 2**31  # unknown system: assume little
+
+
+def chunk_size(bytes_per_sample: int, device: torch.device) -> int:
+    """Return how many samples to push at once, given what one of them keeps alive."""
+    fits = int(SHARE_OF_FREE_MEMORY * free_bytes(device) / max(1, bytes_per_sample))
+    return max(1, min(LARGEST_CHUNK, fits))
+
+
+def in_chunks(work: Callable[[slice], T], n: int, size: int) -> list[T]:
+    """Call ``work`` on consecutive slices of ``range(n)``; halve the slices when memory runs out.
+
+    Raises:
+        MemoryError: a single sample does not fit.
+    """
+    results: list[T] = []
+    start = 0
+    while start < n:
+        try:
+            results.append(work(slice(start, min(n, start + size))))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if size == 1:
+                raise MemoryError("memory ran out with a single image; use a smaller input or model") from error
+            size //= 2
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        else:
+            start += size
+    return results

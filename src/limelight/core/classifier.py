@@ -1,0 +1,357 @@
+"""A model as the library sees it: normalised images in, logits out, layers by name."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from limelight.core.borrow import borrowed
+from limelight.core.layers import LayerInfo, Trace, trace
+from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from limelight.errors import InvalidImage, InvalidOption, NonFinite, UnknownLayer, UnsupportedModel, nearest
+from limelight.shapes import Images, Logits
+
+LayerLike = str | nn.Module
+
+
+class Classifier:
+    """Any ``torch.nn.Module`` that maps normalised images to class scores, with what one must know of it.
+
+    The module is borrowed, never changed: training flags, parameters (also their identity), ``.grad``,
+    buffers, hooks and the autograd mode are the same after an explanation as before, also when an exception
+    passes through.
+
+    Args:
+        module: maps images (n, 3, H, W) to logits (n, classes). Tuples, dicts and Hugging Face outputs are
+            unwrapped; a single output per image is read as a binary classifier.
+        layer: the layer to explain: a dotted name, a module, or several of them; None for the last layer
+            that has a spatial map.
+        preprocess: turns a PIL picture into (3, H, W); None for resize, crop and normalise.
+        labels: names of the classes.
+        mean: per-channel mean of the normalisation, for values in [0, 1]. ImageNet's unless given.
+        std: per-channel standard deviation.
+        size: side of the square input in pixels, for the default preprocessing and for listing layers.
+        outputs: ``"logits"`` or ``"probabilities"`` (a model that ends in softmax or sigmoid). None: seen
+            from the model.
+        multilabel: whether classes are independent (sigmoid). None: seen from the model.
+        reshape: turns the output of a layer into (n, k, h, w), for layouts that are not recognised.
+        name: how results call the model.
+
+    Raises:
+        UnsupportedModel: ``module`` is not a module.
+        UnknownLayer: no such layer; the message names the nearest.
+        InvalidOption: mean or std that cannot be.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        layer: LayerLike | Sequence[LayerLike] | None = None,
+        preprocess: Callable[[Image.Image], Tensor] | None = None,
+        labels: Sequence[str] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        size: int | None = None,
+        outputs: Literal["logits", "probabilities"] | None = None,
+        multilabel: bool | None = None,
+        reshape: Callable[[Tensor], Tensor] | None = None,
+        name: str | None = None,
+    ) -> None:
+        if not isinstance(module, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UnsupportedModel(f"expected a torch.nn.Module, got {type(module).__name__}")
+        self.module = _unwrapped(module)
+        self.name = name or type(self.module).__name__
+        self.labels = list(labels) if labels is not None else None
+        self.mean = tuple(mean if mean is not None else getattr(preprocess, "mean", IMAGENET_MEAN))
+        self.std = tuple(std if std is not None else getattr(preprocess, "std", IMAGENET_STD))
+        if len(self.mean) != len(self.std) or any(s <= 0 for s in self.std):
+            raise InvalidOption(f"mean {self.mean} and std {self.std} need one value per channel, std above 0")
+        self.size = size or 224
+        self._preprocess = preprocess or Preprocess(round(self.size * 8 / 7), self.size, self.mean, self.std)
+        self._declared_outputs = outputs
+        self._declared_multilabel = multilabel
+        self._reshape = reshape
+        self._names = {id(m): n for n, m in self.module.named_modules(remove_duplicate=False)}
+        self._traces: dict[tuple[int, ...], Trace] = {}
+        self._hashed: tuple[Any, str] | None = None
+        self.layer = self.layer_names(layer) if layer is not None else None
+
+    def __repr__(self) -> str:
+        layer = f", layer={', '.join(self.layer)}" if self.layer else ""
+        return f"Classifier({self.name}{layer})"
+
+    # -- images and logits ------------------------------------------------------------------------------
+
+    def __call__(self, x: Images) -> Logits:
+        """Return the logits of normalised images, without touching the module's state.
+
+        Args:
+            x: shape (n, 3, H, W).
+
+        Returns:
+            Shape (n, classes). Models that end in softmax or sigmoid are turned back to logits, binary ones
+            get two classes.
+
+        Raises:
+            InvalidImage: ``x`` is no batch of images.
+            NonFinite: the logits are NaN or infinite.
+        """
+        x = self.checked(x)
+        self.trace(x)  # reads from one pass what kind of scores the model gives
+        with borrowed(self.module):
+            logits = self.logits(self.module(x))
+        return self.finite(logits, x)
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """Return the normalised input for a picture, shape (3, H, W)."""
+        return self._preprocess(image)
+
+    def display(self, x: Tensor) -> Tensor:
+        """Undo the normalisation of one input: (3, H, W) in [0, 1]."""
+        mean, std = self._per_channel(x)
+        return (x * std + mean).clamp(0, 1)
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Normalised values of black and of white per channel, each of shape (3, 1, 1)."""
+        mean, std = self._per_channel(torch.zeros((), device=self.device, dtype=self.dtype))
+        return -mean / std, (1 - mean) / std
+
+    def _per_channel(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        mean, std = (torch.tensor(v, device=like.device, dtype=like.dtype) for v in (self.mean, self.std))
+        return mean.view(-1, 1, 1), std.view(-1, 1, 1)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return self._some_parameter.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the parameters."""
+        return self._some_parameter.dtype
+
+    @property
+    def _some_parameter(self) -> Tensor:
+        tensors = (*self.module.parameters(), *self.module.buffers())
+        return next((t for t in tensors if t.is_floating_point()), torch.zeros(()))
+
+    def checked(self, x: Tensor) -> Images:
+        """Return a batch of images in the model's dtype, or say why it is none.
+
+        Raises:
+            InvalidImage: wrong type, number of axes, channels or device, or values that are not finite.
+        """
+        if not isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidImage(f"expected a tensor of normalised images (n, 3, H, W), got {type(x).__name__}")
+        if x.ndim != 4 or x.shape[0] == 0 or not x.is_floating_point():
+            what = f"{str(x.dtype).removeprefix('torch.')} of shape {tuple(x.shape)}"
+            raise InvalidImage(f"expected normalised images, floating point of shape (n, 3, H, W), got {what}")
+        if x.shape[1] != len(self.mean):
+            raise InvalidImage(f"images have {x.shape[1]} channels; mean and std are given for {len(self.mean)}")
+        if x.device != self.device:
+            raise InvalidImage(f"images are on {x.device}, the model is on {self.device}; move one of them")
+        if not bool(torch.isfinite(x).all()):
+            raise InvalidImage("images have values that are NaN or infinite")
+        if x.is_inference():
+            with torch.inference_mode(False):
+                x = x.clone()  # no gradient can pass through a tensor of inference mode
+        return x.detach().to(self.dtype)
+
+    @cached_property
+    def _scores(self) -> tuple[bool, bool]:
+        """Whether outputs are probabilities, and whether classes are independent."""
+        seen = next(iter(self._traces.values()), None)
+        config = getattr(self.module, "config", None)
+        sigmoid = seen is not None and seen.last_module == "Sigmoid"
+        softmax = seen is not None and (
+            seen.last_module in ("Softmax", "LogSoftmax") or (seen.looks_like_probabilities and not sigmoid)
+        )
+        multilabel = self._declared_multilabel
+        if multilabel is None:
+            multilabel = sigmoid or getattr(config, "problem_type", None) == "multi_label_classification"
+        if self._declared_outputs is not None:
+            return self._declared_outputs == "probabilities", multilabel
+        logs = seen is not None and seen.last_module == "LogSoftmax"  # log-probabilities are logits
+        return (sigmoid or softmax) and not logs, multilabel
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether the classes are independent, so that probabilities are sigmoids."""
+        return self._scores[1]
+
+    def logits(self, output: Any) -> Logits:
+        """Take (n, classes) logits out of whatever the module returned."""
+        values = unwrap(output)
+        probabilities, multilabel = self._scores
+        if probabilities:
+            binary = multilabel or values.shape[1] == 1
+            tiny = torch.finfo(values.dtype).tiny
+            values = values.logit(1e-7) if binary else values.clamp_min(tiny).log()
+        if values.shape[1] == 1:  # softmax of (-z/2, z/2) is (1 - sigmoid z, sigmoid z)
+            values = torch.cat([-values / 2, values / 2], 1)
+        return values
+
+    def finite(self, logits: Logits, x: Tensor) -> Logits:
+        """Return the logits, or say which image has none.
+
+        Raises:
+            NonFinite: some logit is NaN or infinite.
+        """
+        bad = ~torch.isfinite(logits).all(1)
+        if not bool(bad.any()):
+            return logits
+        named = [n for n, p in self.module.state_dict().items() if p.is_floating_point() and not p.isfinite().all()]
+        if named:
+            cause = f"its weights are not finite: {', '.join(named[:3])}{' …' if len(named) > 3 else ''}"
+        elif self.dtype in (torch.float16, torch.bfloat16):
+            cause = f"{str(self.dtype).removeprefix('torch.')} overflows; try the model in float32"
+        else:
+            cause = f"inputs range from {x.min():.3g} to {x.max():.3g}; are they normalised?"
+        raise NonFinite(f"{self.name} gives NaN or infinite logits for image {int(bad.nonzero()[0])}: {cause}")
+
+    # -- layers -----------------------------------------------------------------------------------------
+
+    def trace(self, x: Images | None = None) -> Trace:
+        """Watch one pass and return all layers with their shapes; done once per input size."""
+        if x is None:
+            x = torch.zeros(1, len(self.mean), self.size, self.size, device=self.device, dtype=self.dtype)
+        key = tuple(x.shape[1:])
+        if key not in self._traces:
+            noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
+            self._traces[key] = trace(self.module, noise, unwrap, self._reshape)
+        return self._traces[key]
+
+    @property
+    def stages(self) -> list[str]:
+        """Names of the last layer of each spatial resolution, shallow to deep."""
+        seen = next(iter(self._traces.values()), None) or self.trace()
+        return [layer.name for layer in seen.stages]
+
+    def layer_names(self, layers: LayerLike | Sequence[LayerLike]) -> tuple[str, ...]:
+        """Return dotted names for names or modules.
+
+        Raises:
+            UnknownLayer: the model has no such layer.
+        """
+        given = [layers] if isinstance(layers, str | nn.Module) else list(layers)
+        names = [n for n in self._names.values() if n]
+        result: list[str] = []
+        for layer in given:
+            if isinstance(layer, nn.Module):
+                if id(layer) not in self._names:
+                    raise UnknownLayer(f"the given {type(layer).__name__} is not a part of {self.name}")
+                result.append(self._names[id(layer)])
+            elif layer in names or layer in dict(self.module.named_modules(remove_duplicate=False)):
+                result.append(layer)
+            else:
+                last = layer.rpartition(".")[0]
+                inside = [n for n in names if last and n.rpartition(".")[0] == last]
+                hint = nearest(layer, inside or names) or f"; its parts are {', '.join(self._top_level())}"
+                raise UnknownLayer(f"{self.name} has no layer {layer!r}{hint}")
+        return tuple(result)
+
+    def _top_level(self) -> list[str]:
+        return [name for name, _ in self.module.named_children()]
+
+    def layers(self, names: Sequence[str] | None, x: Images, kind: str = "one") -> list[LayerInfo]:
+        """Return what is known of layers, the default ones where none is named.
+
+        Args:
+            names: dotted names, or None.
+            x: the images, for their size.
+            kind: ``"stages"`` for the pyramid as default, else the last layer with a spatial map.
+
+        Raises:
+            UnknownLayer: a layer has no spatial map that can be recognised.
+            UnsupportedModel: the model has none at all.
+        """
+        seen = self.trace(x)
+        if names is None:
+            names = self.layer
+        if names is None:
+            found = seen.stages if kind == "stages" else seen.candidates[-1:]
+            if not found:
+                raise UnsupportedModel(
+                    f"no layer of {self.name} has a spatial map; give layer= and reshape= to Classifier"
+                )
+            return found
+        return [self._layer_info(name, seen) for name in names]
+
+    def _layer_info(self, name: str, seen: Trace) -> LayerInfo:
+        info = seen[name]
+        deepest = seen.candidates[-1].name if seen.candidates else "none"
+        if info is None:
+            raise UnknownLayer(
+                f"layer {name!r} of {self.name} did not run or returns no map; try {deepest!r}, or see them all: "
+                "limelight models NAME --layers"
+            )
+        if info.layout is None:
+            raise UnknownLayer(
+                f"layer {name!r} of {self.name} gives shape {info.shape}, not a spatial map; try {deepest!r}, "
+                "or give reshape= to Classifier"
+            )
+        return info
+
+    def modules(self, names: Sequence[str]) -> dict[str, nn.Module]:
+        """Return modules by name."""
+        return {name: self.module.get_submodule(name) for name in names}
+
+    # -- identity ---------------------------------------------------------------------------------------
+
+    def weights_version(self) -> Mapping[str, int]:
+        """Return a token that changes whenever a parameter or buffer is written to."""
+        tensors = (*self.module.parameters(), *self.module.buffers())
+        return {str(i): (0 if t.is_inference() else t._version) for i, t in enumerate(tensors)}
+
+    def weights_hash(self) -> str:
+        """Return the SHA-256 of all parameters and buffers, remembered until one of them changes."""
+        version = self.weights_version()
+        if self._hashed is None or self._hashed[0] != version:
+            digest = hashlib.sha256()
+            for name, tensor in sorted(self.module.state_dict().items()):
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                if isinstance(tensor, Tensor):
+                    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            self._hashed = (version, digest.hexdigest())
+        return self._hashed[1]
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """Look through torch.compile and DataParallel, whose inner layers no hook can see."""
+    module = getattr(module, "_orig_mod", module)
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        module = module.module
+    return module
+
+
+def unwrap(output: Any) -> Tensor:
+    """Find the class scores in a module's output: (n, classes).
+
+    Raises:
+        UnsupportedModel: there is none.
+    """
+    found: Any = output
+    if hasattr(output, "logits"):
+        found = output.logits
+    elif isinstance(output, Mapping):
+        found = next((output[k] for k in ("logits", "out", "scores") if k in output), None)
+        if found is None:
+            found = next(iter(output.values()), None)
+    elif isinstance(output, list | tuple):
+        found = output[0] if output else None
+    if isinstance(found, Tensor) and found.ndim == 4 and found.shape[2:] == (1, 1):
+        found = found.flatten(1)
+    if isinstance(found, Tensor) and found.ndim == 1:
+        found = found[:, None]
+    if not isinstance(found, Tensor) or found.ndim != 2:
+        what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise UnsupportedModel(
+            f"the model returns {what}, not class scores (n, classes); give target= a function of its outputs"
+        )
+    return found

@@ -1,0 +1,74 @@
+"""What an explanation costs: counted passes, and the formulas that predict them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Passes per image.
+
+    Attributes:
+        n_forward: passes of one image through the whole network (F).
+        n_forward_tail: passes through the part behind the layer (F_t).
+        n_backward: backward passes to the input (R).
+        n_backward_tail: backward passes to the layer only (R_t).
+        tail: share of the network's arithmetic that lies behind the layer, in [0, 1].
+    """
+
+    n_forward: float = 0.0
+    n_forward_tail: float = 0.0
+    n_backward: float = 0.0
+    n_backward_tail: float = 0.0
+    tail: float = 1.0
+
+    @property
+    def forwards(self) -> float:
+        """Forward passes in full-model equivalents."""
+        return self.n_forward + self.tail * self.n_forward_tail
+
+    @property
+    def backwards(self) -> float:
+        """Backward passes in full-model equivalents."""
+        return self.n_backward + self.tail * self.n_backward_tail
+
+    def __str__(self) -> str:
+        counts = zip(UNITS, (getattr(self, f.name) for f in fields(self)), strict=False)
+        return " + ".join(f"{count:g} {unit}" for unit, count in counts if count) or "0"
+
+
+UNITS = ("F", "F_t", "R", "R_t")
+_TERM = re.compile(r"(?P<count>.+?)\s+(?P<unit>F_t|F|R_t|R)(?:\s*\+\s*|$)")
+
+
+def predict(formula: str, values: Mapping[str, Any], tail: float = 1.0) -> Cost:
+    """Evaluate a card's cost formula, such as ``(n + 1) F + n R_t`` with ``{"n": 4}``."""
+    counts = dict.fromkeys(UNITS, 0.0)
+    for term in _TERM.finditer(formula):
+        counts[term["unit"]] += float(eval(term["count"], {"__builtins__": {}}, dict(values)))
+    return Cost(*counts.values(), tail=tail)
+
+
+class Meter:
+    """Counts the samples that are pushed through the model."""
+
+    def __init__(self) -> None:
+        self._spent = Cost()
+
+    def add(self, *, forward: int = 0, forward_tail: int = 0, backward: int = 0, backward_tail: int = 0) -> None:
+        """Record passes, in samples."""
+        s = self._spent
+        self._spent = Cost(
+            s.n_forward + forward,
+            s.n_forward_tail + forward_tail,
+            s.n_backward + backward,
+            s.n_backward_tail + backward_tail,
+        )
+
+    def per_image(self, images: int, tail: float) -> Cost:
+        """Return what was spent, divided by the number of images."""
+        s = self._spent
+        counts = (s.n_forward, s.n_forward_tail, s.n_backward, s.n_backward_tail)
+        return replace(Cost(*(count / images for count in counts)), tail=tail)

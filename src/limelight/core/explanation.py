@@ -1,0 +1,282 @@
+"""One image, one method: what a user holds, looks at and keeps."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from limelight import draw
+from limelight.core.classifier import Classifier
+from limelight.core.cost import Cost
+from limelight.core.saliency import Finish, Saliency
+from limelight.errors import InvalidOption
+
+View = Literal["overlay", "map", "signed", "contour", "image"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a model gave one image its score.
+
+    Attributes:
+        evidence: the method's own map, (h, w), signed, before scaling.
+        image: what the model saw, (3, H, W) in [0, 1].
+        finish: how ``map`` is made of ``evidence``.
+        target: index of the explained class, -1 where a function is explained.
+        label: its name.
+        score: the scalar that was explained.
+        probability: of the explained class.
+        method: name of the method.
+        reason: why the map is empty, or "".
+        notes: what the reader should know.
+        cost: passes spent, measured.
+        seconds: time spent, shared passes counted in full.
+        details: what the method chose on the way.
+        provenance: everything needed to make the same map again.
+    """
+
+    evidence: Tensor
+    image: Tensor
+    finish: Finish
+    target: int
+    label: str
+    score: float
+    probability: float
+    method: str
+    reason: str
+    notes: tuple[str, ...]
+    cost: Cost
+    seconds: float
+    details: dict[str, Any]
+    provenance: dict[str, Any]
+
+    @cached_property
+    def map(self) -> Tensor:
+        """The finished map: (H, W), float32 in [0, 1]."""
+        return self.finish(self.evidence[None])[0][0].float()
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether the map is empty; ``reason`` says why."""
+        return bool(self.reason)
+
+    @property
+    def title(self) -> str:
+        """What the model saw, and how sure it was."""
+        return f"{self.label} {self.probability:.2f}" if self.probability == self.probability else self.label
+
+    def __repr__(self) -> str:
+        empty = f", empty: {self.reason}" if self.reason else ""
+        return f"Explanation({self.method} of {self.title}, {tuple(self.map.shape)}{empty})"
+
+    # -- pictures -----------------------------------------------------------------------------------------
+
+    def overlay(self, *, cmap: str = draw.DEFAULT_CMAP, alpha: float = draw.DEFAULT_ALPHA) -> Image.Image:
+        """Return the map as a heat over the picture."""
+        return draw.overlay(_pixels(self.image), _array(self.map), cmap=cmap, alpha=alpha)
+
+    def view(self, kind: View = "overlay") -> Image.Image:
+        """Return one of the pictures of this explanation.
+
+        Args:
+            kind: ``overlay``; ``map`` alone; ``signed``, the evidence for (red) and against (blue) with a
+                symmetric scale; ``contour`` around the top tenth of the area; ``image``, the input itself.
+        """
+        pixels = _pixels(self.image)
+        if kind == "overlay":
+            return self.overlay()
+        if kind == "map":
+            return Image.fromarray(draw.colorize(_array(self.map)))
+        if kind == "signed":
+            signed = replace(self.finish, relu=False)
+            full = torch.nn.functional.interpolate(
+                self.evidence[None, None].float(), signed.size, mode="bilinear", align_corners=False
+            )
+            return draw.signed(_array(full[0, 0]))
+        if kind == "contour":
+            if self.degenerate:
+                return Image.fromarray(pixels)
+            return draw.contour(pixels, _array(self.map))
+        if kind == "image":
+            return Image.fromarray(pixels)
+        raise InvalidOption(f"there is no view {kind!r}; there are overlay, map, signed, contour and image")
+
+    def panel(self, kind: View = "overlay", title: str | None = None) -> draw.Panel:
+        """Return a picture with its title, for a gallery."""
+        caption = "no evidence" if self.degenerate else self.title
+        return draw.Panel(self.view(kind), title=self.method if title is None else title, caption=caption)
+
+    def _repr_png_(self) -> bytes:
+        return draw.to_png_bytes(draw.annotate(self.overlay(), title=self.title, caption=self.method))
+
+    # -- files --------------------------------------------------------------------------------------------
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything but the arrays, ready for JSON."""
+        return {
+            **{k: str(v) if k == "weights" else v for k, v in self.provenance.items()},
+            "target": self.target,
+            "label": self.label,
+            "score": self.score,
+            "probability": self.probability if self.probability == self.probability else None,
+            "reason": self.reason,
+            "notes": list(self.notes),
+            "cost": {"text": str(self.cost), "forwards": self.cost.forwards, "backwards": self.cost.backwards},
+            "seconds": self.seconds,
+        }
+
+    def save(self, path: str | Path, view: View = "overlay") -> Path:
+        """Write the explanation; the suffix says how.
+
+        ``.png`` is a picture with all settings in its metadata, ``.npz`` the arrays and settings (read it
+        again with ``Explanation.load``), ``.json`` the settings and the evidence as numbers.
+
+        Raises:
+            InvalidOption: another suffix.
+        """
+        path = Path(path)
+        settings = self.settings()
+        suffix = path.suffix.lower()
+        if suffix not in (".png", ".npz", ".json"):
+            raise InvalidOption(f"cannot write {path.name!r}: the suffix must be .png, .npz or .json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if suffix == ".png":
+            path.write_bytes(draw.to_png_bytes(self.view(view), {"limelight": json.dumps(settings)}))
+        elif suffix == ".json":
+            path.write_text(json.dumps(settings | {"evidence": self.evidence.tolist()}, indent=1))
+        else:
+            with path.open("wb") as file:
+                np.savez_compressed(
+                    file,
+                    map=_array(self.map),
+                    evidence=self.evidence.detach().cpu().numpy(),
+                    image=_array(self.image),
+                    settings=np.array(json.dumps(settings | _finish_record(self.finish))),
+                    **{f"details/{k}": v.detach().cpu().numpy() for k, v in self.details.items() if isinstance(v, Tensor)},
+                )
+        return path
+
+    @staticmethod
+    def load(path: str | Path) -> "Explanation":
+        """Read an explanation that was saved as ``.npz``."""
+        with np.load(path, allow_pickle=False) as file:
+            settings = json.loads(str(file["settings"]))
+            finish = settings.pop("finish")
+            cost = settings.pop("cost")
+            own = {k: settings.pop(k) for k in ("target", "label", "score", "probability", "reason", "seconds")}
+            own["probability"] = float("nan") if own["probability"] is None else own["probability"]
+            return Explanation(
+                evidence=torch.from_numpy(file["evidence"]),
+                image=torch.from_numpy(file["image"]),
+                finish=Finish((finish["size"][0], finish["size"][1]), finish["relu"], finish["normalize_at"]),
+                method=settings["method"],
+                notes=tuple(settings.pop("notes")),
+                cost=Cost(n_forward=cost["forwards"], n_backward=cost["backwards"]),
+                details={
+                    k.removeprefix("details/"): torch.from_numpy(file[k]) for k in file.files if k.startswith("details/")
+                },
+                provenance=settings,
+                **own,
+            )
+
+
+def _finish_record(finish: Finish) -> dict[str, Any]:
+    return {"finish": {"size": list(finish.size), "relu": finish.relu, "normalize_at": finish.normalize_at}}
+
+
+def _array(values: Tensor) -> Any:
+    return values.detach().float().cpu().numpy()
+
+
+def _pixels(image: Tensor) -> Any:
+    return (_array(image).transpose(1, 2, 0) * 255).round().astype(np.uint8)
+
+
+def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: str) -> list[Explanation]:
+    """Split a batch's record into one explanation per image."""
+    result: list[Explanation] = []
+    for i, target in enumerate(saliency.target.tolist()):
+        result.append(
+            Explanation(
+                evidence=saliency.raw[i],
+                image=classifier.display(x[i]).float(),
+                finish=saliency.finish,
+                target=target,
+                label=_label(classifier, target),
+                score=float(saliency.score[i]),
+                probability=float(saliency.probability[i]),
+                method=method,
+                reason=saliency.reasons[i],
+                notes=saliency.notes,
+                cost=saliency.cost,
+                seconds=saliency.seconds,
+                details={k: v[i] if isinstance(v, Tensor) else v for k, v in saliency.details.items()},
+                provenance=dict(saliency.provenance),
+            )
+        )
+    return result
+
+
+def _label(classifier: Classifier, target: int) -> str:
+    if target < 0:
+        return "custom score"
+    if classifier.labels and target < len(classifier.labels):
+        return classifier.labels[target]
+    return f"class {target}"
+
+
+class Gallery(Sequence["list[Explanation]"]):
+    """Several methods on one or more images: a row per image, a column per method."""
+
+    def __init__(self, rows: Sequence[Sequence[Explanation]]) -> None:
+        self.rows = [list(row) for row in rows]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[list[Explanation]]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        methods = ", ".join(e.method for e in self.rows[0]) if self.rows else ""
+        return f"Gallery({len(self.rows)} images x {methods})"
+
+    def picture(self, kind: View = "overlay") -> Image.Image:
+        """Return all maps in one picture, the input in the first column."""
+        rows: list[list[draw.Panel]] = []
+        for i, row in enumerate(self.rows):
+            first = draw.Panel(row[0].view("image"), title="input" if i == 0 else "", caption=row[0].title)
+            maps = [
+                draw.Panel(e.view(kind), title=e.method if i == 0 else "", caption=_remark(e, row[0])) for e in row
+            ]
+            rows.append([first, *maps])
+        return draw.gallery(rows)
+
+    def save(self, path: str | Path, kind: View = "overlay") -> Path:
+        """Write the gallery as PNG, with the settings of every map in the metadata."""
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise InvalidOption(f"cannot write {path.name!r}: a gallery is saved as .png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        settings = json.dumps([[e.settings() for e in row] for row in self.rows])
+        path.write_bytes(draw.to_png_bytes(self.picture(kind), {"limelight": settings}))
+        return path
+
+    def _repr_png_(self) -> bytes:
+        return draw.to_png_bytes(self.picture())
+
+
+def _remark(explanation: Explanation, first: Explanation) -> str:
+    if explanation.degenerate:
+        return "no evidence"
+    return "" if explanation.title == first.title else explanation.title

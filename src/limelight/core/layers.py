@@ -1,0 +1,314 @@
+"""Find a model's spatial maps by watching one forward and one backward pass.
+
+Nobody has to tell the library where the last feature map is, whether a transformer puts its class token
+first, or that Swin keeps channels last: the shapes that come by in one pass say so.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from limelight.core.borrow import borrowed
+from limelight.shapes import Acts
+
+MOST_PREFIX_TOKENS = 16
+"""Class, distillation and register tokens in front of the patches; no known model has more."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a layer's output is laid out in space.
+
+    Attributes:
+        kind: ``nchw``, ``nhwc``, ``tokens`` (images, prefix + rows x columns, channels), or ``custom``.
+        grid: rows and columns.
+        prefix: tokens in front of the grid.
+        convert: what the user gave to turn the output into (n, k, h, w).
+    """
+
+    kind: Literal["nchw", "nhwc", "tokens", "custom"]
+    grid: tuple[int, int]
+    prefix: int = 0
+    convert: Callable[[Tensor], Tensor] | None = None
+
+    def maps(self, output: Tensor) -> Acts:
+        """View a layer's output (or its gradient) as (n, k, h, w)."""
+        if self.kind == "custom":
+            assert self.convert is not None
+            return self.convert(output)
+        if self.kind == "nhwc":
+            return output.permute(0, 3, 1, 2)
+        if self.kind == "tokens":
+            return output[:, self.prefix :].unflatten(1, self.grid).permute(0, 3, 1, 2)
+        return output
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One module's output as seen in the probing pass.
+
+    Attributes:
+        name: dotted name in the model.
+        kind: class of the module.
+        shape: shape of the output for one image.
+        layout: where its spatial map is, or None.
+        before: share of the network's arithmetic that is done when this layer is finished.
+        candidate: whether the layer can be explained: it has a map with more than one position, the
+            prediction depends on it there, and it is a feature, not the class scores themselves.
+        same_as: name of the outermost module that gives the very same tensor.
+        pooled: whether that tensor is only a pooled copy of an earlier one.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    layout: Layout | None
+    before: float
+    candidate: bool
+    same_as: str
+    pooled: bool
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All layers in the order in which they finish, and what the pass told about the model."""
+
+    layers: tuple[LayerInfo, ...]
+    logits_shape: tuple[int, ...]
+    bytes_per_image: int
+    last_module: str
+    looks_like_probabilities: bool
+
+    def __getitem__(self, name: str) -> LayerInfo | None:
+        return next((layer for layer in reversed(self.layers) if layer.name == name), None)
+
+    @property
+    def candidates(self) -> list[LayerInfo]:
+        """The explainable layers, each tensor once, shallow to deep."""
+        return [layer for layer in self.layers if layer.candidate and layer.same_as == layer.name]
+
+    @property
+    def stages(self) -> list[LayerInfo]:
+        """The last layer of every spatial resolution, shallow to deep; mere pooling makes no new one."""
+        last = {layer.layout.grid: layer for layer in self.candidates if layer.layout and not layer.pooled}
+        order = [layer.name for layer in self.candidates]
+        return sorted(last.values(), key=lambda layer: order.index(layer.name))
+
+
+@dataclass
+class _Seen:
+    name: str
+    module: nn.Module
+    output: Tensor
+    flops: int
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """Return the first floating-point tensor with at least three axes in a (nested) module output."""
+    if isinstance(output, Tensor):
+        return output if output.is_floating_point() and output.ndim >= 3 else None
+    values: Sequence[Any] = ()
+    if isinstance(output, dict):
+        values = list(output.values())
+    elif isinstance(output, list | tuple):
+        values = output
+    return next((t for t in map(first_tensor, values) if t is not None), None)
+
+
+def trace(
+    module: nn.Module, x: Tensor, logits_of: Callable[[Any], Tensor], reshape: Callable[[Tensor], Tensor] | None
+) -> Trace:
+    """Push one image through the model and back, and note every layer's output.
+
+    Args:
+        module: the model.
+        x: one normalised image, shape (1, c, H, W).
+        logits_of: takes the logits out of the model's output.
+        reshape: the user's own reading of a layer's output, or None.
+    """
+    seen: list[_Seen] = []
+    flops = FlopCounterMode(display=False)
+
+    last_leaf: list[str] = [""]
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(m: nn.Module, _: Any, output: Any) -> None:
+            if not any(True for _ in m.children()):
+                last_leaf[0] = type(m).__name__
+            tensor = first_tensor(output)
+            if tensor is not None and tensor.shape[0] == x.shape[0]:
+                seen.append(_Seen(name, m, tensor, flops.get_total_flops()))
+
+        return hook
+
+    modules = {name: m for name, m in module.named_modules() if name}
+    with borrowed(module), torch.enable_grad(), flops:
+        handles = [m.register_forward_hook(note(name)) for name, m in modules.items()]
+        try:
+            raw_output = module(x.detach().clone().requires_grad_())
+            total = max(1, flops.get_total_flops())
+        finally:
+            for handle in handles:
+                handle.remove()
+        logits = logits_of(raw_output)
+        gradients = _gradients(logits, [s.output for s in seen])
+
+    outer = _outermost(seen)
+    innermost = {id(s.output): s.module for s in reversed(seen)}
+    used = {id(s.output): g for s, g in zip(seen, gradients, strict=True)}
+    layouts = [_custom(s.output, reshape) if reshape else None for s in seen]
+    if not reshape:
+        layouts = list(_layouts(seen, (int(x.shape[-2]), int(x.shape[-1]))))
+    infos = [
+        LayerInfo(
+            name=s.name,
+            kind=type(s.module).__name__,
+            shape=tuple(s.output.shape),
+            layout=layout,
+            before=s.flops / total,
+            candidate=layout is not None
+            and _explainable(s, layout, used[id(s.output)], int(logits.shape[-1])),
+            same_as=outer[id(s.output)],
+            pooled=isinstance(innermost[id(s.output)], _POOLS),
+        )
+        for s, layout in zip(seen, layouts, strict=True)
+    ]
+    if not any(info.candidate for info in infos):
+        # A dead network (all gradients zero) still has layers; let the map itself report the dead gradient.
+        infos = [
+            replace(i, candidate=i.layout is not None and min(i.layout.grid) > 1 and not _part_of_head(i.kind))
+            for i in infos
+        ]
+    distinct = {id(s.output): s.output for s in seen}.values()
+    rows = logits.detach().float()
+    return Trace(
+        layers=tuple(infos),
+        logits_shape=tuple(logits.shape),
+        bytes_per_image=sum(t.numel() * t.element_size() for t in distinct),
+        last_module=last_leaf[0],
+        looks_like_probabilities=bool(
+            (rows >= 0).all() and rows.shape[-1] > 1 and torch.allclose(rows.sum(-1), torch.ones(1).to(rows), atol=1e-4)
+        ),
+    )
+
+
+def _gradients(logits: Tensor, outputs: list[Tensor]) -> list[Tensor | None]:
+    """Gradient of the predicted class's logit at every output; None where it does not depend on it."""
+    tracked = [t for t in {id(t): t for t in outputs}.values() if t.requires_grad]
+    if not logits.requires_grad or not tracked:
+        return [None] * len(outputs)
+    score = logits.flatten(1)[0].max()
+    found = torch.autograd.grad(score, tracked, allow_unused=True)
+    by_id = {id(t): g for t, g in zip(tracked, found, strict=True)}
+    return [by_id.get(id(t)) for t in outputs]
+
+
+def _outermost(seen: list[_Seen]) -> dict[int, str]:
+    """For each tensor the name of the shallowest module that returned it, the first on ties."""
+    names: dict[int, str] = {}
+    for s in seen:
+        best = names.get(id(s.output))
+        if best is None or s.name.count(".") < best.count("."):
+            names[id(s.output)] = s.name
+    return names
+
+
+_FLAT = (nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d, nn.Upsample, nn.PixelShuffle)
+_POOLS = (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd)
+
+
+def _custom(output: Tensor, reshape: Callable[[Tensor], Tensor]) -> Layout | None:
+    try:
+        maps = reshape(output.detach())
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        return None  # the user's reading fits some layers only
+    if maps.ndim != 4 or maps.shape[0] != output.shape[0]:
+        return None
+    return Layout("custom", (int(maps.shape[2]), int(maps.shape[3])), convert=reshape)
+
+
+def _layouts(seen: list[_Seen], size: tuple[int, int]) -> Iterator[Layout | None]:
+    """Read each output in the light of the grids that came before it.
+
+    Convolutions and pooling are (n, k, h, w) without doubt and start the list of known grids. Anything else
+    is read as a map only if its rows and columns are a known grid or one that follows by halving; so an
+    attention matrix (n, heads, tokens, tokens) is never taken for a picture.
+    """
+    known: list[tuple[int, int]] = []
+    for s in seen:
+        shape = tuple(int(d) for d in s.output.shape)
+        layout: Layout | None = None
+        if len(shape) == 4:
+            if isinstance(s.module, (*_FLAT, *_POOLS)):
+                layout = Layout("nchw", (shape[2], shape[3]))
+                if min(layout.grid) > 1 and layout.grid not in known:
+                    known.append(layout.grid)
+            elif _follows((shape[2], shape[3]), known):
+                layout = Layout("nchw", (shape[2], shape[3]))
+            elif _follows((shape[1], shape[2]), known):
+                layout = Layout("nhwc", (shape[1], shape[2]))
+        elif len(shape) == 3:
+            layout = _token_layout(shape[1], known, size)
+        yield layout
+
+
+def _halvings(grid: tuple[int, int]) -> Iterator[set[tuple[int, int]]]:
+    """The grids that strided steps can make of one: floor or ceiling of a half, again and again."""
+    grids = {grid}
+    while grids:
+        yield grids
+        grids = {
+            (a, b)
+            for h, w in grids
+            for a in {h // 2, (h + 1) // 2}
+            for b in {w // 2, (w + 1) // 2}
+            if min(a, b) > 1 and (a, b) != (h, w)
+        }
+
+
+def _follows(grid: tuple[int, int], known: list[tuple[int, int]]) -> bool:
+    return min(grid) > 1 and any(grid in grids for k in known for grids in _halvings(k))
+
+
+def _token_layout(tokens: int, known: list[tuple[int, int]], size: tuple[int, int]) -> Layout | None:
+    """Find rows x columns + a few leading tokens; the fewest leading tokens win."""
+    grids = list(known) or [_square_like(tokens - p, size) for p in range(MOST_PREFIX_TOKENS)]
+    fits = [
+        (tokens - h * w, steps, (h, w))
+        for start in grids
+        for steps, halved in enumerate(_halvings(start))
+        for h, w in halved
+        if 0 <= tokens - h * w <= MOST_PREFIX_TOKENS and h * w > tokens // 2
+    ]
+    if not fits:
+        return None
+    prefix, _, grid = min(fits)
+    return Layout("tokens", grid, prefix)
+
+
+def _square_like(n: int, size: tuple[int, int]) -> tuple[int, int]:
+    """The grid of n cells with the picture's aspect ratio, or one that matches nothing."""
+    rows = round((max(n, 0) * size[0] / size[1]) ** 0.5)
+    return (rows, n // rows) if rows and n % rows == 0 and abs(n // rows * size[0] - rows * size[1]) <= max(size) else (0, 0)
+
+
+def _part_of_head(kind: str) -> bool:
+    """Pooling, reshaping and dropout repeat a map or begin the classifier; they are not features."""
+    return any(word in kind for word in ("Pool", "Dropout", "Identity", "Flatten", "Permute", "DropPath"))
+
+
+def _explainable(s: _Seen, layout: Layout, gradient: Tensor | None, classes: int) -> bool:
+    if min(layout.grid) <= 1 or _part_of_head(type(s.module).__name__) or gradient is None:
+        return False
+    projection = isinstance(s.module, nn.Linear) or "Linear" in type(s.module).__name__
+    if layout.kind == "tokens" and projection:
+        return False  # queries, keys, values: parts of a block, not its features
+    felt = layout.maps(gradient).abs().amax((0, 2, 3))  # per channel
+    if not (felt > 0).any():
+        return False  # behind the last attention only the class token counts
+    class_map = felt.numel() == classes > 1 and int((felt > 0).sum()) == 1
+    return not class_map

@@ -1,0 +1,149 @@
+"""A method as an object: a pure function together with its checked options."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pydantic
+from torch import Tensor
+
+from limelight.card import Card, load_method
+from limelight.core.classifier import Classifier
+from limelight.core.cost import Cost, predict
+from limelight.core.run import run
+from limelight.core.saliency import Saliency
+from limelight.core.target import ScoreKind, TargetLike
+from limelight.errors import InvalidOption, nearest
+from limelight.shapes import Grid, Images, Maps
+
+
+class Options(pydantic.BaseModel):
+    """Options that every method has; a method's own come on top.
+
+    Attributes:
+        layer: dotted name, or several; None for the classifier's own choice.
+        score: which scalar is explained.
+        relu: keep only positive evidence in the finished map.
+        normalize_at: scale after resizing (``input``) or before (``feature``).
+        seed: fixes the random numbers of methods that draw some.
+        batch_size: inputs per pass; None to fit the memory.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    layer: str | tuple[str, ...] | None = None
+    score: ScoreKind = "logit"
+    relu: bool = True
+    normalize_at: Literal["input", "feature"] = "input"
+    seed: int = pydantic.Field(0, ge=0)
+    batch_size: int | None = pydantic.Field(None, ge=1)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One explanation method with its options; made by ``limelight.method``.
+
+    Attributes:
+        card: name, family, citation, cost.
+        function: the equation.
+        options: checked, immutable.
+    """
+
+    card: Card
+    function: Callable[..., Any]
+    options: Options
+
+    @property
+    def name(self) -> str:
+        """The public name."""
+        return self.card.name
+
+    @property
+    def own_options(self) -> dict[str, Any]:
+        """The method's own options, without those that all methods share."""
+        return {name: getattr(self.options, name) for name in self.card.options}
+
+    def __repr__(self) -> str:
+        changed = self.options.model_dump(exclude_defaults=True)
+        return f"method({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in changed.items())])})"
+
+    def __call__(self, classifier: Classifier, x: Images, target: TargetLike = None) -> Maps:
+        """Return the finished maps, (n, H, W) float32 in [0, 1], on x's device."""
+        return self.run(classifier, x, target).map
+
+    def evidence(self, classifier: Classifier, x: Images, target: TargetLike = None) -> Grid:
+        """Return the raw maps, (n, h, w): the method's own resolution and sign."""
+        return self.run(classifier, x, target).raw
+
+    def run(self, classifier: Classifier, x: Images, target: TargetLike = None) -> Saliency:
+        """Explain a batch and return the whole record.
+
+        Args:
+            classifier: the model.
+            x: normalised images, (n, 3, H, W).
+            target: None for the predicted class, a class index, a label, one of these per image, or a
+                function of the module's outputs that gives one score per image.
+
+        Raises:
+            LimelightError: see ``limelight.errors``; the model is given back unchanged.
+        """
+        return run([self], classifier, x, target)[0]
+
+    def cost(self, classifier: Classifier, x: Images) -> Cost:
+        """Predict the passes per image, from the card's formula."""
+        values = self.own_options | {"H": x.shape[-2], "W": x.shape[-1]}
+        if self.card.layers == "none":
+            return predict(self.card.cost, values)
+        layers = classifier.layers(layer_option(self.options.layer), x, self.card.layers)
+        values |= {"channels": layers[-1].shape[1], "layers": len(layers)}
+        return predict(self.card.cost, values, tail=1 - layers[0].before)
+
+
+def layer_option(layer: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return the ``layer`` option as a tuple of names."""
+    return (layer,) if isinstance(layer, str) else layer
+
+
+def build(name: str, **options: Any) -> Method:
+    """Find a method by name and check its options.
+
+    Raises:
+        UnknownMethod: no method has this name.
+        InvalidOption: it has no such option, or the value is out of range.
+    """
+    card, function = load_method(name)
+    model = _options_model(card, function)
+    unknown = [o for o in options if o not in model.model_fields]
+    if unknown:
+        known = ", ".join([*card.options, *Options.model_fields])
+        hint = nearest(unknown[0], model.model_fields)
+        raise InvalidOption(f"{name} has no option {unknown[0]!r}{hint} (it has: {known})")
+    try:
+        return Method(card, function, model(**options))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][:1])
+        raise InvalidOption(f"{name}: option {where} = {first['input']!r}: {first['msg']}") from None
+
+
+def _options_model(card: Card, function: Callable[..., Any]) -> type[Options]:
+    """Derive the options from the function's keyword-only parameters: there is no second list of them."""
+    fields: dict[str, Any] = {
+        name: (p.annotation, ... if p.default is p.empty else p.default)
+        for name, p in inspect.signature(function).parameters.items()
+        if p.kind is p.KEYWORD_ONLY
+    }
+    return pydantic.create_model(f"{card.function}_options", __base__=Options, **fields)
+
+
+def as_method(method: str | Method, **options: Any) -> Method:
+    """Return a method for a name or a method."""
+    if isinstance(method, Method):
+        if options:
+            raise InvalidOption(f"{method!r} has its options already; pass its name to give others")
+        return method
+    return build(method, **options)
+
+
+__all__ = ["Method", "Options", "Tensor", "as_method", "build", "layer_option"]

@@ -1,0 +1,82 @@
+"""Read activations and gradients of any layers in one forward and one backward pass."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from limelight.core.layers import first_tensor
+from limelight.errors import UnsupportedModel
+
+
+class Taps:
+    """What the tapped layers gave in the latest pass, by name."""
+
+    def __init__(self, wants_gradients: bool) -> None:
+        self.outputs: dict[str, Tensor] = {}
+        self._wants_gradients = wants_gradients
+
+    def take(self, name: str, output: Any) -> Any:
+        """Keep a layer's output and hand a copy onward.
+
+        The copy lets the network overwrite it (an in-place ReLU does) without touching what was kept. With
+        gradients, the graph begins at the first tapped layer: nothing before it is recorded, and the
+        backward pass ends there.
+        """
+        tensor = first_tensor(output)
+        if tensor is None:
+            raise UnsupportedModel(f"layer {name!r} returns no tensor with a spatial map")
+        if self._wants_gradients:
+            torch.set_grad_enabled(True)
+            kept = tensor if tensor.requires_grad and self.outputs else tensor.detach().requires_grad_()
+        else:
+            kept = tensor
+        self.outputs[name] = kept
+        return _replaced(output, tensor, kept.clone())
+
+    def gradients(self, score: Tensor) -> dict[str, Tensor]:
+        """Return the gradient of a scalar with respect to every tapped output.
+
+        Raises:
+            UnsupportedModel: the score does not depend on a layer.
+        """
+        names = list(self.outputs)
+        cut_off = "the score does not depend on it, or the model cuts the gradient (detach, no_grad, argmax)"
+        if not score.requires_grad:
+            raise UnsupportedModel(f"no gradient reaches layer {', '.join(map(repr, names))}: {cut_off}")
+        found = torch.autograd.grad(score, [self.outputs[n] for n in names], allow_unused=True)
+        for name, gradient in zip(names, found, strict=True):
+            if gradient is None:
+                raise UnsupportedModel(f"no gradient reaches layer {name!r}: {cut_off}")
+        return dict(zip(names, found, strict=True))
+
+
+@contextmanager
+def tapped(layers: Mapping[str, nn.Module], *, gradients: bool) -> Iterator[Taps]:
+    """Watch layers for the duration of the block; a layer that runs several times shows its last run."""
+    taps = Taps(gradients)
+
+    def hook(name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        return lambda _module, _args, output: taps.take(name, output)
+
+    handles = [module.register_forward_hook(hook(name)) for name, module in layers.items()]
+    try:
+        yield taps
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _replaced(output: Any, old: Tensor, new: Tensor) -> Any:
+    """Return the module's output with one tensor exchanged, in a container of the same type."""
+    if output is old:
+        return new
+    if isinstance(output, dict):
+        swapped = {k: _replaced(v, old, new) for k, v in cast(dict[Any, Any], output).items()}
+        return cast(Any, type(output))(**swapped) if type(output) is not dict else swapped
+    if isinstance(output, list | tuple):
+        values = [_replaced(v, old, new) for v in cast(list[Any], output)]
+        return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
+    return output

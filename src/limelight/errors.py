@@ -1,0 +1,88 @@
+"""The exception tree.
+
+::
+
+    LimelightError
+    ├── UnknownMethod        (LookupError)  no method of that name
+    ├── UnknownMetric        (LookupError)  no metric of that name
+    ├── UnknownModel         (LookupError)  no model of that name, or no file there
+    ├── UnknownLayer         (LookupError)  no such layer, or a layer without a spatial map
+    ├── UnknownTarget        (LookupError)  no such class
+    ├── InvalidOption        (ValueError)   an option that a method does not have, or out of its range
+    ├── InvalidImage         (ValueError)   not a picture, or not one that can be used
+    ├── UnsupportedModel     (ValueError)   the model lacks what the method needs
+    ├── NonFinite            (ValueError)   the model gave NaN or infinite numbers
+    ├── WeightsUnavailable   (OSError)      weights that are not on this machine
+    ├── MissingExtra         (ImportError)  an optional dependency that is not installed
+    └── CorruptStore         (OSError)      a results store that is damaged
+
+Every message says what was given, what would be right and where to look.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LimelightError(Exception):
+    """Base of every error that Limelight raises on purpose."""
+
+
+class UnknownMethod(LimelightError, LookupError):
+    """No explanation method has this name."""
+
+
+class UnknownMetric(LimelightError, LookupError):
+    """No metric has this name."""
+
+
+class UnknownModel(LimelightError, LookupError):
+    """No model has this name, or there is no file at this path."""
+
+
+class UnknownLayer(LimelightError, LookupError):
+    """The model has no such layer, or the layer has no spatial map."""
+
+
+class UnknownTarget(LimelightError, LookupError):
+    """The model has no such class."""
+
+
+class InvalidOption(LimelightError, ValueError):
+    """An option that does not exist here or is out of its range."""
+
+
+class InvalidImage(LimelightError, ValueError):
+    """The input is not a picture that can be explained."""
+
+
+class UnsupportedModel(LimelightError, ValueError):
+    """The model lacks something that the method needs."""
+
+
+class NonFinite(LimelightError, ValueError):
+    """The model produced NaN or infinite logits, activations or gradients."""
+
+
+class WeightsUnavailable(LimelightError, OSError):
+    """The weights are not on this machine and can't be fetched."""
+
+
+class MissingExtra(LimelightError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str):
+        super().__init__(f"{package} is not installed; install it with: pip install 'limelight[{extra}]'")
+        self.package, self.extra = package, extra
+
+
+class CorruptStore(LimelightError, OSError):
+    """A results store is damaged or was made with other settings."""
+
+
+def nearest(name: str, known: Iterable[str], n: int = 3) -> str:
+    """Return ``"; did you mean a, b?"`` for the known names closest to ``name``, or an empty string."""
+    names = list(known)
+    lower = {k.lower(): k for k in names}
+    close = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=n, cutoff=0.5)]
+    close += [k for k in names if name and name.lower() in k.lower() and k not in close]
+    return f"; did you mean {', '.join(close[:n])}?" if close else ""

@@ -1,0 +1,23 @@
+"""CAM."""
+
+from torch import Tensor
+
+from limelight.card import register_method
+from limelight.shapes import Acts, Grid
+
+
+@register_method("cam", family="gradient CAM", cites="zhou2016", cost="1 F")
+def cam(acts: Acts, class_weights: Tensor) -> Grid:
+    """Channels weighted by the classifier's own weights.
+
+    L = sum_k w_ck A_k for a network that ends in pooling and one linear layer (or the two in the other
+    order); its mean plus the bias is the logit.
+
+    Args:
+        acts: A, (n, k, h, w).
+        class_weights: w_c, (n, k).
+
+    Returns:
+        (n, h, w), signed.
+    """
+    return (class_weights[:, :, None, None] * acts).sum(1)

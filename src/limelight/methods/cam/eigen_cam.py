@@ -1,0 +1,43 @@
+"""Eigen-CAM."""
+
+import torch
+
+from limelight.card import register_method
+from limelight.core.saliency import Raw
+from limelight.shapes import Acts
+
+
+@register_method("eigen-cam", family="gradient CAM", cites="muhammad2020", cost="1 F", class_sensitive=False)
+def eigen_cam(acts: Acts, *, center: bool = False) -> Raw:
+    """Activations projected on their first principal direction; the same for every class.
+
+    L = X v_1 with X the pixels x channels matrix and v_1 its first right singular vector. The sign, which
+    the decomposition leaves open, is chosen so that the map sums to a positive number (or, centred, so that
+    its largest absolute value is positive).
+
+    Args:
+        acts: A, (n, k, h, w).
+        center: subtract each channel's mean first.
+
+    Returns:
+        (n, h, w), signed, and whether the two largest singular values are equal.
+    """
+    x = acts.flatten(2).double()  # n k z
+    if center:
+        x = x - x.mean(-1, keepdim=True)
+    few_channels = x.shape[1] <= x.shape[2]  # the smaller Gram matrix has the same spectrum
+    gram = x @ x.mT if few_channels else x.mT @ x
+    values, vectors = torch.linalg.eigh(gram)
+    v, top, second = vectors[..., -1], values[:, -1].clamp_min(0).sqrt(), _second(values).sqrt()
+    # Over pixels the eigenvector is u_1 itself and X v_1 = sigma_1 u_1.
+    p = torch.einsum("nkz,nk->nz", x, v) if few_channels else top[:, None] * v
+    if center:
+        flip = -p.amin(-1) > p.amax(-1)
+    else:
+        flip = p.sum(-1) < 0
+    p = torch.where(flip[:, None], -p, p).unflatten(-1, acts.shape[-2:])
+    return Raw(p.to(acts.dtype), ambiguous=(top - second <= 1e-6 * top) & (top > 0))
+
+
+def _second(values: torch.Tensor) -> torch.Tensor:
+    return values[:, -2].clamp_min(0) if values.shape[1] > 1 else torch.zeros_like(values[:, -1])

@@ -1,0 +1,25 @@
+"""Fake-CAM."""
+
+from typing import Literal
+
+from limelight.card import register_method
+from limelight.shapes import Grid, Images
+
+
+@register_method(
+    "fake-cam", family="gradient CAM", cites="poppi2021", cost="1 F", layers="none", class_sensitive=False
+)
+def fake_cam(image: Images, *, level: Literal["input", "feature"] = "input") -> Grid:
+    """Ones everywhere and a zero in one corner: a map that says nothing, to catch metrics that like it.
+
+    Args:
+        image: normalised, (n, 3, H, W); only its size counts.
+        level: where the single zero stands; ``feature`` puts it on a 7 x 7 map that is resized then.
+
+    Returns:
+        (n, H, W), or (n, 7, 7).
+    """
+    size = image.shape[-2:] if level == "input" else (7, 7)
+    ones = image.new_ones(len(image), *size)
+    ones[:, 0, 0] = 0
+    return ones

@@ -1,0 +1,21 @@
+"""Grad-CAM."""
+
+from limelight.card import register_method
+from limelight.shapes import Acts, Grid
+
+
+@register_method("grad-cam", family="gradient CAM", cites="selvaraju2017", cost="1 F + 1 R_t")
+def grad_cam(acts: Acts, grads: Acts) -> Grid:
+    """Channels weighted by their mean gradient.
+
+    L = sum_k w_k A_k with w_k the spatial mean of G_k (eqs. 1 and 2, before the ReLU).
+
+    Args:
+        acts: A, (n, k, h, w).
+        grads: G, the gradient of the score with respect to A.
+
+    Returns:
+        (n, h, w), signed.
+    """
+    w = grads.mean((-2, -1), keepdim=True)  # n k 1 1
+    return (w * acts).sum(1)

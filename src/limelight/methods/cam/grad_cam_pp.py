@@ -1,0 +1,53 @@
+"""Grad-CAM++."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from limelight.card import register_method
+from limelight.ops import divide
+from limelight.shapes import Acts, Grid
+
+
+@register_method("grad-cam++", family="gradient CAM", cites="chattopadhay2018", cost="1 F + 1 R_t")
+def grad_cam_pp(
+    acts: Acts,
+    grads: Acts,
+    *,
+    variant: Literal["paper", "elementwise", "alpha_normalized", "cubed"] = "paper",
+    eps: Annotated[float, Field(ge=0)] = 0.0,
+) -> Grid:
+    """Channels weighted by their positive gradients, each position weighted anew.
+
+    L = sum_k w_k A_k with w_k = sum_ij a_kij ReLU(g), a = g^2 / (2 g^2 + T_k g^3) = 1 / (2 + T_k g) and
+    T_k = sum A_k (eqs. 10, 11 and 19; exp(score) cancels in a and only scales w).
+
+    An epsilon in the denominator is not harmless: g^2 is often no larger than it. The option exists only
+    to reproduce code that has one.
+
+    Args:
+        acts: A, (n, k, h, w).
+        grads: g, the gradient of the score with respect to A.
+        variant: ``elementwise`` has sum_ij A g^3 in place of T_k g^3; ``alpha_normalized``
+            divides a by its sum over positions with g > 0; ``cubed`` takes w_k = sum ReLU(g)^3, which is
+            what an often cited implementation computes.
+        eps: added to the denominator.
+
+    Returns:
+        (n, h, w), signed where A is.
+    """
+    g, positive = grads, grads.relu()
+    if variant == "cubed":
+        w = positive.pow(3).sum((-2, -1), keepdim=True)
+        return (w * acts).sum(1)
+    total = acts.sum((-2, -1), keepdim=True)
+    if variant == "elementwise":
+        alpha = divide(g**2, 2 * g**2 + (acts * g**3).sum((-2, -1), keepdim=True) + eps)
+    elif eps:
+        alpha = divide(g**2, 2 * g**2 + total * g**3 + eps)
+    else:  # the same, divided by g^2, which may underflow
+        alpha = divide((g != 0).to(g), 2 + total * g)
+    if variant == "alpha_normalized":
+        alpha = divide(alpha, (alpha * (g > 0)).sum((-2, -1), keepdim=True), otherwise=alpha)
+    w = (alpha * positive).sum((-2, -1), keepdim=True)  # n k 1 1
+    return (w * acts).sum(1)

@@ -1,0 +1,45 @@
+"""Layer-CAM."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from limelight.card import register_method
+from limelight.core.run import Stage
+from limelight.ops import divide, resize
+from limelight.shapes import Grid
+
+
+@register_method("layer-cam", family="gradient CAM", cites="jiang2021", cost="1 F + 1 R_t", layers="several")
+def layer_cam(
+    stages: list[Stage],
+    *,
+    gamma: Annotated[float, Field(gt=0)] = 2.0,
+    fuse: Literal["max", "mean"] = "max",
+    tanh_on: Literal["shallow", "all", "none"] = "shallow",
+) -> Grid:
+    """Activations weighted by their own positive gradient, at any depth.
+
+    L = sum_k ReLU(G_k) A_k (eqs. 6 to 8, before the ReLU). Several layers are fused: each map is rectified
+    and divided by its maximum, shallow ones are lifted by tanh(gamma M), all are resized to the largest and
+    combined by maximum.
+
+    Args:
+        stages: activations A and gradients G of each layer, shallow to deep.
+        gamma: how strongly shallow maps are lifted.
+        fuse: how the layers' maps are combined.
+        tanh_on: which of them are lifted.
+
+    Returns:
+        (n, h, w), signed where A is; not negative if layers are fused.
+    """
+    maps = [(s.grads.relu() * s.acts).sum(1) for s in stages if s.grads is not None]
+    if len(maps) == 1:
+        return maps[0]
+    maps = [divide(m.relu(), m.relu().amax((-2, -1), keepdim=True)) for m in maps]
+    lifted = {"shallow": len(maps) - 1, "all": len(maps), "none": 0}[tanh_on]
+    maps = [(gamma * m).tanh() if i < lifted else m for i, m in enumerate(maps)]
+    size = max((tuple(m.shape[-2:]) for m in maps), key=lambda s: s[0] * s[1])
+    together = torch.stack([resize(m, (size[0], size[1])) for m in maps])  # l n h w
+    return together.amax(0) if fuse == "max" else together.mean(0)

@@ -1,0 +1,22 @@
+"""WGrad-CAM."""
+
+from limelight.card import register_method
+from limelight.shapes import Acts, Grid
+
+
+@register_method("wgrad-cam", family="gradient CAM", cites="zhang2021", cost="1 F + 1 R_t")
+def wgrad_cam(acts: Acts, grads: Acts) -> Grid:
+    """Channels weighted by their mean gradient times activation.
+
+    L = sum_k w_k A_k with w_k the spatial mean of G_k A_k (eqs. 2 and 3, before the ReLU). Scaling at the
+    layer's resolution (eq. 4) and again after resizing is the same as scaling once after resizing.
+
+    Args:
+        acts: A, (n, k, h, w).
+        grads: G, the gradient of the score with respect to A.
+
+    Returns:
+        (n, h, w), signed.
+    """
+    w = (grads * acts).mean((-2, -1), keepdim=True)  # n k 1 1
+    return (w * acts).sum(1)

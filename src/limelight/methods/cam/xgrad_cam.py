@@ -1,0 +1,27 @@
+"""XGrad-CAM."""
+
+import torch
+
+from limelight.card import register_method
+from limelight.shapes import Acts, Grid
+
+
+@register_method("xgrad-cam", family="gradient CAM", cites="fu2020", cost="1 F + 1 R_t")
+def xgrad_cam(acts: Acts, grads: Acts) -> Grid:
+    """Channels weighted by their gradient averaged with the activation as weight.
+
+    L = sum_k w_k A_k with w_k = sum_ij G_k A_k / sum_ij A_k, the weight that meets sensitivity and
+    conservation: the map sums to sum G A. A channel whose activations cancel (or are all 0) has weight 0.
+
+    Args:
+        acts: A, (n, k, h, w); made for layers behind a ReLU.
+        grads: G, the gradient of the score with respect to A.
+
+    Returns:
+        (n, h, w), signed.
+    """
+    total = acts.sum((-2, -1), keepdim=True)  # n k 1 1
+    size = acts.abs().sum((-2, -1), keepdim=True)
+    cancels = total.abs() <= torch.finfo(acts.dtype).eps * size
+    w = (grads * acts).sum((-2, -1), keepdim=True) / total.masked_fill(cancels, torch.inf)
+    return (w * acts).sum(1)

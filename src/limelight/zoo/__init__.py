@@ -1,0 +1,5 @@
+"""Models by name."""
+
+from limelight.zoo.load import load, save
+
+__all__ = ["load", "save"]

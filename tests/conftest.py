@@ -1,0 +1,20 @@
+"""Shared fixtures."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(max(1, (os.cpu_count() or 2)))
+
+SHARED = Path(os.environ.get("LIMELIGHT_SHARED", Path(__file__).parents[2] / "shared"))
+"""Reference outputs, weights and pictures that are too large or too restricted to ship with the code."""
+
+
+def shared(*parts: str) -> Path:
+    """Return a path under the shared folder, or skip the test if this machine lacks it."""
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"needs reference data ({'/'.join(parts)}); set LIMELIGHT_SHARED to the folder that has it")
+    return path

@@ -1,0 +1,301 @@
+"""Our maps against the outputs of other people's code.
+
+Compared is the map scaled to [0, 1] at the layer's resolution, so that constant factors (one package takes
+means where another takes sums) don't count, within 1e-4.
+"""
+
+import hashlib
+import importlib.util
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from conftest import SHARED, shared
+from torch import Tensor, nn
+
+import limelight as ll
+from limelight.ops import min_max
+
+MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+TINY = ("tinyvgg", "tinyresnet_basic", "tinyresnet_bottleneck")
+MODELS = (*TINY, "squeezenet")
+
+
+def images(u8: np.ndarray) -> Tensor:
+    return (torch.from_numpy(u8).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
+
+
+@cache
+def inputs(model: str) -> Tensor:
+    name = "inputs_squeezenet.npz" if model == "squeezenet" else "inputs_tiny.npz"
+    return images(np.load(shared("golden", name))["u8"])
+
+
+@cache
+def classifier(model: str) -> ll.Classifier:
+    if model == "squeezenet":
+        net = torchvision.models.squeezenet1_0(weights=None)
+        net.load_state_dict(torch.load(shared("data", "squeezenet1_0_imagenet.pt"), weights_only=True))
+        return ll.Classifier(net)
+    spec = importlib.util.spec_from_file_location("golden_models", shared("golden", "models.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return ll.Classifier(module.load(model, shared("golden", "models_tiny.npz")))
+
+
+def golden(name: str) -> tuple[dict[str, Any], Any]:
+    path = shared("golden", f"{name}.npz")
+    return json.loads(path.with_suffix(".json").read_text()), np.load(path)
+
+
+def assert_same_map(ours: Tensor, theirs: np.ndarray | Tensor, tolerance: float = 1e-4) -> None:
+    theirs = torch.as_tensor(theirs).reshape(ours.shape)
+    assert theirs.abs().amax() > 0
+    a, b = min_max(ours.relu())[0], min_max(theirs.relu())[0]
+    torch.testing.assert_close(a, b.to(a), rtol=0, atol=tolerance)
+
+
+# -- grad-cam 1.5.7 --------------------------------------------------------------------------------------
+
+GRAD_CAM = {
+    "gradcam": ("grad-cam", {}),
+    # That package adds 1e-6 to the denominator, which changes the method; so do we, to compare.
+    "gradcamplusplus": ("grad-cam++", {"eps": 1e-6}),
+    "xgradcam": ("xgrad-cam", {}),
+    "hirescam": ("hires-cam", {}),
+    "layercam": ("layer-cam", {}),
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("theirs", GRAD_CAM)
+def test_grad_cam_package(theirs: str, model: str) -> None:
+    name, options = GRAD_CAM[theirs]
+    _, arrays = golden(f"gradcam-{theirs}-{model}")
+    compared = 0
+    for key in arrays.files:
+        what, _, layer = key.partition("@")
+        if what == "raw":
+            raw, target = arrays[key], torch.from_numpy(arrays["target"])
+            x = inputs(model)[: len(raw)]
+            ours = ll.method(name, layer=layer, **options).evidence(classifier(model), x, target[: len(raw)])
+            assert_same_map(ours, raw)
+            compared += 1
+    assert compared
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_eigen_cam_package(model: str) -> None:
+    """It centres the channels and leaves the sign to the decomposition."""
+    _, arrays = golden(f"gradcam-eigencam-{model}")
+    for key in (k for k in arrays.files if k.startswith("raw@")):
+        raw = torch.from_numpy(arrays[key])
+        method = ll.method("eigen-cam", layer=key.partition("@")[2], center=True)
+        ours = method.evidence(classifier(model), inputs(model)[: len(raw)])
+        sign = torch.sign((ours * raw).sum((-2, -1), keepdim=True))
+        assert_same_map(ours, sign * raw)
+
+
+@pytest.mark.parametrize("model", TINY)
+@pytest.mark.parametrize("theirs", GRAD_CAM)
+def test_grad_cam_package_finished(theirs: str, model: str) -> None:
+    """The finished map: that package scales at the layer's resolution and resizes then."""
+    name, options = GRAD_CAM[theirs]
+    _, arrays = golden(f"gradcam-{theirs}-{model}")
+    key = next(k for k in arrays.files if k.startswith("final@"))
+    final = torch.from_numpy(arrays[key])
+    method = ll.method(name, layer=key.partition("@")[2], normalize_at="feature", **options)
+    ours = method(classifier(model), inputs(model)[: len(final)], torch.from_numpy(arrays["target"])[: len(final)])
+    # Afterwards it scales the resized map once more; and its own epsilon of 1e-7 moves faint maps.
+    torch.testing.assert_close(min_max(ours)[0], min_max(final)[0], rtol=0, atol=1e-4)
+
+
+# -- torchcam 0.5.0 --------------------------------------------------------------------------------------
+
+TORCHCAM = {
+    "cam": ("cam", {}),
+    "gradcam": ("grad-cam", {}),
+    # Its division has no effect on the array it is meant for: what remains is the sum of cubed gradients.
+    "gradcampp": ("grad-cam++", {"variant": "cubed"}),
+    "layercam": ("layer-cam", {}),
+    "xgradcam": ("xgrad-cam", {}),
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("theirs", TORCHCAM)
+def test_torchcam(theirs: str, model: str) -> None:
+    if (theirs, model) == ("cam", "tinyvgg"):
+        pytest.skip("CAM is not defined for a fully connected head")
+    name, options = TORCHCAM[theirs]
+    about, arrays = golden(f"torchcam-{theirs}-{model}")
+    raw, target = arrays["raw"], torch.from_numpy(arrays["target"])
+    x = inputs(model)[: len(raw)]
+    ours = ll.method(name, layer=about["target_layer"], **options).evidence(classifier(model), x, target)
+    assert_same_map(ours, raw)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_torchcam_smooth_grad_cam_pp(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    about, arrays = golden(f"torchcam-smoothgradcampp-{model}")
+    raw, target = torch.from_numpy(arrays["raw"]), torch.from_numpy(arrays["target"])
+    if "noise" in arrays.files:
+        noise = torch.from_numpy(arrays["noise"])[0]
+    else:
+        generator = torch.Generator().manual_seed(100)
+        noise = torch.randn(4, 1, 3, 227, 227, generator=generator)[:, 0] * 0.3
+    monkeypatch.setattr("limelight.core.rng.Draws.normal", lambda self, shape, like: noise.to(like))
+    method = ll.method(
+        "smooth-grad-cam++",
+        layer=about["target_layer"],
+        sigma=1.0,  # the stored noise is scaled already
+        # Clean activations in alpha, those of the last noisy copy in the map: found from these numbers,
+        # which no other combination reproduces.
+        first_order="last",
+        activations="last",
+        alpha_sum="elementwise",
+        eps=1e-8,
+    )
+    assert_same_map(method.evidence(classifier(model), inputs(model)[:1], target[:1]), raw[:1])
+
+
+# -- captum, torchray ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_captum_layer_grad_cam(model: str) -> None:
+    about, arrays = golden(f"captum-layergradcam-{model}")
+    raw = arrays["raw"]
+    method = ll.method("grad-cam", layer=about["hyper_parameters"]["layer"])
+    x, target = inputs(model)[: len(raw)], torch.from_numpy(arrays["target"])[: len(raw)]
+    assert_same_map(method.evidence(classifier(model), x, target), raw[:, 0])
+
+
+@pytest.mark.parametrize("model", TINY)
+@pytest.mark.parametrize(("theirs", "ours"), [("grad_cam", "grad-cam"), ("linear_approx", "hires-cam")])
+def test_torchray(theirs: str, ours: str, model: str) -> None:
+    _, arrays = golden(f"torchray-{theirs}-{model}")
+    keys = [k for k in arrays.files if "@" in k]
+    assert keys
+    for key in keys:
+        raw = arrays[key]
+        x, target = inputs(model)[: len(raw)], torch.from_numpy(arrays["target"])[: len(raw)]
+        method = ll.method(ours, layer=key.partition("@")[2])
+        assert_same_map(method.evidence(classifier(model), x, target), raw[:, 0])
+
+
+# -- the authors of ADCC: their Grad-CAM ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_adcc_maps(model: str) -> None:
+    _, arrays = golden(f"authors-adcc-{model}")
+    layer = "features.13" if model == "tinyvgg" else "layer4"
+    target = classifier(model)(inputs(model)).argmax(1)
+    ours = ll.method("grad-cam", layer=layer)(classifier(model), inputs(model), target)
+    theirs = torch.from_numpy(arrays["map"])[:, 0]
+    torch.testing.assert_close(ours, min_max(theirs)[0], rtol=0, atol=1e-4)
+
+
+# -- torchvision's own networks, and a network trained on CIFAR-10 -------------------------------------------
+
+SEEDED = {
+    "gradcam": ("grad-cam", {}),
+    "hirescam": ("hires-cam", {}),
+    "layercam": ("layer-cam", {}),
+    "xgradcam": ("xgrad-cam", {}),
+    "gradcamplusplus": ("grad-cam++", {"eps": 1e-6}),
+}
+
+
+@pytest.mark.parametrize("model", ["resnet18", "resnet50", "vgg11_bn"])
+def test_seeded_torchvision(model: str) -> None:
+    about, arrays = golden(f"seeded-torchvision-{model}")
+    torch_state = torch.get_rng_state()
+    torch.manual_seed(1234)
+    net = torchvision.models.get_model(model, weights=None, num_classes=10)
+    torch.set_rng_state(torch_state)
+    x = inputs("tinyvgg")
+    for m in net.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.momentum = None
+            m.reset_running_stats()
+    with torch.no_grad():
+        net.train()(x)
+    net.eval()
+    c = ll.Classifier(net)
+    if not np.allclose(c(x).numpy(), arrays["logits"], atol=1e-4):
+        pytest.skip("this version of PyTorch draws other weights from the seed")
+    for theirs, (name, options) in SEEDED.items():
+        key = f"gradcam_{theirs}_raw"
+        if key in arrays.files:
+            method = ll.method(name, layer=about["hyper_parameters"]["layer"], **options)
+            assert_same_map(method.evidence(c, x, torch.from_numpy(arrays["target"])), arrays[key])
+
+
+class CifarResNet(nn.Module):
+    """The ResNet for CIFAR-10 whose weights the reference data has: parameter-free shortcuts."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        widths = ((16, 16), (16, 32), (32, 64))
+        for i, (before, planes) in enumerate(widths, 1):
+            layers = [CifarBlock(before if j == 0 else planes, planes) for j in range(blocks)]
+            self.add_module(f"layer{i}", nn.Sequential(*layers))
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn1(self.conv1(x)).relu()
+        for name in ("layer1", "layer2", "layer3"):
+            x = self.get_submodule(name)(x)
+        return self.linear(x.mean((-2, -1)))
+
+
+class CifarBlock(nn.Module):
+    def __init__(self, before: int, planes: int) -> None:
+        super().__init__()
+        self.stride = 1 if before == planes else 2
+        self.conv1 = nn.Conv2d(before, planes, 3, self.stride, 1, bias=False)
+        self.bn1, self.bn2 = nn.BatchNorm2d(planes), nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
+        if self.stride == 2:
+            quarter = y.shape[1] // 4
+            x = nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, quarter, quarter))
+        return (y + x).relu()
+
+
+def test_cifar_resnet() -> None:
+    from safetensors.torch import load_file
+
+    _, arrays = golden("several-cifar_resnet20")
+    net = CifarResNet(3)
+    net.load_state_dict(load_file(shared("data", "cifar10_resnet20.safetensors")))
+    c = ll.Classifier(net, size=32)
+    x = images(np.load(shared("data", "cifar10_test200.npz"))["images"][arrays["index"]])
+    np.testing.assert_allclose(c(x).numpy(), arrays["logits"], atol=1e-3)
+    target = torch.from_numpy(arrays["target"])
+    for theirs, (name, options) in SEEDED.items():
+        for layer in ("layer3", "layer2"):
+            ours = ll.method(name, layer=layer, **options).evidence(c, x, target)
+            assert_same_map(ours, arrays[f"gradcam_{theirs}_raw@{layer}"])
+    assert_same_map(ll.method("cam", layer="layer3").evidence(c, x, target), arrays["torchcam_cam_raw@layer3"])
+
+
+def test_reference_networks_are_the_ones_described() -> None:
+    """Guards the comparison itself: other weights would make all of the above meaningless."""
+    path: Path = SHARED / "golden" / "models_tiny.npz"
+    if not path.exists():
+        pytest.skip("needs reference data (golden)")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert digest == "abd27e0f4bf0e78d22b8f417ca6f25443b5731e20d217e2c8ac8c37b03c17ff8"
