@@ -5,6 +5,7 @@ them from the source text and never pays for the import of PyTorch.
 """
 
 import ast
+import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -110,7 +111,7 @@ def _read(file: Path, module: str) -> Iterable[Card]:
 def _shipped() -> dict[str, Card]:
     root = Path(__file__).parent
     cards: dict[str, Card] = {}
-    for file in sorted((root / "methods").rglob("*.py")):
+    for file in sorted((root / "maps").rglob("*.py")):
         module = ".".join(("limelight", *file.relative_to(root).with_suffix("").parts))
         cards |= {card.name: card for card in _read(file, module)}
     return cards
@@ -121,16 +122,25 @@ def methods() -> dict[str, Card]:
     return _shipped() | {name: card for name, (card, _) in _registered.items()}
 
 
-def load_method(name: str) -> tuple[Card, Callable[..., Any]]:
-    """Return a method's card and function.
+def find(name: str) -> Card:
+    """Return a method's card.
 
     Raises:
         UnknownMethod: no method has this name; the message names the nearest.
     """
+    known = methods()
+    if name not in known:
+        raise UnknownMethod(f"there is no method {name!r}{nearest(name, known) or '; see: limelight methods'}")
+    return known[name]
+
+
+def load_method(name: str) -> tuple[Card, Callable[..., Any]]:
+    """Return a method's card and function, importing its module if need be.
+
+    Raises:
+        UnknownMethod: no method has this name; the message names the nearest.
+    """
+    card = find(name)
     if name not in _registered:
-        card = _shipped().get(name)
-        if card is None:
-            hint = nearest(name, methods()) or "; see: limelight methods"
-            raise UnknownMethod(f"there is no method {name!r}{hint}")
-        __import__(card.module)
+        importlib.import_module(card.module)
     return _registered[name]

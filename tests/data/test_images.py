@@ -1,3 +1,4 @@
+import contextlib
 import io
 import struct
 import subprocess
@@ -201,7 +202,7 @@ ADAM7 = "16462646 77777777 56565656 77777777 36463646 77777777 56565656 77777777
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
 def test_truncated_file(kind, part):
     data = encode(Image.fromarray(NOISE), kind)
-    with pytest.raises(InvalidImage, match="the .* bytes given"):
+    with pytest.raises(InvalidImage, match=r"a file of \d+ bytes is"):
         load_image(data[: int(len(data) * part)])
 
 
@@ -258,10 +259,8 @@ def test_damaged_data_never_raises_anything_else():
         for _ in range(60):
             broken = data.copy()
             broken[RNG.integers(0, min(len(data), 400), 4)] = RNG.integers(0, 256, 4)
-            try:
+            with contextlib.suppress(InvalidImage):
                 assert load_image(broken.tobytes(), max_pixels=10**6).mode == "RGB"
-            except InvalidImage:
-                pass
 
 
 def test_paths(tmp_path):
@@ -274,7 +273,7 @@ def test_paths(tmp_path):
         load_image(tmp_path)
     with pytest.raises(InvalidImage, match="can't read"):
         load_image("x" * 5000)
-    with pytest.raises(InvalidImage, match="can't read|there is no file"):
+    with pytest.raises(InvalidImage, match="null byte"):
         load_image("a\0b.png")
 
 

@@ -1,1 +1,64 @@
-"""..."""
+"""The command line: one file per command, each parses and delegates."""
+
+import sys
+
+import typer
+
+from limelight.cli import compare, demo, explain, methods, models
+from limelight.cli.output import fail
+from limelight.errors import LimelightError
+
+# Typer has Click inside or beside it, depending on its version; its own public names lead to either.
+_UsageError = typer.BadParameter.__bases__[0]
+_ClickException = _UsageError.__bases__[0]
+
+app = typer.Typer(
+    name="limelight",
+    help="See why an image classifier decided what it did.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("explain")(explain.explain)
+app.command("compare")(compare.compare)
+app.command("methods")(methods.methods)
+app.command("models")(models.models)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from limelight import __version__
+
+        typer.echo(f"limelight {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    """See why an image classifier decided what it did."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a user's mistake ends with one line and exit code 2, never a traceback."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except _ClickException as error:
+        message = getattr(error, "format_message", error.__str__)()
+        context = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            sys.exit(2)  # the help has been shown
+        fail(f"{message} (see: {context.command_path if context else 'limelight'} --help)")
+    except LimelightError as error:
+        fail(str(error))
+    except (MemoryError, OSError) as error:
+        fail(f"{type(error).__name__}: {error}")
+    else:
+        sys.exit(code if isinstance(code, int) else 0)

@@ -101,11 +101,10 @@ class Classifier:
             InvalidImage: ``x`` is no batch of images.
             NonFinite: the logits are NaN or infinite.
         """
-        x = self.checked(x)
-        self.trace(x)  # reads from one pass what kind of scores the model gives
         with borrowed(self.module):
-            logits = self.logits(self.module(x))
-        return self.finite(logits, x)
+            x = self.checked(x)
+            self.trace(x)  # reads from one pass what kind of scores the model gives
+            return self.finite(self.logits(self.module(x)), x)
 
     def preprocess(self, image: Image.Image) -> Tensor:
         """Return the normalised input for a picture, shape (3, H, W)."""
@@ -158,10 +157,9 @@ class Classifier:
             raise InvalidImage(f"images are on {x.device}, the model is on {self.device}; move one of them")
         if not bool(torch.isfinite(x).all()):
             raise InvalidImage("images have values that are NaN or infinite")
-        if x.is_inference():
-            with torch.inference_mode(False):
-                x = x.clone()  # no gradient can pass through a tensor of inference mode
-        return x.detach().to(self.dtype)
+        # No gradient can pass through a tensor of inference mode, but through a copy of it.
+        x = x.clone() if x.is_inference() else x.detach()
+        return x.to(self.dtype)
 
     @cached_property
     def _scores(self) -> tuple[bool, bool]:

@@ -79,12 +79,13 @@ def run(methods: Sequence["Method"], classifier: Classifier, x: Images, target: 
     Returns:
         One record per method, in their order.
     """
-    x = classifier.checked(x)
     results: dict[int, Saliency] = {}
-    for kind in dict.fromkeys(m.options.score for m in methods):  # one backward per explained scalar
-        group = [(i, m) for i, m in enumerate(methods) if m.options.score == kind]
-        together = _run_group([m for _, m in group], classifier, x, target, kind)
-        results |= {i: saliency for (i, _), saliency in zip(group, together, strict=True)}
+    with torch.inference_mode(False), torch.no_grad():  # whatever mode the caller is in
+        x = classifier.checked(x)
+        for kind in dict.fromkeys(m.options.score for m in methods):  # one backward per explained scalar
+            group = [(i, m) for i, m in enumerate(methods) if m.options.score == kind]
+            together = _run_group([m for _, m in group], classifier, x, target, kind)
+            results |= {i: saliency for (i, _), saliency in zip(group, together, strict=True)}
     return [results[i] for i in range(len(methods))]
 
 
@@ -326,8 +327,7 @@ def _apply(
         known = ", ".join(n for n in vars(Supply) if not n.startswith("_"))
         raise UnknownMethod(f"method {method.name} asks for {missing[0]!r}; there is: {known}")
     needs = [getattr(supply, name) for name in method.card.needs]
-    with torch.no_grad():
-        result = method.function(*needs, **method.own_options)
+    result = method.function(*needs, **method.own_options)
     raw = result if isinstance(result, Raw) else Raw(result)
     if not bool(torch.isfinite(raw.values).all()):
         raise NonFinite(f"{method.name} made a NaN or infinite map")

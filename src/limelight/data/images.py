@@ -88,7 +88,7 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
         _check_size(source.shape[1::-1], "the array", max_pixels)
         return _flat(_from_array(source, "the array"), "the array")
     if isinstance(source, bytes):
-        return _read(io.BytesIO(source), f"the {len(source)} bytes given", max_pixels)
+        return _read(io.BytesIO(source), f"a file of {len(source)} bytes", max_pixels)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         with _open(path) as file:
@@ -132,13 +132,14 @@ def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> l
 def _open(path: Path) -> BinaryIO:
     """Open a file for reading, or say what is in the way."""
     try:
-        if path.is_dir():
-            raise InvalidImage(f"{path} is a folder, not a picture; list_images() lists the pictures in it")
         return path.open("rb")
     except FileNotFoundError as error:
         raise InvalidImage(f"there is no file {path}{_neighbours(path)}") from error
-    except OSError as error:
-        raise InvalidImage(f"can't read {str(path)[:200]}: {error.strerror}") from error
+    except IsADirectoryError as error:
+        raise InvalidImage(f"{path} is a folder; list_images() lists the pictures in it") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidImage(f"can't read {str(path)[:200]!r}: {reason}") from error
 
 
 def _neighbours(path: Path) -> str:
@@ -190,7 +191,8 @@ def _check_complete(image: Image.Image, file: BinaryIO) -> None:
     """Find missing rows that Pillow would leave black without a word (PNG and uncompressed TIFF)."""
     if image.format == "TIFF":
         tiles = cast("list[tuple[Any, ...]]", getattr(image, "tile", []))
-        if max(tile[1][3] for tile in tiles) < image.height:
+        boxes = {tile[1] for tile in tiles}  # by area: the size may already be that of the turned picture
+        if sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) < image.width * image.height:
             raise ValueError("rows are missing")
     elif image.format == "PNG":
         position = file.tell()

@@ -1,0 +1,63 @@
+"""limelight explain."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limelight.cli.output import console, expand, parse_parameters, print_json, progress
+from limelight.errors import InvalidOption
+
+
+def explain(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures, or folders of them.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
+    method: Annotated[str, typer.Option("--method", help="See: limelight methods.")] = "grad-cam",
+    weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
+    target: Annotated[str | None, typer.Option(help="Class to explain: a label or an index [predicted].")] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer to explain; several with commas [the last map].")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of the method; repeatable.")
+    ] = None,
+    view: Annotated[str, typer.Option(help="overlay, map, signed, contour or image.")] = "overlay",
+    out: Annotated[
+        Path | None, typer.Option(help="File (.png, .npz, .json), or folder for several pictures [IMAGE.METHOD.png].")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Show where a model looks.
+
+    Example: limelight explain cat.jpg --model torchvision/resnet50 --method layer-cam --target tabby --out cat.png
+    """
+    import limelight as ll
+
+    options = parse_parameters(parameter or [])
+    if layer:
+        options["layer"] = tuple(layer.split(",")) if "," in layer else layer
+    chosen = ll.method(method, **options)  # a wrong name or option is found before the model is loaded
+    files = expand(images)
+    if out is not None and len(files) > 1 and out.suffix:
+        raise InvalidOption(f"--out {out} is one file for {len(files)} pictures; give a folder")
+    classifier = ll.load(model, weights=None if weights.lower() == "none" else weights, device=device)
+    results = []
+    with progress(files, "explaining") as bar:
+        for file in bar:
+            explanation = ll.explain(classifier, file, chosen, target)
+            path = explanation.save(_destination(out, file, method, len(files)), view=view)
+            results.append((file, path, explanation))
+    if as_json:
+        print_json([{"image": str(f), "file": str(p), **e.settings()} for f, p, e in results])
+        return
+    for file, path, e in results:
+        console.print(f"[bold]{file.name}[/]: {e.title} · {e.method} · {e.cost} · {e.seconds:.2f} s → {path}")
+        for remark in (e.reason, *e.notes):
+            if remark:
+                console.print(f"  [dim]{remark}[/]")
+
+
+def _destination(out: Path | None, image: Path, method: str, count: int) -> Path:
+    name = f"{image.stem}.{method}.png"
+    if out is None:
+        return Path(name)
+    return out if out.suffix and count == 1 else out / name

@@ -1,0 +1,35 @@
+"""limelight methods."""
+
+from dataclasses import asdict
+from itertools import groupby
+from typing import Annotated
+
+import typer
+
+from limelight import card
+from limelight.cli.output import console, print_json, table
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Show one method with its options.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """List the methods with their cost per image.
+
+    Example: limelight methods grad-cam++
+    """
+    found = card.methods()
+    if name is not None:
+        found = {name: card.find(name)}
+    if as_json:
+        print_json([asdict(c) for c in found.values()])
+        return
+    if name is not None:
+        c = found[name]
+        console.print(f"[bold]{c.name}[/] ({c.family}, {c.cites}): {c.summary}\ncost per image: {c.cost}")
+        table(["option", "default"], c.options.items()) if c.options else console.print("no options of its own")
+        return
+    for family, cards in groupby(found.values(), key=lambda c: c.family):
+        rows = [[c.name, c.cost, c.summary] for c in cards]
+        table(["method", "passes per image", "what it does"], rows, title=family)
+    console.print("[dim]F forward, R backward pass; _t: only the part behind the layer. One: limelight methods NAME[/]")

@@ -1,0 +1,64 @@
+"""limelight models."""
+
+from typing import Annotated
+
+import typer
+
+from limelight.cli.output import console, print_json, table
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(help="A model, or a part of names to list.")] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="List the layers that can be explained.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """List the models that can be loaded by name, or the layers of one.
+
+    Example: limelight models torchvision/resnet18 --layers
+    """
+    from limelight import zoo
+
+    if layers:
+        if name is None:
+            raise typer.BadParameter("--layers needs the name of a model", param_hint="NAME")
+        _layers(name, as_json)
+        return
+    found = [f"{family}/{model}" for family, names in zoo.available().items() for model in names]
+    shown = [model for model in found if name is None or name.lower() in model.lower()]
+    if as_json:
+        print_json(shown)
+        return
+    if not shown:
+        raise typer.BadParameter(f"no model's name contains {name!r}", param_hint="NAME")
+    for model in shown:
+        console.print(model, highlight=False)
+
+
+def _layers(name: str, as_json: bool) -> None:
+    from limelight import zoo
+    from limelight.errors import WeightsUnavailable
+
+    try:
+        classifier = zoo.load(name)
+    except WeightsUnavailable:  # layers do not depend on the weights
+        classifier = zoo.load(name, weights=None)
+    trace = classifier.trace()
+    stages = {layer.name for layer in trace.stages}
+    rows = [
+        {
+            "layer": layer.name,
+            "module": layer.kind,
+            "output": "x".join(map(str, layer.shape)),
+            "map": "x".join(map(str, layer.layout.grid)) if layer.layout else "",
+            "stage": layer.name in stages,
+            "default": layer is trace.candidates[-1],
+            "depth": round(layer.before, 3),
+        }
+        for layer in trace.candidates
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    marks = [{**r, "stage": "*" if r["stage"] else "", "default": "*" if r["default"] else ""} for r in rows]
+    table(list(rows[0]) if rows else ["layer"], [list(r.values()) for r in marks], title=classifier.name)
+    console.print("[dim]stage: last layer of its resolution; depth: share of the arithmetic done there[/]")

@@ -1,0 +1,79 @@
+"""What the commands print, and how they read their options."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from limelight.errors import InvalidOption
+
+T = TypeVar("T")
+
+console = Console()
+notes = Console(stderr=True)
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line on the error stream and leave with exit code 2."""
+    typer.echo(f"limelight: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+def print_json(data: Any) -> None:
+    """Print results for programs."""
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
+    """Print results for people; numbers stand on the right."""
+    rows = [list(row) for row in rows]
+    shown = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for i, column in enumerate(columns):
+        numbers = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
+        shown.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row))
+    console.print(shown)
+
+
+@contextmanager
+def progress(items: Sequence[T], what: str) -> Iterator[Iterable[T]]:
+    """Show a bar on long work, nothing if the error stream is no terminal."""
+    from rich.progress import Progress, TimeRemainingColumn
+
+    with Progress(
+        *Progress.get_default_columns()[:-1], TimeRemainingColumn(), console=notes, disable=not notes.is_terminal
+    ) as bar:
+        yield bar.track(items, description=what)
+
+
+def parse_parameters(given: Sequence[str]) -> dict[str, Any]:
+    """Read ``-p option=value``; a value is JSON if it can be, text otherwise."""
+    options: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InvalidOption(f"-p {text!r}: expected option=value, such as -p gamma=2")
+        try:
+            options[name.replace("-", "_")] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name.replace("-", "_")] = value
+    return options
+
+
+def split_names(text: str) -> list[str]:
+    """Read ``a,b,c``."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def expand(images: Sequence[Path]) -> list[Path]:
+    """Return files for files and folders of pictures."""
+    from limelight.data.images import list_images
+
+    return [file for given in images for file in (list_images(given) if given.is_dir() else [given])]

@@ -1,0 +1,183 @@
+"""Paint one saliency map, alone or on its picture."""
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageColor, ImageFilter
+
+from limelight.draw.assets import palette
+from limelight.errors import InvalidImage, InvalidOption
+
+__all__ = ["Mode", "Picture", "colorize", "contour", "overlay", "signed", "top_region"]
+
+Array = npt.NDArray[Any]
+
+Picture = Image.Image | Array
+"""An RGB image, or an array (H, W, 3): uint8, or float in [0, 1]."""
+
+Mode = Literal["blend", "flat", "fade"]
+
+_SLACK = 1e-4  # rounding of float32 arithmetic beyond [0, 1]
+
+
+def colorize(values: Array, cmap: str = "inferno") -> npt.NDArray[np.uint8]:
+    """Return the colours of a map, shape (H, W, 3).
+
+    Args:
+        values: shape (H, W), in [0, 1]; 0 gets the first colour and 1 the last.
+        cmap: name of a Matplotlib colour map; the default is perceptually uniform.
+
+    Raises:
+        InvalidOption: an unknown colour map, or a map of another shape or range.
+    """
+    return palette(cmap)[np.rint(_unit_map(values) * 255).astype(np.intp)]
+
+
+def overlay(
+    image: Picture, values: Array, *, cmap: str = "inferno", alpha: float = 0.7, mode: Mode = "blend"
+) -> Image.Image:
+    """Show a map on its picture.
+
+    Args:
+        image: the picture, H x W.
+        values: the map, shape (H, W), in [0, 1].
+        cmap: name of a Matplotlib colour map.
+        alpha: strength in [0, 1]; 0 leaves the picture as it is.
+        mode: ``"blend"`` lays the colours over the picture, more opaque where the map is higher: where it
+            is 0 the picture is untouched, where it is 1 the opacity is ``alpha``. ``"flat"`` lays them
+            with the same opacity everywhere. ``"fade"`` uses no colours: the picture keeps its own
+            where the map is 1 and fades towards black by ``alpha`` where it is 0.
+
+    Raises:
+        InvalidImage: ``image`` is not an RGB picture.
+        InvalidOption: an option out of its range, or a map that does not fit the picture.
+    """
+    picture, heat = _pair(image, values)
+    if mode not in get_args(Mode):
+        raise InvalidOption(f"there is no mode {mode!r}; use one of {', '.join(get_args(Mode))}")
+    if not 0 <= alpha <= 1:
+        raise InvalidOption(f"alpha is {alpha}; it must be in [0, 1]")
+    lit = np.ones_like(heat) if mode == "flat" else np.sqrt(heat)  # the root keeps weak areas visible
+    opacity = alpha * (1 - lit if mode == "fade" else lit)
+    colours = 0 if mode == "fade" else colorize(heat, cmap) / 255
+    opacity = opacity[..., None]
+    return _to_image(picture * (1 - opacity) + colours * opacity)
+
+
+def signed(values: Array, *, cmap: str = "seismic", limit: float | None = None) -> Image.Image:
+    """Show a map of evidence for (red) and against (blue), with 0 in the exact middle of the colours.
+
+    Args:
+        values: shape (H, W), finite, of any sign.
+        cmap: name of a diverging Matplotlib colour map.
+        limit: the magnitude that gets the strongest colour; larger ones are cut off. Default: the largest
+            magnitude of the map. Give the same one to maps that are to be compared.
+
+    Raises:
+        InvalidOption: an unknown colour map, a map of another shape or with NaN, or a limit that is not
+            above 0.
+    """
+    values = _map(values)
+    if limit is not None and not limit > 0:
+        raise InvalidOption(f"limit is {limit}; it must be above 0")
+    # A map of zeros has no scale of its own; any will do.
+    scale = limit or float(np.abs(values).max()) or 1.0
+    steps = np.rint(128 * (1 + np.clip(values / scale, -1, 1))).astype(np.intp)
+    return Image.fromarray(palette(cmap, 257)[steps])  # an odd number of colours has a middle one
+
+
+def top_region(values: Array, top: float = 0.1) -> npt.NDArray[np.bool_]:
+    """Return the mask, shape (H, W), of the ``top`` share of the pixels with the highest values.
+
+    Exactly ``round(top * H * W)`` pixels (at least one) are in it: of equal values that compete for the
+    last places, those nearer the top left win.
+
+    Raises:
+        InvalidOption: ``top`` is not in (0, 1], or a map of another shape or with NaN.
+    """
+    values = _map(values)
+    if not 0 < top <= 1:
+        raise InvalidOption(f"top is {top}; it must be above 0 and at most 1 (0.1: a tenth of the pixels)")
+    count = max(1, round(top * values.size))
+    mask = np.zeros(values.size, bool)
+    mask[np.argsort(-values, axis=None, kind="stable")[:count]] = True
+    return mask.reshape(values.shape)
+
+
+def contour(
+    image: Picture, values: Array, *, top: float = 0.1, color: str = "#39ff14", width: int = 2
+) -> Image.Image:
+    """Outline the part of a picture where its map is highest.
+
+    The line lies inside the region, so that region and line together cover the share ``top``; a dark
+    pixel outside keeps it visible on any background.
+
+    Args:
+        image: the picture, H x W.
+        values: the map, shape (H, W), finite.
+        top: share of the pixels inside, see :func:`top_region`.
+        color: a colour name or ``#rrggbb``.
+        width: of the line, in pixels.
+
+    Raises:
+        InvalidImage: ``image`` is not an RGB picture.
+        InvalidOption: an option out of its range, or a map that does not fit the picture.
+    """
+    picture, values = _pair(image, values, unit=False)
+    if width < 1:
+        raise InvalidOption(f"width is {width}; it must be at least 1")
+    try:
+        line = ImageColor.getrgb(color)[:3]
+    except ValueError as error:
+        raise InvalidOption(f"{color!r} is not a colour; give a name such as 'lime' or '#39ff14'") from error
+    inside = top_region(values, top)
+    outside = ~inside
+    picture[_grow(inside, 1, border=False) & outside] *= 0.35
+    picture[_grow(outside, width, border=True) & inside] = np.array(line) / 255
+    return _to_image(picture)
+
+
+def _grow(mask: npt.NDArray[np.bool_], by: int, border: bool) -> npt.NDArray[np.bool_]:
+    """Extend a mask by some pixels; ``border``: whether everything beyond the picture belongs to it."""
+    padded = Image.fromarray(np.pad(mask, by, constant_values=border).astype(np.uint8))
+    return np.asarray(padded.filter(ImageFilter.MaxFilter(2 * by + 1)))[by:-by, by:-by] > 0
+
+
+def _map(values: Array) -> Array:
+    """Check a map and return it as float64."""
+    if values.ndim != 2 or values.size == 0:
+        raise InvalidOption(f"the map has shape {values.shape}; give one map of shape (H, W)")
+    if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
+        raise InvalidOption("the map has values that are not finite real numbers")
+    return values.astype(np.float64)
+
+
+def _unit_map(values: Array) -> Array:
+    values = _map(values)
+    low, high = float(values.min()), float(values.max())
+    if low < -_SLACK or high > 1 + _SLACK:
+        raise InvalidOption(f"the map has values from {low:g} to {high:g}; scale it to [0, 1] first")
+    return np.clip(values, 0, 1)
+
+
+def _pair(image: Picture, values: Array, unit: bool = True) -> tuple[Array, Array]:
+    """Return picture (H, W, 3) and map (H, W) as fresh float64 arrays, the picture in [0, 1]."""
+    picture = np.asarray(image)
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        raise InvalidImage(f"the image has shape {picture.shape}; give an RGB picture, (H, W, 3)")
+    if picture.dtype == np.uint8:
+        picture = picture / 255
+    elif picture.dtype.kind != "f" or not (picture.min() >= -_SLACK and picture.max() <= 1 + _SLACK):
+        raise InvalidImage(f"the image ({picture.dtype}) must be uint8, or float in [0, 1] without NaN")
+    heat = _unit_map(values) if unit else _map(values)
+    if heat.shape != picture.shape[:2]:
+        raise InvalidOption(
+            f"the map is {heat.shape[0]} x {heat.shape[1]} but the image {picture.shape[0]} x "
+            f"{picture.shape[1]} (height x width); resize the map first"
+        )
+    return np.clip(picture.astype(np.float64), 0, 1), heat
+
+
+def _to_image(picture: Array) -> Image.Image:
+    return Image.fromarray(np.rint(picture * 255).astype(np.uint8))

@@ -1,0 +1,283 @@
+"""The conformance battery: every property x every registered method x every way of building a network.
+
+A method is in it by being registered; nothing is to be added here. ``REFUSES`` names the networks that a
+method refuses by definition. The battery itself is tested: a broken twin for each way of breaking the
+contract must be caught.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+
+import architectures
+import pytest
+import torch
+from architectures import ARCHITECTURES, CLASSES, SIZE, images
+from torch import Tensor, nn
+
+import limelight as ll
+from limelight import card
+
+REFUSES = {
+    # Its weights are those of a linear layer behind global average pooling. "dense" has a ReLU in between
+    # that is no module, so that its last layer's activations are not what is pooled.
+    "cam": {"plain", "dense", "tokens"},
+}
+NOISE_HAS_NO_EFFECT = {
+    # The layer feeds a linear head: its gradient is the same for every noisy copy.
+    "smooth-grad-cam++": {"residual", "inception", "depthwise"},
+}
+TARGET = [1, 4, 2]
+
+
+def make(name: str) -> ll.Method:
+    return ll.method(name)
+
+
+def classifier(architecture: str, *, inplace: bool = False) -> ll.Classifier:
+    return ll.Classifier(architectures.build(architecture, inplace=inplace))
+
+
+def close(a: Tensor, b: Tensor, message: str) -> None:
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=lambda m: f"{message}: {m}")
+
+
+# -- the properties ------------------------------------------------------------------------------------------
+
+
+def check_form(method: ll.Method, architecture: str) -> None:
+    """Shape, dtype and range; a map has a 1 and a 0 in it, or is empty and says why."""
+    c = classifier(architecture)
+    for n in (1, 3):
+        x = images(n)
+        saliency = method.run(c, x)
+        maps = saliency.map
+        assert maps.shape == (n, *SIZE)
+        assert maps.dtype == torch.float32
+        assert maps.device == x.device
+        assert torch.isfinite(maps).all()
+        assert saliency.raw.ndim == 3
+        assert len(saliency.raw) == n
+        for one, empty, reason in zip(maps, saliency.degenerate.tolist(), saliency.reasons, strict=True):
+            assert (one.min(), one.max()) == ((0, 0) if empty else (0, 1))
+            assert bool(reason) == empty
+        assert torch.equal(saliency.target, c(x).argmax(1))
+
+
+def check_double(method: ll.Method, architecture: str) -> None:
+    """float64 gives the same picture as float32."""
+    single = classifier(architecture)
+    double = ll.Classifier(copy.deepcopy(single.module).double())
+    a, b = method.run(single, images(), TARGET), method.run(double, images().double(), TARGET)
+    assert b.raw.dtype == torch.float64
+    assert b.map.dtype == torch.float32
+    torch.testing.assert_close(a.map, b.map, rtol=0, atol=2e-3)
+
+
+def check_batch(method: ll.Method, architecture: str) -> None:
+    """A batch gives what its images give one by one, in chunks of any size."""
+    c, x = classifier(architecture), images()
+    together = method.run(c, x, TARGET)
+    singles = torch.cat([method.evidence(c, x[i : i + 1], TARGET[i]) for i in range(3)])
+    scale = together.raw.abs().amax()
+    close(together.raw / scale, singles / scale, "one by one")
+    chunked = ll.method(method.name, batch_size=2).run(c, x, TARGET)
+    close(together.raw / scale, chunked.raw / scale, "in chunks")
+    assert chunked.cost == together.cost
+
+
+def check_seed(method: ll.Method, architecture: str) -> None:
+    """The same seed gives the same map; another seed differs if and only if the card says random."""
+    c, x = classifier(architecture), images()
+    first = method.evidence(c, x)
+    assert torch.equal(first, method.evidence(c, x))
+    other = ll.method(method.name, seed=1).evidence(c, x)
+    random = method.card.random and architecture not in NOISE_HAS_NO_EFFECT.get(method.name, ())
+    assert torch.equal(first, other) != random
+
+
+def check_state(method: ll.Method, architecture: str) -> None:
+    """Nothing of the user's is changed, also if an exception passes through."""
+    c, x = classifier(architecture), images().requires_grad_()
+    net = c.module
+    for i, m in enumerate(net.modules()):
+        m.training = i % 2 == 0
+    for i, p in enumerate(net.parameters()):
+        p.requires_grad_(i % 3 > 0)
+        p.grad = torch.full_like(p, 0.5) if i % 2 else None
+    seen: list[int] = []
+    net.register_forward_hook(lambda *_: seen.append(1))
+
+    def state() -> list[object]:
+        return [
+            [m.training for m in net.modules()],
+            [(id(p), p.requires_grad, None if p.grad is None else p.grad.clone(), p.detach().clone()) for p in net.parameters()],
+            [b.clone() for b in net.buffers()],
+            [len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in net.modules()],
+            [x.detach().clone(), x.requires_grad, x.grad],
+            [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_rng_state()],
+        ]
+
+    before = state()
+    method.run(c, x)
+    assert seen, "the user's own hooks run"
+    assert same(before, state()), "changed by a successful run"
+
+    def fail(_: object) -> Tensor:
+        raise KeyError("the user's mistake")
+
+    if "class_weights" not in method.card.needs:  # which wants a class, not a function
+        with pytest.raises(KeyError, match="the user's mistake"):
+            method.run(c, x, fail)
+        assert same(before, state()), "changed by a run that failed"
+
+
+def same(a: object, b: object) -> bool:
+    if isinstance(a, Tensor):
+        return isinstance(b, Tensor) and torch.equal(a, b)
+    if isinstance(a, list | tuple):
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def check_modes(method: ll.Method, architecture: str) -> None:
+    """The same map under no_grad, in inference mode, with frozen weights, in channels-last layout."""
+    c, x = classifier(architecture), images()
+    expected = method.evidence(c, x, TARGET)
+    scale = expected.abs().amax()
+    with torch.no_grad():
+        assert torch.equal(method.evidence(c, x, TARGET), expected)
+    with torch.inference_mode():
+        assert torch.equal(method.evidence(c, x.clone(), TARGET), expected)
+    c.module.requires_grad_(False)
+    assert torch.equal(method.evidence(c, x, TARGET), expected)
+    c.module.to(memory_format=torch.channels_last)
+    last = method.evidence(c, x.contiguous(memory_format=torch.channels_last), TARGET)
+    torch.testing.assert_close(last / scale, expected / scale, rtol=1e-3, atol=1e-4)
+
+
+def check_inplace(method: ll.Method, architecture: str) -> None:
+    """Operations that overwrite their input change nothing."""
+    expected = method.evidence(classifier(architecture), images(), TARGET)
+    inplace = method.evidence(classifier(architecture, inplace=True), images(), TARGET)
+    close(inplace, expected, "in place")
+
+
+def check_nothing_to_see(method: ll.Method, architecture: str) -> None:
+    """A constant picture and a dead layer give a valid map: finite, or empty with a reason."""
+    c = classifier(architecture)
+    saliencies = [method.run(c, torch.zeros(2, 3, *SIZE))]
+    if method.card.layers != "none":
+        layer = c.layers(None, images(1), method.card.layers)[-1].name
+        c.module.get_submodule(layer).register_forward_hook(lambda _m, _i, out: out * 0)
+        try:
+            saliencies.append(method.run(c, images(2)))
+        except ll.errors.UnsupportedModel:  # with a dead layer a linear head can't be told from another
+            assert method.name in REFUSES
+        else:
+            assert saliencies[-1].degenerate.all()
+            assert all("dead" in reason for reason in saliencies[-1].reasons)
+    for saliency in saliencies:
+        assert torch.isfinite(saliency.map).all()
+        assert ((saliency.map >= 0) & (saliency.map <= 1)).all()
+
+
+def check_class(method: ll.Method, architecture: str) -> None:
+    """Another target gives another map if and only if the card says so."""
+    c, x = classifier(architecture), images()
+    maps = torch.stack([method.evidence(c, x, k) for k in range(CLASSES)])
+    differ = ((maps - maps[:1]).abs().amax((0, 2, 3)) > 1e-7).any()
+    assert bool(differ) == method.card.class_sensitive
+
+
+def check_cost(method: ll.Method, architecture: str) -> None:
+    """What is measured is what the card predicts."""
+    c, x = classifier(architecture), images()
+    assert str(method.run(c, x).cost) == str(method.cost(c, x))
+
+
+CHECKS: dict[str, Callable[[ll.Method, str], None]] = {
+    name.removeprefix("check_"): function for name, function in list(globals().items()) if name.startswith("check_")
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", ll.methods())
+def test_battery(name: str, check: str, architecture: str) -> None:
+    if architecture in REFUSES.get(name, ()):
+        with pytest.raises(ll.errors.UnsupportedModel, match=name):
+            make(name).run(classifier(architecture), images())
+        return
+    CHECKS[check](make(name), architecture)
+
+
+# -- the battery bites -----------------------------------------------------------------------------------------
+
+
+def leaks_across_the_batch(acts: Tensor, grads: Tensor) -> Tensor:
+    return (grads.mean((0, -2, -1), keepdim=True) * acts).sum(1)
+
+
+def draws_from_the_global_generator(acts: Tensor, grads: Tensor) -> Tensor:
+    return (grads * acts).sum(1) + 1e-3 * torch.randn(len(acts), *acts.shape[-2:])
+
+
+def ignores_the_class(acts: Tensor) -> Tensor:
+    return acts.mean(1)
+
+
+def is_not_a_number(acts: Tensor, grads: Tensor) -> Tensor:
+    return (grads * acts).sum(1) / acts.sum((1, 2, 3))[:, None, None]
+
+
+def has_the_wrong_shape(acts: Tensor, grads: Tensor) -> Tensor:
+    return (grads * acts).sum((1, 2), keepdim=True)
+
+
+def writes_into_the_picture(acts: Tensor, grads: Tensor, image: Tensor) -> Tensor:
+    image.mul_(1.1)
+    return (grads * acts).sum(1)
+
+
+def is_sure_of_a_constant(acts: Tensor, grads: Tensor) -> Tensor:
+    return torch.ones_like(acts[:, 0])
+
+
+TWINS = {
+    leaks_across_the_batch: "batch",
+    draws_from_the_global_generator: "seed",
+    ignores_the_class: "class",
+    is_not_a_number: "nothing_to_see",
+    has_the_wrong_shape: "form",
+    writes_into_the_picture: "state",
+    is_sure_of_a_constant: "class",
+}
+
+
+@pytest.fixture
+def twin(request: pytest.FixtureRequest) -> Iterator[ll.Method]:
+    function = request.param
+    ll.register_method("broken-twin", family="test", cites="none", cost="1 F + 1 R_t")(function)
+    yield ll.method("broken-twin")
+    card._registered.pop("broken-twin")
+
+
+@pytest.mark.parametrize(("twin", "check"), TWINS.items(), indirect=["twin"])
+def test_broken_twins_are_caught(twin: ll.Method, check: str) -> None:
+    with pytest.raises((AssertionError, ll.errors.LimelightError, IndexError, RuntimeError)):
+        CHECKS[check](twin, "residual")
+
+
+def test_every_twin_is_wrong_in_one_thing_only() -> None:
+    """The sound sibling of the twins passes what they fail."""
+    for check in {*TWINS.values()}:
+        CHECKS[check](make("hires-cam"), "residual")
+
+
+def test_names_in_the_exceptions_exist() -> None:
+    for exceptions in (REFUSES, NOISE_HAS_NO_EFFECT):
+        assert set(exceptions) <= set(ll.methods())
+        assert all(names < set(ARCHITECTURES) for names in exceptions.values())
+    assert all(inspect.isfunction(check) for check in CHECKS.values())
+    assert isinstance(architectures.build("plain"), nn.Module)
