@@ -68,7 +68,8 @@ def register_method(name: str, **description: Any) -> Callable[[Function], Funct
         parameters = inspect.signature(function).parameters.values()
         empty = inspect.Parameter.empty
         card = Card(
-            **{"name": name, **description},
+            name,
+            **description,
             summary=(inspect.getdoc(function) or "").partition("\n")[0],
             needs=tuple(p.name for p in parameters if p.kind != p.KEYWORD_ONLY),
             options={

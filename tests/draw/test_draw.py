@@ -44,7 +44,8 @@ def test_default_colours_grow_lighter_evenly():
 
     light = rgb2lab(colorize(np.linspace(0, 1, 256)[None]))[0, :, 0]
     steps = np.diff(light[::15])
-    assert steps.min() > 0.5 * steps.mean()
+    assert steps.min() > 0
+    assert steps.std() < 0.25 * steps.mean()
 
 
 @pytest.mark.parametrize(
@@ -119,8 +120,8 @@ def test_unusable_pictures_and_options():
 def test_signed_is_symmetric_about_white():
     got = np.asarray(signed(np.array([[-2.0, 0.0, 2.0]]))).tolist()[0]
     assert got[1] == [255, 255, 255]
-    assert got[0] == [0, 0, 76]
-    assert got[2] == [128, 0, 0]
+    assert np.abs(np.subtract(got[0], [0, 0, 76])).max() <= 1
+    assert np.abs(np.subtract(got[2], [128, 0, 0])).max() <= 1
     lopsided = np.asarray(signed(np.array([[-1.0, 0.0, 4.0]])))[0]
     assert lopsided[1].tolist() == [255, 255, 255]
     assert lopsided[0, 0] > 100  # a quarter of the scale is still pale
@@ -156,7 +157,10 @@ def test_contour_encloses_the_region(width):
     line = (got == [255, 128, 0]).all(2)
     assert (got[~line] == 0).all()
     np.testing.assert_array_equal(ndimage.binary_fill_holes(line), top_region(bump(), 0.2))
-    assert line[20, :30].sum() == width  # as thick as asked
+    box = ZEROS.copy()
+    box[10:30, 15:45] = 1
+    line = (np.asarray(contour(black, box, top=0.25, color="#ff8000", width=width)) > 0).any(2)
+    assert line.sum() == 20 * 30 - (20 - 2 * width) * (30 - 2 * width)
 
 
 def test_contour_halo_and_border():

@@ -9,13 +9,13 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator
 
-import architectures
 import pytest
 import torch
-from architectures import ARCHITECTURES, CLASSES, SIZE, images
 from torch import Tensor, nn
 
+import architectures
 import limelight as ll
+from architectures import ARCHITECTURES, CLASSES, SIZE, images
 from limelight import card
 
 REFUSES = {
@@ -111,7 +111,10 @@ def check_state(method: ll.Method, architecture: str) -> None:
     def state() -> list[object]:
         return [
             [m.training for m in net.modules()],
-            [(id(p), p.requires_grad, None if p.grad is None else p.grad.clone(), p.detach().clone()) for p in net.parameters()],
+            [
+                (id(p), p.requires_grad, None if p.grad is None else p.grad.clone(), p.detach().clone())
+                for p in net.parameters()
+            ],
             [b.clone() for b in net.buffers()],
             [len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in net.modules()],
             [x.detach().clone(), x.requires_grad, x.grad],

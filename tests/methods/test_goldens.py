@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import SHARED, shared
 from torch import Tensor, nn
 
 import limelight as ll
+from conftest import SHARED, shared
 from limelight.ops import min_max
 
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))

@@ -1,6 +1,7 @@
 """The command line: one file per command, each parses and delegates."""
 
 import sys
+from typing import Any
 
 import typer
 
@@ -9,8 +10,8 @@ from limelight.cli.output import fail
 from limelight.errors import LimelightError
 
 # Typer has Click inside or beside it, depending on its version; its own public names lead to either.
-_UsageError = typer.BadParameter.__bases__[0]
-_ClickException = _UsageError.__bases__[0]
+_UsageError: Any = typer.BadParameter.__bases__[0]
+_ClickException: Any = _UsageError.__bases__[0]
 
 app = typer.Typer(
     name="limelight",

@@ -16,7 +16,8 @@ def compare(
     target: Annotated[str | None, typer.Option(help="Class to explain: a label or an index [predicted].")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer to explain [the last map].")] = None,
     parameter: Annotated[
-        list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable.")
+        list[str] | None,
+        typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable."),
     ] = None,
     view: Annotated[str, typer.Option(help="overlay, map, signed, contour or image.")] = "overlay",
     out: Annotated[Path | None, typer.Option(help="Where to write the picture [IMAGE.compare.png].")] = None,
@@ -46,7 +47,14 @@ def compare(
     path = gallery.save(out or Path(f"{image.stem}.compare.png"), kind=view)
     row = gallery[0]
     if as_json:
-        print_json({"image": str(image), "file": str(path), "methods": [e.settings() for e in row], "left_out": left_out})
+        print_json(
+            {
+                "image": str(image),
+                "file": str(path),
+                "methods": [e.settings() for e in row],
+                "left_out": left_out,
+            }
+        )
         return
     console.print(f"[bold]{image.name}[/]: {row[0].title} → {path}")
     table(

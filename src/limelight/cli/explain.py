@@ -21,7 +21,8 @@ def explain(
     ] = None,
     view: Annotated[str, typer.Option(help="overlay, map, signed, contour or image.")] = "overlay",
     out: Annotated[
-        Path | None, typer.Option(help="File (.png, .npz, .json), or folder for several pictures [IMAGE.METHOD.png].")
+        Path | None,
+        typer.Option(help="File (.png, .npz, .json), or folder for several pictures [IMAGE.METHOD.png]."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,

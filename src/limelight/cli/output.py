@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -33,7 +33,14 @@ def print_json(data: Any) -> None:
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
     """Print results for people; numbers stand on the right."""
     rows = [list(row) for row in rows]
-    shown = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    shown = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        header_style="bold",
+        padding=(0, 2, 0, 0),
+    )
     for i, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
         shown.add_column(column, justify="right" if numbers else "left", overflow="fold")
@@ -43,12 +50,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
 
 
 @contextmanager
-def progress(items: Sequence[T], what: str) -> Iterator[Iterable[T]]:
+def progress(items: Sequence[T], what: str) -> Generator[Iterable[T]]:
     """Show a bar on long work, nothing if the error stream is no terminal."""
     from rich.progress import Progress, TimeRemainingColumn
 
     with Progress(
-        *Progress.get_default_columns()[:-1], TimeRemainingColumn(), console=notes, disable=not notes.is_terminal
+        *Progress.get_default_columns()[:-1],
+        TimeRemainingColumn(),
+        console=notes,
+        disable=not notes.is_terminal,
     ) as bar:
         yield bar.track(items, description=what)
 

@@ -1,6 +1,6 @@
 """Borrow a model and give it back as it was."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -8,7 +8,7 @@ from torch import nn
 
 
 @contextmanager
-def borrowed(module: nn.Module) -> Iterator[None]:
+def borrowed(module: nn.Module) -> Generator[None]:
     """Put every sub-module in evaluation mode; restore each one's own flag at the end, whatever happens.
 
     Inference mode is left too, since no gradient can pass through tensors made in it. Gradients are off

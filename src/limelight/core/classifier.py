@@ -315,7 +315,7 @@ class Classifier:
             for name, tensor in sorted(self.module.state_dict().items()):
                 digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
                 if isinstance(tensor, Tensor):
-                    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+                    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
             self._hashed = (version, digest.hexdigest())
         return self._hashed[1]
 

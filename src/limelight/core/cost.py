@@ -45,7 +45,7 @@ _TERM = re.compile(r"(?P<count>.+?)\s+(?P<unit>F_t|F|R_t|R)(?:\s*\+\s*|$)")
 
 def predict(formula: str, values: Mapping[str, Any], tail: float = 1.0) -> Cost:
     """Evaluate a card's cost formula, such as ``(n + 1) F + n R_t`` with ``{"n": 4}``."""
-    counts = dict.fromkeys(UNITS, 0.0)
+    counts: dict[str, float] = dict.fromkeys(UNITS, 0.0)
     for term in _TERM.finditer(formula):
         counts[term["unit"]] += float(eval(term["count"], {"__builtins__": {}}, dict(values)))
     return Cost(*counts.values(), tail=tail)

@@ -78,9 +78,9 @@ class Explanation:
 
     # -- pictures -----------------------------------------------------------------------------------------
 
-    def overlay(self, *, cmap: str = draw.DEFAULT_CMAP, alpha: float = draw.DEFAULT_ALPHA) -> Image.Image:
-        """Return the map as a heat over the picture."""
-        return draw.overlay(_pixels(self.image), _array(self.map), cmap=cmap, alpha=alpha)
+    def overlay(self, **style: Any) -> Image.Image:
+        """Return the map as heat over the picture; ``style`` is that of ``draw.overlay``."""
+        return draw.overlay(_pixels(self.image), _array(self.map), **style)
 
     def view(self, kind: View = "overlay") -> Image.Image:
         """Return one of the pictures of this explanation.
@@ -128,7 +128,11 @@ class Explanation:
             "probability": self.probability if self.probability == self.probability else None,
             "reason": self.reason,
             "notes": list(self.notes),
-            "cost": {"text": str(self.cost), "forwards": self.cost.forwards, "backwards": self.cost.backwards},
+            "cost": {
+                "text": str(self.cost),
+                "forwards": self.cost.forwards,
+                "backwards": self.cost.backwards,
+            },
             "seconds": self.seconds,
         }
 
@@ -153,14 +157,11 @@ class Explanation:
             path.write_text(json.dumps(settings | {"evidence": self.evidence.tolist()}, indent=1))
         else:
             with path.open("wb") as file:
-                np.savez_compressed(
-                    file,
-                    map=_array(self.map),
-                    evidence=self.evidence.detach().cpu().numpy(),
-                    image=_array(self.image),
-                    settings=np.array(json.dumps(settings | _finish_record(self.finish))),
-                    **{f"details/{k}": v.detach().cpu().numpy() for k, v in self.details.items() if isinstance(v, Tensor)},
-                )
+                arrays: dict[str, Any] = {f"details/{k}": v for k, v in self.details.items() if isinstance(v, Tensor)}
+                arrays |= {"map": self.map, "evidence": self.evidence, "image": self.image}
+                numbers = {name: value.detach().cpu().numpy() for name, value in arrays.items()}
+                record = json.dumps(settings | _finish_record(self.finish))
+                np.savez_compressed(file, allow_pickle=False, settings=np.array(record), **numbers)
         return path
 
     @staticmethod
@@ -180,7 +181,9 @@ class Explanation:
                 notes=tuple(settings.pop("notes")),
                 cost=Cost(n_forward=cost["forwards"], n_backward=cost["backwards"]),
                 details={
-                    k.removeprefix("details/"): torch.from_numpy(file[k]) for k in file.files if k.startswith("details/")
+                    k.removeprefix("details/"): torch.from_numpy(file[k])
+                    for k in file.files
+                    if k.startswith("details/")
                 },
                 provenance=settings,
                 **own,
@@ -256,9 +259,7 @@ class Gallery(Sequence["list[Explanation]"]):
         rows: list[list[draw.Panel]] = []
         for i, row in enumerate(self.rows):
             first = draw.Panel(row[0].view("image"), title="input" if i == 0 else "", caption=row[0].title)
-            maps = [
-                draw.Panel(e.view(kind), title=e.method if i == 0 else "", caption=_remark(e, row[0])) for e in row
-            ]
+            maps = [draw.Panel(e.view(kind), title=e.method if i == 0 else "", caption=_remark(e, row[0])) for e in row]
             rows.append([first, *maps])
         return draw.gallery(rows)
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from limelight.core.borrow import borrowed
 from limelight.shapes import Acts
@@ -104,7 +105,22 @@ class _Seen:
     name: str
     module: nn.Module
     output: Tensor
+    alone: bool
     flops: int
+
+    @property
+    def kind(self) -> str:
+        return kind_of(self.module)
+
+
+def kind_of(module: nn.Module) -> str:
+    """Return the name of a module's class; a module of an exported program remembers which it had."""
+    remembered = getattr(module, "_ty", None)
+    return remembered.rpartition(".")[2] if isinstance(remembered, str) else type(module).__name__
+
+
+def _is_one(module: nn.Module, kinds: frozenset[str]) -> bool:
+    return kind_of(module) in kinds or any(c.__name__ in kinds for c in type(module).__mro__)
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -119,8 +135,32 @@ def first_tensor(output: Any) -> Tensor | None:
     return next((t for t in map(first_tensor, values) if t is not None), None)
 
 
+def _alone(output: Any) -> bool:
+    """Whether a module returned one tensor, be it in a tuple of one."""
+    return isinstance(output, Tensor) or (isinstance(output, list | tuple) and len(output) == 1)
+
+
+class _Arithmetic(TorchDispatchMode):
+    """Counts the arithmetic of a pass. FlopCounterMode also tracks modules, with hooks that some models break."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += int(count(*args, **kwargs, out_val=output))
+        return output
+
+
 def trace(
-    module: nn.Module, x: Tensor, logits_of: Callable[[Any], Tensor], reshape: Callable[[Tensor], Tensor] | None
+    module: nn.Module,
+    x: Tensor,
+    logits_of: Callable[[Any], Tensor],
+    reshape: Callable[[Tensor], Tensor] | None,
 ) -> Trace:
     """Push one image through the model and back, and note every layer's output.
 
@@ -131,26 +171,27 @@ def trace(
         reshape: the user's own reading of a layer's output, or None.
     """
     seen: list[_Seen] = []
-    flops = FlopCounterMode(display=False)
+    arithmetic = _Arithmetic()
 
     last_leaf: list[str] = [""]
 
     def note(name: str) -> Callable[..., None]:
         def hook(m: nn.Module, _: Any, output: Any) -> None:
             if not any(True for _ in m.children()):
-                last_leaf[0] = type(m).__name__
+                last_leaf[0] = kind_of(m)
             tensor = first_tensor(output)
             if tensor is not None and tensor.shape[0] == x.shape[0]:
-                seen.append(_Seen(name, m, tensor, flops.get_total_flops()))
+                seen.append(_Seen(name, m, tensor, _alone(output), arithmetic.total))
 
         return hook
 
     modules = {name: m for name, m in module.named_modules() if name}
-    with borrowed(module), torch.enable_grad(), flops:
+    with borrowed(module), torch.enable_grad():
         handles = [m.register_forward_hook(note(name)) for name, m in modules.items()]
         try:
-            raw_output = module(x.detach().clone().requires_grad_())
-            total = max(1, flops.get_total_flops())
+            with arithmetic:
+                raw_output = module(x.detach().clone().requires_grad_())
+            total = max(1, arithmetic.total)
         finally:
             for handle in handles:
                 handle.remove()
@@ -166,22 +207,21 @@ def trace(
     infos = [
         LayerInfo(
             name=s.name,
-            kind=type(s.module).__name__,
+            kind=s.kind,
             shape=tuple(s.output.shape),
             layout=layout,
             before=s.flops / total,
-            candidate=layout is not None
-            and _explainable(s, layout, used[id(s.output)], int(logits.shape[-1])),
-            same_as=outer[id(s.output)],
-            pooled=isinstance(innermost[id(s.output)], _POOLS),
+            candidate=layout is not None and _explainable(s, layout, used[id(s.output)], int(logits.shape[-1])),
+            same_as=outer.get(id(s.output), s.name),
+            pooled=_is_one(innermost[id(s.output)], _POOLS),
         )
         for s, layout in zip(seen, layouts, strict=True)
     ]
     if not any(info.candidate for info in infos):
         # A dead network (all gradients zero) still has layers; let the map itself report the dead gradient.
         infos = [
-            replace(i, candidate=i.layout is not None and min(i.layout.grid) > 1 and not _part_of_head(i.kind))
-            for i in infos
+            replace(i, candidate=i.layout is not None and min(i.layout.grid) > 1 and not _hands_on(s.module))
+            for i, s in zip(infos, seen, strict=True)
         ]
     distinct = {id(s.output): s.output for s in seen}.values()
     rows = logits.detach().float()
@@ -208,17 +248,24 @@ def _gradients(logits: Tensor, outputs: list[Tensor]) -> list[Tensor | None]:
 
 
 def _outermost(seen: list[_Seen]) -> dict[int, str]:
-    """For each tensor the name of the shallowest module that returned it, the first on ties."""
+    """For each tensor the name of the shallowest module that returned it and nothing else, the first on ties.
+
+    Of a tensor among others the module may have made further use, which a change to what it returned would
+    not reach; such a tensor is named by the first module that returned it. A module that only hands a tensor
+    on, such as the identity in place of a norm, does not name it.
+    """
     names: dict[int, str] = {}
     for s in seen:
+        if _hands_on(s.module):
+            continue
         best = names.get(id(s.output))
-        if best is None or s.name.count(".") < best.count("."):
+        if best is None or (s.alone and s.name.count(".") < best.count(".")):
             names[id(s.output)] = s.name
     return names
 
 
-_FLAT = (nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d, nn.Upsample, nn.PixelShuffle)
-_POOLS = (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd)
+_POOLS = frozenset({"_MaxPoolNd", "_AvgPoolNd", "_AdaptiveAvgPoolNd", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d"})
+_FLAT = _POOLS | {"Conv2d", "BatchNorm2d", "GroupNorm", "InstanceNorm2d", "Upsample", "PixelShuffle"}
 
 
 def _custom(output: Tensor, reshape: Callable[[Tensor], Tensor]) -> Layout | None:
@@ -243,7 +290,7 @@ def _layouts(seen: list[_Seen], size: tuple[int, int]) -> Iterator[Layout | None
         shape = tuple(int(d) for d in s.output.shape)
         layout: Layout | None = None
         if len(shape) == 4:
-            if isinstance(s.module, (*_FLAT, *_POOLS)):
+            if _is_one(s.module, _FLAT):
                 layout = Layout("nchw", (shape[2], shape[3]))
                 if min(layout.grid) > 1 and layout.grid not in known:
                     known.append(layout.grid)
@@ -293,19 +340,23 @@ def _token_layout(tokens: int, known: list[tuple[int, int]], size: tuple[int, in
 def _square_like(n: int, size: tuple[int, int]) -> tuple[int, int]:
     """The grid of n cells with the picture's aspect ratio, or one that matches nothing."""
     rows = round((max(n, 0) * size[0] / size[1]) ** 0.5)
-    return (rows, n // rows) if rows and n % rows == 0 and abs(n // rows * size[0] - rows * size[1]) <= max(size) else (0, 0)
+    return (
+        (rows, n // rows)
+        if rows and n % rows == 0 and abs(n // rows * size[0] - rows * size[1]) <= max(size)
+        else (0, 0)
+    )
 
 
-def _part_of_head(kind: str) -> bool:
-    """Pooling, reshaping and dropout repeat a map or begin the classifier; they are not features."""
-    return any(word in kind for word in ("Pool", "Dropout", "Identity", "Flatten", "Permute", "DropPath"))
+def _hands_on(module: nn.Module) -> bool:
+    """Whether a module only repeats, pools or reshapes what it is given; that is no feature of its own."""
+    words = ("Pool", "Dropout", "Identity", "Flatten", "Permute", "DropPath")
+    return any(word in kind_of(module) for word in words) and not any(True for _ in module.parameters())
 
 
 def _explainable(s: _Seen, layout: Layout, gradient: Tensor | None, classes: int) -> bool:
-    if min(layout.grid) <= 1 or _part_of_head(type(s.module).__name__) or gradient is None:
+    if min(layout.grid) <= 1 or _hands_on(s.module) or gradient is None:
         return False
-    projection = isinstance(s.module, nn.Linear) or "Linear" in type(s.module).__name__
-    if layout.kind == "tokens" and projection:
+    if layout.kind == "tokens" and (isinstance(s.module, nn.Linear) or "Linear" in s.kind):
         return False  # queries, keys, values: parts of a block, not its features
     felt = layout.maps(gradient).abs().amax((0, 2, 3))  # per channel
     if not (felt > 0).any():

@@ -1,6 +1,6 @@
 """Read activations and gradients of any layers in one forward and one backward pass."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -46,15 +46,20 @@ class Taps:
         cut_off = "the score does not depend on it, or the model cuts the gradient (detach, no_grad, argmax)"
         if not score.requires_grad:
             raise UnsupportedModel(f"no gradient reaches layer {', '.join(map(repr, names))}: {cut_off}")
-        found = torch.autograd.grad(score, [self.outputs[n] for n in names], allow_unused=True)
+        found = cast(
+            tuple[Tensor | None, ...],
+            torch.autograd.grad(score, [self.outputs[n] for n in names], allow_unused=True),
+        )
+        gradients: dict[str, Tensor] = {}
         for name, gradient in zip(names, found, strict=True):
             if gradient is None:
                 raise UnsupportedModel(f"no gradient reaches layer {name!r}: {cut_off}")
-        return dict(zip(names, found, strict=True))
+            gradients[name] = gradient
+        return gradients
 
 
 @contextmanager
-def tapped(layers: Mapping[str, nn.Module], *, gradients: bool) -> Iterator[Taps]:
+def tapped(layers: Mapping[str, nn.Module], *, gradients: bool) -> Generator[Taps]:
     """Watch layers for the duration of the block; a layer that runs several times shows its last run."""
     taps = Taps(gradients)
 

@@ -162,9 +162,7 @@ def _explained(name: str) -> Generator[None, None, None]:
     except UnidentifiedImageError as error:
         raise InvalidImage(f"{name} is not a picture; these are read: {', '.join(FORMATS)}") from error
     except Exception as error:  # on damaged data Pillow's decoders raise nearly every type
-        raise InvalidImage(
-            f"{name} is a damaged or unsupported picture ({type(error).__name__}: {error})"
-        ) from error
+        raise InvalidImage(f"{name} is a damaged or unsupported picture ({type(error).__name__}: {error})") from error
 
 
 def _read(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:

@@ -105,9 +105,7 @@ def top_region(values: Array, top: float = 0.1) -> npt.NDArray[np.bool_]:
     return mask.reshape(values.shape)
 
 
-def contour(
-    image: Picture, values: Array, *, top: float = 0.1, color: str = "#39ff14", width: int = 2
-) -> Image.Image:
+def contour(image: Picture, values: Array, *, top: float = 0.1, color: str = "#39ff14", width: int = 2) -> Image.Image:
     """Outline the part of a picture where its map is highest.
 
     The line lies inside the region, so that region and line together cover the share ``top``; a dark

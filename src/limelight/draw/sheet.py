@@ -76,8 +76,7 @@ def gallery(
         raise InvalidOption("a gallery needs at least one panel")
     if len(titles) > columns or len(row_titles) > len(rows):
         raise InvalidOption(
-            f"{len(titles)} titles and {len(row_titles)} row titles do not fit "
-            f"{columns} columns and {len(rows)} rows"
+            f"{len(titles)} titles and {len(row_titles)} row titles do not fit {columns} columns and {len(rows)} rows"
         )
     if size < 32:
         raise InvalidOption(f"size is {size}; it must be at least 32 pixels")
@@ -91,19 +90,14 @@ def gallery(
         for row in rows
     ]
     # A column is as wide as its widest picture, but leaves room for a few words.
-    widths = [
-        max([panel.image.width for row in grid if (panel := row[i])], default=size) for i in range(columns)
-    ]
+    widths = [max([panel.image.width for row in grid if (panel := row[i])], default=size) for i in range(columns)]
     widths = [max(width, 6 * em) for width in widths]
     heads = [_wrap(text, widths[i], font(em, bold=True), _INK) for i, text in enumerate(titles)]
     sides = [_wrap(text, 9 * em, font(em, bold=True), _INK, 4) for text in row_titles]
     side = max((int(text.font.getlength(line)) + em for text in sides for line in text.lines), default=0)
-    above = [
-        [_wrap(p.title if p else "", widths[i], font(em), _INK) for i, p in enumerate(row)] for row in grid
-    ]
+    above = [[_wrap(p.title if p else "", widths[i], font(em), _INK) for i, p in enumerate(row)] for row in grid]
     below = [
-        [_wrap(p.caption if p else "", widths[i], font(0.85 * em), _SOFT) for i, p in enumerate(row)]
-        for row in grid
+        [_wrap(p.caption if p else "", widths[i], font(0.85 * em), _SOFT) for i, p in enumerate(row)] for row in grid
     ]
     # Titles, pictures and captions of a row stand on common lines.
     bands = [
@@ -200,9 +194,7 @@ def _room(texts: Sequence[_Text], space: int) -> int:
     return height and height + space
 
 
-def _bar(
-    sheet: Image.Image, cmap: str, labels: tuple[str, str], left: int, top: int, bottom: int, em: int
-) -> None:
+def _bar(sheet: Image.Image, cmap: str, labels: tuple[str, str], left: int, top: int, bottom: int, em: int) -> None:
     """Draw a colour bar, the high end up."""
     ramp = np.linspace(255, 0, bottom - top).round().astype(np.intp)
     sheet.paste(Image.fromarray(np.repeat(palette(cmap)[ramp][:, None], em, axis=1)), (left, top))

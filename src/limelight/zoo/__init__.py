@@ -1,5 +1,5 @@
 """Models by name."""
 
-from limelight.zoo.load import load, save
+from limelight.zoo.load import available, load
 
-__all__ = ["load", "save"]
+__all__ = ["available", "load"]

@@ -1,4 +1,113 @@
-"""Load a classifier by name or from a file; save one."""
-from limelight.core.classifier import Classifier
-def load(name, **k): raise NotImplementedError
-def save(c, path): raise NotImplementedError
+"""Load a classifier by name or from a file."""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from limelight.core.classifier import Classifier, LayerLike
+from limelight.errors import MissingExtra, UnknownModel, nearest
+from limelight.zoo.parts import Recipe, is_file_name
+
+FAMILIES = {
+    "torchvision": "limelight.zoo.torchvision",
+    "timm": "limelight.zoo.timm",
+    "hf": "limelight.zoo.transformers",
+    "demo": "limelight.zoo.demos",
+}
+
+
+def load(
+    name: str | Path,
+    *,
+    weights: str | Path | None = "DEFAULT",
+    labels: Sequence[str] | None = None,
+    device: str | torch.device | None = None,
+    layer: LayerLike | Sequence[LayerLike] | None = None,
+    trust: bool = False,
+    outputs: Literal["logits", "probabilities"] | None = None,
+    multilabel: bool | None = None,
+) -> Classifier:
+    """Load a classifier with its weights, labels and preprocessing.
+
+    Args:
+        name: ``torchvision/NAME``, ``timm/NAME``, ``hf/ORG/NAME``, ``hf//FOLDER``, ``demo/NAME``, or a file
+            that ``save`` or ``torch.export.save`` wrote.
+        weights: the zoo's own (``"DEFAULT"`` or its name for them), None for random ones, or a file with a
+            state dict, in safetensors or of ``torch.save``. Its number of classes may differ.
+        labels: names of the classes, instead of the zoo's.
+        device: where to put the model.
+        layer: the layer to explain, see ``Classifier``.
+        trust: read files that can run code of their own while they are read.
+        outputs: see ``Classifier``.
+        multilabel: see ``Classifier``.
+
+    Returns:
+        The classifier, in evaluation mode.
+
+    Raises:
+        UnknownModel: no family, model or file of this name; the message names the nearest.
+        MissingExtra: the family's package is not installed.
+        InvalidOption: the model has no weights of this name.
+        WeightsUnavailable: the weights are not here and the network does not answer.
+        UnsupportedModel: weights of another architecture, or a file that only ``trust=True`` would read.
+    """
+    name, weights = str(name), None if weights is None else str(weights)
+    given: dict[str, Any] = {"labels": labels, "layer": layer, "outputs": outputs, "multilabel": multilabel}
+    family, slash, model = name.partition("/")
+    if family in FAMILIES and slash:
+        return classifier(f"{family}/{model}", recipe(family, model, weights), device, **given)
+    if is_file_name(name):
+        from limelight.zoo import files
+
+        return files.load(Path(name), device=device, trust=trust, **given)
+    if slash and not name.startswith((".", "/", "~")):
+        raise UnknownModel(
+            f"there is no family {family!r} of models{nearest(family, FAMILIES)} "
+            f"(they are: {', '.join(FAMILIES)}; or give a file; see: limelight models)"
+        )
+    known = [f"{f}/{n}" for f, members in available().items() for n in members]
+    hint = nearest(name, [n for n in known if n.partition("/")[2] == name] or known)
+    raise UnknownModel(f"there is no model and no file {name!r}{hint} (see: limelight models)")
+
+
+def recipe(family: str, name: str, weights: str | None, **given: Any) -> Recipe:
+    """Let a family build a model."""
+    return importlib.import_module(FAMILIES[family]).load(name, weights, **given)
+
+
+def classifier(name: str, made: Recipe, device: str | torch.device | None = None, **given: Any) -> Classifier:
+    """Wrap what a family built; what the user gave goes before what the zoo says."""
+    if given.get("labels") is None:
+        given["labels"] = made.labels
+    module = made.module.eval() if device is None else made.module.eval().to(device)
+    return Classifier(
+        module,
+        name=name,
+        preprocess=made.preprocess,
+        mean=made.mean,
+        std=made.std,
+        size=made.size,
+        **given,
+    )
+
+
+def available(*families: str) -> dict[str, list[str]]:
+    """Return the names of models by family.
+
+    Args:
+        families: some of them; all whose packages are installed if none is named. Those on the hub
+            (``hf/ORG/NAME``) are not listed.
+    """
+    found: dict[str, list[str]] = {}
+    for family in families or [f for f in FAMILIES if f != "hf"]:
+        if family not in FAMILIES:
+            raise UnknownModel(f"there is no family {family!r} of models{nearest(family, FAMILIES)}")
+        try:
+            found[family] = importlib.import_module(FAMILIES[family]).names()
+        except MissingExtra:
+            if families:
+                raise
+    return found

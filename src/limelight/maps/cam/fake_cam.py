@@ -6,9 +6,7 @@ from limelight.card import register_method
 from limelight.shapes import Grid, Images
 
 
-@register_method(
-    "fake-cam", family="gradient CAM", cites="poppi2021", cost="1 F", layers="none", class_sensitive=False
-)
+@register_method("fake-cam", family="gradient CAM", cites="poppi2021", cost="1 F", layers="none", class_sensitive=False)
 def fake_cam(image: Images, *, level: Literal["input", "feature"] = "input") -> Grid:
     """Ones everywhere and a zero in one corner: a map that says nothing, to catch metrics that like it.
 

@@ -1,0 +1,61 @@
+"""Say why a map is empty, and what its reader should know."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from limelight.core.evidence import Evidence
+from limelight.core.layers import LayerInfo
+from limelight.core.saliency import Raw
+from limelight.core.supply import GRADIENT_NEEDS
+from limelight.shapes import Flags, Grid
+
+if TYPE_CHECKING:
+    from limelight.core.method import Method
+
+SAME_ON_POOLED_HEADS = frozenset({"grad-cam", "xgrad-cam", "hires-cam"})
+
+
+def reasons(
+    raw: Grid, empty: Flags, evidence: Evidence, layers: Sequence[LayerInfo], method: "Method"
+) -> tuple[str, ...]:
+    """Say for every empty map why it is empty."""
+    return tuple(
+        _reason(i, raw[i], evidence, layers, method) if is_empty else "" for i, is_empty in enumerate(empty.tolist())
+    )
+
+
+def _reason(i: int, raw: torch.Tensor, evidence: Evidence, layers: Sequence[LayerInfo], method: "Method") -> str:
+    stages = [evidence.stages[info.name] for info in layers]
+    where = ", ".join(info.name for info in layers)
+    if stages and all(not s.acts[i].any() for s in stages):
+        return f"dead layer: every activation of {where} is 0"
+    if GRADIENT_NEEDS & set(method.card.needs) and all(s.grads is None or not s.grads[i].any() for s in stages):
+        if evidence.classifier.dtype in (torch.float16, torch.bfloat16):
+            return f"the gradient at {where} underflows in half precision; try the model in float32"
+        if evidence.kind in ("prob", "logprob") and float(evidence.probability[i]) > 1 - 1e-6:
+            return f"saturated score: the {evidence.kind} is at its limit and has no gradient; try score='logit'"
+        if not any(info.candidate for info in layers):
+            return f"not on the path: the score does not depend on {where} at any position of its map"
+        return f"dead gradient: the score does not change with {where}"
+    if method.options.relu and float(raw.max()) <= 0:
+        return "no positive evidence: the map is nowhere above 0 (relu=False shows the negative part)"
+    return "constant map: every position has the same value"
+
+
+def notes(raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: "Method") -> tuple[str, ...]:
+    """Return remarks on a batch's maps."""
+    found: list[str] = []
+    if raw.ambiguous is not None and bool(raw.ambiguous.any()):
+        found.append("Two principal directions are equally strong: the map is one of several right ones.")
+    if method.name in SAME_ON_POOLED_HEADS and len(layers) == 1:
+        grads = evidence.stages[layers[0].name].grads
+        if grads is not None and bool(grads.any()):
+            spread = grads.amax((-2, -1)) - grads.amin((-2, -1))
+            if bool((spread <= 1e-5 * grads.abs().amax((-2, -1))).all()):
+                found.append(
+                    "The gradient is the same at every position (a pooling + linear head), where "
+                    "Grad-CAM, XGrad-CAM and HiRes-CAM are the same map by theorem."
+                )
+    return tuple(found)

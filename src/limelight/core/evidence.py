@@ -1,0 +1,127 @@
+"""Run a model once on a batch, and once back, and collect what its layers gave."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from limelight.core.borrow import borrowed
+from limelight.core.classifier import Classifier
+from limelight.core.cost import Meter
+from limelight.core.layers import LayerInfo
+from limelight.core.taps import tapped
+from limelight.core.target import ScoreKind, Target, TargetLike, class_scores, resolve
+from limelight.errors import InvalidOption, NonFinite
+from limelight.shapes import Acts, Images, Logits, Scores
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One layer's evidence.
+
+    Attributes:
+        info: the layer.
+        acts: activations, (n, k, h, w), at least float32.
+        grads: gradient of the score with respect to them, or None if no method asked for it.
+    """
+
+    info: LayerInfo
+    acts: Acts
+    grads: Acts | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one pass over a chunk of images gave.
+
+    Attributes:
+        classifier: the model.
+        image: normalised images, (n, 3, H, W).
+        logits: (n, classes), or None if a function of the outputs is explained.
+        target: the explained class or function.
+        score: the explained scalar, (n,).
+        kind: which scalar that is.
+        stages: evidence by layer name.
+    """
+
+    classifier: Classifier
+    image: Images
+    logits: Logits | None
+    target: Target
+    score: Scores
+    kind: ScoreKind
+    stages: Mapping[str, Stage]
+
+    @property
+    def probability(self) -> Scores:
+        """Probability of the explained class, (n,); NaN where a function is explained."""
+        if self.logits is None:
+            return torch.full_like(self.score, torch.nan)
+        return class_scores(self.logits.float(), self.target.index, "prob", self.classifier.multilabel)
+
+
+def gather(
+    classifier: Classifier,
+    x: Images,
+    target: TargetLike | Target,
+    kind: ScoreKind,
+    layers: Mapping[str, LayerInfo],
+    *,
+    gradients: bool,
+    meter: Meter,
+) -> Evidence:
+    """Run the model once, and once back if gradients are wanted, and collect what the layers gave."""
+    with borrowed(classifier.module), tapped(classifier.modules(list(layers)), gradients=gradients) as taps:
+        output = classifier.module(x)
+        meter.add(forward=len(x))
+        resolved, logits = _target(classifier, output, x, target)
+        score = _score(classifier, output, logits, resolved, kind)
+        found = taps.gradients(score.sum()) if gradients and layers else {}
+        meter.add(backward_tail=len(x) if found else 0)
+    stages = {
+        name: Stage(info, _maps(info, taps.outputs[name]), _maps(info, found[name]) if name in found else None)
+        for name, info in layers.items()
+    }
+    for name, stage in stages.items():
+        _check_finite(classifier, name, stage)
+    return Evidence(classifier, x, None if logits is None else logits.detach(), resolved, score.detach(), kind, stages)
+
+
+def _target(classifier: Classifier, output: Any, x: Images, target: Any) -> tuple[Target, Logits | None]:
+    if isinstance(target, Target):
+        return target, classifier.logits(output) if target.function is None else None
+    if callable(target) and not isinstance(target, Tensor):
+        function = cast(Callable[[Any], Tensor], target)
+        return Target(torch.full((len(x),), -1, device=x.device), function), None
+    logits = classifier.finite(classifier.logits(output), x)
+    index = resolve(target, len(x), logits.shape[1], classifier.labels)
+    return Target(logits.argmax(1) if index is None else index.to(x.device)), logits
+
+
+def _score(classifier: Classifier, output: Any, logits: Logits | None, target: Target, kind: ScoreKind) -> Scores:
+    if target.function is None:
+        assert logits is not None
+        return class_scores(logits, target.index, kind, classifier.multilabel)
+    score = target.function(output)
+    if not isinstance(score, Tensor) or score.shape != target.index.shape:  # pyright: ignore[reportUnnecessaryIsInstance]
+        what = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__  # pyright: ignore
+        raise InvalidOption(f"the target function must return one score per image, ({len(target.index)},), got {what}")
+    if not bool(torch.isfinite(score).all()):
+        raise NonFinite("the target function returned a NaN or infinite score")
+    return score
+
+
+def _maps(info: LayerInfo, output: Tensor) -> Acts:
+    assert info.layout is not None
+    maps = info.layout.maps(output.detach())
+    return maps if maps.dtype == torch.float64 else maps.float()  # half precision is too coarse for the sums
+
+
+def _check_finite(classifier: Classifier, name: str, stage: Stage) -> None:
+    for what, values in (("activations", stage.acts), ("gradients", stage.grads)):
+        if values is not None and not bool(torch.isfinite(values).all()):
+            half = classifier.dtype in (torch.float16, torch.bfloat16)
+            cause = f"; {str(classifier.dtype)[6:]} overflows there, try the model in float32" if half else ""
+            raise NonFinite(f"{what} of layer {name!r} are NaN or infinite{cause}")

@@ -1,0 +1,59 @@
+"""Everything needed to make a map again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from limelight.core.classifier import Classifier
+from limelight.core.evidence import Evidence
+from limelight.core.layers import LayerInfo
+from limelight.core.saliency import Finish
+
+if TYPE_CHECKING:
+    from limelight.core.method import Method
+
+
+def provenance(
+    method: "Method", evidence: Evidence, layers: Sequence[LayerInfo], finish: Finish, sharing: int
+) -> dict[str, Any]:
+    """Return the settings of one run, ready for JSON but for the weights' stamp."""
+    classifier = evidence.classifier
+    return {
+        "method": method.name,
+        "cites": method.card.cites,
+        "options": method.options.model_dump(mode="json"),
+        "model": classifier.name,
+        "weights": WeightsStamp(classifier, classifier.weights_version()),
+        "layers": [info.name for info in layers],
+        "input_size": list(finish.size),
+        "dtype": str(classifier.dtype).removeprefix("torch."),
+        "device": str(evidence.image.device),
+        "protocol": finish.protocol,
+        "shares_passes_with": sharing - 1,
+        "versions": _versions(),
+    }
+
+
+@dataclass(frozen=True)
+class WeightsStamp:
+    """The weights' hash, worked out only if somebody asks, and refused if they have changed since."""
+
+    classifier: Classifier
+    version: Mapping[str, int]
+
+    def __str__(self) -> str:
+        if self.classifier.weights_version() != self.version:
+            return "unknown: the weights have changed since this explanation was made"
+        return f"sha256:{self.classifier.weights_hash()}"
+
+
+def _versions() -> dict[str, str]:
+    found = {"torch": str(torch.__version__)}
+    try:
+        found["limelight"] = version("limelight")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        found["limelight"] = "source"
+    return found

@@ -1,0 +1,131 @@
+"""What a method may ask for by naming it as a parameter."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from limelight.core.batches import chunk_size, in_chunks
+from limelight.core.cost import Meter
+from limelight.core.evidence import Evidence, Stage, gather
+from limelight.core.layers import LayerInfo
+from limelight.core.rng import Draws
+from limelight.errors import UnsupportedModel
+from limelight.shapes import Acts, Images, Logits
+
+if TYPE_CHECKING:
+    from limelight.core.method import Method
+
+GRADIENT_NEEDS = frozenset({"grads", "stages"})
+"""Needs that cost the shared backward pass."""
+
+
+class Supply:
+    """Everything that a method may name as a positional parameter.
+
+    Methods ask by parameter name, so a method's signature is the list of its needs.
+    """
+
+    def __init__(self, method: "Method", evidence: Evidence, layers: Sequence[LayerInfo], meter: Meter) -> None:
+        self._method, self._evidence, self._layers, self._meter = method, evidence, layers, meter
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Evidence of every layer, shallow to deep."""
+        return [self._evidence.stages[info.name] for info in self._layers]
+
+    @property
+    def acts(self) -> Acts:
+        """Activations of the layer, (n, k, h, w)."""
+        return self.stages[0].acts
+
+    @property
+    def grads(self) -> Acts:
+        """Gradient of the score with respect to them, (n, k, h, w)."""
+        grads = self.stages[0].grads
+        assert grads is not None
+        return grads
+
+    @property
+    def image(self) -> Images:
+        """The normalised images, (n, 3, H, W)."""
+        return self._evidence.image
+
+    @cached_property
+    def draws(self) -> Draws:
+        """Random numbers fixed by the seed."""
+        return Draws(self._method.options.seed)
+
+    @property
+    def layer_at(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """A function: variants of the images (n, s, 3, H, W) -> A and G of the layer, (n, s, k, h, w) each."""
+        evidence, info = self._evidence, self._layers[0]
+
+        def layer_at(variants: Tensor) -> tuple[Tensor, Tensor]:
+            n, s = variants.shape[:2]
+            flat = variants.flatten(0, 1)
+            target = evidence.target.repeated(s)
+
+            def work(part: slice) -> tuple[Tensor, Tensor]:
+                found = gather(
+                    evidence.classifier,
+                    flat[part],
+                    target[part],
+                    evidence.kind,
+                    {info.name: info},
+                    gradients=True,
+                    meter=self._meter,
+                ).stages[info.name]
+                assert found.grads is not None
+                return found.acts, found.grads
+
+            trace = evidence.classifier.trace(evidence.image)
+            size = self._method.options.batch_size or chunk_size(3 * trace.bytes_per_image, flat.device)
+            acts, grads = zip(*in_chunks(work, n * s, size), strict=True)
+            return torch.cat(acts).unflatten(0, (n, s)), torch.cat(grads).unflatten(0, (n, s))
+
+        return layer_at
+
+    @property
+    def class_weights(self) -> Tensor:
+        """Weights of the linear classifier behind global average pooling, for the target class: (n, k).
+
+        Raises:
+            UnsupportedModel: the classifier is not linear in the pooled layer.
+        """
+        evidence, stage = self._evidence, self.stages[0]
+        if evidence.logits is None:
+            raise UnsupportedModel(f"{self._method.name} needs a class as target, not a function")
+        weights = linear_head(evidence.classifier.module, stage.acts, evidence.logits)
+        if weights is None:
+            raise UnsupportedModel(
+                f"{self._method.name} needs layer -> global average pooling -> one linear layer; "
+                f"that is not how {evidence.classifier.name} goes on after {stage.info.name!r} "
+                "(grad-cam has no such condition)"
+            )
+        return weights[evidence.target.index].to(stage.acts)
+
+
+def linear_head(module: nn.Module, acts: Acts, logits: Logits) -> Tensor | None:
+    """Find W with logits = W mean(A) + b, or mean(ReLU(W A + b)) for a convolutional classifier.
+
+    Whether a layer is the head is not read off its name but tested on the numbers.
+    """
+    pooled, logits = acts.mean((-2, -1)), logits.to(acts)
+    for layer in reversed(list(module.modules())):
+        if not isinstance(layer, nn.Linear | nn.Conv2d):
+            continue
+        weight = layer.weight.detach().to(acts)
+        if tuple(weight.shape[:2]) != (logits.shape[1], acts.shape[1]) or weight[0, 0].numel() != 1:
+            continue
+        weight = weight.reshape(weight.shape[0], -1)
+        bias = torch.zeros_like(logits[0]) if layer.bias is None else layer.bias.detach().to(acts)
+        linear = pooled @ weight.T + bias
+        convolved = torch.einsum("ck,nkhw->nchw", weight, acts) + bias[:, None, None]
+        tolerance = 1e-3 * float(logits.abs().max()) + 1e-5
+        for candidate in (linear, convolved.relu().mean((-2, -1))):
+            if torch.allclose(candidate, logits, rtol=1e-3, atol=tolerance):
+                return weight
+    return None

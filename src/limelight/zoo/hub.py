@@ -1,0 +1,71 @@
+"""Files on the Hugging Face Hub: from the cache if they are there, else over the network, else one clear error."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from limelight.errors import MissingExtra, UnknownModel, WeightsUnavailable
+from limelight.zoo.parts import offline, require_host
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+
+def _hub() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise MissingExtra("huggingface_hub", "zoo") from None
+    return huggingface_hub
+
+
+def cached(repository: str, files: Sequence[str]) -> Path | None:
+    """Return the first of some files that is in the cache."""
+    found = (_hub().try_to_load_from_cache(repository, file) for file in files)
+    return next((Path(path) for path in found if isinstance(path, str)), None)
+
+
+def reach(repository: str, what: str) -> None:
+    """Return if the hub answers.
+
+    Raises:
+        WeightsUnavailable: it does not; the hub's own client would try again for a minute.
+    """
+    constants = _hub().constants
+    if constants.HF_HUB_OFFLINE:
+        raise WeightsUnavailable(offline(what, "HF_HUB_OFFLINE forbids to fetch them", _place(repository)))
+    require_host(constants.ENDPOINT, what, _place(repository))
+
+
+def _place(repository: str) -> str:
+    folder = "models--" + repository.replace("/", "--")
+    return f"{Path(_hub().constants.HF_HUB_CACHE) / folder / 'snapshots' / 'REVISION' / WEIGHTS[0]}"
+
+
+def fetched(repository: str, files: Sequence[str], what: str) -> Path:
+    """Return a file's place on this machine, after fetching it if need be.
+
+    Args:
+        repository: ``organisation/name``.
+        files: names of the same thing in different formats, the preferred first.
+        what: how messages call the model.
+
+    Raises:
+        UnknownModel: there is no such repository.
+        WeightsUnavailable: the file is not here and can't be fetched.
+    """
+    here = cached(repository, files)
+    if here is not None:
+        return here
+    hub = _hub()
+    reach(repository, what)
+    for file in files:
+        try:
+            return Path(hub.hf_hub_download(repository, file))
+        except hub.errors.RepositoryNotFoundError as error:
+            raise UnknownModel(f"the hub has no repository {repository!r} that is open to you") from error
+        except hub.errors.EntryNotFoundError:
+            continue
+        except Exception as error:  # the client raises its own, its HTTP library's and the system's errors
+            problem = f"fetching {file} failed ({error})"
+            raise WeightsUnavailable(offline(what, problem, _place(repository))) from error
+    raise WeightsUnavailable(f"the repository of {what} has none of {', '.join(files)}; give weights=PATH to a file")

@@ -1,0 +1,112 @@
+"""timm's classifiers."""
+
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from limelight.errors import InvalidOption, MissingExtra, WeightsUnavailable, nearest
+from limelight.zoo.hub import WEIGHTS, fetched
+from limelight.zoo.parts import (
+    Recipe,
+    awake,
+    fitting,
+    is_file_name,
+    no_such_model,
+    offline,
+    read_state,
+    require_host,
+    with_weights,
+)
+
+
+def _timm() -> Any:
+    try:
+        import timm
+    except ImportError:
+        raise MissingExtra("timm", "zoo") from None
+    return timm
+
+
+def names() -> list[str]:
+    """Return the names of all architectures."""
+    return _timm().list_models()
+
+
+def load(name: str, weights: str | None, **_: Any) -> Recipe:
+    """Build a model with the preprocessing and labels of its checkpoint.
+
+    Args:
+        name: an architecture, with or without the tag of a checkpoint (``resnet18.a1_in1k``).
+        weights: ``"DEFAULT"``, a tag, a file, or None for random weights.
+
+    Raises:
+        MissingExtra: timm is not installed.
+        UnknownModel: no architecture of this name.
+        InvalidOption: no checkpoint of this name.
+        WeightsUnavailable: the checkpoint is not here and can't be fetched.
+        UnsupportedModel: the weights in the file belong to another model, or it has no classes.
+    """
+    timm = _timm()
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise no_such_model("timm", name, nearest(architecture, timm.list_models()))
+    if weights is not None and weights != "DEFAULT" and not is_file_name(weights):
+        tag = weights
+    tags = [n.partition(".")[2] for n in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise InvalidOption(
+            f"timm/{architecture} has no weights {tag!r}{nearest(tag, tags)} "
+            f"(it has: {', '.join(tags) or 'none'}; or give a file, or None)"
+        )
+    full = f"{architecture}.{tag}" if tag else architecture
+    if weights is None:
+        module = awake(_build(full))
+    elif is_file_name(weights):
+        state = read_state(weights)
+        module = with_weights(lambda n: _build(full, n), state, f"timm/{full} from {weights}")
+    else:
+        module = _download(full)
+    config = timm.data.resolve_model_data_config(module)
+    classes = int(cast(Any, module).num_classes)
+    return Recipe(
+        module=module,
+        function=timm.data.create_transform(**config, is_training=False),
+        mean=config["mean"],
+        std=config["std"],
+        size=int(config["input_size"][-1]),
+        labels=fitting(_imagenet() if classes == 1000 else None, classes),
+        source={"zoo": "timm", "name": full},
+    )
+
+
+def _imagenet() -> list[str]:
+    info = _timm().data.ImageNetInfo()
+    return [str(info.index_to_description(i)).partition(",")[0] for i in range(info.num_classes())]
+
+
+def _build(name: str, classes: int | None = None) -> nn.Module:
+    options = {} if classes is None else {"num_classes": classes}
+    return cast(nn.Module, _timm().create_model(name, pretrained=False, **options))
+
+
+def _download(name: str) -> nn.Module:
+    timm = _timm()
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise WeightsUnavailable(
+            f"timm has no weights for {name}; give weights=PATH to a file, or None for random ones"
+        )
+    if not config.hf_hub_id:  # a plain address, which timm fetches by itself
+        import torch
+
+        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url).name
+        if not file.is_file():
+            require_host(config.url, f"timm/{name}", str(file))
+        try:
+            return cast(nn.Module, timm.create_model(name, pretrained=True))
+        except OSError as error:
+            raise WeightsUnavailable(offline(f"timm/{name}", f"fetching failed ({error})", str(file))) from error
+    files = [config.hf_hub_filename] if config.hf_hub_filename else WEIGHTS
+    file = fetched(config.hf_hub_id, files, f"timm/{name}")
+    return cast(nn.Module, timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}))

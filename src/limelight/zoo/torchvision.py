@@ -1,0 +1,114 @@
+"""torchvision's classifiers."""
+
+from typing import Any, cast
+from urllib.error import URLError
+from urllib.parse import urlsplit
+
+import torch
+from torch import nn
+
+from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from limelight.errors import InvalidOption, WeightsUnavailable, nearest
+from limelight.zoo.parts import (
+    Recipe,
+    awake,
+    default_preprocess,
+    fitting,
+    is_file_name,
+    no_such_model,
+    offline,
+    read_state,
+    require_host,
+    with_weights,
+)
+
+AUXILIARY = ("googlenet", "inception_v3")
+"""Models with auxiliary heads for training, which warn unless told how to draw their weights."""
+
+
+def names() -> list[str]:
+    """Return the names of all classifiers."""
+    from torchvision import models
+
+    return models.list_models(module=models)
+
+
+def load(name: str, weights: str | None, **given: Any) -> Recipe:
+    """Build a model with the preprocessing and labels of its checkpoint.
+
+    Args:
+        name: a name in ``names()``.
+        weights: ``"DEFAULT"``, a name such as ``"IMAGENET1K_V2"``, a file, or None for random weights.
+        given: ``entry``, the checkpoint whose preprocessing belongs to the weights in a saved file.
+
+    Raises:
+        UnknownModel: no classifier of this name.
+        InvalidOption: no checkpoint of this name.
+        WeightsUnavailable: the checkpoint is not here and can't be fetched.
+        UnsupportedModel: the weights in the file belong to another model.
+    """
+    from torchvision import models
+
+    if name not in names():
+        raise no_such_model("torchvision", name, nearest(name, names()))
+    entries = cast(Any, models.get_model_weights(name))
+    from_file = weights is not None and is_file_name(weights)
+    entry_name = given.get("entry", "DEFAULT") if weights is None or from_file else weights
+    if entry_name not in entries.__members__:
+        known = [*entries.__members__]
+        raise InvalidOption(
+            f"{name} has no weights {entry_name!r}{nearest(entry_name, known)} "
+            f"(it has: {', '.join(known)}; or give a file, or None)"
+        )
+    entry = entries[entry_name]
+    if weights is None:
+        module = awake(_build(name))
+    elif from_file:
+        state = read_state(weights)
+        auxiliary = any(key.lower().startswith("aux") for key in state)
+        module = with_weights(lambda n: _build(name, n, auxiliary), state, f"torchvision/{name} from {weights}")
+    else:
+        module = _download(name, entry)
+    transforms = entry.transforms()
+    mean, std = getattr(transforms, "mean", IMAGENET_MEAN), getattr(transforms, "std", IMAGENET_STD)
+    size = int(getattr(transforms, "crop_size", [224])[0])
+    classes = _classes(module)
+    return Recipe(
+        module=module,
+        function=transforms if hasattr(transforms, "mean") else default_preprocess(size, mean, std),
+        mean=mean,
+        std=std,
+        size=size,
+        labels=fitting(entry.meta.get("categories"), classes),
+        source={"zoo": "torchvision", "name": name, "entry": entry.name},
+    )
+
+
+def _build(name: str, classes: int | None = None, auxiliary: bool = False) -> nn.Module:
+    from torchvision import models
+
+    options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
+    if name in AUXILIARY:
+        options |= {"init_weights": True, "aux_logits": auxiliary}
+    return models.get_model(name, weights=None, **options)
+
+
+def _download(name: str, entry: Any) -> nn.Module:
+    from pathlib import Path
+
+    from torchvision import models
+
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(entry.url).path).name
+    what = f"torchvision/{name} ({entry.name})"
+    if not file.is_file():
+        require_host(entry.url, what, str(file))
+    try:
+        return models.get_model(name, weights=entry)
+    except URLError as error:
+        raise WeightsUnavailable(offline(what, f"fetching them failed ({error})", str(file))) from error
+
+
+def _classes(module: nn.Module) -> int:
+    """Number of outputs: those of the last layer that has weights."""
+    layers = [m for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    return int(layers[-1].weight.shape[0])

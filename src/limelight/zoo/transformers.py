@@ -1,0 +1,136 @@
+"""Image classifiers of Hugging Face transformers: from the hub, or from a local folder."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from PIL import Image
+from torch import Tensor, nn
+
+from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from limelight.errors import InvalidOption, MissingExtra, UnknownModel, UnsupportedModel
+from limelight.zoo.hub import WEIGHTS, cached, fetched
+from limelight.zoo.parts import (
+    Recipe,
+    awake,
+    default_preprocess,
+    fitting,
+    is_file_name,
+    read_state,
+    with_weights,
+)
+
+CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+SHARDED = tuple(f"{file}.index.json" for file in WEIGHTS)
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError:
+        raise MissingExtra("transformers", "zoo") from None
+    return transformers
+
+
+def load(name: str, weights: str | None, **given: Any) -> Recipe:
+    """Build a model with the preprocessing and labels of its repository.
+
+    Args:
+        name: ``ORG/NAME`` on the hub, or a folder after a slash: ``/relative`` or ``//absolute`` as it comes
+            from ``hf//relative`` and ``hf///absolute``.
+        weights: ``"DEFAULT"``, a file, or None for random weights.
+        given: ``config`` and ``processor``, what their files say, when a saved file is loaded.
+
+    Raises:
+        MissingExtra: transformers is not installed.
+        UnknownModel: no such folder or repository, or it holds no image classifier.
+        InvalidOption: the weights are neither DEFAULT nor a file nor None.
+        WeightsUnavailable: the files are not here and can't be fetched.
+        UnsupportedModel: the weights lack a part of the model, such as the classifier's head.
+    """
+    transformers = _transformers()
+    if "config" in given:
+        with tempfile.TemporaryDirectory() as folder:
+            for file, content in ((CONFIG, given["config"]), (PROCESSOR, given.get("processor"))):
+                if content:
+                    (Path(folder) / file).write_text(json.dumps(content))
+            return _from_folder(transformers, Path(folder), name, weights)
+    if weights not in (None, "DEFAULT") and not is_file_name(weights):
+        raise InvalidOption(f"hf/{name} has no weights {weights!r}; give a file, DEFAULT, or None for random ones")
+    return _from_folder(transformers, _folder(name, weights), name, weights)
+
+
+def _folder(name: str, weights: str | None) -> Path:
+    """Return the folder with the model's files, on this machine."""
+    local = Path(name[1:]) if name.startswith("/") else None
+    if local is not None and not local.is_dir() and Path(name).is_dir():
+        local = Path(name)
+    if local is not None:
+        if not (local / CONFIG).is_file():
+            raise UnknownModel(
+                f"hf/{name}: there is no {CONFIG} in {local}; hf//FOLDER takes what save_pretrained wrote"
+            )
+        return local
+    if name.count("/") != 1:
+        raise UnknownModel(f"hf/{name} is neither hf/ORG/NAME on the hub nor hf//FOLDER on this machine")
+    what = f"hf/{name}"
+    folder = fetched(name, [CONFIG], what).parent
+    if cached(name, [PROCESSOR]) is None and weights == "DEFAULT" and cached(name, WEIGHTS) is None:
+        fetched(name, [PROCESSOR], what)
+    if weights == "DEFAULT" and cached(name, SHARDED) is None:
+        folder = fetched(name, WEIGHTS, what).parent
+    return folder
+
+
+def _from_folder(transformers: Any, folder: Path, name: str, weights: str | None) -> Recipe:
+    config = transformers.AutoConfig.from_pretrained(folder)
+    config.architectures = config.architectures or []  # where it is None, AutoModel fails
+    auto = transformers.AutoModelForImageClassification
+    if type(config) not in auto._model_mapping:
+        raise UnknownModel(f"hf/{name} is a {config.model_type}, for which transformers has no image classifier")
+    if weights == "DEFAULT":
+        module, report = auto.from_pretrained(folder, output_loading_info=True)
+        missing = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
+        if missing:
+            raise UnsupportedModel(
+                f"hf/{name} comes without {', '.join(missing[:3])}: its classifier would be random; "
+                "choose a fine-tuned repository, give weights=PATH, or weights=None for random weights"
+            )
+    elif weights is None:
+        module = awake(auto.from_config(config))
+    else:
+
+        def build(classes: int | None) -> nn.Module:
+            if classes is not None:
+                config.num_labels = classes
+            return cast(nn.Module, auto.from_config(config))
+
+        module = with_weights(build, read_state(weights), f"hf/{name} from {weights}")
+    return _recipe(transformers, cast(nn.Module, module), folder, name)
+
+
+def _recipe(transformers: Any, module: nn.Module, folder: Path, name: str) -> Recipe:
+    config = cast(Any, module).config
+    named: Mapping[int, str] = config.id2label
+    labels = [named[i] for i in sorted(named)]
+    if all(label == f"LABEL_{i}" for i, label in enumerate(labels)):
+        labels = None  # made up where nobody gave names
+    source = {"zoo": "hf", "name": name, "config": json.loads(config.to_json_string(use_diff=False))}
+    if not (folder / PROCESSOR).is_file():
+        side: Any = getattr(config, "image_size", 224)
+        size = int(min(side) if isinstance(side, list | tuple) else side)
+        function = default_preprocess(size, IMAGENET_MEAN, IMAGENET_STD)
+        return Recipe(module, function, IMAGENET_MEAN, IMAGENET_STD, size, labels, source)
+    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+
+    def function_of_processor(image: Image.Image) -> Tensor:
+        return processor(images=image, return_tensors="pt")["pixel_values"][0]
+
+    normal = bool(getattr(processor, "do_normalize", True))
+    mean: Sequence[float] = processor.image_mean if normal else (0.0, 0.0, 0.0)
+    std: Sequence[float] = processor.image_std if normal else (1.0, 1.0, 1.0)
+    size = int(function_of_processor(Image.new("RGB", (320, 320))).shape[-1])
+    source["processor"] = json.loads(processor.to_json_string())
+    return Recipe(module, function_of_processor, mean, std, size, fitting(labels, int(config.num_labels)), source)
