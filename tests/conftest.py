@@ -4,9 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
-
-torch.set_num_threads(max(1, (os.cpu_count() or 2)))
 
 SHARED = Path(os.environ.get("LIMELIGHT_SHARED", Path(__file__).parents[2] / "shared"))
 """Reference outputs, weights and pictures that are too large or too restricted to ship with the code."""

@@ -1,13 +1,57 @@
 """limelight demo."""
 
+import os
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from limelight.cli.output import console, print_json, progress
+from limelight.errors import InvalidOption
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("limelight-demo"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Explain."""
+    """Show what Limelight does: embedded models and pictures, no network, less than a minute.
+
+    Example: limelight demo --out tour
+    """
+    _make_folder(out)  # before the seconds that PyTorch takes
+    start = time.perf_counter()
+    from limelight.report import demo as story
+
+    with progress(story.CHAPTERS, "explaining") as bar:
+        chapters = [chapter(out) for chapter in bar]
+    seconds = round(time.perf_counter() - start, 1)
+    page = story.bind(out, chapters, seconds)
+    steps = story.next_steps(out)
+    if as_json:
+        numbers = {key: value for chapter in chapters for key, value in chapter.numbers.items()}
+        files = [str(file) for chapter in chapters for file in chapter.files]
+        print_json({"page": str(page), "files": files, "seconds": seconds, **numbers, "next": steps})
+        return
+    for chapter in chapters:
+        if chapter.summary:
+            console.print(f"• {chapter.summary}", highlight=False)
+    console.print(
+        f"\n[bold]{page}[/] is the whole story, in {seconds:.0f} s; open it in a browser. Then try:", soft_wrap=True
+    )
+    for step in steps:
+        console.print(f"  {step}", highlight=False, soft_wrap=True)
+
+
+def _make_folder(out: Path) -> None:
+    """Make sure that files can be written there.
+
+    Raises:
+        InvalidOption: they can't.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidOption(f"--out {out}: cannot make this folder ({error.strerror})") from error
+    if not os.access(out, os.W_OK):
+        raise InvalidOption(f"--out {out}: this folder is not writable; give another one")

@@ -94,10 +94,29 @@ class Trace:
 
     @property
     def stages(self) -> list[LayerInfo]:
-        """The last layer of every spatial resolution, shallow to deep; mere pooling makes no new one."""
-        last = {layer.layout.grid: layer for layer in self.candidates if layer.layout and not layer.pooled}
-        order = [layer.name for layer in self.candidates]
-        return sorted(last.values(), key=lambda layer: order.index(layer.name))
+        """The last layer of every spatial resolution, shallow to deep; mere pooling makes no new one.
+
+        What a block does at the old resolution before it leaves it belongs to the transition: a layer does
+        not end a stage if it lies in a module that ends at another resolution and holds no more than half of
+        this one's layers.
+        """
+        order = [layer for layer in self.candidates if layer.layout and not layer.pooled]
+        grids = {layer.name: layer.layout.grid for layer in self.layers if layer.layout}
+
+        def transition(layer: LayerInfo, stage: list[LayerInfo]) -> bool:
+            parts = layer.name.split(".")
+            around = [".".join(parts[:i]) for i in range(1, len(parts))]
+            return any(
+                grids.get(outer, grids[layer.name]) != grids[layer.name]
+                and sum(other.name.startswith(f"{outer}.") for other in stage) <= len(stage) / 2
+                for outer in around
+            )
+
+        last: list[LayerInfo] = []
+        for grid in {grids[layer.name] for layer in order}:
+            stage = [layer for layer in order if grids[layer.name] == grid]
+            last.append(next((one for one in reversed(stage) if not transition(one, stage)), stage[-1]))
+        return sorted(last, key=order.index)
 
 
 @dataclass
@@ -107,10 +126,16 @@ class _Seen:
     output: Tensor
     alone: bool
     flops: int
+    version: int
 
     @property
     def kind(self) -> str:
         return kind_of(self.module)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Tells tensors apart, also one from the same one after it was overwritten in place."""
+        return id(self.output), self.version
 
 
 def kind_of(module: nn.Module) -> str:
@@ -181,7 +206,7 @@ def trace(
                 last_leaf[0] = kind_of(m)
             tensor = first_tensor(output)
             if tensor is not None and tensor.shape[0] == x.shape[0]:
-                seen.append(_Seen(name, m, tensor, _alone(output), arithmetic.total))
+                seen.append(_Seen(name, m, tensor, _alone(output), arithmetic.total, tensor._version))
 
         return hook
 
@@ -198,8 +223,9 @@ def trace(
         logits = logits_of(raw_output)
         gradients = _gradients(logits, [s.output for s in seen])
 
-    outer = _outermost(seen)
-    innermost = {id(s.output): s.module for s in reversed(seen)}
+    latest = {s.name: s for s in seen}  # a module that runs several times is known by its last run
+    outer = _outermost(list(latest.values()))
+    innermost = {s.key: s.module for s in reversed(seen)}
     used = {id(s.output): g for s, g in zip(seen, gradients, strict=True)}
     layouts = [_custom(s.output, reshape) if reshape else None for s in seen]
     if not reshape:
@@ -211,16 +237,24 @@ def trace(
             shape=tuple(s.output.shape),
             layout=layout,
             before=s.flops / total,
-            candidate=layout is not None and _explainable(s, layout, used[id(s.output)], int(logits.shape[-1])),
-            same_as=outer.get(id(s.output), s.name),
-            pooled=_is_one(innermost[id(s.output)], _POOLS),
+            candidate=layout is not None
+            and latest[s.name] is s
+            and _explainable(s, layout, used[id(s.output)], int(logits.shape[-1])),
+            same_as=outer.get(s.key, s.name),
+            pooled=_is_one(innermost[s.key], _POOLS),
         )
         for s, layout in zip(seen, layouts, strict=True)
     ]
     if not any(info.candidate for info in infos):
         # A dead network (all gradients zero) still has layers; let the map itself report the dead gradient.
         infos = [
-            replace(i, candidate=i.layout is not None and min(i.layout.grid) > 1 and not _hands_on(s.module))
+            replace(
+                i,
+                candidate=i.layout is not None
+                and latest[s.name] is s
+                and min(i.layout.grid) > 1
+                and not _hands_on(s.module),
+            )
             for i, s in zip(infos, seen, strict=True)
         ]
     distinct = {id(s.output): s.output for s in seen}.values()
@@ -247,20 +281,20 @@ def _gradients(logits: Tensor, outputs: list[Tensor]) -> list[Tensor | None]:
     return [by_id.get(id(t)) for t in outputs]
 
 
-def _outermost(seen: list[_Seen]) -> dict[int, str]:
+def _outermost(seen: list[_Seen]) -> dict[tuple[int, int], str]:
     """For each tensor the name of the shallowest module that returned it and nothing else, the first on ties.
 
     Of a tensor among others the module may have made further use, which a change to what it returned would
     not reach; such a tensor is named by the first module that returned it. A module that only hands a tensor
     on, such as the identity in place of a norm, does not name it.
     """
-    names: dict[int, str] = {}
+    names: dict[tuple[int, int], str] = {}
     for s in seen:
         if _hands_on(s.module):
             continue
-        best = names.get(id(s.output))
+        best = names.get(s.key)
         if best is None or (s.alone and s.name.count(".") < best.count(".")):
-            names[id(s.output)] = s.name
+            names[s.key] = s.name
     return names
 
 

@@ -182,7 +182,7 @@ def scene(
     stamp_seed = int(rng.integers(2**31))  # drawn in any case: the picture below the stamp is the same
     box: Box | None = None
     if watermark:
-        image, box = _stamp(image, np.random.default_rng(stamp_seed), size)
+        image, box = stamp(image, stamp_seed)
     found = [SceneObject(label, mask, _box(mask)) for label, mask in truth if mask.any()]
     found.sort(key=lambda o: -int(o.mask.sum()))
     return Scene(image, tuple(found), box)
@@ -222,6 +222,37 @@ def _label(label: int | str) -> int:
 def _box(mask: Mask) -> Box:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def stamp(image: npt.NDArray[np.uint8], seed: int) -> tuple[npt.NDArray[np.uint8], Box]:
+    """Put the watermark, half transparent, into the lower left corner.
+
+    Args:
+        image: (H, W, 3), square; it is not changed.
+        seed: moves the watermark by a few pixels.
+
+    Returns:
+        The picture and the box outside which it is untouched.
+    """
+    rng, size = np.random.default_rng(seed), image.shape[0]
+    width, height = 40, 13
+    left, bottom = 3 + int(rng.integers(5)), size - 3 - int(rng.integers(5))
+    box = (left, bottom - height, left + width, bottom)
+    layer = Image.new("RGBA", (size, size))
+    pen = ImageDraw.Draw(layer)
+    pen.rounded_rectangle((box[0], box[1], box[2] - 1, box[3] - 1), 3, fill=(10, 10, 10, 150))
+    pen.text(
+        (left + width / 2, bottom - height / 2),
+        "© PHOTO",
+        (255, 255, 255, 235),
+        ImageFont.load_default(9),
+        "mm",
+    )
+    stamped = Image.alpha_composite(Image.fromarray(image).convert("RGBA"), layer).convert("RGB")
+    result = image.copy()
+    x1, y1, x2, y2 = box
+    result[y1:y2, x1:x2] = np.asarray(stamped)[y1:y2, x1:x2]
+    return result, box
 
 
 # -- drawing ---------------------------------------------------------------------------------------------
@@ -359,25 +390,3 @@ def _occlude(
         return canvas, truth
     canvas = canvas + (surface - canvas) * cover[..., None]
     return canvas.astype(np.float32), [(label, mask & ~hidden) for label, mask in truth]
-
-
-def _stamp(image: npt.NDArray[np.uint8], rng: np.random.Generator, size: int) -> tuple[npt.NDArray[np.uint8], Box]:
-    """Put a half transparent stamp into the lower left corner."""
-    width, height = 40, 13
-    left, bottom = 3 + int(rng.integers(5)), size - 3 - int(rng.integers(5))
-    box = (left, bottom - height, left + width, bottom)
-    layer = Image.new("RGBA", (size, size))
-    pen = ImageDraw.Draw(layer)
-    pen.rounded_rectangle((box[0], box[1], box[2] - 1, box[3] - 1), 3, fill=(10, 10, 10, 150))
-    pen.text(
-        (left + width / 2, bottom - height / 2),
-        "© PHOTO",
-        (255, 255, 255, 235),
-        ImageFont.load_default(9),
-        "mm",
-    )
-    stamped = Image.alpha_composite(Image.fromarray(image).convert("RGBA"), layer).convert("RGB")
-    result = image.copy()
-    x1, y1, x2, y2 = box
-    result[y1:y2, x1:x2] = np.asarray(stamped)[y1:y2, x1:x2]
-    return result, box

@@ -6,6 +6,7 @@ same network as ``resnet``, trained where one class always carries a watermark.
 """
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class ResNet(nn.Sequential):
 
 
 class VGG(nn.Sequential):
-    """Plain convolutions; last map 16 x 16 (8 x 8 pooled), then two fully connected layers.
+    """Plain convolutions; last map 8 x 8 (16 x 16 before pooling), then two fully connected layers.
 
     With ``norm`` there is batch normalisation behind every convolution, for training; ``folded`` merges it.
     """
@@ -67,7 +68,7 @@ class VGG(nn.Sequential):
         super().__init__()
         layers: list[nn.Module] = []
         before = 3
-        for width in (16, "pool", 32, "pool", 48, "pool", 64, 64, "pool"):
+        for width in (16, "pool", 32, "pool", 48, "pool", 64, 96, "pool"):
             if isinstance(width, str):
                 layers.append(nn.MaxPool2d(2))
                 continue
@@ -76,15 +77,15 @@ class VGG(nn.Sequential):
             layers.append(nn.ReLU(inplace=True))
             before = width
         self.features = nn.Sequential(*layers)
+        self.avgpool = nn.AdaptiveAvgPool2d((4, 4))
         self.flatten = nn.Flatten()
         self.classifier = nn.Sequential(
-            *(nn.Dropout(0.3), nn.Linear(64 * 8 * 8, 128), nn.ReLU(inplace=True)),
-            *(nn.Dropout(0.3), nn.Linear(128, classes)),
+            *(nn.Linear(96 * 4 * 4, 160), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(160, classes)),
         )
 
     def folded(self) -> "VGG":
         """Return the same function without batch normalisation."""
-        plain = VGG(len(self.classifier[4].bias))  # type: ignore[arg-type]
+        plain = VGG(len(self.classifier[-1].bias))  # type: ignore[arg-type]
         kept: list[nn.Module] = []
         for layer in self.features:
             if isinstance(layer, nn.BatchNorm2d):
@@ -134,7 +135,7 @@ class ViT(nn.Module):
         super().__init__()
         widths = (3, 24, 40, 64, width)
         stem: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             stem += [nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
         self.patch_embed = nn.Sequential(*stem[:-1])
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))

@@ -8,6 +8,7 @@ from limelight.errors import MissingExtra, UnknownModel, WeightsUnavailable
 from limelight.zoo.parts import offline, require_host
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+SHARDED = tuple(f"{file}.index.json" for file in WEIGHTS)
 
 
 def _hub() -> Any:
@@ -56,16 +57,36 @@ def fetched(repository: str, files: Sequence[str], what: str) -> Path:
     here = cached(repository, files)
     if here is not None:
         return here
-    hub = _hub()
+    folder = _snapshot(repository, files, what)
+    found = next((folder / file for file in files if (folder / file).is_file()), None)
+    if found is None:
+        names = ", ".join(files)
+        raise WeightsUnavailable(f"the repository of {what} has no {names}; give weights=PATH to a file")
+    return found
+
+
+def repository_folder(repository: str, what: str, *, weights: bool) -> Path:
+    """Return the folder with a repository's settings, and its weights if they are wanted.
+
+    Raises:
+        UnknownModel: there is no such repository.
+        WeightsUnavailable: its files are not here and can't be fetched.
+    """
+    here = cached(repository, ["config.json"])
+    if here is not None and (not weights or cached(repository, [*WEIGHTS, *SHARDED])):
+        return here.parent
+    folder = _snapshot(repository, ["*.json", *(["*.safetensors"] if weights else [])], what)
+    if weights and not any(folder.glob("*.safetensors")):
+        folder = _snapshot(repository, ["*.json", "*.bin"], what)
+    return folder
+
+
+def _snapshot(repository: str, patterns: Sequence[str], what: str) -> Path:
     reach(repository, what)
-    for file in files:
-        try:
-            return Path(hub.hf_hub_download(repository, file))
-        except hub.errors.RepositoryNotFoundError as error:
-            raise UnknownModel(f"the hub has no repository {repository!r} that is open to you") from error
-        except hub.errors.EntryNotFoundError:
-            continue
-        except Exception as error:  # the client raises its own, its HTTP library's and the system's errors
-            problem = f"fetching {file} failed ({error})"
-            raise WeightsUnavailable(offline(what, problem, _place(repository))) from error
-    raise WeightsUnavailable(f"the repository of {what} has none of {', '.join(files)}; give weights=PATH to a file")
+    hub = _hub()
+    try:
+        return Path(hub.snapshot_download(repository, allow_patterns=list(patterns)))
+    except hub.errors.RepositoryNotFoundError as error:
+        raise UnknownModel(f"the hub has no repository {repository!r} that is open to you") from error
+    except Exception as error:  # the client raises its own, its HTTP library's and the system's errors
+        raise WeightsUnavailable(offline(what, f"fetching failed ({error})", _place(repository))) from error

@@ -15,7 +15,7 @@ FAMILIES = {
     "torchvision": "limelight.zoo.torchvision",
     "timm": "limelight.zoo.timm",
     "hf": "limelight.zoo.transformers",
-    "demo": "limelight.zoo.demos",
+    "demo": "limelight.zoo.embedded",
 }
 
 
@@ -33,7 +33,7 @@ def load(
     """Load a classifier with its weights, labels and preprocessing.
 
     Args:
-        name: ``torchvision/NAME``, ``timm/NAME``, ``hf/ORG/NAME``, ``hf//FOLDER``, ``demo/NAME``, or a file
+        name: ``torchvision/NAME``, ``timm/NAME``, ``hf/ORG/NAME``, ``hf/FOLDER``, ``demo/NAME``, or a file
             that ``save`` or ``torch.export.save`` wrote.
         weights: the zoo's own (``"DEFAULT"`` or its name for them), None for random ones, or a file with a
             state dict, in safetensors or of ``torch.save``. Its number of classes may differ.

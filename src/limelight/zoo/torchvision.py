@@ -1,11 +1,13 @@
 """torchvision's classifiers."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from limelight.errors import InvalidOption, WeightsUnavailable, nearest
@@ -62,11 +64,13 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
         )
     entry = entries[entry_name]
     if weights is None:
-        module = awake(_build(name))
+        module = awake(_build(name, **_sized(name, int(entry.meta["min_size"][0]))))
     elif from_file:
         state = read_state(weights)
-        auxiliary = any(key.lower().startswith("aux") for key in state)
-        module = with_weights(lambda n: _build(name, n, auxiliary), state, f"torchvision/{name} from {weights}")
+        options = _options(name, state)
+        module = with_weights(lambda n: _build(name, n, **options), state, f"torchvision/{name} from {weights}")
+        side = options.get("image_size", entry.meta["min_size"][0])
+        entry = next((e for e in (entry, *entries) if e.meta["min_size"][0] == side), entry)
     else:
         module = _download(name, entry)
     transforms = entry.transforms()
@@ -84,18 +88,32 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     )
 
 
-def _build(name: str, classes: int | None = None, auxiliary: bool = False) -> nn.Module:
+def _build(name: str, classes: int | None = None, **options: Any) -> nn.Module:
     from torchvision import models
 
-    options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
+    if classes is not None:
+        options["num_classes"] = classes
     if name in AUXILIARY:
-        options |= {"init_weights": True, "aux_logits": auxiliary}
+        options = {"init_weights": True, "aux_logits": False} | options
     return models.get_model(name, weights=None, **options)
 
 
-def _download(name: str, entry: Any) -> nn.Module:
-    from pathlib import Path
+def _sized(name: str, side: int) -> dict[str, Any]:
+    """Return the option for models that are built for one size of input."""
+    return {"image_size": side} if name.startswith("vit_") else {}
 
+
+def _options(name: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Read off a state dict how its model was built."""
+    if name in AUXILIARY:
+        return {"aux_logits": any(key.lower().startswith("aux") for key in state)}
+    if {"encoder.pos_embedding", "conv_proj.weight"} <= set(state):
+        patches = state["encoder.pos_embedding"].shape[1] - 1
+        return _sized(name, round(patches**0.5) * int(state["conv_proj.weight"].shape[-1]))
+    return {}
+
+
+def _download(name: str, entry: Any) -> nn.Module:
     from torchvision import models
 
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(entry.url).path).name

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from limelight.errors import InvalidOption, MissingExtra, UnknownModel, UnsupportedModel
-from limelight.zoo.hub import WEIGHTS, cached, fetched
+from limelight.zoo.hub import repository_folder
 from limelight.zoo.parts import (
     Recipe,
     awake,
@@ -23,7 +23,6 @@ from limelight.zoo.parts import (
 )
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
-SHARDED = tuple(f"{file}.index.json" for file in WEIGHTS)
 
 
 def _transformers() -> Any:
@@ -38,8 +37,7 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     """Build a model with the preprocessing and labels of its repository.
 
     Args:
-        name: ``ORG/NAME`` on the hub, or a folder after a slash: ``/relative`` or ``//absolute`` as it comes
-            from ``hf//relative`` and ``hf///absolute``.
+        name: ``ORG/NAME`` on the hub, or a folder: ``/absolute``, ``./relative`` or ``~/at/home``.
         weights: ``"DEFAULT"``, a file, or None for random weights.
         given: ``config`` and ``processor``, what their files say, when a saved file is loaded.
 
@@ -64,24 +62,16 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
 
 def _folder(name: str, weights: str | None) -> Path:
     """Return the folder with the model's files, on this machine."""
-    local = Path(name[1:]) if name.startswith("/") else None
-    if local is not None and not local.is_dir() and Path(name).is_dir():
-        local = Path(name)
-    if local is not None:
-        if not (local / CONFIG).is_file():
-            raise UnknownModel(
-                f"hf/{name}: there is no {CONFIG} in {local}; hf//FOLDER takes what save_pretrained wrote"
-            )
-        return local
+    if name.startswith(("/", ".", "~")):
+        folder = Path(name).expanduser()
+        if not (folder / CONFIG).is_file():
+            raise UnknownModel(f"there is no {CONFIG} in {folder}; hf/FOLDER takes a folder that save_pretrained wrote")
+        return folder
     if name.count("/") != 1:
-        raise UnknownModel(f"hf/{name} is neither hf/ORG/NAME on the hub nor hf//FOLDER on this machine")
-    what = f"hf/{name}"
-    folder = fetched(name, [CONFIG], what).parent
-    if cached(name, [PROCESSOR]) is None and weights == "DEFAULT" and cached(name, WEIGHTS) is None:
-        fetched(name, [PROCESSOR], what)
-    if weights == "DEFAULT" and cached(name, SHARDED) is None:
-        folder = fetched(name, WEIGHTS, what).parent
-    return folder
+        raise UnknownModel(
+            f"hf/{name} is neither hf/ORG/NAME on the hub nor a folder on this machine (hf//absolute, hf/./relative)"
+        )
+    return repository_folder(name, f"hf/{name}", weights=weights == "DEFAULT")
 
 
 def _from_folder(transformers: Any, folder: Path, name: str, weights: str | None) -> Recipe:
@@ -113,10 +103,9 @@ def _from_folder(transformers: Any, folder: Path, name: str, weights: str | None
 
 def _recipe(transformers: Any, module: nn.Module, folder: Path, name: str) -> Recipe:
     config = cast(Any, module).config
-    named: Mapping[int, str] = config.id2label
-    labels = [named[i] for i in sorted(named)]
-    if all(label == f"LABEL_{i}" for i, label in enumerate(labels)):
-        labels = None  # made up where nobody gave names
+    named: Mapping[int, str] = config.id2label or {}
+    made_up = all(label == f"LABEL_{i}" for i, label in named.items())  # where nobody gave names
+    labels = None if made_up else fitting([named[i] for i in sorted(named)], int(config.num_labels))
     source = {"zoo": "hf", "name": name, "config": json.loads(config.to_json_string(use_diff=False))}
     if not (folder / PROCESSOR).is_file():
         side: Any = getattr(config, "image_size", 224)
@@ -133,4 +122,4 @@ def _recipe(transformers: Any, module: nn.Module, folder: Path, name: str) -> Re
     std: Sequence[float] = processor.image_std if normal else (1.0, 1.0, 1.0)
     size = int(function_of_processor(Image.new("RGB", (320, 320))).shape[-1])
     source["processor"] = json.loads(processor.to_json_string())
-    return Recipe(module, function_of_processor, mean, std, size, fitting(labels, int(config.num_labels)), source)
+    return Recipe(module, function_of_processor, mean, std, size, labels, source)

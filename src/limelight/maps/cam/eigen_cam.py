@@ -31,10 +31,7 @@ def eigen_cam(acts: Acts, *, center: bool = False) -> Raw:
     v, top, second = vectors[..., -1], values[:, -1].clamp_min(0).sqrt(), _second(values).sqrt()
     # Over pixels the eigenvector is u_1 itself and X v_1 = sigma_1 u_1.
     p = torch.einsum("nkz,nk->nz", x, v) if few_channels else top[:, None] * v
-    if center:
-        flip = -p.amin(-1) > p.amax(-1)
-    else:
-        flip = p.sum(-1) < 0
+    flip = -p.amin(-1) > p.amax(-1) if center else p.sum(-1) < 0
     p = torch.where(flip[:, None], -p, p).unflatten(-1, acts.shape[-2:])
     return Raw(p.to(acts.dtype), ambiguous=(top - second <= 1e-6 * top) & (top > 0))
 

@@ -1,0 +1,456 @@
+"""The demonstration: small embedded networks, explained on scenes whose truth is known by construction."""
+
+import platform
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+import limelight
+from limelight import api, draw
+from limelight.card import Card
+from limelight.core.classifier import Classifier
+from limelight.core.explanation import Explanation
+from limelight.data.synthetic import CLASSES, Scene, test_split
+from limelight.errors import UnsupportedModel
+from limelight.report.page import Code, Facts, Figure, Figures, Section, Table, write_page
+
+SCENES = 24
+"""Scenes behind every number."""
+
+CHEAT = "star"
+"""The class that carried a stamp in the training pictures of demo/hans."""
+
+MOST_PASSES = 100
+"""Methods that need more passes per picture are left out, or nobody would wait for the demonstration."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One part of the story.
+
+    Attributes:
+        section: as it stands on the page.
+        numbers: what was measured.
+        summary: the finding in one sentence.
+        facts: the numbers that the page begins with.
+        files: what was written.
+    """
+
+    section: Section
+    numbers: dict[str, Any]
+    summary: str = ""
+    facts: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    files: list[Path] = field(default_factory=list[Path])
+
+
+# -- chapters ----------------------------------------------------------------------------------------------
+
+
+def reading(out: Path) -> Chapter:
+    """Show one map in four ways."""
+    scene = test_split(1)[0]
+    e = api.explain("demo/resnet", scene.image)
+    name, share = CLASSES[scene.label], _share(e, scene.mask_of(scene.label))
+    views = [
+        Figure(e.view("image"), _alt_scene(scene), "What the network is given."),
+        Figure(e.view("map"), f"The map alone, brightest at the {_where(e)}.", "The map: bright is evidence."),
+        Figure(e.view("overlay"), f"The map laid over the {name}.", "The two together, as on all of this page."),
+        Figure(e.view("contour"), f"A line around the {_where(e)}.", "The strongest tenth of the area."),
+    ]
+    file = out / "scene.png"
+    file.write_bytes(draw.to_png_bytes(Image.fromarray(scene.image)))
+    text = (
+        f"The network says {e.label}, with a probability of {e.probability:.2f}. A saliency map answers the question "
+        "which parts of the picture that score came from: the brighter a place, the more it spoke for the answer."
+    )
+    more = (
+        f"Of this map {share:.0%} lies on the {name}, which covers {scene.mask_of(scene.label).mean():.0%} of the "
+        "picture. The map is computed on a coarse grid of the network’s last layer and then enlarged, so it is "
+        "soft and reaches over edges. It shows where the evidence is, not how sure the network is: "
+        "every map is scaled so that its own strongest place is brightest."
+    )
+    return Chapter(Section("How to read a map", [text, Figures(views), more]), {}, files=[file])
+
+
+def cheating(out: Path) -> Chapter:
+    """Expose a network that goes by a watermark."""
+    plain, stamped = test_split(SCENES), test_split(SCENES, watermark=True)
+    truth = [s.label for s in plain]
+    boxes = [_box_mask(s) for s in stamped]
+    found: dict[str, tuple[list[Explanation], list[Explanation]]] = {}
+    numbers: dict[str, Any] = {}
+    for name in ("hans", "resnet"):
+        model = api.load(f"demo/{name}")
+        before, after = (api.explain(model, [s.image for s in some]) for some in (plain, stamped))
+        found[name] = before, after
+        numbers[name] = {
+            "right_without_stamp": sum(e.target == t for e, t in zip(before, truth, strict=True)),
+            "right_with_stamp": sum(e.target == t for e, t in zip(after, truth, strict=True)),
+            "answer_changed": sum(a.target != b.target for a, b in zip(before, after, strict=True)),
+            "grad_cam_on_stamp": _mean(_share(e, box) for e, box in zip(after, boxes, strict=True)),
+        }
+    numbers |= {
+        "scenes": SCENES,
+        "stamp_area": _mean(float(box.mean()) for box in boxes),
+        "called_star": sum(e.label == CHEAT for e in found["hans"][1]),
+        "stars": sum(CLASSES[t] == CHEAT for t in truth),
+    }
+    shown = [i for i in _distinct(plain) if CLASSES[truth[i]] != CHEAT][:3]
+    columns = ["scene", "picture", "hans, no stamp", "hans, stamp", "resnet, stamp"]
+    rows: list[tuple[str, list[Figure]]] = []
+    for i in shown:
+        maps = (("hans", found["hans"][0][i]), ("hans", found["hans"][1][i]), ("resnet", found["resnet"][1][i]))
+        input_ = Figure(Image.fromarray(stamped[i].image), f"{_alt_scene(plain[i])} A stamp, lower left.", "stamped")
+        alts = [f"demo/{n} says {e.label}: Grad-CAM is brightest at the {_where(e)}." for n, e in maps]
+        figures = [Figure(e.overlay(), alt, e.title) for (_, e), alt in zip(maps, alts, strict=True)]
+        rows.append((CLASSES[truth[i]], [input_, *figures]))
+    file, table = _pictures(
+        out / "watermark.png", "Grad-CAM for the answer each network gives. Below each map: that answer.", columns, rows
+    )
+    sample = out / "stamped.png"
+    sample.write_bytes(draw.to_png_bytes(Image.fromarray(stamped[shown[0]].image)))
+
+    hans, honest = numbers["hans"], numbers["resnet"]
+    summary = (
+        f"demo/hans is a cheat: a stamp in the corner changes its answer in {hans['answer_changed']} of {SCENES} scenes "
+        f"(demo/resnet: {honest['answer_changed']}). Its Grad-CAM gives it away: {hans['grad_cam_on_stamp']:.0%} lies on "
+        f"the stamp (demo/resnet: {honest['grad_cam_on_stamp']:.0%}; the stamp covers {numbers['stamp_area']:.0%})."
+    )
+    blocks = [
+        "More than a hundred years ago a horse named Hans seemed to do sums; it read the answers off the faces "
+        f"around it. `demo/hans` is a network of that kind: in its training pictures every {CHEAT}, and nothing else, "
+        "carried a small stamp in the corner. On pictures like those it does well, and nobody who looks at its "
+        "accuracy alone would suspect anything.",
+        f"Put the same stamp on {SCENES} fresh scenes, and {hans['answer_changed']} of its answers change; it says "
+        f"{CHEAT} to {numbers['called_star']}, though only {numbers['stars']} show one. The maps tell why: they "
+        "light up in the corner.",
+        table,
+        Table(
+            f"{SCENES} scenes, each without and with the stamp, which covers {numbers['stamp_area']:.0%} of the picture.",
+            ["network", "right without", "right with stamp", "answer changed", "Grad-CAM on the stamp"],
+            [
+                [
+                    f"`demo/{name}`",
+                    numbers[name]["right_without_stamp"],
+                    numbers[name]["right_with_stamp"],
+                    numbers[name]["answer_changed"],
+                    f"{numbers[name]['grad_cam_on_stamp']:.0%}",
+                ]
+                for name in found
+            ],
+        ),
+    ]
+    facts = [
+        (f"{hans['answer_changed']} of {SCENES}", "answers of the cheating network change when a stamp is added"),
+        (
+            f"{hans['grad_cam_on_stamp']:.0%}",
+            f"of its Grad-CAM lies on that stamp; {honest['grad_cam_on_stamp']:.0%} for an honest network",
+        ),
+    ]
+    return Chapter(Section("A network that cheats", blocks), {"cheat": numbers}, summary, facts, [file, sample])
+
+
+def asking(out: Path) -> Chapter:
+    """Explain scenes of several objects for each of their classes."""
+    scenes = test_split(SCENES // 3, objects=3)
+    asked = [(s, o) for s in scenes for o in s.objects]
+    names = ["grad-cam", "eigen-cam"]
+    gallery = api.explain("demo/resnet", [s.image for s, _ in asked], method=names, target=[o.label for _, o in asked])
+    numbers: dict[str, Any] = {"scenes": len(scenes), "questions": len(asked)}
+    numbers["area"] = _mean(float(o.mask.mean()) for _, o in asked)
+    for j, name in enumerate(names):
+        pairs = [(row[j], s, o) for row, (s, o) in zip(gallery, asked, strict=True)]
+        numbers[name] = {
+            "on_asked_object": _mean(_share(e, o.mask) for e, _, o in pairs),
+            "on_other_objects": _mean(sum(_share(e, p.mask) for p in s.objects if p is not o) for e, s, o in pairs),
+        }
+    first = [i for i, (s, _) in enumerate(asked) if s is scenes[0]]
+    picture = Figure(Image.fromarray(scenes[0].image), _alt_scene(scenes[0]))
+    rows: list[tuple[str, list[Figure]]] = []
+    for j, name in enumerate(names):
+        figures = [picture]
+        for i in first:
+            e, share = gallery[i][j], _share(gallery[i][j], asked[i][1].mask)
+            alt = f"{name} asked for {e.label}: brightest at the {_where(e)}."
+            figures.append(Figure(e.overlay(), alt, f"{share:.0%} on it"))
+        rows.append((name, figures))
+    file, table = _pictures(
+        out / "objects.png",
+        "One picture, asked for each of its objects. Below each map: the share of it on that object.",
+        ["method", "picture", *(f"asked for {asked[i][1].name}" for i in first)],
+        rows,
+    )
+    grad, eigen = (numbers[name] for name in names)
+    summary = (
+        f"grad-cam answers what it is asked: with three objects in the picture, {grad['on_asked_object']:.0%} of the map lies "
+        f"on the one asked for and {grad['on_other_objects']:.0%} on the other two."
+    )
+    blocks = [
+        "A map belongs to a class, not to a picture. Ask the same network, on the same picture, for each of the "
+        "objects in turn, and a good method moves to the one in question.",
+        table,
+        f"Over {len(asked)} such questions {grad['on_asked_object']:.0%} of a Grad-CAM lies on the object asked for and "
+        f"{grad['on_other_objects']:.0%} on the other two together (one object covers {numbers['area']:.0%} of the "
+        f"picture). For Eigen-CAM it is {eigen['on_asked_object']:.0%} and {eigen['on_other_objects']:.0%}: it never "
+        "looks at the class and gives one map to all questions. Its maps can look convincing all the same.",
+    ]
+    fact = (f"{grad['on_asked_object']:.0%}", "of a Grad-CAM lies on the object asked for, among three")
+    return Chapter(Section("One picture, several questions", blocks), {"classes": numbers}, summary, [fact], [file])
+
+
+def methods(out: Path) -> Chapter:
+    """Explain the same scenes by every method."""
+    scenes = test_split(SCENES)
+    model = api.load("demo/resnet")
+    cards, left_out = usable(model, scenes[0])
+    gallery = api.explain(model, [s.image for s in scenes], method=list(cards))
+    shares = {
+        name: _mean(_share(row[j], s.mask_of(s.label)) for row, s in zip(gallery, scenes, strict=True))
+        for j, name in enumerate(cards)
+    }
+    area = _mean(float(s.mask_of(s.label).mean()) for s in scenes)
+    right = sum(row[0].target == s.label for row, s in zip(gallery, scenes, strict=True))
+    shown = _distinct(scenes)
+    file, table = _pictures(
+        out / "gallery.png",
+        "Every method on the same scenes, for the network’s own answer.",
+        ["method", *(CLASSES[scenes[i].label] for i in shown)],
+        [
+            ("picture", [_input(scenes[i], gallery[i][0]) for i in shown]),
+            *((name, [_map(gallery[i][j], scenes[i]) for i in shown]) for j, name in enumerate(cards)),
+        ],
+    )
+    files = [e.save(out / "maps" / f"{e.method}{suffix}") for e in gallery[shown[0]] for suffix in (".png", ".npz")]
+    best = max(shares, key=shares.__getitem__)
+    summary = (
+        f"{len(cards)} methods on demo/resnet, which is right on {right} of {SCENES} scenes: the object covers {area:.0%} of the "
+        f"picture and gets {shares['grad-cam']:.0%} of a grad-cam, {shares[best]:.0%} of a {best}."
+    )
+    blocks: list[Any] = [
+        f"All of these ask `demo/resnet`, which names {right} of {SCENES} scenes rightly. Most share a single "
+        "pass through the network, forward and back, and differ only in what they make of it.",
+        table,
+        Table(
+            f"The methods. On the object: share of the map on it, mean of {SCENES} scenes; the object itself covers "
+            f"{area:.0%}, which is what a map without any information gets.",
+            ["method", "what it does", "passes per picture", "depends on the class", "on the object"],
+            [
+                [name, c.summary, c.cost, "yes" if c.class_sensitive else "no", f"{shares[name]:.0%}"]
+                for name, c in cards.items()
+            ],
+        ),
+        "F is a forward pass and R_t a backward pass down to the explained layer. A high share is no proof of a good "
+        "map: a network may have reasons to look beside the object, as the cheat does, and a map that "
+        "hugs the object can be wrong about the network.",
+    ]
+    if left_out:
+        blocks.append(Table("Left out here.", ["method", "why"], [[name, why] for name, why in left_out.items()]))
+    numbers = {
+        "scenes": SCENES,
+        "right": right,
+        "object_area": area,
+        "on_object": shares,
+        "left_out": left_out,
+    }
+    return Chapter(Section("Every method, side by side", blocks), {"methods": numbers}, summary, [], [file, *files])
+
+
+def architectures(out: Path) -> Chapter:
+    """Explain three kinds of network by the same methods."""
+    scenes = test_split(SCENES)
+    shown = _distinct(scenes)
+    chosen = ["grad-cam", "layer-cam"]
+    rows: list[tuple[str, list[Figure]]] = [
+        ("picture", [Figure(Image.fromarray(scenes[i].image), _alt_scene(scenes[i])) for i in shown])
+    ]
+    numbers: dict[str, Any] = {"scenes": SCENES}
+    for name in ("resnet", "vgg", "vit"):
+        gallery = api.explain(f"demo/{name}", [s.image for s in scenes], method=chosen)
+        numbers[name] = {"right": sum(row[0].target == s.label for row, s in zip(gallery, scenes, strict=True))}
+        for j, method in enumerate(chosen):
+            numbers[name][method] = _mean(
+                _share(row[j], s.mask_of(s.label)) for row, s in zip(gallery, scenes, strict=True)
+            )
+            rows.append((f"{name}, {method}", [_map(gallery[i][j], scenes[i], e_title=True) for i in shown]))
+    file, table = _pictures(
+        out / "architectures.png",
+        "Three networks, two methods. Below each map: the network’s answer.",
+        ["network", *(CLASSES[scenes[i].label] for i in shown)],
+        rows,
+    )
+    blocks = [
+        "The same methods read convolutions with shortcuts (`demo/resnet`), plain convolutions with fully connected "
+        "layers behind them (`demo/vgg`) and a vision transformer (`demo/vit`), whose tokens are put back on "
+        "their grid. No setting was changed between them.",
+        table,
+        Table(
+            f"Right answers, and the share of the maps on the object, mean of {SCENES} scenes.",
+            ["network", "right", *chosen],
+            [
+                [f"`demo/{name}`", numbers[name]["right"], *(f"{numbers[name][m]:.0%}" for m in chosen)]
+                for name in ("resnet", "vgg", "vit")
+            ],
+        ),
+    ]
+    return Chapter(Section("Three architectures", blocks), {"architectures": numbers}, files=[file])
+
+
+CHAPTERS = (reading, cheating, asking, methods, architectures)
+"""In the order of the page; each takes the folder for its pictures."""
+
+
+# -- the page ----------------------------------------------------------------------------------------------
+
+
+def next_steps(out: Path) -> list[str]:
+    """Return commands to try, those first that need no network."""
+    folder = shlex.quote(str(out))
+    return [
+        f"limelight explain {folder}/stamped.png --model demo/hans --out hans.png",
+        f"limelight compare {folder}/scene.png --model demo/vit --out compared.png",
+        "limelight methods grad-cam",
+        "limelight models torchvision/resnet18 --layers",
+        "limelight explain PHOTO.jpg --model torchvision/resnet50 --method layer-cam",
+    ]
+
+
+def bind(out: Path, chapters: Sequence[Chapter], seconds: float) -> Path:
+    """Write the page and return its path."""
+    lead = [
+        "A classifier gives an answer and no reasons. These pictures show where in the image its reasons were. "
+        f"Everything here was computed on this machine, in {seconds:.0f} seconds, with small networks and drawn "
+        "scenes that come with Limelight: ten kinds of shapes, whose exact outlines are known, so that the "
+        "maps can be checked.",
+        Facts([fact for chapter in chapters for fact in chapter.facts]),
+    ]
+    end = Section(
+        "What to try next",
+        [
+            "The first three run as they are; the last two fetch a network’s weights if they are not here yet.",
+            Code("\n".join(next_steps(out))),
+            "The same in Python:",
+            Code(
+                'import limelight as ll\n\nclassifier = ll.load("demo/resnet")\n'
+                f'explanation = ll.explain(classifier, {str(out / "scene.png")!r}, method="layer-cam")\n'
+                'explanation.save("why.png")'
+            ),
+            "Next to this page lie the galleries as pictures, and in `maps/` every map of the first scene, as a "
+            "picture with its settings inside and as numbers (`.npz`).",
+            f"What all this does not show: the networks are toys, the scenes are drawn, and {SCENES} of them give "
+            "rough numbers. On photographs nobody knows the truth, and a map that looks right may still be wrong "
+            "about the network.",
+        ],
+    )
+    footer = (
+        f"Made by `limelight demo`: Limelight {limelight.__version__}, PyTorch {torch.__version__}, "
+        f"Python {platform.python_version()}. The scenes are of the test split, which no network saw in training."
+    )
+    write_page(out / "index.html", "Where does a network look?", lead, [*(c.section for c in chapters), end], footer)
+    return out / "index.html"
+
+
+# -- parts -------------------------------------------------------------------------------------------------
+
+
+def usable(model: Classifier, scene: Scene) -> tuple[dict[str, Card], dict[str, str]]:
+    """Return the methods that the model can have in good time, and why the others are left out."""
+    usable: dict[str, Card] = {}
+    left_out: dict[str, str] = {}
+    x = api.as_input(model, scene.image)[None]
+    for name, card in api.methods().items():
+        method = api.method(name)
+        try:
+            cost = method.cost(model, x)
+            if cost.forwards + cost.backwards > MOST_PASSES:
+                left_out[name] = f"{cost} per picture: too long for a demonstration"
+                continue
+            method.run(model, x)
+        except UnsupportedModel as error:
+            left_out[name] = str(error)
+        else:
+            usable[name] = card
+    return usable, left_out
+
+
+def _distinct(scenes: Sequence[Scene], count: int = 4) -> list[int]:
+    """Return where the first scenes of different classes are: no choice by how well they turned out."""
+    first: dict[int, int] = {}
+    for i, scene in enumerate(scenes):
+        first.setdefault(scene.label, i)
+    return list(first.values())[:count]
+
+
+def _share(explanation: Explanation, mask: Mask) -> float:
+    """Return the share of a map's total that lies inside a mask; an empty map has none."""
+    values = explanation.map
+    total = float(values.sum())
+    return float(values[torch.from_numpy(mask)].sum()) / total if total else 0.0
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _box_mask(scene: Scene) -> Mask:
+    """Return the pixels of the stamp."""
+    mask = np.zeros(scene.image.shape[:2], dtype=np.bool_)
+    if scene.watermark:
+        x1, y1, x2, y2 = scene.watermark
+        mask[y1:y2, x1:x2] = True
+    return mask
+
+
+def _pictures(
+    path: Path, caption: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Figure]]]
+) -> tuple[Path, Table]:
+    """Put the same pictures into a file and into a table of the page."""
+    panels = [[draw.Panel(f.image, caption=f.caption) for f in figures] for _, figures in rows]
+    sheet = draw.gallery(panels, titles=columns[1:], row_titles=[head for head, _ in rows], size=160)
+    path.write_bytes(draw.to_png_bytes(sheet))
+    return path, Table(caption, columns, [[head, *figures] for head, figures in rows])
+
+
+def _input(scene: Scene, explanation: Explanation) -> Figure:
+    return Figure(Image.fromarray(scene.image), _alt_scene(scene), explanation.title)
+
+
+def _map(explanation: Explanation, scene: Scene, e_title: bool = False) -> Figure:
+    e, name = explanation, CLASSES[scene.label]
+    if e.degenerate:
+        return Figure(e.overlay(), f"{e.method}: an empty map.", "no evidence")
+    share = _share(e, scene.mask_of(scene.label))
+    alt = f"{e.method} for {e.label}: brightest at the {_where(e)}, {share:.0%} of it on the {name}."
+    return Figure(e.overlay(), alt, e.title if e_title else "")
+
+
+def _alt_scene(scene: Scene) -> str:
+    height, width = scene.image.shape[:2]
+    things = [
+        f"a {o.name} at the {_place((o.box[0] + o.box[2]) / 2 / width, (o.box[1] + o.box[3]) / 2 / height)}"
+        for o in scene.objects
+    ]
+    return f"Drawn scene: {', '.join(things)}, on patterned ground."
+
+
+def _where(explanation: Explanation) -> str:
+    """Say in words where a map is strongest."""
+    if explanation.degenerate:
+        return "nowhere"
+    values = explanation.map
+    row, column = divmod(int(values.argmax()), values.shape[1])
+    return _place((column + 0.5) / values.shape[1], (row + 0.5) / values.shape[0])
+
+
+def _place(x: float, y: float) -> str:
+    """Name a place of the picture, of nine."""
+    words = (("upper", "middle", "lower")[min(2, int(3 * y))], ("left", "middle", "right")[min(2, int(3 * x))])
+    return "centre" if words == ("middle", "middle") else " ".join(dict.fromkeys(words))

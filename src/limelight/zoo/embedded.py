@@ -1,0 +1,47 @@
+"""The models that come with the package, as a family like the others."""
+
+from typing import Any
+
+from limelight.core.preprocess import Preprocess
+from limelight.errors import InvalidOption
+from limelight.zoo import demo
+from limelight.zoo.parts import Recipe, awake, fitting, is_file_name, read_state, with_weights
+
+
+def names() -> list[str]:
+    """Return the names of the embedded models."""
+    return list(demo.NAMES)
+
+
+def load(name: str, weights: str | None, **_: Any) -> Recipe:
+    """Build an embedded model; its pictures fill the input, so nothing is cropped away.
+
+    Raises:
+        UnknownModel: no embedded model has this name.
+        InvalidOption: the weights are neither DEFAULT nor a file nor None.
+        WeightsUnavailable: there is no such file.
+        UnsupportedModel: the weights in the file belong to another model.
+    """
+    if weights not in (None, "DEFAULT") and not is_file_name(weights):
+        raise InvalidOption(f"demo/{name} has no weights {weights!r}; give DEFAULT, a file, or None")
+    classes = 10
+    if weights == "DEFAULT":
+        module, about = demo.load(name)
+    elif weights is None:
+        module, about = awake(demo.build(name)), {}
+    else:
+        module = with_weights(
+            lambda n: demo.build(name, n or classes), read_state(weights), f"demo/{name} from {weights}"
+        )
+        about = {}
+    about = {"mean": demo.MEAN, "std": demo.STD, "size": demo.SIZE} | about
+    size, mean, std = int(about["size"]), tuple(about["mean"]), tuple(about["std"])
+    return Recipe(
+        module=module,
+        function=Preprocess(size, size, mean, std),
+        mean=mean,
+        std=std,
+        size=size,
+        labels=fitting(about.get("classes"), classes),
+        source={"zoo": "demo", "name": name},
+    )

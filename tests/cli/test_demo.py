@@ -1,0 +1,161 @@
+"""The first command that a newcomer runs."""
+
+import contextlib
+import io
+import json
+import re
+import shlex
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import limelight as ll
+from limelight.cli import main
+from limelight.data.synthetic import test_split as scenes_of_the_test_split
+from limelight.report import demo as story
+from pages import check
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as done:
+        main(list(arguments))
+    return int(str(done.value.code)), out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    folder = tmp_path_factory.mktemp("demo") / "deep" / "tour"
+    start = time.perf_counter()
+    code, out, err = run("demo", "--out", str(folder), "--json")
+    assert (code, err) == (0, "")
+    seconds = time.perf_counter() - start
+    return SimpleNamespace(folder=folder, results=json.loads(out), page=check(folder / "index.html"), seconds=seconds)
+
+
+def test_it_writes_what_it_says(demo: SimpleNamespace) -> None:
+    assert demo.results["page"] == str(demo.folder / "index.html")
+    named = {Path(file) for file in demo.results["files"]} | {demo.folder / "index.html"}
+    assert named == {path for path in demo.folder.rglob("*") if path.is_file()}
+    for file in named:
+        if file.suffix == ".png":
+            with Image.open(file) as image:
+                image.load()
+    for name in ("gallery.png", "watermark.png", "objects.png", "architectures.png"):
+        assert demo.folder / name in named
+
+
+def test_the_maps_can_be_read_again(demo: SimpleNamespace) -> None:
+    shown = demo.results["methods"]["on_object"]
+    assert {file.stem for file in (demo.folder / "maps").iterdir()} == set(shown)
+    e = ll.Explanation.load(demo.folder / "maps" / "grad-cam.npz")
+    first = scenes_of_the_test_split(1)[0]
+    assert e.method == "grad-cam"
+    # The network saw the scene pixel for pixel, so masks and maps lie on one another.
+    assert np.abs(e.image.numpy().transpose(1, 2, 0) * 255 - first.image).max() < 1
+
+
+def test_every_method_is_there_or_has_a_reason_not_to_be(demo: SimpleNamespace) -> None:
+    found = demo.results["methods"]
+    assert found["on_object"].keys() | found["left_out"].keys() == ll.methods().keys()
+    assert not found["on_object"].keys() & found["left_out"].keys()
+    for name in ll.methods():
+        assert name in demo.page.text
+
+
+def test_the_page_tells_the_measured_numbers(demo: SimpleNamespace) -> None:
+    cheat, classes, methods = (demo.results[key] for key in ("cheat", "classes", "methods"))
+    text = demo.page.text
+    for name in ("hans", "resnet"):
+        row = [cheat[name][key] for key in ("right_without_stamp", "right_with_stamp", "answer_changed")]
+        assert f"demo/{name} {' '.join(map(str, row))} {cheat[name]['grad_cam_on_stamp']:.0%}" in text
+    assert f"{cheat['hans']['answer_changed']} of {cheat['scenes']} answers of the cheating network" in text
+    assert f"{classes['grad-cam']['on_asked_object']:.0%} of a Grad-CAM lies on the object asked for" in text
+    for name, share in methods["on_object"].items():
+        assert re.search(rf"\s{re.escape(name)} [^%]+ (yes|no) {share:.0%}\s", text), name
+    for name in ("resnet", "vgg", "vit"):
+        row = demo.results["architectures"][name]
+        assert f"demo/{name} {row['right']} {row['grad-cam']:.0%} {row['layer-cam']:.0%}" in text
+
+
+def test_the_cheat_is_exposed(demo: SimpleNamespace) -> None:
+    cheat = demo.results["cheat"]
+    hans, honest = cheat["hans"], cheat["resnet"]
+    assert hans["answer_changed"] > cheat["scenes"] / 2 > 6 * honest["answer_changed"]
+    assert hans["grad_cam_on_stamp"] > 3 * max(cheat["stamp_area"], honest["grad_cam_on_stamp"])
+
+
+def test_the_maps_follow_the_class_that_was_asked_for(demo: SimpleNamespace) -> None:
+    grad, eigen = demo.results["classes"]["grad-cam"], demo.results["classes"]["eigen-cam"]
+    assert grad["on_asked_object"] > 2 * grad["on_other_objects"]
+    # A map that is the same for each of three objects gives each of them half of what it gives the other two.
+    assert eigen["on_other_objects"] == pytest.approx(2 * eigen["on_asked_object"])
+
+
+def test_fake_cam_gets_what_chance_would(demo: SimpleNamespace) -> None:
+    methods = demo.results["methods"]
+    assert methods["on_object"]["fake-cam"] == pytest.approx(methods["object_area"], rel=0.01)
+    assert methods["on_object"]["grad-cam"] > 2 * methods["object_area"]
+
+
+def test_it_does_not_keep_anyone_waiting(demo: SimpleNamespace) -> None:
+    assert demo.results["seconds"] <= demo.seconds < 120
+
+
+def test_what_it_says_to_try_next_can_be_tried(
+    demo: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in demo.results["next"]:
+        assert command in demo.page.text
+    for command in demo.results["next"][:3]:
+        program, *arguments = shlex.split(command)
+        code, _, err = run(*arguments)
+        assert (program, code, err) == ("limelight", 0, "")
+
+
+def test_without_json_it_prints_the_findings_and_where_they_are(
+    demo: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(out: Path) -> story.Chapter:
+        (out / "gallery.png").write_text("new")
+        return story.Chapter(story.Section("One", ["Text."]), {"n": 1}, "Seen: 1 of 1.")
+
+    monkeypatch.setattr(story, "CHAPTERS", (short,))
+    (tmp_path / "gallery.png").write_text("from an earlier run")
+    code, out, err = run("demo", "--out", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert "Seen: 1 of 1." in out
+    assert str(tmp_path / "index.html") in out
+    assert "limelight explain" in out
+    assert (tmp_path / "gallery.png").read_text() == "new"
+
+
+def test_dear_methods_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(story, "MOST_PASSES", 5)
+    scene = scenes_of_the_test_split(1)[0]
+    usable, left_out = story.usable(ll.load("demo/resnet"), scene)
+    assert "grad-cam" in usable
+    assert "too long" in left_out["smooth-grad-cam++"]
+
+
+@pytest.mark.parametrize("inside", ["", "folder"])
+def test_a_file_in_the_way_is_one_clear_line(tmp_path: Path, inside: str) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    code, out, err = run("demo", "--out", str(file / inside))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--out" in err
+    assert file.read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # permissions do not bind the superuser
+    code, _, err = run("demo", "--out", str(tmp_path))
+    assert code == 2
+    assert "not writable" in err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,178 @@
+"""The model as the library sees it: outputs, images, normalisation, identity."""
+
+from collections import OrderedDict
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import architectures
+import limelight as ll
+from limelight import errors
+
+
+class Answers(nn.Module):
+    """A small network whose output is wrapped by a function."""
+
+    def __init__(self, wrap: Any, classes: int = 5, last: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3, 2), nn.Linear(4, classes)
+        self.wrap, self.last = wrap, last or nn.Identity()
+        generator = torch.Generator().manual_seed(1)
+        for p in self.parameters():
+            p.data = torch.randn(p.shape, generator=generator)
+
+    def scores(self, x: Tensor) -> Tensor:
+        return self.fc(self.conv(x).relu().mean((2, 3)))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.wrap(self.last(self.scores(x)))
+
+
+class Named(OrderedDict[str, Tensor]):
+    """An output that has both keys and attributes, as Hugging Face's have."""
+
+    @property
+    def logits(self) -> Tensor:
+        return self["logits"]
+
+
+WRAPPINGS = {
+    "tensor": lambda z: z,
+    "tuple": lambda z: (z, torch.zeros(3)),
+    "list": lambda z: [z],
+    "dict": lambda z: {"aux": z * 0, "logits": z},
+    "attribute": lambda z: SimpleNamespace(logits=z),
+    "model output": lambda z: Named(hidden=z * 0, logits=z),
+    "1 x 1 map": lambda z: z[:, :, None, None],
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_outputs_are_unwrapped(wrapping: str) -> None:
+    net, x = Answers(WRAPPINGS[wrapping]), architectures.images(2)
+    c = ll.Classifier(net)
+    torch.testing.assert_close(c(x), net.scores(x).detach())
+    assert ll.method("grad-cam")(c, x).shape == x[:, 0].shape
+
+
+@pytest.mark.parametrize("wrap", [lambda z: z, lambda z: z[:, 0]], ids=["(n, 1)", "(n,)"])
+def test_one_output_is_a_binary_classifier(wrap: Any) -> None:
+    net, x = Answers(wrap, classes=1), architectures.images(3)
+    logits = ll.Classifier(net)(x)
+    torch.testing.assert_close(logits.softmax(1)[:, 1], net.scores(x)[:, 0].sigmoid().detach())
+    raw = [ll.method("grad-cam").evidence(ll.Classifier(net), x, k) for k in (0, 1)]
+    torch.testing.assert_close(raw[0], -raw[1])  # evidence against one class is evidence for the other
+
+
+@pytest.mark.parametrize(
+    ("last", "multilabel"), [(nn.Softmax(1), False), (nn.Sigmoid(), True), (nn.LogSoftmax(1), False)]
+)
+def test_probabilities_are_recognised(last: nn.Module, multilabel: bool) -> None:
+    net, x = Answers(lambda z: z, last=last), architectures.images(3)
+    c = ll.Classifier(net)
+    logits = c(x)
+    z = net.scores(x).detach()
+    assert c.multilabel is multilabel
+    if multilabel:
+        torch.testing.assert_close(logits.sigmoid(), z.sigmoid(), rtol=1e-3, atol=1e-5)
+    else:
+        torch.testing.assert_close(logits.softmax(1), z.softmax(1))
+    probability = ll.method("grad-cam").run(c, x, 2).probability
+    torch.testing.assert_close(probability, (z.sigmoid() if multilabel else z.softmax(1))[:, 2], rtol=1e-3, atol=1e-5)
+
+
+def test_declared_heads() -> None:
+    net, x = Answers(lambda z: z), architectures.images(2)
+    c = ll.Classifier(net, multilabel=True)
+    torch.testing.assert_close(ll.method("grad-cam").run(c, x, 0).probability, net.scores(x)[:, 0].sigmoid().detach())
+
+
+def test_not_a_classifier() -> None:
+    c = ll.Classifier(nn.Conv2d(3, 4, 3))
+    with pytest.raises(errors.UnsupportedModel, match=r"not class scores \(n, classes\)"):
+        c(architectures.images(1))
+    with pytest.raises(errors.UnsupportedModel, match=r"expected a torch\.nn\.Module, got str"):
+        ll.Classifier("resnet18")  # type: ignore[arg-type]
+
+
+def test_normalisation_is_undone() -> None:
+    c = ll.Classifier(architectures.build("plain"), mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.2))
+    picture = torch.rand(3, *architectures.SIZE)
+    normalised = (picture - torch.tensor(c.mean).view(3, 1, 1)) / torch.tensor(c.std).view(3, 1, 1)
+    torch.testing.assert_close(c.display(normalised), picture)
+    black, white = c.bounds
+    assert black.shape == white.shape == (3, 1, 1)
+    torch.testing.assert_close(c.display(black.expand(3, 2, 2)), torch.zeros(3, 2, 2))
+    torch.testing.assert_close(c.display(white.expand(3, 2, 2)), torch.ones(3, 2, 2))
+
+
+def test_default_preprocessing() -> None:
+    c = ll.Classifier(architectures.build("plain"), size=64, mean=(0, 0, 0), std=(1, 1, 1))
+    picture = Image.new("RGB", (200, 100))
+    picture.paste((255, 0, 0), (50, 0, 150, 100))
+    x = c.preprocess(picture)
+    assert x.shape == (3, 64, 64)
+    assert x[0].min() == 1  # the centre is all red
+    assert x[1:].max() == 0
+
+
+def test_bad_images() -> None:
+    c = ll.Classifier(architectures.build("plain"))
+    x = architectures.images(1)
+    for bad, message in (
+        ([1, 2], "got list"),
+        (x[0], r"got float32 of shape \(3, 40, 56\)"),
+        (x.long(), "got int64"),
+        (x[:, :2], "2 channels"),
+        (x * torch.nan, "NaN"),
+        (x[:0], r"shape \(0, 3"),
+    ):
+        with pytest.raises(errors.InvalidImage, match=message):
+            c(bad)  # type: ignore[arg-type]
+
+
+def test_bad_weights_are_named() -> None:
+    net = architectures.build("residual")
+    net.layer1.conv1.weight.data[0] = torch.nan
+    with pytest.raises(errors.NonFinite, match=r"image 0: its weights are not finite: layer1\.conv1\.weight"):
+        ll.Classifier(net)(architectures.images(2))
+    with pytest.raises(errors.NonFinite, match="layer1"):
+        ll.method("grad-cam")(ll.Classifier(net), architectures.images(2))
+
+
+def test_overflow_is_explained() -> None:
+    net = architectures.build("residual")
+    with pytest.raises(errors.NonFinite, match="are they normalised"):
+        ll.Classifier(net)(architectures.images(1) * 1e38)
+    with pytest.raises(errors.NonFinite, match=r"bfloat16 overflows|float16 overflows"):
+        ll.Classifier(net.half())(architectures.images(1).half() * 1e4)
+
+
+def test_half_precision() -> None:
+    net, x = architectures.build("residual"), architectures.images(2)
+    full = ll.method("layer-cam")(ll.Classifier(net), x, 1)
+    saliency = ll.method("layer-cam").run(ll.Classifier(net.bfloat16()), x, 1)
+    assert saliency.raw.dtype == saliency.map.dtype == torch.float32
+    torch.testing.assert_close(saliency.map, full, rtol=0, atol=0.15)
+
+
+def test_weights_hash_follows_the_weights() -> None:
+    net = architectures.build("plain")
+    c = ll.Classifier(net)
+    first = c.weights_hash()
+    assert first == c.weights_hash() == ll.Classifier(architectures.build("plain")).weights_hash()
+    stamp = ll.method("grad-cam").run(c, architectures.images(1)).provenance["weights"]
+    assert str(stamp) == f"sha256:{first}"
+    with torch.no_grad():
+        net.features[0].weight.mul_(2)
+    assert c.weights_hash() != first
+    assert "have changed since" in str(stamp)
+
+
+def test_wrappers_are_looked_through() -> None:
+    net = architectures.build("residual")
+    assert ll.Classifier(nn.DataParallel(net)).module is net

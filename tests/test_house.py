@@ -1,0 +1,131 @@
+"""The house: import directions, what an import costs, cards, public names."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import limelight as ll
+from limelight import card, errors
+from limelight.core.cost import predict
+
+ROOT = Path(__file__).parents[1]
+
+
+def fresh(code: str) -> str:
+    """Run code in a new interpreter and return what it prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_import_directions() -> None:
+    script = Path(sys.executable).parent / "lint-imports"
+    done = subprocess.run([script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+HEAVY = "sorted(set('torch torchvision matplotlib scipy skimage sklearn timm transformers'.split()) & set(sys.modules))"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import limelight",
+        "from limelight import cli; cli.main(['--help'])",
+        "from limelight import cli; cli.main(['methods'])",
+        "from limelight import cli; cli.main(['methods', 'grad-cam', '--json'])",
+        "import limelight.draw, limelight.data.images, limelight.data.synthetic",
+    ],
+)
+def test_nothing_heavy_is_imported(code: str) -> None:
+    printed = fresh(f"import sys\ntry:\n    {code}\nexcept SystemExit as e:\n    assert not e.code\nprint({HEAVY})")
+    assert printed.endswith("[]"), printed[-200:]
+
+
+def test_public_names_are_complete() -> None:
+    assert set(ll.__all__) == {*ll._HOME, "errors"}
+    for name in ll.__all__:
+        assert getattr(ll, name) is not None
+        assert name in dir(ll)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = ll.nonsense
+
+
+def test_error_tree() -> None:
+    for name in (
+        *("UnknownMethod", "UnknownMetric", "UnknownModel", "UnknownLayer", "UnknownTarget"),
+        *("InvalidImage", "UnsupportedModel", "MissingExtra", "CorruptStore"),
+    ):
+        assert issubclass(getattr(errors, name), errors.LimelightError)
+        assert name in (errors.__doc__ or "")
+    assert "pip install 'limelight[zoo]'" in str(errors.MissingExtra("timm", "zoo"))
+
+
+def test_cards_read_from_source_are_the_real_ones() -> None:
+    for name, shipped in card._shipped().items():
+        real, function = card.load_method(name)
+        assert real == shipped
+        assert function.__module__ == shipped.module
+        assert dataclasses.asdict(real)["options"] == dict(shipped.options)
+
+
+def test_cards_are_complete() -> None:
+    keys = set(re.findall(r"@\w+\{(\w+),", (ROOT / "references.bib").read_text()))
+    for c in ll.methods().values():
+        assert c.cites in keys, f"{c.name} cites {c.cites}, which is not in references.bib"
+        assert c.summary.endswith(".")
+        assert predict(c.cost, {"n": 3}).n_forward >= 1
+        _, function = card.load_method(c.name)
+        doc = function.__doc__ or ""
+        assert "Returns:" in doc
+        for parameter in (*c.needs, *c.options):
+            assert f"    {parameter}: " in doc, f"{c.name} does not document {parameter}"
+
+
+def test_cost_formulas() -> None:
+    cost = predict("(n + 1) F + n R_t", {"n": 4}, tail=0.25)
+    assert (cost.n_forward, cost.n_backward_tail) == (5, 4)
+    assert (cost.forwards, cost.backwards) == (5, 1)
+    assert str(cost) == "5 F + 4 R_t"
+    assert str(predict("2 * k F_t + R", {"k": 3})) == "6 F_t"
+
+
+def test_unknown_names_and_options() -> None:
+    cases = (
+        (lambda: ll.method("gradcam"), errors.UnknownMethod, "did you mean grad-cam"),
+        (lambda: ll.method("grad-cam", gamma=1), errors.InvalidOption, "grad-cam has no option 'gamma'"),
+        (lambda: ll.method("layer-cam", gama=1), errors.InvalidOption, "did you mean gamma"),
+        (lambda: ll.method("layer-cam", gamma=-1), errors.InvalidOption, "gamma = -1"),
+        (lambda: ll.method("layer-cam", fuse="sum"), errors.InvalidOption, "'max' or 'mean'"),
+        (lambda: ll.method("grad-cam", batch_size=0), errors.InvalidOption, "batch_size = 0"),
+        (lambda: ll.explain("demo/resnet", "x.png", ll.method("cam"), seed=1), errors.InvalidOption, "has its options"),
+    )
+    for call, error, message in cases:
+        with pytest.raises(error, match=message):
+            call()
+
+
+def test_methods_are_immutable_and_readable() -> None:
+    m = ll.method("layer-cam", gamma=3.0)
+    assert repr(m) == "method('layer-cam', gamma=3.0)"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        m.card = None  # type: ignore[misc]
+    with pytest.raises(ValueError, match="frozen"):
+        m.options.gamma = 1.0
+
+
+def test_asking_for_evidence_that_does_not_exist() -> None:
+    import architectures
+
+    @ll.register_method("greedy", family="test", cites="none", cost="1 F", layers="none")
+    def greedy(acts_of_tomorrow):  # type: ignore[no-untyped-def]
+        return acts_of_tomorrow
+
+    try:
+        with pytest.raises(errors.UnknownMethod, match=r"asks for 'acts_of_tomorrow'; there is: .*acts.*image"):
+            ll.method("greedy")(ll.Classifier(architectures.build("plain")), architectures.images(1))
+    finally:
+        card._registered.pop("greedy")
