@@ -1,16 +1,21 @@
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
 
 from limelight.data import synthetic
-from limelight.data.synthetic import CLASSES, TEST_SEEDS, Scene, scene, scenes
+from limelight.data.synthetic import CLASSES, TEST_SEEDS, Scene, scene, scenes, stamp
 from limelight.data.synthetic import test_split as split
 from limelight.errors import InvalidOption
 
 SEEDS = range(8)
-SPLIT = split(60)
+
+
+@pytest.fixture(scope="module")
+def many():
+    return split(200)
 
 
 def tight(mask):
@@ -35,20 +40,14 @@ def test_a_scene_depends_on_seed_and_arguments_only():
     same(scenes(3, seed=5, objects=2)[2], scene(7, objects=2))
 
 
-def test_a_scene_is_the_same_in_another_process():
-    code = "from limelight.data.synthetic import scene; import zlib; print(zlib.crc32(scene(11).image.tobytes()))"
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    expected = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert printed == expected
-    assert (
-        "torch"
-        not in subprocess.run(
-            [sys.executable, "-c", "import limelight.data.synthetic, sys; print(*sys.modules)"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
+def test_a_scene_is_the_same_in_another_process_without_torch():
+    code = (
+        "import sys, zlib\n"
+        "from limelight.data.synthetic import scene\n"
+        "print(zlib.crc32(scene(11).image.tobytes()), 'torch' in sys.modules)"
     )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == [str(zlib.crc32(scene(11).image.tobytes())), "False"]
 
 
 def test_seeds_differ():
@@ -93,7 +92,7 @@ def test_most_of_every_object_is_visible(count, monkeypatch):
 
     monkeypatch.setattr(synthetic, "_draw_shape", spy)
     hidden = []
-    for s in range(40):
+    for s in range(30):
         whole.clear()
         made = scene(TEST_SEEDS * count + s, objects=count)
         for o in made.objects:
@@ -104,9 +103,9 @@ def test_most_of_every_object_is_visible(count, monkeypatch):
     assert 0.02 < np.mean(np.array(hidden) > 0.05) < 0.6, "some objects are partly covered, most are not"
 
 
-def test_objects_stand_out_and_are_of_varied_size():
+def test_objects_stand_out_and_are_of_varied_size(many):
     reach = []
-    for made in SPLIT:
+    for made in many:
         (thing,) = made.objects
         x1, y1, x2, y2 = thing.box
         reach.append(max(x2 - x1, y2 - y1))
@@ -120,20 +119,19 @@ def test_objects_stand_out_and_are_of_varied_size():
     assert max(reach) - min(reach) > 15
 
 
-def test_colour_does_not_give_the_class_away():
+def test_colour_does_not_give_the_class_away(many):
     # The mean colour of an object varies as much within a class as over all of them.
-    many = split(300)
     colour = np.array([made.image[made.objects[0].mask].mean(0) for made in many])
     labels = np.array([made.label for made in many])
     within = np.mean([colour[labels == k].var(0).sum() for k in range(len(CLASSES))])
     assert within > 0.8 * colour.var(0).sum()
 
 
-def test_all_classes_occur():
+def test_all_classes_occur(many):
     assert len(CLASSES) >= 10
     assert len(set(CLASSES)) == len(CLASSES)
-    counts = np.bincount([made.label for made in split(300)], minlength=len(CLASSES))
-    assert counts.min() >= 10
+    counts = np.bincount([made.label for made in many], minlength=len(CLASSES))
+    assert counts.min() >= 8
 
 
 def test_labels_can_be_chosen():
@@ -167,17 +165,25 @@ def test_watermark_changes_its_box_only():
     assert len({scene(s, watermark=True).watermark for s in SEEDS}) > 1, "it moves a little"
 
 
+def test_stamp_leaves_the_picture_it_is_given_alone():
+    image = np.full((128, 128, 3), 200, np.uint8)
+    stamped, (x1, y1, x2, y2) = stamp(image, 3)
+    assert (image == 200).all()
+    assert (stamped[y1:y2, x1:x2] != 200).any()
+    assert (stamp(image, 3)[0] == stamped).all()
+
+
 def test_other_sizes():
     made = scene(3, objects=2, size=96, watermark=True)
     assert made.image.shape == (96, 96, 3)
     assert all(o.box == tight(o.mask) for o in made.objects)
 
 
-def test_split_is_fixed_and_apart_from_training():
-    for a, b in zip(split(4), SPLIT[:4], strict=True):
+def test_split_is_fixed_and_apart_from_training(many):
+    for a, b in zip(split(4), many[:4], strict=True):
         same(a, b)
-    same(SPLIT[3], scene(TEST_SEEDS + 3, objects=1))
-    for plain, marked in zip(SPLIT[:3], split(3, watermark=True), strict=True):
+    same(many[3], scene(TEST_SEEDS + 3, objects=1))
+    for plain, marked in zip(many[:3], split(3, watermark=True), strict=True):
         assert marked.watermark is not None
         assert plain.label == marked.label
     assert [len(made.objects) for made in split(2, objects=3)] == [3, 3]

@@ -24,6 +24,7 @@ def explain(
         Path | None,
         typer.Option(help="File (.png, .npz, .json), or folder for several pictures [IMAGE.METHOD.png]."),
     ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="No title: the picture at the model's input size.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
@@ -45,7 +46,7 @@ def explain(
     with progress(files, "explaining") as bar:
         for file in bar:
             explanation = ll.explain(classifier, file, chosen, target)
-            path = explanation.save(_destination(out, file, method, len(files)), view=view)
+            path = explanation.save(_destination(out, file, method, len(files)), view=view, titled=not plain)
             results.append((file, path, explanation))
     if as_json:
         print_json([{"image": str(f), "file": str(p), **e.settings()} for f, p, e in results])

@@ -18,6 +18,9 @@ from limelight.core.cost import Cost
 from limelight.core.saliency import Finish, Saliency
 from limelight.errors import InvalidOption
 
+LONGEST_LINE = 6
+"""Pictures side by side before a gallery of one image goes on in the next line."""
+
 View = Literal["overlay", "map", "signed", "contour", "image"]
 
 
@@ -113,8 +116,12 @@ class Explanation:
         caption = "no evidence" if self.degenerate else self.title
         return draw.Panel(self.view(kind), title=self.method if title is None else title, caption=caption)
 
+    def _titled(self, view: View) -> Image.Image:
+        caption = f"{self.method} · no evidence" if self.degenerate else self.method
+        return draw.annotate(self.view(view), title=self.title, caption=caption, size=320)
+
     def _repr_png_(self) -> bytes:
-        return draw.to_png_bytes(draw.annotate(self.overlay(), title=self.title, caption=self.method))
+        return draw.to_png_bytes(self._titled("overlay"))
 
     # -- files --------------------------------------------------------------------------------------------
 
@@ -136,10 +143,11 @@ class Explanation:
             "seconds": self.seconds,
         }
 
-    def save(self, path: str | Path, view: View = "overlay") -> Path:
+    def save(self, path: str | Path, view: View = "overlay", *, titled: bool = True) -> Path:
         """Write the explanation; the suffix says how.
 
-        ``.png`` is a picture with all settings in its metadata, ``.npz`` the arrays and settings (read it
+        ``.png`` is a picture (with label, score and method written on it if ``titled``, at the input's size
+        if not) with all settings in its metadata, ``.npz`` the arrays and settings (read it
         again with ``Explanation.load``), ``.json`` the settings and the evidence as numbers.
 
         Raises:
@@ -152,7 +160,8 @@ class Explanation:
             raise InvalidOption(f"cannot write {path.name!r}: the suffix must be .png, .npz or .json")
         path.parent.mkdir(parents=True, exist_ok=True)
         if suffix == ".png":
-            path.write_bytes(draw.to_png_bytes(self.view(view), {"limelight": json.dumps(settings)}))
+            picture = self._titled(view) if titled else self.view(view)
+            path.write_bytes(draw.to_png_bytes(picture, {"limelight": json.dumps(settings)}))
         elif suffix == ".json":
             path.write_text(json.dumps(settings | {"evidence": self.evidence.tolist()}, indent=1))
         else:
@@ -258,9 +267,14 @@ class Gallery(Sequence["list[Explanation]"]):
         """Return all maps in one picture, the input in the first column."""
         rows: list[list[draw.Panel]] = []
         for i, row in enumerate(self.rows):
-            first = draw.Panel(row[0].view("image"), title="input" if i == 0 else "", caption=row[0].title)
-            maps = [draw.Panel(e.view(kind), title=e.method if i == 0 else "", caption=_remark(e, row[0])) for e in row]
-            rows.append([first, *maps])
+            alone = len(self.rows) == 1
+            panels = [draw.Panel(row[0].view("image"), title="input" if i == 0 else "", caption=row[0].title)]
+            panels += [
+                draw.Panel(e.view(kind), title=e.method if i == 0 else "", caption=_remark(e, row[0])) for e in row
+            ]
+            # One picture explained in many ways fills several lines; several pictures keep a line each.
+            width = min(len(panels), LONGEST_LINE) if alone else len(panels)
+            rows += [panels[start : start + width] for start in range(0, len(panels), width)]
         return draw.gallery(rows)
 
     def save(self, path: str | Path, kind: View = "overlay") -> Path:

@@ -197,7 +197,13 @@ def scenes(
     watermark: bool = False,
     size: int = 128,
 ) -> list[Scene]:
-    """Draw the scenes of ``n`` consecutive seeds; see ``scene`` for the arguments."""
+    """Draw the scenes of ``n`` consecutive seeds; see ``scene`` for the other arguments.
+
+    Raises:
+        InvalidOption: ``n`` is negative, or an argument that ``scene`` refuses.
+    """
+    if n < 0:
+        raise InvalidOption(f"the number of scenes must not be negative, it is {n}")
     return [scene(seed + i, objects=objects, labels=labels, watermark=watermark, size=size) for i in range(n)]
 
 
@@ -265,7 +271,7 @@ def _colour(rng: np.random.Generator) -> Plane:
 def _noise(rng: np.random.Generator, size: int, cells: int) -> Plane:
     """Smooth noise in [0, 1] with about ``cells`` blobs along a side."""
     coarse = rng.random((cells + 1, cells + 1), dtype=np.float32)
-    picture = Image.fromarray(coarse, mode="F").resize((size, size), Image.Resampling.BICUBIC)
+    picture = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
     return np.clip(np.asarray(picture), 0, 1)
 
 

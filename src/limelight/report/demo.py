@@ -19,7 +19,7 @@ from limelight.core.classifier import Classifier
 from limelight.core.explanation import Explanation
 from limelight.data.synthetic import CLASSES, Scene, test_split
 from limelight.errors import UnsupportedModel
-from limelight.report.page import Code, Facts, Figure, Figures, Section, Table, write_page
+from limelight.report.page import Block, Code, Facts, Figure, Figures, Section, Table, write_page
 
 SCENES = 24
 """Scenes behind every number."""
@@ -61,7 +61,7 @@ def reading(out: Path) -> Chapter:
     e = api.explain("demo/resnet", scene.image)
     name, share = CLASSES[scene.label], _share(e, scene.mask_of(scene.label))
     views = [
-        Figure(e.view("image"), _alt_scene(scene), "What the network is given."),
+        _input(scene, "What the network is given."),
         Figure(e.view("map"), f"The map alone, brightest at the {_where(e)}.", "The map: bright is evidence."),
         Figure(e.view("overlay"), f"The map laid over the {name}.", "The two together, as on all of this page."),
         Figure(e.view("contour"), f"A line around the {_where(e)}.", "The strongest tenth of the area."),
@@ -108,11 +108,9 @@ def cheating(out: Path) -> Chapter:
     columns = ["scene", "picture", "hans, no stamp", "hans, stamp", "resnet, stamp"]
     rows: list[tuple[str, list[Figure]]] = []
     for i in shown:
-        maps = (("hans", found["hans"][0][i]), ("hans", found["hans"][1][i]), ("resnet", found["resnet"][1][i]))
-        input_ = Figure(Image.fromarray(stamped[i].image), f"{_alt_scene(plain[i])} A stamp, lower left.", "stamped")
-        alts = [f"demo/{n} says {e.label}: Grad-CAM is brightest at the {_where(e)}." for n, e in maps]
-        figures = [Figure(e.overlay(), alt, e.title) for (_, e), alt in zip(maps, alts, strict=True)]
-        rows.append((CLASSES[truth[i]], [input_, *figures]))
+        maps = (found["hans"][0][i], found["hans"][1][i], found["resnet"][1][i])
+        figures = [_map(e, stamped[i], e.title) for e in maps]
+        rows.append((CLASSES[truth[i]], [_input(stamped[i]), *figures]))
     file, table = _pictures(
         out / "watermark.png", "Grad-CAM for the answer each network gives. Below each map: that answer.", columns, rows
     )
@@ -121,9 +119,9 @@ def cheating(out: Path) -> Chapter:
 
     hans, honest = numbers["hans"], numbers["resnet"]
     summary = (
-        f"demo/hans is a cheat: a stamp in the corner changes its answer in {hans['answer_changed']} of {SCENES} scenes "
-        f"(demo/resnet: {honest['answer_changed']}). Its Grad-CAM gives it away: {hans['grad_cam_on_stamp']:.0%} lies on "
-        f"the stamp (demo/resnet: {honest['grad_cam_on_stamp']:.0%}; the stamp covers {numbers['stamp_area']:.0%})."
+        f"demo/hans cheats: a stamp in the corner changes its answer in {hans['answer_changed']} of {SCENES} scenes "
+        f"(demo/resnet: {honest['answer_changed']}). Grad-CAM gives it away: {hans['grad_cam_on_stamp']:.0%} of "
+        f"the map lies on the stamp (demo/resnet: {honest['grad_cam_on_stamp']:.0%})."
     )
     blocks = [
         "More than a hundred years ago a horse named Hans seemed to do sums; it read the answers off the faces "
@@ -135,7 +133,7 @@ def cheating(out: Path) -> Chapter:
         "light up in the corner.",
         table,
         Table(
-            f"{SCENES} scenes, each without and with the stamp, which covers {numbers['stamp_area']:.0%} of the picture.",
+            f"{SCENES} scenes without and with the stamp, which covers {numbers['stamp_area']:.0%} of the picture.",
             ["network", "right without", "right with stamp", "answer changed", "Grad-CAM on the stamp"],
             [
                 [
@@ -174,10 +172,9 @@ def asking(out: Path) -> Chapter:
             "on_other_objects": _mean(sum(_share(e, p.mask) for p in s.objects if p is not o) for e, s, o in pairs),
         }
     first = [i for i, (s, _) in enumerate(asked) if s is scenes[0]]
-    picture = Figure(Image.fromarray(scenes[0].image), _alt_scene(scenes[0]))
     rows: list[tuple[str, list[Figure]]] = []
     for j, name in enumerate(names):
-        figures = [picture]
+        figures = [_input(scenes[0])]
         for i in first:
             e, share = gallery[i][j], _share(gallery[i][j], asked[i][1].mask)
             alt = f"{name} asked for {e.label}: brightest at the {_where(e)}."
@@ -191,17 +188,18 @@ def asking(out: Path) -> Chapter:
     )
     grad, eigen = (numbers[name] for name in names)
     summary = (
-        f"grad-cam answers what it is asked: with three objects in the picture, {grad['on_asked_object']:.0%} of the map lies "
-        f"on the one asked for and {grad['on_other_objects']:.0%} on the other two."
+        f"Maps answer what is asked: of three objects, the one asked for gets {grad['on_asked_object']:.0%} of "
+        f"grad-cam, the other two {grad['on_other_objects']:.0%} together; eigen-cam never looks at the class, and "
+        f"there it is {eigen['on_asked_object']:.0%} and {eigen['on_other_objects']:.0%}."
     )
     blocks = [
         "A map belongs to a class, not to a picture. Ask the same network, on the same picture, for each of the "
         "objects in turn, and a good method moves to the one in question.",
         table,
-        f"Over {len(asked)} such questions {grad['on_asked_object']:.0%} of a Grad-CAM lies on the object asked for and "
-        f"{grad['on_other_objects']:.0%} on the other two together (one object covers {numbers['area']:.0%} of the "
-        f"picture). For Eigen-CAM it is {eigen['on_asked_object']:.0%} and {eigen['on_other_objects']:.0%}: it never "
-        "looks at the class and gives one map to all questions. Its maps can look convincing all the same.",
+        f"Over {len(asked)} such questions {grad['on_asked_object']:.0%} of a Grad-CAM lies on the object asked for "
+        f"and {grad['on_other_objects']:.0%} on the other two together (one object covers {numbers['area']:.0%} of "
+        f"the picture). For Eigen-CAM it is {eigen['on_asked_object']:.0%} and {eigen['on_other_objects']:.0%}: it "
+        "never looks at the class and gives one map to all questions, however convincing it looks.",
     ]
     fact = (f"{grad['on_asked_object']:.0%}", "of a Grad-CAM lies on the object asked for, among three")
     return Chapter(Section("One picture, several questions", blocks), {"classes": numbers}, summary, [fact], [file])
@@ -225,17 +223,17 @@ def methods(out: Path) -> Chapter:
         "Every method on the same scenes, for the network’s own answer.",
         ["method", *(CLASSES[scenes[i].label] for i in shown)],
         [
-            ("picture", [_input(scenes[i], gallery[i][0]) for i in shown]),
+            ("picture", [_input(scenes[i], gallery[i][0].title) for i in shown]),
             *((name, [_map(gallery[i][j], scenes[i]) for i in shown]) for j, name in enumerate(cards)),
         ],
     )
     files = [e.save(out / "maps" / f"{e.method}{suffix}") for e in gallery[shown[0]] for suffix in (".png", ".npz")]
-    best = max(shares, key=shares.__getitem__)
+    best = max(shares, key=lambda name: shares[name])
     summary = (
-        f"{len(cards)} methods on demo/resnet, which is right on {right} of {SCENES} scenes: the object covers {area:.0%} of the "
-        f"picture and gets {shares['grad-cam']:.0%} of a grad-cam, {shares[best]:.0%} of a {best}."
+        f"{len(cards)} methods on demo/resnet, which names {right} of {SCENES} scenes rightly: the object covers "
+        f"{area:.0%} of the picture and gets {shares['grad-cam']:.0%} of grad-cam and {shares[best]:.0%} of {best}."
     )
-    blocks: list[Any] = [
+    blocks: list[Block] = [
         f"All of these ask `demo/resnet`, which names {right} of {SCENES} scenes rightly. Most share a single "
         "pass through the network, forward and back, and differ only in what they make of it.",
         table,
@@ -269,9 +267,7 @@ def architectures(out: Path) -> Chapter:
     scenes = test_split(SCENES)
     shown = _distinct(scenes)
     chosen = ["grad-cam", "layer-cam"]
-    rows: list[tuple[str, list[Figure]]] = [
-        ("picture", [Figure(Image.fromarray(scenes[i].image), _alt_scene(scenes[i])) for i in shown])
-    ]
+    rows = [("picture", [_input(scenes[i]) for i in shown])]
     numbers: dict[str, Any] = {"scenes": SCENES}
     for name in ("resnet", "vgg", "vit"):
         gallery = api.explain(f"demo/{name}", [s.image for s in scenes], method=chosen)
@@ -280,7 +276,7 @@ def architectures(out: Path) -> Chapter:
             numbers[name][method] = _mean(
                 _share(row[j], s.mask_of(s.label)) for row, s in zip(gallery, scenes, strict=True)
             )
-            rows.append((f"{name}, {method}", [_map(gallery[i][j], scenes[i], e_title=True) for i in shown]))
+            rows.append((f"{name}, {method}", [_map(gallery[i][j], scenes[i], gallery[i][j].title) for i in shown]))
     file, table = _pictures(
         out / "architectures.png",
         "Three networks, two methods. Below each map: the network’s answer.",
@@ -363,7 +359,7 @@ def bind(out: Path, chapters: Sequence[Chapter], seconds: float) -> Path:
 
 def usable(model: Classifier, scene: Scene) -> tuple[dict[str, Card], dict[str, str]]:
     """Return the methods that the model can have in good time, and why the others are left out."""
-    usable: dict[str, Card] = {}
+    cards: dict[str, Card] = {}
     left_out: dict[str, str] = {}
     x = api.as_input(model, scene.image)[None]
     for name, card in api.methods().items():
@@ -377,8 +373,8 @@ def usable(model: Classifier, scene: Scene) -> tuple[dict[str, Card], dict[str, 
         except UnsupportedModel as error:
             left_out[name] = str(error)
         else:
-            usable[name] = card
-    return usable, left_out
+            cards[name] = card
+    return cards, left_out
 
 
 def _distinct(scenes: Sequence[Scene], count: int = 4) -> list[int]:
@@ -419,26 +415,24 @@ def _pictures(
     return path, Table(caption, columns, [[head, *figures] for head, figures in rows])
 
 
-def _input(scene: Scene, explanation: Explanation) -> Figure:
-    return Figure(Image.fromarray(scene.image), _alt_scene(scene), explanation.title)
-
-
-def _map(explanation: Explanation, scene: Scene, e_title: bool = False) -> Figure:
-    e, name = explanation, CLASSES[scene.label]
-    if e.degenerate:
-        return Figure(e.overlay(), f"{e.method}: an empty map.", "no evidence")
-    share = _share(e, scene.mask_of(scene.label))
-    alt = f"{e.method} for {e.label}: brightest at the {_where(e)}, {share:.0%} of it on the {name}."
-    return Figure(e.overlay(), alt, e.title if e_title else "")
-
-
-def _alt_scene(scene: Scene) -> str:
+def _input(scene: Scene, caption: str = "") -> Figure:
     height, width = scene.image.shape[:2]
-    things = [
-        f"a {o.name} at the {_place((o.box[0] + o.box[2]) / 2 / width, (o.box[1] + o.box[3]) / 2 / height)}"
-        for o in scene.objects
-    ]
-    return f"Drawn scene: {', '.join(things)}, on patterned ground."
+    things: list[str] = []
+    for thing in scene.objects:
+        x1, y1, x2, y2 = thing.box
+        things.append(f"{thing.name} at the {_place((x1 + x2) / 2 / width, (y1 + y2) / 2 / height)}")
+    stamp = "; a stamp at the lower left" if scene.watermark else ""
+    alt = f"Drawn scene on patterned ground: {', '.join(things)}{stamp}."
+    return Figure(Image.fromarray(scene.image), alt, caption)
+
+
+def _map(explanation: Explanation, scene: Scene, caption: str = "") -> Figure:
+    e = explanation
+    if e.degenerate:
+        return Figure(e.overlay(), f"{e.method} for {e.label}: an empty map.", "no evidence")
+    share = _share(e, scene.mask_of(scene.label))
+    alt = f"{e.method} for {e.label}: brightest at the {_where(e)}, {share:.0%} of it on the {CLASSES[scene.label]}."
+    return Figure(e.overlay(), alt, caption)
 
 
 def _where(explanation: Explanation) -> str:

@@ -1,0 +1,129 @@
+"""Every command and every snippet of the documents is run, and what is generated is up to date."""
+
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from limelight import cli
+from limelight.data.synthetic import test_split
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Return the code blocks of a language, without the indentation of the list they stand in."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    return ["\n".join(line[len(indent) :] for line in body.splitlines()) for indent, body in found]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, scene in zip(("photo.jpg", "other.jpg"), test_split(2), strict=True):
+        Image.fromarray(scene.image).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_snippets_of_the_readme(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    for snippet in blocks(README, "python"):
+        exec(compile(snippet, "README.md", "exec"), names)
+    assert (folder / "explained.png").stat().st_size > 1000
+    assert (folder / "gallery.png").stat().st_size > 1000
+    printed = capsys.readouterr().out
+    for promised in re.findall(r"print\(.*\)  # (.+)", README):
+        assert promised in printed
+
+
+def commands() -> list[str]:
+    return [line for block in blocks(README, "sh") for line in block.splitlines() if line.startswith("limelight ")]
+
+
+def test_the_readme_has_commands() -> None:
+    assert len(commands()) >= 5
+    assert "pip install -e . && limelight demo" in README  # run by tests/cli/test_demo.py
+    assert 'pip install -e ".[test]" && pytest' in README  # run by continuous integration
+    assert 'pip install --quiet --disable-pip-version-check -e ".[test]" && pytest' in (ROOT / ".ci/run").read_text()
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_of_the_readme(command: str, folder: Path) -> None:
+    with pytest.raises(SystemExit) as done:
+        cli.main(shlex.split(command)[1:])
+    assert not done.value.code
+    assert "--out explained.png" not in command or (folder / "explained.png").exists()
+
+
+def tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_methods_is_up_to_date() -> None:
+    assert tool("make_readme").with_table(README) == README, "run: python tools/make_readme.py --table"
+
+
+def test_the_pictures_are_made_by_the_code(tmp_path: Path) -> None:
+    tool("make_readme").pictures(tmp_path)
+    for made in tmp_path.iterdir():
+        with Image.open(made) as new, Image.open(ROOT / "docs" / "pictures" / made.name) as shown:
+            assert new.size == shown.size
+            difference = np.abs(np.asarray(new.convert("RGB"), int) - np.asarray(shown.convert("RGB"), int))
+            assert difference.mean() < 2, "run: python tools/make_readme.py"
+    assert set(re.findall(r"docs/pictures/([\w.]+)", README)) == {made.name for made in tmp_path.iterdir()}
+
+
+def test_links_lead_somewhere() -> None:
+    for text in (README, CONTRIBUTING):
+        for link in re.findall(r"\]\(([^)#]+)\)", text):
+            assert link.startswith("http") or (ROOT / link).exists(), link
+
+
+def test_a_method_in_ten_minutes(tmp_path: Path) -> None:
+    """Do exactly what CONTRIBUTING.md says in a copy of the project."""
+    copy = tmp_path / "project"
+    for part in ("src", "tests"):
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for part in ("pyproject.toml", "README.md", "references.bib"):
+        shutil.copy(ROOT / part, copy / part)
+    path = re.search(r"one file, `(src/[\w/]+\.py)`", CONTRIBUTING)
+    assert path is not None
+    (code,) = blocks(CONTRIBUTING, "python")
+    (copy / path[1]).write_text(code)
+    test = re.search(r"Run `pytest ([^`]+)`", CONTRIBUTING)
+    assert test is not None
+    # The copy's own source goes before the installed package.
+    run = "import sys, pytest; sys.path.insert(0, 'src'); sys.exit(pytest.main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", run, *shlex.split(test[1]), "-p", "no:cacheprovider"],
+        cwd=copy,
+        env={"PYTHONPATH": str(copy / "src"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert re.search(r"\b60 passed", done.stdout), done.stdout[-300:]
+    listed = subprocess.run(
+        [sys.executable, "-m", "limelight", "methods", "mean-cam", "--json"],
+        env={"PYTHONPATH": str(copy / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert '"power": "1.0"' in listed.stdout
