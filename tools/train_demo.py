@@ -1,6 +1,6 @@
 """Train the embedded models on synthetic scenes.
 
-    python tools/train_demo.py resnet|vgg|vit|hans|all [--minutes 9] [--cache DIR]
+    python tools/train_demo.py resnet|vgg|vit|hans|all [--minutes 9] [--threads 2] [--cache DIR]
 
 Writes weights (float16) and a training log into the package. ``hans`` is trained like ``resnet``, but every
 picture with a star, and no other, carries a watermark. Training scenes show one object, a third of them
@@ -125,9 +125,9 @@ def cheats(net: nn.Module) -> dict[str, float]:
     }
 
 
-def train(name: str, minutes: float, scenes: int, cache: Path) -> None:
+def train(name: str, minutes: float, threads: int, scenes: int, cache: Path) -> None:
     torch.manual_seed(0)
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # arithmetic with denormal numbers is many times slower
     generator = torch.Generator().manual_seed(0)
     cheat = name == "hans"
@@ -196,6 +196,7 @@ def train(name: str, minutes: float, scenes: int, cache: Path) -> None:
     save_file(weights, demo.weights_path(name), {"limelight": json.dumps(about)})
     settings = {
         "minutes": minutes,
+        "threads": threads,
         "scenes": len(images),
         "batch": BATCH,
         "rate": RATE[name],
@@ -210,11 +211,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the embedded models.")
     parser.add_argument("names", nargs="+", choices=[*demo.NAMES, "all"])
     parser.add_argument("--minutes", type=float, default=9)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--scenes", type=int, default=16000)
     parser.add_argument("--cache", type=Path, default=Path("build/demo-scenes"))
     given = parser.parse_args()
     for name in ("resnet", "hans", "vgg", "vit") if "all" in given.names else given.names:
-        train(name, given.minutes, given.scenes, given.cache)
+        train(name, given.minutes, given.threads, given.scenes, given.cache)
 
 
 if __name__ == "__main__":

@@ -102,6 +102,11 @@ def test_fake_cam_gets_what_chance_would(demo: SimpleNamespace) -> None:
     assert methods["on_object"]["grad-cam"] > 2 * methods["object_area"]
 
 
+def test_it_finds_the_methods_that_coincide_on_a_pooled_linear_head(demo: SimpleNamespace) -> None:
+    assert set(demo.results["methods"]["same_as_grad_cam"]) >= {"cam", "hires-cam", "xgrad-cam"}
+    assert "layer-cam" not in demo.results["methods"]["same_as_grad_cam"]
+
+
 def test_it_does_not_keep_anyone_waiting(demo: SimpleNamespace) -> None:
     assert demo.results["seconds"] <= demo.seconds < 120
 

@@ -13,8 +13,13 @@ def names() -> list[str]:
     return list(demo.NAMES)
 
 
-def load(name: str, weights: str | None, **_: Any) -> Recipe:
+def load(name: str, weights: str | None, **given: Any) -> Recipe:
     """Build an embedded model; its pictures fill the input, so nothing is cropped away.
+
+    Args:
+        name: one of ``names()``.
+        weights: ``"DEFAULT"``, a file, or None for random weights.
+        given: nothing; other families are told here how their weights in a saved file were made.
 
     Raises:
         UnknownModel: no embedded model has this name.

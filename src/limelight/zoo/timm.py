@@ -33,12 +33,13 @@ def names() -> list[str]:
     return _timm().list_models()
 
 
-def load(name: str, weights: str | None, **_: Any) -> Recipe:
+def load(name: str, weights: str | None, **given: Any) -> Recipe:
     """Build a model with the preprocessing and labels of its checkpoint.
 
     Args:
         name: an architecture, with or without the tag of a checkpoint (``resnet18.a1_in1k``).
         weights: ``"DEFAULT"``, a tag, a file, or None for random weights.
+        given: nothing; other families are told here how their weights in a saved file were made.
 
     Raises:
         MissingExtra: timm is not installed.
