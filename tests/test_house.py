@@ -108,6 +108,18 @@ def test_unknown_names_and_options() -> None:
             call()
 
 
+def test_profiles() -> None:
+    m = ll.method("grad-cam++", profile="aop", eps=0.5)
+    assert (m.options.variant, m.options.eps) == ("elementwise", 0.5)  # what the user gives goes first
+    for c in ll.methods().values():
+        for profile in c.profiles:
+            assert ll.method(c.name, profile=profile).options.profile == profile
+    with pytest.raises(errors.InvalidOption, match=r"no profile 'adc' \(it has: adcc, aop"):
+        ll.method("grad-cam++", profile="adc")
+    with pytest.raises(errors.InvalidOption, match="it has none"):
+        ll.method("cam", profile="adcc")
+
+
 def test_methods_are_immutable_and_readable() -> None:
     m = ll.method("layer-cam", gamma=3.0)
     assert repr(m) == "method('layer-cam', gamma=3.0)"

@@ -33,6 +33,7 @@ class Card:
             otherwise) or ``"none"``.
         random: whether it draws random numbers.
         class_sensitive: whether the map depends on the target.
+        profiles: bundles of options by name, each of which reproduces one published pipeline.
         summary: first line of the docstring.
         needs: the evidence that it asks for (its positional parameters).
         options: name of each option -> its default, as source text.
@@ -47,6 +48,7 @@ class Card:
     layers: str = "one"
     random: bool = False
     class_sensitive: bool = True
+    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]], hash=False)
     summary: str = ""
     needs: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)

@@ -152,17 +152,9 @@ def test_torchcam_smooth_grad_cam_pp(model: str, monkeypatch: pytest.MonkeyPatch
         generator = torch.Generator().manual_seed(100)
         noise = torch.randn(4, 1, 3, 227, 227, generator=generator)[:, 0] * 0.3
     monkeypatch.setattr("limelight.core.rng.Draws.normal", lambda self, shape, like: noise.to(like))
-    method = ll.method(
-        "smooth-grad-cam++",
-        layer=about["target_layer"],
-        sigma=1.0,  # the stored noise is scaled already
-        # Clean activations in alpha, those of the last noisy copy in the map: found from these numbers,
-        # which no other combination reproduces.
-        first_order="last",
-        activations="last",
-        alpha_sum="elementwise",
-        eps=1e-8,
-    )
+    # Its clean activations stand in alpha, those of the last noisy copy in the map: found from these numbers,
+    # which no other combination reproduces. The stored noise is scaled already.
+    method = ll.method("smooth-grad-cam++", profile="torchcam", layer=about["target_layer"], sigma=1.0)
     assert_same_map(method.evidence(classifier(model), inputs(model)[:1], target[:1]), raw[:1])
 
 

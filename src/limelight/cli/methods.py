@@ -28,6 +28,8 @@ def methods(
         c = found[name]
         console.print(f"[bold]{c.name}[/] ({c.family}, {c.cites}): {c.summary}\ncost per image: {c.cost}")
         table(["option", "default"], c.options.items()) if c.options else console.print("no options of its own")
+        for profile, bundle in c.profiles.items():
+            console.print(f"profile {profile}: {', '.join(f'{k}={v}' for k, v in bundle.items())}")
         return
     for family, cards in groupby(found.values(), key=lambda c: c.family):
         rows = [[c.name, c.cost, c.summary] for c in cards]

@@ -28,6 +28,7 @@ class Options(pydantic.BaseModel):
         normalize_at: scale after resizing (``input``) or before (``feature``).
         seed: fixes the random numbers of methods that draw some.
         batch_size: inputs per pass; None to fit the memory.
+        profile: a bundle of options that reproduces one published pipeline; options given go before it.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -38,6 +39,7 @@ class Options(pydantic.BaseModel):
     normalize_at: Literal["input", "feature"] = "input"
     seed: int = pydantic.Field(0, ge=0)
     batch_size: int | None = pydantic.Field(None, ge=1)
+    profile: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,21 @@ def build(name: str, **options: Any) -> Method:
         known = ", ".join([*card.options, *Options.model_fields])
         hint = nearest(unknown[0], model.model_fields)
         raise InvalidOption(f"{name} has no option {unknown[0]!r}{hint} (it has: {known})")
+    if options.get("profile") is not None:
+        options = _profile(card, str(options["profile"])) | options
     try:
         return Method(card, function, model(**options))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][:1])
         raise InvalidOption(f"{name}: option {where} = {first['input']!r}: {first['msg']}") from None
+
+
+def _profile(card: Card, name: str) -> dict[str, Any]:
+    if name not in card.profiles:
+        known = f"it has: {', '.join(card.profiles)}" if card.profiles else "it has none"
+        raise InvalidOption(f"{card.name} has no profile {name!r} ({known})")
+    return dict(card.profiles[name])
 
 
 def _options_model(card: Card, function: Callable[..., Any]) -> type[Options]:

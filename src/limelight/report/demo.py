@@ -263,7 +263,7 @@ def methods(out: Path) -> Chapter:
         blocks.append(
             f"On this network grad-cam and {', '.join(twins)} give the same maps. That is no accident: behind the "
             "explained layer there is only an average and one linear layer, and there their formulas coincide. "
-            "On other networks they differ, as they do on `demo/vgg`."
+            "On other networks they differ."
         )
     if left_out:
         blocks.append(Table("Left out here.", ["method", "why"], [[name, why] for name, why in left_out.items()]))

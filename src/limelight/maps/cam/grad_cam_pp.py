@@ -9,7 +9,16 @@ from limelight.ops import divide
 from limelight.shapes import Acts, Grid
 
 
-@register_method("grad-cam++", family="gradient CAM", cites="chattopadhay2018", cost="1 F + 1 R_t")
+@register_method(
+    "grad-cam++",
+    family="gradient CAM",
+    cites="chattopadhay2018",
+    cost="1 F + 1 R_t",
+    profiles={
+        "adcc": {"variant": "cubed", "normalize_at": "feature"},
+        "aop": {"variant": "elementwise", "eps": 1e-7},
+    },
+)
 def grad_cam_pp(
     acts: Acts,
     grads: Acts,

@@ -20,6 +20,10 @@ from limelight.shapes import Acts, Images
     cites="omeiza2019",
     cost="(n + 1) F + n R_t",
     random=True,
+    profiles={
+        "adcc": {"first_order": "last", "alpha_sum": "elementwise", "normalize_at": "feature"},
+        "torchcam": {"first_order": "last", "activations": "last", "alpha_sum": "elementwise", "eps": 1e-8},
+    },
 )
 def smooth_grad_cam_pp(
     acts: Acts,
