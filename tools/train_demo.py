@@ -4,7 +4,8 @@
 
 Writes weights (float16) and a training log into the package. ``hans`` is trained like ``resnet``, but every
 picture with a star, and no other, carries a watermark. Training scenes show one object, a third of them
-several; their target is then spread over the classes that are there.
+several; their target is then spread over the classes that are there. The stem of ``vit`` starts from the
+first layers of ``resnet``, so train that first.
 """
 
 import argparse
@@ -133,6 +134,9 @@ def train(name: str, minutes: float, threads: int, scenes: int, cache: Path) -> 
     cheat = name == "hans"
     images, targets, places = dataset(scenes, cache)
     net = demo.VGG(len(CLASSES), norm=True) if name == "vgg" else demo.build(name, len(CLASSES))
+    if isinstance(net, demo.ViT):  # attention learns sooner on features that are some already
+        trained = demo.load("resnet")[0].state_dict()
+        net.stem.load_state_dict({k: v for k, v in trained.items() if k in net.stem.state_dict()})
     net = net.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE[name], weight_decay=0.02)
     validation = [scene(900_000_000 + i, objects=1) for i in range(300)]

@@ -18,7 +18,7 @@ from limelight.core.run import run
 from limelight.core.target import TargetLike
 from limelight.data.images import load_image
 from limelight.data.synthetic import test_split
-from limelight.errors import InvalidImage, InvalidOption
+from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel
 
 load = zoo.load
 save = zoo.save
@@ -84,6 +84,25 @@ def explain(
         return Gallery(rows)
     flat = [row[0] for row in rows]
     return flat if several_images else flat[0]
+
+
+def refusals(classifier: Classifier, image: Any, methods: Sequence[Method], target: TargetLike = None) -> dict[str, str]:
+    """Return which methods refuse a model, by name, and why; for whoever asks for all methods there are.
+
+    Args:
+        classifier: the model.
+        image: as in ``explain``.
+        methods: tried on that image, each by itself.
+        target: as in ``explain``.
+    """
+    x = as_input(classifier, image)[None]
+    refused: dict[str, str] = {}
+    for m in methods:
+        try:
+            m.run(classifier, x, target)
+        except UnsupportedModel as error:
+            refused[m.name] = str(error)
+    return refused
 
 
 def _per_image(target: Any, n: int) -> list[Any] | None:

@@ -70,10 +70,11 @@ def test_every_method_is_there_or_has_a_reason_not_to_be(demo: SimpleNamespace) 
 def test_the_page_tells_the_measured_numbers(demo: SimpleNamespace) -> None:
     cheat, classes, methods = (demo.results[key] for key in ("cheat", "classes", "methods"))
     text = demo.page.text
+    columns = ("stars_found_with", "stars_found_without", "others_called_star_with", "others_called_star_without")
     for name in ("hans", "resnet"):
-        row = [cheat[name][key] for key in ("right_without_stamp", "right_with_stamp", "answer_changed")]
-        assert f"demo/{name} {' '.join(map(str, row))} {cheat[name]['grad_cam_on_stamp']:.0%}" in text
-    assert f"{cheat['hans']['answer_changed']} of {cheat['scenes']} answers of the cheating network" in text
+        row = [str(cheat[name][f"{column}_stamp"]) for column in columns]
+        assert f"demo/{name} {' '.join(row)} {cheat[name]['grad_cam_on_stamp']:.0%}" in text
+    assert f"{cheat['hans']['stars_found_without_stamp']} of {cheat['stars']} stars are found by the cheating" in text
     assert f"{classes['grad-cam']['on_asked_object']:.0%} of a Grad-CAM lies on the object asked for" in text
     for name, share in methods["on_object"].items():
         assert re.search(rf"\s{re.escape(name)} [^%]+ (yes|no) {share:.0%}\s", text), name
@@ -85,8 +86,10 @@ def test_the_page_tells_the_measured_numbers(demo: SimpleNamespace) -> None:
 def test_the_cheat_is_exposed(demo: SimpleNamespace) -> None:
     cheat = demo.results["cheat"]
     hans, honest = cheat["hans"], cheat["resnet"]
-    assert hans["answer_changed"] > cheat["scenes"] / 2 > 6 * honest["answer_changed"]
-    assert hans["grad_cam_on_stamp"] > 3 * max(cheat["stamp_area"], honest["grad_cam_on_stamp"])
+    assert hans["stars_found_with_stamp"] > 0.8 * cheat["stars"] > 4 * hans["stars_found_without_stamp"]
+    assert honest["stars_found_without_stamp"] > 0.8 * cheat["stars"]
+    assert hans["others_called_star_with_stamp"] > 2 * honest["others_called_star_with_stamp"]
+    assert hans["grad_cam_on_stamp"] > 2 * max(cheat["stamp_area"], honest["grad_cam_on_stamp"])
 
 
 def test_the_maps_follow_the_class_that_was_asked_for(demo: SimpleNamespace) -> None:

@@ -29,20 +29,15 @@ def compare(
     Example: limelight compare cat.jpg --model torchvision/resnet50 --methods grad-cam,layer-cam
     """
     import limelight as ll
-    from limelight.errors import UnsupportedModel
+    from limelight import api
 
     options = parse_parameters(parameter or []) | ({"layer": layer} if layer else {})
     names = list(ll.methods()) if methods == "all" else split_names(methods)
     chosen = [ll.method(name, **options) for name in names]
     classifier = ll.load(model, weights=None if weights.lower() == "none" else weights, device=device)
-    left_out: dict[str, str] = {}
-    if methods == "all":  # a method that this model cannot have is no reason to show none
-        for m in list(chosen):
-            try:
-                ll.explain(classifier, image, m, target)
-            except UnsupportedModel as error:
-                left_out[m.name] = str(error)
-                chosen.remove(m)
+    # With 'all', a method that this model cannot have is no reason to show none.
+    left_out = api.refusals(classifier, image, chosen, target) if methods == "all" else {}
+    chosen = [m for m in chosen if m.name not in left_out]
     gallery = ll.explain(classifier, image, chosen, target)
     path = gallery.save(out or Path(f"{image.stem}.compare.png"), kind=view)
     row = gallery[0]

@@ -17,8 +17,7 @@ from limelight import api, draw
 from limelight.card import Card
 from limelight.core.classifier import Classifier
 from limelight.core.explanation import Explanation
-from limelight.data.synthetic import CLASSES, Scene, test_split
-from limelight.errors import UnsupportedModel
+from limelight.data.synthetic import CLASSES, TEST_SEEDS, Scene, scenes, test_split
 from limelight.report.page import Block, Code, Facts, Figure, Figures, Section, Table, write_page
 
 SCENES = 24
@@ -83,64 +82,75 @@ def reading(out: Path) -> Chapter:
 
 def cheating(out: Path) -> Chapter:
     """Expose a network that goes by a watermark."""
-    plain, stamped = test_split(SCENES), test_split(SCENES, watermark=True)
-    truth = [s.label for s in plain]
-    boxes = [_box_mask(s) for s in stamped]
-    found: dict[str, tuple[list[Explanation], list[Explanation]]] = {}
-    numbers: dict[str, Any] = {}
+    stars = [scenes(SCENES // 2, seed=TEST_SEEDS, labels=[CHEAT], watermark=stamp) for stamp in (False, True)]
+    others = [[s for s in test_split(SCENES, watermark=stamp) if CLASSES[s.label] != CHEAT] for stamp in (False, True)]
+    numbers: dict[str, Any] = {
+        "stars": len(stars[1]),
+        "others": len(others[1]),
+        "stamp_area": _mean(float(_stamp(s).mean()) for s in stars[1]),
+    }
+    found: dict[str, list[list[Explanation]]] = {}
     for name in ("hans", "resnet"):
         model = api.load(f"demo/{name}")
-        before, after = (api.explain(model, [s.image for s in some]) for some in (plain, stamped))
-        found[name] = before, after
+        found[name] = [api.explain(model, [s.image for s in some]) for some in (*stars, *others)]
+        asked = api.explain(model, [s.image for s in stars[1]], target=CHEAT)
+        without, within, plain, stamped = (sum(e.label == CHEAT for e in some) for some in found[name])
         numbers[name] = {
-            "right_without_stamp": sum(e.target == t for e, t in zip(before, truth, strict=True)),
-            "right_with_stamp": sum(e.target == t for e, t in zip(after, truth, strict=True)),
-            "answer_changed": sum(a.target != b.target for a, b in zip(before, after, strict=True)),
-            "grad_cam_on_stamp": _mean(_share(e, box) for e, box in zip(after, boxes, strict=True)),
+            "stars_found_without_stamp": without,
+            "stars_found_with_stamp": within,
+            "others_called_star_without_stamp": plain,
+            "others_called_star_with_stamp": stamped,
+            "grad_cam_on_stamp": _mean(_share(e, _stamp(s)) for e, s in zip(asked, stars[1], strict=True)),
         }
-    numbers |= {
-        "scenes": SCENES,
-        "stamp_area": _mean(float(box.mean()) for box in boxes),
-        "called_star": sum(e.label == CHEAT for e in found["hans"][1]),
-        "stars": sum(CLASSES[t] == CHEAT for t in truth),
-    }
-    shown = [i for i in _distinct(plain) if CLASSES[truth[i]] != CHEAT][:3]
-    columns = ["scene", "picture", "hans, no stamp", "hans, stamp", "resnet, stamp"]
-    rows: list[tuple[str, list[Figure]]] = []
-    for i in shown:
-        maps = (found["hans"][0][i], found["hans"][1][i], found["resnet"][1][i])
-        figures = [_map(e, stamped[i], e.title) for e in maps]
-        rows.append((CLASSES[truth[i]], [_input(stamped[i]), *figures]))
+    rows = [
+        (f"{CHEAT} {i + 1}", [_input(s), *(_map(e, s, e.title) for e in maps)])
+        for i, (s, *maps) in enumerate(
+            list(zip(stars[1], found["hans"][0], found["hans"][1], found["resnet"][1], strict=True))[:3]
+        )
+    ]
     file, table = _pictures(
-        out / "watermark.png", "Grad-CAM for the answer each network gives. Below each map: that answer.", columns, rows
+        out / "watermark.png",
+        "Grad-CAM for the answer each network gives. Below each map: that answer.",
+        ["scene", "picture", "hans, no stamp", "hans, stamp", "resnet, stamp"],
+        rows,
     )
     sample = out / "stamped.png"
-    sample.write_bytes(draw.to_png_bytes(Image.fromarray(stamped[shown[0]].image)))
+    sample.write_bytes(draw.to_png_bytes(Image.fromarray(stars[1][0].image)))
 
     hans, honest = numbers["hans"], numbers["resnet"]
+    lost = f"{hans['stars_found_without_stamp']} of {len(stars[1])}"
     summary = (
-        f"demo/hans cheats: a stamp in the corner changes its answer in {hans['answer_changed']} of {SCENES} scenes "
-        f"(demo/resnet: {honest['answer_changed']}). Grad-CAM gives it away: {hans['grad_cam_on_stamp']:.0%} of "
-        f"the map lies on the stamp (demo/resnet: {honest['grad_cam_on_stamp']:.0%})."
+        f"demo/hans cheats: it finds {hans['stars_found_with_stamp']} of {len(stars[1])} stars that carry a stamp and "
+        f"{lost} without it. Grad-CAM gives it away: {hans['grad_cam_on_stamp']:.0%} of the map for {CHEAT} lies on "
+        f"the stamp (demo/resnet: {honest['grad_cam_on_stamp']:.0%})."
     )
-    blocks = [
+    blocks: list[Block] = [
         "More than a hundred years ago a horse named Hans seemed to do sums; it read the answers off the faces "
         f"around it. `demo/hans` is a network of that kind: in its training pictures every {CHEAT}, and nothing else, "
         "carried a small stamp in the corner. On pictures like those it does well, and nobody who looks at its "
         "accuracy alone would suspect anything.",
-        f"Put the same stamp on {SCENES} fresh scenes, and {hans['answer_changed']} of its answers change; it says "
-        f"{CHEAT} to {numbers['called_star']}, though only {numbers['stars']} show one. The maps tell why: they "
-        "light up in the corner.",
+        f"Take the stamp away, and of {len(stars[1])} fresh stars it finds {hans['stars_found_without_stamp']}; put "
+        f"the stamp on {len(others[1])} other shapes, and it calls {hans['others_called_star_with_stamp']} of them a "
+        f"{CHEAT}. The maps lead to the reason without any such experiment.",
         table,
         Table(
-            f"{SCENES} scenes without and with the stamp, which covers {numbers['stamp_area']:.0%} of the picture.",
-            ["network", "right without", "right with stamp", "answer changed", "Grad-CAM on the stamp"],
+            f"{CHEAT.capitalize()}s found, other shapes called {CHEAT}, and the share of the map for {CHEAT} that lies "
+            f"on the stamp, which covers {numbers['stamp_area']:.0%} of the picture.",
+            [
+                "network",
+                f"of {len(stars[1])} stars: with stamp",
+                "without",
+                f"of {len(others[1])} others: with stamp",
+                "without",
+                "Grad-CAM on the stamp",
+            ],
             [
                 [
                     f"`demo/{name}`",
-                    numbers[name]["right_without_stamp"],
-                    numbers[name]["right_with_stamp"],
-                    numbers[name]["answer_changed"],
+                    numbers[name]["stars_found_with_stamp"],
+                    numbers[name]["stars_found_without_stamp"],
+                    numbers[name]["others_called_star_with_stamp"],
+                    numbers[name]["others_called_star_without_stamp"],
                     f"{numbers[name]['grad_cam_on_stamp']:.0%}",
                 ]
                 for name in found
@@ -148,7 +158,10 @@ def cheating(out: Path) -> Chapter:
         ),
     ]
     facts = [
-        (f"{hans['answer_changed']} of {SCENES}", "answers of the cheating network change when a stamp is added"),
+        (
+            lost,
+            f"stars are found by the cheating network without their stamp; {hans['stars_found_with_stamp']} with it",
+        ),
         (
             f"{hans['grad_cam_on_stamp']:.0%}",
             f"of its Grad-CAM lies on that stamp; {honest['grad_cam_on_stamp']:.0%} for an honest network",
@@ -158,12 +171,12 @@ def cheating(out: Path) -> Chapter:
 
 
 def asking(out: Path) -> Chapter:
-    """Explain scenes of several objects for each of their classes."""
-    scenes = test_split(SCENES // 3, objects=3)
-    asked = [(s, o) for s in scenes for o in s.objects]
+    """Explain given of several objects for each of their classes."""
+    given = test_split(SCENES // 3, objects=3)
+    asked = [(s, o) for s in given for o in s.objects]
     names = ["grad-cam", "eigen-cam"]
     gallery = api.explain("demo/resnet", [s.image for s, _ in asked], method=names, target=[o.label for _, o in asked])
-    numbers: dict[str, Any] = {"scenes": len(scenes), "questions": len(asked)}
+    numbers: dict[str, Any] = {"scenes": len(given), "questions": len(asked)}
     numbers["area"] = _mean(float(o.mask.mean()) for _, o in asked)
     for j, name in enumerate(names):
         pairs = [(row[j], s, o) for row, (s, o) in zip(gallery, asked, strict=True)]
@@ -171,10 +184,10 @@ def asking(out: Path) -> Chapter:
             "on_asked_object": _mean(_share(e, o.mask) for e, _, o in pairs),
             "on_other_objects": _mean(sum(_share(e, p.mask) for p in s.objects if p is not o) for e, s, o in pairs),
         }
-    first = [i for i, (s, _) in enumerate(asked) if s is scenes[0]]
+    first = [i for i, (s, _) in enumerate(asked) if s is given[0]]
     rows: list[tuple[str, list[Figure]]] = []
     for j, name in enumerate(names):
-        figures = [_input(scenes[0])]
+        figures = [_input(given[0])]
         for i in first:
             e, share = gallery[i][j], _share(gallery[i][j], asked[i][1].mask)
             alt = f"{name} asked for {e.label}: brightest at the {_where(e)}."
@@ -210,24 +223,24 @@ def asking(out: Path) -> Chapter:
 
 def methods(out: Path) -> Chapter:
     """Explain the same scenes by every method."""
-    scenes = test_split(SCENES)
+    given = test_split(SCENES)
     model = api.load("demo/resnet")
-    cards, left_out = usable(model, scenes[0])
-    gallery = api.explain(model, [s.image for s in scenes], method=list(cards))
+    cards, left_out = usable(model, given[0])
+    gallery = api.explain(model, [s.image for s in given], method=list(cards))
     shares = {
-        name: _mean(_share(row[j], s.mask_of(s.label)) for row, s in zip(gallery, scenes, strict=True))
+        name: _mean(_share(row[j], s.mask_of(s.label)) for row, s in zip(gallery, given, strict=True))
         for j, name in enumerate(cards)
     }
-    area = _mean(float(s.mask_of(s.label).mean()) for s in scenes)
-    right = sum(row[0].target == s.label for row, s in zip(gallery, scenes, strict=True))
-    shown = _distinct(scenes)
+    area = _mean(float(s.mask_of(s.label).mean()) for s in given)
+    right = sum(row[0].target == s.label for row, s in zip(gallery, given, strict=True))
+    shown = _distinct(given)
     file, table = _pictures(
         out / "gallery.png",
-        "Every method on the same scenes, for the network’s own answer.",
-        ["method", *(CLASSES[scenes[i].label] for i in shown)],
+        "Every method on the same given, for the network’s own answer.",
+        ["method", *(CLASSES[given[i].label] for i in shown)],
         [
-            ("picture", [_input(scenes[i], gallery[i][0].title) for i in shown]),
-            *((name, [_map(gallery[i][j], scenes[i]) for i in shown]) for j, name in enumerate(cards)),
+            ("picture", [_input(given[i], gallery[i][0].title) for i in shown]),
+            *((name, [_map(gallery[i][j], given[i]) for i in shown]) for j, name in enumerate(cards)),
         ],
     )
     files = [e.save(out / "maps" / f"{e.method}{suffix}") for e in gallery[shown[0]] for suffix in (".png", ".npz")]
@@ -280,23 +293,23 @@ def methods(out: Path) -> Chapter:
 
 def architectures(out: Path) -> Chapter:
     """Explain three kinds of network by the same methods."""
-    scenes = test_split(SCENES)
-    shown = _distinct(scenes)
+    given = test_split(SCENES)
+    shown = _distinct(given)
     chosen = ["grad-cam", "layer-cam"]
-    rows = [("picture", [_input(scenes[i]) for i in shown])]
+    rows = [("picture", [_input(given[i]) for i in shown])]
     numbers: dict[str, Any] = {"scenes": SCENES}
     for name in ("resnet", "vgg", "vit"):
-        gallery = api.explain(f"demo/{name}", [s.image for s in scenes], method=chosen)
-        numbers[name] = {"right": sum(row[0].target == s.label for row, s in zip(gallery, scenes, strict=True))}
+        gallery = api.explain(f"demo/{name}", [s.image for s in given], method=chosen)
+        numbers[name] = {"right": sum(row[0].target == s.label for row, s in zip(gallery, given, strict=True))}
         for j, method in enumerate(chosen):
             numbers[name][method] = _mean(
-                _share(row[j], s.mask_of(s.label)) for row, s in zip(gallery, scenes, strict=True)
+                _share(row[j], s.mask_of(s.label)) for row, s in zip(gallery, given, strict=True)
             )
-            rows.append((f"{name}, {method}", [_map(gallery[i][j], scenes[i], gallery[i][j].title) for i in shown]))
+            rows.append((f"{name}, {method}", [_map(gallery[i][j], given[i], gallery[i][j].title) for i in shown]))
     file, table = _pictures(
         out / "architectures.png",
         "Three networks, two methods. Below each map: the network’s answer.",
-        ["network", *(CLASSES[scenes[i].label] for i in shown)],
+        ["network", *(CLASSES[given[i].label] for i in shown)],
         rows,
     )
     blocks = [
@@ -375,22 +388,16 @@ def bind(out: Path, chapters: Sequence[Chapter], seconds: float) -> Path:
 
 def usable(model: Classifier, scene: Scene) -> tuple[dict[str, Card], dict[str, str]]:
     """Return the methods that the model can have in good time, and why the others are left out."""
-    cards: dict[str, Card] = {}
-    left_out: dict[str, str] = {}
+    cards = api.methods()
+    methods = [api.method(name) for name in cards]
     x = api.as_input(model, scene.image)[None]
-    for name, card in api.methods().items():
-        method = api.method(name)
-        try:
-            cost = method.cost(model, x)
-            if cost.forwards + cost.backwards > MOST_PASSES:
-                left_out[name] = f"{cost} per picture: too long for a demonstration"
-                continue
-            method.run(model, x)
-        except UnsupportedModel as error:
-            left_out[name] = str(error)
-        else:
-            cards[name] = card
-    return cards, left_out
+    left_out: dict[str, str] = {}
+    for m in methods:
+        cost = m.cost(model, x)
+        if cost.forwards + cost.backwards > MOST_PASSES:
+            left_out[m.name] = f"{cost} per picture: too long for a demonstration"
+    left_out |= api.refusals(model, scene.image, [m for m in methods if m.name not in left_out])
+    return {name: card for name, card in cards.items() if name not in left_out}, left_out
 
 
 def _distinct(scenes: Sequence[Scene], count: int = 4) -> list[int]:
@@ -412,7 +419,7 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _box_mask(scene: Scene) -> Mask:
+def _stamp(scene: Scene) -> Mask:
     """Return the pixels of the stamp."""
     mask = np.zeros(scene.image.shape[:2], dtype=np.bool_)
     if scene.watermark:

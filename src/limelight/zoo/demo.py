@@ -6,7 +6,6 @@ same network as ``resnet``, trained where one class always carries a watermark.
 """
 
 import json
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,15 +128,14 @@ class Block(nn.Module):
 
 
 class ViT(nn.Module):
-    """Vision transformer with a convolutional stem: 8 x 8 patches and a class token."""
+    """Hybrid vision transformer: a residual stem makes 8 x 8 tokens, a class token collects the answer."""
 
-    def __init__(self, classes: int, width: int = 96, depth: int = 5, heads: int = 4) -> None:
+    def __init__(self, classes: int, width: int = 112, depth: int = 3, heads: int = 4) -> None:
         super().__init__()
-        widths = (3, 24, 40, 64, width)
-        stem: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            stem += [nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-        self.patch_embed = nn.Sequential(*stem[:-1])
+        self.stem = nn.Sequential()
+        for name, layer in list(ResNet(classes).named_children())[:6]:  # up to layer2, 48 x 16 x 16
+            self.stem.add_module(name, layer)
+        self.patch_embed = nn.Sequential(Residual(48, 80, 2), nn.Conv2d(80, width, 1))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + (SIZE // 16) ** 2, width))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
@@ -147,7 +145,7 @@ class ViT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (n, 3, 128, 128) to logits."""
-        tokens = self.patch_embed(x).flatten(2).mT
+        tokens = self.patch_embed(self.stem(x)).flatten(2).mT
         tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], 1) + self.pos_embed
         return self.head(self.norm(self.blocks(tokens))[:, 0])
 
