@@ -86,7 +86,9 @@ def explain(
     return flat if several_images else flat[0]
 
 
-def refusals(classifier: Classifier, image: Any, methods: Sequence[Method], target: TargetLike = None) -> dict[str, str]:
+def refusals(
+    classifier: Classifier, image: Any, methods: Sequence[Method], target: TargetLike = None
+) -> dict[str, str]:
     """Return which methods refuse a model, by name, and why; for whoever asks for all methods there are.
 
     Args:
