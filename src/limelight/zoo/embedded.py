@@ -39,7 +39,8 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
             lambda n: demo.build(name, n or classes), read_state(weights), f"demo/{name} from {weights}"
         )
         about = {}
-    about = {"mean": demo.MEAN, "std": demo.STD, "size": demo.SIZE} | about
+    known: dict[str, Any] = {"mean": demo.MEAN, "std": demo.STD, "size": demo.SIZE}
+    about = known | about
     size, mean, std = int(about["size"]), tuple(about["mean"]), tuple(about["std"])
     return Recipe(
         module=module,

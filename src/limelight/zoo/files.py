@@ -148,7 +148,7 @@ def _save_program(classifier: Classifier, about: dict[str, Any], path: Path) -> 
     except Exception as error:  # the exporter raises whatever the module's own code makes it raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UnsupportedModel(f"torch.export can't export {classifier.name}: {reason}") from error
-    program._example_inputs = None  # would be stored as a pickle, and nobody needs it
+    program._example_inputs = None  # pyright: ignore[reportPrivateUsage]  # would be stored as a pickle
     torch.export.save(program, path, extra_files={HEADER: json.dumps(about)})
 
 
