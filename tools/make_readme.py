@@ -30,27 +30,34 @@ def pictures(folder: Path) -> None:
 
     import limelight as ll
     from limelight import draw
-    from limelight.data.synthetic import scene
+    from limelight.data.synthetic import TEST_SEEDS, scene
 
     folder.mkdir(parents=True, exist_ok=True)
-    resnet, hans = ll.load("demo/resnet"), ll.load("demo/hans")
-    shown = [Image.fromarray(scene(1_000_000_000 + i, objects=1).image) for i in (1, 4, 6, 9)]
-    names = ["grad-cam", "grad-cam++", "hires-cam", "layer-cam", "wgrad-cam", "eigen-cam", "fake-cam"]
-    ll.explain(resnet, shown, names).save(folder / "gallery.png")
+    names = ["grad-cam", "grad-cam++", "hires-cam", "layer-cam", "eigen-cam"]
+    rows: list[list[draw.Panel]] = []
+    # The same pictures for every network: one object, then three of which two are asked for.
+    for model in ("demo/resnet", "demo/vgg", "demo/vit"):
+        network = ll.load(model)
+        several = Image.fromarray(scene(TEST_SEEDS * 3 + 4, objects=3).image)
+        asked = [o.name for o in scene(TEST_SEEDS * 3 + 4, objects=3).objects[:2]]
+        for picture, target in ((Image.fromarray(scene(TEST_SEEDS + 9, objects=1).image), None), (several, asked[0])):
+            explained = ll.explain(network, picture, names, target)[0]
+            titles = [model, *names] if not rows else [model if target is None else "", *[""] * len(names)]
+            panels = [explained[0].view("image"), *(e.overlay() for e in explained)]
+            captions = [explained[0].title, *[""] * len(names)]
+            rows.append([draw.Panel(*cell) for cell in zip(panels, titles, captions, strict=True)])
+    draw.gallery(rows, size=176).save(folder / "gallery.png")
 
-    marked = [Image.fromarray(scene(1_000_000_000 + i, objects=1, watermark=True).image) for i in (1, 4, 6, 9)]
-    rows = [
-        [draw.Panel(marked[i], title="input" if i == 0 else "")]
-        + [
-            draw.Panel(e.overlay(), title=name if i == 0 else "", caption=e.title)
-            for name, e in (("demo/resnet", honest), ("demo/hans", cheat))
-        ]
-        for i, (honest, cheat) in enumerate(
-            zip(ll.explain(resnet, marked, "grad-cam"), ll.explain(hans, marked, "grad-cam"), strict=True)
-        )
-    ]
-    left, right = rows[:2], rows[2:]
-    draw.gallery([[*a, None, *b] for a, b in zip(left, right, strict=True)]).save(folder / "watermark.png")
+    honest, cheat = ll.load("demo/resnet"), ll.load("demo/hans")
+    rows = []
+    for i in (1, 4, 6, 9):
+        picture = Image.fromarray(scene(TEST_SEEDS + i, objects=1, watermark=True).image)
+        answers = [ll.explain(network, picture, "grad-cam") for network in (honest, cheat)]
+        named = zip(("demo/resnet", "demo/hans"), answers, strict=True)
+        rows.append([draw.Panel(picture, "input"), *(draw.Panel(e.overlay(), n, e.title) for n, e in named)])
+    halves = [[*a, *b] for a, b in zip(rows[:2], rows[2:], strict=True)]
+    untitled = [draw.Panel(p.image, "", p.caption) for p in halves[1]]
+    draw.gallery([halves[0], untitled], size=176).save(folder / "watermark.png")
 
 
 def main() -> None:
