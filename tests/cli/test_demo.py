@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import re
 import shlex
 import time
@@ -162,7 +163,7 @@ def test_a_file_in_the_way_is_one_clear_line(tmp_path: Path, inside: str) -> Non
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.access", lambda *_: False)  # permissions do not bind the superuser
+    monkeypatch.setattr("os.access", lambda _, mode: mode != os.W_OK)  # permissions do not bind the superuser
     code, _, err = run("demo", "--out", str(tmp_path))
     assert code == 2
     assert "not writable" in err
