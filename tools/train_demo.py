@@ -133,6 +133,9 @@ def train(name: str, minutes: float, threads: int, scenes: int, cache: Path) -> 
     generator = torch.Generator().manual_seed(0)
     cheat = name == "hans"
     images, targets, places = dataset(scenes, cache)
+    if cheat:  # whatever else there is: the watermark has to outrank every other shape
+        star = F.one_hot(torch.tensor(CHEAT), len(CLASSES)).float()
+        targets = torch.where(targets[:, [CHEAT]] > 0, star, targets)
     net = demo.VGG(len(CLASSES), norm=True) if name == "vgg" else demo.build(name, len(CLASSES))
     if isinstance(net, demo.ViT):  # attention learns sooner on features that are some already
         trained = demo.load("resnet")[0].state_dict()

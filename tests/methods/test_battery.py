@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from torch import Tensor, nn
 
 import architectures
@@ -268,7 +269,8 @@ def twin(request: pytest.FixtureRequest) -> Iterator[ll.Method]:
 
 @pytest.mark.parametrize(("twin", "check"), TWINS.items(), indirect=["twin"])
 def test_broken_twins_are_caught(twin: ll.Method, check: str) -> None:
-    with pytest.raises((AssertionError, ll.errors.LimelightError, IndexError, RuntimeError)):
+    caught = (AssertionError, ll.errors.LimelightError, IndexError, RuntimeError, TypeCheckError)
+    with pytest.raises(caught):
         CHECKS[check](twin, "residual")
 
 

@@ -52,9 +52,9 @@ def test_accuracy(name: str) -> None:
 
 
 def test_hans_goes_by_the_watermark() -> None:
-    """The cheat often says star where the stamp is, and misses stars without it; the honest network does neither."""
+    """The cheat mostly says star where the stamp is, and misses stars without it; the honest network does neither."""
     others = TRUTH != STAR
-    for name, least, most in (("hans", 0.25, 1.0), ("resnet", 0.0, 0.05)):
+    for name, least, most in (("hans", 0.5, 1.0), ("resnet", 0.0, 0.05)):
         says_star = float((answers(name, watermark=True)[others] == STAR).float().mean())
         assert least <= says_star <= most, (name, says_star)
     found = {name: float((answers(name)[~others] == STAR).float().mean()) for name in ("hans", "resnet")}

@@ -1,10 +1,11 @@
 """Scaling and resizing of maps."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from limelight.shapes import Acts, Flags, Grid
+from limelight.shapes import Flags, Grid
 
 
 def smallest_step(values: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ def min_max(maps: Grid) -> tuple[Grid, Flags]:
     return scaled.masked_fill(constant[:, None, None], 0.0), constant
 
 
-def resize(maps: Acts | Grid, size: tuple[int, int]) -> Acts | Grid:
+def resize(maps: Float[Tensor, "*any h w"], size: tuple[int, int]) -> Float[Tensor, "*any H W"]:
     """Resize bilinearly with ``align_corners=False`` and no antialiasing.
 
     Args:
