@@ -123,6 +123,8 @@ def test_profiles() -> None:
 def test_methods_are_immutable_and_readable() -> None:
     m = ll.method("layer-cam", gamma=3.0)
     assert repr(m) == "method('layer-cam', gamma=3.0)"
+    assert m == ll.method("layer-cam", gamma=3)
+    assert m != ll.method("layer-cam")
     with pytest.raises(dataclasses.FrozenInstanceError):
         m.card = None  # type: ignore[misc]
     with pytest.raises(ValueError, match="frozen"):

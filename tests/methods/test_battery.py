@@ -7,6 +7,7 @@ contract must be caught.
 
 import copy
 import inspect
+import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -18,6 +19,8 @@ import architectures
 import limelight as ll
 from architectures import ARCHITECTURES, CLASSES, SIZE, images
 from limelight import card
+from limelight.core.cost import Meter
+from limelight.core.evidence import gather
 
 REFUSES = {
     # Its weights are those of a linear layer behind global average pooling. "dense" has a ReLU in between
@@ -200,6 +203,33 @@ def check_cost(method: ll.Method, architecture: str) -> None:
     assert str(method.run(c, x).cost) == str(method.cost(c, x))
 
 
+def check_saved(method: ll.Method, architecture: str) -> None:
+    """What is saved comes back, with the settings to make it again."""
+    e = ll.explain(classifier(architecture), images(1)[0], method, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        again = ll.Explanation.load(e.save(f"{folder}/e.npz"))
+    assert torch.equal(again.map, e.map)
+    assert torch.equal(again.evidence, e.evidence)
+    settings = again.settings()
+    assert {k: v for k, v in settings.items() if k != "cost"} == {k: v for k, v in e.settings().items() if k != "cost"}
+    assert ll.method(settings["method"], **settings["options"]).options == method.options
+
+
+def check_channel_order(method: ll.Method, architecture: str) -> None:
+    """The channels of a layer have no order: shuffled ones give the same map."""
+    if not set(method.card.needs) <= {"acts", "grads"}:
+        return  # the others get their evidence from the network, whose channels can't be shuffled from outside
+    c, x = classifier(architecture), images(2)
+    (info,) = c.layers(None, x)
+    found = gather(c, x, 1, "logit", {info.name: info}, gradients=True, meter=Meter()).stages[info.name]
+    evidence = {"acts": found.acts, "grads": found.grads}
+    order = torch.randperm(found.acts.shape[1], generator=torch.Generator().manual_seed(0))
+    plain = method.function(**{k: evidence[k] for k in method.card.needs})
+    shuffled = method.function(**{k: evidence[k][:, order] for k in method.card.needs})
+    values = [r.values if isinstance(r, ll.Raw) else r for r in (plain, shuffled)]
+    torch.testing.assert_close(*values, rtol=1e-4, atol=1e-6)
+
+
 CHECKS: dict[str, Callable[[ll.Method, str], None]] = {
     name.removeprefix("check_"): function for name, function in list(globals().items()) if name.startswith("check_")
 }
@@ -244,6 +274,10 @@ def writes_into_the_picture(acts: Tensor, grads: Tensor, image: Tensor) -> Tenso
     return (grads * acts).sum(1)
 
 
+def trusts_the_first_channel(acts: Tensor, grads: Tensor) -> Tensor:
+    return (grads * acts).sum(1) + acts[:, 0]
+
+
 def is_sure_of_a_constant(acts: Tensor, grads: Tensor) -> Tensor:
     return torch.ones_like(acts[:, 0])
 
@@ -256,6 +290,7 @@ TWINS = {
     has_the_wrong_shape: "form",
     writes_into_the_picture: "state",
     is_sure_of_a_constant: "class",
+    trusts_the_first_channel: "channel_order",
 }
 
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import pydantic
@@ -138,6 +139,7 @@ def _profile(card: Card, name: str) -> dict[str, Any]:
     return dict(card.profiles[name])
 
 
+@cache  # one class per method, so that equal methods compare equal
 def _options_model(card: Card, function: Callable[..., Any]) -> type[Options]:
     """Derive the options from the function's keyword-only parameters: there is no second list of them."""
     fields: dict[str, Any] = {
