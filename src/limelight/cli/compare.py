@@ -13,14 +13,16 @@ def compare(
     model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
     methods: Annotated[str, typer.Option("--methods", help="Names with commas between, or 'all'.")] = "all",
     weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
-    target: Annotated[str | None, typer.Option(help="Class to explain: a label or an index [predicted].")] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer to explain [the last map].")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Class to explain: a label or an index (else the predicted one).")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer to explain (else the last map).")] = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable."),
     ] = None,
     view: Annotated[str, typer.Option(help="overlay, map, signed, contour or image.")] = "overlay",
-    out: Annotated[Path | None, typer.Option(help="Where to write the picture [IMAGE.compare.png].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the picture (else IMAGE.compare.png).")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:

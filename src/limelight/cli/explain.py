@@ -10,19 +10,23 @@ from limelight.errors import InvalidOption
 
 
 def explain(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures, or folders of them.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or folders of them.")],
     model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
     method: Annotated[str, typer.Option("--method", help="See: limelight methods.")] = "grad-cam",
     weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
-    target: Annotated[str | None, typer.Option(help="Class to explain: a label or an index [predicted].")] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer to explain; several with commas [the last map].")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Class to explain: a label or an index (else the predicted one).")
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Layer to explain; several with commas (else the last map).")
+    ] = None,
     parameter: Annotated[
         list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of the method; repeatable.")
     ] = None,
     view: Annotated[str, typer.Option(help="overlay, map, signed, contour or image.")] = "overlay",
     out: Annotated[
         Path | None,
-        typer.Option(help="File (.png, .npz, .json), or folder for several pictures [IMAGE.METHOD.png]."),
+        typer.Option(help="File (.png, .npz, .json), or folder for several pictures (else IMAGE.METHOD.png)."),
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="No title: the picture at the model's input size.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
