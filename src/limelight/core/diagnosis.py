@@ -1,32 +1,27 @@
 """Say why a map is empty, and what its reader should know."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
 from limelight.core.evidence import Evidence
 from limelight.core.layers import LayerInfo
 from limelight.core.saliency import Raw
+from limelight.core.spec import Spec
 from limelight.core.supply import GRADIENT_NEEDS
 from limelight.shapes import Flags, Grid
-
-if TYPE_CHECKING:
-    from limelight.core.method import Method
 
 SAME_ON_POOLED_HEADS = frozenset({"grad-cam", "xgrad-cam", "hires-cam"})
 
 
-def reasons(
-    raw: Grid, empty: Flags, evidence: Evidence, layers: Sequence[LayerInfo], method: "Method"
-) -> tuple[str, ...]:
+def reasons(raw: Grid, empty: Flags, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec) -> tuple[str, ...]:
     """Say for every empty map why it is empty."""
     return tuple(
         _reason(i, raw[i], evidence, layers, method) if is_empty else "" for i, is_empty in enumerate(empty.tolist())
     )
 
 
-def _reason(i: int, raw: torch.Tensor, evidence: Evidence, layers: Sequence[LayerInfo], method: "Method") -> str:
+def _reason(i: int, raw: torch.Tensor, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec) -> str:
     stages = [evidence.stages[info.name] for info in layers]
     where = ", ".join(info.name for info in layers)
     if stages and all(not s.acts[i].any() for s in stages):
@@ -44,7 +39,7 @@ def _reason(i: int, raw: torch.Tensor, evidence: Evidence, layers: Sequence[Laye
     return "constant map: every position has the same value"
 
 
-def notes(raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: "Method") -> tuple[str, ...]:
+def notes(raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec) -> tuple[str, ...]:
     """Return remarks on a batch's maps."""
     found: list[str] = []
     if raw.ambiguous is not None and bool(raw.ambiguous.any()):

@@ -4,68 +4,24 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import pydantic
-from torch import Tensor
 
 from limelight.card import Card, load_method
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Cost, predict
 from limelight.core.run import run
 from limelight.core.saliency import Saliency
-from limelight.core.target import ScoreKind, TargetLike
+from limelight.core.spec import Options, Spec
+from limelight.core.target import TargetLike
 from limelight.errors import InvalidOption, nearest
 from limelight.shapes import Grid, Images, Maps
 
 
-class Options(pydantic.BaseModel):
-    """Options that every method has; a method's own come on top.
-
-    Attributes:
-        layer: dotted name, or several; None for the classifier's own choice.
-        score: which scalar is explained.
-        relu: keep only positive evidence in the finished map.
-        normalize_at: scale after resizing (``input``) or before (``feature``).
-        seed: fixes the random numbers of methods that draw some.
-        batch_size: inputs per pass; None to fit the memory.
-        profile: a bundle of options that reproduces one published pipeline; options given go before it.
-    """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-    layer: str | tuple[str, ...] | None = None
-    score: ScoreKind = "logit"
-    relu: bool = True
-    normalize_at: Literal["input", "feature"] = "input"
-    seed: int = pydantic.Field(0, ge=0)
-    batch_size: int | None = pydantic.Field(None, ge=1)
-    profile: str | None = None
-
-
-@dataclass(frozen=True)
-class Method:
-    """One explanation method with its options; made by ``limelight.method``.
-
-    Attributes:
-        card: name, family, citation, cost.
-        function: the equation.
-        options: checked, immutable.
-    """
-
-    card: Card
-    function: Callable[..., Any]
-    options: Options
-
-    @property
-    def name(self) -> str:
-        """The public name."""
-        return self.card.name
-
-    @property
-    def own_options(self) -> dict[str, Any]:
-        """The method's own options, without those that all methods share."""
-        return {name: getattr(self.options, name) for name in self.card.options}
+@dataclass(frozen=True, repr=False)
+class Method(Spec):
+    """One explanation method with its options; made by ``limelight.method``."""
 
     def __repr__(self) -> str:
         changed = self.options.model_dump(exclude_defaults=True)
@@ -98,14 +54,9 @@ class Method:
         values = self.own_options | {"H": x.shape[-2], "W": x.shape[-1]}
         if self.card.layers == "none":
             return predict(self.card.cost, values)
-        layers = classifier.layers(layer_option(self.options.layer), x, self.card.layers)
+        layers = classifier.layers(self.layers, x, self.card.layers)
         values |= {"channels": layers[-1].shape[1], "layers": len(layers)}
         return predict(self.card.cost, values, tail=1 - layers[0].before)
-
-
-def layer_option(layer: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """Return the ``layer`` option as a tuple of names."""
-    return (layer,) if isinstance(layer, str) else layer
 
 
 def build(name: str, **options: Any) -> Method:
@@ -157,6 +108,3 @@ def as_method(method: str | Method, **options: Any) -> Method:
             raise InvalidOption(f"{method!r} has its options already; pass its name to give others")
         return method
     return build(method, **options)
-
-
-__all__ = ["Method", "Options", "Tensor", "as_method", "build", "layer_option"]

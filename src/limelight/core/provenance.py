@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -11,13 +11,11 @@ from limelight.core.classifier import Classifier
 from limelight.core.evidence import Evidence
 from limelight.core.layers import LayerInfo
 from limelight.core.saliency import Finish
-
-if TYPE_CHECKING:
-    from limelight.core.method import Method
+from limelight.core.spec import Spec
 
 
 def provenance(
-    method: "Method", evidence: Evidence, layers: Sequence[LayerInfo], finish: Finish, sharing: int
+    method: Spec, evidence: Evidence, layers: Sequence[LayerInfo], finish: Finish, sharing: int
 ) -> dict[str, Any]:
     """Return the settings of one run, ready for JSON but for the weights' stamp."""
     classifier = evidence.classifier

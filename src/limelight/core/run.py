@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -16,16 +16,14 @@ from limelight.core.evidence import Evidence, gather
 from limelight.core.layers import LayerInfo
 from limelight.core.provenance import provenance
 from limelight.core.saliency import Finish, Raw, Saliency
+from limelight.core.spec import Spec
 from limelight.core.supply import GRADIENT_NEEDS, Supply
 from limelight.core.target import ScoreKind, TargetLike
 from limelight.errors import InvalidOption, NonFinite, UnknownMethod
 from limelight.shapes import Images
 
-if TYPE_CHECKING:
-    from limelight.core.method import Method
 
-
-def run(methods: Sequence["Method"], classifier: Classifier, x: Images, target: TargetLike = None) -> list[Saliency]:
+def run(methods: Sequence[Spec], classifier: Classifier, x: Images, target: TargetLike = None) -> list[Saliency]:
     """Explain a batch by several methods that share passes: one forward and backward serves all they can.
 
     Args:
@@ -50,7 +48,7 @@ def run(methods: Sequence["Method"], classifier: Classifier, x: Images, target: 
 
 
 def _run_group(
-    methods: Sequence["Method"], classifier: Classifier, x: Images, target: TargetLike, kind: ScoreKind
+    methods: Sequence[Spec], classifier: Classifier, x: Images, target: TargetLike, kind: ScoreKind
 ) -> list[Saliency]:
     layers = [_layers_of(m, classifier, x) for m in methods]
     wanted = {info.name: info for infos in layers for info in infos}
@@ -79,11 +77,10 @@ def _one_per_image(target: TargetLike, n: int) -> bool:
     return isinstance(target, list | tuple) and len(target) == n
 
 
-def _layers_of(method: "Method", classifier: Classifier, x: Images) -> list[LayerInfo]:
-    given = method.options.layer
+def _layers_of(method: Spec, classifier: Classifier, x: Images) -> list[LayerInfo]:
     if method.card.layers == "none":
         return []
-    names = classifier.layer_names(given) if given is not None else None
+    names = classifier.layer_names(method.layers) if method.layers is not None else None
     infos = classifier.layers(names, x, method.card.layers)
     if method.card.layers == "one" and len(infos) != 1:
         raise InvalidOption(
@@ -94,7 +91,7 @@ def _layers_of(method: "Method", classifier: Classifier, x: Images) -> list[Laye
 
 
 def _apply(
-    method: "Method",
+    method: Spec,
     evidence: Evidence,
     layers: Sequence[LayerInfo],
     shared_meter: Meter,

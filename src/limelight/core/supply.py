@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +11,9 @@ from limelight.core.cost import Meter
 from limelight.core.evidence import Evidence, Stage, gather
 from limelight.core.layers import LayerInfo
 from limelight.core.rng import Draws
+from limelight.core.spec import Spec
 from limelight.errors import UnsupportedModel
 from limelight.shapes import Acts, Images, Logits
-
-if TYPE_CHECKING:
-    from limelight.core.method import Method
 
 GRADIENT_NEEDS = frozenset({"grads", "stages"})
 """Needs that cost the shared backward pass."""
@@ -28,7 +25,7 @@ class Supply:
     Methods ask by parameter name, so a method's signature is the list of its needs.
     """
 
-    def __init__(self, method: "Method", evidence: Evidence, layers: Sequence[LayerInfo], meter: Meter) -> None:
+    def __init__(self, method: Spec, evidence: Evidence, layers: Sequence[LayerInfo], meter: Meter) -> None:
         self._method, self._evidence, self._layers, self._meter = method, evidence, layers, meter
 
     @property
