@@ -223,8 +223,10 @@ def test_seeded_torchvision(model: str) -> None:
         net.train()(x)
     net.eval()
     c = ll.Classifier(net)
-    if not np.allclose(c(x).numpy(), arrays["logits"], atol=1e-4):
-        pytest.skip("this version of PyTorch draws other weights from the seed")
+    off = np.abs(c(x).numpy() - arrays["logits"]).max()
+    if off > 1e-4:
+        # Batch norm fitted to four pictures divides by tiny variances: another processor's rounding is enough.
+        pytest.skip(f"the network made from the seed is not the same here: its logits are off by {off:.0e}")
     for theirs, (name, options) in SEEDED.items():
         key = f"gradcam_{theirs}_raw"
         if key in arrays.files:
