@@ -99,6 +99,13 @@ def test_not_a_classifier() -> None:
         ll.Classifier("resnet18")  # type: ignore[arg-type]
 
 
+def test_weights_of_inference_mode_are_refused() -> None:
+    with torch.inference_mode():
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(errors.UnsupportedModel, match="outside of it"):
+        ll.Classifier(net)
+
+
 def test_normalisation_is_undone() -> None:
     c = ll.Classifier(architectures.build("plain"), mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.2))
     picture = torch.rand(3, *architectures.SIZE)

@@ -42,7 +42,7 @@ class Classifier:
         name: how results call the model.
 
     Raises:
-        UnsupportedModel: ``module`` is not a module.
+        UnsupportedModel: ``module`` is not a module, or its weights are tensors of inference mode.
         UnknownLayer: no such layer; the message names the nearest.
         InvalidOption: mean or std that cannot be.
     """
@@ -65,6 +65,11 @@ class Classifier:
         if not isinstance(module, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UnsupportedModel(f"expected a torch.nn.Module, got {type(module).__name__}")
         self.module = _unwrapped(module)
+        if any(t.is_inference() for t in (*self.module.parameters(), *self.module.buffers())):
+            raise UnsupportedModel(
+                "the weights were made under torch.inference_mode(), so no gradient can pass through them; "
+                "build or load the model outside of it"
+            )
         self.name = name or type(self.module).__name__
         self.labels = list(labels) if labels is not None else None
         self.mean = tuple(mean if mean is not None else getattr(preprocess, "mean", IMAGENET_MEAN))
@@ -305,7 +310,7 @@ class Classifier:
     def weights_version(self) -> Mapping[str, int]:
         """Return a token that changes whenever a parameter or buffer is written to."""
         tensors = (*self.module.parameters(), *self.module.buffers())
-        return {str(i): (0 if t.is_inference() else t._version) for i, t in enumerate(tensors)}
+        return {str(i): t._version for i, t in enumerate(tensors)}
 
     def weights_hash(self) -> str:
         """Return the SHA-256 of all parameters and buffers, remembered until one of them changes."""
