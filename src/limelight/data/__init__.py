@@ -1,1 +1,1 @@
-"""..."""
+"""Pictures from files, and scenes whose truth is known."""
