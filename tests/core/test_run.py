@@ -118,6 +118,13 @@ def test_wrong_targets() -> None:
             method.run(classifier, x, target)
 
 
+@pytest.mark.parametrize("target", [[1, 2], torch.tensor([1, 2])])
+def test_too_few_targets_do_not_fit_a_chunk_by_chance(target: object) -> None:
+    c, x = ll.Classifier(architectures.build("plain")), architectures.images(4)
+    with pytest.raises(errors.InvalidOption, match="2 targets for 4 images"):
+        ll.method("grad-cam", batch_size=2).run(c, x, target)
+
+
 def test_memory_runs_out_and_chunks_are_halved() -> None:
     seen: list[int] = []
 

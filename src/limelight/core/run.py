@@ -57,10 +57,12 @@ def _run_group(
     per_image = classifier.trace(x).bytes_per_image * (3 if gradients else 1)
     size = min(sizes) if sizes else chunk_size(per_image, x.device)
 
+    each = _one_per_image(target, len(x))
+
     def explain(images: slice) -> list[Saliency]:
         start = time.perf_counter()
         meter = Meter()
-        chunk = target if not _one_per_image(target, len(x)) else target[images]  # type: ignore[index]
+        chunk = target[images] if each else target  # type: ignore[index]
         evidence = gather(classifier, x[images], chunk, kind, wanted, gradients=gradients, meter=meter)
         shared = time.perf_counter() - start
         return [
@@ -72,9 +74,11 @@ def _run_group(
 
 
 def _one_per_image(target: TargetLike, n: int) -> bool:
-    if isinstance(target, Tensor):
-        return target.ndim == 1 and len(target) == n
-    return isinstance(target, list | tuple) and len(target) == n
+    """Whether there is a target for each image. The count is checked here, before chunks have counts of their own."""
+    several = target.ndim > 0 if isinstance(target, Tensor) else isinstance(target, list | tuple)
+    if several and len(target) != n:  # type: ignore[arg-type]
+        raise InvalidOption(f"{len(target)} targets for {n} images; give one for all, or one for each")  # type: ignore[arg-type]
+    return several
 
 
 def _layers_of(method: Spec, classifier: Classifier, x: Images) -> list[LayerInfo]:
