@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import limelight as ll
-from limelight import card, errors
+from limelight import errors
+from limelight.card import METHODS, METRICS
 from limelight.core.cost import predict
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +28,8 @@ def test_import_directions() -> None:
     assert done.returncode == 0, done.stdout
 
 
-HEAVY = "sorted(set('torch torchvision matplotlib scipy skimage sklearn timm transformers'.split()) & set(sys.modules))"
+NAMES = "torch torchvision matplotlib scipy skimage sklearn pandas pyarrow timm transformers"
+HEAVY = f"sorted(set('{NAMES}'.split()) & set(sys.modules))"
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,8 @@ HEAVY = "sorted(set('torch torchvision matplotlib scipy skimage sklearn timm tra
         "from limelight import cli; cli.main(['--help'])",
         "from limelight import cli; cli.main(['methods'])",
         "from limelight import cli; cli.main(['methods', 'grad-cam', '--json'])",
+        "from limelight import cli; cli.main(['metrics'])",
+        "from limelight import cli; cli.main(['metrics', 'insertion', '--json'])",
         "import limelight.draw, limelight.data.images, limelight.data.synthetic",
     ],
 )
@@ -65,8 +69,8 @@ def test_error_tree() -> None:
 
 
 def test_cards_read_from_source_are_the_real_ones() -> None:
-    for name, shipped in card._shipped().items():
-        real, function = card.load_method(name)
+    for name, shipped in METHODS._shipped.items():
+        real, function = METHODS.load(name)
         assert real == shipped
         assert function.__module__ == shipped.module
         assert dataclasses.asdict(real)["options"] == dict(shipped.options)
@@ -78,11 +82,32 @@ def test_cards_are_complete() -> None:
         assert c.cites in keys, f"{c.name} cites {c.cites}, which is not in references.bib"
         assert c.summary.endswith(".")
         assert predict(c.cost, {"n": 3}).n_forward >= 1
-        _, function = card.load_method(c.name)
+        _, function = METHODS.load(c.name)
         doc = function.__doc__ or ""
         assert "Returns:" in doc
         for parameter in (*c.needs, *c.options):
             assert f"    {parameter}: " in doc, f"{c.name} does not document {parameter}"
+
+
+def test_cards_of_metrics_are_complete() -> None:
+    keys = set(re.findall(r"@\w+\{(\w+),", (ROOT / "references.bib").read_text()))
+    for c in ll.metrics().values():
+        assert c.cites in keys, f"{c.name} cites {c.cites}, which is not in references.bib"
+        assert c.summary.endswith(".")
+        real, function = METRICS.load(c.name)
+        assert real == c
+        doc = function.__doc__ or ""
+        for parameter in (*c.needs, *c.options):
+            assert f"    {parameter}: " in doc, f"{c.name} does not document {parameter}"
+
+
+def test_every_metric_of_the_published_list_is_there() -> None:
+    published = (
+        *("average-drop", "average-increase", "confidence-drop", "insertion", "deletion", "overall", "coherency"),
+        *("complexity", "adcc", "proportion", "pointing-game", "positive-ratio", "grid-pg", "outside-inside-ratio"),
+        *("segmentation-ap", "morf", "lerf", "morf-insertion", "sanity-cascading", "sanity-independent", "road"),
+    )
+    assert set(ll.metrics()) >= set(published)
 
 
 def test_cost_formulas() -> None:
@@ -142,4 +167,4 @@ def test_asking_for_evidence_that_does_not_exist() -> None:
         with pytest.raises(errors.UnknownMethod, match=r"asks for 'acts_of_tomorrow'; there is: .*acts.*image"):
             ll.method("greedy")(ll.Classifier(architectures.build("plain")), architectures.images(1))
     finally:
-        card._registered.pop("greedy")
+        METHODS.own.pop("greedy")

@@ -7,7 +7,7 @@ python tools/make_readme.py --table    # the table only
 import argparse
 from pathlib import Path
 
-from limelight import card
+from limelight.card import METHODS
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- methods -->\n", "<!-- /methods -->"
@@ -15,7 +15,7 @@ BEGIN, END = "<!-- methods -->\n", "<!-- /methods -->"
 
 def methods_table() -> str:
     lines = ["| method | passes per image | what it does | paper |", "| --- | --- | --- | --- |"]
-    lines += [f"| `{c.name}` | {c.cost} | {c.summary} | {c.cites} |" for c in card.methods().values()]
+    lines += [f"| `{c.name}` | {c.cost} | {c.summary} | {c.cites} |" for c in METHODS.cards().values()]
     return "\n".join(lines) + "\n"
 
 

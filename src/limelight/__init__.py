@@ -15,27 +15,57 @@ from limelight import errors
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from limelight.api import example_image, explain, load, method, methods, save
-    from limelight.card import register_method
+    from limelight.api import (
+        check,
+        compare,
+        evaluate,
+        example_image,
+        explain,
+        load,
+        method,
+        methods,
+        metric,
+        metrics,
+        mosaics,
+        sanity,
+        save,
+    )
+    from limelight.card import register_method, register_metric
     from limelight.core.classifier import Classifier
     from limelight.core.explanation import Explanation, Gallery
+    from limelight.core.judge import Measured
     from limelight.core.method import Method
+    from limelight.core.metric import Metric
+    from limelight.core.results import Results
     from limelight.core.saliency import Raw, Saliency
+    from limelight.core.truth import Truth
 
 # Names are looked up on first use, so that importing the package costs nothing, not even PyTorch.
 _HOME = {
     "Classifier": "limelight.core.classifier",
     "Explanation": "limelight.core.explanation",
     "Gallery": "limelight.core.explanation",
+    "Measured": "limelight.core.judge",
     "Method": "limelight.core.method",
+    "Metric": "limelight.core.metric",
     "Raw": "limelight.core.saliency",
+    "Results": "limelight.core.results",
     "Saliency": "limelight.core.saliency",
+    "Truth": "limelight.core.truth",
+    "check": "limelight.api",
+    "compare": "limelight.api",
+    "evaluate": "limelight.api",
     "example_image": "limelight.api",
     "explain": "limelight.api",
     "load": "limelight.api",
     "method": "limelight.api",
     "methods": "limelight.api",
+    "metric": "limelight.api",
+    "metrics": "limelight.api",
+    "mosaics": "limelight.api",
     "register_method": "limelight.card",
+    "register_metric": "limelight.card",
+    "sanity": "limelight.api",
     "save": "limelight.api",
 }
 
@@ -43,16 +73,28 @@ __all__ = [
     "Classifier",
     "Explanation",
     "Gallery",
+    "Measured",
     "Method",
+    "Metric",
     "Raw",
+    "Results",
     "Saliency",
+    "Truth",
+    "check",
+    "compare",
     "errors",
+    "evaluate",
     "example_image",
     "explain",
     "load",
     "method",
     "methods",
+    "metric",
+    "metrics",
+    "mosaics",
     "register_method",
+    "register_metric",
+    "sanity",
     "save",
 ]
 

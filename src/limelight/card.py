@@ -1,7 +1,7 @@
-"""What a method says about itself, readable without importing it.
+"""What a method or a metric says about itself, readable without importing it.
 
-A method is a function with a decorator. All that the decorator is given are literals, so a listing reads
-them from the source text and never pays for the import of PyTorch.
+Both are functions with a decorator. All that the decorator is given are literals, so a listing reads them
+from the source text and never pays for the import of PyTorch.
 """
 
 import ast
@@ -9,18 +9,18 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-from limelight.errors import UnknownMethod, nearest
+from limelight.errors import LimelightError, UnknownMethod, UnknownMetric, nearest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Card:
-    """The description of one method.
+class BaseCard:
+    """The description of one function.
 
     Attributes:
         name: the public name, such as ``grad-cam``.
@@ -28,14 +28,11 @@ class Card:
         cites: key in ``references.bib``.
         cost: passes per image in the notation of the cost table, such as ``(n + 1) F + n R_t``; F is a
             forward pass of the whole network, F_t of the part behind the layer, R a backward pass to the
-            input, R_t to the layer. Names of options may stand in it.
-        layers: ``"one"`` (a layer), ``"several"`` (one or more), ``"stages"`` (the pyramid, unless told
-            otherwise) or ``"none"``.
+            input, R_t to the layer, E one explanation. Names of options may stand in it.
         random: whether it draws random numbers.
-        class_sensitive: whether the map depends on the target.
         profiles: bundles of options by name, each of which reproduces one published pipeline.
         summary: first line of the docstring.
-        needs: the evidence that it asks for (its positional parameters).
+        needs: what it asks for (its positional parameters).
         options: name of each option -> its default, as source text.
         module: where the function lives.
         function: its name there.
@@ -45,9 +42,7 @@ class Card:
     family: str
     cites: str
     cost: str
-    layers: str = "one"
     random: bool = False
-    class_sensitive: bool = True
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]], hash=False)
     summary: str = ""
     needs: tuple[str, ...] = ()
@@ -56,7 +51,133 @@ class Card:
     function: str = ""
 
 
-_registered: dict[str, tuple[Card, Callable[..., Any]]] = {}
+@dataclass(frozen=True)
+class Card(BaseCard):
+    """The description of one method.
+
+    Attributes:
+        layers: ``"one"`` (a layer), ``"several"`` (one or more), ``"stages"`` (the pyramid, unless told
+            otherwise) or ``"none"``.
+        class_sensitive: whether the map depends on the target.
+    """
+
+    layers: str = "one"
+    class_sensitive: bool = True
+
+
+@dataclass(frozen=True)
+class MetricCard(BaseCard):
+    """The description of one metric.
+
+    Attributes:
+        better: ``"higher"`` or ``"lower"``.
+        low: smallest value that can be; None where there is no bound.
+        high: largest value that can be; None where there is no bound.
+        pooling: how images become the figure of a data set: ``"mean"``; ``"class-mean"``, the mean over
+            classes of their means; ``"adcc"``, the harmonic mean of three averages.
+    """
+
+    better: Literal["higher", "lower"] = "higher"
+    low: float | None = 0.0
+    high: float | None = 1.0
+    pooling: Literal["mean", "class-mean", "adcc"] = "mean"
+
+
+AnyCard = TypeVar("AnyCard", bound=BaseCard)
+
+
+class Registry(Generic[AnyCard]):
+    """All functions of one kind by name: those that ship, read from their source, and the user's own.
+
+    Args:
+        kind: what an entry is called.
+        card: the class that describes one.
+        folder: where those that ship live.
+        decorator: name of the function that makes one.
+        unknown: what is raised for a name that is not there.
+    """
+
+    def __init__(
+        self, kind: str, card: type[AnyCard], folder: str, decorator: str, unknown: type[LimelightError]
+    ) -> None:
+        self._kind, self._card, self._folder, self._decorator, self._unknown = kind, card, folder, decorator, unknown
+        self.own: dict[str, tuple[AnyCard, Callable[..., Any]]] = {}
+
+    def register(self, name: str, **description: Any) -> Callable[[Function], Function]:
+        """Return the decorator that makes a function an entry."""
+
+        def attach(function: Function) -> Function:
+            parameters = inspect.signature(function).parameters.values()
+            empty = inspect.Parameter.empty
+            card = self._card(
+                name,
+                **description,
+                summary=(inspect.getdoc(function) or "").partition("\n")[0],
+                needs=tuple(p.name for p in parameters if p.kind != p.KEYWORD_ONLY),
+                options={
+                    p.name: "required" if p.default is empty else repr(p.default)
+                    for p in parameters
+                    if p.kind == p.KEYWORD_ONLY
+                },
+                module=function.__module__,
+                function=function.__name__,
+            )
+            self.own[name] = (card, function)
+            return function
+
+        return attach
+
+    def cards(self) -> dict[str, AnyCard]:
+        """Return every card by name: those that ship, in reading order, then the user's own."""
+        return self._shipped | {name: card for name, (card, _) in self.own.items()}
+
+    def find(self, name: str) -> AnyCard:
+        """Return one card, or say which names are near."""
+        known = self.cards()
+        if name not in known:
+            hint = nearest(name, known) or f"; see: limelight {self._kind}s"
+            raise self._unknown(f"there is no {self._kind} {name!r}{hint}")
+        return known[name]
+
+    def load(self, name: str) -> tuple[AnyCard, Callable[..., Any]]:
+        """Return a card and its function, importing the module if need be."""
+        card = self.find(name)
+        if name not in self.own:
+            importlib.import_module(card.module)
+        return self.own[name]
+
+    @cached_property
+    def _shipped(self) -> dict[str, AnyCard]:
+        root = Path(__file__).parent
+        cards: dict[str, AnyCard] = {}
+        for file in sorted((root / self._folder).rglob("*.py")):
+            module = ".".join(("limelight", *file.relative_to(root).with_suffix("").parts))
+            cards |= {card.name: card for card in self._read(file, module)}
+        return cards
+
+    def _read(self, file: Path, module: str) -> Iterable[AnyCard]:
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            for call in node.decorator_list:
+                if isinstance(call, ast.Call) and ast.unparse(call.func) == self._decorator:
+                    described = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
+                    yield self._card_of(node, {"name": ast.literal_eval(call.args[0]), **described}, module)
+
+    def _card_of(self, node: ast.FunctionDef, description: dict[str, Any], module: str) -> AnyCard:
+        defaults = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        return self._card(
+            **description,
+            summary=(ast.get_docstring(node) or "").partition("\n")[0],
+            needs=tuple(a.arg for a in (*node.args.posonlyargs, *node.args.args)),
+            options={a.arg: ast.unparse(d) if d is not None else "required" for a, d in defaults},
+            module=module,
+            function=node.name,
+        )
+
+
+METHODS: Registry[Card] = Registry("method", Card, "maps", "register_method", UnknownMethod)
+METRICS: Registry[MetricCard] = Registry("metric", MetricCard, "measures", "register_metric", UnknownMetric)
 
 
 def register_method(name: str, **description: Any) -> Callable[[Function], Function]:
@@ -65,85 +186,14 @@ def register_method(name: str, **description: Any) -> Callable[[Function], Funct
     The positional parameters of the function name the evidence that it wants; its keyword-only parameters
     are its options. See ``Card`` for the description.
     """
-
-    def attach(function: Function) -> Function:
-        parameters = inspect.signature(function).parameters.values()
-        empty = inspect.Parameter.empty
-        card = Card(
-            name,
-            **description,
-            summary=(inspect.getdoc(function) or "").partition("\n")[0],
-            needs=tuple(p.name for p in parameters if p.kind != p.KEYWORD_ONLY),
-            options={
-                p.name: "required" if p.default is empty else repr(p.default)
-                for p in parameters
-                if p.kind == p.KEYWORD_ONLY
-            },
-            module=function.__module__,
-            function=function.__name__,
-        )
-        _registered[name] = (card, function)
-        return function
-
-    return attach
+    return METHODS.register(name, **description)
 
 
-def _card_of_source(node: ast.FunctionDef, description: dict[str, Any], module: str) -> Card:
-    defaults = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-    return Card(
-        **description,
-        summary=(ast.get_docstring(node) or "").partition("\n")[0],
-        needs=tuple(a.arg for a in (*node.args.posonlyargs, *node.args.args)),
-        options={a.arg: ast.unparse(d) if d is not None else "required" for a, d in defaults},
-        module=module,
-        function=node.name,
-    )
+def register_metric(name: str, **description: Any) -> Callable[[Function], Function]:
+    """Make a function a metric: ``@register_metric("my-metric", family=…, cites=…, cost=…, better=…)``.
 
-
-def _read(file: Path, module: str) -> Iterable[Card]:
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if not isinstance(node, ast.FunctionDef):
-            continue
-        for call in node.decorator_list:
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == register_method.__name__:
-                described = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
-                yield _card_of_source(node, {"name": ast.literal_eval(call.args[0]), **described}, module)
-
-
-@cache
-def _shipped() -> dict[str, Card]:
-    root = Path(__file__).parent
-    cards: dict[str, Card] = {}
-    for file in sorted((root / "maps").rglob("*.py")):
-        module = ".".join(("limelight", *file.relative_to(root).with_suffix("").parts))
-        cards |= {card.name: card for card in _read(file, module)}
-    return cards
-
-
-def methods() -> dict[str, Card]:
-    """Return every method's card by name: those that ship, in reading order, then the user's own."""
-    return _shipped() | {name: card for name, (card, _) in _registered.items()}
-
-
-def find(name: str) -> Card:
-    """Return a method's card.
-
-    Raises:
-        UnknownMethod: no method has this name; the message names the nearest.
+    The positional parameters of the function name what it wants to know of an explained batch; its
+    keyword-only parameters are its options, and together they are the protocol of its numbers. See
+    ``MetricCard`` for the description.
     """
-    known = methods()
-    if name not in known:
-        raise UnknownMethod(f"there is no method {name!r}{nearest(name, known) or '; see: limelight methods'}")
-    return known[name]
-
-
-def load_method(name: str) -> tuple[Card, Callable[..., Any]]:
-    """Return a method's card and function, importing its module if need be.
-
-    Raises:
-        UnknownMethod: no method has this name; the message names the nearest.
-    """
-    card = find(name)
-    if name not in _registered:
-        importlib.import_module(card.module)
-    return _registered[name]
+    return METRICS.register(name, **description)

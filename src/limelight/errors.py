@@ -11,6 +11,10 @@
     ├── InvalidOption        (ValueError)   an option that a method does not have, or out of its range
     ├── InvalidImage         (ValueError)   not a picture, or not one that can be used
     ├── UnsupportedModel     (ValueError)   the model lacks what the method needs
+    ├── InvalidMap           (ValueError)   saliency maps that a metric can't judge
+    ├── MissingTruth         (ValueError)   a metric needs masks or boxes that were not given, or don't fit
+    ├── ProtocolMismatch     (ValueError)   numbers of different protocols were to be put together
+    ├── CheckFailed          (AssertionError) an explanation did not reach what was asked of it
     ├── NonFinite            (ValueError)   the model gave NaN or infinite numbers
     ├── WeightsUnavailable   (OSError)      weights that are not on this machine
     ├── MissingExtra         (ImportError)  an optional dependency that is not installed
@@ -57,6 +61,22 @@ class InvalidImage(LimelightError, ValueError):
 
 class UnsupportedModel(LimelightError, ValueError):
     """The model lacks something that the method needs."""
+
+
+class InvalidMap(LimelightError, ValueError):
+    """Saliency maps of the wrong size, count, range, or with NaN."""
+
+
+class MissingTruth(LimelightError, ValueError):
+    """A metric needs masks or boxes that were not given or don't fit the images."""
+
+
+class ProtocolMismatch(LimelightError, ValueError):
+    """Numbers that were measured in different ways can't be averaged or ranked together."""
+
+
+class CheckFailed(LimelightError, AssertionError):
+    """An explanation did not reach what was asked of it."""
 
 
 class NonFinite(LimelightError, ValueError):

@@ -15,3 +15,7 @@ Logits = Float[Tensor, "n classes"]
 Scores = Float[Tensor, " n"]
 Index = Int[Tensor, " n"]
 Flags = Bool[Tensor, " n"]
+Masks = Bool[Tensor, "*n H W"]
+"""Pixels that belong to something."""
+Curve = Float[Tensor, "n steps"]
+"""One score per step."""

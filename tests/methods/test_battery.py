@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import architectures
 import limelight as ll
 from architectures import ARCHITECTURES, CLASSES, SIZE, images
-from limelight import card
+from limelight.card import METHODS
 from limelight.core.cost import Meter
 from limelight.core.evidence import gather
 
@@ -299,7 +299,7 @@ def twin(request: pytest.FixtureRequest) -> Iterator[ll.Method]:
     function = request.param
     ll.register_method("broken-twin", family="test", cites="none", cost="1 F + 1 R_t")(function)
     yield ll.method("broken-twin")
-    card._registered.pop("broken-twin")
+    METHODS.own.pop("broken-twin")
 
 
 @pytest.mark.parametrize(("twin", "check"), TWINS.items(), indirect=["twin"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from limelight.cli import compare, demo, explain, methods, models
+from limelight.cli import compare, demo, evaluate, explain, methods, metrics, models, sanity
 from limelight.cli.output import fail
 from limelight.errors import LimelightError
 
@@ -24,7 +24,10 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("explain")(explain.explain)
 app.command("compare")(compare.compare)
+app.command("evaluate")(evaluate.evaluate)
+app.command("sanity")(sanity.sanity)
 app.command("methods")(methods.methods)
+app.command("metrics")(metrics.metrics)
 app.command("models")(models.models)
 
 

@@ -1,17 +1,22 @@
 """limelight compare."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from limelight.cli.output import console, parse_parameters, print_json, split_names, table
+from limelight.cli.output import console, fail, parse_parameters, print_json, split_names, table
+from limelight.errors import InvalidOption
 
 
 def compare(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.")],
     model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
     methods: Annotated[str, typer.Option("--methods", help="Names with commas between, or 'all'.")] = "all",
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="Names with commas between, or 'none'.")
+    ] = "adcc,insertion,deletion",
     weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
     target: Annotated[
         str | None, typer.Option(help="Class to explain: a label or an index (else the predicted one).")
@@ -26,37 +31,63 @@ def compare(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Explain one picture by many methods that share their passes.
+    """Explain one picture by many methods, and judge every map.
 
-    Example: limelight compare cat.jpg --model torchvision/resnet50 --methods grad-cam,layer-cam
+    Example: limelight compare cat.jpg --model torchvision/resnet50 --methods grad-cam,layer-cam --metrics adcc,deletion
     """
     import limelight as ll
-    from limelight import api
+    from limelight import api, draw
+    from limelight.draw import chart
 
     options = parse_parameters(parameter or []) | ({"layer": layer} if layer else {})
     names = list(ll.methods()) if methods == "all" else split_names(methods)
     chosen = [ll.method(name, **options) for name in names]
+    judges = [] if metrics.lower() == "none" else [ll.metric(name) for name in split_names(metrics)]
+    path = out or Path(f"{image.stem}.compare.png")
+    if path.suffix.lower() != ".png":
+        raise InvalidOption(f"--out {path}: the picture is a .png")
     classifier = ll.load(model, weights=None if weights.lower() == "none" else weights, device=device)
     # With 'all', a method that this model cannot have is no reason to show none.
     left_out = api.refusals(classifier, image, chosen, target) if methods == "all" else {}
     chosen = [m for m in chosen if m.name not in left_out]
-    gallery = ll.explain(classifier, image, chosen, target)
-    path = gallery.save(out or Path(f"{image.stem}.compare.png"), kind=view)
+    if not chosen:
+        fail(f"no method can explain {model}: {'; '.join(left_out.values())}")
+    gallery, results = ll.compare(classifier, image, chosen, judges, target)
     row = gallery[0]
+    numbers = {r.method: dict(r.values) for r in results.rows}
+    captions = {m: " · ".join(f"{k} {v:.2f}" for k, v in values.items()) for m, values in numbers.items()}
+    picture = gallery.picture(view, captions)  # type: ignore[arg-type]
+    charts = {name: curves for name in results.columns if (curves := results.curves(name)) and len(row) > 0}
+    if charts:
+        picture = chart.stacked([picture, chart.curves(charts, width=max(900, picture.width))])
+    about = json.dumps([[e.settings() | {"metrics": numbers[e.method]} for e in row]])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(draw.to_png_bytes(picture, {"limelight": about}))
     if as_json:
+        protocols = {name: c.protocol for name, c in results.columns.items()}
+        rows = [e.settings() | {"metrics": _plain(numbers[e.method])} for e in row]
         print_json(
-            {
-                "image": str(image),
-                "file": str(path),
-                "methods": [e.settings() for e in row],
-                "left_out": left_out,
-            }
+            {"image": str(image), "file": str(path), "methods": rows, "protocols": protocols, "left_out": left_out}
         )
         return
     console.print(f"[bold]{image.name}[/]: {row[0].title} → {path}")
+    arrows = {name: f"{name} {'↑' if c.better == 'higher' else '↓'}" for name, c in results.columns.items()}
     table(
-        ["method", "passes", "seconds", "remark"],
-        [[e.method, str(e.cost), e.seconds, e.reason or " ".join(e.notes)] for e in row],
+        ["method", *arrows.values(), "passes", "seconds"],
+        [[e.method, *numbers[e.method].values(), str(e.cost), e.seconds] for e in row],
     )
+    remarks: dict[str, list[str]] = {}
+    for e in row:
+        for remark in (e.reason, *e.notes):
+            remarks.setdefault(remark, []).append(e.method)
+    for remark in filter(None, remarks):
+        console.print(f"[dim]{', '.join(remarks[remark])}: {remark}[/]", highlight=False)
+    if judges:
+        console.print("[dim]one picture proves nothing: limelight evaluate FOLDER gives means and intervals[/]")
     for name, reason in left_out.items():
         console.print(f"[dim]left out: {reason if reason.startswith(name) else f'{name}: {reason}'}[/]")
+
+
+def _plain(numbers: dict[str, float]) -> dict[str, Any]:
+    """JSON has no NaN."""
+    return {name: None if value != value else value for name, value in numbers.items()}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from limelight import card
+from limelight.card import METHODS
 from limelight.cli.output import console, print_json, table
 
 
@@ -18,9 +18,9 @@ def methods(
 
     Example: limelight methods grad-cam++
     """
-    found = card.methods()
+    found = METHODS.cards()
     if name is not None:
-        found = {name: card.find(name)}
+        found = {name: METHODS.find(name)}
     if as_json:
         print_json([asdict(c) for c in found.values()])
         return

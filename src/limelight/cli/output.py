@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -47,6 +47,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     for row in rows:
         shown.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row))
     console.print(shown)
+
+
+@contextmanager
+def counted(total: int, what: str) -> Generator[Callable[[int], None]]:
+    """Show a bar for work that says itself how much is done."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=notes, disable=not notes.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
 
 
 @contextmanager

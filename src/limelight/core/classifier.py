@@ -1,5 +1,6 @@
 """A model as the library sees it: normalised images in, logits out, layers by name."""
 
+import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -218,6 +219,10 @@ class Classifier:
             cause = f"inputs range from {x.min():.3g} to {x.max():.3g}; are they normalised?"
         raise NonFinite(f"{self.name} gives NaN or infinite logits for image {int(bad.nonzero()[0])}: {cause}")
 
+    def classes(self, x: Images | None = None) -> int:
+        """Return the number of classes."""
+        return max(2, self.trace(x).logits_shape[-1])  # a single output is read as two classes
+
     # -- layers -----------------------------------------------------------------------------------------
 
     def trace(self, x: Images | None = None) -> Trace:
@@ -304,6 +309,21 @@ class Classifier:
     def modules(self, names: Sequence[str]) -> dict[str, nn.Module]:
         """Return modules by name."""
         return {name: self.module.get_submodule(name) for name in names}
+
+    def copied(self) -> "Classifier":
+        """Return a classifier around a deep copy of the module, for whoever has to change weights.
+
+        Raises:
+            UnsupportedModel: the module can't be copied.
+        """
+        twin = copy.copy(self)
+        try:
+            twin.module = copy.deepcopy(self.module)
+        except (RuntimeError, TypeError) as error:
+            raise UnsupportedModel(f"{self.name} can't be copied: {error}") from error
+        twin._names = {id(m): n for n, m in twin.module.named_modules(remove_duplicate=False)}
+        twin._hashed = None
+        return twin
 
     # -- identity ---------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """One image, one method: what a user holds, looks at and keeps."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -221,7 +221,7 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
                 image=classifier.display(x[i]).float(),
                 finish=saliency.finish,
                 target=target,
-                label=_label(classifier, target),
+                label=label_of(classifier, target),
                 score=float(saliency.score[i]),
                 probability=float(saliency.probability[i]),
                 method=method,
@@ -236,7 +236,8 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
     return result
 
 
-def _label(classifier: Classifier, target: int) -> str:
+def label_of(classifier: Classifier, target: int) -> str:
+    """Name a class, or say that a function is explained."""
     if target < 0:
         return "custom score"
     if classifier.labels and target < len(classifier.labels):
@@ -263,14 +264,23 @@ class Gallery(Sequence["list[Explanation]"]):
         methods = ", ".join(e.method for e in self.rows[0]) if self.rows else ""
         return f"Gallery({len(self.rows)} images x {methods})"
 
-    def picture(self, kind: View = "overlay") -> Image.Image:
-        """Return all maps in one picture, the input in the first column."""
+    def picture(self, kind: View = "overlay", captions: Mapping[str, str] | None = None) -> Image.Image:
+        """Return all maps in one picture, the input in the first column.
+
+        Args:
+            kind: see ``Explanation.view``.
+            captions: what stands under a method's map, by name.
+        """
+        said = captions or {}
         rows: list[list[draw.Panel]] = []
         for i, row in enumerate(self.rows):
             alone = len(self.rows) == 1
             panels = [draw.Panel(row[0].view("image"), title="input" if i == 0 else "", caption=row[0].title)]
             panels += [
-                draw.Panel(e.view(kind), title=e.method if i == 0 else "", caption=_remark(e, row[0])) for e in row
+                draw.Panel(
+                    e.view(kind), title=e.method if i == 0 else "", caption=_remark(e, row[0]) or said.get(e.method, "")
+                )
+                for e in row
             ]
             # One picture explained in many ways fills several lines; several pictures keep a line each.
             width = min(len(panels), LONGEST_LINE) if alone else len(panels)

@@ -76,9 +76,13 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class Trace:
-    """All layers in the order in which they finish, and what the pass told about the model."""
+    """All layers in the order in which they finish, and what the pass told about the model.
+
+    ``layers`` are those with a map or tokens, ``ran`` are the names of all, by their last run.
+    """
 
     layers: tuple[LayerInfo, ...]
+    ran: tuple[str, ...]
     logits_shape: tuple[int, ...]
     bytes_per_image: int
     last_module: str
@@ -198,12 +202,14 @@ def trace(
     seen: list[_Seen] = []
     arithmetic = _Arithmetic()
 
+    finished: list[str] = []
     last_leaf: list[str] = [""]
 
     def note(name: str) -> Callable[..., None]:
         def hook(m: nn.Module, _: Any, output: Any) -> None:
             if not any(True for _ in m.children()):
                 last_leaf[0] = kind_of(m)
+            finished.append(name)
             tensor = first_tensor(output)
             if tensor is not None and tensor.shape[0] == x.shape[0]:
                 seen.append(_Seen(name, m, tensor, _alone(output), arithmetic.total, tensor._version))
@@ -261,6 +267,7 @@ def trace(
     rows = logits.detach().float()
     return Trace(
         layers=tuple(infos),
+        ran=tuple(reversed(dict.fromkeys(reversed(finished)))),
         logits_shape=tuple(logits.shape),
         bytes_per_image=sum(t.numel() * t.element_size() for t in distinct),
         last_module=last_leaf[0],

@@ -1,21 +1,17 @@
 """A method as an object: a pure function together with its checked options."""
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import pydantic
-
-from limelight.card import Card, load_method
+from limelight.card import METHODS
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Cost, predict
+from limelight.core.options import checked
 from limelight.core.run import run
 from limelight.core.saliency import Saliency
 from limelight.core.spec import Options, Spec
 from limelight.core.target import TargetLike
-from limelight.errors import InvalidOption, nearest
+from limelight.errors import InvalidOption
 from limelight.shapes import Grid, Images, Maps
 
 
@@ -66,39 +62,8 @@ def build(name: str, **options: Any) -> Method:
         UnknownMethod: no method has this name.
         InvalidOption: it has no such option, or the value is out of range.
     """
-    card, function = load_method(name)
-    model = _options_model(card, function)
-    unknown = [o for o in options if o not in model.model_fields]
-    if unknown:
-        known = ", ".join([*card.options, *Options.model_fields])
-        hint = nearest(unknown[0], model.model_fields)
-        raise InvalidOption(f"{name} has no option {unknown[0]!r}{hint} (it has: {known})")
-    if options.get("profile") is not None:
-        options = _profile(card, str(options["profile"])) | options
-    try:
-        return Method(card, function, model(**options))
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][:1])
-        raise InvalidOption(f"{name}: option {where} = {first['input']!r}: {first['msg']}") from None
-
-
-def _profile(card: Card, name: str) -> dict[str, Any]:
-    if name not in card.profiles:
-        known = f"it has: {', '.join(card.profiles)}" if card.profiles else "it has none"
-        raise InvalidOption(f"{card.name} has no profile {name!r} ({known})")
-    return dict(card.profiles[name])
-
-
-@cache  # one class per method, so that equal methods compare equal
-def _options_model(card: Card, function: Callable[..., Any]) -> type[Options]:
-    """Derive the options from the function's keyword-only parameters: there is no second list of them."""
-    fields: dict[str, Any] = {
-        name: (p.annotation, ... if p.default is p.empty else p.default)
-        for name, p in inspect.signature(function).parameters.items()
-        if p.kind is p.KEYWORD_ONLY
-    }
-    return pydantic.create_model(f"{card.function}_options", __base__=Options, **fields)
+    card, function = METHODS.load(name)
+    return Method(card, function, checked(card, function, Options, options, bundle="profile"))
 
 
 def as_method(method: str | Method, **options: Any) -> Method:

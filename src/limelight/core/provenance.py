@@ -31,7 +31,7 @@ def provenance(
         "device": str(evidence.image.device),
         "protocol": finish.protocol,
         "shares_passes_with": sharing - 1,
-        "versions": _versions(),
+        "versions": versions(),
     }
 
 
@@ -48,7 +48,8 @@ class WeightsStamp:
         return f"sha256:{self.classifier.weights_hash()}"
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions that numbers may depend on."""
     found = {"torch": str(torch.__version__)}
     try:
         found["limelight"] = version("limelight")

@@ -1,11 +1,15 @@
 """Random numbers: always from an explicit generator, never from the global one.
 
-Every image of a batch gets the same draws, so that a batch gives what its images give one by one, and the
-draws are made on the CPU, so that every device gets the same.
+Every image of a batch gets the same draws, or draws that depend on its own pixels, so that a batch gives what
+its images give one by one, and the draws are made on the CPU, so that every device gets the same.
 """
+
+import zlib
 
 import torch
 from torch import Tensor
+
+from limelight.shapes import Images
 
 
 class Draws:
@@ -17,3 +21,13 @@ class Draws:
     def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Return standard normal numbers with the device and dtype of ``like``."""
         return torch.randn(shape, generator=self._generator).to(like)
+
+    def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Return numbers between 0 and 1 with the device and dtype of ``like``."""
+        return torch.rand(shape, generator=self._generator).to(like)
+
+
+def draws_per_image(seed: int, images: Images) -> list[Draws]:
+    """Return random numbers for each image, fixed by the seed and its pixels."""
+    pixels = images.detach().float().cpu().contiguous().numpy()
+    return [Draws(zlib.crc32(one.tobytes(), seed)) for one in pixels]

@@ -10,7 +10,7 @@ from limelight.core.batches import chunk_size, in_chunks
 from limelight.core.cost import Meter
 from limelight.core.evidence import Evidence, Stage, gather
 from limelight.core.layers import LayerInfo
-from limelight.core.rng import Draws
+from limelight.core.rng import Draws, draws_per_image
 from limelight.core.spec import Spec
 from limelight.errors import UnsupportedModel
 from limelight.shapes import Acts, Images, Logits
@@ -54,6 +54,11 @@ class Supply:
     def draws(self) -> Draws:
         """Random numbers fixed by the seed."""
         return Draws(self._method.options.seed)
+
+    @property
+    def own_draws(self) -> list[Draws]:
+        """Random numbers of each image, fixed by the seed and its pixels."""
+        return draws_per_image(self._method.options.seed, self.image)
 
     @property
     def layer_at(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:

@@ -1,33 +1,26 @@
-"""The verbs by name: load a model, build a method, explain an image."""
+"""Explain pictures by methods."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from limelight import card, zoo
-from limelight.card import Card
+from limelight.api.inputs import as_classifier, as_input, per_image
+from limelight.card import METHODS, Card
 from limelight.core.classifier import Classifier
 from limelight.core.explanation import Explanation, Gallery, explanations
-from limelight.core.method import Method, as_method, build
+from limelight.core.method import Method, as_method
 from limelight.core.run import run
 from limelight.core.target import TargetLike
-from limelight.data.images import load_image
 from limelight.data.synthetic import test_split
 from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel
-
-load = zoo.load
-save = zoo.save
-method = build
 
 
 def methods() -> dict[str, Card]:
     """Return the card of every method by name: family, citation, cost, options."""
-    return card.methods()
+    return METHODS.cards()
 
 
 def example_image(number: int = 0, *, watermark: bool = False) -> Image.Image:
@@ -70,7 +63,7 @@ def explain(
     if not given:
         raise InvalidImage("the list of images is empty")
     inputs = [as_input(model, one) for one in given]
-    targets = _per_image(target, len(inputs))
+    targets = per_image(target, len(inputs))
 
     rows: list[list[Explanation]] = [[] for _ in inputs]
     for shape in dict.fromkeys(tuple(x.shape) for x in inputs):  # pictures of one size go together
@@ -105,35 +98,3 @@ def refusals(
         except UnsupportedModel as error:
             refused[m.name] = str(error)
     return refused
-
-
-def _per_image(target: Any, n: int) -> list[Any] | None:
-    """Return one target per image if that is what was given; one for all stays as it is."""
-    if isinstance(target, Tensor) and target.ndim > 0:
-        target = target.flatten().tolist()
-    if not isinstance(target, list | tuple):
-        return None
-    if len(target) != n:
-        raise InvalidOption(f"{len(target)} targets for {n} images; give one for all, or one for each")
-    return list(target)
-
-
-def as_classifier(classifier: Classifier | nn.Module | str) -> Classifier:
-    """Return a classifier for a classifier, a module or a name."""
-    if isinstance(classifier, str | Path):
-        return load(str(classifier))
-    return classifier if isinstance(classifier, Classifier) else Classifier(classifier)
-
-
-def as_input(classifier: Classifier, image: Any) -> Tensor:
-    """Return the network's input for anything that is a picture: (3, H, W), on the model's device."""
-    if isinstance(image, Tensor) and image.is_floating_point():
-        if image.ndim != 3:
-            raise InvalidImage(f"a tensor must be a normalised image (3, H, W), got shape {tuple(image.shape)}")
-        return image.to(classifier.device, classifier.dtype)
-    if isinstance(image, Tensor):
-        array = image.detach().cpu().numpy()
-        image = array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] in (1, 3, 4) else array
-    if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[0] in (3, 4) and image.shape[2] > 4:
-        raise InvalidImage(f"an array must have channels last (H, W, 3), got shape {image.shape}")
-    return classifier.preprocess(load_image(image)).to(classifier.device, classifier.dtype)

@@ -1,0 +1,36 @@
+"""The verbs by name: load a model, build a method, explain an image, judge the explanation."""
+
+from limelight import zoo
+from limelight.api.checking import SANITY_LIMIT, Verdict, check, sanity, sanity_strip
+from limelight.api.evaluating import compare, evaluate, metrics
+from limelight.api.explaining import example_image, explain, methods, refusals
+from limelight.api.grids import mosaics
+from limelight.api.inputs import as_classifier, as_input, as_samples
+from limelight.core.method import build as method
+from limelight.core.metric import build_metric as metric
+
+load = zoo.load
+save = zoo.save
+
+__all__ = [
+    "SANITY_LIMIT",
+    "Verdict",
+    "as_classifier",
+    "as_input",
+    "as_samples",
+    "check",
+    "compare",
+    "evaluate",
+    "example_image",
+    "explain",
+    "load",
+    "method",
+    "methods",
+    "metric",
+    "metrics",
+    "mosaics",
+    "refusals",
+    "sanity",
+    "sanity_strip",
+    "save",
+]

@@ -1,0 +1,187 @@
+"""Gates for a user's own tests, and the sanity checks with their verdicts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from torch import nn
+
+from limelight import draw
+from limelight.api.evaluating import evaluate
+from limelight.api.inputs import as_classifier, as_input, as_samples, wanted_targets
+from limelight.core.classifier import Classifier
+from limelight.core.evaluate import labelled
+from limelight.core.explanation import explanations
+from limelight.core.method import Method, as_method
+from limelight.core.metric import Metric, as_metric, build_metric
+from limelight.core.results import Figure, Results, Row
+from limelight.core.run import run
+from limelight.core.target import TargetLike
+from limelight.errors import CheckFailed, InvalidOption
+
+SANITY_LIMIT = 0.5
+"""Mean rank correlation up to which a map counts as changed by the loss of the weights. Unrelated maps have
+about 0, the same map has 1; the literature gives no number."""
+
+
+def check(
+    classifier: Classifier | nn.Module | str,
+    images: Any,
+    method: str | Method = "grad-cam",
+    metric: str | Metric = "insertion",
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    sure: bool = False,
+    targets: TargetLike = None,
+    truth: Any = None,
+) -> Figure:
+    """Assert in a test of your own that explanations are as good as they were.
+
+    >>> import limelight as ll
+    >>> pictures = [ll.example_image(i) for i in range(3)]
+    >>> figure = ll.check("demo/resnet", pictures, "grad-cam", "insertion", at_least=0.3)
+
+    Args:
+        classifier: as in ``evaluate``.
+        images: as in ``evaluate``.
+        method: name or method.
+        metric: name or metric. Sanity checks have a limit of their own, ``SANITY_LIMIT``.
+        at_least: the figure must not be below.
+        at_most: the figure must not be above.
+        sure: ask it of the figure's whole interval.
+        targets: as in ``evaluate``.
+        truth: as in ``evaluate``.
+
+    Returns:
+        The figure with its interval.
+
+    Raises:
+        CheckFailed: an ``AssertionError`` that says what was asked and what was found.
+    """
+    judge = as_metric(metric)
+    if at_least is None and at_most is None:
+        if judge.card.family != "randomisation":
+            raise InvalidOption(f"what is asked of {judge.name}? give at_least= or at_most=")
+        at_most = SANITY_LIMIT
+    figure: Figure = evaluate(classifier, images, [method], [judge], targets, truth).summary()[0]
+    low, high = (figure.low, figure.high) if sure and figure.low == figure.low else (figure.mean, figure.mean)
+    asked = f"at least {at_least:g}" if at_least is not None else f"at most {at_most:g}"
+    fine = (at_least is None or low >= at_least) and (at_most is None or high <= at_most)
+    if at_least is not None and at_most is not None:
+        asked += f" and at most {at_most:g}"
+    if not fine:  # also a figure that is not a number
+        raise CheckFailed(
+            f"{judge.name} of {figure.method} is {figure} on {figure.images} images, asked for {asked}"
+            f"{' (surely)' if sure else ''}; protocol {judge.protocol}"
+        )
+    return figure
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a method's maps depend on what the model has learned.
+
+    Attributes:
+        method: name of the method.
+        passed: whether the maps change enough.
+        figure: mean similarity to the original map, with its interval.
+        reason: in words.
+    """
+
+    method: str
+    passed: bool
+    figure: Figure
+    reason: str
+
+
+def sanity(
+    classifier: Classifier | nn.Module | str,
+    images: Any,
+    methods: Sequence[str | Method],
+    *,
+    mode: Literal["cascading", "independent"] = "cascading",
+    limit: float = SANITY_LIMIT,
+    targets: TargetLike = None,
+    on_rows: Callable[[list[Row]], None] | None = None,
+    **options: Any,
+) -> tuple[list[Verdict], Results]:
+    """Tell which methods' maps change when the model's weights become random.
+
+    Args:
+        classifier: as in ``evaluate``; its module is copied, never changed.
+        images: as in ``evaluate``.
+        methods: names or methods.
+        mode: all layers from the output down to one (``cascading``), or one layer at a time.
+        limit: mean similarity up to which a method passes.
+        targets: as in ``evaluate``.
+        on_rows: as in ``evaluate``.
+        options: of the metric ``sanity-cascading`` or ``sanity-independent``.
+    """
+    judge = build_metric(f"sanity-{mode}", **options)
+    results = evaluate(classifier, images, methods, [judge], targets, on_rows=on_rows)
+    verdicts: list[Verdict] = []
+    curves = results.curves(judge.name)
+    for name in results.methods:
+        figure = results.summary()[name, judge.name]
+        empty = float(np.mean([r.parts[f"{judge.name}.degenerate"] for r in results.rows if r.method == name]))
+        passed = figure.mean <= limit
+        reason = (
+            f"the map changes: similarity {figure.mean:.2f}, {curves[name][-1]:.2f} at the last layer"
+            if passed
+            else f"the map stays: similarity {figure.mean:.2f} is above {limit:g}, "
+            f"{curves[name][-1]:.2f} at the last layer"
+        )
+        if empty > 0:
+            reason += f"; {empty:.0%} of the maps of randomised models are empty and count as 0"
+        verdicts.append(Verdict(name, passed, figure, reason))
+    return verdicts, results
+
+
+def sanity_strip(
+    classifier: Classifier | nn.Module | str,
+    image: Any,
+    methods: Sequence[str | Method],
+    *,
+    mode: Literal["cascading", "independent"] = "cascading",
+    target: TargetLike = None,
+    steps: int = 6,
+    **options: Any,
+) -> Image.Image:
+    """Draw how each method's map of one picture changes under progressive randomisation.
+
+    Args:
+        classifier: as in ``evaluate``.
+        image: as in ``compare``.
+        methods: names or methods; a line each.
+        mode: as in ``sanity``.
+        target: as in ``evaluate``.
+        steps: number of randomised models shown, spread over all layers.
+        options: as in ``sanity``.
+    """
+    from limelight.measures.randomisation.sanity import layer_order, randomised
+
+    judge = build_metric(f"sanity-{mode}", **options)
+    model = as_classifier(classifier)
+    chosen = list(labelled([as_method(m) for m in methods]).items())
+    (sample,) = as_samples([image])
+    x = as_input(model, sample.image)[None]
+    first = run([m for _, m in chosen], model, x, wanted_targets(model, [sample], target))
+    own = judge.options.model_dump()
+    names = layer_order(model, x, own["layers"])
+    shown = {names[round(i)] for i in np.linspace(0, len(names) - 1, min(steps, len(names)))}
+    panels = [
+        [explanations(s, model, x, name)[0].panel(title=name)] for (name, _), s in zip(chosen, first, strict=True)
+    ]
+    copies = randomised(model, x, own["layers"], own["reset"], judge.options.seed, keep=mode == "cascading")
+    for layer, copy in copies:
+        if layer not in shown:
+            continue
+        for line, (name, m) in zip(panels, chosen, strict=True):
+            saliency = run([m], copy, x, first[0].target)[0]
+            alone = explanations(saliency, model, x, name)[0]
+            title = f"{'… ' if mode == 'cascading' else ''}{layer}" if line is panels[0] else ""
+            line.append(draw.Panel(alone.view(), title, "empty" if alone.degenerate else ""))
+    return draw.gallery(panels)

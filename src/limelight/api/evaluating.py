@@ -1,0 +1,167 @@
+"""Judge explanations by metrics."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from limelight.api.inputs import as_classifier, as_input, as_samples, size_of, truth_given, truth_of, wanted_targets
+from limelight.card import METHODS, METRICS, MetricCard
+from limelight.core.classifier import Classifier
+from limelight.core.evaluate import columns, judged, labelled
+from limelight.core.explanation import Gallery, explanations
+from limelight.core.method import Method, as_method, build
+from limelight.core.metric import Metric, as_metric, build_metric
+from limelight.core.provenance import versions
+from limelight.core.results import Results, Row
+from limelight.core.run import run
+from limelight.core.target import TargetLike
+from limelight.core.truth import Truth
+from limelight.errors import InvalidImage, InvalidOption
+
+IMAGES_AT_ONCE = 16
+"""Pictures per round of an evaluation: enough to share passes, few enough to report progress."""
+
+PROTOCOLS_OF_MAPS: dict[str, dict[str, Any]] = {"adcc": {"normalize_at": "feature"}}
+"""What a paper's settings ask of every map."""
+
+
+def metrics() -> dict[str, MetricCard]:
+    """Return the card of every metric by name: family, citation, cost, direction, options, protocols."""
+    return METRICS.cards()
+
+
+def evaluate(
+    classifier: Classifier | nn.Module | str,
+    images: Any,
+    methods: Sequence[str | Method] = ("grad-cam",),
+    metrics: Sequence[str | Metric] = ("adcc", "insertion", "deletion"),
+    targets: TargetLike = None,
+    truth: Any = None,
+    *,
+    protocol: str | None = None,
+    batch_size: int | None = None,
+    on_rows: Callable[[list[Row]], None] | None = None,
+) -> Results:
+    """Explain many pictures by several methods and judge every map by several metrics.
+
+    Args:
+        classifier: a ``Classifier``, a module, or a name that ``load`` knows.
+        images: a folder, a csv, or a list of pictures: paths, PIL pictures, arrays, normalised tensors,
+            ``Sample``s or synthetic ``Scene``s, which bring their truth along; or a tensor (n, 3, H, W).
+        methods: names or methods.
+        metrics: names or metrics.
+        targets: None for the predicted class, ``"label"`` for the true one where it is known, a class, or
+            one per image. All metrics of an image are about that class.
+        truth: masks or boxes in pixels of the network's input, see ``Truth.of``; None for what the images
+            bring along.
+        protocol: a paper's settings for all methods and metrics given by name that have them.
+        batch_size: pictures, and changed copies of them, per pass; None to fit the memory.
+        on_rows: called with the rows of each finished batch of pictures.
+
+    Returns:
+        Every metric of every image and method; see ``Results.summary``.
+
+    Raises:
+        LimelightError: see ``limelight.errors``.
+    """
+    if not methods or not metrics:
+        raise InvalidOption(f"nothing to evaluate: {len(methods)} methods, {len(metrics)} metrics")
+    chosen = labelled([_method_under(m, protocol) for m in methods])
+    judges = labelled([_metric_under(m, protocol) for m in metrics])
+    if protocol is not None and not any(m.options.protocol == protocol for m in judges.values()):
+        known = sorted({p for m in judges.values() for p in m.card.profiles})
+        raise InvalidOption(f"none of these metrics has a protocol {protocol!r} (they have: {', '.join(known)})")
+    model = as_classifier(classifier)
+    samples = as_samples(images)
+    if not samples:
+        raise InvalidImage("the list of images is empty")
+    wanted = wanted_targets(model, samples, targets)
+    rows: list[Row] = []
+    size = batch_size or IMAGES_AT_ONCE
+    known = None if truth is None else truth_given(truth, model, samples)
+    for start in range(0, len(samples), size):
+        part = range(start, min(len(samples), start + size))
+        inputs = {i: as_input(model, samples[i].image) for i in part}
+        for shape in dict.fromkeys(tuple(x.shape) for x in inputs.values()):  # pictures of one size go together
+            where = [i for i in part if tuple(inputs[i].shape) == shape]
+            x = torch.stack([inputs[i] for i in where])
+            if known is not None:
+                where_known = known[torch.tensor(where)]
+                there = Truth.of(where_known, len(where), (shape[-2], shape[-1]), x.device)
+            else:
+                there = truth_of(model, [samples[i] for i in where], x)
+            found = judged(
+                model,
+                x,
+                [wanted[i] for i in where] if isinstance(wanted, list) else wanted,
+                chosen,
+                judges,
+                there,
+                [samples[i].name for i in where],
+                batch_size=batch_size,
+            )
+            rows += found
+            if on_rows is not None:
+                on_rows(found)
+    return Results(rows, columns(judges), settings_of(model, chosen, judges))
+
+
+def compare(
+    classifier: Classifier | nn.Module | str,
+    image: Any,
+    methods: Sequence[str | Method],
+    metrics: Sequence[str | Metric] = ("adcc", "insertion", "deletion"),
+    target: TargetLike = None,
+    truth: Any = None,
+) -> tuple[Gallery, Results]:
+    """Explain one picture by many methods and judge each map, all in shared passes.
+
+    Args:
+        classifier: a ``Classifier``, a module, or a name that ``load`` knows.
+        image: as in ``explain``, or a ``Sample`` or ``Scene``, which brings its truth along.
+        methods: names or methods.
+        metrics: names or metrics.
+        target: as in ``evaluate``.
+        truth: as in ``evaluate``, for the one image.
+
+    Returns:
+        The gallery, and the numbers.
+    """
+    model = as_classifier(classifier)
+    chosen, judges = labelled([as_method(m) for m in methods]), labelled([as_metric(m) for m in metrics])
+    if not chosen:
+        raise InvalidOption("the list of methods is empty; see limelight.methods()")
+    (sample,) = as_samples([image])
+    x = as_input(model, sample.image)[None]
+    wanted = wanted_targets(model, [sample], target)
+    saliencies = run(list(chosen.values()), model, x, wanted)
+    row = [explanations(s, model, x, name)[0] for name, s in zip(chosen, saliencies, strict=True)]
+    there = truth_of(model, [sample], x) if truth is None else Truth.of(truth, 1, size_of(x), x.device)
+    rows = judged(model, x, wanted, chosen, judges, there, [sample.name], saliencies=saliencies)
+    return Gallery([row]), Results(rows, columns(judges), settings_of(model, chosen, judges))
+
+
+def _method_under(method: str | Method, protocol: str | None) -> Method:
+    if isinstance(method, Method) or protocol is None:
+        return as_method(method)
+    own = {"profile": protocol} if protocol in METHODS.find(method).profiles else {}
+    return build(method, **PROTOCOLS_OF_MAPS.get(protocol, {}), **own)
+
+
+def _metric_under(metric: str | Metric, protocol: str | None) -> Metric:
+    if isinstance(metric, Metric) or protocol is None or protocol not in METRICS.find(metric).profiles:
+        return as_metric(metric)
+    return build_metric(metric, protocol=protocol)
+
+
+def settings_of(model: Classifier, methods: Mapping[str, Method], metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """Return what has to be known to measure the same again, ready for JSON."""
+    return {
+        "model": model.name,
+        "weights": f"sha256:{model.weights_hash()}",
+        "methods": {name: m.options.model_dump(mode="json") for name, m in methods.items()},
+        "metrics": {name: m.options.model_dump(mode="json") for name, m in metrics.items()},
+        "versions": versions(),
+    }

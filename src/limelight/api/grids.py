@@ -1,0 +1,109 @@
+"""Mosaics for the grid pointing game."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from limelight.api.inputs import as_classifier, as_input, as_samples
+from limelight.core.batches import in_chunks
+from limelight.core.classifier import Classifier
+from limelight.core.target import resolve
+from limelight.data.samples import Sample
+from limelight.errors import InvalidOption
+
+
+def mosaics(
+    classifier: Classifier | nn.Module | str | Sequence[Classifier],
+    images: Any,
+    *,
+    n: int = 2,
+    count: int = 500,
+    confidence: float = 0.99,
+    seed: int = 0,
+) -> list[Sample]:
+    """Build n x n mosaics of pictures about which the model is sure and right, for the metric ``grid-pg``.
+
+    All classes in a mosaic are distinct, and every picture is used at most once. A mosaic is one picture to
+    the model, so the model must take inputs of n times its usual size.
+
+    >>> import limelight as ll
+    >>> from limelight.data.synthetic import test_split
+    >>> cells = ll.mosaics("demo/resnet", test_split(40), count=2, confidence=0.9)
+    >>> results = ll.evaluate("demo/resnet", cells, ["grad-cam"], ["grid-pg"], targets="label")
+    >>> len(results)
+    8
+
+    Args:
+        classifier: the model, or several that all have to be sure.
+        images: labelled pictures, see ``evaluate``.
+        n: pictures per side.
+        count: mosaics; fewer where the pictures don't suffice.
+        confidence: least probability of the true class.
+        seed: of the drawing.
+
+    Returns:
+        A sample per cell: the mosaic as the network's input, the cell's class as label, the cell as mask.
+
+    Raises:
+        InvalidOption: pictures without label, of several sizes, or too few sure ones for a single mosaic.
+
+    Source: Böhle et al. 2021, section 4.
+    """
+    several = isinstance(classifier, Sequence) and not isinstance(classifier, str)
+    models = [as_classifier(c) for c in (classifier if several else [classifier])]  # type: ignore[union-attr]
+    samples = as_samples(images)
+    unknown = next((s.name for s in samples if s.label is None), None)
+    if unknown is not None:
+        raise InvalidOption(f"mosaics need the true class of every picture; that of {unknown} is not known")
+    inputs = torch.stack(_same_size([as_input(models[0], s.image) for s in samples]))
+    labels = resolve(
+        [s.label for s in samples if s.label is not None], len(samples), models[0].classes(), models[0].labels
+    )
+    assert labels is not None
+    sure = torch.ones(len(samples), dtype=torch.bool)
+    for model in models:
+        logits = torch.cat(in_chunks(lambda part, m=model: m(inputs[part].to(m.device)).cpu(), len(samples), 16))
+        sure &= (logits.argmax(1) == labels) & (logits.softmax(1).gather(1, labels[:, None])[:, 0] >= confidence)
+    found: list[Sample] = []
+    for number, chosen in enumerate(_draw(labels, sure, n * n, count, seed)):
+        rows = [torch.cat([inputs[i] for i in chosen[r * n : (r + 1) * n]], 2) for r in range(n)]
+        picture = torch.cat(rows, 1)
+        height, width = inputs.shape[-2:]
+        for cell, i in enumerate(chosen):
+            mask = np.zeros(tuple(picture.shape[-2:]), dtype=bool)
+            top, left = cell // n * height, cell % n * width
+            mask[top : top + height, left : left + width] = True
+            name = f"mosaic-{number:04d}/{cell // n}-{cell % n}"
+            found.append(Sample(picture, name, label=int(labels[i]), mask=mask))
+    if not found:
+        raise InvalidOption(
+            f"{int(sure.sum())} of {len(samples)} pictures are recognised with at least {confidence:g}, of "
+            f"{len(set(labels[sure].tolist()))} classes; a mosaic takes {n * n} classes"
+        )
+    return found
+
+
+def _same_size(inputs: list[Tensor]) -> list[Tensor]:
+    sizes = {tuple(x.shape) for x in inputs}
+    if len(sizes) > 1:
+        raise InvalidOption(f"the cells of a mosaic must have one size, got {sorted(sizes)}")
+    return [x.cpu() for x in inputs]
+
+
+def _draw(labels: Tensor, sure: Tensor, cells: int, count: int, seed: int) -> list[list[int]]:
+    """Draw groups of pictures of distinct classes, none twice, from the classes that have most left."""
+    rng = np.random.default_rng(seed)
+    left: dict[int, list[int]] = {}
+    for i in rng.permutation(np.flatnonzero(sure.numpy())).tolist():
+        left.setdefault(int(labels[i]), []).append(i)
+    groups: list[list[int]] = []
+    while len(groups) < count:
+        classes = [c for c in rng.permutation(sorted(left)).tolist() if left[c]]
+        if len(classes) < cells:
+            break
+        classes.sort(key=lambda c: -len(left[c]))  # stable: among equals the order is random
+        groups.append([left[c].pop() for c in rng.permutation(classes[:cells]).tolist()])
+    return groups

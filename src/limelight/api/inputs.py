@@ -1,0 +1,131 @@
+"""What users may give: models, pictures, targets, truth."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from limelight import zoo
+from limelight.core.classifier import Classifier
+from limelight.core.target import resolve
+from limelight.core.truth import Truth
+from limelight.data.images import load_image
+from limelight.data.samples import Sample, from_scenes, read_samples
+from limelight.data.synthetic import Scene
+from limelight.errors import InvalidImage, InvalidOption, UnknownTarget
+
+
+def as_classifier(classifier: Classifier | nn.Module | str) -> Classifier:
+    """Return a classifier for a classifier, a module or a name."""
+    if isinstance(classifier, str | Path):
+        return zoo.load(str(classifier))
+    return classifier if isinstance(classifier, Classifier) else Classifier(classifier)
+
+
+def as_input(classifier: Classifier, image: Any) -> Tensor:
+    """Return the network's input for anything that is a picture: (3, H, W), on the model's device."""
+    if isinstance(image, Tensor) and image.is_floating_point():
+        if image.ndim != 3:
+            raise InvalidImage(f"a tensor must be a normalised image (3, H, W), got shape {tuple(image.shape)}")
+        return image.to(classifier.device, classifier.dtype)
+    if isinstance(image, Tensor):
+        array = image.detach().cpu().numpy()
+        image = array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] in (1, 3, 4) else array
+    if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[0] in (3, 4) and image.shape[2] > 4:
+        raise InvalidImage(f"an array must have channels last (H, W, 3), got shape {image.shape}")
+    return classifier.preprocess(load_image(image)).to(classifier.device, classifier.dtype)
+
+
+def as_samples(images: Any) -> list[Sample]:
+    """Return samples for a folder, a csv, or a list of pictures of any kind.
+
+    Raises:
+        InvalidImage: it is none of these, or two pictures have one name.
+    """
+    if isinstance(images, str | Path):
+        return read_samples(images)
+    if isinstance(images, Tensor | np.ndarray) and images.ndim == 4:
+        images = list(images)
+    if not isinstance(images, Iterable) or isinstance(images, Tensor | np.ndarray):
+        raise InvalidImage(f"expected a folder, a csv or a list of pictures, got {type(images).__name__}")
+    found: list[Sample] = []
+    for i, one in enumerate(images):
+        if isinstance(one, Scene):
+            found += [replace(sample, name=f"scene-{i:05d}") for sample in from_scenes([one])]
+        elif isinstance(one, Sample):
+            found.append(one)
+        else:
+            name = Path(one).name if isinstance(one, str | Path) else f"image-{i:05d}"
+            found.append(Sample(one, name))
+    names = [s.name for s in found]
+    if len(set(names)) < len(names):  # files of one name from several folders
+        found = [replace(s, name=str(s.image) if names.count(s.name) > 1 else s.name) for s in found]
+    return found
+
+
+def per_image(target: Any, n: int) -> list[Any] | None:
+    """Return one target per image if that is what was given; one for all stays as it is."""
+    if isinstance(target, Tensor) and target.ndim > 0:
+        target = target.flatten().tolist()
+    if not isinstance(target, list | tuple):
+        return None
+    if len(target) != n:
+        raise InvalidOption(f"{len(target)} targets for {n} images; give one for all, or one for each")
+    return list(target)
+
+
+def wanted_targets(model: Classifier, samples: Sequence[Sample], targets: Any) -> Any:
+    """Return the class of each picture for whatever was given as targets; ``"label"`` is the true one.
+
+    Raises:
+        UnknownTarget: the true class of some picture is not known.
+    """
+    if targets == "label" and not (model.labels and "label" in model.labels):
+        unknown = next((s.name for s in samples if s.label is None), None)
+        if unknown is not None:
+            raise UnknownTarget(f"targets='label', but the true class of {unknown} is not known")
+        return [s.label for s in samples]
+    return per_image(targets, len(samples)) or targets
+
+
+def truth_given(truth: Any, model: Classifier, samples: Sequence[Sample]) -> Truth:
+    """Understand the truth of all pictures, which is about the network's inputs."""
+    size = as_input(model, samples[0].image).shape[-2:]
+    return Truth.of(truth, len(samples), (int(size[0]), int(size[1])), torch.device("cpu"))
+
+
+def truth_of(model: Classifier, samples: Sequence[Sample], x: Tensor) -> Truth | None:
+    """Carry masks and boxes of the original pictures to where the preprocessing puts them."""
+    masks = [_mask(model, s) for s in samples]
+    if all(m is None for m in masks) and all(s.label is None for s in samples):
+        return None
+    size = x.shape[-2:]
+    placed = [torch.zeros(size, dtype=torch.bool) if m is None else m for m in masks]
+    labels = [s.label for s in samples]
+    known = None
+    if all(label is not None for label in labels):
+        known = resolve([label for label in labels if label is not None], len(x), model.classes(x), model.labels)
+    others = None if any(s.others is None for s in samples) else torch.tensor([bool(s.others) for s in samples])
+    difficult = torch.tensor([s.difficult for s in samples])
+    truth = Truth(torch.stack(placed), difficult, others, known)
+    return Truth.of(truth, len(x), (int(size[0]), int(size[1])), x.device)
+
+
+def _mask(model: Classifier, sample: Sample) -> Tensor | None:
+    """Preprocess a mask as if it were a picture: whatever resizes and crops the one moves the other along."""
+    if isinstance(sample.image, Tensor):  # is the network's input, and so is the mask
+        return None if sample.mask is None else torch.as_tensor(np.asarray(sample.mask)) != 0
+    mask = sample.truth_mask()
+    if mask is None:
+        return None
+    white = model.preprocess(mask.convert("RGB"))
+    return model.display(white).mean(0) > 0.5
+
+
+def size_of(x: Tensor) -> tuple[int, int]:
+    """Return (H, W)."""
+    return int(x.shape[-2]), int(x.shape[-1])

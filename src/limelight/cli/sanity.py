@@ -1,0 +1,75 @@
+"""limelight sanity."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limelight.cli.output import console, counted, print_json, split_names
+from limelight.errors import InvalidOption
+
+
+def sanity(
+    images: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER", help="A picture, or a folder of them.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
+    methods: Annotated[str, typer.Option("--methods", help="Names with commas between, or 'all'.")] = "grad-cam",
+    mode: Annotated[str, typer.Option(help="'cascading' from the output down, or 'independent' layers.")] = "cascading",
+    layers: Annotated[str, typer.Option(help="Which lose their weights: affine, conv or all.")] = "affine",
+    weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
+    target: Annotated[
+        str | None, typer.Option(help="Class to explain: a label or an index (else the predicted one).")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Mean rank correlation up to which a method passes.")] = 0.5,
+    limit: Annotated[int, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = 16,
+    out: Annotated[Path, typer.Option(help="Where to write the strip of maps.")] = Path("sanity.png"),
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Tell which methods' maps do not depend on what the model has learned.
+
+    Example: limelight sanity photos --model torchvision/resnet18 --methods grad-cam,eigen-cam
+    """
+    import limelight as ll
+    from limelight import api
+
+    if mode not in ("cascading", "independent"):
+        raise InvalidOption(f"--mode {mode}: there are cascading and independent")
+    if out.suffix.lower() != ".png":
+        raise InvalidOption(f"--out {out}: the picture is a .png")
+    names = list(ll.methods()) if methods == "all" else split_names(methods)
+    chosen = [ll.method(n) for n in names]
+    ll.metric(f"sanity-{mode}", layers=layers)
+    samples = api.as_samples(images)
+    if limit < len(samples):
+        samples = [samples[i * len(samples) // limit] for i in range(limit)]
+    classifier = ll.load(model, weights=None if weights.lower() == "none" else weights, device=device)
+    left_out = api.refusals(classifier, samples[0].image, chosen, target) if methods == "all" else {}
+    chosen = [m for m in chosen if m.name not in left_out]
+    with counted(len(samples) * len(chosen), "randomising") as advance:
+        verdicts, results = ll.sanity(
+            classifier,
+            samples,
+            chosen,
+            mode=mode,  # type: ignore[arg-type]
+            limit=threshold,
+            targets=target,
+            layers=layers,
+            on_rows=lambda rows: advance(len(rows)),
+        )
+    strip = api.sanity_strip(classifier, samples[0], chosen, mode=mode, target=target, layers=layers)  # type: ignore[arg-type]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    strip.save(out)
+    if as_json:
+        rows = [
+            {"method": v.method, "passed": v.passed, "similarity": v.figure.mean, "reason": v.reason} for v in verdicts
+        ]
+        print_json({"verdicts": rows, "file": str(out), "images": len(results.images), "left_out": left_out})
+        return
+    width = max(len(v.method) for v in verdicts)
+    console.print(f"[bold]{classifier.name}[/], {len(results.images)} images, {mode} randomisation of {layers} layers")
+    for v in verdicts:
+        mark = "[green]pass[/]" if v.passed else "[red]FAIL[/]"
+        console.print(f"{mark}  {v.method:{width}}  {v.reason}", highlight=False)
+    for name, reason in left_out.items():
+        console.print(f"[dim]left out: {reason if reason.startswith(name) else f'{name}: {reason}'}[/]")
+    console.print(f"maps under progressive randomisation → {out}", soft_wrap=True)

@@ -1,0 +1,228 @@
+"""A metric as an object: a pure function together with its checked options, which are its protocol."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pydantic
+import torch
+from torch import Tensor
+
+from limelight.card import METRICS, MetricCard
+from limelight.core.classifier import Classifier
+from limelight.core.cost import Cost
+from limelight.core.judge import NEEDS_A_METHOD, Batch, Measured, Space, Subject
+from limelight.core.options import checked
+from limelight.core.spec import Spec
+from limelight.core.target import TargetLike, resolve
+from limelight.core.truth import Truth
+from limelight.errors import InvalidMap, InvalidOption, MissingTruth, UnknownMetric
+from limelight.shapes import Images, Maps, Scores
+
+
+class MetricOptions(pydantic.BaseModel):
+    """Options that every metric has; a metric's own come on top.
+
+    Attributes:
+        degenerate: whether an empty map counts with the value that the metric gives it (``include``) or is
+            left out of the figures (``skip``). Its count is reported either way.
+        seed: fixes the random numbers of metrics that draw some.
+        batch_size: inputs per pass; None to fit the memory.
+        protocol: a bundle of options by which one paper measured; options given go before it.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    degenerate: Literal["include", "skip"] = "include"
+    seed: int = pydantic.Field(0, ge=0)
+    batch_size: int | None = pydantic.Field(None, ge=1)
+    protocol: str | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class Metric:
+    """One metric with its options; made by ``limelight.metric``.
+
+    Attributes:
+        card: name, family, citation, direction, range.
+        function: the equation.
+        options: checked, immutable.
+    """
+
+    card: MetricCard
+    function: Callable[..., Any]
+    options: MetricOptions
+
+    def __repr__(self) -> str:
+        changed = self.options.model_dump(exclude_defaults=True)
+        return f"metric({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in changed.items())])})"
+
+    @property
+    def name(self) -> str:
+        """The public name."""
+        return self.card.name
+
+    @property
+    def better(self) -> Literal["higher", "lower"]:
+        """Which numbers are good."""
+        return self.card.better
+
+    @property
+    def protocol(self) -> str:
+        """Short id of all that fixes a number: two numbers may be compared if and only if theirs are equal."""
+        own = {name: getattr(self.options, name) for name in self.card.options}
+        if self.card.random:
+            own["seed"] = self.options.seed
+        shown = [value if isinstance(value, str) else f"{name}={_short(value)}" for name, value in own.items()]
+        return "/".join([self.name, *shown, f"degenerate-{self.options.degenerate}"])
+
+    @property
+    def needs_method(self) -> bool:
+        """Whether it explains again."""
+        return bool(NEEDS_A_METHOD & set(self.card.needs))
+
+    @property
+    def explained_again(self) -> tuple[tuple[Space, bool], ...]:
+        """In which space, and whether scaled, the masked image is explained; nothing if it is not."""
+        if "again" not in self.card.needs:
+            return ()
+        return ((getattr(self.options, "space", "normalised"), getattr(self.options, "renormalize", True)),)
+
+    @property
+    def pooling(self) -> Literal["mean", "class-mean", "adcc"]:
+        """How images become the figure of a data set; see ``MetricCard``."""
+        return "mean" if getattr(self.options, "level", None) == "image" else self.card.pooling
+
+    @property
+    def needs_truth(self) -> bool:
+        """Whether it needs masks or boxes."""
+        return "truth" in self.card.needs
+
+    def __call__(
+        self,
+        classifier: Classifier,
+        x: Images,
+        target: TargetLike,
+        maps: Maps,
+        *,
+        method: Spec | None = None,
+        truth: Any = None,
+    ) -> Scores:
+        """Return one value per image, (n,); NaN where the metric is not defined for an image.
+
+        Args:
+            classifier: the model.
+            x: normalised images, (n, 3, H, W).
+            target: the class that the maps explain: an index, a label, one of these per image, or None for
+                the predicted one.
+            maps: (n, H, W) saliency maps, as a method gives them or of any other origin.
+            method: what made the maps, for metrics that explain again.
+            truth: masks or boxes, for metrics of localisation; see ``Truth.of``.
+
+        Raises:
+            InvalidMap: maps of the wrong size or count, or with NaN.
+            MissingTruth: the metric needs a truth and there is none that fits.
+            InvalidOption: the metric needs a method and there is none; a target that is no class.
+        """
+        return self.measure(classifier, x, target, maps, method=method, truth=truth).values
+
+    def measure(
+        self,
+        classifier: Classifier,
+        x: Images,
+        target: TargetLike,
+        maps: Maps,
+        *,
+        method: Spec | None = None,
+        truth: Any = None,
+    ) -> Measured:
+        """Return values, what they are made of, and what they cost; arguments as those of a call."""
+        with torch.inference_mode(False), torch.no_grad():
+            x = classifier.checked(x)
+            if callable(target) and not isinstance(target, Tensor):
+                raise InvalidOption("metrics are about a class; a function as target has no probability")
+            index = resolve(target, len(x), classifier.classes(x), classifier.labels)
+            size = (x.shape[-2], x.shape[-1])
+            known = None if truth is None else Truth.of(truth, len(x), size, x.device)
+            batch = Batch(
+                classifier,
+                x,
+                None if index is None else index.to(x.device),
+                known,
+                batch_size=self.options.batch_size,
+            )
+            again = self.explained_again if method is not None else ()
+            subject = Subject(batch, as_maps(maps, x), method=method, explained_again=again)
+            return measure(self, subject, has_method=method is not None)
+
+
+def build_metric(name: str, **options: Any) -> Metric:
+    """Find a metric by name and check its options.
+
+    Raises:
+        UnknownMetric: no metric has this name.
+        InvalidOption: it has no such option, or the value is out of range.
+    """
+    card, function = METRICS.load(name)
+    return Metric(card, function, checked(card, function, MetricOptions, options, bundle="protocol"))
+
+
+def as_metric(metric: str | Metric) -> Metric:
+    """Return a metric for a name or a metric."""
+    return metric if isinstance(metric, Metric) else build_metric(metric)
+
+
+def as_maps(maps: Any, x: Images) -> Maps:
+    """Return maps on the images' device, or say what is wrong with them.
+
+    Raises:
+        InvalidMap: not (n, H, W), not finite.
+    """
+    expected = (len(x), *x.shape[-2:])
+    if isinstance(maps, np.ndarray):
+        maps = torch.from_numpy(maps)
+    if not isinstance(maps, Tensor):
+        raise InvalidMap(f"expected maps, a tensor of shape {expected}, got {type(maps).__name__}")
+    if tuple(maps.shape) != expected:
+        raise InvalidMap(f"expected one map per image at its size, {expected}, got {tuple(maps.shape)}")
+    maps = maps.detach().to(x.device)
+    maps = maps if maps.dtype == torch.float64 else maps.float()
+    bad = ~torch.isfinite(maps).all(-1).all(-1)
+    if bool(bad.any()):
+        raise InvalidMap(f"map {int(bad.nonzero()[0])} has values that are NaN or infinite")
+    return maps
+
+
+def measure(metric: Metric, subject: Subject, *, has_method: bool) -> Measured:
+    """Apply a metric to one method's maps."""
+    missing = [name for name in metric.card.needs if not hasattr(Subject, name) and name not in ("maps", "seed")]
+    if missing:
+        known = ", ".join(n for n in vars(Subject) if not n.startswith("_"))
+        raise UnknownMetric(f"metric {metric.name} asks for {missing[0]!r}; there is: maps, {known}")
+    if metric.needs_method and not has_method:
+        raise InvalidOption(f"{metric.name} explains again: give it method=, the method that made the maps")
+    if metric.needs_truth and subject.batch.truth is None:
+        raise MissingTruth(f"{metric.name} needs truth=: a mask or boxes per image")
+    before = subject.batch.meter.per_image(1, 1.0)
+    subject.seed = metric.options.seed
+    needs = [getattr(subject, name) for name in metric.card.needs]
+    own = {name: getattr(metric.options, name) for name in metric.card.options}
+    result = metric.function(*needs, **own)
+    measured = result if isinstance(result, Measured) else Measured(result)
+    values = measured.values
+    if metric.options.degenerate == "skip":
+        values = values.masked_fill(subject.degenerate, torch.nan)
+    after = subject.batch.meter.per_image(1, 1.0)
+    return replace(measured, values=values, cost=_difference(after, before, len(values), subject.tail))
+
+
+def _difference(after: Cost, before: Cost, n: int, tail: float) -> Cost:
+    counts = ("n_forward", "n_forward_tail", "n_backward", "n_backward_tail")
+    return Cost(*((getattr(after, c) - getattr(before, c)) / n for c in counts), tail=tail)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "+".join(map(_short, value))
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()

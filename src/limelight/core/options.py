@@ -1,0 +1,58 @@
+"""Options are derived from a function's keyword-only parameters: there is no second list of them."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+import pydantic
+
+from limelight.card import BaseCard
+from limelight.errors import InvalidOption, nearest
+
+Options = TypeVar("Options", bound=pydantic.BaseModel)
+
+
+def checked(
+    card: BaseCard, function: Callable[..., Any], base: type[Options], given: Mapping[str, Any], *, bundle: str
+) -> Options:
+    """Check what was given against a function's own options and those in ``base`` that all share.
+
+    Args:
+        card: of the function.
+        function: its keyword-only parameters are its options.
+        base: the options that all of its kind have.
+        given: by name; a bundle's values stand where nothing else is given.
+        bundle: name of the option that names a bundle of the card.
+
+    Raises:
+        InvalidOption: no such option or bundle, or a value out of range.
+    """
+    model = _model(card, function, base)
+    unknown = [o for o in given if o not in model.model_fields]
+    if unknown:
+        known = ", ".join([*card.options, *base.model_fields])
+        hint = nearest(unknown[0], model.model_fields)
+        raise InvalidOption(f"{card.name} has no option {unknown[0]!r}{hint} (it has: {known})")
+    if given.get(bundle) is not None:
+        name = str(given[bundle])
+        if name not in card.profiles:
+            known = f"it has: {', '.join(card.profiles)}" if card.profiles else "it has none"
+            raise InvalidOption(f"{card.name} has no {bundle} {name!r} ({known})")
+        given = dict(card.profiles[name]) | dict(given)
+    try:
+        return model(**given)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][:1])
+        raise InvalidOption(f"{card.name}: option {where} = {first['input']!r}: {first['msg']}") from None
+
+
+@cache  # one class per function, so that equal methods compare equal
+def _model(card: BaseCard, function: Callable[..., Any], base: type[Options]) -> type[Options]:
+    fields: dict[str, Any] = {
+        name: (p.annotation, ... if p.default is p.empty else p.default)
+        for name, p in inspect.signature(function).parameters.items()
+        if p.kind is p.KEYWORD_ONLY
+    }
+    return pydantic.create_model(f"{card.function}_options", __base__=base, **fields)

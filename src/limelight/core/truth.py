@@ -1,0 +1,102 @@
+"""Where the evidence should lie."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limelight.errors import MissingTruth
+from limelight.shapes import Flags, Index, Masks
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of the explained class on each of n images.
+
+    Attributes:
+        masks: pixels that belong to it, (n, H, W); all False where nothing is known.
+        difficult: whether every object of the class carries the "difficult" flag, (n,); None for no.
+        others: whether the image holds other classes too, (n,); None for unknown.
+        labels: true class of the image, (n,); None to take the explained class.
+    """
+
+    masks: Masks
+    difficult: Flags | None = None
+    others: Flags | None = None
+    labels: Index | None = None
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def __getitem__(self, images: slice | Tensor) -> "Truth":
+        parts = (self.masks, self.difficult, self.others, self.labels)
+        return Truth(*(None if p is None else p[images] for p in parts))  # type: ignore[arg-type]
+
+    @staticmethod
+    def of(given: Any, n: int, size: tuple[int, int], device: torch.device) -> "Truth":
+        """Understand what a user may give as truth.
+
+        Args:
+            given: a ``Truth``; masks (n, H, W), where what is not 0 belongs to the class; or a list with an
+                entry per image: a mask (H, W), boxes (k, 4) as x1, y1, x2, y2 in pixels of the input (a
+                pixel is inside if its centre is), or None where nothing is known.
+            n: number of images.
+            size: (H, W) of the input.
+            device: where the masks are to be.
+
+        Raises:
+            MissingTruth: it does not fit the images.
+        """
+        expected = f"expected masks ({n}, {size[0]}, {size[1]}), or a list of {n} masks or boxes (k, 4)"
+        if isinstance(given, Truth):
+            truth = given
+        elif isinstance(given, Tensor | np.ndarray) and given.ndim == 3:
+            truth = Truth(torch.as_tensor(given) != 0)
+        elif isinstance(given, Sequence) and not isinstance(given, str):
+            entries = [_mask(one, size, expected) for one in cast(Sequence[Any], given)]
+            truth = Truth(torch.stack(entries) if entries else torch.zeros(0, *size, dtype=torch.bool))
+        else:
+            shape = f" of shape {tuple(given.shape)}" if isinstance(given, Tensor | np.ndarray) else ""
+            raise MissingTruth(f"{expected}, got {type(given).__name__}{shape}")
+        if tuple(truth.masks.shape) != (n, *size):
+            raise MissingTruth(f"{expected}, got masks {tuple(truth.masks.shape)}")
+        parts = (truth.masks.bool(), truth.difficult, truth.others, truth.labels)
+        for name, part in zip(("difficult", "others", "labels"), parts[1:], strict=True):
+            if part is not None and len(part) != n:
+                raise MissingTruth(f"truth has {len(part)} entries of {name!r} for {n} images")
+        return Truth(*(None if p is None else p.to(device) for p in parts))  # type: ignore[arg-type]
+
+
+def _mask(one: Any, size: tuple[int, int], expected: str) -> Masks:
+    if one is None:
+        return torch.zeros(size, dtype=torch.bool)
+    values = torch.as_tensor(np.asarray(one) if not isinstance(one, Tensor) else one)
+    if values.shape == size:
+        return (values != 0).cpu()
+    if values.ndim == 1 and len(values) == 4:
+        values = values[None]
+    if values.ndim != 2 or values.shape[1] != 4:
+        raise MissingTruth(f"{expected}, got an entry of shape {tuple(values.shape)}")
+    return box_mask(values.cpu(), size)
+
+
+def box_mask(boxes: Tensor, size: tuple[int, int]) -> Masks:
+    """Return the pixels whose centre lies in one of the boxes.
+
+    Args:
+        boxes: (k, 4), x1, y1, x2, y2 in pixels; x counts columns, y rows; ends exclusive.
+        size: (H, W).
+
+    Raises:
+        MissingTruth: a box ends before it begins.
+    """
+    x1, y1, x2, y2 = boxes.double().unbind(1)
+    if bool(((x2 < x1) | (y2 < y1)).any()):
+        raise MissingTruth(f"a box must be x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, got {boxes.tolist()}")
+    row, column = (torch.arange(side) + 0.5 for side in size)
+    inside_rows = (row >= y1[:, None]) & (row < y2[:, None])  # k H
+    inside_columns = (column >= x1[:, None]) & (column < x2[:, None])  # k W
+    return (inside_rows[:, :, None] & inside_columns[:, None, :]).any(0)

@@ -1,0 +1,1 @@
+"""Is the map stable, short, and true at once?"""

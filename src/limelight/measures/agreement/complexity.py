@@ -1,0 +1,28 @@
+"""Complexity."""
+
+from collections.abc import Callable
+
+from limelight.card import register_metric
+from limelight.shapes import Maps, Scores
+
+
+@register_metric(
+    "complexity",
+    family="agreement",
+    cites="poppi2021",
+    cost="0 F",
+    better="lower",
+    profiles={"adcc": {"renormalize": False}},
+)
+def complexity(heat: Callable[..., Maps], *, renormalize: bool = True) -> Scores:
+    """How much of the picture the map covers: the mean of E.
+
+    In [0, 1], lower is better: ones have 1, an indicator its area.
+
+    Args:
+        heat: E.
+        renormalize: scale each map to [0, 1] first.
+
+    Source: Poppi et al. 2021, eq. 4, divided by the number of pixels as 1 - Com in eq. 5 requires.
+    """
+    return heat(renormalize).mean((-2, -1))

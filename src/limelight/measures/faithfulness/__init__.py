@@ -1,0 +1,1 @@
+"""What happens to the score when parts of the picture leave or come."""

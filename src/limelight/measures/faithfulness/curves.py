@@ -1,0 +1,156 @@
+"""Insertion and deletion: the score while pixels come or leave in the order of the map."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+
+from limelight.card import register_metric
+from limelight.core.judge import Fill, Measured, ScoreOf
+from limelight.ops.order import Step, Ties, pixels_per_step
+from limelight.shapes import Curve, Maps, Scores
+
+
+@register_metric(
+    "deletion",
+    family="faithfulness",
+    cites="petsiuk2018",
+    cost="(ceil(H * W / step) + 1) F",
+    better="lower",
+    profiles={
+        "rise": {},
+        "adcc": {},
+        "collection-cam": {},
+        "aop": {"fill": "gauss-51-50"},
+        "group-cam": {"step": "2W"},
+    },
+)
+def deletion(
+    maps: Maps,
+    curve: Callable[..., Curve],
+    *,
+    fill: Fill = "zero",
+    step: Step = "8W",
+    ties: Ties = "raster",
+    score: ScoreOf = "prob",
+    x_axis: Literal["steps", "fraction"] = "steps",
+) -> Measured:
+    """Area under the class's probability while the most salient pixels leave first.
+
+    q_i = p_c(x with its first i s pixels taken from b), i = 0 … n = ceil(HW / s);
+    AUC = (sum_i q_i - (q_0 + q_n) / 2) / n. In [0, 1], lower is better.
+
+    Args:
+        maps: their order counts, nothing else.
+        curve: q.
+        fill: b, the mean colour (``zero``), ``black``, or a blur of x.
+        step: s, pixels per step; ``8W`` are eight rows.
+        ties: which of two equal pixels leaves first: the earlier in reading order (``raster``), the later
+            (``reverse``, as a reversed sort has it), or either (``random``).
+        score: what is plotted.
+        x_axis: ``fraction`` gives a shorter last step its true width.
+
+    Source: Petsiuk et al. 2018, section 4.2.
+    """
+    q = curve("deletion", fill, step, ties, score)
+    return Measured(_area(q, maps, step, x_axis), curve=q)
+
+
+@register_metric(
+    "insertion",
+    family="faithfulness",
+    cites="petsiuk2018",
+    cost="(ceil(H * W / step) + 1) F",
+    better="higher",
+    profiles={
+        "rise": {},
+        "adcc": {},
+        "collection-cam": {"fill": "zero"},
+        "aop": {"fill": "gauss-51-50"},
+        "group-cam": {"fill": "gauss-51-50", "step": "2W"},
+    },
+)
+def insertion(
+    maps: Maps,
+    curve: Callable[..., Curve],
+    *,
+    fill: Fill = "rise-blur",
+    step: Step = "8W",
+    ties: Ties = "raster",
+    score: ScoreOf = "prob",
+    x_axis: Literal["steps", "fraction"] = "steps",
+) -> Measured:
+    """Area under the class's probability while the most salient pixels come first.
+
+    q_i = p_c(b with its first i s pixels taken from x), i = 0 … n = ceil(HW / s);
+    AUC = (sum_i q_i - (q_0 + q_n) / 2) / n. In [0, 1], higher is better.
+
+    Args:
+        maps: their order counts, nothing else.
+        curve: q.
+        fill: b, the mean colour (``zero``), ``black``, or a blur of x.
+        step: s, pixels per step; ``8W`` are eight rows.
+        ties: which of two equal pixels comes first; see ``deletion``.
+        score: what is plotted.
+        x_axis: ``fraction`` gives a shorter last step its true width.
+
+    Source: Petsiuk et al. 2018, section 4.2.
+    """
+    q = curve("insertion", fill, step, ties, score)
+    return Measured(_area(q, maps, step, x_axis), curve=q)
+
+
+@register_metric(
+    "overall",
+    family="faithfulness",
+    cites="zhang2021groupcam",
+    cost="(2 * ceil(H * W / step) + 1) F",
+    better="higher",
+    low=-1.0,
+    profiles={
+        "rise": {},
+        "adcc": {},
+        "collection-cam": {"insert_into": "zero"},
+        "aop": {"insert_into": "gauss-51-50", "delete_to": "gauss-51-50"},
+        "group-cam": {"insert_into": "gauss-51-50", "step": "2W"},
+    },
+)
+def overall(
+    maps: Maps,
+    curve: Callable[..., Curve],
+    *,
+    insert_into: Fill = "rise-blur",
+    delete_to: Fill = "zero",
+    step: Step = "8W",
+    ties: Ties = "raster",
+    score: ScoreOf = "prob",
+    x_axis: Literal["steps", "fraction"] = "steps",
+) -> Measured:
+    """Insertion less deletion.
+
+    In [-1, 1], higher is better.
+
+    Args:
+        maps: their order counts, nothing else.
+        curve: of insertion and of deletion.
+        insert_into: see ``insertion``.
+        delete_to: see ``deletion``.
+        step: pixels per step.
+        ties: order of equal pixels.
+        score: what is plotted.
+        x_axis: see ``insertion``.
+
+    Source: Zhang et al. 2021 (Group-CAM); reported by SIGCAM and Collection-CAM.
+    """
+    inserted = insertion(maps, curve, fill=insert_into, step=step, ties=ties, score=score, x_axis=x_axis).values
+    deleted = deletion(maps, curve, fill=delete_to, step=step, ties=ties, score=score, x_axis=x_axis).values
+    return Measured(inserted - deleted, {"insertion": inserted, "deletion": deleted})
+
+
+def _area(q: Curve, maps: Maps, step: Step, x_axis: str) -> Scores:
+    """Trapezoids of equal width, or of the width that a step has in pixels."""
+    _, height, width = maps.shape
+    at = torch.arange(q.shape[1], device=q.device, dtype=q.dtype)
+    if x_axis == "fraction":
+        at = (at * pixels_per_step(step, width)).clamp_max(height * width)
+    return ((q[:, 1:] + q[:, :-1]) / 2 * at.diff()).sum(1) / at[-1]

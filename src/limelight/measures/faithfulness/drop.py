@@ -1,0 +1,107 @@
+"""What the explained part of the picture alone is worth: average drop, average increase, confidence drop."""
+
+from collections.abc import Callable
+
+from limelight.card import register_metric
+from limelight.core.judge import Space
+from limelight.ops import divide
+from limelight.shapes import Scores
+
+
+@register_metric(
+    "average-drop",
+    family="faithfulness",
+    cites="chattopadhay2018",
+    cost="2 F",
+    better="lower",
+    profiles={"adcc": {"renormalize": False}, "collection-cam": {}},
+)
+def average_drop(
+    clean: Callable[..., Scores],
+    masked: Callable[..., Scores],
+    *,
+    space: Space = "normalised",
+    renormalize: bool = True,
+) -> Scores:
+    """Share of its probability that the class loses when only the explained part is shown.
+
+    max(0, Y - O) / Y, with Y = p_c(x) and O = p_c(x * E). In [0, 1], lower is better; a probability that
+    underflows to 0 has nothing to lose: 0.
+
+    Args:
+        clean: Y.
+        masked: O.
+        space: ``normalised`` fades to the mean colour, ``pixel`` to black.
+        renormalize: scale each map to [0, 1] first.
+
+    Source: Chattopadhay et al. 2018; Poppi et al. 2021, section 3.
+    """
+    y, o = clean("prob"), masked(space, renormalize)
+    return divide((y - o).clamp_min(0), y)
+
+
+@register_metric(
+    "average-increase",
+    family="faithfulness",
+    cites="chattopadhay2018",
+    cost="2 F",
+    better="higher",
+    profiles={"adcc": {"renormalize": False}, "collection-cam": {}, "cluster-cam": {}},
+)
+def average_increase(
+    clean: Callable[..., Scores],
+    masked: Callable[..., Scores],
+    *,
+    space: Space = "normalised",
+    renormalize: bool = True,
+) -> Scores:
+    """1 where the explained part alone makes the class more probable than the whole picture, else 0.
+
+    1[O > Y], strictly; higher is better. The mean over images is also known as increase in confidence, or
+    increase number.
+
+    Args:
+        clean: Y = p_c(x).
+        masked: O = p_c(x * E).
+        space: ``normalised`` fades to the mean colour, ``pixel`` to black.
+        renormalize: scale each map to [0, 1] first.
+
+    Source: Chattopadhay et al. 2018; Poppi et al. 2021, section 3.
+    """
+    y, o = clean("prob"), masked(space, renormalize)
+    return (o > y).to(y.dtype)
+
+
+@register_metric(
+    "confidence-drop",
+    family="faithfulness",
+    cites="feng2023",
+    cost="2 F",
+    better="lower",
+    low=None,
+    profiles={"cluster-cam": {}},
+)
+def confidence_drop(
+    clean: Callable[..., Scores],
+    masked: Callable[..., Scores],
+    *,
+    clip: bool = False,
+    space: Space = "normalised",
+    renormalize: bool = True,
+) -> Scores:
+    """Relative drop of the probability when only the explained part is shown; a gain counts as negative.
+
+    (Y - O) / Y, at most 1 and unbounded below; lower is better. With ``clip`` it is the average drop.
+
+    Args:
+        clean: Y = p_c(x).
+        masked: O = p_c(x * E).
+        clip: count gains as 0.
+        space: ``normalised`` fades to the mean colour, ``pixel`` to black.
+        renormalize: scale each map to [0, 1] first.
+
+    Source: Cluster-CAM, eq. 23 as reconstructed from its text.
+    """
+    y, o = clean("prob"), masked(space, renormalize)
+    drop = divide(y - o, y)
+    return drop.clamp_min(0) if clip else drop

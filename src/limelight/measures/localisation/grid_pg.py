@@ -1,0 +1,53 @@
+"""The grid pointing game."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from pydantic import Field
+
+from limelight.card import register_metric
+from limelight.core.saliency import Saliency
+from limelight.core.truth import Truth
+from limelight.ops import divide, resize
+from limelight.ops.order import keep_top
+from limelight.shapes import Maps, Scores
+
+NOTHING = 1e-7
+"""Total mass up to which a map counts as empty."""
+
+
+@register_metric("grid-pg", family="localisation", cites="boehle2021", cost="0 F", better="higher", profiles={"ae": {}})
+def grid_pg(
+    signed: Maps,
+    truth: Truth,
+    explained_by: Callable[[str], Saliency],
+    *,
+    keep: Annotated[float, Field(gt=0, le=1)] | None = None,
+    keep_as: str | None = None,
+) -> Scores:
+    """Share of the positive evidence that lies in the class's own cell of a mosaic.
+
+    sum of S+ in the cell / sum of S+; 0 where there is none. In [0, 1], higher is better, chance is 1 / cells.
+    ``limelight.mosaics`` builds the mosaics with their targets and truth.
+
+    Args:
+        signed: S, the raw map at the size of the mosaic.
+        truth: the cell.
+        explained_by: other methods' explanations of the same mosaics.
+        keep: keep this share of the pixels, the largest, and nothing else.
+        keep_as: keep as many pixels as this method's raw map has positive ones, pair by pair, so that methods
+            are compared at the same number.
+
+    Source: Böhle et al. 2021, section 4; Rao et al. 2022; the top-k variant is Attribution Equilibrium's.
+    """
+    positive = signed.clamp_min(0)
+    if keep_as is not None:
+        other = resize(explained_by(keep_as).raw, (signed.shape[1], signed.shape[2]))
+        positive = keep_top(positive, (other > 0).sum((-2, -1)))
+    elif keep is not None:
+        count = torch.full((len(signed),), round(keep * signed[0].numel()), device=signed.device)
+        positive = keep_top(positive, count)
+    total = positive.sum((-2, -1))
+    share = divide((positive * truth.masks).sum((-2, -1)), total)
+    return share.masked_fill(total <= NOTHING, 0.0)

@@ -1,0 +1,69 @@
+"""The pointing game."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from limelight.card import register_metric
+from limelight.core.truth import Truth
+from limelight.errors import MissingTruth
+from limelight.ops.similarity import constant
+from limelight.shapes import Flags, Maps, Masks, Scores
+
+
+@register_metric(
+    "pointing-game",
+    family="localisation",
+    cites="zhang2018",
+    cost="0 F",
+    better="higher",
+    pooling="class-mean",
+    profiles={"aop": {}, "excitation-backprop": {"tolerance": 15}, "ae": {"tolerance": 15}},
+)
+def pointing_game(
+    maps: Maps,
+    truth: Truth,
+    *,
+    tolerance: Annotated[float, Field(ge=0)] = 0,
+    subset: Literal["all", "difficult"] = "all",
+    absent: Literal["skip", "miss"] = "skip",
+) -> Scores:
+    """1 where the map's highest point lies on the object, else 0.
+
+    The first maximum in reading order counts; a constant map points nowhere and misses. The figure of a data
+    set is the mean over classes of each class's mean. Higher is better. Images all of whose objects carry the
+    "difficult" flag are not counted.
+
+    Args:
+        maps: (n, H, W).
+        truth: the object's pixels.
+        tolerance: in pixels; the object may be nearer than this (strictly). 0 asks for the object itself.
+        subset: ``difficult`` counts images whose object covers less than a quarter and that hold objects of
+            other classes too.
+        absent: whether an image without truth is left out or is a miss.
+
+    Source: Zhang et al. 2018 (excitation backprop), section 4.1; tolerance as in its published code, 15.
+    """
+    hits = _near(truth.masks, maps, tolerance) & ~constant(maps)
+    present = truth.masks.any(-1).any(-1)
+    counted = present if absent == "skip" else torch.ones_like(present)
+    if truth.difficult is not None:
+        counted = counted & ~truth.difficult
+    if subset == "difficult":
+        if truth.others is None:
+            raise MissingTruth("the difficult subset needs to know which images hold other classes: Truth(others=)")
+        counted = counted & truth.others & (truth.masks.float().mean((-2, -1)) < 0.25)
+    return hits.to(maps.dtype).masked_fill(~counted, torch.nan)
+
+
+def _near(masks: Masks, maps: Maps, tolerance: float) -> Flags:
+    """Whether some pixel of the mask is nearer to the map's first maximum than the tolerance, or is it."""
+    _, height, width = maps.shape
+    first: Tensor = (maps == maps.amax((-2, -1), keepdim=True)).flatten(1).int().argmax(1)
+    rows = torch.arange(height, device=maps.device)[:, None] - (first // width)[:, None, None]
+    columns = torch.arange(width, device=maps.device) - (first % width)[:, None, None]
+    squared = rows**2 + columns**2  # n H W
+    near = (squared < tolerance**2) | (squared == 0)
+    return (near & masks).any(-1).any(-1)

@@ -1,0 +1,26 @@
+"""Positive ratio."""
+
+from limelight.card import register_metric
+from limelight.shapes import Maps, Scores
+
+
+@register_metric(
+    "positive-ratio",
+    family="localisation",
+    cites="nam2024",
+    cost="0 F",
+    better="lower",
+    profiles={"ae": {}},
+)
+def positive_ratio(signed: Maps) -> Scores:
+    """Share of pixels with evidence for the class.
+
+    mean of 1[S > 0]. In [0, 1]; lower is more concentrated, which means something only beside an accuracy.
+    Methods without sign have no positive ratio to speak of.
+
+    Args:
+        signed: S, the raw map at the size of the image, before negative evidence is dropped.
+
+    Source: Attribution Equilibrium, section 5.
+    """
+    return (signed > 0).float().mean((-2, -1)).to(signed.dtype)

@@ -1,0 +1,48 @@
+"""Segmentation average precision."""
+
+import torch
+
+from limelight.card import register_metric
+from limelight.core.judge import Measured
+from limelight.core.truth import Truth
+from limelight.shapes import Maps
+
+
+@register_metric(
+    "segmentation-ap",
+    family="localisation",
+    cites="gur2021",
+    cost="0 F",
+    better="higher",
+    profiles={"ae": {}, "agf": {}},
+)
+def segmentation_ap(signed: Maps, truth: Truth, *, binarise: bool = True) -> Measured:
+    """Average precision of the map as a segmentation of the object.
+
+    Foreground is where S > 0 (a map without negative values has its mean subtracted first). The scores of
+    background and foreground, 2 H W numbers in {0, 1}, are ranked against the truth of both: area under the
+    step-wise precision-recall curve. In [0, 1], higher is better. The part ``pixel-accuracy`` is the share of
+    pixels on the right side.
+
+    Args:
+        signed: S, the raw map at the size of the image.
+        truth: the object's pixels.
+        binarise: False ranks the values of S for the foreground alone.
+
+    Source: Gur et al. 2021 (AGF), evaluation on ImageNet-Segmentation.
+    """
+    from sklearn.metrics import average_precision_score
+
+    lowest = signed.amin((-2, -1), keepdim=True)
+    centred = torch.where(lowest < 0, signed, signed - signed.mean((-2, -1), keepdim=True))
+    foreground = centred > 0
+    values = torch.full((len(signed),), torch.nan)
+    for i in truth.masks.any(-1).any(-1).nonzero()[:, 0].tolist():  # no precision without an object
+        if binarise:
+            scores = torch.stack([~foreground[i], foreground[i]])
+            labels = torch.stack([~truth.masks[i], truth.masks[i]])
+        else:
+            scores, labels = signed[i], truth.masks[i]
+        values[i] = average_precision_score(labels.flatten().cpu().numpy(), scores.flatten().float().cpu().numpy())
+    right = (foreground == truth.masks).float().mean((-2, -1))
+    return Measured(values.to(signed), {"pixel-accuracy": right})

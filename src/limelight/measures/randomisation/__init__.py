@@ -1,0 +1,1 @@
+"""Does the map depend on what the model has learned?"""

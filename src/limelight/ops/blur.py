@@ -1,0 +1,60 @@
+"""Blurs that stand for "no information here"."""
+
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+from limelight.shapes import Images
+
+
+def gaussian_blur(x: Images, size: int = 51, sigma: float = 50.0) -> Images:
+    """Blur with a Gaussian of ``size`` x ``size`` pixels; the border is mirrored without repeating its pixel.
+
+    Such a blur commutes with the normalisation of images.
+
+    Args:
+        x: (n, c, H, W); pictures smaller than the kernel are mirrored as often as it takes.
+        size: odd.
+        sigma: standard deviation in pixels.
+    """
+    axis = torch.arange(size, dtype=torch.float64) - size // 2
+    kernel = torch.exp(-0.5 * (axis / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).to(x)
+    for dim, length in ((2, x.shape[2]), (3, x.shape[3])):
+        at = _mirrored(torch.arange(-(size // 2), length + size // 2), length).to(x.device)
+        padded = x.index_select(dim, at)
+        shape = [1, 1, 1, 1]
+        shape[dim] = size
+        weight = kernel.view(shape).expand(x.shape[1], 1, *shape[2:])
+        x = F.conv2d(padded, weight, groups=x.shape[1])
+    return x
+
+
+def _mirrored(index: Tensor, length: int) -> Tensor:
+    """Reflect indices into [0, length): -1 -> 1, length -> length - 2."""
+    if length == 1:
+        return torch.zeros_like(index)
+    index = index.remainder(2 * (length - 1))
+    return torch.minimum(index, 2 * (length - 1) - index)
+
+
+def rise_blur(x: Images, size: int = 11, sigma: float = 5.0) -> Images:
+    """Blur as RISE's evaluation does: a filtered delta as kernel, zeros outside of the picture.
+
+    The kernel is an impulse of ``size`` x ``size`` after ``scipy.ndimage.gaussian_filter``, whose mirrored
+    border folds the tails back, so that it is nearly flat. On normalised images the border fades to the mean
+    colour.
+
+    Args:
+        x: normalised, (n, c, H, W).
+        size: odd.
+        sigma: standard deviation in pixels.
+
+    Source: Petsiuk et al. 2018, evaluation code.
+    """
+    impulse = torch.zeros(size, size, dtype=torch.float64)
+    impulse[size // 2, size // 2] = 1
+    kernel = torch.from_numpy(ndimage.gaussian_filter(impulse.numpy(), sigma)).to(x)
+    weight = kernel.expand(x.shape[1], 1, size, size)
+    return F.conv2d(x, weight, padding=size // 2, groups=x.shape[1])

@@ -1,0 +1,51 @@
+"""How alike two maps are."""
+
+import numpy as np
+import torch
+from scipy import stats
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from limelight.ops.scale import divide, min_max
+from limelight.shapes import Flags, Maps, Scores
+
+
+def _flat(maps: Maps) -> Tensor:
+    return maps.flatten(1).double()
+
+
+def constant(maps: Maps) -> Flags:
+    """Tell which maps have the same value everywhere, up to rounding."""
+    return min_max(maps)[1]
+
+
+def pearson(a: Maps, b: Maps) -> Scores:
+    """Return the correlation of two maps' values, image by image; NaN where one of them is constant."""
+    u, v = (_flat(m) - _flat(m).mean(1, keepdim=True) for m in (a, b))
+    r = divide((u * v).sum(1), u.norm(dim=1) * v.norm(dim=1), torch.nan)
+    return r.clamp(-1, 1).masked_fill(constant(a) | constant(b), torch.nan).to(a.dtype)
+
+
+def spearman(a: Maps, b: Maps) -> Scores:
+    """Return the correlation of two maps' ranks (equal values share theirs); NaN where one is constant."""
+    ranked = [torch.from_numpy(stats.rankdata(m.flatten(1).cpu().numpy(), axis=1)).view(m.shape) for m in (a, b)]
+    r = pearson(*ranked).to(a)
+    return r.masked_fill(constant(a) | constant(b), torch.nan)
+
+
+def ssim(a: Maps, b: Maps, window: int = 11) -> Scores:
+    """Return the structural similarity of two maps, each scaled to [0, 1]; NaN where one is constant.
+
+    Args:
+        a: (n, H, W).
+        b: (n, H, W).
+        window: side in pixels; pictures that are smaller take their largest odd side.
+
+    Source: Wang et al. 2004, by scikit-image.
+    """
+    (u, flat_u), (v, flat_v) = min_max(a), min_max(b)
+    side = min(window, *a.shape[1:])
+    side -= 1 - side % 2
+    pairs = zip(u.double().cpu().numpy(), v.double().cpu().numpy(), strict=True)
+    values = np.array([structural_similarity(p, q, win_size=side, data_range=1.0) for p, q in pairs])
+    return torch.from_numpy(values).to(a).masked_fill(flat_u | flat_v, torch.nan)
