@@ -1,16 +1,15 @@
-"""Make what the README shows: the table of methods from the cards, and the pictures.
+"""Make what the README shows: the tables of methods and metrics from the cards, and the pictures.
 
-python tools/make_readme.py            # table and pictures
-python tools/make_readme.py --table    # the table only
+python tools/make_readme.py            # tables and pictures
+python tools/make_readme.py --table    # the tables only
 """
 
 import argparse
 from pathlib import Path
 
-from limelight.card import METHODS
+from limelight.card import METHODS, METRICS
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- methods -->\n", "<!-- /methods -->"
 
 
 def methods_table() -> str:
@@ -19,10 +18,25 @@ def methods_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_table(text: str) -> str:
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + methods_table() + END + after
+def metrics_table() -> str:
+    lines = ["| metric | good | passes per image | what it says | paper |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| `{c.name}` | {'↑' if c.better == 'higher' else '↓'} | {c.cost} | {c.summary} | {c.cites} |"
+        for c in METRICS.cards().values()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+TABLES = {"methods": methods_table, "metrics": metrics_table}
+
+
+def with_tables(text: str) -> str:
+    for name, table in TABLES.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = before + begin + table() + end + after
+    return text
 
 
 def pictures(folder: Path) -> None:
@@ -30,6 +44,8 @@ def pictures(folder: Path) -> None:
 
     import limelight as ll
     from limelight import draw
+    from limelight.api import sanity_strip
+    from limelight.draw import chart
     from limelight.data.synthetic import TEST_SEEDS, scene
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,13 +75,26 @@ def pictures(folder: Path) -> None:
     untitled = [draw.Panel(p.image, "", p.caption) for p in halves[1]]
     draw.gallery([halves[0], untitled], size=176).save(folder / "watermark.png")
 
+    gallery, results = ll.compare(
+        honest,
+        Image.fromarray(scene(TEST_SEEDS + 9, objects=1).image),
+        ["grad-cam", "layer-cam", "eigen-cam", "random-map", "fake-cam"],
+        ["adcc", "insertion", "deletion"],
+    )
+    captions = {r.method: " · ".join(f"{k} {v:.2f}" for k, v in r.values.items()) for r in results.rows}
+    sheet = gallery.picture(captions=captions)
+    curves = chart.curves({name: results.curves(name) for name in ("insertion", "deletion")}, width=sheet.width)
+    chart.stacked([sheet, curves]).save(folder / "judged.png")
+
+    sanity_strip(honest, ll.example_image(), ["grad-cam", "layer-cam", "fake-cam"]).save(folder / "sanity.png")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make what the README shows.")
-    parser.add_argument("--table", action="store_true", help="the table only")
+    parser.add_argument("--table", action="store_true", help="the tables only")
     only_table = parser.parse_args().table
     readme = ROOT / "README.md"
-    readme.write_text(with_table(readme.read_text()))
+    readme.write_text(with_tables(readme.read_text()))
     if not only_table:
         pictures(ROOT / "docs" / "pictures")
 

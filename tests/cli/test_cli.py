@@ -189,3 +189,119 @@ def test_vision_transformer_without_reshape(scene: Path, tmp_path: Path) -> None
     model = ("--model", "torchvision/vit_b_32", "--weights", "none")
     assert run("explain", scene, *model, "--method", "hires-cam", "--out", out) == 0
     assert np.load(out)["evidence"].shape == (7, 7)
+
+
+# -- judging ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, scene in enumerate(test_split(3)):
+        Image.fromarray(scene.image).save(folder / f"{i}.png")
+    return folder
+
+
+def test_metrics_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("metrics") == 0
+    printed = capsys.readouterr().out
+    for name in ("insertion", "pointing-game", "sanity-cascading", "adcc"):
+        assert name in printed
+    assert run("metrics", "insertion") == 0
+    printed = capsys.readouterr().out
+    assert "higher is better; from 0 to 1" in printed
+    assert "protocol aop: fill=gauss-51-50" in printed
+    assert run("metrics", "--json") == 0
+    assert {c["name"] for c in json.loads(capsys.readouterr().out)} >= {"road", "grid-pg"}
+    assert run("metrics", "insertio") == 2
+    assert "did you mean insertion" in capsys.readouterr().err
+
+
+def test_compare_judges_and_draws_curves(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "c.png"
+    common = (scene, "-m", "demo/resnet", "--methods", "grad-cam,fake-cam", "--out", out)
+    assert run("compare", *common, "--metrics", "adcc,insertion") == 0
+    assert "adcc ↑" in capsys.readouterr().out
+    with Image.open(out) as drawn:
+        height = drawn.height
+    assert run("compare", *common, "--metrics", "none", "--json") == 0
+    with Image.open(out) as drawn:
+        assert drawn.height < height - 300  # no curves
+    assert json.loads(capsys.readouterr().out)["methods"][0]["metrics"] == {}
+    assert run("compare", *common, "--metrics", "complexity,average-drop", "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["methods"][1]["metrics"]["complexity"] > 0.99
+    assert data["protocols"]["complexity"].startswith("complexity/")
+    (row,) = json.loads(draw.read_png_metadata(out)["limelight"])
+    assert row[1]["metrics"] == data["methods"][1]["metrics"]
+
+
+def test_evaluate_a_folder(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("evaluate", pictures, "--model", "demo/resnet", "--methods", "grad-cam,fake-cam")
+    out = tmp_path / "numbers.csv"
+    assert run(*common, "--metrics", "adcc,complexity", "--out", out) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""  # no progress bar where nobody sees it
+    assert "3 images, explained class: predicted" in printed.out
+    assert "adcc/dataset/normalised" in printed.out
+    assert len(out.read_text().splitlines()) == 1 + 3 * 2
+    assert run(*common, "--metrics", "insertion", "--protocol", "aop", "--limit", 2, "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [f["method"] for f in data["figures"]] == ["grad-cam", "fake-cam"]
+    assert data["figures"][0]["images"] == 2
+    assert "gauss-51-50" in data["protocols"]["insertion"]
+
+
+def test_evaluate_takes_labels_and_boxes_from_a_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a truth the true class is explained, and boxes move with the picture."""
+    lines = ["file,label,x1,y1,x2,y2"]
+    some = [s for s in test_split(12) if len(s.objects) == 1][:4]
+    for i, s in enumerate(some):
+        Image.fromarray(s.image).resize((256, 256)).save(tmp_path / f"{i}.png")
+        lines.append(",".join(map(str, (f"{i}.png", s.objects[0].name, *(2 * v for v in s.objects[0].box)))))
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    metrics = "pointing-game,proportion"
+    arguments = ("--model", "demo/resnet", "--methods", "grad-cam,random-map", "--metrics", metrics, "--json")
+    assert run("evaluate", tmp_path, *arguments) == 0
+    figures = {(f["method"], f["metric"]): f["mean"] for f in json.loads(capsys.readouterr().out)["figures"]}
+    assert figures["grad-cam", "pointing-game"] == 1
+    assert figures["grad-cam", "proportion"] > figures["random-map", "proportion"]
+
+
+def test_sanity(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "strip.png"
+    common = ("sanity", pictures, "--model", "demo/resnet", "--methods", "grad-cam,fake-cam", "--out", out)
+    assert run(*common, "--limit", 2) == 0
+    printed = capsys.readouterr().out
+    assert "pass  grad-cam" in printed
+    assert "FAIL  fake-cam  the map stays: similarity 1.00" in printed
+    with Image.open(out) as strip:
+        assert strip.width > 4 * strip.height / 2
+    assert run(*common, "--mode", "independent", "--layers", "conv", "--limit", 1, "--json") == 0
+    verdicts = json.loads(capsys.readouterr().out)["verdicts"]
+    assert [v["method"] for v in verdicts if not v["passed"]][-1] == "fake-cam"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("evaluate", "{photos}", "-m", "demo/resnet", "--metrics", "adc"), "did you mean adcc"),
+        (("evaluate", "{photos}", "-m", "demo/resnet", "--methods", "gradcam"), "did you mean grad-cam"),
+        (("evaluate", "{photos}", "-m", "demo/resnet", "--metrics", "proportion"), "proportion needs truth="),
+        (("evaluate", "{photos}", "-m", "demo/resnet", "--protocol", "nonsense"), "has a protocol 'nonsense'"),
+        (("evaluate", "{photos}", "-m", "demo/resnet", "--out", "x.xls"), "suffix must be"),
+        (("evaluate", "nowhere", "-m", "demo/resnet"), "nowhere"),
+        (("evaluate", "{photos}", "-m", "demo/resnet", "--target", "label"), "the true class of 0.png is not known"),
+        (("sanity", "{photos}", "-m", "demo/resnet", "--mode", "sideways"), "there are cascading and independent"),
+        (("compare", "{photos}/0.png", "-m", "demo/resnet", "--metrics", "proportion"), "proportion needs truth="),
+        (("compare", "{photos}/0.png", "-m", "demo/resnet", "--out", "x.jpg"), "the picture is a .png"),
+    ],
+)
+def test_mistakes_in_judging_are_one_line(
+    arguments: tuple[str, ...], message: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*(a.replace("{photos}", str(pictures)) for a in arguments)) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert message in err

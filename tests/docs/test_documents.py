@@ -31,6 +31,9 @@ def blocks(text: str, language: str) -> list[str]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, scene in zip(("photo.jpg", "other.jpg"), test_split(2), strict=True):
         Image.fromarray(scene.image).save(tmp_path / name)
+    (tmp_path / "photos").mkdir()
+    for name in ("photo.jpg", "other.jpg"):
+        shutil.copy(tmp_path / name, tmp_path / "photos" / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -74,8 +77,8 @@ def tool(name: str) -> ModuleType:
     return module
 
 
-def test_the_table_of_methods_is_up_to_date() -> None:
-    assert tool("make_readme").with_table(README) == README, "run: python tools/make_readme.py --table"
+def test_the_tables_are_up_to_date() -> None:
+    assert tool("make_readme").with_tables(README) == README, "run: python tools/make_readme.py --table"
 
 
 def test_the_pictures_are_made_by_the_code(tmp_path: Path) -> None:
@@ -103,7 +106,7 @@ def test_a_method_in_ten_minutes(tmp_path: Path) -> None:
         shutil.copy(ROOT / part, copy / part)
     path = re.search(r"one file, `(src/[\w/]+\.py)`", CONTRIBUTING)
     assert path is not None
-    (code,) = blocks(CONTRIBUTING, "python")
+    code = blocks(CONTRIBUTING, "python")[0]
     (copy / path[1]).write_text(code)
     test = re.search(r"Run `pytest ([^`]+)`", CONTRIBUTING)
     assert test is not None
@@ -127,3 +130,23 @@ def test_a_method_in_ten_minutes(tmp_path: Path) -> None:
         check=True,
     )
     assert '"power": "1.0"' in listed.stdout
+
+
+def test_the_metric_of_the_contributing_guide_passes_the_battery(tmp_path: Path) -> None:
+    copy = tmp_path / "project"
+    for part in ("src", "tests"):
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for part in ("pyproject.toml", "README.md", "references.bib"):
+        shutil.copy(ROOT / part, copy / part)
+    (copy / "src/limelight/measures/localisation/peak.py").write_text(blocks(CONTRIBUTING, "python")[1])
+    run = "import sys, pytest; sys.path.insert(0, 'src'); sys.exit(pytest.main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", run, "tests/measures/test_metric_battery.py", "-k", "peak", "-p", "no:cacheprovider"],
+        cwd=copy,
+        env={"PYTHONPATH": str(copy / "src"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert re.search(r"\b35 passed", done.stdout), done.stdout[-300:]

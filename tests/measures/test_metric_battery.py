@@ -135,7 +135,7 @@ def check_state(metric: ll.Metric, architecture: str) -> None:
             [(id(p), p.requires_grad, p.grad is None, p.detach().sum().item()) for p in net.parameters()],
             [b.sum().item() for b in net.buffers()],
             [len(m._forward_hooks) + len(m._backward_hooks) for m in net.modules()],
-            [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_rng_state().sum().item()],
+            [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), bytes(torch.get_rng_state().numpy())],
         ]
 
     before = state()

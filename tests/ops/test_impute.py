@@ -214,6 +214,8 @@ def test_a_tolerance_out_of_reach() -> None:
         impute(x, keep, tolerance=1e-18, most_iterations=20)
     with pytest.raises(LimelightError, match="0 iterations"):
         impute(x, keep, most_iterations=0)
+    with pytest.raises(LimelightError, match="1000 iterations"):  # they overflow, which must not pass for an end
+        impute(x, keep, tolerance=1e-18, most_iterations=1000)
 
 
 def matrix_of(apply: Callable[[Tensor], Tensor], height: int, width: int) -> Tensor:

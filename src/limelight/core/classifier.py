@@ -85,6 +85,7 @@ class Classifier:
         self._names = {id(m): n for n, m in self.module.named_modules(remove_duplicate=False)}
         self._traces: dict[tuple[int, ...], Trace] = {}
         self._hashed: tuple[Any, str] | None = None
+        self._layout: torch.memory_format | None = None
         self.layer = self.layer_names(layer) if layer is not None else None
 
     def __repr__(self) -> str:
@@ -110,7 +111,7 @@ class Classifier:
         with borrowed(self.module):
             x = self.checked(x)
             self.trace(x)  # reads from one pass what kind of scores the model gives
-            return self.finite(self.logits(self.module(x)), x)
+            return self.finite(self.logits(self.forward(x)), x)
 
     def preprocess(self, image: Image.Image) -> Tensor:
         """Return the normalised input for a picture, shape (3, H, W)."""
@@ -221,7 +222,7 @@ class Classifier:
 
     def classes(self, x: Images | None = None) -> int:
         """Return the number of classes."""
-        return max(2, self.trace(x).logits_shape[-1])  # a single output is read as two classes
+        return max(2, self.trace(x).logits.shape[-1])  # a single output is read as two classes
 
     # -- layers -----------------------------------------------------------------------------------------
 
@@ -233,7 +234,30 @@ class Classifier:
         if key not in self._traces:
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
             self._traces[key] = trace(self.module, noise, unwrap, self._reshape)
+            if self._layout is None:
+                self._layout = self._fastest_layout(noise, self._traces[key].logits)
         return self._traces[key]
+
+    def _fastest_layout(self, x: Images, logits: Logits) -> torch.memory_format:
+        """Channels-last on the CPU, where convolutions are then up to twice as fast, if the model bears it.
+
+        A module that calls ``view`` on its activations does not.
+        """
+        if x.device.type != "cpu" or not any(isinstance(m, nn.Conv2d) for m in self.module.modules()):
+            return torch.preserve_format
+        try:
+            with borrowed(self.module):
+                same = torch.allclose(
+                    unwrap(self.module(x.contiguous(memory_format=torch.channels_last))), logits, rtol=1e-3, atol=1e-3
+                )
+        except RuntimeError:
+            same = False
+        return torch.channels_last if same else torch.preserve_format
+
+    def forward(self, x: Images) -> Any:
+        """Return the module's own outputs, the images laid out in memory as is fastest; no state is guarded."""
+        layout = self._layout or torch.preserve_format
+        return self.module(x if layout is torch.preserve_format else x.contiguous(memory_format=layout))
 
     @property
     def stages(self) -> list[str]:

@@ -74,7 +74,7 @@ def gather(
 ) -> Evidence:
     """Run the model once, and once back if gradients are wanted, and collect what the layers gave."""
     with borrowed(classifier.module), tapped(classifier.modules(list(layers)), gradients=gradients) as taps:
-        output = classifier.module(x)
+        output = classifier.forward(x)
         meter.add(forward=len(x))
         resolved, logits = _target(classifier, output, x, target)
         score = _score(classifier, output, logits, resolved, kind)

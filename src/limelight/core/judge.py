@@ -33,9 +33,6 @@ Space = Literal["normalised", "pixel"]
 """Where a mask multiplies: fading to the mean colour (``normalised``) or to black (``pixel``)."""
 ScoreOf = Literal["prob", "logit"]
 
-FRAMES_AT_ONCE = 32
-"""Changed copies of images in one pass: more gains nothing on any processor and costs memory."""
-
 
 class Kept:
     """What was worked out once."""
@@ -135,8 +132,7 @@ class Batch:
         def work(part: slice) -> Logits:
             return self._forward(frames(at[part] // steps, at[part] % steps))
 
-        size = self._batch_size or min(FRAMES_AT_ONCE, self._chunk(self.image))
-        return torch.cat(in_chunks(work, n * steps, size)).unflatten(0, (n, steps))
+        return torch.cat(in_chunks(work, n * steps, self._chunk(self.image))).unflatten(0, (n, steps))
 
     def scores(self, logits: Tensor, kind: ScoreOf = "prob") -> Curve:
         """Return the target's score for logits (n, steps, classes), as (n, steps)."""
@@ -149,7 +145,7 @@ class Batch:
     def _forward(self, x: Images) -> Logits:
         with borrowed(self.classifier.module):
             self.meter.add(forward=len(x))
-            logits = self.classifier.finite(self.classifier.logits(self.classifier.module(x)), x)
+            logits = self.classifier.finite(self.classifier.logits(self.classifier.forward(x)), x)
         return logits if logits.dtype == torch.float64 else logits.float()
 
 
@@ -339,12 +335,14 @@ class Subject:
         def curve(
             direction: Literal["deletion", "insertion"], fill: Fill, step: Step, ties: Ties, kind: ScoreOf
         ) -> Curve:
+            seed = self.seed if ties == "random" else 0
+
             def work() -> Curve:
                 start, end = self.image, self.batch.fill(fill)
                 first, last = self.clean(kind), self.batch.fill_score(fill, kind)
                 if direction == "insertion":
                     start, end, first, last = end, start, last, first
-                place = ranks(self.maps, ties)
+                place = ranks(self.maps, ties, seed)
                 pixels = pixels_per_step(step, place.shape[-1])
                 steps = -(-place[0].numel() // pixels)
 
@@ -355,7 +353,7 @@ class Subject:
                 between = [self.scores_of(frames, steps - 1, kind)] if steps > 1 else []
                 return torch.cat([first[:, None], *between, last[:, None]], 1)
 
-            return self._kept(("curve", direction, fill, step, ties, kind), work)
+            return self._kept(("curve", direction, fill, step, ties, seed, kind), work)
 
         return curve
 

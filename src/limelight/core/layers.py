@@ -83,7 +83,7 @@ class Trace:
 
     layers: tuple[LayerInfo, ...]
     ran: tuple[str, ...]
-    logits_shape: tuple[int, ...]
+    logits: Tensor
     bytes_per_image: int
     last_module: str
     looks_like_probabilities: bool
@@ -268,7 +268,7 @@ def trace(
     return Trace(
         layers=tuple(infos),
         ran=tuple(reversed(dict.fromkeys(reversed(finished)))),
-        logits_shape=tuple(logits.shape),
+        logits=logits.detach(),
         bytes_per_image=sum(t.numel() * t.element_size() for t in distinct),
         last_module=last_leaf[0],
         looks_like_probabilities=bool(

@@ -72,7 +72,7 @@ class Metric:
     def protocol(self) -> str:
         """Short id of all that fixes a number: two numbers may be compared if and only if theirs are equal."""
         own = {name: getattr(self.options, name) for name in self.card.options}
-        if self.card.random:
+        if self.card.random or own.get("ties") == "random":
             own["seed"] = self.options.seed
         shown = [value if isinstance(value, str) else f"{name}={_short(value)}" for name, value in own.items()]
         return "/".join([self.name, *shown, f"degenerate-{self.options.degenerate}"])

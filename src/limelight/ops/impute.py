@@ -38,7 +38,7 @@ def impute(
     *,
     noise: Tensor | None = None,
     tolerance: float = 1e-5,
-    most_iterations: int = 2000,
+    most_iterations: int = 100,
 ) -> Images:
     """Set every removed pixel to the weighted mean of its neighbours, for all removed pixels at once.
 

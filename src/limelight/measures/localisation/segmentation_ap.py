@@ -5,6 +5,7 @@ import torch
 from limelight.card import register_metric
 from limelight.core.judge import Measured
 from limelight.core.truth import Truth
+from limelight.ops.similarity import constant
 from limelight.shapes import Maps
 
 
@@ -35,7 +36,7 @@ def segmentation_ap(signed: Maps, truth: Truth, *, binarise: bool = True) -> Mea
 
     lowest = signed.amin((-2, -1), keepdim=True)
     centred = torch.where(lowest < 0, signed, signed - signed.mean((-2, -1), keepdim=True))
-    foreground = centred > 0
+    foreground = (centred > 0) & ~constant(signed)[:, None, None]  # whose mean is itself but for rounding
     values = torch.full((len(signed),), torch.nan)
     for i in truth.masks.any(-1).any(-1).nonzero()[:, 0].tolist():  # no precision without an object
         if binarise:
