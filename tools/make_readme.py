@@ -45,8 +45,8 @@ def pictures(folder: Path) -> None:
     import limelight as ll
     from limelight import draw
     from limelight.api import sanity_strip
-    from limelight.draw import chart
     from limelight.data.synthetic import TEST_SEEDS, scene
+    from limelight.draw import chart
 
     folder.mkdir(parents=True, exist_ok=True)
     names = ["grad-cam", "grad-cam++", "hires-cam", "layer-cam", "eigen-cam"]

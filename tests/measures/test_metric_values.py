@@ -402,6 +402,8 @@ def test_random_ties_are_fixed_by_the_seed() -> None:
     for seed in range(8):
         assert round(curve(seed, tensor([[[0, 1], [0, 1]]]))[2], 9) == 0.6  # pixels 1 and 3 are gone by then
     assert len(set(flat)) > 1, "the seed makes no difference"
+    protocols = {ll.metric("deletion", ties="random", seed=seed).protocol for seed in range(8)}
+    assert len(protocols) == 8, "numbers of other orders are not comparable"
 
 
 def test_last_step_may_be_shorter() -> None:

@@ -123,9 +123,9 @@ def sanity(
     judge = build_metric(f"sanity-{mode}", **options)
     results = evaluate(classifier, images, methods, [judge], targets, on_rows=on_rows)
     verdicts: list[Verdict] = []
-    curves = results.curves(judge.name)
+    summary, curves = results.summary(), results.curves(judge.name)
     for name in results.methods:
-        figure = results.summary()[name, judge.name]
+        figure = summary[name, judge.name]
         empty = float(np.mean([r.parts[f"{judge.name}.degenerate"] for r in results.rows if r.method == name]))
         passed = figure.mean <= limit
         reason = (

@@ -58,7 +58,7 @@ def evaluate(
             bring along.
         protocol: a paper's settings for all methods and metrics given by name that have them.
         batch_size: pictures, and changed copies of them, per pass; None to fit the memory.
-        on_rows: called with the rows of each finished batch of pictures.
+        on_rows: called with the rows of each finished batch of pictures and method.
 
     Returns:
         Every metric of every image and method; see ``Results.summary``.
@@ -101,10 +101,9 @@ def evaluate(
                 there,
                 [samples[i].name for i in where],
                 batch_size=batch_size,
+                on_rows=on_rows,
             )
             rows += found
-            if on_rows is not None:
-                on_rows(found)
     return Results(rows, columns(judges), settings_of(model, chosen, judges))
 
 

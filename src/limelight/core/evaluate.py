@@ -1,6 +1,6 @@
 """Explain a batch by several methods and judge every map by several metrics, with shared passes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -32,6 +32,7 @@ def judged(
     *,
     batch_size: int | None = None,
     saliencies: Sequence[Saliency] | None = None,
+    on_rows: Callable[[list[Row]], None] | None = None,
 ) -> list[Row]:
     """Return a row per image and method.
 
@@ -48,6 +49,7 @@ def judged(
         names: of the images.
         batch_size: inputs per pass of the metrics; None to fit the memory.
         saliencies: what the methods gave, if they have been run.
+        on_rows: called with each method's rows when they are finished.
     """
     if callable(target) and not isinstance(target, torch.Tensor):
         raise InvalidOption("metrics are about a class; a function as target has no probability")
@@ -63,6 +65,8 @@ def judged(
             subject = Subject(batch, saliency.map, saliency=saliency, method=method, explained_again=again)
             measured = {label: measure(metric, subject, has_method=True) for label, metric in metrics.items()}
             rows.append(_rows(name, saliency, measured, classifier, names))
+            if on_rows is not None:
+                on_rows(rows[-1])
     return [row for image in zip(*rows, strict=True) for row in image]
 
 

@@ -53,7 +53,7 @@ def adcc(
     """
     coh = coherency(heat, again, space=space, renormalize=renormalize).values
     com = complexity(heat, renormalize=renormalize)
-    drop = average_drop(clean, masked, space=space, renormalize=renormalize)
+    drop = average_drop(clean, masked, space=space, renormalize=renormalize).values
     parts = {"coherency": coh, "complexity": com, "average-drop": drop}
     return Measured(harmonic_mean(coh, 1 - com, 1 - drop), parts)
 

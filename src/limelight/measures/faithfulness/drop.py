@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from limelight.card import register_metric
-from limelight.core.judge import Space
+from limelight.core.judge import Measured, Space
 from limelight.ops import divide
 from limelight.shapes import Scores
 
@@ -22,11 +22,11 @@ def average_drop(
     *,
     space: Space = "normalised",
     renormalize: bool = True,
-) -> Scores:
+) -> Measured:
     """Share of its probability that the class loses when only the explained part is shown.
 
     max(0, Y - O) / Y, with Y = p_c(x) and O = p_c(x * E). In [0, 1], lower is better; a probability that
-    underflows to 0 has nothing to lose: 0.
+    underflows to 0 has nothing to lose: 0, and is counted in the part ``underflow``.
 
     Args:
         clean: Y.
@@ -37,7 +37,7 @@ def average_drop(
     Source: Chattopadhay et al. 2018; Poppi et al. 2021, section 3.
     """
     y, o = clean("prob"), masked(space, renormalize)
-    return divide((y - o).clamp_min(0), y)
+    return Measured(divide((y - o).clamp_min(0), y), {"underflow": (y == 0).to(y.dtype)})
 
 
 @register_metric(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
@@ -157,7 +158,9 @@ def _cells(relevance: Maps, cell: int) -> Tensor:
     return F.pad(place, (0, right, 0, bottom), value=height * width)
 
 
-def _replacements(replace_by: Replacement, repeats: int, image: Images, classifier: Classifier, draws: Draws) -> Images:
+def _replacements(
+    replace_by: Replacement, repeats: int, image: Images, classifier: Classifier, draws: Draws
+) -> Float[Tensor, "repeats c H W"]:
     shape = (repeats, *image.shape[1:])
     low, high = (bound.to(image) for bound in classifier.bounds)
     if replace_by == "uniform":

@@ -32,7 +32,7 @@ def road(
     scores_of: Callable[..., Curve],
     draws: Draws,
     *,
-    percentiles: tuple[Annotated[float, Field(gt=0, lt=100)], ...] = (20, 40, 60, 80),
+    percentiles: tuple[Annotated[float, Field(gt=0, lt=100)], ...] = (20.0, 40.0, 60.0, 80.0),
     noise: Annotated[float, Field(ge=0)] = 0.0,
 ) -> Measured:
     """How much more the class suffers when relevant pixels are filled in than when irrelevant ones are.

@@ -26,7 +26,7 @@ def pointing_game(
     maps: Maps,
     truth: Truth,
     *,
-    tolerance: Annotated[float, Field(ge=0)] = 0,
+    tolerance: Annotated[float, Field(ge=0)] = 0.0,
     subset: Literal["all", "difficult"] = "all",
     absent: Literal["skip", "miss"] = "skip",
 ) -> Scores:
