@@ -192,7 +192,7 @@ def pixel_flipping(s: Setting) -> Group:
         import quantus
 
         metric = quantus.PixelFlipping(
-            features_in_step=3 * 8 * 224,
+            features_in_step=8 * 224,
             perturb_baseline="black",
             normalise=False,
             abs=False,
@@ -200,7 +200,7 @@ def pixel_flipping(s: Setting) -> Group:
             display_progressbar=False,
             return_auc_per_sample=True,
         )
-        x, y, a = s.x.cpu().numpy(), s.target.cpu().numpy(), s.maps.cpu().numpy()[:, None].repeat(3, 1)
+        x, y, a = s.x.cpu().numpy(), s.target.cpu().numpy(), s.maps.cpu().numpy()[:, None]
         found["quantus"] = lambda: metric(s.model, x, y, a, softmax=True, device=str(s.x.device))
     except ImportError:
         print("quantus is not installed")

@@ -1,12 +1,15 @@
 """limelight evaluate."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from limelight.cli.output import console, counted, parse_parameters, print_json, split_names, table
 from limelight.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from limelight.core.results import Results, Summary
 
 
 def evaluate(
@@ -47,8 +50,6 @@ def evaluate(
 
     Example: limelight evaluate photos --model torchvision/resnet50 --methods grad-cam,layer-cam --metrics adcc,deletion
     """
-    from rich.markup import escape
-
     import limelight as ll
     from limelight import api
 
@@ -86,27 +87,39 @@ def evaluate(
         protocols = {name: c.protocol for name, c in results.columns.items()}
         print_json({"figures": figures, "protocols": protocols, "left_out": left_out, "settings": results.settings})
         return
-    columns = results.columns
-    heads = [f"{name} {'↑' if c.better == 'higher' else '↓'}" for name, c in columns.items()]
-    rows = []
-    for name in results.methods:
-        figures = [summary[name, metric] for metric in columns]
-        cells = [f"{f}*" if f.like_best and len(results.methods) > 1 else str(f) for f in figures]
-        counted_maps = sum(r.method == name for r in results.rows)
-        seconds = sum(r.seconds for r in results.rows if r.method == name) / counted_maps
-        rows.append([name, *map(escape, cells), figures[0].degenerate, seconds])
     console.print(f"[bold]{classifier.name}[/], {len(results.images)} images, explained class: {target or 'predicted'}")
-    table(["method", *heads, "empty maps", "s/image"], rows)
-    console.print(
-        f"[dim]mean \\[{summary.confidence:.0%} bootstrap interval]; *: the best, and what is not distinguishable "
-        "from it (paired permutation test, Holm)[/]"
-    )
+    _figures(results, summary)
     undefined = {f.metric: f.undefined for f in summary if f.undefined}
     for metric, count in undefined.items():
         console.print(f"[dim]{metric} is not defined for {count} of {len(results.images)} images[/]")
     for name, reason in left_out.items():
         console.print(f"[dim]left out: {reason if reason.startswith(name) else f'{name}: {reason}'}[/]")
-    for name, column in columns.items():
+    for name, column in results.columns.items():
         console.print(f"[dim]{name}: {column.protocol}[/]", highlight=False)
     if out is not None:
         console.print(f"→ {out}")
+
+
+def _figures(results: "Results", summary: "Summary") -> None:
+    """Print a line per method, or where that is too wide, one table per metric with the best on top."""
+    from rich.markup import escape
+
+    alone = len(results.methods) == 1
+    heads = {name: f"{name} {'↑' if c.better == 'higher' else '↓'}" for name, c in results.columns.items()}
+    cells = {(f.method, f.metric): escape(str(f)) + ("*" if f.like_best and not alone else "") for f in summary}
+    seconds = {m: [r.seconds for r in results.rows if r.method == m] for m in results.methods}
+    ends = {m: [summary[m, next(iter(heads))].degenerate, sum(s) / len(s)] for m, s in seconds.items()}
+    widths = [max(len(head), *(len(cells[m, name]) for m in results.methods)) + 2 for name, head in heads.items()]
+    if sum(widths) + max(map(len, results.methods)) + 28 <= console.width:
+        rows = [[m, *(cells[m, name] for name in heads), *ends[m]] for m in results.methods]
+        table(["method", *heads.values(), "empty maps", "s/image"], rows)
+    else:
+        for name, head in heads.items():
+            ranked = sorted((f for f in summary if f.metric == name), key=lambda f: f.rank or len(results.methods) + 1)
+            table(["rank", head, ""], [[f.rank or "–", f.method, cells[f.method, name]] for f in ranked])
+        table(["method", "empty maps", "s/image"], [[m, *end] for m, end in ends.items()])
+    best = "" if alone else "; *: the best, and what is not distinguishable from it (paired permutation test, Holm)"
+    console.print(f"[dim]mean {escape(f'[{summary.confidence:.0%} bootstrap interval]')}{best}[/]")
+    images, pairs = len(results.images), len(results.methods) * (len(results.methods) - 1) // 2
+    if 2 ** (1 - images) * pairs >= 0.05:
+        console.print(f"[dim]{images} pictures are too few to tell {len(results.methods)} methods apart[/]")
