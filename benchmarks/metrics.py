@@ -198,7 +198,6 @@ def pixel_flipping(s: Setting) -> Group:
             abs=False,
             disable_warnings=True,
             display_progressbar=False,
-            return_auc_per_sample=True,
         )
         x, y, a = s.x.cpu().numpy(), s.target.cpu().numpy(), s.maps.cpu().numpy()[:, None]
         found["quantus"] = lambda: metric(s.model, x, y, a, softmax=True, device=str(s.x.device))

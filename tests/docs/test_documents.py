@@ -97,29 +97,40 @@ def test_links_lead_somewhere() -> None:
             assert link.startswith("http") or (ROOT / link).exists(), link
 
 
-def test_a_method_in_ten_minutes(tmp_path: Path) -> None:
-    """Do exactly what CONTRIBUTING.md says in a copy of the project."""
-    copy = tmp_path / "project"
+def project(folder: Path) -> Path:
+    """Copy what a contributor works on."""
+    copy = folder / "project"
     for part in ("src", "tests"):
         shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for part in ("pyproject.toml", "README.md", "references.bib"):
         shutil.copy(ROOT / part, copy / part)
+    return copy
+
+
+def run_pytest(copy: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run tests of the copy, whose own source goes before the installed package."""
+    run = "import sys, pytest; sys.path.insert(0, 'src'); sys.exit(pytest.main(sys.argv[1:]))"
+    environment = {"PYTHONPATH": str(copy / "src"), "PATH": "/usr/bin:/bin", "HOME": str(copy), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", run, *arguments, "-p", "no:cacheprovider"],
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_method_in_ten_minutes(tmp_path: Path) -> None:
+    """Do exactly what CONTRIBUTING.md says in a copy of the project."""
+    copy = project(tmp_path)
     path = re.search(r"one file, `(src/[\w/]+\.py)`", CONTRIBUTING)
     assert path is not None
     code = blocks(CONTRIBUTING, "python")[0]
     (copy / path[1]).write_text(code)
     test = re.search(r"Run `pytest ([^`]+)`", CONTRIBUTING)
     assert test is not None
-    # The copy's own source goes before the installed package.
-    run = "import sys, pytest; sys.path.insert(0, 'src'); sys.exit(pytest.main(sys.argv[1:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", run, *shlex.split(test[1]), "-p", "no:cacheprovider"],
-        cwd=copy,
-        env={"PYTHONPATH": str(copy / "src"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_pytest(copy, shlex.split(test[1]))
     assert done.returncode == 0, done.stdout[-3000:]
     assert re.search(r"\b72 passed", done.stdout), done.stdout[-300:]
     listed = subprocess.run(
@@ -133,20 +144,8 @@ def test_a_method_in_ten_minutes(tmp_path: Path) -> None:
 
 
 def test_the_metric_of_the_contributing_guide_passes_the_battery(tmp_path: Path) -> None:
-    copy = tmp_path / "project"
-    for part in ("src", "tests"):
-        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for part in ("pyproject.toml", "README.md", "references.bib"):
-        shutil.copy(ROOT / part, copy / part)
+    copy = project(tmp_path)
     (copy / "src/limelight/measures/localisation/peak.py").write_text(blocks(CONTRIBUTING, "python")[1])
-    run = "import sys, pytest; sys.path.insert(0, 'src'); sys.exit(pytest.main(sys.argv[1:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", run, "tests/measures/test_metric_battery.py", "-k", "peak", "-p", "no:cacheprovider"],
-        cwd=copy,
-        env={"PYTHONPATH": str(copy / "src"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_pytest(copy, ["tests/measures/test_metric_battery.py", "-k", "peak"])
     assert done.returncode == 0, done.stdout[-3000:]
     assert re.search(r"\b35 passed", done.stdout), done.stdout[-300:]

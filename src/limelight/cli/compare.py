@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from limelight.cli.output import console, fail, parse_parameters, print_json, split_names, table
+from limelight.cli.output import (
+    console,
+    fail,
+    load_model,
+    parse_parameters,
+    print_json,
+    print_left_out,
+    split_names,
+    table,
+)
 from limelight.errors import InvalidOption
 
 
@@ -46,7 +55,7 @@ def compare(
     path = out or Path(f"{image.stem}.compare.png")
     if path.suffix.lower() != ".png":
         raise InvalidOption(f"--out {path}: the picture is a .png")
-    classifier = ll.load(model, weights=None if weights.lower() == "none" else weights, device=device)
+    classifier = load_model(model, weights, device)
     # With 'all', a method that this model cannot have is no reason to show none.
     left_out = api.refusals(classifier, image, chosen, target) if methods == "all" else {}
     chosen = [m for m in chosen if m.name not in left_out]
@@ -84,8 +93,7 @@ def compare(
         console.print(f"[dim]{', '.join(remarks[remark])}: {remark}[/]", highlight=False)
     if judges:
         console.print("[dim]one picture proves nothing: limelight evaluate FOLDER gives means and intervals[/]")
-    for name, reason in left_out.items():
-        console.print(f"[dim]left out: {reason if reason.startswith(name) else f'{name}: {reason}'}[/]")
+    print_left_out(left_out)
 
 
 def _plain(numbers: dict[str, float]) -> dict[str, Any]:

@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limelight.cli.output import console, counted, parse_parameters, print_json, split_names, table
+from limelight.cli.output import (
+    console,
+    counted,
+    evenly,
+    load_model,
+    parse_parameters,
+    print_json,
+    print_left_out,
+    split_names,
+    table,
+)
 from limelight.errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -63,10 +73,8 @@ def evaluate(
         ll.method(name)
     if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".json", ".md"):
         raise InvalidOption(f"--out {out}: the suffix must be .csv, .parquet, .json or .md")
-    samples = api.as_samples(source)
-    if limit is not None and limit < len(samples):
-        samples = [samples[i * len(samples) // limit] for i in range(limit)]
-    classifier = ll.load(model, weights=None if weights.lower() == "none" else weights, device=device)
+    samples = evenly(api.as_samples(source), limit)
+    classifier = load_model(model, weights, device)
     if methods == "all":
         objects = [ll.method(n, **options) for n in names]
         left_out = api.refusals(classifier, samples[0].image, objects, None)
@@ -92,8 +100,7 @@ def evaluate(
     undefined = {f.metric: f.undefined for f in summary if f.undefined}
     for metric, count in undefined.items():
         console.print(f"[dim]{metric} is not defined for {count} of {len(results.images)} images[/]")
-    for name, reason in left_out.items():
-        console.print(f"[dim]left out: {reason if reason.startswith(name) else f'{name}: {reason}'}[/]")
+    print_left_out(left_out)
     for name, column in results.columns.items():
         console.print(f"[dim]{name}: {column.protocol}[/]", highlight=False)
     if out is not None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.output import console, expand, parse_parameters, print_json, progress
+from limelight.cli.output import console, expand, load_model, parse_parameters, print_json, progress
 from limelight.errors import InvalidOption
 
 
@@ -45,7 +45,7 @@ def explain(
     files = expand(images)
     if out is not None and len(files) > 1 and out.suffix:
         raise InvalidOption(f"--out {out} is one file for {len(files)} pictures; give a folder")
-    classifier = ll.load(model, weights=None if weights.lower() == "none" else weights, device=device)
+    classifier = load_model(model, weights, device)
     results = []
     with progress(files, "explaining") as bar:
         for file in bar:

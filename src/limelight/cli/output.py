@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -98,3 +98,22 @@ def expand(images: Sequence[Path]) -> list[Path]:
     from limelight.data.images import list_images
 
     return [file for given in images for file in (list_images(given) if given.is_dir() else [given])]
+
+
+def load_model(name: str, weights: str, device: str | None) -> Any:
+    """Load a model as ``--model``, ``--weights`` and ``--device`` say."""
+    from limelight import zoo
+
+    return zoo.load(name, weights=None if weights.lower() == "none" else weights, device=device)
+
+
+def print_left_out(left_out: Mapping[str, str]) -> None:
+    """Say which methods a model can't have, and why."""
+    for name, reason in left_out.items():
+        console.print(f"[dim]left out: {reason if reason.startswith(name) else f'{name}: {reason}'}[/]")
+
+
+def evenly(items: Sequence[T], limit: int | None) -> list[T]:
+    """Take so many items, evenly spread."""
+    count = len(items) if limit is None else min(limit, len(items))
+    return [items[i * len(items) // count] for i in range(count)]

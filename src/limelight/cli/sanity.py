@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.output import console, counted, print_json, split_names
+from limelight.cli.output import console, counted, evenly, load_model, print_json, print_left_out, split_names
 from limelight.errors import InvalidOption
 
 
@@ -39,10 +39,8 @@ def sanity(
     names = list(ll.methods()) if methods == "all" else split_names(methods)
     chosen = [ll.method(n) for n in names]
     ll.metric(f"sanity-{mode}", layers=layers)
-    samples = api.as_samples(images)
-    if limit < len(samples):
-        samples = [samples[i * len(samples) // limit] for i in range(limit)]
-    classifier = ll.load(model, weights=None if weights.lower() == "none" else weights, device=device)
+    samples = evenly(api.as_samples(images), limit)
+    classifier = load_model(model, weights, device)
     left_out = api.refusals(classifier, samples[0].image, chosen, target) if methods == "all" else {}
     chosen = [m for m in chosen if m.name not in left_out]
     with counted(len(samples) * len(chosen), "randomising") as advance:
@@ -70,6 +68,5 @@ def sanity(
     for v in verdicts:
         mark = "[green]pass[/]" if v.passed else "[red]FAIL[/]"
         console.print(f"{mark}  {v.method:{width}}  {v.reason}", highlight=False)
-    for name, reason in left_out.items():
-        console.print(f"[dim]left out: {reason if reason.startswith(name) else f'{name}: {reason}'}[/]")
+    print_left_out(left_out)
     console.print(f"maps under progressive randomisation → {out}", soft_wrap=True)
