@@ -305,3 +305,17 @@ def test_mistakes_in_judging_are_one_line(
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_a_broken_picture_costs_no_finished_row(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limelight.api.evaluating.IMAGES_AT_ONCE", 2)
+    (pictures / "2.png").write_bytes(b"no picture")
+    out = tmp_path / "numbers.csv"
+    common = ("--model", "demo/resnet", "--methods", "cam,grad-cam", "--metrics", "complexity")
+    assert run("evaluate", pictures, *common, "--out", out) == 2
+    err = capsys.readouterr().err
+    assert "the 4 rows that were finished are in" in " ".join(err.split())
+    assert "2.png" in err.splitlines()[-1]
+    assert len(out.read_text().splitlines()) == 1 + 4

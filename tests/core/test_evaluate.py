@@ -1,6 +1,7 @@
 """Several methods and metrics at once: the same numbers as one by one, with fewer passes."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -203,3 +204,23 @@ def test_compare() -> None:
     )
     assert [e.method for e in gallery[0]] == results.methods
     assert results.values("complexity")[1, 0] > 0.99
+
+
+def test_what_was_finished_is_not_lost(tmp_path: Path) -> None:
+    """A broken file, found late, stops the evaluation; the error carries what was done until then."""
+    files = [tmp_path / f"{i}.png" for i in range(4)]
+    for i, file in enumerate(files):
+        ll.example_image(i).save(file)
+    files[3].write_bytes(b"no picture")
+    with pytest.raises(InvalidImage, match=r"3\.png") as caught:
+        ll.evaluate("demo/resnet", files, ["cam", "grad-cam"], ["complexity"], batch_size=2)
+    finished = caught.value.finished  # type: ignore[attr-defined]
+    assert finished.images == ["0.png", "1.png"]
+    assert len(finished) == 4
+
+    def impatient(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        ll.evaluate("demo/resnet", files[:2], ["cam", "grad-cam"], ["complexity"], on_rows=impatient)
+    assert stopped.value.finished.methods == ["cam"]  # type: ignore[attr-defined]

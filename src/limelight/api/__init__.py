@@ -2,7 +2,7 @@
 
 from limelight import zoo
 from limelight.api.checking import SANITY_LIMIT, Verdict, check, sanity, sanity_strip
-from limelight.api.evaluating import compare, evaluate, metrics
+from limelight.api.evaluating import compare, evaluate, method_under, metrics
 from limelight.api.explaining import example_image, explain, methods, refusals
 from limelight.api.grids import mosaics
 from limelight.api.inputs import as_classifier, as_input, as_samples
@@ -25,6 +25,7 @@ __all__ = [
     "explain",
     "load",
     "method",
+    "method_under",
     "methods",
     "metric",
     "metrics",

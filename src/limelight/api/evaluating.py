@@ -1,10 +1,10 @@
 """Judge explanations by metrics."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limelight.api.inputs import as_classifier, as_input, as_samples, size_of, truth_given, truth_of, wanted_targets
 from limelight.card import METHODS, METRICS, MetricCard
@@ -18,6 +18,7 @@ from limelight.core.results import Results, Row
 from limelight.core.run import run
 from limelight.core.target import TargetLike
 from limelight.core.truth import Truth
+from limelight.data.samples import Sample
 from limelight.errors import InvalidImage, InvalidOption
 
 IMAGES_AT_ONCE = 16
@@ -64,11 +65,12 @@ def evaluate(
         Every metric of every image and method; see ``Results.summary``.
 
     Raises:
-        LimelightError: see ``limelight.errors``.
+        LimelightError: see ``limelight.errors``. Whatever stops an evaluation, also Ctrl-C, carries the
+            ``Results`` of all that was finished in its attribute ``finished``.
     """
     if not methods or not metrics:
         raise InvalidOption(f"nothing to evaluate: {len(methods)} methods, {len(metrics)} metrics")
-    chosen = labelled([_method_under(m, protocol) for m in methods])
+    chosen = labelled([method_under(m, protocol) for m in methods])
     judges = labelled([_metric_under(m, protocol) for m in metrics])
     if protocol is not None and not any(m.options.protocol == protocol for m in judges.values()):
         known = sorted({p for m in judges.values() for p in m.card.profiles})
@@ -78,33 +80,39 @@ def evaluate(
     if not samples:
         raise InvalidImage("the list of images is empty")
     wanted = wanted_targets(model, samples, targets)
-    rows: list[Row] = []
-    size = batch_size or IMAGES_AT_ONCE
     known = None if truth is None else truth_given(truth, model, samples)
-    for start in range(0, len(samples), size):
-        part = range(start, min(len(samples), start + size))
-        inputs = {i: as_input(model, samples[i].image) for i in part}
-        for shape in dict.fromkeys(tuple(x.shape) for x in inputs.values()):  # pictures of one size go together
-            where = [i for i in part if tuple(inputs[i].shape) == shape]
-            x = torch.stack([inputs[i] for i in where])
+    rows: list[Row] = []
+
+    def finished(found: list[Row]) -> None:
+        rows.extend(found)
+        if on_rows is not None:
+            on_rows(found)
+
+    def results() -> Results:
+        order = {s.name: i for i, s in enumerate(samples)}
+        return Results(sorted(rows, key=lambda r: order[r.image]), columns(judges), settings_of(model, chosen, judges))
+
+    try:
+        for where, x in _rounds(model, samples, batch_size or IMAGES_AT_ONCE):
+            there = truth_of(model, [samples[i] for i in where], x)
             if known is not None:
-                where_known = known[torch.tensor(where)]
-                there = Truth.of(where_known, len(where), (shape[-2], shape[-1]), x.device)
-            else:
-                there = truth_of(model, [samples[i] for i in where], x)
-            found = judged(
-                model,
-                x,
-                [wanted[i] for i in where] if isinstance(wanted, list) else wanted,
-                chosen,
-                judges,
-                there,
-                [samples[i].name for i in where],
-                batch_size=batch_size,
-                on_rows=on_rows,
-            )
-            rows += found
-    return Results(rows, columns(judges), settings_of(model, chosen, judges))
+                there = Truth.of(known[torch.tensor(where)], len(where), size_of(x), x.device)
+            asked = [wanted[i] for i in where] if isinstance(wanted, list) else wanted
+            names = [samples[i].name for i in where]
+            judged(model, x, asked, chosen, judges, there, names, batch_size=batch_size, on_rows=finished)
+    except BaseException as error:  # hours of work are not lost to one broken file or an impatient key
+        setattr(error, "finished", results())  # noqa: B010
+        raise
+    return results()
+
+
+def _rounds(model: Classifier, samples: Sequence[Sample], size: int) -> Iterator[tuple[list[int], Tensor]]:
+    """Load some pictures at a time; those of one size go together."""
+    for start in range(0, len(samples), size):
+        inputs = {i: as_input(model, samples[i].image) for i in range(start, min(len(samples), start + size))}
+        for shape in dict.fromkeys(tuple(x.shape) for x in inputs.values()):
+            where = [i for i, x in inputs.items() if tuple(x.shape) == shape]
+            yield where, torch.stack([inputs[i] for i in where])
 
 
 def compare(
@@ -142,11 +150,12 @@ def compare(
     return Gallery([row]), Results(rows, columns(judges), settings_of(model, chosen, judges))
 
 
-def _method_under(method: str | Method, protocol: str | None) -> Method:
+def method_under(method: str | Method, protocol: str | None, **options: Any) -> Method:
+    """Build a method with a paper's settings where it has them; options given go before them."""
     if isinstance(method, Method) or protocol is None:
-        return as_method(method)
+        return as_method(method, **options)
     own = {"profile": protocol} if protocol in METHODS.find(method).profiles else {}
-    return build(method, **PROTOCOLS_OF_MAPS.get(protocol, {}), **own)
+    return build(method, **(PROTOCOLS_OF_MAPS.get(protocol, {}) | own | options))
 
 
 def _metric_under(metric: str | Metric, protocol: str | None) -> Metric:

@@ -10,13 +10,14 @@ from limelight.cli.output import (
     counted,
     evenly,
     load_model,
+    notes,
     parse_parameters,
     print_json,
     print_left_out,
     split_names,
     table,
 )
-from limelight.errors import InvalidOption
+from limelight.errors import InvalidOption, LimelightError
 
 if TYPE_CHECKING:
     from limelight.core.results import Results, Summary
@@ -65,28 +66,27 @@ def evaluate(
 
     options = parse_parameters(parameter or []) | ({"layer": layer} if layer else {})
     names = list(ll.methods()) if methods == "all" else split_names(methods)
-    chosen = [ll.method(n, **options) if options else n for n in names]
+    chosen = [api.method_under(name, protocol, **options) for name in names]
     judges = split_names(metrics)
-    for name in judges:
-        ll.metric(name)  # a wrong name is found before the model is loaded
-    for name in names:
-        ll.method(name)
+    needs_truth = any([ll.metric(name).needs_truth for name in judges])  # finds wrong names before the model is loaded
     if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".json", ".md"):
         raise InvalidOption(f"--out {out}: the suffix must be .csv, .parquet, .json or .md")
     samples = evenly(api.as_samples(source), limit)
     classifier = load_model(model, weights, device)
-    if methods == "all":
-        objects = [ll.method(n, **options) for n in names]
-        left_out = api.refusals(classifier, samples[0].image, objects, None)
-        chosen = [m for m in objects if m.name not in left_out] if options else [n for n in names if n not in left_out]
-    else:
-        left_out = {}
-    if target is None and any(ll.metric(j).needs_truth for j in judges) and all(s.label is not None for s in samples):
+    left_out = api.refusals(classifier, samples[0].image, chosen) if methods == "all" else {}
+    chosen = [m for m in chosen if m.name not in left_out]
+    if target is None and needs_truth and all(s.label is not None for s in samples):
         target = "label"
-    with counted(len(samples) * len(chosen), "evaluating") as advance:
-        results = ll.evaluate(
-            classifier, samples, chosen, judges, target, protocol=protocol, on_rows=lambda rows: advance(len(rows))
-        )
+    try:
+        with counted(len(samples) * len(chosen), "evaluating") as advance:
+            results = ll.evaluate(
+                classifier, samples, chosen, judges, target, protocol=protocol, on_rows=lambda rows: advance(len(rows))
+            )
+    except (LimelightError, KeyboardInterrupt) as error:
+        finished = getattr(error, "finished", None)
+        if out is not None and finished:
+            notes.print(f"stopped; the {len(finished)} rows that were finished are in {finished.save(out)}")
+        raise
     if out is not None:
         results.save(out)
     summary = results.summary()
