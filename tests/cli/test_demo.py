@@ -3,10 +3,12 @@
 import contextlib
 import io
 import json
+import math
 import os
 import re
 import shlex
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +18,7 @@ from PIL import Image
 
 import limelight as ll
 from limelight.cli import main
+from limelight.core.results import Column, Figure, Summary
 from limelight.data.synthetic import test_split as scenes_of_the_test_split
 from limelight.report import demo as story
 from pages import check
@@ -46,7 +49,7 @@ def test_it_writes_what_it_says(demo: SimpleNamespace) -> None:
         if file.suffix == ".png":
             with Image.open(file) as image:
                 image.load()
-    for name in ("gallery.png", "watermark.png", "objects.png", "architectures.png"):
+    for name in ("gallery.png", "watermark.png", "objects.png", "curves.png", "architectures.png"):
         assert demo.folder / name in named
 
 
@@ -104,6 +107,89 @@ def test_fake_cam_gets_what_chance_would(demo: SimpleNamespace) -> None:
     methods = demo.results["methods"]
     assert methods["on_object"]["fake-cam"] == pytest.approx(methods["object_area"], rel=0.01)
     assert methods["on_object"]["grad-cam"] > 2 * methods["object_area"]
+
+
+def test_maps_that_know_nothing_of_the_network_are_named(demo: SimpleNamespace) -> None:
+    methods = demo.results["methods"]
+    assert set(methods["blind"]) == set(story.BLIND)
+    assert f"Of these methods {len(methods['on_object']) - 3} ask demo/resnet" in demo.page.text
+    assert max(methods["on_object"][name] for name in story.BLIND) < methods["on_object"]["grad-cam"] / 2
+
+
+def test_the_page_tells_how_far_maps_can_be_trusted(demo: SimpleNamespace) -> None:
+    trust, text = demo.results["trust"], demo.page.text
+    assert list(trust["figures"]) == [*story.JUDGED, *story.BLIND]
+    for metrics in (list(story.QUESTIONS)[:3], list(story.QUESTIONS)[3:]):
+        for name, figures in trust["figures"].items():
+            cells = [
+                f"{f['mean']:.2f}{'*' if f['like_best'] else ''} ({f['low']:.2f}–{f['high']:.2f})"
+                for f in (figures[metric] for metric in metrics)
+            ]
+            assert f"{name} {' '.join(cells)} " in text
+    for metric, arrow in zip(story.QUESTIONS, "↑↑↓↑↑↓", strict=True):
+        assert f" {metric} {arrow} " in text
+        assert any(
+            figures[metric]["rank"] == 1 and figures[metric]["like_best"] for figures in trust["figures"].values()
+        )
+    for name, found in trust["sanity"].items():
+        assert re.search(
+            rf"{name} {'passes' if found['passed'] else 'fails'} [^.]* similarity {found['similarity']:.2f}\b", text
+        ), name
+    for metric, lines in trust["curves"].items():
+        (alt,) = (i["alt"] for i in demo.page.all("img") if (i["alt"] or "").startswith(f"Curves of {metric}"))
+        for name, line in lines.items():
+            assert f"{name} {line[2]:.2f}" in alt  # two of sixteen steps
+        assert f"from {lines['grad-cam'][0]:.2f} to {lines['grad-cam'][-1]:.2f}" in alt
+    for figures in trust["figures"].values():
+        assert all(isinstance(value, int | float) for figure in figures.values() for value in figure.values())
+
+
+def test_a_map_that_says_nothing_deceives_the_average_drop_and_not_adcc(demo: SimpleNamespace) -> None:
+    figures = demo.results["trust"]["figures"]
+    fake, grad = figures["fake-cam"], figures["grad-cam"]
+    assert fake["average-drop"]["mean"] < 0.01 < grad["average-drop"]["mean"]
+    assert fake["adcc"]["mean"] < 0.01
+    assert grad["adcc"]["mean"] > 0.5
+    assert min(grad["proportion"]["low"] - figures[name]["proportion"]["high"] for name in story.BLIND) > 0
+    assert "average drop puts it first" in demo.page.text
+
+
+def test_marks_of_maps_that_know_nothing_are_told(demo: SimpleNamespace) -> None:
+    for name in story.BLIND:
+        marked = [m for m in story.QUESTIONS if demo.results["trust"]["figures"][name][m]["like_best"]]
+        told = re.search(rf"{name} by ([^;.]*)", demo.page.text.partition("have marks:")[2])
+        assert re.findall(r"[\w-]+", told[1].replace(" and ", " ") if told else "") == marked
+
+
+def test_the_sanity_check_catches_what_does_not_look_at_the_network(demo: SimpleNamespace) -> None:
+    sanity = demo.results["trust"]["sanity"]
+    assert sanity["grad-cam"]["passed"]
+    assert not sanity["fake-cam"]["passed"]
+    assert sanity["fake-cam"]["similarity"] == pytest.approx(1)
+
+
+def test_the_words_follow_the_numbers() -> None:
+    """Were the maps that know nothing the worst by all metrics, the page would not say otherwise."""
+
+    def figure(method: str, metric: str) -> Figure:
+        good = method in story.JUDGED
+        mean = float(good == (cards[metric].better == "higher"))
+        return Figure(method, metric, mean, mean, mean, 24, 0, 0, 1 if good else 4, good, 0)
+
+    cards = ll.metrics()
+    columns = {metric: Column(metric, "", cards[metric].better) for metric in story.QUESTIONS}
+    figures = [figure(method, metric) for method in (*story.JUDGED, *story.BLIND) for metric in columns]
+    summary = Summary(figures, columns, 0.95)
+    assert story._marked(summary)[1] == "None of the maps that know nothing has a mark."
+    assert "loses 1.00 of its probability. ADCC" in story._touchstone(summary)
+    first, second = story._judgements(summary)
+    assert first.columns[1:] == ["proportion ↑", "pointing-game ↑", "average-drop ↓"]
+    assert first.rows[0] == ["grad-cam", "1.00* (1.00–1.00)", "1.00* (1.00–1.00)", "0.00* (0.00–0.00)"]
+    assert second.rows[-1] == ["fake-cam", "0.00 (0.00–0.00)", "0.00 (0.00–0.00)", "1.00 (1.00–1.00)"]
+
+    unknown = [replace(f, mean=math.nan, low=math.nan, high=math.nan) for f in figures]
+    first, _ = story._judgements(Summary(unknown, columns, 0.95))
+    assert first.rows[0] == ["grad-cam", "–", "–", "–"]
 
 
 def test_it_finds_the_methods_that_coincide_on_a_pooled_linear_head(demo: SimpleNamespace) -> None:

@@ -2,7 +2,7 @@
 
 import platform
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from limelight import api, draw
 from limelight.card import Card
 from limelight.core.classifier import Classifier
 from limelight.core.explanation import Explanation
+from limelight.core.results import Summary
 from limelight.data.synthetic import CLASSES, TEST_SEEDS, Scene, scenes, test_split
+from limelight.draw import chart
 from limelight.report.page import Block, Code, Facts, Figure, Figures, Section, Table, write_page
 
 SCENES = 24
@@ -28,6 +30,25 @@ CHEAT = "star"
 
 MOST_PASSES = 100
 """Methods that need more passes per picture are left out, or nobody would wait for the demonstration."""
+
+JUDGED = ("grad-cam", "layer-cam", "eigen-cam")
+"""Methods whose maps are put to the test."""
+
+BLIND = ("random-map", "centre-map", "fake-cam")
+"""Maps that know nothing of the network, put to the same test."""
+
+QUESTIONS = {
+    "proportion": "How much of the map lies on the object?",
+    "pointing-game": "Does its brightest point lie on the object?",
+    "average-drop": "How much of its probability does the class lose when the picture fades where the map is dark?",
+    "adcc": "All at once: is that drop small, is the map small, and does what it shows give the same map again?",
+    "insertion": "How probable is the class, on average, while a blurred picture gets its pixels, brightest first?",
+    "deletion": "How probable is it, on average, while the picture loses its pixels, brightest first?",
+}
+"""Metrics by which maps are judged, and what each asks."""
+
+SANITY_SCENES = 4
+"""Scenes of the sanity check, which explains each many times."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -236,7 +257,7 @@ def methods(out: Path) -> Chapter:
     shown = _distinct(given)
     file, table = _pictures(
         out / "gallery.png",
-        "Every method on the same given, for the network’s own answer.",
+        "Every method on the same scenes, for the network’s own answer.",
         ["method", *(CLASSES[given[i].label] for i in shown)],
         [
             ("picture", [_input(given[i], gallery[i][0].title) for i in shown]),
@@ -250,18 +271,23 @@ def methods(out: Path) -> Chapter:
         for j, name in enumerate(cards)
         if j != reference and all(torch.allclose(row[j].map, row[reference].map, atol=1e-3) for row in gallery)
     ]
-    best = max(shares, key=lambda name: shares[name])
+    blind = [name for name, c in cards.items() if {*c.needs} <= {"image", "own_draws"}]  # they see the picture alone
+    best = max((name for name in cards if name not in (*blind, *twins)), key=lambda name: shares[name])
+    best_blind = max(blind, key=lambda name: shares[name])
     summary = (
         f"{len(cards)} methods on demo/resnet, which names {right} of {SCENES} scenes rightly: the object covers "
-        f"{area:.0%} of the picture and gets {shares['grad-cam']:.0%} of grad-cam and {shares[best]:.0%} of {best}."
+        f"{area:.0%} of the picture and gets {shares[best]:.0%} of {best} and {shares[best_blind]:.0%} of "
+        f"{best_blind}, which knows nothing of the network."
     )
     blocks: list[Block] = [
-        f"All of these ask `demo/resnet`, which names {right} of {SCENES} scenes rightly. Most share a single "
-        "pass through the network, forward and back, and differ only in what they make of it.",
+        f"Of these methods {len(cards) - len(blind)} ask `demo/resnet`, which names {right} of {SCENES} scenes "
+        "rightly. Most of them share a single pass through the network, forward and back, and differ only in what "
+        f"they make of it. {_words(blind).capitalize()} know nothing of the network: they are here to show what can "
+        "be had without it.",
         table,
         Table(
             f"The methods. On the object: share of the map on it, mean of {SCENES} scenes; the object itself covers "
-            f"{area:.0%}, which is what a map without any information gets.",
+            f"{area:.0%}, which is what a map gets that is the same everywhere.",
             ["method", "what it does", "passes per picture", "depends on the class", "on the object"],
             [
                 [name, c.summary, c.cost, "yes" if c.class_sensitive else "no", f"{shares[name]:.0%}"]
@@ -285,10 +311,78 @@ def methods(out: Path) -> Chapter:
         "right": right,
         "object_area": area,
         "on_object": shares,
+        "blind": blind,
         "same_as_grad_cam": twins,
         "left_out": left_out,
     }
     return Chapter(Section("Every method, side by side", blocks), {"methods": numbers}, summary, [], [file, *files])
+
+
+def trusting(out: Path) -> Chapter:
+    """Judge maps by metrics, beside maps that know nothing."""
+    given, model = test_split(SCENES), api.load("demo/resnet")
+    results = api.evaluate(model, given, [*JUDGED, *BLIND], list(QUESTIONS), "label")
+    figures = results.summary()
+    curves = {metric: results.curves(metric) for metric in ("insertion", "deletion")}
+    verdicts, _ = api.sanity(model, given[:SANITY_SCENES], ["grad-cam", "eigen-cam", "fake-cam"], targets="label")
+    file = out / "curves.png"
+    file.write_bytes(draw.to_png_bytes(chart.curves(curves)))
+
+    start, end = (float(curves["insertion"]["grad-cam"][i]) for i in (0, -1))
+    drop, adcc = ([figures[name, m].mean for name in ("fake-cam", "grad-cam")] for m in ("average-drop", "adcc"))
+    room = "Blur hides little from this network, so insertion has little room to tell maps apart. "
+    summary = (
+        f"One number is not enough to trust a map: fake-cam, which says nothing, has an average drop of {drop[0]:.2f} "
+        f"(grad-cam: {drop[1]:.2f}; lower is better) and an ADCC of {adcc[0]:.2f} (grad-cam: {adcc[1]:.2f}; higher is "
+        "better)."
+    )
+    blocks: list[Block] = [
+        "A map can look right and be wrong. Metrics put questions to it that do not depend on anybody’s taste, and "
+        "each puts another one.",
+        Table("What the metrics ask.", ["metric", "its question"], [[f"`{m}`", q] for m, q in QUESTIONS.items()]),
+        f"Here they are put to {_words(JUDGED)}, and to three maps that know nothing of the network: `random-map` is "
+        "noise, `centre-map` a spot in the middle, and `fake-cam` the same everywhere but for one corner. What a "
+        "method gets is worth as much as it is better than these.",
+        *_judgements(figures),
+        *_marked(figures),
+        _touchstone(figures),
+        Figures([_curve(metric, lines) for metric, lines in curves.items()]),
+        f"The network gives the class {start:.2f} on the blurred picture, where insertion begins, and {end:.2f} on the "
+        f"whole one, where deletion does. {room if start > 0.8 * end else ''}"
+        "A good map makes the first curve rise early and the second fall early.",
+        "The last question is whether a map depends on what the network has learned at all. From the output down, its "
+        "layers lose their weights to chance, and after each the map is made anew. One that stays as it was would say "
+        "the same of a network that has learned nothing.",
+        Table(
+            f"The sanity check, on {SANITY_SCENES} scenes. Similarity: rank correlation with the map of the trained "
+            f"network, mean over all layers; up to {api.SANITY_LIMIT:g} a method passes. At the last, all are lost.",
+            ["method", "verdict", "why"],
+            [[v.method, "passes" if v.passed else "fails", v.reason] for v in verdicts],
+        ),
+    ]
+    if any(v.passed for v in verdicts if v.method == "eigen-cam"):
+        blocks.append(
+            "To pass is the least that can be asked, and no proof: `eigen-cam` passes, and never looks at the class."
+        )
+    numbers = {
+        "scenes": SCENES,
+        "confidence": figures.confidence,
+        "figures": {
+            name: {
+                m: {key: _number(vars(figures[name, m])[key]) for key in ("mean", "low", "high", "rank", "like_best")}
+                for m in QUESTIONS
+            }
+            for name in results.methods
+        },
+        "curves": {m: {name: line.tolist() for name, line in lines.items()} for m, lines in curves.items()},
+        "sanity_scenes": SANITY_SCENES,
+        "sanity": {v.method: {"passed": v.passed, "similarity": _number(v.figure.mean)} for v in verdicts},
+    }
+    fact = (
+        f"{drop[0]:.2f}",
+        f"is the average drop of a map that says nothing; Grad-CAM has {drop[1]:.2f}, and lower is better",
+    )
+    return Chapter(Section("How far can a map be trusted?", blocks), {"trust": numbers}, summary, [fact], [file])
 
 
 def architectures(out: Path) -> Chapter:
@@ -329,7 +423,7 @@ def architectures(out: Path) -> Chapter:
     return Chapter(Section("Three architectures", blocks), {"architectures": numbers}, files=[file])
 
 
-CHAPTERS = (reading, cheating, asking, methods, architectures)
+CHAPTERS = (reading, cheating, asking, methods, trusting, architectures)
 """In the order of the page; each takes the folder for its pictures."""
 
 
@@ -368,8 +462,8 @@ def bind(out: Path, chapters: Sequence[Chapter], seconds: float) -> Path:
                 f'explanation = ll.explain(classifier, {str(out / "scene.png")!r}, method="layer-cam")\n'
                 'explanation.save("why.png")'
             ),
-            "Next to this page lie the galleries as pictures, and in `maps/` every map of the first scene, as a "
-            "picture with its settings inside and as numbers (`.npz`).",
+            "Next to this page lie the galleries and curves as pictures, and in `maps/` every map of the first scene, "
+            "as a picture with its settings inside and as numbers (`.npz`).",
             f"What all this does not show: the networks are toys, the scenes are drawn, and {SCENES} of them give "
             "rough numbers. On photographs nobody knows the truth, and a map that looks right may still be wrong "
             "about the network.",
@@ -398,6 +492,80 @@ def usable(model: Classifier, scene: Scene) -> tuple[dict[str, Card], dict[str, 
             left_out[m.name] = f"{cost} per picture: too long for a demonstration"
     left_out |= api.refusals(model, scene.image, [m for m in methods if m.name not in left_out])
     return {name: card for name, card in cards.items() if name not in left_out}, left_out
+
+
+def _judgements(figures: Summary) -> Iterable[Table]:
+    """Yield every method's figures, with their intervals and marks, in tables that fit a small screen."""
+    arrows = {m: "↑" if c.better == "higher" else "↓" for m, c in figures.columns.items()}
+
+    def cell(name: str, metric: str) -> str:
+        f = figures[name, metric]
+        interval = "" if f.low != f.low else f" ({f.low:.2f}–{f.high:.2f})"
+        return "–" if f.mean != f.mean else f"{f.mean:.2f}{'*' if f.like_best else ''}{interval}"
+
+    caption = (
+        f"Means over {SCENES} scenes (pointing-game: over their classes; adcc: of its three terms), and in brackets "
+        f"where {figures.confidence:.0%} of them fall when the scenes are drawn anew. ↑ higher is better, ↓ lower; "
+        "* the best, and what is not distinguishable from it."
+    )
+    for metrics in (list(QUESTIONS)[:3], list(QUESTIONS)[3:]):
+        rows = [[name, *(cell(name, m) for m in metrics)] for name in (*JUDGED, *BLIND)]
+        yield Table(caption, ["method", *(f"{m} {arrows[m]}" for m in metrics)], rows)
+        caption = "The same for the other questions."
+
+
+def _marked(figures: Summary) -> list[str]:
+    """Say what the marks mean, and which maps have one that know nothing."""
+    meaning = (
+        "Not distinguishable means that the difference may be chance: if two methods swapped their numbers on scenes "
+        "picked by lot, one as large would come up in more than one of twenty tries (corrected for the number of "
+        "pairs). It does not mean that they are equally good, and the means alone do not decide it; what counts is "
+        "how steadily two methods differ from scene to scene."
+    )
+    if any(figures[name, "pointing-game"].high == 0 for name in (*JUDGED, *BLIND)):
+        meaning += " An interval without width is no certainty: where no scene has a hit, drawing anew finds none."
+    marked = {name: [f"`{m}`" for m in QUESTIONS if figures[name, m].like_best] for name in BLIND}
+    found = [f"{name} by {_words(metrics)}" for name, metrics in marked.items() if metrics]
+    if not found:
+        return [meaning, "None of the maps that know nothing has a mark."]
+    return [meaning, f"Even maps that know nothing have marks: {'; '.join(found)}. There a mark alone is no merit."]
+
+
+def _touchstone(figures: Summary) -> str:
+    """Say how the metrics take a map that says nothing."""
+    drop, adcc, pointing = (figures["fake-cam", m] for m in ("average-drop", "adcc", "pointing-game"))
+    best, last = drop.rank == 1, adcc.rank == len(JUDGED) + len(BLIND)
+    return (
+        "`fake-cam` is there to test the metrics. What it shows is the whole picture, so the class loses "
+        f"{drop.mean:.2f} of its probability{', and average drop puts it first' if best else ''}. ADCC asks for a "
+        f"small map as well and gives it {adcc.mean:.2f}{', the last place' if last else ''}. For the pointing game "
+        "it has no brightest point; the first of many counts, wherever the object is, and that makes "
+        f"{pointing.mean:.2f}."
+    )
+
+
+def _curve(metric: str, lines: Mapping[str, npt.NDArray[np.float64]]) -> Figure:
+    """Draw the mean curves of a metric."""
+    early = {name: float(np.interp(1 / 8, np.linspace(0, 1, len(line)), line)) for name, line in lines.items()}
+    first = next(iter(lines.values()))
+    alt = (
+        f"Curves of {metric}, from {first[0]:.2f} to {first[-1]:.2f}; after an eighth of the pixels: "
+        f"{', '.join(f'{name} {value:.2f}' for name, value in early.items())}."
+    )
+    caption = (
+        f"`{metric}`: after an eighth {early['grad-cam']:.2f} by grad-cam, {early['random-map']:.2f} by random-map."
+    )
+    return Figure(chart.curves({metric: lines}, width=560), alt, caption)
+
+
+def _words(names: Sequence[str]) -> str:
+    """Name things as one does in a sentence."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def _number(value: float) -> float | None:
+    """Return a number as JSON has it."""
+    return None if value != value else value
 
 
 def _distinct(scenes: Sequence[Scene], count: int = 4) -> list[int]:
