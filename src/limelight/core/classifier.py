@@ -257,7 +257,9 @@ class Classifier:
     def forward(self, x: Images) -> Any:
         """Return the module's own outputs, the images laid out in memory as is fastest; no state is guarded."""
         layout = self._layout or torch.preserve_format
-        return self.module(x if layout is torch.preserve_format else x.contiguous(memory_format=layout))
+        if layout is torch.preserve_format or len(x) == 1:  # one image does not earn what laying out weights costs
+            return self.module(x)
+        return self.module(x.contiguous(memory_format=layout))
 
     @property
     def stages(self) -> list[str]:
