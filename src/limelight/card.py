@@ -31,6 +31,7 @@ class BaseCard:
             input, R_t to the layer, E one explanation. Names of options may stand in it.
         random: whether it draws random numbers.
         profiles: bundles of options by name, each of which reproduces one published pipeline.
+        defaults: its own defaults of options that all share, such as ``{"score": "prob"}``.
         summary: first line of the docstring.
         needs: what it asks for (its positional parameters).
         options: name of each option -> its default, as source text.
@@ -44,6 +45,7 @@ class BaseCard:
     cost: str
     random: bool = False
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]], hash=False)
+    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
     summary: str = ""
     needs: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)

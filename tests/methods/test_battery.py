@@ -34,8 +34,22 @@ NOISE_HAS_NO_EFFECT = {
 TARGET = [1, 4, 2]
 
 
-def make(name: str) -> ll.Method:
-    return ll.method(name)
+CHEAPER_WHERE_DEAD = {
+    # Constant channels and empty masks, of which every picture has its own, are not passed.
+    *("ablation-cam", "score-cam", "ss-cam", "is-cam", "group-cam", "sc-sm-cam", "cluster-cam", "collection-cam"),
+}
+FEWER: dict[str, dict[str, object]] = {  # options that make a method quick enough for hundreds of runs
+    "ss-cam": {"n": 2},
+    "is-cam": {"n": 3},
+    "occlusion": {"window": 12, "stride": 8},
+    "rise": {"n_masks": 40},
+    "xrai": {"steps": 4},
+    "lime": {"n_samples": 60},
+}
+
+
+def make(name: str, **options: object) -> ll.Method:
+    return ll.method(name, **{**FEWER.get(name, {}), **options})
 
 
 def classifier(architecture: str, *, inplace: bool = False) -> ll.Classifier:
@@ -85,9 +99,10 @@ def check_batch(method: ll.Method, architecture: str) -> None:
     singles = torch.cat([method.evidence(c, x[i : i + 1], TARGET[i]) for i in range(3)])
     scale = together.raw.abs().amax()
     close(together.raw / scale, singles / scale, "one by one")
-    chunked = ll.method(method.name, batch_size=2).run(c, x, TARGET)
+    chunked = make(method.name, batch_size=2).run(c, x, TARGET)
     close(together.raw / scale, chunked.raw / scale, "in chunks")
-    assert chunked.cost == together.cost
+    assert chunked.cost.forwards == pytest.approx(together.cost.forwards)
+    assert chunked.cost.backwards == pytest.approx(together.cost.backwards)
 
 
 def check_seed(method: ll.Method, architecture: str) -> None:
@@ -95,7 +110,7 @@ def check_seed(method: ll.Method, architecture: str) -> None:
     c, x = classifier(architecture), images()
     first = method.evidence(c, x)
     assert torch.equal(first, method.evidence(c, x))
-    other = ll.method(method.name, seed=1).evidence(c, x)
+    other = make(method.name, seed=1).evidence(c, x)
     random = method.card.random and architecture not in NOISE_HAS_NO_EFFECT.get(method.name, ())
     assert torch.equal(first, other) != random
 
@@ -200,7 +215,12 @@ def check_class(method: ll.Method, architecture: str) -> None:
 def check_cost(method: ll.Method, architecture: str) -> None:
     """What is measured is what the card predicts."""
     c, x = classifier(architecture), images()
-    assert str(method.run(c, x).cost) == str(method.cost(c, x))
+    measured, predicted = method.run(c, x).cost, method.cost(c, x)
+    if method.name in CHEAPER_WHERE_DEAD:
+        assert 1 <= measured.forwards <= predicted.forwards
+        assert measured.backwards == predicted.backwards
+    else:
+        assert str(measured) == str(predicted)
 
 
 def check_saved(method: ll.Method, architecture: str) -> None:

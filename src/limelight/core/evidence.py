@@ -14,7 +14,7 @@ from limelight.core.layers import LayerInfo
 from limelight.core.taps import tapped
 from limelight.core.target import ScoreKind, Target, TargetLike, class_scores, resolve
 from limelight.errors import InvalidOption, NonFinite
-from limelight.shapes import Acts, Images, Logits, Scores
+from limelight.shapes import Acts, Images, Index, Logits, Scores
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,20 @@ class Evidence:
         if self.logits is None:
             return torch.full_like(self.score, torch.nan)
         return class_scores(self.logits.float(), self.target.index, "prob", self.classifier.multilabel)
+
+    def scores_of(self, x: Images, images: Index, kind: ScoreKind | None = None) -> Scores:
+        """Pass changed copies of the images and return the score of each, (m,).
+
+        Args:
+            x: the copies, (m, 3, H, W); the graph is recorded if they require a gradient.
+            images: which image each is a copy of, (m,).
+            kind: which scalar; None for the one that is explained.
+        """
+        with borrowed(self.classifier.module), torch.set_grad_enabled(x.requires_grad):
+            output = self.classifier.forward(x)
+        target = Target(self.target.index[images], self.target.function)
+        logits = None if target.function else self.classifier.finite(self.classifier.logits(output), x)
+        return _score(self.classifier, output, logits, target, kind or self.kind)
 
 
 def gather(

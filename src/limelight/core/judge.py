@@ -12,6 +12,7 @@ from limelight.core.batches import chunk_size, in_chunks
 from limelight.core.borrow import borrowed
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Cost, Meter
+from limelight.core.fills import Fill, filled
 from limelight.core.method import build
 from limelight.core.rng import Draws
 from limelight.core.run import run
@@ -21,14 +22,11 @@ from limelight.core.target import class_scores
 from limelight.core.truth import Truth
 from limelight.errors import InvalidMap, InvalidOption, MissingTruth
 from limelight.ops import min_max, resize
-from limelight.ops.blur import gaussian_blur, rise_blur
 from limelight.ops.order import Step, Ties, pixels_per_step, ranks
 from limelight.shapes import Curve, Flags, Images, Index, Logits, Maps, Scores
 
 T = TypeVar("T")
 
-Fill = Literal["zero", "black", "rise-blur", "gauss-51-50"]
-"""What stands where the picture is taken away: 0 after normalisation (the mean colour), black, or a blur."""
 Space = Literal["normalised", "pixel"]
 """Where a mask multiplies: fading to the mean colour (``normalised``) or to black (``pixel``)."""
 ScoreOf = Literal["prob", "logit"]
@@ -96,14 +94,7 @@ class Batch:
 
     def fill(self, name: Fill) -> Images:
         """Return what stands where a picture is taken away, (n, 3, H, W)."""
-        x = self.image
-        make: dict[str, Callable[[], Images]] = {
-            "zero": lambda: torch.zeros_like(x),
-            "black": lambda: self.classifier.bounds[0].to(x).expand_as(x),
-            "rise-blur": lambda: rise_blur(x),
-            "gauss-51-50": lambda: gaussian_blur(x, 51, 50.0),
-        }
-        return self.kept(("fill", name), make[name])
+        return self.kept(("fill", name), lambda: filled(self.classifier, self.image, name))
 
     def fill_score(self, name: Fill, kind: ScoreOf = "prob") -> Scores:
         """Return the target's score where all of the picture is taken away, (n,)."""

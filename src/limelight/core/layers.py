@@ -73,6 +73,12 @@ class LayerInfo:
     same_as: str
     pooled: bool
 
+    @property
+    def channels(self) -> int:
+        """Number of maps."""
+        assert self.layout is not None
+        return self.layout.maps(torch.empty(self.shape)).shape[1]
+
 
 @dataclass(frozen=True)
 class Trace:

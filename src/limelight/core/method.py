@@ -51,7 +51,7 @@ class Method(Spec):
         if self.card.layers == "none":
             return predict(self.card.cost, values)
         layers = classifier.layers(self.layers, x, self.card.layers)
-        values |= {"channels": layers[-1].shape[1], "layers": len(layers)}
+        values |= {"channels": layers[-1].channels, "layers": len(layers)}
         return predict(self.card.cost, values, tail=1 - layers[0].before)
 
 

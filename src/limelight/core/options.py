@@ -50,7 +50,8 @@ def checked(
 
 @cache  # one class per function, so that equal methods compare equal
 def _model(card: BaseCard, function: Callable[..., Any], base: type[Options]) -> type[Options]:
-    fields: dict[str, Any] = {
+    fields: dict[str, Any] = {name: (base.model_fields[name].annotation, v) for name, v in card.defaults.items()}
+    fields |= {
         name: (p.annotation, ... if p.default is p.empty else p.default)
         for name, p in inspect.signature(function).parameters.items()
         if p.kind is p.KEYWORD_ONLY

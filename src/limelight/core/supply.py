@@ -9,14 +9,21 @@ from torch import Tensor, nn
 from limelight.core.batches import chunk_size, in_chunks
 from limelight.core.cost import Meter
 from limelight.core.evidence import Evidence, Stage, gather
+from limelight.core.fills import Fill, filled
 from limelight.core.layers import LayerInfo
 from limelight.core.rng import Draws, draws_per_image
 from limelight.core.spec import Spec
+from limelight.core.target import ScoreKind
 from limelight.errors import UnsupportedModel
-from limelight.shapes import Acts, Images, Logits
+from limelight.shapes import Acts, Images, Index, Logits, Scores
 
 GRADIENT_NEEDS = frozenset({"grads", "stages"})
 """Needs that cost the shared backward pass."""
+
+
+Copies = Callable[[Index, Index], Images]
+"""Image numbers (m,) and copy numbers (m,) -> changed copies of the images, (m, 3, H, W)."""
+ScoresOf = Callable[..., Tensor]
 
 
 class Supply:
@@ -49,6 +56,73 @@ class Supply:
     def image(self) -> Images:
         """The normalised images, (n, 3, H, W)."""
         return self._evidence.image
+
+    @property
+    def pixels(self) -> Images:
+        """The images as they are seen, (n, 3, H, W) in [0, 1]."""
+        return torch.stack([self._evidence.classifier.display(x) for x in self.image])
+
+    @property
+    def score(self) -> Scores:
+        """The explained score of the images, (n,)."""
+        return self._evidence.score
+
+    @property
+    def scores_of(self) -> ScoresOf:
+        """A function: copies, wanted, kind -> the score of changed copies of the images, (n, s).
+
+        ``copies`` makes them for m image numbers and m copy numbers, (m, 3, H, W); it is called chunk by
+        chunk, so that memory does not grow with their number. ``wanted`` (n, s) says which there are; the
+        others cost nothing and have score 0. ``kind`` is that of the explained score unless given.
+        """
+        evidence = self._evidence
+
+        def scores_of(copies: Copies, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
+            images, numbers = wanted.nonzero(as_tuple=True)
+            trace = evidence.classifier.trace(evidence.image)
+            size = self._method.options.batch_size or chunk_size(trace.bytes_per_image, wanted.device)
+
+            def work(part: slice) -> Scores:
+                return evidence.scores_of(copies(images[part], numbers[part]), images[part], kind)
+
+            found = in_chunks(work, len(images), size)
+            self._meter.add(forward=len(images))
+            scores = evidence.score.new_zeros(wanted.shape)
+            return scores.masked_scatter(wanted, torch.cat(found)) if found else scores
+
+        return scores_of
+
+    @property
+    def gradient_of(self) -> Callable[..., Tensor]:
+        """A function: copies, count, kind -> mean gradient of the score at so many copies, (n, 3, H, W).
+
+        ``copies`` is that of ``scores_of``; the gradient is that with respect to the copy.
+        """
+        evidence = self._evidence
+
+        def gradient_of(copies: Copies, count: int, kind: ScoreKind | None = None) -> Tensor:
+            n = len(self.image)
+            trace = evidence.classifier.trace(evidence.image)
+            size = self._method.options.batch_size or chunk_size(3 * trace.bytes_per_image, self.image.device)
+            at = torch.arange(n * count, device=self.image.device)
+
+            def work(part: slice) -> Tensor:
+                images = at[part] // count
+                with torch.enable_grad():
+                    x = copies(images, at[part] % count).detach().requires_grad_()
+                    (found,) = torch.autograd.grad(evidence.scores_of(x, images, kind).sum(), x)
+                return torch.zeros_like(self.image).index_add(0, images, found)
+
+            found = in_chunks(work, n * count, size)
+            self._meter.add(forward=n * count, backward=n * count)
+            return sum(found[1:], found[0]) / count
+
+        return gradient_of
+
+    @property
+    def fill(self) -> Callable[[Fill], Images]:
+        """A function: name -> what stands where the pictures are taken away, (n, 3, H, W)."""
+        return lambda name: filled(self._evidence.classifier, self.image, name)
 
     @cached_property
     def draws(self) -> Draws:

@@ -1,7 +1,7 @@
 """Scaling and resizing of maps."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,6 +18,11 @@ def smallest_step(values: Tensor) -> Tensor:
         ``16 eps max(|max|, |min|)``, shape (...).
     """
     return 16 * torch.finfo(values.dtype).eps * values.abs().amax((-2, -1))
+
+
+def varies(maps: Float[Tensor, "*any h w"]) -> Bool[Tensor, "*any"]:
+    """Tell which maps are not constant up to rounding."""
+    return maps.amax((-2, -1)) - maps.amin((-2, -1)) > smallest_step(maps)
 
 
 def min_max(maps: Grid) -> tuple[Grid, Flags]:

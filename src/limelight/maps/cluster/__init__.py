@@ -1,0 +1,1 @@
+"""Class activation maps of groups of channels; one file per method."""

@@ -1,0 +1,1 @@
+"""Gradient-free class activation maps; one file per method."""

@@ -1,0 +1,101 @@
+"""Score-CAM."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from limelight.card import register_method
+from limelight.core.saliency import Raw
+from limelight.core.supply import ScoresOf
+from limelight.ops import min_max, resize
+from limelight.ops.scale import varies
+from limelight.shapes import Acts, Images, Index, Maps
+
+MaskScaledAt = Literal["input", "feature"]
+
+
+@register_method(
+    "score-cam",
+    family="gradient-free CAM",
+    cites="wang2020",
+    cost="1 F + channels F",
+    defaults={"score": "prob"},
+    profiles={
+        "paper": {"score": "logit", "weights": "softmax"},
+        "cic": {"weights": "increase"},
+        "adcc": {"mask_scaled_at": "feature", "sums": "masks", "normalize_at": "feature"},
+        "torchcam": {"score": "logit", "weights": "softmax", "mask_scaled_at": "feature", "sums": "activations"},
+    },
+)
+def score_cam(
+    acts: Acts,
+    image: Images,
+    scores_of: ScoresOf,
+    *,
+    weights: Literal["score", "softmax", "increase"] = "score",
+    mask_scaled_at: MaskScaledAt = "input",
+    sums: Literal["resized", "activations", "masks"] = "resized",
+    top: Annotated[int, Field(ge=1)] | None = None,
+) -> Raw:
+    """Channels weighted by the score of the image seen through each of them.
+
+    H_k = mm(U(A_k)), w_k = p_c(x H_k), L = sum_k w_k U(A_k): U resizes to the image, mm scales to [0, 1].
+    Channels that are constant cost no pass and have weight 0.
+
+    Args:
+        acts: A, (n, k, h, w).
+        image: normalised x, (n, 3, H, W).
+        scores_of: scores of changed copies of the images.
+        weights: ``softmax`` of the scores over the channels (the paper's Algorithm 1, whose baseline cancels);
+            ``increase`` over the score of the empty image, for one more pass.
+        mask_scaled_at: ``feature`` scales before resizing.
+        sums: what is added up: ``resized`` activations, ``activations`` as they are (then resized), or the
+            scaled ``masks``.
+        top: an approximation: only so many channels, those that vary most.
+
+    Returns:
+        (n, H, W), or (n, h, w) unless ``sums="resized"``; signed where A is.
+    """
+    n, channels = acts.shape[:2]
+    wanted = alive(acts, top)
+
+    def masked(i: Index, k: Index) -> Images:
+        return image[i] * channel_masks(acts[i, k], image, mask_scaled_at)[:, None]
+
+    scores = scores_of(masked, wanted)
+    if weights == "increase":
+        one = scores.new_ones(n, 1, dtype=torch.bool)
+        scores = scores - scores_of(lambda i, _: torch.zeros_like(image[i]), one)
+    w = weighted(scores, wanted, "softmax" if weights == "softmax" else "score")
+    shown = min_max(acts.flatten(0, 1))[0].unflatten(0, (n, channels)) if sums == "masks" else acts
+    total = (w[:, :, None, None] * shown).sum(1)
+    return Raw(
+        resize(total, (image.shape[-2], image.shape[-1])) if sums == "resized" else total,
+        {"weights": w, "skipped": (~wanted).sum(1)},
+    )
+
+
+def alive(acts: Acts, top: int | None = None) -> Tensor:
+    """Tell which channels have a say, (n, k): those that aren't constant, or the ``top`` of them that vary most."""
+    wanted = varies(acts)
+    if top is None or top >= acts.shape[1]:
+        return wanted
+    strongest = acts.var((-2, -1)).topk(top, dim=1).indices
+    return wanted & torch.zeros_like(wanted).scatter(1, strongest, True)
+
+
+def channel_masks(channels: Tensor, image: Images, scaled_at: MaskScaledAt = "input") -> Maps:
+    """Turn channels (m, h, w) into masks in [0, 1] of the images' size, (m, H, W)."""
+    size = (image.shape[-2], image.shape[-1])
+    if scaled_at == "feature":
+        return resize(min_max(channels)[0], size)
+    return min_max(resize(channels, size))[0]
+
+
+def weighted(scores: Tensor, wanted: Tensor, kind: Literal["score", "softmax"]) -> Tensor:
+    """Return the weights of channels with these scores, (n, k): 0 where they have no say."""
+    if kind == "softmax":
+        scores = scores.masked_fill(~wanted, -torch.inf).softmax(1)
+    return scores.masked_fill(~wanted, 0.0)

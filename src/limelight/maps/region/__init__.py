@@ -1,0 +1,1 @@
+"""Methods that change regions of the picture; one file per method."""
