@@ -84,6 +84,7 @@ class Classifier:
         self._reshape = reshape
         self._names = {id(m): n for n, m in self.module.named_modules(remove_duplicate=False)}
         self._traces: dict[tuple[int, ...], Trace] = {}
+        self.kept: dict[tuple[Any, ...], Any] = {}  # what others found out about the module, once
         self._hashed: tuple[Any, str] | None = None
         self._layout: torch.memory_format | None = None
         self.layer = self.layer_names(layer) if layer is not None else None

@@ -57,7 +57,7 @@ class Meter:
     def __init__(self) -> None:
         self._spent = Cost()
 
-    def add(self, *, forward: int = 0, forward_tail: int = 0, backward: int = 0, backward_tail: int = 0) -> None:
+    def add(self, *, forward: int = 0, forward_tail: float = 0, backward: int = 0, backward_tail: int = 0) -> None:
         """Record passes, in samples."""
         s = self._spent
         self._spent = Cost(

@@ -24,11 +24,13 @@ class Stage:
     Attributes:
         info: the layer.
         acts: activations, (n, k, h, w), at least float32.
+        output: what the layer gave, in its own layout and dtype.
         grads: gradient of the score with respect to them, or None if no method asked for it.
     """
 
     info: LayerInfo
     acts: Acts
+    output: Tensor
     grads: Acts | None = None
 
 
@@ -71,8 +73,12 @@ class Evidence:
         """
         with borrowed(self.classifier.module), torch.set_grad_enabled(x.requires_grad):
             output = self.classifier.forward(x)
+        return self.scores_from(output, images, kind)
+
+    def scores_from(self, output: Any, images: Index, kind: ScoreKind | None = None) -> Scores:
+        """Return the score of each of the module's outputs for m changed copies, (m,); see ``scores_of``."""
         target = Target(self.target.index[images], self.target.function)
-        logits = None if target.function else self.classifier.finite(self.classifier.logits(output), x)
+        logits = None if target.function else self.classifier.finite(self.classifier.logits(output), self.image)
         return _score(self.classifier, output, logits, target, kind or self.kind)
 
 
@@ -95,7 +101,12 @@ def gather(
         found = taps.gradients(score.sum()) if gradients and layers else {}
         meter.add(backward_tail=len(x) if found else 0)
     stages = {
-        name: Stage(info, _maps(info, taps.outputs[name]), _maps(info, found[name]) if name in found else None)
+        name: Stage(
+            info,
+            _maps(info, taps.outputs[name]),
+            taps.outputs[name].detach(),
+            _maps(info, found[name]) if name in found else None,
+        )
         for name, info in layers.items()
     }
     for name, stage in stages.items():

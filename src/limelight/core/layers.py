@@ -4,7 +4,7 @@ Nobody has to tell the library where the last feature map is, whether a transfor
 first, or that Swin keeps channels last: the shapes that come by in one pass say so.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -84,15 +84,21 @@ class LayerInfo:
 class Trace:
     """All layers in the order in which they finish, and what the pass told about the model.
 
-    ``layers`` are those with a map or tokens, ``ran`` are the names of all, by their last run.
+    ``layers`` are those with a map or tokens; ``done`` are the names of all by their last run, with the share of
+    the network's arithmetic that is done then.
     """
 
     layers: tuple[LayerInfo, ...]
-    ran: tuple[str, ...]
+    done: Mapping[str, float]
     logits: Tensor
     bytes_per_image: int
     last_module: str
     looks_like_probabilities: bool
+
+    @property
+    def ran(self) -> tuple[str, ...]:
+        """Names of all modules, by their last run."""
+        return tuple(self.done)
 
     def __getitem__(self, name: str) -> LayerInfo | None:
         return next((layer for layer in reversed(self.layers) if layer.name == name), None)
@@ -208,14 +214,15 @@ def trace(
     seen: list[_Seen] = []
     arithmetic = _Arithmetic()
 
-    finished: list[str] = []
+    finished: dict[str, int] = {}
     last_leaf: list[str] = [""]
 
     def note(name: str) -> Callable[..., None]:
         def hook(m: nn.Module, _: Any, output: Any) -> None:
             if not any(True for _ in m.children()):
                 last_leaf[0] = kind_of(m)
-            finished.append(name)
+            finished.pop(name, None)  # the last run counts, also for the order
+            finished[name] = arithmetic.total
             tensor = first_tensor(output)
             if tensor is not None and tensor.shape[0] == x.shape[0]:
                 seen.append(_Seen(name, m, tensor, _alone(output), arithmetic.total, tensor._version))
@@ -273,7 +280,7 @@ def trace(
     rows = logits.detach().float()
     return Trace(
         layers=tuple(infos),
-        ran=tuple(reversed(dict.fromkeys(reversed(finished)))),
+        done={name: flops / total for name, flops in finished.items()},
         logits=logits.detach(),
         bytes_per_image=sum(t.numel() * t.element_size() for t in distinct),
         last_module=last_leaf[0],

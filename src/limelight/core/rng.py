@@ -16,6 +16,7 @@ class Draws:
     """Random draws fixed by a seed."""
 
     def __init__(self, seed: int) -> None:
+        self._seed = seed
         self._generator = torch.Generator().manual_seed(seed)
 
     def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -25,6 +26,10 @@ class Draws:
     def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Return numbers between 0 and 1 with the device and dtype of ``like``."""
         return torch.rand(shape, generator=self._generator).to(like)
+
+    def numbered(self, number: int) -> "Draws":
+        """Return draws of their own for one of many, so that none depend on the order in which they are made."""
+        return Draws(zlib.crc32(f"{self._seed}/{number}".encode()))
 
 
 def draws_per_image(seed: int, images: Images) -> list[Draws]:

@@ -6,6 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from limelight.core.ablation import ablated_scores
 from limelight.core.batches import chunk_size, in_chunks
 from limelight.core.cost import Meter
 from limelight.core.evidence import Evidence, Stage, gather
@@ -24,6 +25,7 @@ GRADIENT_NEEDS = frozenset({"grads", "stages"})
 Copies = Callable[[Index, Index], Images]
 """Image numbers (m,) and copy numbers (m,) -> changed copies of the images, (m, 3, H, W)."""
 ScoresOf = Callable[..., Tensor]
+AblatedScores = Callable[..., Tensor]
 
 
 class Supply:
@@ -91,6 +93,16 @@ class Supply:
             return scores.masked_scatter(wanted, torch.cat(found)) if found else scores
 
         return scores_of
+
+    @property
+    def ablated_scores(self) -> AblatedScores:
+        """A function: wanted (n, k), closed_form -> the score without each channel of the layer, (n, k)."""
+        evidence, stage, size = self._evidence, self.stages[0], self._method.options.batch_size
+
+        def without(wanted: Tensor, *, closed_form: bool = True) -> Tensor:
+            return ablated_scores(evidence, stage, wanted, closed_form=closed_form, batch_size=size, meter=self._meter)
+
+        return without
 
     @property
     def gradient_of(self) -> Callable[..., Tensor]:

@@ -34,7 +34,7 @@ class Taps:
         else:
             kept = tensor
         self.outputs[name] = kept
-        return _replaced(output, tensor, kept.clone())
+        return replaced(output, tensor, kept.clone())
 
     def gradients(self, score: Tensor) -> dict[str, Tensor]:
         """Return the gradient of a scalar with respect to every tapped output.
@@ -74,14 +74,14 @@ def tapped(layers: Mapping[str, nn.Module], *, gradients: bool) -> Generator[Tap
             handle.remove()
 
 
-def _replaced(output: Any, old: Tensor, new: Tensor) -> Any:
+def replaced(output: Any, old: Tensor, new: Tensor) -> Any:
     """Return the module's output with one tensor exchanged, in a container of the same type."""
     if output is old:
         return new
     if isinstance(output, dict):
-        swapped = {k: _replaced(v, old, new) for k, v in cast(dict[Any, Any], output).items()}
+        swapped = {k: replaced(v, old, new) for k, v in cast(dict[Any, Any], output).items()}
         return cast(Any, type(output))(**swapped) if type(output) is not dict else swapped
     if isinstance(output, list | tuple):
-        values = [_replaced(v, old, new) for v in cast(list[Any], output)]
+        values = [replaced(v, old, new) for v in cast(list[Any], output)]
         return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
     return output

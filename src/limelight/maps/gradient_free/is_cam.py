@@ -1,0 +1,81 @@
+"""IS-CAM."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from limelight.card import register_method
+from limelight.core.saliency import Raw
+from limelight.core.supply import ScoresOf
+from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, channel_masks, weighted
+from limelight.ops import resize
+from limelight.shapes import Acts, Images, Index
+
+
+@register_method(
+    "is-cam",
+    family="gradient-free CAM",
+    cites="naidu2020",
+    cost="1 F + (n * channels if schedule != 'cumulative' else (n - 1) * channels + 1) F",
+    profiles={
+        "torchcam": {"schedule": "cumulative1", "mask_scaled_at": "feature", "sums": "activations"},
+    },
+)
+def is_cam(
+    acts: Acts,
+    image: Images,
+    scores_of: ScoresOf,
+    *,
+    n: Annotated[int, Field(ge=1)] = 10,
+    schedule: Literal["cumulative", "cumulative1", "linear"] = "cumulative",
+    mask_scaled_at: MaskScaledAt = "input",
+    sums: Literal["resized", "activations"] = "resized",
+    top: Annotated[int, Field(ge=1)] | None = None,
+) -> Raw:
+    """Score-CAM with scores averaged along a path from the empty to the masked image.
+
+    w = softmax_k(1/n sum_i f_c(c_i x H_k)), L = sum_k w_k U(A_k), with Score-CAM's masks H_k. The published
+    path adds up, so that it ends far brighter than the image: c_i = sum_{j < i} j/n. ``linear`` is the path
+    of integrated gradients, i/n.
+
+    Args:
+        acts: A, (n, k, h, w).
+        image: normalised x, (n, 3, H, W).
+        scores_of: scores of changed copies of the images.
+        n: points of the path.
+        schedule: ``cumulative`` begins with the empty image, which is the same for all channels and passed
+            once; ``cumulative1`` adds up to j = i, as one library does; ``linear``.
+        mask_scaled_at: see ``score_cam``.
+        sums: see ``score_cam``.
+        top: see ``score_cam``.
+
+    Returns:
+        (n, H, W), or (n, h, w) for ``sums="activations"``; signed where A is.
+    """
+    wanted = alive(acts, top)
+    steps = torch.arange(n, dtype=torch.float64)
+    path = {
+        "cumulative": steps.cumsum(0) / n,
+        "cumulative1": (steps + 1).cumsum(0) / n,
+        "linear": (steps + 1) / n,
+    }[schedule].to(image)
+    brightness = path[path > 0]
+    points = len(brightness)
+
+    def masked(i: Index, step: Index) -> Images:
+        masks = channel_masks(acts[i, step // points], image, mask_scaled_at)
+        return image[i] * (brightness[step % points][:, None, None] * masks)[:, None]
+
+    scores = acts.new_zeros(wanted.shape)
+    if points:
+        every = wanted.repeat_interleave(points, 1)
+        scores = scores + scores_of(masked, every).unflatten(1, (-1, points)).sum(2)
+    if points < n:  # the empty image is the same for every channel
+        scores = scores + scores_of(lambda i, _: torch.zeros_like(image[i]), wanted.any(1, keepdim=True))
+    w = weighted(scores / n, wanted, "softmax")
+    total = (w[:, :, None, None] * acts).sum(1)
+    return Raw(
+        resize(total, (image.shape[-2], image.shape[-1])) if sums == "resized" else total,
+        {"weights": w, "skipped": (~wanted).sum(1)},
+    )

@@ -1,0 +1,278 @@
+"""Ablation-CAM, Score-CAM and its kin: closed forms, identities, and other people's code."""
+
+from typing import Any
+
+import pytest
+import torch
+from test_goldens import TINY, assert_same_map, classifier, golden, inputs
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import architectures
+import limelight as ll
+from limelight.core.supply import Supply
+from limelight.ops import min_max, resize
+
+
+class Pooled(nn.Module):
+    """Activations that are the input itself, global average pooling, one linear layer."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.layer = nn.Identity()
+        self.features = nn.Conv2d(channels, channels, 1)
+        self.head = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x).mean((-2, -1)))
+
+
+def gaplin() -> tuple[ll.Classifier, Tensor]:
+    """The spec's worked example: A of three 2 x 2 channels, w = (2, -1, 1/2), b = 1/4."""
+    net = Pooled(3, 2).double()
+    with torch.no_grad():
+        net.features.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+        net.features.bias.zero_()  # type: ignore[union-attr]
+        net.head.weight.copy_(torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0]]))
+        net.head.bias.copy_(torch.tensor([0.25, 0.0]))
+    x = torch.tensor([[[4.0, 0], [0, 0]], [[0, 2], [0, 2]], [[2, 2], [2, 2]]]).double()[None]
+    return ll.Classifier(net, layer="features", mean=(0, 0, 0), std=(1, 1, 1)), x
+
+
+def test_ablation_by_hand() -> None:
+    c, x = gaplin()
+    saliency = ll.method("ablation-cam").run(c, x, 0)
+    expected = torch.tensor([[8.0, -4.0, 4.0]]).double() / 9
+    torch.testing.assert_close(saliency.details["weights"], expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(saliency.map[0], torch.tensor([[1.0, 0.0], [0.2, 0.0]]))
+
+
+@pytest.mark.parametrize("score", ["logit", "prob", "logprob", "margin"])
+@pytest.mark.parametrize("architecture", architectures.ARCHITECTURES)
+def test_ablation_closed_form_is_brute_force(architecture: str, score: Any) -> None:
+    net = architectures.build(architecture).double()
+    c, x = ll.Classifier(net), architectures.images(2).double()
+    ours = ll.method("ablation-cam", score=score).run(c, x, 1)
+    tails = ll.method("ablation-cam", score=score, closed_form=False).run(c, x, 1)
+    brute = torch.stack([brute_force(c, x, k, score) for k in range(ours.details["weights"].shape[1])], 1)
+    y = ours.score
+    for weights in (ours.details["weights"], tails.details["weights"]):
+        torch.testing.assert_close(weights, (y[:, None] - brute) / y[:, None].abs(), rtol=1e-10, atol=1e-12)
+    assert ours.cost.forwards <= tails.cost.forwards
+
+
+def brute_force(c: ll.Classifier, x: Tensor, k: int, score: str) -> Tensor:
+    """The score of class 1 with a channel of the layer overwritten by 0, the whole network run."""
+    (info,) = c.layers(None, x)
+    assert info.layout is not None
+
+    def zero(_m: nn.Module, _i: Any, output: Tensor) -> Tensor:
+        output = output.clone()
+        info.layout.maps(output)[:, k] = 0  # type: ignore[union-attr]
+        return output
+
+    handle = c.module.get_submodule(info.name).register_forward_hook(zero)
+    try:
+        z = c(x)
+    finally:
+        handle.remove()
+    others = z.clone()
+    others[:, 1] = -torch.inf
+    return {
+        "logit": z[:, 1],
+        "prob": z.softmax(1)[:, 1],
+        "logprob": z.log_softmax(1)[:, 1],
+        "margin": z[:, 1] - others.amax(1),
+    }[score]
+
+
+def test_ablation_on_a_pooled_head_is_cam_and_wgrad_cam_up_to_scale() -> None:
+    net = architectures.build("residual").double()
+    c, x = ll.Classifier(net), architectures.images(3).double()
+    ablation, cam = (ll.method(m).evidence(c, x, 2) for m in ("ablation-cam", "cam"))
+    y = c(x)[:, 2].abs()
+    area = 1  # w_k a_k with a_k the mean: sum_k w_k a_k A_k, which is WGrad-CAM's weight on such heads
+    wgrad = ll.method("wgrad-cam").evidence(c, x, 2)
+    scale = (ablation * y[:, None, None]).flatten(1).norm(dim=1) / wgrad.flatten(1).norm(dim=1)
+    torch.testing.assert_close(ablation * y[:, None, None], area * wgrad * scale[:, None, None], rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(cam, ablation)
+
+
+@pytest.mark.parametrize("model", [*TINY, "squeezenet"])
+def test_ablation_like_the_grad_cam_package(model: str) -> None:
+    _, arrays = golden(f"gradcam-ablationcam-{model}")
+    for name in (n for n in arrays.files if n.startswith("raw@")):
+        layer = name.removeprefix("raw@")
+        theirs = arrays[name]
+        c = classifier(model)
+        x = inputs(model)[: len(theirs)]
+        raw = ll.method("ablation-cam", layer=layer).evidence(c, x, list(map(int, arrays["target"][: len(theirs)])))
+        assert_same_map(raw, theirs, 1e-3)
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_score_cam_like_its_authors(model: str) -> None:
+    settings, arrays = golden(f"authors-scorecam-{model}")
+    c = ll.method("score-cam", layer=settings["target_layer"])
+    x = inputs(model)[: len(arrays["saliency"])]
+    ours = c.run(classifier(model), x, list(map(int, arrays["target"]))).map
+    torch.testing.assert_close(ours, torch.from_numpy(arrays["saliency"])[:, 0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "method", "model"),
+    [("scorecam", "score-cam", m) for m in (*TINY, "squeezenet")] + [("iscam", "is-cam", m) for m in TINY],
+)
+def test_score_cam_and_is_cam_like_torchcam(theirs: str, method: str, model: str) -> None:
+    settings, arrays = golden(f"torchcam-{theirs}-{model}")
+    x = inputs(model)[: 1 if model == "squeezenet" else len(arrays["raw"])]
+    m = ll.method(method, layer=settings["target_layer"], profile="torchcam")
+    raw = m.evidence(classifier(model), x, list(map(int, arrays["target"][: len(x)])))
+    assert_same_map(raw, arrays["raw"][: len(x)], 1e-4)
+
+
+@pytest.mark.parametrize("model", [*TINY, "squeezenet"])
+def test_score_cam_like_the_grad_cam_package(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That package resizes channels so that the corners of both grids meet, which nobody else does."""
+
+    def corners(maps: Tensor, size: tuple[int, int]) -> Tensor:
+        return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=True)[:, 0]
+
+    monkeypatch.setattr("limelight.maps.gradient_free.score_cam.resize", corners)
+    _, arrays = golden(f"gradcam-scorecam-{model}")
+    name = next(n for n in arrays.files if n.startswith("raw@"))
+    x = inputs(model)[: 1 if model == "squeezenet" else len(arrays[name])]
+    m = ll.method("score-cam", layer=name.removeprefix("raw@"), profile="paper", sums="activations")
+    raw = m.evidence(classifier(model), x, list(map(int, arrays["target"][: len(x)])))
+    assert_same_map(raw, arrays[name][: len(x)], 1e-4)
+
+
+class Replayed:
+    """Draws that hand out stored noise, (copies, channels, 1, H, W)."""
+
+    def __init__(self, noise: Tensor, number: int = 0) -> None:
+        self.noise, self.number = noise, number
+
+    def numbered(self, number: int) -> "Replayed":
+        return Replayed(self.noise, number)
+
+    def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        channel, copy = divmod(self.number, len(self.noise))
+        assert shape == tuple(self.noise.shape[2:])
+        return self.noise[copy, channel].to(like)
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_ss_cam_like_torchcam_with_its_noise(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, arrays = golden(f"torchcam-sscam-{model}")
+    c, layer = classifier(model), settings["target_layer"]
+    copies, sigma = settings["hyper_parameters"]["num_samples"], settings["hyper_parameters"]["std"]
+    for i, theirs in enumerate(arrays["raw"]):
+        x = inputs(model)[i : i + 1]
+        shape = (copies, c.layers([layer], x)[0].channels, 1, *x.shape[-2:])
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(500 + i))
+        monkeypatch.setattr(Supply, "draws", Replayed(noise))
+        m = ll.method("ss-cam", layer=layer, profile="torchcam", n=copies, sigma=sigma)
+        assert_same_map(m.evidence(c, x, int(arrays["target"][i])), theirs[None], 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("ss-cam", {"sigma": 0, "mode": "input", "n": 2}), ("score-cam", {})),
+        (("ss-cam", {"sigma": 0, "profile": "torchcam", "n": 2}), ("score-cam", {"profile": "torchcam"})),
+        (("is-cam", {"n": 1, "schedule": "linear"}), ("score-cam", {"profile": "paper"})),
+    ],
+)
+def test_without_noise_or_path_they_are_score_cam(one: Any, other: Any) -> None:
+    c, x = ll.Classifier(architectures.build("plain")), architectures.images(2)
+    a, b = (ll.method(name, **options).evidence(c, x, 1) for name, options in (one, other))
+    torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+
+
+class Given(nn.Module):
+    """A layer whose activations are the test's own; the score sees the image only."""
+
+    def __init__(self, acts: Tensor, head: Any) -> None:
+        super().__init__()
+        self.acts, self.head = nn.Buffer(acts), head
+        self.layer = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        acts = self.layer(self.acts.expand(len(x), -1, -1, -1))
+        return self.head(x) + 0 * acts.sum((1, 2, 3))[:, None]
+
+
+def seen_through(acts: Tensor, head: Any) -> ll.Classifier:
+    return ll.Classifier(Given(acts, head), layer="layer", mean=(0, 0, 0), std=(1, 1, 1), reshape=lambda a: a)
+
+
+def linear_head(x: Tensor) -> Tensor:
+    v = torch.linspace(-1, 1, x[0].numel()).to(x).view(x[0].shape)
+    score = (v * x).sum((1, 2, 3)) / 10
+    return torch.stack([score, -score], 1)
+
+
+def constant_head(x: Tensor) -> Tensor:
+    return torch.tensor([[0.7, 0.1]]).to(x).expand(len(x), -1)
+
+
+ACTS = torch.rand(1, 4, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+PICTURE = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("profile", [None, "paper", "cic", "adcc", "torchcam"])
+def test_score_cam_of_one_channel_is_that_channel(profile: str | None) -> None:
+    one = ACTS[:, :1]
+    saliency = ll.method("score-cam", profile=profile).run(seen_through(one, linear_head), PICTURE, 0)
+    at = saliency.finish.normalize_at
+    sign = float(saliency.details["weights"][0, 0].sign())
+    expected = resize(min_max(one[:, 0])[0], (20, 20)) if at == "feature" else min_max(resize(one[:, 0], (20, 20)))[0]
+    if sign > 0:
+        torch.testing.assert_close(saliency.map.double(), expected, rtol=0, atol=1e-6)
+    else:
+        assert saliency.degenerate.all()
+
+
+@pytest.mark.parametrize("profile", [None, "paper", "cic", "adcc", "torchcam"])
+def test_score_cam_weights_do_not_depend_on_scale_and_order(profile: str | None) -> None:
+    m = ll.method("score-cam", profile=profile)
+    w = m.run(seen_through(ACTS, linear_head), PICTURE, 0).details["weights"]
+    scaled = m.run(seen_through(3 * ACTS + 0.5, linear_head), PICTURE, 0).details["weights"]
+    torch.testing.assert_close(scaled, w, rtol=1e-9, atol=1e-12)
+    turned = m.run(seen_through(ACTS.flip(1), linear_head), PICTURE, 0).details["weights"]
+    torch.testing.assert_close(turned.flip(1), w, rtol=1e-9, atol=1e-12)
+
+
+def test_score_cam_of_a_constant_model_adds_up_the_activations() -> None:
+    found = ll.method("score-cam").run(seen_through(ACTS, constant_head), PICTURE, 0).map
+    expected = min_max(resize(ACTS.sum(1), (20, 20)))[0]
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6)
+
+
+def test_passes_are_those_of_the_cost_table() -> None:
+    """8 channels, one of them constant and one 0: K'' = 6 masks, K' = 7 channels that are not 0."""
+    acts = torch.rand(1, 8, 5, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    acts[:, 2], acts[:, 5] = 1, 0
+    c = seen_through(acts, linear_head)
+    for name, options, expected in (
+        ("score-cam", {}, "7 F"),
+        ("score-cam", {"profile": "cic"}, "8 F"),
+        ("score-cam", {"top": 2}, "3 F"),
+        ("ss-cam", {"n": 3}, "19 F"),
+        ("is-cam", {"n": 4}, "20 F"),  # 1 + 6 (4 - 1) + 1: the empty image is common to all channels
+        ("is-cam", {"n": 4, "schedule": "linear"}, "25 F"),
+        ("is-cam", {"n": 4, "schedule": "cumulative1"}, "25 F"),
+    ):
+        assert str(ll.method(name, **options).run(c, PICTURE, 0).cost) == expected, (name, options)
+    plain = ll.Classifier(architectures.build("plain"))
+    saliency = ll.method("ablation-cam", closed_form=False).run(plain, architectures.images(1))
+    assert str(saliency.cost) == f"1 F + {16 - int(saliency.details['skipped'])} F_t"
+
+
+def test_nothing_to_see_in_constant_channels() -> None:
+    c = seen_through(torch.ones(1, 4, 5, 5, dtype=torch.float64), linear_head)
+    for name in ("score-cam", "ss-cam", "is-cam"):
+        saliency = ll.method(name).run(c, PICTURE, 0)
+        assert saliency.degenerate.all()
+        assert str(saliency.cost) == "1 F"
