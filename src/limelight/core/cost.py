@@ -34,6 +34,10 @@ class Cost:
         """Backward passes in full-model equivalents."""
         return self.n_backward + self.tail * self.n_backward_tail
 
+    def __add__(self, other: "Cost") -> "Cost":
+        sums = (getattr(self, f.name) + getattr(other, f.name) for f in fields(self)[:4])
+        return Cost(*sums, tail=self.tail)
+
     def __str__(self) -> str:
         counts = zip(UNITS, (getattr(self, f.name) for f in fields(self)), strict=False)
         return " + ".join(f"{count:g} {unit}" for unit, count in counts if count) or "0"

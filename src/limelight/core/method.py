@@ -1,9 +1,12 @@
 """A method as an object: a pure function together with its checked options."""
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 from limelight.card import METHODS
+from limelight.core.augment import VIEWS
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Cost, predict
 from limelight.core.options import checked
@@ -47,6 +50,10 @@ class Method(Spec):
 
     def cost(self, classifier: Classifier, x: Images) -> Cost:
         """Predict the passes per image, from the card's formula."""
+        views = [x, *(there(x) for there, _ in VIEWS[self.options.augment])]
+        return reduce(add, (self._cost(classifier, view) for view in views))
+
+    def _cost(self, classifier: Classifier, x: Images) -> Cost:
         values = self.own_options | {"H": x.shape[-2], "W": x.shape[-1]}
         if self.card.layers == "none":
             return predict(self.card.cost, values)

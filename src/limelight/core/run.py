@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from limelight.core import diagnosis
+from limelight.core.augment import VIEWS, averaged
 from limelight.core.batches import chunk_size, in_chunks
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Meter
@@ -44,7 +45,19 @@ def run(methods: Sequence[Spec], classifier: Classifier, x: Images, target: Targ
                 continue
             together = _run_group([m for _, m in group], classifier, x, target, kind)
             results |= {i: saliency for (i, _), saliency in zip(group, together, strict=True)}
+        for i, m in enumerate(methods):
+            if m.options.augment != "none":
+                results[i] = _with_views(m, classifier, x, results[i], target)
     return [results[i] for i in range(len(methods))]
+
+
+def _with_views(method: Spec, classifier: Classifier, x: Images, plain: Saliency, target: TargetLike) -> Saliency:
+    """Explain the same classes on other views of the pictures too, and average."""
+    alone = replace(method, options=method.options.model_copy(update={"augment": "none"}))
+    if not callable(target):
+        target = plain.target
+    views = [run([alone], classifier, there(x), target)[0] for there, _ in VIEWS[method.options.augment]]
+    return averaged([plain, *views], method.options.augment)
 
 
 def _run_group(

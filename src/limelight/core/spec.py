@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pydantic
 
 from limelight.card import Card
+from limelight.core.augment import Augment
 from limelight.core.target import ScoreKind
 
 
@@ -18,6 +19,8 @@ class Options(pydantic.BaseModel):
         score: which scalar is explained.
         relu: keep only positive evidence in the finished map.
         normalize_at: scale after resizing (``input``) or before (``feature``).
+        augment: smooth the map by averaging it over views of the picture: its mirror image (``flip``), smaller
+            and larger copies (``scale``), or both; each costs an explanation.
         seed: fixes the random numbers of methods that draw some.
         batch_size: inputs per pass; None to fit the memory.
         profile: a bundle of options that reproduces one published pipeline; options given go before it.
@@ -29,6 +32,7 @@ class Options(pydantic.BaseModel):
     score: ScoreKind = "logit"
     relu: bool = True
     normalize_at: Literal["input", "feature"] = "input"
+    augment: Augment = "none"
     seed: int = pydantic.Field(0, ge=0)
     batch_size: int | None = pydantic.Field(None, ge=1)
     profile: str | None = None
