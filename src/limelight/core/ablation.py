@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight.core.batches import chunk_size, in_chunks
+from limelight.core.borrow import borrowed
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Meter
 from limelight.core.evidence import Evidence, Stage
@@ -181,8 +182,11 @@ def _from_image(evidence: Evidence, stage: Stage, i: int, k: Tensor, batch_size:
 
     def work(part: slice) -> Tensor:
         images = k.new_full((len(k[part]),), i)
-        with overwritten(layer, lambda output: without(output, stage, k[part])):
-            return evidence.scores_of(evidence.image[images], images)
+        with (
+            borrowed(evidence.classifier.module),
+            overwritten(layer, lambda output: without(output, stage, k[part])),
+        ):
+            return evidence.scores_from(evidence.classifier.forward(evidence.image[images]), images)
 
     return torch.cat(in_chunks(work, len(k), size)) if len(k) else stage.acts.new_zeros(0)
 

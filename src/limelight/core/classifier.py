@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from limelight.core.borrow import borrowed
+from limelight.core.fold import folded
 from limelight.core.layers import LayerInfo, Trace, trace
 from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from limelight.errors import InvalidImage, InvalidOption, NonFinite, UnknownLayer, UnsupportedModel, nearest
@@ -41,6 +42,8 @@ class Classifier:
         multilabel: whether classes are independent (sigmoid). None: seen from the model.
         reshape: turns the output of a layer into (n, k, h, w), for layouts that are not recognised.
         name: how results call the model.
+        fold: pass masked pictures, of which no layer is watched, through a copy with batch normalisation folded
+            into the convolutions: faster, for a second copy of the weights.
 
     Raises:
         UnsupportedModel: ``module`` is not a module, or its weights are tensors of inference mode.
@@ -62,6 +65,7 @@ class Classifier:
         multilabel: bool | None = None,
         reshape: Callable[[Tensor], Tensor] | None = None,
         name: str | None = None,
+        fold: bool = False,
     ) -> None:
         if not isinstance(module, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UnsupportedModel(f"expected a torch.nn.Module, got {type(module).__name__}")
@@ -85,6 +89,8 @@ class Classifier:
         self._names = {id(m): n for n, m in self.module.named_modules(remove_duplicate=False)}
         self._traces: dict[tuple[int, ...], Trace] = {}
         self.kept: dict[tuple[Any, ...], Any] = {}  # what others found out about the module, once
+        self._fold = fold
+        self._fast: tuple[Any, nn.Module] | None = None
         self._hashed: tuple[Any, str] | None = None
         self._layout: torch.memory_format | None = None
         self.layer = self.layer_names(layer) if layer is not None else None
@@ -255,12 +261,32 @@ class Classifier:
             same = False
         return torch.channels_last if same else torch.preserve_format
 
-    def forward(self, x: Images) -> Any:
-        """Return the module's own outputs, the images laid out in memory as is fastest; no state is guarded."""
+    def forward(self, x: Images, *, watched: bool = True) -> Any:
+        """Return the module's own outputs, the images laid out in memory as is fastest; no state is guarded.
+
+        Args:
+            x: shape (n, 3, H, W).
+            watched: whether layers are looked at or hooked. If not, a folded copy may stand in for the module.
+        """
         layout = self._layout or torch.preserve_format
+        if self._fold and not watched:
+            return self._folded(x)(x.contiguous(memory_format=layout))
         if layout is torch.preserve_format or len(x) == 1:  # one image does not earn what laying out weights costs
             return self.module(x)
         return self.module(x.contiguous(memory_format=layout))
+
+    def _folded(self, x: Images) -> nn.Module:
+        """The folded copy, made again when the weights have changed; it is tested against the module."""
+        version = self.weights_version()
+        if self._fast is None or self._fast[0] != version:
+            twin = folded(self.module, x[:1].detach())
+            with torch.no_grad(), borrowed(twin):
+                ours, theirs = (unwrap(m(x[:1].detach())).double() for m in (twin, self.module))
+            if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
+                raise UnsupportedModel(f"{self.name} can't be folded: its logits would change; use fold=False")
+            twin.eval()
+            self._fast = version, twin
+        return self._fast[1]
 
     @property
     def stages(self) -> list[str]:
@@ -350,6 +376,7 @@ class Classifier:
             raise UnsupportedModel(f"{self.name} can't be copied: {error}") from error
         twin._names = {id(m): n for n, m in twin.module.named_modules(remove_duplicate=False)}
         twin._hashed = None
+        twin.kept, twin._fast = {}, None
         return twin
 
     # -- identity ---------------------------------------------------------------------------------------

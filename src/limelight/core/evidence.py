@@ -72,7 +72,7 @@ class Evidence:
             kind: which scalar; None for the one that is explained.
         """
         with borrowed(self.classifier.module), torch.set_grad_enabled(x.requires_grad):
-            output = self.classifier.forward(x)
+            output = self.classifier.forward(x, watched=False)
         return self.scores_from(output, images, kind)
 
     def scores_from(self, output: Any, images: Index, kind: ScoreKind | None = None) -> Scores:

@@ -136,7 +136,7 @@ class Batch:
     def _forward(self, x: Images) -> Logits:
         with borrowed(self.classifier.module):
             self.meter.add(forward=len(x))
-            logits = self.classifier.finite(self.classifier.logits(self.classifier.forward(x)), x)
+            logits = self.classifier.finite(self.classifier.logits(self.classifier.forward(x, watched=False)), x)
         return logits if logits.dtype == torch.float64 else logits.float()
 
 
