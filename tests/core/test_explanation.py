@@ -138,3 +138,46 @@ def test_pictures_of_every_kind(tmp_path: Path) -> None:
         torch.testing.assert_close(ll.explain(c, same).evidence, expected)
     with pytest.raises(errors.InvalidImage, match="channels last"):
         ll.explain(c, pixels.transpose(2, 0, 1))
+
+
+def test_parts_are_drawn_with_their_scores(tmp_path: Path) -> None:
+    e = ll.explain(ll.Classifier(architectures.build("residual")), architectures.images(1)[0], "cluster-cam")
+    panels: list[draw.Panel] = []
+
+    def keep(rows: list[list[draw.Panel]], **_: object) -> Image.Image:
+        panels.extend(panel for row in rows for panel in row)
+        return Image.new("RGB", (8, 8))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draw, "gallery", keep)
+        e.view("parts")
+    scores = e.details["scores"]
+    parts = panels[2:]
+    assert len(parts) == int(scores.isfinite().sum())
+    assert parts[0].title.startswith("base")
+    assert parts[0].frame
+    assert parts[-1].title.endswith("scissors")
+    shown = [float(p.caption.removeprefix("score ")) for p in parts]
+    assert shown == sorted(shown, reverse=True)
+    assert e.save(tmp_path / "parts.png", view="parts").exists()
+
+
+def test_a_method_without_parts_says_so() -> None:
+    e = ll.explain(ll.Classifier(architectures.build("residual")), architectures.images(1)[0])
+    with pytest.raises(ll.errors.InvalidOption, match="grad-cam keeps no parts"):
+        e.view("parts")
+
+
+def test_a_sweep_names_what_differs() -> None:
+    c, x = ll.Classifier(architectures.build("residual")), architectures.images(1)
+    gallery = ll.explain(c, list(x), method=[ll.method("cluster-cam", n_clusters=k) for k in (2, 3)])
+    titles: list[str] = []
+
+    def keep(rows: list[list[draw.Panel]], **_: object) -> Image.Image:
+        titles.extend(panel.title for row in rows for panel in row)
+        return Image.new("RGB", (8, 8))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draw, "gallery", keep)
+        gallery.picture()
+    assert titles == ["input", "cluster-cam n_clusters=2", "cluster-cam n_clusters=3"]

@@ -49,6 +49,6 @@ def test_new_weights_are_folded_anew() -> None:
     c = ll.Classifier(net, fold=True)
     ll.method("score-cam")(c, x, 1)
     with torch.no_grad():
-        net.stem[1].weight.mul_(2)
+        net.get_submodule("stem.1").get_parameter("weight").mul_(2)
     expected = ll.method("score-cam").evidence(ll.Classifier(net), x, 1)
     torch.testing.assert_close(ll.method("score-cam").evidence(c, x, 1), expected, rtol=1e-8, atol=1e-10)

@@ -23,7 +23,7 @@ def explain(
     parameter: Annotated[
         list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of the method; repeatable.")
     ] = None,
-    view: Annotated[str, typer.Option(help="overlay, map, signed, contour or image.")] = "overlay",
+    view: Annotated[str, typer.Option(help="overlay, map, signed, contour, image or parts.")] = "overlay",
     out: Annotated[
         Path | None,
         typer.Option(help="File (.png, .npz, .json), or folder for several pictures (else IMAGE.METHOD.png)."),

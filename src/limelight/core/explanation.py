@@ -21,7 +21,9 @@ from limelight.errors import InvalidOption
 LONGEST_LINE = 6
 """Pictures side by side before a gallery of one image goes on in the next line."""
 
-View = Literal["overlay", "map", "signed", "contour", "image"]
+View = Literal["overlay", "map", "signed", "contour", "image", "parts"]
+PARTS = ("masks", "cluster_maps", "maps")
+"""Details that hold the maps of which a map is made, (parts, h, w), NaN where there is none."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,14 @@ class Explanation:
 
         Args:
             kind: ``overlay``; ``map`` alone; ``signed``, the evidence for (red) and against (blue) with a
-                symmetric scale; ``contour`` around the top tenth of the area; ``image``, the input itself.
+                symmetric scale; ``contour`` around the top tenth of the area; ``image``, the input itself;
+                ``parts``, a sheet of the maps of which this one is made, for methods that keep them.
         """
         pixels = _pixels(self.image)
         if kind == "overlay":
             return self.overlay()
+        if kind == "parts":
+            return self._parts()
         if kind == "map":
             return Image.fromarray(draw.colorize(_array(self.map)))
         if kind == "signed":
@@ -109,7 +114,29 @@ class Explanation:
             return draw.contour(pixels, _array(self.map))
         if kind == "image":
             return Image.fromarray(pixels)
-        raise InvalidOption(f"there is no view {kind!r}; there are overlay, map, signed, contour and image")
+        raise InvalidOption(f"there is no view {kind!r}; there are overlay, map, signed, contour, image and parts")
+
+    def _parts(self) -> Image.Image:
+        """Draw the picture, its map, and the parts by falling score; base and scissors are framed."""
+        kept = next((self.details[name] for name in PARTS if name in self.details), None)
+        if kept is None:
+            raise InvalidOption(f"{self.method} keeps no parts; cluster-cam, collection-cam and group-cam do")
+        there = [i for i in range(len(kept)) if bool(torch.isfinite(kept[i]).all())]
+        worth = next((name for name in ("scores", "mic", "weights") if name in self.details), None)
+        if worth:
+            value = self.details[worth]
+            there = sorted((i for i in there if bool(torch.isfinite(value[i]))), key=lambda i: -float(value[i]))
+        full = Finish(self.finish.size)
+        panels = [draw.Panel(self.view("image"), "input", self.title), draw.Panel(self.overlay(), self.method)]
+        for i in there:
+            roles = [role for role in ("base", "scissors") if role in self.details and int(self.details[role]) == i]
+            picture = draw.overlay(_pixels(self.image), _array(full(kept[i][None])[0][0]))
+            caption = f"{worth.rstrip('s')} {float(self.details[worth][i]):.3g}" if worth else ""
+            title = f"part {i + 1}"
+            if "mask_layer" in self.details:
+                title += f" · {self.provenance['layers'][int(self.details['mask_layer'][i])]}"
+            panels.append(draw.Panel(picture, " and ".join(roles) or title, caption, frame=bool(roles)))
+        return draw.gallery([panels[i : i + LONGEST_LINE] for i in range(0, len(panels), LONGEST_LINE)])
 
     def panel(self, kind: View = "overlay", title: str | None = None) -> draw.Panel:
         """Return a picture with its title, for a gallery."""
@@ -160,7 +187,7 @@ class Explanation:
             raise InvalidOption(f"cannot write {path.name!r}: the suffix must be .png, .npz or .json")
         path.parent.mkdir(parents=True, exist_ok=True)
         if suffix == ".png":
-            picture = self._titled(view) if titled else self.view(view)
+            picture = self._titled(view) if titled and view != "parts" else self.view(view)
             path.write_bytes(draw.to_png_bytes(picture, {"limelight": json.dumps(settings)}))
         elif suffix == ".json":
             path.write_text(json.dumps(settings | {"evidence": self.evidence.tolist()}, indent=1))
@@ -272,13 +299,17 @@ class Gallery(Sequence["list[Explanation]"]):
             captions: what stands under a method's map, by name.
         """
         said = captions or {}
+        if kind == "parts":
+            raise InvalidOption("the parts of one explanation are a sheet already: explanation.view('parts')")
         rows: list[list[draw.Panel]] = []
         for i, row in enumerate(self.rows):
             alone = len(self.rows) == 1
             panels = [draw.Panel(row[0].view("image"), title="input" if i == 0 else "", caption=row[0].title)]
             panels += [
                 draw.Panel(
-                    e.view(kind), title=e.method if i == 0 else "", caption=_remark(e, row[0]) or said.get(e.method, "")
+                    e.view(kind),
+                    title=_title(e, row) if i == 0 else "",
+                    caption=_remark(e, row[0]) or said.get(e.method, ""),
                 )
                 for e in row
             ]
@@ -299,6 +330,14 @@ class Gallery(Sequence["list[Explanation]"]):
 
     def _repr_png_(self) -> bytes:
         return draw.to_png_bytes(self.picture())
+
+
+def _title(explanation: Explanation, row: Sequence[Explanation]) -> str:
+    """Name the method, and what sets it apart from others of the same name in the row."""
+    twins = [e.provenance.get("options", {}) for e in row if e.method == explanation.method]
+    own = explanation.provenance.get("options", {})
+    apart = [k for k in own if any(t.get(k) != own[k] for t in twins)]
+    return " ".join([explanation.method, *(f"{k}={own[k]}" for k in apart)])
 
 
 def _remark(explanation: Explanation, first: Explanation) -> str:

@@ -1,7 +1,7 @@
 """Sheets of pictures with titles and captions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -16,11 +16,12 @@ _INK, _SOFT, _HAIRLINE = "#1a1a1a", "#6b6b6b", "#d8d8d8"
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a sheet, with a title above it and a caption below."""
+    """One picture of a sheet, with a title above it and a caption below, and a frame if it is to stand out."""
 
     image: Image.Image
     title: str = ""
     caption: str = ""
+    frame: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,7 @@ def gallery(
 
     em = max(10, min(28, round(size / 18)))  # text grows with the pictures, within reason
     grid = [
-        [
-            panel and Panel(_fit(panel.image, size), panel.title, panel.caption)
-            for panel in [*row, *[None] * (columns - len(row))]
-        ]
+        [panel and replace(panel, image=_fit(panel.image, size)) for panel in [*row, *[None] * (columns - len(row))]]
         for row in rows
     ]
     # A column is as wide as its widest picture, but leaves room for a few words.
@@ -131,8 +129,10 @@ def gallery(
                 x = lefts[j] + (widths[j] - panel.image.width) // 2
                 y = top + over + (tall - panel.image.height) // 2
                 edge = (x - 1, y - 1, x + panel.image.width, y + panel.image.height)
-                pen.rectangle(edge, outline=_HAIRLINE)  # or a white picture would have no end
                 sheet.paste(panel.image, (x, y))
+                pen.rectangle(edge, outline=_HAIRLINE)  # or a white picture would have no end
+                if panel.frame:
+                    pen.rectangle(edge, outline=_INK, width=max(2, em // 4))
         top += over + tall + under + gap
     if colorbar:
         first, last = margin + head + bands[0][0], top - gap - bands[-1][2]
