@@ -319,3 +319,16 @@ def test_a_broken_picture_costs_no_finished_row(
     assert "the 4 rows that were finished are in" in " ".join(err.split())
     assert "2.png" in err.splitlines()[-1]
     assert len(out.read_text().splitlines()) == 1 + 4
+
+
+def test_compare_takes_the_quick_methods(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless asked for by name or as 'all', methods of many passes are left out, with the reason."""
+    monkeypatch.setattr("limelight.cli.output.QUICK", 3)
+    out = tmp_path / "c.png"
+    assert run("compare", scene, "-m", "demo/resnet", "--metrics", "none", "--json", "--out", out) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "grad-cam" in {row["method"] for row in found["methods"]}
+    assert "more than 3 passes" in found["left_out"]["score-cam"]
+    assert all(row["cost"]["forwards"] + row["cost"]["backwards"] <= 3 for row in found["methods"])

@@ -235,7 +235,7 @@ def test_dear_methods_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = scenes_of_the_test_split(1)[0]
     usable, left_out = story.usable(ll.load("demo/resnet"), scene)
     assert "grad-cam" in usable
-    assert "too long" in left_out["smooth-grad-cam++"]
+    assert "more than 5 passes" in left_out["smooth-grad-cam++"]
 
 
 @pytest.mark.parametrize("inside", ["", "folder"])

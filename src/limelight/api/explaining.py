@@ -80,20 +80,29 @@ def explain(
 
 
 def refusals(
-    classifier: Classifier, image: Any, methods: Sequence[Method], target: TargetLike = None
+    classifier: Classifier,
+    image: Any,
+    methods: Sequence[Method],
+    target: TargetLike = None,
+    most_passes: float | None = None,
 ) -> dict[str, str]:
-    """Return which methods refuse a model, by name, and why; for whoever asks for all methods there are.
+    """Return which methods a model can't have, by name, and why; for whoever asks for all methods there are.
 
     Args:
         classifier: the model.
         image: as in ``explain``.
         methods: tried on that image, each by itself.
         target: as in ``explain``.
+        most_passes: methods that would take more, forward and backward, are left out untried.
     """
     x = as_input(classifier, image)[None]
     refused: dict[str, str] = {}
     for m in methods:
         try:
+            cost = m.cost(classifier, x)
+            if most_passes is not None and cost.forwards + cost.backwards > most_passes:
+                refused[m.name] = f"{cost} per picture: more than {most_passes:g} passes"
+                continue
             m.run(classifier, x, target)
         except UnsupportedModel as error:
             refused[m.name] = str(error)

@@ -10,6 +10,8 @@ from limelight.cli.output import (
     console,
     fail,
     load_model,
+    method_names,
+    not_had,
     parse_parameters,
     print_json,
     print_left_out,
@@ -22,7 +24,9 @@ from limelight.errors import InvalidOption
 def compare(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.")],
     model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
-    methods: Annotated[str, typer.Option("--methods", help="Names with commas between, or 'all'.")] = "all",
+    methods: Annotated[
+        str, typer.Option("--methods", help="Names with commas between, 'quick' (up to 100 passes) or 'all'.")
+    ] = "quick",
     metrics: Annotated[
         str, typer.Option("--metrics", help="Names with commas between, or 'none'.")
     ] = "adcc,insertion,deletion",
@@ -45,19 +49,18 @@ def compare(
     Example: limelight compare cat.jpg --model torchvision/resnet50 --methods grad-cam,layer-cam --metrics adcc,deletion
     """
     import limelight as ll
-    from limelight import api, draw
+    from limelight import draw
     from limelight.draw import chart
 
     options = parse_parameters(parameter or []) | ({"layer": layer} if layer else {})
-    names = list(ll.methods()) if methods == "all" else split_names(methods)
+    names = method_names(methods)
     chosen = [ll.method(name, **options) for name in names]
     judges = [] if metrics.lower() == "none" else [ll.metric(name) for name in split_names(metrics)]
     path = out or Path(f"{image.stem}.compare.png")
     if path.suffix.lower() != ".png":
         raise InvalidOption(f"--out {path}: the picture is a .png")
     classifier = load_model(model, weights, device)
-    # With 'all', a method that this model cannot have is no reason to show none.
-    left_out = api.refusals(classifier, image, chosen, target) if methods == "all" else {}
+    left_out = not_had(methods, classifier, image, chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
     if not chosen:
         fail(f"no method can explain {model}: {'; '.join(left_out.values())}")

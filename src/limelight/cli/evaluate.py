@@ -10,6 +10,8 @@ from limelight.cli.output import (
     counted,
     evenly,
     load_model,
+    method_names,
+    not_had,
     notes,
     parse_parameters,
     print_json,
@@ -32,7 +34,9 @@ def evaluate(
         ),
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
-    methods: Annotated[str, typer.Option("--methods", help="Names with commas between, or 'all'.")] = "grad-cam",
+    methods: Annotated[
+        str, typer.Option("--methods", help="Names with commas between, 'quick' (up to 100 passes) or 'all'.")
+    ] = "grad-cam",
     metrics: Annotated[
         str, typer.Option("--metrics", help="Names with commas between; see: limelight metrics.")
     ] = "adcc,insertion,deletion",
@@ -65,7 +69,7 @@ def evaluate(
     from limelight import api
 
     options = parse_parameters(parameter or []) | ({"layer": layer} if layer else {})
-    names = list(ll.methods()) if methods == "all" else split_names(methods)
+    names = method_names(methods)
     chosen = [api.method_under(name, protocol, **options) for name in names]
     judges = split_names(metrics)
     needs_truth = any([ll.metric(name).needs_truth for name in judges])  # finds wrong names before the model is loaded
@@ -73,7 +77,7 @@ def evaluate(
         raise InvalidOption(f"--out {out}: the suffix must be .csv, .parquet, .json or .md")
     samples = evenly(api.as_samples(source), limit)
     classifier = load_model(model, weights, device)
-    left_out = api.refusals(classifier, samples[0].image, chosen) if methods == "all" else {}
+    left_out = not_had(methods, classifier, samples[0].image, chosen)
     chosen = [m for m in chosen if m.name not in left_out]
     if target is None and needs_truth and all(s.label is not None for s in samples):
         target = "label"

@@ -117,3 +117,23 @@ def evenly(items: Sequence[T], limit: int | None) -> list[T]:
     """Take so many items, evenly spread."""
     count = len(items) if limit is None else min(limit, len(items))
     return [items[i * len(items) // count] for i in range(count)]
+
+
+QUICK = 100
+"""Passes per picture up to which a method is among the ``quick`` ones."""
+
+
+def method_names(given: str) -> list[str]:
+    """Return the names in a ``--methods`` argument: names, ``quick`` or ``all``."""
+    import limelight as ll
+
+    return list(ll.methods()) if given in ("quick", "all") else split_names(given)
+
+
+def not_had(given: str, classifier: Any, image: Any, methods: Sequence[Any], target: Any = None) -> dict[str, str]:
+    """Return which of the methods are left out and why; whoever names some gets them, or the error."""
+    from limelight import api
+
+    if given not in ("quick", "all"):
+        return {}
+    return api.refusals(classifier, image, methods, target, QUICK if given == "quick" else None)

@@ -5,14 +5,16 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.output import console, counted, evenly, load_model, print_json, print_left_out, split_names
+from limelight.cli.output import console, counted, evenly, load_model, method_names, not_had, print_json, print_left_out
 from limelight.errors import InvalidOption
 
 
 def sanity(
     images: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER", help="A picture, or a folder of them.")],
     model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
-    methods: Annotated[str, typer.Option("--methods", help="Names with commas between, or 'all'.")] = "grad-cam",
+    methods: Annotated[
+        str, typer.Option("--methods", help="Names with commas between, 'quick' (up to 100 passes) or 'all'.")
+    ] = "grad-cam",
     mode: Annotated[str, typer.Option(help="'cascading' from the output down, or 'independent' layers.")] = "cascading",
     layers: Annotated[str, typer.Option(help="Which lose their weights: affine, conv or all.")] = "affine",
     weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
@@ -36,12 +38,12 @@ def sanity(
         raise InvalidOption(f"--mode {mode}: there are cascading and independent")
     if out.suffix.lower() != ".png":
         raise InvalidOption(f"--out {out}: the picture is a .png")
-    names = list(ll.methods()) if methods == "all" else split_names(methods)
+    names = method_names(methods)
     chosen = [ll.method(n) for n in names]
     ll.metric(f"sanity-{mode}", layers=layers)
     samples = evenly(api.as_samples(images), limit)
     classifier = load_model(model, weights, device)
-    left_out = api.refusals(classifier, samples[0].image, chosen, target) if methods == "all" else {}
+    left_out = not_had(methods, classifier, samples[0].image, chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
     with counted(len(samples) * len(chosen), "randomising") as advance:
         verdicts, results = ll.sanity(

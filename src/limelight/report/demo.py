@@ -484,13 +484,7 @@ def usable(model: Classifier, scene: Scene) -> tuple[dict[str, Card], dict[str, 
     """Return the methods that the model can have in good time, and why the others are left out."""
     cards = api.methods()
     methods = [api.method(name) for name in cards]
-    x = api.as_input(model, scene.image)[None]
-    left_out: dict[str, str] = {}
-    for m in methods:
-        cost = m.cost(model, x)
-        if cost.forwards + cost.backwards > MOST_PASSES:
-            left_out[m.name] = f"{cost} per picture: too long for a demonstration"
-    left_out |= api.refusals(model, scene.image, [m for m in methods if m.name not in left_out])
+    left_out = api.refusals(model, scene.image, methods, most_passes=MOST_PASSES)
     return {name: card for name, card in cards.items() if name not in left_out}, left_out
 
 
