@@ -26,6 +26,7 @@ Copies = Callable[[Index, Index], Images]
 """Image numbers (m,) and copy numbers (m,) -> changed copies of the images, (m, 3, H, W)."""
 ScoresOf = Callable[..., Tensor]
 AblatedScores = Callable[..., Tensor]
+FillOf = Callable[[Fill], Images]
 
 
 class Supply:
@@ -132,7 +133,7 @@ class Supply:
         return gradient_of
 
     @property
-    def fill(self) -> Callable[[Fill], Images]:
+    def fill(self) -> FillOf:
         """A function: name -> what stands where the pictures are taken away, (n, 3, H, W)."""
         return lambda name: filled(self._evidence.classifier, self.image, name)
 

@@ -1,0 +1,77 @@
+"""Occlusion."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from limelight.card import register_method
+from limelight.core.fills import Fill
+from limelight.core.saliency import Raw
+from limelight.core.supply import FillOf, ScoresOf
+from limelight.errors import InvalidOption
+from limelight.shapes import Images, Index, Scores
+
+
+@register_method(
+    "occlusion",
+    family="region",
+    cites="zeiler2014",
+    cost="1 F + ((-(-max(0, H - window) // stride) + 1) * (-(-max(0, W - window) // stride) + 1)) F",
+    layers="none",
+    defaults={"score": "prob"},
+)
+def occlusion(
+    image: Images,
+    score: Scores,
+    scores_of: ScoresOf,
+    fill: FillOf,
+    *,
+    window: Annotated[int, Field(ge=1)] = 32,
+    stride: Annotated[int, Field(ge=1)] = 8,
+    baseline: Fill = "zero",
+    aggregate: Literal["mean", "sum"] = "mean",
+) -> Raw:
+    """Loss of score where a sliding window hides the picture.
+
+    d_ij = S(x) - S(x with window ij replaced); a pixel gets the mean over the windows that cover it.
+
+    Args:
+        image: normalised x, (n, 3, H, W).
+        score: S(x), (n,).
+        scores_of: scores of changed copies of the images.
+        fill: what stands where the picture is taken away.
+        window: side of the window in pixels; at the border it is cut off.
+        stride: pixels between windows, no more than ``window``.
+        baseline: what the window shows.
+        aggregate: ``sum`` over the windows that cover a pixel.
+
+    Returns:
+        (n, H, W), signed: negative where hiding helps.
+
+    Raises:
+        InvalidOption: the stride is larger than the window, so that pixels would be left out.
+    """
+    if stride > window:
+        raise InvalidOption(f"occlusion: stride {stride} is larger than window {window}; pixels would be left out")
+    rows, columns = (cover(side, window, stride).to(image) for side in image.shape[-2:])
+    base, across = fill(baseline), len(columns)
+
+    def hidden(i: Index, w: Index) -> Images:
+        inside = (rows[w // across][:, :, None] * columns[w % across][:, None, :])[:, None].bool()
+        return torch.where(inside, base[i], image[i])
+
+    windows = len(rows) * across
+    wanted = torch.ones(len(image), windows, dtype=torch.bool, device=image.device)
+    lost = (score[:, None] - scores_of(hidden, wanted)).unflatten(1, (len(rows), across))
+    total = rows.T @ lost @ columns
+    return Raw(total / (rows.sum(0)[:, None] * columns.sum(0)) if aggregate == "mean" else total)
+
+
+def cover(side: int, window: int, stride: int) -> Tensor:
+    """Return which pixels of an axis each window covers, (windows, side), 0 or 1."""
+    count = -(-max(0, side - window) // stride) + 1
+    start = torch.arange(count)[:, None] * stride
+    pixel = torch.arange(side)
+    return ((pixel >= start) & (pixel < start + window)).float()

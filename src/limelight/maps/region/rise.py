@@ -1,0 +1,86 @@
+"""RISE."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from limelight.card import register_method
+from limelight.core.rng import Draws
+from limelight.core.saliency import Raw
+from limelight.core.supply import ScoresOf
+from limelight.ops import divide
+from limelight.ops.random_masks import Border, cell_size, masks
+from limelight.shapes import Images, Index, Maps
+
+AT_ONCE = 256
+"""Masks that are added up at once."""
+
+
+@register_method(
+    "rise",
+    family="region",
+    cites="petsiuk2018",
+    cost="1 F + n_masks F",
+    layers="none",
+    random=True,
+    defaults={"score": "prob"},
+    profiles={
+        "saliency": {"n_masks": 6000, "cells": 8, "p": 0.1},
+        "evaluation": {"n_masks": 5000, "cells": 10, "p": 0.1},
+    },
+)
+def rise(
+    image: Images,
+    scores_of: ScoresOf,
+    draws: Draws,
+    *,
+    n_masks: Annotated[int, Field(ge=1)] = 8000,
+    cells: Annotated[int, Field(ge=2)] = 7,
+    p: Annotated[float, Field(gt=0, lt=1)] = 0.5,
+    border: Border = "reflect",
+    norm: Literal["p", "coverage"] = "p",
+) -> Raw:
+    """Mean of random masks, weighted by the score of the picture that each leaves.
+
+    S = 1 / (N p) sum_m p_c(x m) m, where a mask m is a grid of switches that are on with probability p, resized
+    smoothly and shifted at random. The model is asked for scores only.
+
+    Args:
+        image: normalised x, (n, 3, H, W).
+        scores_of: scores of changed copies of the images.
+        draws: random numbers; all images get the same masks.
+        n_masks: N.
+        cells: of the grid, along each side.
+        p: probability that a cell shows the picture.
+        border: see ``random_masks.masks``.
+        norm: ``coverage`` divides every pixel by how often it was shown, in place of N p.
+
+    Returns:
+        (n, H, W), not negative if scores are not.
+    """
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    grids = (draws.uniform((n_masks, cells, cells), like=image) < p).to(image)
+    most = torch.tensor([cell_size(side, cells) for side in size]).to(image)
+    shifts = (draws.uniform((n_masks, 2), like=image) * most).long()
+
+    def masked(i: Index, m: Index) -> Images:
+        return image[i] * masks(grids[m], shifts[m], size, border)[:, None]
+
+    scores = scores_of(masked, torch.ones(len(image), n_masks, dtype=torch.bool, device=image.device))
+    total, shown = weighted_sum(scores, grids, shifts, size, border)
+    return Raw(total / (n_masks * p) if norm == "p" else divide(total, shown.expand_as(total)))
+
+
+def weighted_sum(
+    scores: Tensor, grids: Tensor, shifts: Tensor, size: tuple[int, int], border: Border
+) -> tuple[Maps, Maps]:
+    """Return sum_m s_m m for scores (n, m), and sum_m m."""
+    total, shown = scores.new_zeros(len(scores), *size), scores.new_zeros(1, *size)
+    for start in range(0, len(grids), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        made = masks(grids[some], shifts[some], size, border)
+        total += (scores[:, some] @ made.flatten(1)).view_as(total)
+        shown += made.sum(0)
+    return total, shown
