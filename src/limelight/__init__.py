@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         save,
     )
     from limelight.card import register_method, register_metric
+    from limelight.core.black_box import BlackBox
     from limelight.core.classifier import Classifier
     from limelight.core.explanation import Explanation, Gallery
     from limelight.core.judge import Measured
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 # Names are looked up on first use, so that importing the package costs nothing, not even PyTorch.
 _HOME = {
+    "BlackBox": "limelight.core.black_box",
     "Classifier": "limelight.core.classifier",
     "Explanation": "limelight.core.explanation",
     "Gallery": "limelight.core.explanation",
@@ -70,6 +72,7 @@ _HOME = {
 }
 
 __all__ = [
+    "BlackBox",
     "Classifier",
     "Explanation",
     "Gallery",

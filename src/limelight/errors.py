@@ -18,6 +18,7 @@
     ├── NonFinite            (ValueError)   the model gave NaN or infinite numbers
     ├── WeightsUnavailable   (OSError)      weights that are not on this machine
     ├── MissingExtra         (ImportError)  an optional dependency that is not installed
+    ├── QueryBudget          (RuntimeError) a black box would be asked more often than it may be
     └── CorruptStore         (OSError)      a results store that is damaged
 
 Every message says what was given, what would be right and where to look.
@@ -93,6 +94,10 @@ class MissingExtra(LimelightError, ImportError):
     def __init__(self, package: str, extra: str):
         super().__init__(f"{package} is not installed; install it with: pip install 'limelight[{extra}]'")
         self.package, self.extra = package, extra
+
+
+class QueryBudget(LimelightError, RuntimeError):
+    """A black box would be asked more often than it may be."""
 
 
 class CorruptStore(LimelightError, OSError):

@@ -363,6 +363,9 @@ class Classifier:
         """Return modules by name."""
         return {name: self.module.get_submodule(name) for name in names}
 
+    def admit(self, methods: Sequence[Any], x: Images) -> None:
+        """Refuse methods that this model can't have in principle; a module can have them all."""
+
     def copied(self) -> "Classifier":
         """Return a classifier around a deep copy of the module, for whoever has to change weights.
 

@@ -39,6 +39,7 @@ def run(methods: Sequence[Spec], classifier: Classifier, x: Images, target: Targ
     results: dict[int, Saliency] = {}
     with torch.inference_mode(False), torch.no_grad():  # whatever mode the caller is in
         x = classifier.checked(x)
+        classifier.admit(methods, x)
         for kind in get_args(ScoreKind):  # one backward per explained scalar
             group = [(i, m) for i, m in enumerate(methods) if m.options.score == kind]
             if not group:

@@ -1,0 +1,145 @@
+"""A classifier of which only the scores are known."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from limelight.card import METHODS
+from limelight.core.classifier import Classifier
+from limelight.core.cost import predict
+from limelight.core.spec import Spec
+from limelight.errors import InvalidOption, MissingExtra, QueryBudget, UnsupportedModel
+from limelight.shapes import Images
+
+LOOK_INSIDE = frozenset(
+    {"acts", "grads", "stages", "layer_at", "class_weights", "ablated_scores", "gradient_of"},
+)
+"""Needs that only a module with layers and gradients can serve."""
+
+
+class _Call(nn.Module):
+    """A callable as a module without layers, which counts the images that it is given."""
+
+    def __init__(self, predict: Callable[[Any], Any], arrays: bool, budget: int | None) -> None:
+        super().__init__()
+        self.predict, self.arrays, self.budget, self.spent = predict, arrays, budget, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.budget is not None and self.spent + len(x) > self.budget:
+            raise QueryBudget(f"{len(x)} more images would exceed the budget: {self.spent} of {self.budget} are spent")
+        self.spent += len(x)
+        given = x.detach()
+        scores = self.predict(given.cpu().numpy() if self.arrays else given)
+        found = torch.as_tensor(np.asarray(scores) if isinstance(scores, list) else scores)
+        if found.ndim != 2 or len(found) != len(x):
+            raise UnsupportedModel(f"expected scores ({len(x)}, classes) for {len(x)} images, got {tuple(found.shape)}")
+        return found.to(x.device, x.dtype)
+
+
+class BlackBox(Classifier):
+    """Any callable that maps normalised images to class scores: a remote service, another framework.
+
+    It serves the methods that need neither layers nor gradients (``rise``, ``occlusion``, ``lime``, …) and the
+    metrics.
+
+    Args:
+        predict: maps normalised images (n, 3, H, W), float32, to scores (n, classes).
+        arrays: whether it takes NumPy arrays, in place of tensors.
+        outputs: what it returns: ``"probabilities"`` or ``"logits"``.
+        multilabel: whether classes are independent.
+        budget: most images that it may be given, those counted by ``spent`` included; None for no bound.
+        preprocess: as for ``Classifier``.
+        labels: as for ``Classifier``.
+        mean: as for ``Classifier``.
+        std: as for ``Classifier``.
+        size: as for ``Classifier``.
+        name: as for ``Classifier``.
+
+    Raises:
+        InvalidOption: the budget is below 1.
+    """
+
+    def __init__(
+        self,
+        predict: Callable[[Any], Any],
+        *,
+        arrays: bool = False,
+        outputs: Literal["logits", "probabilities"] = "probabilities",
+        multilabel: bool = False,
+        budget: int | None = None,
+        preprocess: Callable[[Image.Image], Tensor] | None = None,
+        labels: Sequence[str] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        size: int | None = None,
+        name: str = "black box",
+    ) -> None:
+        if budget is not None and budget < 1:
+            raise InvalidOption(f"budget is {budget}; it must be at least 1")
+        self._call = _Call(predict, arrays, budget)
+        super().__init__(
+            self._call,
+            preprocess=preprocess,
+            labels=labels,
+            mean=mean,
+            std=std,
+            size=size,
+            outputs=outputs,
+            multilabel=multilabel,
+            name=name,
+        )
+
+    @classmethod
+    def onnx(cls, model: str | Path | Any, **options: Any) -> "BlackBox":
+        """Wrap an ONNX Runtime session, or the model in a file; its first input and output are used.
+
+        Args:
+            model: a session, or the path of a ``.onnx`` file.
+            options: as for ``BlackBox``; the outputs are taken for logits unless told otherwise.
+
+        Raises:
+            MissingExtra: onnxruntime is not installed.
+        """
+        if isinstance(model, str | Path):
+            try:
+                import onnxruntime
+            except ImportError:
+                raise MissingExtra("onnxruntime", "onnx") from None
+            model = onnxruntime.InferenceSession(str(model), providers=onnxruntime.get_available_providers())
+        given, found = model.get_inputs()[0].name, model.get_outputs()[0].name
+        options = {"outputs": "logits", "name": "ONNX model"} | options
+        return cls(lambda x: model.run([found], {given: x})[0], arrays=True, **options)
+
+    @property
+    def spent(self) -> int:
+        """Images that the callable was given so far."""
+        return self._call.spent
+
+    def admit(self, methods: Sequence[Spec], x: Images) -> None:
+        """Refuse methods that look inside, and what the budget has no room for, before anything is spent."""
+        for m in methods:
+            if m.card.layers != "none" or LOOK_INSIDE & set(m.card.needs):
+                open_to = [c.name for c in METHODS.cards().values() if _needs_scores_only(c)]
+                raise UnsupportedModel(
+                    f"{m.name} needs {'a layer' if m.card.layers != 'none' else 'gradients'}, and of {self.name} only "
+                    f"the scores are known; methods that need no more: {', '.join(open_to)}"
+                )
+        if self._call.budget is None:
+            return
+        size = {"H": x.shape[-2], "W": x.shape[-1]}
+        passes = sum(predict(m.card.cost, m.own_options | size).forwards for m in methods) * len(x)
+        left = self._call.budget - self.spent
+        if passes > left:
+            raise QueryBudget(
+                f"{', '.join(m.name for m in methods)} would take {passes:g} images, {left} of the budget of "
+                f"{self._call.budget} are left; give the method fewer samples"
+            )
+
+
+def _needs_scores_only(card: Any) -> bool:
+    return card.layers == "none" and not LOOK_INSIDE & set(card.needs)
