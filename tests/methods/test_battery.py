@@ -38,6 +38,11 @@ CHEAPER_WHERE_DEAD = {
     # Constant channels and empty masks, of which every picture has its own, are not passed.
     *("ablation-cam", "score-cam", "ss-cam", "is-cam", "group-cam", "sc-sm-cam", "cluster-cam", "collection-cam"),
 }
+TIES: dict[str, set[str]] = {
+    # The path begins at a constant picture, where all pixels of a max-pooling window are equal and rounding picks
+    # the one through which the gradient goes.
+    "xrai": {"plain"},
+}
 DIFFERENCES = {
     # The map is a small difference of scores, in which float32 leaves too few digits to compare batches by.
     "occlusion",
@@ -48,7 +53,8 @@ FEWER: dict[str, dict[str, object]] = {  # options that make a method quick enou
     "occlusion": {"window": 12, "stride": 8},
     "rise": {"n_masks": 40},
     "xrai": {"steps": 4},
-    "lime": {"n_samples": 60},
+    # Coefficients of 1e-4 from scores that are rounded at 3e-8 would not do to compare by.
+    "lime": {"n_samples": 60, "scale": 12, "baseline": "black"},
 }
 
 
@@ -88,6 +94,8 @@ def check_form(method: ll.Method, architecture: str) -> None:
 
 def check_double(method: ll.Method, architecture: str) -> None:
     """float64 gives the same picture as float32."""
+    if architecture in TIES.get(method.name, ()):
+        return
     single = classifier(architecture)
     double = ll.Classifier(copy.deepcopy(single.module).double())
     a, b = method.run(single, images(), TARGET), method.run(double, images().double(), TARGET)
@@ -344,7 +352,7 @@ def test_every_twin_is_wrong_in_one_thing_only() -> None:
 
 
 def test_names_in_the_exceptions_exist() -> None:
-    for exceptions in (REFUSES, NOISE_HAS_NO_EFFECT):
+    for exceptions in (REFUSES, NOISE_HAS_NO_EFFECT, TIES):
         assert set(exceptions) <= set(ll.methods())
         assert all(names < set(ARCHITECTURES) for names in exceptions.values())
     assert all(inspect.isfunction(check) for check in CHECKS.values())

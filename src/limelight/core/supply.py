@@ -66,6 +66,12 @@ class Supply:
         return torch.stack([self._evidence.classifier.display(x) for x in self.image])
 
     @property
+    def normalise(self) -> Callable[[Images], Images]:
+        """A function: pictures as they are seen, (n, 3, H, W) in [0, 1] -> as the model takes them."""
+        black, white = (b.to(self.image) for b in self._evidence.classifier.bounds)
+        return lambda pixels: black + pixels * (white - black)
+
+    @property
     def score(self) -> Scores:
         """The explained score of the images, (n,)."""
         return self._evidence.score
@@ -119,16 +125,18 @@ class Supply:
             size = self._method.options.batch_size or chunk_size(3 * trace.bytes_per_image, self.image.device)
             at = torch.arange(n * count, device=self.image.device)
 
-            def work(part: slice) -> Tensor:
+            total = torch.zeros_like(self.image)
+
+            def work(part: slice) -> None:
                 images = at[part] // count
                 with torch.enable_grad():
                     x = copies(images, at[part] % count).detach().requires_grad_()
                     (found,) = torch.autograd.grad(evidence.scores_of(x, images, kind).sum(), x)
-                return torch.zeros_like(self.image).index_add(0, images, found)
+                total.index_add_(0, images, found)
 
-            found = in_chunks(work, n * count, size)
+            in_chunks(work, n * count, size)
             self._meter.add(forward=n * count, backward=n * count)
-            return sum(found[1:], found[0]) / count
+            return total / count
 
         return gradient_of
 
