@@ -230,7 +230,9 @@ def memory(model: str, batch: int, top: int) -> None:
     code = MEMORY.format(model=model, batch=batch, top=top)
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     before, after = map(float, done.stdout.split())
-    print(f"Score-CAM, {model}, batch {batch}, {top} masks each: {after - before:.2f} GiB above the model's {before:.2f}")
+    print(
+        f"Score-CAM, {model}, batch {batch}, {top} masks each: {after - before:.2f} GiB above the model's {before:.2f}"
+    )
 
 
 def timed(work: Contender, device: str) -> float:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 def methods_table() -> str:
     lines = ["| method | passes per image | what it does | paper |", "| --- | --- | --- | --- |"]
-    lines += [f"| `{c.name}` | {c.cost} | {c.summary} | {c.cites} |" for c in METHODS.cards().values()]
+    lines += [f"| `{c.name}` | {c.passes} | {c.summary} | {c.cites} |" for c in METHODS.cards().values()]
     return "\n".join(lines) + "\n"
 
 
@@ -49,6 +49,8 @@ def pictures(folder: Path) -> None:
     from limelight.draw import chart
 
     folder.mkdir(parents=True, exist_ok=True)
+    two = Image.fromarray(scene(TEST_SEEDS * 2, objects=2).image)
+    ll.explain(ll.load("demo/resnet"), two, "cluster-cam", n_clusters=4).save(folder / "clusters.png", view="parts")
     names = ["grad-cam", "grad-cam++", "hires-cam", "layer-cam", "eigen-cam"]
     rows: list[list[draw.Panel]] = []
     # The same pictures for every network: one object, then three of which two are asked for.

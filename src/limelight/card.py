@@ -29,6 +29,7 @@ class BaseCard:
         cost: passes per image in the notation of the cost table, such as ``(n + 1) F + n R_t``; F is a
             forward pass of the whole network, F_t of the part behind the layer, R a backward pass to the
             input, R_t to the layer, E one explanation. Names of options may stand in it.
+        in_short: the cost as it is listed, where the formula is long.
         random: whether it draws random numbers.
         profiles: bundles of options by name, each of which reproduces one published pipeline.
         defaults: its own defaults of options that all share, such as ``{"score": "prob"}``.
@@ -43,6 +44,7 @@ class BaseCard:
     family: str
     cites: str
     cost: str
+    in_short: str = ""
     random: bool = False
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]], hash=False)
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
@@ -51,6 +53,11 @@ class BaseCard:
     options: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     module: str = ""
     function: str = ""
+
+    @property
+    def passes(self) -> str:
+        """The cost for readers."""
+        return self.in_short or self.cost
 
 
 @dataclass(frozen=True)

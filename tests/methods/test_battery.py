@@ -45,7 +45,7 @@ TIES: dict[str, set[str]] = {
 }
 DIFFERENCES = {
     # The map is a small difference of scores, in which float32 leaves too few digits to compare batches by.
-    "occlusion",
+    *("occlusion", "group-cam", "sc-sm-cam"),
 }
 FEWER: dict[str, dict[str, object]] = {  # options that make a method quick enough for hundreds of runs
     "ss-cam": {"n": 2},

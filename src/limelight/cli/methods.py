@@ -26,12 +26,12 @@ def methods(
         return
     if name is not None:
         c = found[name]
-        console.print(f"[bold]{c.name}[/] ({c.family}, {c.cites}): {c.summary}\ncost per image: {c.cost}")
+        console.print(f"[bold]{c.name}[/] ({c.family}, {c.cites}): {c.summary}\ncost per image: {c.passes}")
         table(["option", "default"], c.options.items()) if c.options else console.print("no options of its own")
         for profile, bundle in c.profiles.items():
             console.print(f"profile {profile}: {', '.join(f'{k}={v}' for k, v in bundle.items())}")
         return
     for family, cards in groupby(found.values(), key=lambda c: c.family):
-        rows = [[c.name, c.cost, c.summary] for c in cards]
+        rows = [[c.name, c.passes, c.summary] for c in cards]
         table(["method", "passes per image", "what it does"], rows, title=family)
     console.print("[dim]F forward, R backward pass; _t: only the part behind the layer. One: limelight methods NAME[/]")

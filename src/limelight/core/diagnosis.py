@@ -34,6 +34,8 @@ def _reason(i: int, raw: torch.Tensor, evidence: Evidence, layers: Sequence[Laye
         if not any(info.candidate for info in layers):
             return f"not on the path: the score does not depend on {where} at any position of its map"
         return f"dead gradient: the score does not change with {where}"
+    if stages and all(not s.acts[i].any() or (s.grads is not None and not s.grads[i].any()) for s in stages):
+        return f"dead layer: in each of {where} the activations or the gradient are all 0"
     if method.options.relu and float(raw.max()) <= 0:
         return "no positive evidence: the map is nowhere above 0 (relu=False shows the negative part)"
     return "constant map: every position has the same value"

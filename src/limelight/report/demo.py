@@ -290,7 +290,7 @@ def methods(out: Path) -> Chapter:
             f"{area:.0%}, which is what a map gets that is the same everywhere.",
             ["method", "what it does", "passes per picture", "depends on the class", "on the object"],
             [
-                [name, c.summary, c.cost, "yes" if c.class_sensitive else "no", f"{shares[name]:.0%}"]
+                [name, c.summary, c.passes, "yes" if c.class_sensitive else "no", f"{shares[name]:.0%}"]
                 for name, c in cards.items()
             ],
         ),

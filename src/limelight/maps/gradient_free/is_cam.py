@@ -18,6 +18,7 @@ from limelight.shapes import Acts, Images, Index
     family="gradient-free CAM",
     cites="naidu2020",
     cost="1 F + (n * channels if schedule != 'cumulative' else (n - 1) * channels + 1) F",
+    in_short="1 F + n channels F",
     profiles={
         "torchcam": {"schedule": "cumulative1", "mask_scaled_at": "feature", "sums": "activations"},
     },

@@ -20,6 +20,7 @@ from limelight.shapes import Acts, Images, Index
     family="gradient-free CAM",
     cites="wang2020sscam",
     cost="1 F + (n * channels) F",
+    in_short="1 F + n channels F",
     random=True,
     defaults={"score": "prob"},
     profiles={

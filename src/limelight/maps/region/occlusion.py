@@ -19,6 +19,7 @@ from limelight.shapes import Images, Index, Scores
     family="region",
     cites="zeiler2014",
     cost="1 F + ((-(-max(0, H - window) // stride) + 1) * (-(-max(0, W - window) // stride) + 1)) F",
+    in_short="1 F + windows F",
     layers="none",
     defaults={"score": "prob"},
 )

@@ -1,0 +1,119 @@
+"""SC-SM CAM."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from limelight.card import register_method
+from limelight.core.rng import Draws
+from limelight.core.saliency import Raw
+from limelight.core.supply import ScoresOf
+from limelight.maps.cluster.cluster_cam import AtLeastOne, NotNegative, Positive, clustered, members, seed_of
+from limelight.ops import divide, min_max, resize
+from limelight.ops.clusters import Init, Laplacian, Similarity, spectral
+from limelight.ops.scale import varies
+from limelight.shapes import Acts, Images, Index
+
+LUMINANCE = (0.299, 0.587, 0.114)
+
+
+@register_method(
+    "sc-sm-cam",
+    family="clustering CAM",
+    cites="feng2021",
+    cost="1 F + ((n_clusters or channels) + 1) F",
+    in_short="2 F + n_clusters F",
+    defaults={"score": "prob"},
+    profiles={"g-sm": {"grouping": "contiguous"}, "self-matching": {"n_clusters": None}},
+)
+def sc_sm_cam(
+    acts: Acts,
+    image: Images,
+    pixels: Images,
+    scores_of: ScoresOf,
+    layer_at: Callable[[Tensor], tuple[Tensor, Tensor]],
+    draws: Draws,
+    *,
+    grouping: Literal["spectral", "contiguous"] = "spectral",
+    n_clusters: AtLeastOne | None = 4,
+    weights: Literal["increase", "gradcam"] = "increase",
+    size: AtLeastOne | None = None,
+    init: Init = "kmeans++",
+    similarity: Similarity = "distance",
+    tau: NotNegative | None = None,
+    alpha: Positive | None = None,
+    laplacian: Laplacian = "normalized",
+    n_eigenvectors: AtLeastOne | None = None,
+) -> Raw:
+    """Experimental: clusters of channels, each multiplied with the image's own brightness, by what they add.
+
+    The published definition of the weights is lost; these are a guess, and so is the size in between.
+
+    A_n = sum_{k in C_n} A_k, w_n = p_c(x mm(U(A_n))) - p_c(0), L = sum_n w_n U(D(I) U_Q(A_n)): U resizes to the
+    image and U_Q to Q x Q, D averages the luminance I over the same cells, mm scales to [0, 1]. Clusters with a
+    constant map cost no pass and have weight 0.
+
+    Args:
+        acts: A, (n, k, h, w); each image's channels are clustered on their own.
+        image: normalised x, (n, 3, H, W).
+        pixels: the image in [0, 1], (n, 3, H, W).
+        scores_of: scores of changed copies of the images.
+        layer_at: gradients at the layer.
+        draws: random numbers, for a random partition.
+        grouping: ``spectral`` clusters, or ``contiguous`` channels.
+        n_clusters: None makes every channel a group of its own (plain self-matching).
+        weights: ``gradcam`` takes the mean gradient of the cluster, for one pass and back in place of the others.
+        size: Q; None for the geometric mean of the layer's and the image's.
+        init: of K-means: the best of 10 starts with a fixed seed, or one from a random partition.
+        similarity: of two channels; see ``cluster-cam``.
+        tau: likewise.
+        alpha: likewise.
+        laplacian: likewise.
+        n_eigenvectors: likewise.
+
+    Returns:
+        (n, H, W), signed. Ambiguous where other eigenvectors would do as well.
+    """
+    n, channels, h, w = acts.shape
+    height, width = image.shape[-2:]
+    most = min(n_clusters or channels, channels)
+    labels = torch.arange(channels, device=acts.device).div(-(-channels // most), rounding_mode="floor").repeat(n, 1)
+    ambiguous = None
+    if grouping == "spectral" and n_clusters:
+        graph: dict[str, Any] = {"similarity": similarity, "tau": tau, "alpha": alpha, "laplacian": laplacian}
+        find = partial(spectral, n_clusters=most, n_vectors=n_eigenvectors, **graph)
+        labels, ambiguous = clustered(acts, partial(find, init=init, seed=seed_of(draws, init)))
+    member = members(labels, most).to(acts)  # n m k
+    merged = torch.einsum("nmk,nkhw->nmhw", member, acts)
+    usable = varies(merged)
+
+    def masked(i: Index, m: Index) -> Images:
+        return image[i] * min_max(resize(merged[i, m], (height, width)))[0][:, None].to(image)
+
+    if weights == "increase":
+        once = usable.any(1, keepdim=True)
+        gain = scores_of(masked, usable) - scores_of(lambda i, _: torch.zeros_like(image[i]), once)
+    else:
+        gradient = layer_at(image[:, None])[1][:, 0].mean((-2, -1))  # n k
+        gain = divide(torch.einsum("nmk,nk->nm", member, gradient), member.sum(-1))
+    gain = gain.to(acts).masked_fill(~usable, 0.0)
+
+    q = (size, size) if size else (round((height * h) ** 0.5), round((width * w) ** 0.5))
+    total = torch.einsum("nm,nmhw->nhw", gain, merged)  # added up here, as all that follows is linear
+    matched = F.interpolate(luminance(pixels)[:, None], q, mode="area")[:, 0].to(acts) * resize(total, q)
+    return Raw(
+        resize(matched, (height, width)),
+        {"labels": labels, "cluster_maps": merged, "weights": gain},
+        ambiguous,
+    )
+
+
+def luminance(pixels: Images) -> Tensor:
+    """Return how bright images (n, 3, H, W) are seen, (n, H, W); the mean of other numbers of colours."""
+    if pixels.shape[1] != len(LUMINANCE):
+        return pixels.mean(1)
+    return torch.einsum("nchw,c->nhw", pixels, pixels.new_tensor(LUMINANCE))

@@ -1,0 +1,69 @@
+"""Ward's hierarchy of vectors, its partitions, and how well a partition separates them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import cdist
+
+Vectors = Float[np.ndarray, "k features"]
+Labels = Int[np.ndarray, " k"]
+"""The group of each vector, numbered from 0."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The hierarchy that Ward's criterion makes of vectors, from singletons to a single group.
+
+    The two groups with the smallest Delta S(P, Q) = |P| |Q| / (|P| + |Q|) ||m_P - m_Q||^2 are merged first.
+
+    Attributes:
+        merged: the groups of each merge, (k - 1, 2): below k a vector, else k plus the number of a merge.
+        costs: Delta S of each merge, ascending.
+    """
+
+    merged: Int[np.ndarray, "merges two"]
+    costs: Float[np.ndarray, " merges"]
+
+    @property
+    def distinct(self) -> int:
+        """Number of distinct vectors: equal ones merge for nothing."""
+        return 1 + int(np.count_nonzero(self.costs))
+
+    def cut(self, groups: int) -> Labels:
+        """Return the partition into so many groups."""
+        k = len(self.merged) + 1
+        merges = k - groups
+        nodes = np.arange(k + merges)
+        root = nodes.copy()
+        root[self.merged[:merges]] = nodes[k:, None]
+        top = nodes[root == nodes]
+        for _ in range(k.bit_length()):  # every step doubles how far up the tree one sees
+            root = root.take(root)
+        return np.searchsorted(top, root[:k])
+
+
+def ward(vectors: Vectors) -> Tree:
+    """Merge vectors by Ward's criterion."""
+    if len(vectors) == 1:
+        return Tree(np.empty((0, 2), int), np.empty(0))
+    links = hierarchy.linkage(vectors, "ward")
+    return Tree(links[:, :2].astype(int), links[:, 2] ** 2 / 2)  # the heights are sqrt(2 Delta S)
+
+
+def dsra(vectors: Vectors, labels: Labels) -> float:
+    """Return how well groups are separated: the mean of their (SIC - DIC) / (SIC + DIC), in [-1, 1].
+
+    DIC is the mean squared distance of a group's vectors to their mean, SIC the smallest squared distance of
+    that mean to another group's (0 if there is none), and 0 / 0 is 0.
+    """
+    count = np.bincount(labels)
+    means = (labels == np.arange(len(count))[:, None]).astype(float) @ vectors / count[:, None]
+    off = vectors - means.take(labels, 0)
+    dic = np.bincount(labels, np.einsum("kf,kf->k", off, off)) / count
+    apart = cdist(means, means, "sqeuclidean")
+    np.fill_diagonal(apart, np.inf)
+    sic = apart.min(1) if len(count) > 1 else np.zeros(1)
+    total = sic + dic
+    return float(((sic - dic) / np.where(total > 0, total, 1)).mean())
