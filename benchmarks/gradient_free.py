@@ -68,6 +68,7 @@ class Setting:
                 left -= size
 
     def classifier(self, layer: str, **options: Any) -> ll.Classifier:
+        """Wrap the model."""
         return ll.Classifier(self.model, layer=layer, **options)
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import architectures
 import limelight as ll
+from limelight.core.rng import Draws
 from limelight.core.supply import Supply
 from limelight.ops import min_max, resize
 
@@ -147,10 +148,11 @@ def test_score_cam_like_the_grad_cam_package(model: str, monkeypatch: pytest.Mon
     assert_same_map(raw, arrays[name][: len(x)], 1e-4)
 
 
-class Replayed:
+class Replayed(Draws):
     """Draws that hand out stored noise, (copies, channels, 1, H, W)."""
 
     def __init__(self, noise: Tensor, number: int = 0) -> None:
+        super().__init__(0)
         self.noise, self.number = noise, number
 
     def numbered(self, number: int) -> "Replayed":
@@ -276,3 +278,15 @@ def test_nothing_to_see_in_constant_channels() -> None:
         saliency = ll.method(name).run(c, PICTURE, 0)
         assert saliency.degenerate.all()
         assert str(saliency.cost) == "1 F"
+
+
+@pytest.mark.parametrize("name", ["ablation-cam", "score-cam", "cluster-cam", "rise"])
+def test_half_precision(name: str) -> None:
+    """Masks are made in float32; the model gets what it takes."""
+    net, x = architectures.build("residual"), architectures.images(1)
+    options = {"n_masks": 100} if name == "rise" else {}
+    full = ll.method(name, **options).run(ll.Classifier(net), x, 1)
+    half = ll.method(name, **options).run(ll.Classifier(net.bfloat16()), x.bfloat16(), 1)
+    assert torch.isfinite(half.map).all()
+    assert half.map.dtype == torch.float32
+    assert float((full.map - half.map).abs().mean()) < 0.15

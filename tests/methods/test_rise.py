@@ -81,12 +81,12 @@ def test_like_the_authors(model: str) -> None:
 def rise_with(made: Tensor, c: ll.Classifier, x: Tensor, target: int) -> Tensor:
     """Run the method on given masks; what it takes for shifts are their numbers."""
 
-    class Numbers:
+    class Numbers(Draws):
         def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
             return ((torch.arange(shape[0]) + 0.5) / shape[0]).view(-1, *[1] * (len(shape) - 1)).expand(shape).to(like)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Supply, "draws", Numbers())
+        patch.setattr(Supply, "draws", Numbers(0))
         patch.setattr("limelight.maps.region.rise.cell_size", lambda *_: len(made))
         patch.setattr("limelight.maps.region.rise.masks", lambda _grids, numbers, *_: made[numbers[:, 0]])
         return ll.method("rise", n_masks=len(made), batch_size=16).evidence(c, x, target)[0]

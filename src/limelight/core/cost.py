@@ -19,7 +19,7 @@ class Cost:
     """
 
     n_forward: float = 0.0
-    n_forward_tail: float = 0.0
+    n_forward_tail: int | float = 0.0
     n_backward: float = 0.0
     n_backward_tail: float = 0.0
     tail: float = 1.0
@@ -61,7 +61,9 @@ class Meter:
     def __init__(self) -> None:
         self._spent = Cost()
 
-    def add(self, *, forward: int = 0, forward_tail: float = 0, backward: int = 0, backward_tail: int = 0) -> None:
+    def add(
+        self, *, forward: int = 0, forward_tail: int | float = 0, backward: int = 0, backward_tail: int = 0
+    ) -> None:
         """Record passes, in samples."""
         s = self._spent
         self._spent = Cost(

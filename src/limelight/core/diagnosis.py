@@ -45,7 +45,9 @@ def notes(raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spe
     """Return remarks on a batch's maps."""
     found: list[str] = []
     if raw.ambiguous is not None and bool(raw.ambiguous.any()):
-        found.append("Two principal directions are equally strong: the map is one of several right ones.")
+        found.append(
+            "Two eigenvalues are equal, so that other vectors would do as well: the map is one of several right ones."
+        )
     if method.name in SAME_ON_POOLED_HEADS and len(layers) == 1:
         grads = evidence.stages[layers[0].name].grads
         if grads is not None and bool(grads.any()):

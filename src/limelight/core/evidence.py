@@ -72,7 +72,7 @@ class Evidence:
             kind: which scalar; None for the one that is explained.
         """
         with borrowed(self.classifier.module), torch.set_grad_enabled(x.requires_grad):
-            output = self.classifier.forward(x, watched=False)
+            output = self.classifier.forward(x.to(self.image.dtype), watched=False)
         return self.scores_from(output, images, kind)
 
     def scores_from(self, output: Any, images: Index, kind: ScoreKind | None = None) -> Scores:
@@ -128,6 +128,7 @@ def _target(classifier: Classifier, output: Any, x: Images, target: Any) -> tupl
 def _score(classifier: Classifier, output: Any, logits: Logits | None, target: Target, kind: ScoreKind) -> Scores:
     if target.function is None:
         assert logits is not None
+        logits = logits if logits.dtype == torch.float64 else logits.float()  # a softmax in half precision is coarse
         return class_scores(logits, target.index, kind, classifier.multilabel)
     score = target.function(output)
     if not isinstance(score, Tensor) or score.shape != target.index.shape:  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -54,7 +54,7 @@ def is_cam(
     Returns:
         (n, H, W), or (n, h, w) for ``sums="activations"``; signed where A is.
     """
-    wanted = alive(acts, top)
+    wanted, size = alive(acts, top), (image.shape[-2], image.shape[-1])
     steps = torch.arange(n, dtype=torch.float64)
     path = {
         "cumulative": steps.cumsum(0) / n,
@@ -65,7 +65,7 @@ def is_cam(
     points = len(brightness)
 
     def masked(i: Index, step: Index) -> Images:
-        masks = channel_masks(acts[i, step // points], image, mask_scaled_at)
+        masks = channel_masks(acts[i, step // points], size, mask_scaled_at)
         return image[i] * (brightness[step % points][:, None, None] * masks)[:, None]
 
     scores = acts.new_zeros(wanted.shape)
@@ -77,6 +77,6 @@ def is_cam(
     w = weighted(scores / n, wanted, "softmax")
     total = (w[:, :, None, None] * acts).sum(1)
     return Raw(
-        resize(total, (image.shape[-2], image.shape[-1])) if sums == "resized" else total,
+        resize(total, size) if sums == "resized" else total,
         {"weights": w, "skipped": (~wanted).sum(1)},
     )

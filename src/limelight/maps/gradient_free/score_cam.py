@@ -59,10 +59,10 @@ def score_cam(
         (n, H, W), or (n, h, w) unless ``sums="resized"``; signed where A is.
     """
     n, channels = acts.shape[:2]
-    wanted = alive(acts, top)
+    wanted, size = alive(acts, top), (image.shape[-2], image.shape[-1])
 
     def masked(i: Index, k: Index) -> Images:
-        return image[i] * channel_masks(acts[i, k], image, mask_scaled_at)[:, None]
+        return image[i] * channel_masks(acts[i, k], size, mask_scaled_at)[:, None]
 
     scores = scores_of(masked, wanted)
     if weights == "increase":
@@ -72,7 +72,7 @@ def score_cam(
     shown = min_max(acts.flatten(0, 1))[0].unflatten(0, (n, channels)) if sums == "masks" else acts
     total = (w[:, :, None, None] * shown).sum(1)
     return Raw(
-        resize(total, (image.shape[-2], image.shape[-1])) if sums == "resized" else total,
+        resize(total, size) if sums == "resized" else total,
         {"weights": w, "skipped": (~wanted).sum(1)},
     )
 
@@ -86,9 +86,8 @@ def alive(acts: Acts, top: int | None = None) -> Tensor:
     return wanted & torch.zeros_like(wanted).scatter(1, strongest, True)
 
 
-def channel_masks(channels: Tensor, image: Images, scaled_at: MaskScaledAt = "input") -> Maps:
+def channel_masks(channels: Tensor, size: tuple[int, int], scaled_at: MaskScaledAt = "input") -> Maps:
     """Turn channels (m, h, w) into masks in [0, 1] of the images' size, (m, H, W)."""
-    size = (image.shape[-2], image.shape[-1])
     if scaled_at == "feature":
         return resize(min_max(channels)[0], size)
     return min_max(resize(channels, size))[0]

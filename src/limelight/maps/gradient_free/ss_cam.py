@@ -80,7 +80,7 @@ def ss_cam(
         colours = x.shape[1] if mode == "input" else 1
         e = torch.stack([draws.numbered(s).normal((colours, *size), like=x) for s in step.tolist()])
         plain = mode == "activation" and noise == "official"
-        masks = (resize(channels, size) if plain else channel_masks(channels, image, mask_scaled_at))[:, None]
+        masks = (resize(channels, size) if plain else channel_masks(channels, size, mask_scaled_at))[:, None]
         if mode == "activation":
             return x * (masks + _deviation(masks, sigma, noise) * e)
         return x * masks + _deviation(x * masks, sigma, noise) * e

@@ -12,7 +12,7 @@ from limelight.core.saliency import Raw
 from limelight.core.supply import ScoresOf
 from limelight.ops import divide
 from limelight.ops.random_masks import Border, cell_size, masks
-from limelight.shapes import Images, Index, Maps
+from limelight.shapes import Images, Index
 
 AT_ONCE = 256
 """Masks that are added up at once."""
@@ -61,9 +61,10 @@ def rise(
         (n, H, W), not negative if scores are not.
     """
     size = (int(image.shape[-2]), int(image.shape[-1]))
-    grids = (draws.uniform((n_masks, cells, cells), like=image) < p).to(image)
-    most = torch.tensor([cell_size(side, cells) for side in size]).to(image)
-    shifts = (draws.uniform((n_masks, 2), like=image) * most).long()
+    numbers = image if image.dtype == torch.float64 else image.float()
+    grids = (draws.uniform((n_masks, cells, cells), like=numbers) < p).to(numbers)
+    most = torch.tensor([cell_size(side, cells) for side in size]).to(numbers)
+    shifts = (draws.uniform((n_masks, 2), like=numbers) * most).long()
 
     def masked(i: Index, m: Index) -> Images:
         return image[i] * masks(grids[m], shifts[m], size, border)[:, None]
@@ -75,8 +76,8 @@ def rise(
 
 def weighted_sum(
     scores: Tensor, grids: Tensor, shifts: Tensor, size: tuple[int, int], border: Border
-) -> tuple[Maps, Maps]:
-    """Return sum_m s_m m for scores (n, m), and sum_m m."""
+) -> tuple[Tensor, Tensor]:
+    """Return sum_m s_m m for scores (n, m), as (n, H, W), and sum_m m, as (1, H, W)."""
     total, shown = scores.new_zeros(len(scores), *size), scores.new_zeros(1, *size)
     for start in range(0, len(grids), AT_ONCE):
         some = slice(start, start + AT_ONCE)
