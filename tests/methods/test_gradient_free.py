@@ -37,7 +37,7 @@ def gaplin() -> tuple[ll.Classifier, Tensor]:
         net.head.weight.copy_(torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0]]))
         net.head.bias.copy_(torch.tensor([0.25, 0.0]))
     x = torch.tensor([[[4.0, 0], [0, 0]], [[0, 2], [0, 2]], [[2, 2], [2, 2]]]).double()[None]
-    return ll.Classifier(net, layer="features", mean=(0, 0, 0), std=(1, 1, 1)), x
+    return ll.Classifier(net, layer="features", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)), x
 
 
 def test_ablation_by_hand() -> None:
@@ -206,7 +206,9 @@ class Given(nn.Module):
 
 
 def seen_through(acts: Tensor, head: Any) -> ll.Classifier:
-    return ll.Classifier(Given(acts, head), layer="layer", mean=(0, 0, 0), std=(1, 1, 1), reshape=lambda a: a)
+    return ll.Classifier(
+        Given(acts, head), layer="layer", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), reshape=lambda a: a
+    )
 
 
 def linear_head(x: Tensor) -> Tensor:

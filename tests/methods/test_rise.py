@@ -110,7 +110,7 @@ class Constant(nn.Module):
 
 
 def test_a_constant_model_gives_the_mean_mask() -> None:
-    c, x = ll.Classifier(Constant(), mean=(0,) * 3, std=(1,) * 3), torch.rand(2, 3, 20, 24)
+    c, x = ll.Classifier(Constant(), mean=(0.0,) * 3, std=(1.0,) * 3), torch.rand(2, 3, 20, 24)
     found = ll.method("rise", n_masks=64).evidence(c, x, 0)
     draws = Draws(0)
     grids = (draws.uniform((64, 7, 7), like=x) < 0.5).to(x)
