@@ -427,3 +427,24 @@ def test_sc_sm_weights() -> None:
         members = by_gradient.details["labels"][i] == n
         torch.testing.assert_close(by_gradient.details["weights"][i, n], slope[members].mean())
     assert str(by_gradient.cost) == "2 F + 1 R_t"
+
+
+@pytest.mark.parametrize("architecture", ["plain", "residual", "tokens"])
+def test_sc_sm_ablation_silences_the_clusters_channels(architecture: str) -> None:
+    c, x = ll.Classifier(architectures.build(architecture)), architectures.images(2)
+    found = ll.method("sc-sm-cam", weights="ablation", score="logit").run(c, x, 3)
+    labels, name = found.details["labels"], c.layers(None, x)[0].name
+    module = c.module.get_submodule(name)
+    layout = next(info.layout for info in c.trace(x).layers if info.name == name)
+    assert layout is not None
+    for i, m in np.ndindex(2, 4):
+
+        def silence(_: object, __: object, output: torch.Tensor, gone: torch.Tensor = labels[i] == m) -> torch.Tensor:
+            output = output.clone()
+            layout.maps(output)[:, gone] = 0
+            return output
+
+        handle = module.register_forward_hook(silence)
+        less = c(x[i : i + 1])[0, 3]
+        handle.remove()
+        torch.testing.assert_close(found.details["weights"][i, m], c(x[i : i + 1])[0, 3] - less, rtol=1e-4, atol=1e-5)

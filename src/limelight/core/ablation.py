@@ -117,34 +117,45 @@ def _is_pointwise(m: nn.Module) -> bool:
 
 
 def ablated_scores(
-    evidence: Evidence, stage: Stage, wanted: Tensor, *, closed_form: bool, batch_size: int | None, meter: Meter
+    evidence: Evidence,
+    stage: Stage,
+    wanted: Tensor,
+    groups: Tensor | None,
+    *,
+    closed_form: bool,
+    batch_size: int | None,
+    meter: Meter,
 ) -> Tensor:
-    """Return the score without each channel of a layer, (n, k).
+    """Return the score without each channel of a layer, (n, k), or without each group of channels, (n, g).
 
     Args:
         evidence: images and model.
         stage: the layer.
-        wanted: which channels of which image, (n, k); the others cost nothing and keep the image's score.
+        wanted: which channels (groups) of which image, (n, k) or (n, g); the others cost nothing and keep the
+            image's score.
+        groups: the channels of each group, (n, g, k); None for every channel on its own.
         closed_form: subtract a channel's part from the first linear operation behind the layer, where there is
-            one, and go on from there; otherwise from the layer itself. Where something bypasses the layer the
-            whole network runs.
+            one, and go on from there; otherwise, and for groups, from the layer itself. Where something
+            bypasses the layer the whole network runs.
         batch_size: variants per pass; None to fit the memory.
         meter: counts what is spent.
     """
     classifier = evidence.classifier
     there = behind(classifier, stage, evidence.image)
-    linear = there.linear if closed_form else None
+    linear = there.linear if closed_form and groups is None else None
+    alone = torch.eye(stage.acts.shape[1], dtype=torch.bool, device=wanted.device)
     scores = evidence.score[:, None].repeat(1, wanted.shape[1])
     for i in range(len(wanted)):
         k = wanted[i].nonzero()[:, 0]
+        gone = (alone if groups is None else groups[i])[k]
         if linear:
             scores[i, k] = _from_linear(evidence, stage, linear, i, k, batch_size)
             meter.add(forward_tail=len(k) * linear.share / max(1e-12, 1 - stage.info.before))
         elif there.tail:
-            scores[i, k] = _from_layer(evidence, stage, there.tail, i, k, batch_size)
+            scores[i, k] = _from_layer(evidence, stage, there.tail, i, gone, batch_size)
             meter.add(forward_tail=len(k))
         else:
-            scores[i, k] = _from_image(evidence, stage, i, k, batch_size)
+            scores[i, k] = _from_image(evidence, stage, i, gone, batch_size)
             meter.add(forward=len(k))
     return scores
 
@@ -163,41 +174,45 @@ def _from_linear(evidence: Evidence, stage: Stage, linear: Linear, i: int, k: Te
     return torch.cat(in_chunks(work, len(k), size)) if len(k) else acts.new_zeros(0)
 
 
-def _from_layer(evidence: Evidence, stage: Stage, tail: Tail, i: int, k: Tensor, batch_size: int | None) -> Tensor:
+def _from_layer(evidence: Evidence, stage: Stage, tail: Tail, i: int, gone: Tensor, batch_size: int | None) -> Tensor:
     output = stage.output[i : i + 1]
     trace = evidence.classifier.trace(evidence.image)
     behind = sum(prod(info.shape) for info in trace.layers if info.before >= stage.info.before)
     size = batch_size or chunk_size(behind * output.element_size(), output.device)
 
     def work(part: slice) -> Tensor:
-        return evidence.scores_from(tail(without(output, stage, k[part])), k.new_full((len(k[part]),), i))
+        return evidence.scores_from(tail(without(output, stage, gone[part])), _numbers(i, gone[part]))
 
-    return torch.cat(in_chunks(work, len(k), size)) if len(k) else stage.acts.new_zeros(0)
+    return torch.cat(in_chunks(work, len(gone), size)) if len(gone) else stage.acts.new_zeros(0)
 
 
-def _from_image(evidence: Evidence, stage: Stage, i: int, k: Tensor, batch_size: int | None) -> Tensor:
+def _from_image(evidence: Evidence, stage: Stage, i: int, gone: Tensor, batch_size: int | None) -> Tensor:
     layer = evidence.classifier.module.get_submodule(stage.info.name)
     trace = evidence.classifier.trace(evidence.image)
-    size = batch_size or chunk_size(trace.bytes_per_image, k.device)
+    size = batch_size or chunk_size(trace.bytes_per_image, gone.device)
 
     def work(part: slice) -> Tensor:
-        images = k.new_full((len(k[part]),), i)
+        images = _numbers(i, gone[part])
         with (
             borrowed(evidence.classifier.module),
-            overwritten(layer, lambda output: without(output, stage, k[part])),
+            overwritten(layer, lambda output: without(output, stage, gone[part])),
         ):
             return evidence.scores_from(evidence.classifier.forward(evidence.image[images]), images)
 
-    return torch.cat(in_chunks(work, len(k), size)) if len(k) else stage.acts.new_zeros(0)
+    return torch.cat(in_chunks(work, len(gone), size)) if len(gone) else stage.acts.new_zeros(0)
 
 
-def without(output: Tensor, stage: Stage, k: Tensor) -> Tensor:
-    """Return a layer's output (1 or m, ...) with one channel of its maps set to 0 in each copy, (m, ...)."""
+def _numbers(i: int, gone: Tensor) -> Tensor:
+    return torch.full((len(gone),), i, device=gone.device)
+
+
+def without(output: Tensor, stage: Stage, gone: Tensor) -> Tensor:
+    """Return a layer's output (1 or m, ...) without some channels of its maps, gone (m, k), in each copy: (m, ...)."""
     layout = stage.info.layout
     assert layout is not None
-    changed = output.expand(len(k), *output.shape[1:]).clone()
+    changed = output.expand(len(gone), *output.shape[1:]).clone()
     maps = layout.maps(changed)
-    maps[torch.arange(len(k), device=k.device), k] = 0
+    maps.masked_fill_(gone[:, :, None, None], 0)
     if maps.untyped_storage().data_ptr() != changed.untyped_storage().data_ptr():
         raise UnsupportedModel(f"{stage.info.name!r} is read by a reshape that copies, so no channel can be taken away")
     return changed

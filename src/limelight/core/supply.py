@@ -103,11 +103,16 @@ class Supply:
 
     @property
     def ablated_scores(self) -> AblatedScores:
-        """A function: wanted (n, k), closed_form -> the score without each channel of the layer, (n, k)."""
+        """A function: wanted (n, k), closed_form -> the score without each channel of the layer, (n, k).
+
+        With ``groups`` (n, g, k) of channels, and ``wanted`` (n, g): without each group of them, (n, g).
+        """
         evidence, stage, size = self._evidence, self.stages[0], self._method.options.batch_size
 
-        def without(wanted: Tensor, *, closed_form: bool = True) -> Tensor:
-            return ablated_scores(evidence, stage, wanted, closed_form=closed_form, batch_size=size, meter=self._meter)
+        def without(wanted: Tensor, groups: Tensor | None = None, *, closed_form: bool = True) -> Tensor:
+            return ablated_scores(
+                evidence, stage, wanted, groups, closed_form=closed_form, batch_size=size, meter=self._meter
+            )
 
         return without
 

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from limelight.card import register_method
 from limelight.core.rng import Draws
 from limelight.core.saliency import Raw
-from limelight.core.supply import ScoresOf
+from limelight.core.supply import AblatedScores, ScoresOf
 from limelight.maps.cluster.cluster_cam import AtLeastOne, NotNegative, Positive, clustered, members, seed_of
 from limelight.ops import divide, min_max, resize
 from limelight.ops.clusters import Init, Laplacian, Similarity, spectral
 from limelight.ops.scale import varies
-from limelight.shapes import Acts, Images, Index
+from limelight.shapes import Acts, Images, Index, Scores
 
 LUMINANCE = (0.299, 0.587, 0.114)
 
@@ -34,13 +34,15 @@ def sc_sm_cam(
     acts: Acts,
     image: Images,
     pixels: Images,
+    score: Scores,
     scores_of: ScoresOf,
+    ablated_scores: AblatedScores,
     layer_at: Callable[[Tensor], tuple[Tensor, Tensor]],
     draws: Draws,
     *,
     grouping: Literal["spectral", "contiguous"] = "spectral",
     n_clusters: AtLeastOne | None = 4,
-    weights: Literal["increase", "gradcam"] = "increase",
+    weights: Literal["increase", "ablation", "gradcam"] = "increase",
     size: AtLeastOne | None = None,
     init: Init = "kmeans++",
     similarity: Similarity = "distance",
@@ -61,12 +63,15 @@ def sc_sm_cam(
         acts: A, (n, k, h, w); each image's channels are clustered on their own.
         image: normalised x, (n, 3, H, W).
         pixels: the image in [0, 1], (n, 3, H, W).
+        score: of the image, (n,).
         scores_of: scores of changed copies of the images.
+        ablated_scores: scores without some of the layer's channels.
         layer_at: gradients at the layer.
         draws: random numbers, for a random partition.
         grouping: ``spectral`` clusters, or ``contiguous`` channels.
         n_clusters: None makes every channel a group of its own (plain self-matching).
-        weights: ``gradcam`` takes the mean gradient of the cluster, for one pass and back in place of the others.
+        weights: ``increase`` as above; ``ablation`` takes what the score loses without the cluster's channels;
+            ``gradcam`` the mean gradient of the cluster, for one pass and back in place of the others.
         size: Q; None for the geometric mean of the layer's and the image's.
         init: of K-means: the best of 10 starts with a fixed seed, or one from a random partition.
         similarity: of two channels; see ``cluster-cam``.
@@ -97,6 +102,8 @@ def sc_sm_cam(
     if weights == "increase":
         once = usable.any(1, keepdim=True)
         gain = scores_of(masked, usable) - scores_of(lambda i, _: torch.zeros_like(image[i]), once)
+    elif weights == "ablation":
+        gain = score[:, None] - ablated_scores(usable, member > 0)
     else:
         gradient = layer_at(image[:, None])[1][:, 0].mean((-2, -1))  # n k
         gain = divide(torch.einsum("nmk,nk->nm", member, gradient), member.sum(-1))
