@@ -1,7 +1,8 @@
 """Make what the README shows: the tables of methods and metrics from the cards, and the pictures.
 
-python tools/make_readme.py            # tables and pictures
-python tools/make_readme.py --table    # the tables only
+python tools/make_readme.py                          # tables and pictures
+python tools/make_readme.py --table                  # the tables only
+python tools/make_readme.py --squeezenet FILE        # also the photograph, with SqueezeNet's ImageNet weights
 """
 
 import argparse
@@ -91,13 +92,36 @@ def pictures(folder: Path) -> None:
     sanity_strip(honest, ll.example_image(), ["grad-cam", "layer-cam", "fake-cam"]).save(folder / "sanity.png")
 
 
+def photograph(weights: Path, folder: Path) -> None:
+    """One photo, the methods that ask the network again and again, their metrics and passes."""
+    from PIL import Image
+    from skimage.data import chelsea
+
+    import limelight as ll
+    from limelight import draw
+
+    network = ll.load("torchvision/squeezenet1_0", weights=str(weights))
+    cat = Image.fromarray(chelsea())
+    names = ["grad-cam", "ablation-cam", "score-cam", "rise", "xrai", "collection-cam", "cluster-cam"]
+    gallery, results = ll.compare(network, cat, names, ["adcc", "insertion", "deletion"])
+    said = {r.method: " · ".join(f"{k} {v:.2f}" for k, v in r.values.items()) for r in results.rows}
+    row = gallery[0]
+    panels = [draw.Panel(row[0].view("image"), "the photo", row[0].title)]
+    panels += [draw.Panel(e.overlay(), e.method, f"{said[e.method]}\n{e.cost}") for e in row]
+    panels += [panel for panel in row[-1].parts() if panel.frame]
+    draw.gallery([panels[:5], panels[5:]], size=216).save(folder / "photo.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make what the README shows.")
     parser.add_argument("--table", action="store_true", help="the tables only")
-    only_table = parser.parse_args().table
+    parser.add_argument("--squeezenet", type=Path, metavar="FILE", help="weights, to make the photograph too")
+    given = parser.parse_args()
     readme = ROOT / "README.md"
     readme.write_text(with_tables(readme.read_text()))
-    if not only_table:
+    if given.squeezenet:
+        photograph(given.squeezenet, ROOT / "docs" / "pictures")
+    elif not given.table:
         pictures(ROOT / "docs" / "pictures")
 
 

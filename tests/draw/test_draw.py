@@ -255,7 +255,7 @@ def test_long_texts_stay_inside():
     assert len(text.lines) == 2
     assert text.lines[1].endswith("…")
     assert max(map(face.getlength, text.lines)) <= 60
-    assert _wrap("one\ntwo", 60, face, "black").lines == ("one two",)
+    assert _wrap("one\ntwo", 60, face, "black").lines == ("one", "two")
     assert _wrap("", 60, face, "black").lines == ()
 
 

@@ -99,7 +99,9 @@ class Explanation:
         if kind == "overlay":
             return self.overlay()
         if kind == "parts":
-            return self._parts()
+            panels = [draw.Panel(self.view("image"), "input", self.title), draw.Panel(self.overlay(), self.method)]
+            panels += self.parts()
+            return draw.gallery([panels[i : i + LONGEST_LINE] for i in range(0, len(panels), LONGEST_LINE)])
         if kind == "map":
             return Image.fromarray(draw.colorize(_array(self.map)))
         if kind == "signed":
@@ -116,8 +118,12 @@ class Explanation:
             return Image.fromarray(pixels)
         raise InvalidOption(f"there is no view {kind!r}; there are overlay, map, signed, contour, image and parts")
 
-    def _parts(self) -> Image.Image:
-        """Draw the picture, its map, and the parts by falling score; base and scissors are framed."""
+    def parts(self) -> list[draw.Panel]:
+        """Return the maps of which this one is made, by falling score; base and scissors are framed.
+
+        Raises:
+            InvalidOption: the method keeps no such maps.
+        """
         kept = next((self.details[name] for name in PARTS if name in self.details), None)
         if kept is None:
             raise InvalidOption(f"{self.method} keeps no parts; cluster-cam, collection-cam and group-cam do")
@@ -127,7 +133,7 @@ class Explanation:
             value = self.details[worth]
             there = sorted((i for i in there if bool(torch.isfinite(value[i]))), key=lambda i: -float(value[i]))
         full = Finish(self.finish.size)
-        panels = [draw.Panel(self.view("image"), "input", self.title), draw.Panel(self.overlay(), self.method)]
+        panels: list[draw.Panel] = []
         for i in there:
             roles = [role for role in ("base", "scissors") if role in self.details and int(self.details[role]) == i]
             picture = draw.overlay(_pixels(self.image), _array(full(kept[i][None])[0][0]))
@@ -136,7 +142,7 @@ class Explanation:
             if "mask_layer" in self.details:
                 title += f" · {self.provenance['layers'][int(self.details['mask_layer'][i])]}"
             panels.append(draw.Panel(picture, " and ".join(roles) or title, caption, frame=bool(roles)))
-        return draw.gallery([panels[i : i + LONGEST_LINE] for i in range(0, len(panels), LONGEST_LINE)])
+        return panels
 
     def panel(self, kind: View = "overlay", title: str | None = None) -> draw.Panel:
         """Return a picture with its title, for a gallery."""

@@ -167,14 +167,19 @@ def _fit(image: Image.Image, size: int) -> Image.Image:
 
 
 def _wrap(text: str, width: float, face: ImageFont.FreeTypeFont, colour: str, most: int = 2) -> _Text:
-    """Break a text into at most ``most`` lines that fit, the last one with an ellipsis if need be."""
+    """Break a text into at most ``most`` lines that fit, the last one with an ellipsis if need be.
+
+    Lines end where the text's own do, too.
+    """
     lines: list[str] = []
-    for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and face.getlength(longer) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
+    for given in text.splitlines():
+        first, *words = given.split() or [""]
+        lines.append(first)
+        for word in words:
+            if face.getlength(f"{lines[-1]} {word}") <= width:
+                lines[-1] += f" {word}"
+            else:
+                lines.append(word)
     if len(lines) > most:
         lines[most - 1 :] = [" ".join(lines[most - 1 :])]
     return _Text(tuple(_shorten(line, width, face) for line in lines), face, colour)
