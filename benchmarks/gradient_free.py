@@ -1,7 +1,7 @@
 """How fast the methods without gradients are: against other packages, and against the model's own forward passes.
 
     pip install -e ".[peers]"
-    python benchmarks/gradient_free.py [--groups score ablation occlusion rise ward memory] [--rounds 5]
+    python benchmarks/gradient_free.py [--groups score ablation collection occlusion rise masks ward memory] [--rounds 5]
 
 Every contender of a group runs once per round, in an order that changes from round to round, on one thread,
 with random weights. Reported are medians: in units of the floor, the plain forward passes that the masks of
@@ -11,6 +11,7 @@ those that were measured, in forwards of the whole network.
 - score: Score-CAM of an early layer with few channels: a mask's cost does not depend on the layer.
 - ablation: Ablation-CAM of the last layer; the package grad-cam, which runs its variants one by one, does a
   stated part of the channels, and its time is extrapolated.
+- collection: Collection-CAM of four stages, against a stated part of our own Score-CAM of the last, extrapolated.
 - occlusion: windows of 32 pixels, side by side.
 - rise: some hundred masks, and the building of the masks alone against resizing each grid by scikit-image.
 - ward: the hierarchy and the choice among its partitions, against scipy's linkage alone.
@@ -41,8 +42,13 @@ Contender = Callable[[], Any]
 Group = dict[str, Contender]
 EARLY = {"resnet18": "layer1", "resnet50": "layer1", "squeezenet1_0": "features.3"}
 LAST = {"resnet18": "layer4", "resnet50": "layer4", "squeezenet1_0": "features"}
+STAGES = {
+    "resnet18": ("layer1", "layer2", "layer3", "layer4"),
+    "resnet50": ("layer1", "layer2", "layer3", "layer4"),
+    "squeezenet1_0": None,
+}
 PART = 32
-"""Channels of which grad-cam's Ablation-CAM is timed."""
+"""Channels of which grad-cam's Ablation-CAM, and our Score-CAM of the last layer, are timed."""
 
 
 class Setting:
@@ -133,13 +139,32 @@ def ablation(s: Setting) -> tuple[Group, dict[str, float]]:
 
         channels = classifier.layers(None, s.x)[0].channels
         module = s.model.get_submodule(layer)
-        theirs = AblationCAM(s.model, [module], batch_size=4, ratio_channels_to_ablate=PART / channels)
+        # The part is taken from both ends of an order; what was done is counted.
+        theirs = AblationCAM(s.model, [module], batch_size=4, ratio_channels_to_ablate=PART / 2 / channels)
         targets = [ClassifierOutputTarget(int(t)) for t in s.target]
-        group[f"grad-cam, {PART} channels x {channels / PART:g}"] = lambda: theirs(input_tensor=s.x, targets=targets)
-        s.scale = channels / PART
+        seen: list[int] = []
+        handle = s.model.register_forward_pre_hook(lambda _module, args: seen.append(len(args[0])))
+        theirs(input_tensor=s.x, targets=targets)
+        handle.remove()
+        done = sum(seen) // len(s.x) - 2  # but for the passes with all channels
+        s.scale = channels / done
+        group[f"grad-cam, {done} channels x {s.scale:g}"] = lambda: theirs(input_tensor=s.x, targets=targets)
     except ImportError:
         print("grad-cam is not installed")
     return group, passes
+
+
+def collection(s: Setting) -> tuple[Group, dict[str, float]]:
+    classifier = s.classifier(LAST[s.name])
+    method, part = ll.method("collection-cam", layer=STAGES[s.name]), ll.method("score-cam", top=PART)
+    passes = method.run(classifier, s.x, s.target).cost.forwards
+    channels = classifier.layers(None, s.x)[0].channels
+    s.scale = channels / PART
+    return {
+        "F": lambda: s.forwards(passes),
+        "limelight": lambda: method(classifier, s.x, s.target),
+        f"Score-CAM, {PART} channels x {s.scale:g}": lambda: part(classifier, s.x, s.target),
+    }, {"limelight": passes}
 
 
 def occlusion(s: Setting) -> tuple[Group, dict[str, float]]:
@@ -168,7 +193,7 @@ def rise(s: Setting) -> tuple[Group, dict[str, float]]:
 
 
 def masks(s: Setting) -> tuple[Group, dict[str, float]]:
-    """The masks alone, 500 of 7 x 7 cells."""
+    """The masks alone, 500 of 7 x 7 cells; ours in chunks, as the method uses them."""
     from limelight.ops.random_masks import masks as ours
 
     n, cells, size = 500, 7, 224
@@ -185,9 +210,14 @@ def masks(s: Setting) -> tuple[Group, dict[str, float]]:
             made[i] = whole[y : y + size, x : x + size]
         return made
 
+    def chunks() -> None:
+        for start in range(0, n, 64):
+            part = slice(start, start + 64)
+            ours(torch.from_numpy(grids[part]), torch.from_numpy(shifts[part]), (size, size))
+
     return {
         "F": lambda: s.forwards(1),
-        "limelight": lambda: ours(torch.from_numpy(grids), torch.from_numpy(shifts), (size, size)),
+        "limelight": chunks,
         "scikit-image, one by one": published,
     }, {}
 
@@ -210,7 +240,15 @@ def ward(s: Setting) -> tuple[Group, dict[str, float]]:
     }, {}
 
 
-GROUPS = {"score": score, "ablation": ablation, "occlusion": occlusion, "rise": rise, "masks": masks, "ward": ward}
+GROUPS = {
+    "score": score,
+    "ablation": ablation,
+    "collection": collection,
+    "occlusion": occlusion,
+    "rise": rise,
+    "masks": masks,
+    "ward": ward,
+}
 
 MEMORY = """
 import resource, torch, torchvision, limelight as ll

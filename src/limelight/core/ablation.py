@@ -16,6 +16,9 @@ from limelight.core.tail import Tail, overwritten
 from limelight.errors import UnsupportedModel
 from limelight.shapes import Acts, Images
 
+MOST_AT_ONCE = 1024
+"""Variants of what follows a linear operation: little work each, so that calling the network costs more."""
+
 FEEDS: dict[str, Callable[[Acts], Tensor]] = {
     "positions": lambda a: a,
     "positions, relu": lambda a: a.relu(),
@@ -163,7 +166,7 @@ def ablated_scores(
 def _from_linear(evidence: Evidence, stage: Stage, linear: Linear, i: int, k: Tensor, batch_size: int | None) -> Tensor:
     acts = stage.acts[i : i + 1]
     z = linear.whole(acts)
-    size = batch_size or chunk_size(8 * z.numel() * z.element_size(), z.device)
+    size = batch_size or chunk_size(8 * z.numel() * z.element_size(), z.device, MOST_AT_ONCE)
 
     def work(part: slice) -> Tensor:
         rows = k[part]
