@@ -1,7 +1,7 @@
 """How fast the methods without gradients are: against other packages, and against the model's own forward passes.
 
     pip install -e ".[peers]"
-    python benchmarks/gradient_free.py [--groups score ablation collection occlusion rise masks ward memory] [--rounds 5]
+    python benchmarks/gradient_free.py [--groups score ablation collection …] [--models resnet18] [--rounds 5]
 
 Every contender of a group runs once per round, in an order that changes from round to round, on one thread,
 with random weights. Reported are medians: in units of the floor, the plain forward passes that the masks of
