@@ -1,0 +1,1 @@
+"""Pass relevance back through any eager network, one rule per operation."""

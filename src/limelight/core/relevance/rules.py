@@ -1,0 +1,337 @@
+"""Rules of relevance propagation, and tables of them.
+
+A rule is a function of an operation and of the relevance R at its output, complete and at least float32. It
+returns the relevance of the input, or a tuple with that of each input. With z = W x + b,
+
+    def z_rule(op, r):
+        return op.x * op.back(divide_by(r, op.y))
+
+is one. A table names a rule for each operation or place: ``{"first": ..., "conv": ..., "linear": ...}``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from limelight.core.relevance.op import Op, divide_by
+from limelight.errors import InvalidOption
+
+Rule = Callable[[Op, Tensor], Any]
+Bias = Literal["include", "exclude"]
+
+TINY = 1e-6
+"""The customary stabiliser."""
+
+
+# -- operations without weights ---------------------------------------------------------------------------
+
+
+def native(op: Op, r: Tensor) -> tuple[Tensor, ...]:
+    """The operation's own gradient. It conserves where an operation only chooses or joins."""
+    return op.native(r)
+
+
+def keep(op: Op, r: Tensor) -> Tensor:
+    """R' = R."""
+    return r if r.shape == op.inputs[0].shape else r.sum_to_size(op.inputs[0].shape)
+
+
+def only_active(op: Op, r: Tensor) -> Tensor:
+    """R' = R where the input and its scale are not 0."""
+    return r if op.scale is None else r * (op.x * op.scale != 0)
+
+
+def to_signal(op: Op, r: Tensor) -> tuple[Tensor | None, ...]:
+    """All to the signal of a gated product, nothing to the gate."""
+    signal = 1 - (op.gate or 0)
+    shares: list[Tensor | None] = [None, None]
+    shares[signal] = r.sum_to_size(op.inputs[signal].shape)
+    return tuple(shares)
+
+
+@dataclass(frozen=True)
+class Proportional:
+    """Each input gets what it contributed to the sum or mean: R'_i = x_i R / z, stabilised.
+
+    Attributes:
+        e: stabiliser; 0 gives nothing where z = 0.
+        shift: added to the inputs.
+        clamp: leave negative inputs out.
+    """
+
+    e: float = TINY
+    shift: float = 0.0
+    clamp: bool = False
+
+    def __call__(self, op: Op, r: Tensor) -> tuple[Tensor, ...]:
+        xs = [x if x.dtype == torch.float64 else x.float() for x in op.inputs]
+        if self.clamp:
+            xs = [x.clamp_min(0) for x in xs]
+        if self.shift:
+            xs = [x + self.shift for x in xs]
+        with torch.enable_grad():
+            xs = [x.detach().requires_grad_() for x in xs]
+            z = op.call(*xs)
+        shares = torch.autograd.grad(z, xs, divide_by(r, z.detach(), self.e))
+        return tuple(x.detach() * s for x, s in zip(xs, shares, strict=True))
+
+
+def as_average(op: Op, r: Tensor) -> tuple[Tensor, ...]:
+    """A maximum as if it were an average: in proportion to the inputs, over the whole window."""
+    x = op.x
+    with torch.enable_grad():
+        inner = x.detach().requires_grad_()
+        # An average pool of the same windows is the gradient of the sum of equal shares.
+        z = _average_like(op, inner)
+    (share,) = torch.autograd.grad(z, inner, divide_by(r, z.detach(), TINY))
+    return (x * share,)
+
+
+def _average_like(op: Op, x: Tensor) -> Tensor:
+    pooled = op.windows
+    if pooled is None:
+        raise InvalidOption(f"{op} can't be treated as an average: its windows are not known")
+    return pooled(x)
+
+
+def equal_shares(op: Op, r: Tensor) -> Tensor:
+    """A maximum's relevance in equal shares to all inputs that reach it."""
+    raise InvalidOption(f"{op}: ties can't be shared here")
+
+
+# -- affine operations ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Epsilon:
+    """R' = x . W^T (R / (z + e sgn z)); the z-rule for e = 0.
+
+    Attributes:
+        e: stabiliser; larger ones absorb small relevance.
+        rms: add this share of the root mean square of z to it.
+        bias: whether z has the bias, which then absorbs relevance.
+        sign_aware: False adds e whatever the sign of z, as a tutorial does.
+    """
+
+    e: float = TINY
+    rms: float = 0.0
+    bias: Bias = "include"
+    sign_aware: bool = True
+    absorbs = True
+
+    def __call__(self, op: Op, r: Tensor) -> Tensor:
+        z = op.y if self.bias == "include" else op.forward(op.x)
+        e: float | Tensor = self.e
+        if self.rms:
+            e = e + self.rms * z.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (z.ndim - 1))
+        s = divide_by(r, z, e) if self.sign_aware else r / (z + e)
+        return op.x * op.back(s)
+
+
+@dataclass(frozen=True)
+class AlphaBeta:
+    """alpha times the positive contributions less beta times the negative ones; z-plus is alpha 1, beta 0.
+
+    Attributes:
+        alpha: at least 0.
+        beta: alpha - 1.
+        e: stabiliser; 0 gives nothing where the denominator is 0.
+        bias: whether the denominators have its positive and negative part.
+    """
+
+    alpha: float = 1.0
+    beta: float = 0.0
+    e: float = TINY
+    bias: Bias = "include"
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0 or self.beta < 0 or abs(self.alpha - self.beta - 1) > 1e-9:
+            raise InvalidOption(
+                f"alpha = {self.alpha:g} and beta = {self.beta:g}: both must be at least 0 and alpha - beta = 1"
+            )
+
+    @property
+    def absorbs(self) -> bool:
+        """A bias absorbs; so does an output with contributions of one sign only, where beta is not 0."""
+        return self.bias == "include" or self.beta > 0
+
+    def __call__(self, op: Op, r: Tensor) -> Tensor:
+        helped = self._share(op, r, "positive", "negative")
+        if not self.beta:
+            return helped
+        return self.alpha * helped - self.beta * self._share(op, r, "negative", "positive")
+
+    def _share(self, op: Op, r: Tensor, same: Any, other: Any) -> Tensor:
+        up, down = op.x.clamp_min(0), None if op.nonnegative else op.x.clamp_max(0)
+        z = op.forward(up, same, op.b(same) if self.bias == "include" else None)
+        if down is not None:
+            z = z + op.forward(down, other)
+        s = divide_by(r, z, self.e)
+        found = up * op.back(s, same)
+        return found if down is None else found + down * op.back(s, other)
+
+
+@dataclass(frozen=True)
+class Gamma:
+    """Contributions with positive weights count (1 + gamma) times.
+
+    Attributes:
+        gamma: at least 0; z-plus for very large ones.
+        e: stabiliser.
+        classic: the form for inputs that are not negative, which treats outputs below 0 alike.
+        bias: whether the denominators have it.
+    """
+
+    gamma: float = 0.25
+    e: float = TINY
+    classic: bool = False
+    bias: Bias = "include"
+    absorbs = True
+
+    def __post_init__(self) -> None:
+        if self.gamma < 0:
+            raise InvalidOption(f"gamma = {self.gamma:g} is below 0")
+
+    def __call__(self, op: Op, r: Tensor) -> Tensor:
+        g, with_bias = self.gamma, self.bias == "include"
+        w1, b = op.w() + g * op.w("positive"), op.b() if with_bias else None
+        b1 = None if b is None else b + g * b.clamp_min(0)
+        if self.classic:
+            return op.x * op.back(divide_by(r, op.forward(op.x, w1, b1), self.e), w1)
+        w2 = op.w() + g * op.w("negative")
+        b2 = None if b is None else b + g * b.clamp_max(0)
+        z = op.y if with_bias else op.forward(op.x)
+        up, down = op.x.clamp_min(0), None if op.nonnegative else op.x.clamp_max(0)
+        u, v = op.forward(up, w1, b1), op.forward(up, w2, b2)
+        if down is not None:
+            u, v = u + op.forward(down, w2), v + op.forward(down, w1)
+        s, t = divide_by(r * (z > 0), u, self.e), divide_by(r * (z < 0), v, self.e)
+        found = up * (op.back(s, w1) + op.back(t, w2))
+        return found if down is None else found + down * (op.back(s, w2) + op.back(t, w1))
+
+
+@dataclass(frozen=True)
+class Box:
+    """z^B for inputs between bounds: R' = x . W^T s - l . W+^T s - h . W-^T s, s = R / (W x - W+ l - W- h).
+
+    Attributes:
+        bounds: lowest and highest value, broadcast to the input; None for those of each image.
+        e: stabiliser; 0 gives nothing where the denominator is 0.
+    """
+
+    bounds: tuple[Tensor | float, Tensor | float] | None = None
+    e: float = 0.0
+
+    def __call__(self, op: Op, r: Tensor) -> Tensor:
+        x = op.x
+        if self.bounds is None:
+            wide = (-1, *[1] * (x.ndim - 1))
+            bounds = x.flatten(1).amin(1).view(wide), x.flatten(1).amax(1).view(wide)
+        else:
+            bounds = self.bounds
+        low, high = (torch.as_tensor(b, dtype=x.dtype, device=x.device).expand_as(x) for b in bounds)
+        z = op.forward(x) - op.forward(low, "positive") - op.forward(high, "negative")
+        s = divide_by(r, z, self.e)
+        return x * op.back(s) - low * op.back(s, "positive") - high * op.back(s, "negative")
+
+
+@dataclass(frozen=True)
+class Squared:
+    """w^2: in proportion to the squared weights, whatever the input.
+
+    Attributes:
+        e: stabiliser.
+        bias: whether the denominator has b^2.
+    """
+
+    e: float = TINY
+    bias: Bias = "include"
+
+    @property
+    def absorbs(self) -> bool:
+        """Whether b^2 absorbs."""
+        return self.bias == "include"
+
+    def __call__(self, op: Op, r: Tensor) -> Tensor:
+        b = op.b("squared") if self.bias == "include" else None
+        return op.back(divide_by(r, op.forward(torch.ones_like(op.x), "squared", b), self.e), "squared")
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Evenly over the receptive field.
+
+    Attributes:
+        e: stabiliser.
+    """
+
+    e: float = TINY
+
+    def __call__(self, op: Op, r: Tensor) -> Tensor:
+        return op.back(divide_by(r, op.forward(torch.ones_like(op.x), "ones"), self.e), "ones")
+
+
+# -- tables -----------------------------------------------------------------------------------------------
+
+COMMON: Mapping[str, Rule] = {
+    "affine": Epsilon(),
+    "batch_norm": keep,
+    "norm": keep,
+    "activation": keep,
+    "max_pool": native,
+    "avg_pool": Proportional(),
+    "add": Proportional(),
+    "multiply": to_signal,
+    "scale": keep,
+    "cat": native,
+}
+"""What is done where a table says nothing."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A table of rules.
+
+    Attributes:
+        table: rules by place: ``first`` and ``last`` affine operation on the way, ``shallow`` convolutions (whose
+            output is at least a quarter of the image's size), or a kind: ``conv``, ``linear``, ``affine`` for both,
+            ``batch_norm``, ``norm``, ``activation``, ``max_pool``, ``avg_pool``, ``add``, ``multiply``, ``scale``,
+            ``cat``. The most special entry counts.
+        fold: treat a batch normalisation and the affine operation right before it as one affine operation.
+        overrides: rules for affine operations by name of their module, where ``*`` stands for anything.
+        rest: what is done where the table says nothing.
+    """
+
+    table: Mapping[str, Rule] = field(default_factory=dict[str, Rule])
+    fold: bool = True
+    overrides: Mapping[str, Rule] = field(default_factory=dict[str, Rule])
+    rest: Mapping[str, Rule] = field(default_factory=lambda: COMMON)
+
+    def find(self, op: Op) -> tuple[Op, Rule]:
+        """Return the operation to which relevance goes (a folded pair in place of its normalisation) and its rule."""
+        if self.fold and op.pair is not None:
+            return op.pair, self._of(op.pair)
+        return op, self._of(op)
+
+    def _of(self, op: Op) -> Rule:
+        if op.affine is not None:
+            for pattern, rule in self.overrides.items():
+                if fnmatchcase(op.owner, pattern):
+                    return rule
+        for table in (self.table, self.rest):
+            for place in op.places:
+                if place in table:
+                    return table[place]
+        return native
+
+    def but(self, **changes: Rule) -> "Rules":
+        """Return a copy with other rules at some places."""
+        return replace(self, table={**self.table, **changes})
+
+
+GRADIENT = Rules(fold=False, rest={})
+"""The rules of calculus: every operation hands on its own gradient."""

@@ -1,0 +1,466 @@
+"""Record a forward pass of any eager network, and pass relevance back along it as often as one likes."""
+
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from limelight.core.borrow import borrowed
+from limelight.core.classifier import Classifier, unwrap
+from limelight.core.layers import LayerInfo, first_tensor
+from limelight.core.relevance.op import Kind, Op, Spent
+from limelight.core.relevance.operations import HANDLERS, ROUTES, name_of
+from limelight.core.relevance.rules import GRADIENT, Rules
+from limelight.core.taps import replaced
+from limelight.errors import UnsupportedModel
+from limelight.shapes import Acts, Images, Logits, Scores
+
+NORMALISERS = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid"})
+"""Functions that turn logits into probabilities at the end of a network; relevance starts before them."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What one operation did with the relevance that came to it.
+
+    Attributes:
+        op: the operation.
+        rule: the rule that was used.
+        entered: relevance that came from behind, per image, (n,).
+        left: relevance that was handed on, (n,).
+        absorbs: whether the rule may lose or make relevance by its definition.
+    """
+
+    op: Op
+    rule: str
+    entered: Scores
+    left: Scores
+    absorbs: bool
+
+
+@dataclass(frozen=True)
+class Unruled:
+    """A call that depends on the image and for which there is no rule.
+
+    Attributes:
+        function: its name.
+        owner: dotted name of the module that called it.
+        number: how many calls came before it.
+        why: what is the matter.
+    """
+
+    function: str
+    owner: str
+    number: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.function} in {self.owner}" if self.owner else self.function
+
+
+@dataclass
+class _Active:
+    """The rules that are in force; shared by all recorded calls, so that one forward serves many rule sets."""
+
+    rules: Rules = GRADIENT
+    ledger: list[Flow] | None = None
+    streams: dict[Op, Tensor] | None = None
+
+    def apply(self, op: Op, r: Tensor) -> list[Tensor | None]:
+        used, rule = self.rules.find(op)
+        r = r if r.dtype == torch.float64 else r.float()
+        found = rule(used, r)
+        shares = list(found) if isinstance(found, tuple | list) else [found]
+        if self.streams is not None:
+            self.streams[op] = r
+        if self.ledger is not None:
+            left = sum((op.of_images(s) for s in shares if s is not None), r.new_zeros(op.images))
+            absorbs = getattr(rule, "absorbs", False)
+            name = getattr(rule, "__name__", None) or str(rule)
+            self.ledger.append(Flow(used, name, op.of_images(r), cast(Tensor, left), absorbs))
+        if used is not op:  # a pair: all to what the affine operation was given
+            return [None, *shares]
+        return shares + [None] * (len(op.inputs) - len(shares))
+
+
+@dataclass
+class Info:
+    """What is known of a tensor that depends on the image.
+
+    Attributes:
+        depth: the largest number of affine operations on a way from the image.
+        number: how many calls came before it.
+        nonnegative: whether it is, because of what made it.
+        owner: the module that made it.
+        op: the recorded call that made it.
+        made_by: name of the function that made it.
+        fed: the tensor that this function was given.
+    """
+
+    depth: int = 0
+    number: int = 0
+    nonnegative: bool = False
+    owner: str = ""
+    op: Op | None = None
+    made_by: str = ""
+    fed: Tensor | None = None
+
+
+class _Recorded(torch.autograd.Function):
+    """A call whose way back is looked up when relevance arrives."""
+
+    @staticmethod
+    def forward(ctx: Any, active: _Active, op: Op, result: list[Tensor], *inputs: Tensor) -> Tensor:
+        ctx.active, ctx.op = active, op
+        ctx.set_materialize_grads(False)
+        return result.pop()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (r,) = grads
+        if r is None:  # relevance by-passed this operation
+            return (None,) * (3 + len(ctx.op.inputs))
+        return None, None, None, *ctx.active.apply(ctx.op, r)
+
+
+class _Overwriting(torch.autograd.Function):
+    """The same for a call that writes its result into its first input."""
+
+    @staticmethod
+    def forward(ctx: Any, active: _Active, op: Op, result: list[Tensor], *inputs: Tensor) -> Tensor:
+        ctx.active, ctx.op = active, op
+        ctx.set_materialize_grads(False)
+        inputs[0].copy_(result.pop())
+        ctx.mark_dirty(inputs[0])
+        return inputs[0]
+
+    backward = _Recorded.backward
+
+
+class _Recorder(TorchFunctionMode):
+    """Sees every call of the network, as a function or inside a module."""
+
+    def __init__(self, tape: "Tape") -> None:
+        super().__init__()
+        self._tape = tape
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self._tape.call(func, args, kwargs or {})
+
+
+class Tape:
+    """One forward pass, recorded.
+
+    Every call that depends on the image and has a rule is computed as ever and enters the autograd graph as
+    one node, which asks the rules in force for the relevance of its inputs when that of its output is
+    complete. Autograd sorts the calls, adds up where a tensor is used more than once, and starts and stops at
+    any tensor. Calls that only route numbers (views, slices, padding) keep their own gradient. Nothing of the
+    user's module is changed.
+
+    Args:
+        classifier: the model.
+        x: normalised images, (n, 3, H, W).
+        layers: those whose outputs are kept.
+
+    Attributes:
+        image: the images, where relevance can stop.
+        outputs: what the kept layers gave, by name.
+        output: what the module returned.
+        logits: the class scores before any softmax, where relevance can start; one column for a network with one
+            output.
+        ops: the recorded calls in their order.
+        unruled: calls without a rule.
+        spent: arithmetic of affine operations since the forward pass.
+
+    Raises:
+        UnsupportedModel: the network hides its calls (a scripted module), or overwrites what was recorded.
+    """
+
+    def __init__(self, classifier: Classifier, x: Images, layers: Mapping[str, LayerInfo] | None = None) -> None:
+        self.classifier, self._layers = classifier, dict(layers or {})
+        self._thread = threading.get_ident()
+        self._active = _Active()
+        self._info: Any = WeakTensorKeyDictionary()
+        self._holders: dict[int, list[Op]] = {}
+        self._owners: list[str] = []
+        self._names = {id(m): name for name, m in classifier.module.named_modules()}
+        self.spent = Spent()
+        self.ops: list[Op] = []
+        self.unruled: list[Unruled] = []
+        self.outputs: dict[str, Tensor] = {}
+        self.flows: list[Flow] = []
+        with torch.inference_mode(False), torch.enable_grad():
+            self.image = x.detach().clone().requires_grad_()
+        self._info[self.image] = Info()
+        self.output, scores = self._record()
+        self.logits = self._before_normalising(scores)
+        for op in self.ops:
+            op.last = op.affine is not None and max(op.depths) + 1 == self.depth
+            if op.pair:
+                op.pair.last = max(op.pair.depths) + 1 == self.depth
+        self.arithmetic = self.spent.forward
+        self.spent.forward = 0.0
+
+    @property
+    def depth(self) -> int:
+        """The largest number of affine operations on a way from the image to the logits."""
+        return self._info[self.logits].depth
+
+    # -- recording -------------------------------------------------------------------------------------
+
+    def _record(self) -> tuple[Any, Logits]:
+        module = self.classifier.module
+        with borrowed(module), torch.enable_grad(), self._watched(), _Recorder(self):
+            output = self.classifier.forward(self.image.clone())  # a network may overwrite what it is given
+            return output, unwrap(output)
+
+    def _before_normalising(self, scores: Logits) -> Logits:
+        if scores not in self._info:
+            raise UnsupportedModel(
+                f"{self.classifier.name} hides how its scores depend on the image (scripted, exported or compiled code, "
+                "or numbers taken out of tensors); gradient methods may work: gradient, integrated-gradients"
+            )
+        seen, at = self._info[scores], scores
+        while seen.made_by in NORMALISERS | {"flatten", "squeeze"} and seen.fed is not None:
+            at = seen.fed
+            if seen.made_by in NORMALISERS and at.shape == scores.shape:
+                return at
+            seen = self._info[at]
+        return scores
+
+    @contextmanager
+    def _watched(self) -> Generator[None]:
+        """Know which module is at work, and keep the outputs of the wanted layers."""
+        wanted = {id(m): name for name, m in self.classifier.modules(list(self._layers)).items()}
+
+        def before(module: nn.Module, _args: Any) -> None:
+            if threading.get_ident() == self._thread and id(module) in self._names:
+                self._owners.append(self._names[id(module)])
+
+        def after(module: nn.Module, args: Any, output: Any) -> Any:
+            if threading.get_ident() != self._thread or id(module) not in self._names:
+                return None
+            if isinstance(module, torch.jit.ScriptModule):
+                self._opaque(module, args, output)
+            self._owners.pop()
+            if id(module) not in wanted:
+                return None
+            found = first_tensor(output)
+            if found is None:
+                raise UnsupportedModel(f"layer {wanted[id(module)]!r} returns no tensor with a spatial map")
+            self.outputs[wanted[id(module)]] = found
+            return replaced(output, found, found.clone())  # what follows may overwrite it
+
+        handles = [register_module_forward_pre_hook(before), register_module_forward_hook(after)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Make one call of the network, recorded if it depends on the image."""
+        if not any(t in self._info for t in tensors((args, kwargs))):
+            return func(*args, **kwargs)
+        name = name_of(func)
+        handler = HANDLERS.get(name)
+        if handler and torch.is_grad_enabled():
+            result = handler(self, func, args, kwargs)
+            if result is not NotImplemented:
+                return result
+        return self.native(func, args, kwargs)
+
+    def native(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Make a call that keeps its own gradient: one that routes, or one without a rule."""
+        name = name_of(func)
+        overwrites = (name.endswith("_") and not name.endswith("__")) or name in ("__setitem__", "__iadd__", "__imul__")
+        if overwrites and isinstance(args[0], Tensor):
+            self._preserve(args[0])
+        given = [t for t in tensors((args, kwargs)) if t in self._info]
+        infos = [self._info[t] for t in given]
+        result = func(*args, **kwargs)
+        made = [t for t in tensors(args[0] if overwrites else result) if t.is_floating_point()]
+        if not made:
+            return result
+        routes = name in ROUTES
+        if not routes or not torch.is_grad_enabled():
+            why = "it runs without gradients" if not torch.is_grad_enabled() else "no rule is known for it"
+            self.unruled.append(Unruled(name, self.owner, len(self.ops), why))
+        for t in made:
+            self._info[t] = Info(
+                max(i.depth for i in infos),
+                len(self.ops),
+                routes and all(i.nonnegative for i in infos),
+                infos[0].owner if routes and len(infos) == 1 else self.owner,
+                made_by=infos[0].made_by if routes and len(infos) == 1 and name not in NORMALISERS else name,
+                fed=given[0] if name in (*NORMALISERS, "flatten", "squeeze") else infos[0].fed if routes else None,
+            )
+        return result
+
+    def _opaque(self, module: nn.Module, args: Any, output: Any) -> None:
+        infos = [self._info[t] for t in tensors(args) if t in self._info]
+        if infos:
+            self.unruled.append(Unruled("scripted code", self.owner, len(self.ops), "no call in it can be seen"))
+            for t in tensors(output):
+                self._info[t] = Info(max(i.depth for i in infos), len(self.ops), owner=self.owner)
+
+    @property
+    def owner(self) -> str:
+        """Dotted name of the module that is at work."""
+        return self._owners[-1] if self._owners else ""
+
+    def info(self, t: Any) -> Info | None:
+        """Return what is known of a tensor, or None if it does not depend on the image."""
+        return self._info[t] if isinstance(t, Tensor) and t in self._info else None
+
+    def record(
+        self,
+        kind: Kind,
+        func: Callable[..., Any],
+        inputs: Sequence[Tensor],
+        call: Callable[..., Tensor],
+        *,
+        overwrites: bool = False,
+        nonnegative: bool = False,
+        **facts: Any,
+    ) -> Tensor:
+        """Make a call and enter it in the graph.
+
+        Args:
+            kind: what it is.
+            func: what was called.
+            inputs: the operands that depend on the image.
+            call: computes the result from them.
+            overwrites: whether the first input is replaced by the result.
+            nonnegative: whether the result is known to be.
+            facts: further attributes of ``Op``.
+        """
+        name = name_of(func)
+        infos: list[Info] = [self._info[t] for t in inputs]
+        plain = [t.detach() for t in inputs]
+        with torch.no_grad():
+            result = call(*plain)
+        if overwrites:
+            self._preserve(inputs[0])
+            plain[0] = plain[0].clone()
+        op = Op(
+            kind,
+            name,
+            self.owner,
+            plain,
+            result.detach(),
+            call,
+            tuple(i.depth for i in infos),
+            tuple(i.owner for i in infos),
+            all(i.nonnegative for i in infos),
+            len(self.image),
+            self._stride(result),
+            spent=self.spent,
+            **facts,
+        )
+        if op.affine:
+            self.spent.forward += op._arithmetic(op.inputs[0])  # pyright: ignore[reportPrivateUsage]
+        kind_of_node = _Overwriting if overwrites else _Recorded
+        made = cast(Tensor, kind_of_node.apply(self._active, op, [result], *inputs))
+        if overwrites:
+            op.output = made.detach()
+        for t in (*op.inputs, op.output):
+            self._holders.setdefault(_storage(t), []).append(op)
+        self.ops.append(op)
+        depth = max(op.depths) + (op.affine is not None)
+        self._info[made] = Info(depth, len(self.ops), nonnegative, self.owner, op, name, inputs[0])
+        return made
+
+    def _stride(self, t: Tensor) -> int:
+        return max(1, round(self.image.shape[-2] / t.shape[-2])) if t.ndim == 4 else self.image.shape[-2]
+
+    def _preserve(self, t: Tensor) -> None:
+        """Give the calls that hold a tensor which is about to be overwritten a copy of it."""
+        at = _storage(t)
+        for op in self._holders.pop(at, ()):
+            op.inputs[:] = [x.clone() if _storage(x) == at else x for x in op.inputs]
+            if _storage(op.output) == at:
+                op.output = op.output.clone()
+            if op.pair:
+                op.pair.inputs[:] = [op.inputs[1]]
+                op.pair.output = op.output
+
+    # -- passing back ----------------------------------------------------------------------------------
+
+    def relevance(
+        self, rules: Rules, start: Tensor, seed: Tensor, stops: Sequence[Tensor], *, flows: bool = True
+    ) -> list[Tensor]:
+        """Pass relevance from one tensor of the forward pass to others.
+
+        Args:
+            rules: which rule each operation uses.
+            start: ``logits``, one of ``outputs``, or anything made of them.
+            seed: relevance there, in its shape.
+            stops: ``image``, or some of ``outputs``.
+            flows: keep what every operation did in ``flows``.
+
+        Returns:
+            The relevance of each stop, in its shape; zeros where none arrives.
+
+        Raises:
+            UnsupportedModel: the network cuts the way back.
+        """
+        if not start.requires_grad:
+            raise UnsupportedModel("no way back to the image: the network cuts it (detach, no_grad, argmax)")
+        ledger: list[Flow] | None = [] if flows else None
+        self._active.rules, self._active.ledger = rules, ledger
+        device = self.image.device.type
+        try:
+            with torch.autocast(device, enabled=False):
+                found = torch.autograd.grad(start, list(stops), seed.to(start), retain_graph=True, allow_unused=True)
+        finally:
+            self._active.rules, self._active.ledger = GRADIENT, None
+        if ledger is not None:
+            self.flows = ledger
+        return [torch.zeros_like(s) if r is None else r for r, s in zip(found, stops, strict=True)]
+
+    def gradients(self, start: Tensor, stops: Sequence[Tensor]) -> list[Tensor]:
+        """Return the gradients of the sum of a tensor: relevance under the rules of calculus."""
+        return self.relevance(GRADIENT, start, torch.ones_like(start), stops, flows=False)
+
+    def streams(self, rules: Rules, start: Tensor, seed: Tensor) -> dict[Op, Tensor]:
+        """Return what arrives at the output of every operation."""
+        self._active.streams = {}
+        try:
+            self.relevance(rules, start, seed, [self.image], flows=False)
+            return self._active.streams
+        finally:
+            self._active.streams = None
+
+    def maps(self, name: str) -> Acts:
+        """A kept layer's output as maps, (n, k, h, w), where relevance can start or stop."""
+        layout = self._layers[name].layout
+        assert layout is not None
+        return layout.maps(self.outputs[name])
+
+    def number(self, t: Tensor) -> int:
+        """How many recorded calls came before a tensor."""
+        return self._info[t].number if t in self._info else len(self.ops)
+
+
+def tensors(tree: Any) -> Generator[Tensor]:
+    """Yield the tensors in nested arguments."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, list | tuple):
+        for part in cast(Sequence[Any], tree):
+            yield from tensors(part)
+    elif isinstance(tree, dict):
+        for part in cast(dict[Any, Any], tree).values():
+            yield from tensors(part)
+
+
+def _storage(t: Tensor) -> int:
+    return t.untyped_storage().data_ptr()
