@@ -28,6 +28,10 @@ import difflib
 from collections.abc import Iterable
 
 
+class ConservationWarning(UserWarning):
+    """Relevance was lost or made where it should not be, or passed an operation for which there is no rule."""
+
+
 class LimelightError(Exception):
     """Base of every error that Limelight raises on purpose."""
 

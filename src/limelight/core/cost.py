@@ -51,7 +51,9 @@ def predict(formula: str, values: Mapping[str, Any], tail: float = 1.0) -> Cost:
     """Evaluate a card's cost formula, such as ``(n + 1) F + n R_t`` with ``{"n": 4}``."""
     counts: dict[str, float] = dict.fromkeys(UNITS, 0.0)
     for term in _TERM.finditer(formula):
-        counts[term["unit"]] += float(eval(term["count"], {"__builtins__": {"max": max, "min": min}}, dict(values)))
+        counts[term["unit"]] += float(
+            eval(term["count"], {"__builtins__": {"max": max, "min": min, "len": len}}, dict(values))
+        )
     return Cost(*counts.values(), tail=tail)
 
 
@@ -62,7 +64,12 @@ class Meter:
         self._spent = Cost()
 
     def add(
-        self, *, forward: int = 0, forward_tail: int | float = 0, backward: int = 0, backward_tail: int = 0
+        self,
+        *,
+        forward: int | float = 0,
+        forward_tail: int | float = 0,
+        backward: int | float = 0,
+        backward_tail: int = 0,
     ) -> None:
         """Record passes, in samples."""
         s = self._spent

@@ -11,10 +11,13 @@ from limelight.core.borrow import borrowed
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Meter
 from limelight.core.layers import LayerInfo
+from limelight.core.relevance.tape import Tape
 from limelight.core.taps import tapped
 from limelight.core.target import ScoreKind, Target, TargetLike, class_scores, resolve
 from limelight.errors import InvalidOption, NonFinite
 from limelight.shapes import Acts, Images, Index, Logits, Scores
+
+IMAGE = "the image"
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Evidence:
         score: the explained scalar, (n,).
         kind: which scalar that is.
         stages: evidence by layer name.
+        slope: gradient of the score with respect to the images, (n, 3, H, W), if a method asked for it.
+        tape: the recorded pass, if a method asked for it.
     """
 
     classifier: Classifier
@@ -55,6 +60,8 @@ class Evidence:
     score: Scores
     kind: ScoreKind
     stages: Mapping[str, Stage]
+    slope: Images | None = None
+    tape: Tape | None = None
 
     @property
     def probability(self) -> Scores:
@@ -90,28 +97,78 @@ def gather(
     layers: Mapping[str, LayerInfo],
     *,
     gradients: bool,
+    slope: bool = False,
     meter: Meter,
 ) -> Evidence:
-    """Run the model once, and once back if gradients are wanted, and collect what the layers gave."""
-    with borrowed(classifier.module), tapped(classifier.modules(list(layers)), gradients=gradients) as taps:
-        output = classifier.forward(x)
+    """Run the model once, and once back if gradients are wanted, and collect what the layers gave.
+
+    Args:
+        classifier: the model.
+        x: normalised images, (n, 3, H, W).
+        target: class, or function of the outputs.
+        kind: which scalar is explained.
+        layers: those whose outputs are wanted, by name.
+        gradients: whether the score's gradients with respect to them are.
+        slope: whether that with respect to the images is.
+        meter: counts the passes.
+    """
+    taken = tapped(classifier.modules(list(layers)), gradients=gradients or slope, whole=slope)
+    with borrowed(classifier.module), taken as taps:
+        image = x.detach().clone().requires_grad_(slope)
+        output = classifier.forward(image.clone() if slope else x)  # a module may overwrite what it is given
         meter.add(forward=len(x))
         resolved, logits = _target(classifier, output, x, target)
         score = _score(classifier, output, logits, resolved, kind)
-        found = taps.gradients(score.sum()) if gradients and layers else {}
-        meter.add(backward_tail=len(x) if found else 0)
+        found: dict[str, Tensor] = {}
+        if slope or (gradients and layers):
+            found = taps.gradients(score.sum(), {IMAGE: image} if slope else None)
+            meter.add(backward=len(x) * slope, backward_tail=len(x) * (not slope))
+    stages = _stages(classifier, layers, taps.outputs, found)
+    logits = None if logits is None else logits.detach()
+    return Evidence(classifier, x, logits, resolved, score.detach(), kind, stages, found.get(IMAGE))
+
+
+def record(
+    classifier: Classifier,
+    x: Images,
+    target: TargetLike | Target,
+    kind: ScoreKind,
+    layers: Mapping[str, LayerInfo],
+    *,
+    gradients: bool,
+    meter: Meter,
+) -> Evidence:
+    """Do the same, and keep the recorded pass; see ``gather``."""
+    tape = Tape(classifier, x, layers)
+    meter.add(forward=len(x))
+    with torch.enable_grad():
+        resolved, logits = _target(classifier, tape.output, x, target)
+        tape.score = _score(classifier, tape.output, logits, resolved, kind)
+    found: dict[str, Tensor] = {}
+    if gradients and layers:
+        found = dict(zip(layers, tape.gradients(tape.score, [tape.outputs[n] for n in layers]), strict=True))
+        meter.add(backward=len(x) * tape.backwards)
+        tape.spent.backward = 0.0
+    stages = _stages(classifier, layers, tape.outputs, found)
+    logits = None if logits is None else logits.detach()
+    return Evidence(classifier, x, logits, resolved, tape.score.detach(), kind, stages, tape=tape)
+
+
+def _stages(
+    classifier: Classifier, layers: Mapping[str, LayerInfo], outputs: Mapping[str, Tensor], found: Mapping[str, Tensor]
+) -> dict[str, Stage]:
     stages = {
         name: Stage(
             info,
-            _maps(info, taps.outputs[name]),
-            taps.outputs[name].detach(),
+            _maps(info, outputs[name]),
+            outputs[name].detach(),
             _maps(info, found[name]) if name in found else None,
         )
         for name, info in layers.items()
     }
     for name, stage in stages.items():
         _check_finite(classifier, name, stage)
-    return Evidence(classifier, x, None if logits is None else logits.detach(), resolved, score.detach(), kind, stages)
+    return stages
 
 
 def _target(classifier: Classifier, output: Any, x: Images, target: Any) -> tuple[Target, Logits | None]:

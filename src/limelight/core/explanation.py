@@ -15,6 +15,7 @@ from torch import Tensor
 from limelight import draw
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Cost
+from limelight.core.relevance.conservation import Conservation, read
 from limelight.core.saliency import Finish, Saliency
 from limelight.errors import InvalidOption
 
@@ -66,6 +67,11 @@ class Explanation:
     def map(self) -> Tensor:
         """The finished map: (H, W), float32 in [0, 1]."""
         return self.finish(self.evidence[None])[0][0].float()
+
+    @cached_property
+    def conservation(self) -> Conservation | None:
+        """Where relevance came from and went, operation by operation; None for methods that pass none."""
+        return read(self.details)
 
     @property
     def degenerate(self) -> bool:

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from limelight.core.borrow import borrowed
+from limelight.errors import UnsupportedModel
 from limelight.shapes import Acts
 
 MOST_PREFIX_TOKENS = 16
@@ -296,7 +297,15 @@ def _gradients(logits: Tensor, outputs: list[Tensor]) -> list[Tensor | None]:
     if not logits.requires_grad or not tracked:
         return [None] * len(outputs)
     score = logits.flatten(1)[0].max()
-    found = torch.autograd.grad(score, tracked, allow_unused=True)
+    try:
+        found = torch.autograd.grad(score, tracked, allow_unused=True)
+    except RuntimeError as error:
+        if "checkpoint" not in str(error):
+            raise
+        raise UnsupportedModel(
+            "the network uses reentrant checkpoints, which no gradient can be taken through; "
+            "use checkpoint(..., use_reentrant=False), or switch checkpoints off"
+        ) from error
     by_id = {id(t): g for t, g in zip(tracked, found, strict=True)}
     return [by_id.get(id(t)) for t in outputs]
 

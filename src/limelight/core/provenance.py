@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from limelight.core.classifier import Classifier
 from limelight.core.evidence import Evidence
@@ -22,7 +23,7 @@ def provenance(
     return {
         "method": method.name,
         "cites": method.card.cites,
-        "options": method.options.model_dump(mode="json"),
+        "options": method.options.model_dump(mode="json", fallback=_described),
         "model": classifier.name,
         "weights": WeightsStamp(classifier, classifier.weights_version()),
         "layers": [info.name for info in layers],
@@ -33,6 +34,13 @@ def provenance(
         "shares_passes_with": sharing - 1,
         "versions": versions(),
     }
+
+
+def _described(value: Any) -> str:
+    """Return words for an option that JSON can't hold: a rule of the user's own, or a tensor."""
+    if isinstance(value, Tensor):
+        return f"tensor {tuple(value.shape)}"
+    return getattr(value, "__name__", None) or repr(value)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Apply methods to a batch: gather the evidence that they need once, then call each equation."""
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any, get_args
 
 import torch
@@ -13,14 +15,15 @@ from limelight.core.augment import VIEWS, averaged
 from limelight.core.batches import chunk_size, in_chunks
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Meter
-from limelight.core.evidence import Evidence, gather
+from limelight.core.evidence import Evidence, gather, record
 from limelight.core.layers import LayerInfo
 from limelight.core.provenance import provenance
+from limelight.core.relevance.conservation import conserved
 from limelight.core.saliency import Finish, Raw, Saliency
 from limelight.core.spec import Spec
-from limelight.core.supply import GRADIENT_NEEDS, Supply
+from limelight.core.supply import GRADIENT_NEEDS, SLOPE_NEEDS, TAPE_NEEDS, Supply
 from limelight.core.target import ScoreKind, TargetLike
-from limelight.errors import InvalidOption, NonFinite, UnknownMethod
+from limelight.errors import ConservationWarning, InvalidOption, NonFinite, UnknownMethod, UnsupportedModel
 from limelight.shapes import Images
 
 
@@ -40,8 +43,11 @@ def run(methods: Sequence[Spec], classifier: Classifier, x: Images, target: Targ
     with torch.inference_mode(False), torch.no_grad():  # whatever mode the caller is in
         x = classifier.checked(x)
         classifier.admit(methods, x)
-        for kind in get_args(ScoreKind):  # one backward per explained scalar
-            group = [(i, m) for i, m in enumerate(methods) if m.options.score == kind]
+        # One backward per explained scalar, and a recorded pass for those that need one.
+        for kind, recorded in product(get_args(ScoreKind), (False, True)):
+            group = [
+                (i, m) for i, m in enumerate(methods) if m.options.score == kind and _wants(m, TAPE_NEEDS) == recorded
+            ]
             if not group:
                 continue
             together = _run_group([m for _, m in group], classifier, x, target, kind)
@@ -66,9 +72,11 @@ def _run_group(
 ) -> list[Saliency]:
     layers = [_layers_of(m, classifier, x) for m in methods]
     wanted = {info.name: info for infos in layers for info in infos}
-    gradients = any(GRADIENT_NEEDS & set(m.card.needs) for m in methods)
+    gradients, slope, taped = (
+        any(_wants(m, needs) for m in methods) for needs in (GRADIENT_NEEDS, SLOPE_NEEDS, TAPE_NEEDS)
+    )
     sizes = [m.options.batch_size for m in methods if m.options.batch_size]
-    per_image = classifier.trace(x).bytes_per_image * (3 if gradients else 1)
+    per_image = classifier.trace(x).bytes_per_image * (4 if taped else 3 if gradients or slope else 1)
     size = min(sizes) if sizes else chunk_size(per_image, x.device)
 
     each = _one_per_image(target, len(x))
@@ -77,7 +85,10 @@ def _run_group(
         start = time.perf_counter()
         meter = Meter()
         chunk = target[images] if each else target  # type: ignore[index]
-        evidence = gather(classifier, x[images], chunk, kind, wanted, gradients=gradients, meter=meter)
+        if taped:
+            evidence = record(classifier, x[images], chunk, kind, wanted, gradients=gradients, meter=meter)
+        else:
+            evidence = gather(classifier, x[images], chunk, kind, wanted, gradients=gradients, slope=slope, meter=meter)
         shared = time.perf_counter() - start
         return [
             _apply(m, evidence, infos, meter, shared, len(methods)) for m, infos in zip(methods, layers, strict=True)
@@ -85,6 +96,10 @@ def _run_group(
 
     chunks = in_chunks(explain, len(x), size)
     return [_joined([chunk[i] for chunk in chunks]) for i in range(len(methods))]
+
+
+def _wants(method: Spec, needs: frozenset[str]) -> bool:
+    return bool(needs & set(method.card.needs))
 
 
 def _one_per_image(target: TargetLike, n: int) -> bool:
@@ -124,8 +139,24 @@ def _apply(
         known = ", ".join(n for n in vars(Supply) if not n.startswith("_"))
         raise UnknownMethod(f"method {method.name} asks for {missing[0]!r}; there is: {known}")
     needs = [getattr(supply, name) for name in method.card.needs]
+    tape = evidence.tape
+    if tape:
+        tape.restart()
+        if method.options.strict and tape.unruled:
+            raise UnsupportedModel(f"{method.name} has no rule for {', '.join(map(str, tape.unruled[:3]))}")
     result = method.function(*needs, **method.own_options)
     raw = result if isinstance(result, Raw) else Raw(result)
+    details: dict[str, Any] = dict(raw.details)
+    remarks: list[str] = []
+    if tape:
+        meter.add(
+            forward=len(evidence.image) * tape.forwards,
+            backward=len(evidence.image) * tape.backwards,
+        )
+        flow, remarks = conserved(tape)
+        details |= flow
+        for remark in remarks:
+            warnings.warn(f"{method.name}: {remark}", ConservationWarning, stacklevel=2)
     if not bool(torch.isfinite(raw.values).all()):
         raise NonFinite(f"{method.name} made a NaN or infinite map")
 
@@ -135,15 +166,11 @@ def _apply(
     n = len(evidence.image)
     tail = 1 - layers[0].before if layers else 1.0
     used = shared_meter.per_image(n, tail)
-    if not GRADIENT_NEEDS & set(method.card.needs):
-        used = replace(used, n_backward_tail=0.0)
-    own = meter.per_image(n, tail)
-    cost = replace(
-        own,
-        n_forward=own.n_forward + used.n_forward,
-        n_backward_tail=own.n_backward_tail + used.n_backward_tail,
-    )
-    details: dict[str, Any] = dict(raw.details)
+    if not _wants(method, GRADIENT_NEEDS | SLOPE_NEEDS):
+        used = replace(used, n_backward=0.0, n_backward_tail=0.0)
+    elif not tape and not _wants(method, SLOPE_NEEDS):  # it would have stopped at the layer
+        used = replace(used, n_backward=0.0, n_backward_tail=used.n_backward + used.n_backward_tail)
+    cost = meter.per_image(n, tail) + used
     if raw.ambiguous is not None:
         details["ambiguous"] = raw.ambiguous
     return Saliency(
@@ -153,7 +180,7 @@ def _apply(
         score=evidence.score,
         probability=evidence.probability,
         reasons=diagnosis.reasons(raw.values, empty, evidence, layers, method),
-        notes=diagnosis.notes(raw, evidence, layers, method),
+        notes=(*diagnosis.notes(raw, evidence, layers, method), *remarks),
         cost=cost,
         seconds=(shared_seconds + time.perf_counter() - start) / n,
         details=details,

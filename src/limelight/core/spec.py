@@ -23,6 +23,8 @@ class Options(pydantic.BaseModel):
             and larger copies (``scale``), or both; each costs an explanation.
         seed: fixes the random numbers of methods that draw some.
         batch_size: inputs per pass; None to fit the memory.
+        strict: refuse a model with operations for which relevance has no rule; otherwise they hand on their own
+            gradient, with a warning.
         profile: a bundle of options that reproduces one published pipeline; options given go before it.
     """
 
@@ -35,6 +37,7 @@ class Options(pydantic.BaseModel):
     augment: Augment = "none"
     seed: int = pydantic.Field(0, ge=0)
     batch_size: int | None = pydantic.Field(None, ge=1)
+    strict: bool = False
     profile: str | None = None
 
 

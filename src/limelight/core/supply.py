@@ -12,6 +12,7 @@ from limelight.core.cost import Meter
 from limelight.core.evidence import Evidence, Stage, gather
 from limelight.core.fills import Fill, filled
 from limelight.core.layers import LayerInfo
+from limelight.core.relevance.tape import Tape
 from limelight.core.rng import Draws, draws_per_image
 from limelight.core.spec import Spec
 from limelight.core.target import ScoreKind
@@ -20,10 +21,16 @@ from limelight.shapes import Acts, Images, Index, Logits, Scores
 
 GRADIENT_NEEDS = frozenset({"grads", "stages"})
 """Needs that cost the shared backward pass."""
+SLOPE_NEEDS = frozenset({"slope"})
+"""Needs for which it goes on to the image."""
+TAPE_NEEDS = frozenset({"tape"})
+"""Needs for which the pass is recorded."""
 
 
 Copies = Callable[[Index, Index], Images]
 """Image numbers (m,) and copy numbers (m,) -> changed copies of the images, (m, 3, H, W)."""
+Fold = Callable[[Index, Index, Images], None]
+"""Takes in image numbers (m,), copy numbers (m,) and gradients (m, 3, H, W)."""
 ScoresOf = Callable[..., Tensor]
 AblatedScores = Callable[..., Tensor]
 FillOf = Callable[[Fill], Images]
@@ -59,6 +66,45 @@ class Supply:
     def image(self) -> Images:
         """The normalised images, (n, 3, H, W)."""
         return self._evidence.image
+
+    @property
+    def slope(self) -> Images:
+        """Gradient of the score with respect to the images, (n, 3, H, W)."""
+        assert self._evidence.slope is not None
+        return self._evidence.slope
+
+    @property
+    def tape(self) -> Tape:
+        """The recorded pass, along which relevance goes back."""
+        assert self._evidence.tape is not None
+        return self._evidence.tape
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer."""
+        return self._layers[0].name
+
+    @property
+    def target(self) -> Index:
+        """The explained class of each image, (n,)."""
+        return self._evidence.target.index
+
+    @property
+    def logits(self) -> Logits:
+        """The class scores, (n, classes).
+
+        Raises:
+            UnsupportedModel: a function of the outputs is explained.
+        """
+        if self._evidence.logits is None:
+            raise UnsupportedModel(f"{self._method.name} explains a class, not a function of the outputs")
+        return self._evidence.logits
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Black and white as the model sees them, (3, 1, 1) each."""
+        low, high = self._evidence.classifier.bounds
+        return low.to(self.image), high.to(self.image)
 
     @property
     def pixels(self) -> Images:
@@ -117,31 +163,53 @@ class Supply:
         return without
 
     @property
-    def gradient_of(self) -> Callable[..., Tensor]:
-        """A function: copies, count, kind -> mean gradient of the score at so many copies, (n, 3, H, W).
+    def gradients_of(self) -> Callable[..., None]:
+        """A function: copies, count, fold, kind -> None; it hands the gradients of the score at so many copies on.
 
-        ``copies`` is that of ``scores_of``; the gradient is that with respect to the copy.
+        ``copies`` is that of ``scores_of``. ``fold`` is called chunk by chunk, so that memory does not grow with
+        their number, with image numbers (m,), copy numbers (m,) and gradients with respect to these copies,
+        (m, 3, H, W).
         """
         evidence = self._evidence
 
-        def gradient_of(copies: Copies, count: int, kind: ScoreKind | None = None) -> Tensor:
+        def gradients_of(copies: Copies, count: int, fold: Fold, kind: ScoreKind | None = None) -> None:
             n = len(self.image)
             trace = evidence.classifier.trace(evidence.image)
             size = self._method.options.batch_size or chunk_size(3 * trace.bytes_per_image, self.image.device)
             at = torch.arange(n * count, device=self.image.device)
 
-            total = torch.zeros_like(self.image)
-
             def work(part: slice) -> None:
-                images = at[part] // count
+                images, numbers = at[part] // count, at[part] % count
                 with torch.enable_grad():
-                    x = copies(images, at[part] % count).detach().requires_grad_()
+                    x = copies(images, numbers).detach().requires_grad_()
                     (found,) = torch.autograd.grad(evidence.scores_of(x, images, kind).sum(), x)
-                total.index_add_(0, images, found)
+                fold(images, numbers, found)
 
             in_chunks(work, n * count, size)
             self._meter.add(forward=n * count, backward=n * count)
-            return total / count
+
+        return gradients_of
+
+    @property
+    def gradient_of(self) -> Callable[..., Tensor]:
+        """A function: copies, count, weights, kind -> weighted mean gradient of the score at the copies, (n, 3, H, W).
+
+        ``copies`` is that of ``scores_of``; the gradients are those with respect to the copies, and the weights
+        (count,) add up to 1; None weighs all alike.
+        """
+
+        def gradient_of(
+            copies: Copies, count: int, weights: Tensor | None = None, kind: ScoreKind | None = None
+        ) -> Tensor:
+            total = torch.zeros_like(self.image)
+            share = torch.full((count,), 1 / count) if weights is None else weights
+            share = share.to(total)
+
+            def fold(images: Index, numbers: Index, found: Images) -> None:
+                total.index_add_(0, images, found * share[numbers][:, None, None, None])
+
+            self.gradients_of(copies, count, fold, kind)
+            return total
 
         return gradient_of
 

@@ -14,9 +14,9 @@ from limelight.errors import UnsupportedModel
 class Taps:
     """What the tapped layers gave in the latest pass, by name."""
 
-    def __init__(self, wants_gradients: bool) -> None:
+    def __init__(self, wants_gradients: bool, whole: bool = False) -> None:
         self.outputs: dict[str, Tensor] = {}
-        self._wants_gradients = wants_gradients
+        self._wants_gradients, self._whole = wants_gradients, whole
 
     def take(self, name: str, output: Any) -> Any:
         """Keep a layer's output and hand a copy onward.
@@ -30,38 +30,45 @@ class Taps:
             raise UnsupportedModel(f"layer {name!r} returns no tensor with a spatial map")
         if self._wants_gradients:
             torch.set_grad_enabled(True)
-            kept = tensor if tensor.requires_grad and self.outputs else tensor.detach().requires_grad_()
+            inside = tensor.requires_grad and (self._whole or self.outputs)
+            kept = tensor if inside else tensor.detach().requires_grad_()
         else:
             kept = tensor
         self.outputs[name] = kept
         return replaced(output, tensor, kept.clone())
 
-    def gradients(self, score: Tensor) -> dict[str, Tensor]:
-        """Return the gradient of a scalar with respect to every tapped output.
+    def gradients(self, score: Tensor, more: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Return the gradient of a scalar with respect to every tapped output, and to more tensors by name.
 
         Raises:
             UnsupportedModel: the score does not depend on a layer.
         """
-        names = list(self.outputs)
+        at = {**{f"layer {n!r}": t for n, t in self.outputs.items()}, **(more or {})}
         cut_off = "the score does not depend on it, or the model cuts the gradient (detach, no_grad, argmax)"
         if not score.requires_grad:
-            raise UnsupportedModel(f"no gradient reaches layer {', '.join(map(repr, names))}: {cut_off}")
+            raise UnsupportedModel(f"no gradient reaches {', '.join(at)}: {cut_off}")
         found = cast(
             tuple[Tensor | None, ...],
-            torch.autograd.grad(score, [self.outputs[n] for n in names], allow_unused=True),
+            torch.autograd.grad(score, list(at.values()), allow_unused=True),
         )
         gradients: dict[str, Tensor] = {}
-        for name, gradient in zip(names, found, strict=True):
+        names: list[str] = [*self.outputs, *(more or {})]
+        for name, where, gradient in zip(names, at, found, strict=True):
             if gradient is None:
-                raise UnsupportedModel(f"no gradient reaches layer {name!r}: {cut_off}")
+                raise UnsupportedModel(f"no gradient reaches {where}: {cut_off}")
             gradients[name] = gradient
         return gradients
 
 
 @contextmanager
-def tapped(layers: Mapping[str, nn.Module], *, gradients: bool) -> Generator[Taps]:
-    """Watch layers for the duration of the block; a layer that runs several times shows its last run."""
-    taps = Taps(gradients)
+def tapped(layers: Mapping[str, nn.Module], *, gradients: bool, whole: bool = False) -> Generator[Taps]:
+    """Watch layers for the duration of the block; a layer that runs several times shows its last run.
+
+    With ``whole`` the graph goes on to the image, which must ask for its gradient.
+    """
+    taps = Taps(gradients, whole)
+    if whole:
+        torch.set_grad_enabled(True)
 
     def hook(name: str) -> Callable[[nn.Module, Any, Any], Any]:
         return lambda _module, _args, output: taps.take(name, output)

@@ -54,6 +54,7 @@ class Convolution:
         return list(self.stride), list(self.padding), list(self.dilation), self.transposed, outer, self.groups
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Apply it to x, with any weight and bias."""
         return torch.convolution(x, weight, bias, *self._rest)
 
     def adjoint(self, s: Tensor, x: Tensor, weight: Tensor, wanted: int) -> Tensor:
@@ -67,6 +68,7 @@ class Product:
     """x W^T + b over the last axis."""
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Apply it to x, with any weight and bias."""
         return F.linear(x, weight, bias)
 
     def adjoint(self, s: Tensor, x: Tensor, weight: Tensor, wanted: int) -> Tensor:
@@ -105,6 +107,7 @@ class Op:
         scale: per channel, of a batch normalisation, a constant factor or shape to sum over.
         gate: which operand of a product gates the other.
         axis: along which tensors were joined.
+        windows: of a maximum, the mean of the same windows.
         pair: a batch normalisation and the affine operation right before it, as one affine operation.
         spent: counts arithmetic.
     """
@@ -127,6 +130,7 @@ class Op:
     scale: Tensor | None = None
     gate: int | None = None
     axis: int = 0
+    windows: Callable[..., Tensor] | None = None
     pair: "Op | None" = None
     spent: Spent = field(default_factory=Spent)
     _cache: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
@@ -212,6 +216,13 @@ class Op:
             inputs = [exact(x).detach().requires_grad_() for x in self.inputs]
             return torch.autograd.grad(self.call(*inputs), inputs, r)
 
+    def average(self, *inputs: Tensor) -> Tensor:
+        """The operation; for a maximum, the mean of the same windows."""
+        if self.kind != "max_pool":
+            return self.call(*inputs)
+        assert self.windows is not None
+        return self.windows(*inputs)
+
     def total(self, t: Tensor) -> Tensor:
         """Sum over all but the batch, (n, 1, ...)."""
         return t.flatten(1).sum(1).view(-1, *[1] * (t.ndim - 1))
@@ -236,9 +247,9 @@ def exact(t: Tensor) -> Tensor:
 
 
 def divide_by(r: Tensor, z: Tensor, e: float | Tensor = 0.0) -> Tensor:
-    """r / (z + e sgn z), sgn 0 = 1; for e = 0, 0 where z = 0."""
+    """R / (z + e sgn z), sgn 0 = 1; for e = 0, 0 where z = 0."""
     if isinstance(e, float | int) and e == 0:
         return torch.where(z != 0, r / torch.where(z != 0, z, 1), 0)
     if isinstance(e, float | int) and e < 0:
         raise InvalidOption(f"a stabiliser of {e:g} is below 0")
-    return r / (z + torch.where(z >= 0, e, -e))
+    return r / torch.where(z >= 0, z + e, z - e)

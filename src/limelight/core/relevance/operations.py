@@ -15,21 +15,26 @@ from torch.nn import functional as F
 from torch.overrides import resolve_name
 
 from limelight.core.relevance.op import Convolution, Op, Product
+from limelight.errors import UnsupportedModel
 
 if TYPE_CHECKING:
     from limelight.core.relevance.tape import Tape
 
 Handler = Callable[["Tape", Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
-ROUTES = frozenset(
-    "flatten view view_as reshape reshape_as permute transpose swapaxes swapdims movedim moveaxis t T mT squeeze "
-    "unsqueeze contiguous to type type_as float double half bfloat16 cpu cuda clone expand expand_as repeat tile chunk "
-    "split tensor_split unbind narrow select index_select __getitem__ roll flip pad interpolate upsample dropout "
-    "dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout stochastic_depth stack hstack vstack "
-    "pixel_shuffle pixel_unshuffle channel_shuffle unflatten unfold fold identity _to_copy slice squeeze_ unsqueeze_ "
-    "requires_grad_ detach_ __get__ zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones "
-    "new_empty new_full new_tensor einops_rearrange".split()
-)
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ROUTES = _words("""
+    flatten view view_as reshape reshape_as permute transpose swapaxes swapdims movedim moveaxis t T mT
+    squeeze squeeze_ unsqueeze unsqueeze_ unflatten contiguous clone to _to_copy type type_as float double half bfloat16
+    cpu cuda expand expand_as repeat tile chunk split tensor_split unbind narrow slice select index_select __getitem__
+    roll flip pad interpolate upsample pixel_shuffle pixel_unshuffle channel_shuffle fold unfold stack hstack vstack
+    dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout requires_grad_
+    zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_empty new_full new_tensor
+""")
 """Calls that hand each number on as it is (or make new ones that do not depend on the image)."""
 
 
@@ -66,9 +71,7 @@ def _conv(dimensions: int, transposed: bool = False) -> Handler:
                 both = [edge for s in reversed(sides) for edge in (s // 2, s - s // 2)]
                 x, sides = tape.native(F.pad, (x, both), {}), [0] * dimensions
             padding = [s // 2 for s in sides]
-        affine = Convolution(
-            spread(stride), spread(padding), spread(dilation), int(groups), transposed, spread(outer)
-        )
+        affine = Convolution(spread(stride), spread(padding), spread(dilation), int(groups), transposed, spread(outer))
         call = partial(_affine, affine, w, b)
         return tape.record("conv", func, [x], call, affine=affine, weight=w, bias=b)
 
@@ -194,7 +197,25 @@ def _max_pool(tape: "Tape", func: Any, args: Any, kwargs: Any) -> Any:
     if kwargs.get("return_indices"):
         return NotImplemented
     info = tape.info(args[0] if args else kwargs.get("input"))
-    return _of_one(tape, "max_pool", func, args, kwargs, nonnegative=bool(info and info.nonnegative))
+    windows = partial(_mean_of_windows, name_of(func), args[1:], kwargs)
+    nonnegative = bool(info and info.nonnegative)
+    return _of_one(tape, "max_pool", func, args, kwargs, nonnegative=nonnegative, windows=windows)
+
+
+def _mean_of_windows(name: str, args: Any, kwargs: Any, x: Tensor) -> Tensor:
+    if name == "amax":
+        dim, keepdim = _bound(args, kwargs, "dim keepdim", ((), False))
+        return x.mean(dim, keepdim)
+    if name.startswith("adaptive"):
+        (size,) = _bound(args, {k: v for k, v in kwargs.items() if k == "output_size"}, "output_size", ())
+        return getattr(F, name.replace("max", "avg"))(x, size)
+    names = "kernel_size stride padding dilation ceil_mode"
+    keep = {k: v for k, v in kwargs.items() if k in names.split()}
+    kernel, stride, padding, dilation, ceil_mode = _bound(args, keep, names, (None, 0, 1, False))
+    if any(d != 1 for d in _spread(dilation, 1)):
+        raise UnsupportedModel("a max pool with dilation can't be treated as an average")
+    pool = getattr(F, name.replace("max", "avg"))
+    return pool(x, kernel, stride, padding, ceil_mode, count_include_pad=False)
 
 
 def _avg_pool(tape: "Tape", func: Any, args: Any, kwargs: Any) -> Any:
@@ -249,9 +270,7 @@ def _multiply(tape: "Tape", func: Any, args: Any, kwargs: Any) -> Any:
         info = known[0] or known[1]
         assert info is not None
         positive = info.nonnegative and isinstance(c, int | float) and c >= 0
-        return tape.record(
-            "scale", func, [x], lambda x: apply(x, c), overwrites=overwrites, nonnegative=positive
-        )
+        return tape.record("scale", func, [x], lambda x: apply(x, c), overwrites=overwrites, nonnegative=positive)
     gates = [i.made_by in ("sigmoid", "sigmoid_", "hardsigmoid", "softmax", "tanh") for i in known if i]
     if gates[0] == gates[1]:
         gates = [a.numel() < b.numel(), b.numel() < a.numel()]
@@ -261,7 +280,7 @@ def _multiply(tape: "Tape", func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _negate(tape: "Tape", func: Any, args: Any, kwargs: Any) -> Any:
-    return tape.record("scale", func, [args[0]], operator.neg)
+    return tape.record("scale", func, [args[0]], torch.neg)
 
 
 def _cat(tape: "Tape", func: Any, args: Any, kwargs: Any) -> Any:
@@ -295,39 +314,32 @@ def _spread(value: Any, n: int) -> list[int]:
     return [int(v) for v in value] * (n // len(value)) if isinstance(value, list | tuple) else [int(value)] * n
 
 
-HANDLERS: dict[str, Handler] = {
-    "linear": _linear,
-    "matmul": _matmul,
-    "__matmul__": _matmul,
-    "mm": _matmul,
-    "addmm": _addmm,
-    "batch_norm": _batch_norm,
-    "add": _add(1),
-    "add_": _add(1),
-    "__iadd__": _add(1),
-    "__radd__": _add(1),
-    "sub": _add(-1),
-    "sub_": _add(-1),
-    "subtract": _add(-1),
-    "rsub": _add(-1, swapped=True),
-    "__rsub__": _add(-1, swapped=True),
-    "neg": _negate,
-    "negative": _negate,
-}
-HANDLERS |= {f"conv{n}d": _conv(n) for n in (1, 2, 3)}
-HANDLERS |= {f"conv_transpose{n}d": _conv(n, transposed=True) for n in (1, 2, 3)}
-HANDLERS |= dict.fromkeys(("layer_norm", "group_norm", "instance_norm", "local_response_norm", "rms_norm"), _norm)
-HANDLERS |= dict.fromkeys(
-    ("relu", "relu_", "relu6", "sigmoid", "sigmoid_", "hardsigmoid", "softplus"), _activation(nonnegative=True)
-)
-HANDLERS |= dict.fromkeys(
-    "hardtanh hardtanh_ leaky_relu leaky_relu_ elu elu_ selu selu_ celu silu gelu tanh tanh_ hardswish mish prelu rrelu "
-    "softsign tanhshrink hardshrink softshrink threshold".split(),
-    _activation(),
-)
-HANDLERS |= dict.fromkeys(("clamp", "clamp_min", "clip"), _clamp)
-HANDLERS |= {f"{kind}max_pool{n}d": _max_pool for n in (1, 2, 3) for kind in ("", "adaptive_")}
-HANDLERS |= {f"{kind}avg_pool{n}d": _avg_pool for n in (1, 2, 3) for kind in ("", "adaptive_")}
-HANDLERS |= {"mean": _avg_pool, "sum": _avg_pool, "amax": _max_pool}
-HANDLERS |= dict.fromkeys("mul mul_ multiply __rmul__ div div_ divide true_divide __imul__".split(), _multiply)
-HANDLERS |= dict.fromkeys(("cat", "concat", "concatenate"), _cat)
+_TABLE: list[tuple[Handler, str]] = [
+    (_linear, "linear"),
+    (_matmul, "matmul mm __matmul__"),
+    (_addmm, "addmm"),
+    *((_conv(n), f"conv{n}d") for n in (1, 2, 3)),
+    *((_conv(n, transposed=True), f"conv_transpose{n}d") for n in (1, 2, 3)),
+    (_batch_norm, "batch_norm"),
+    (_norm, "layer_norm group_norm instance_norm local_response_norm rms_norm"),
+    (_activation(nonnegative=True), "relu relu_ relu6 sigmoid sigmoid_ hardsigmoid softplus"),
+    (
+        _activation(),
+        "hardtanh hardtanh_ leaky_relu leaky_relu_ elu elu_ selu selu_ celu prelu rrelu silu gelu mish hardswish "
+        "tanh tanh_ tanhshrink softsign softshrink hardshrink threshold",
+    ),
+    (_clamp, "clamp clamp_min clip"),
+    (_max_pool, "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax"),
+    (
+        _avg_pool,
+        "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean sum",
+    ),
+    (_add(1), "add add_ __iadd__ __radd__"),
+    (_add(-1), "sub sub_ subtract"),
+    (_add(-1, swapped=True), "rsub __rsub__"),
+    (_negate, "neg negative"),
+    (_multiply, "mul mul_ multiply __rmul__ __imul__ div div_ divide true_divide"),
+    (_cat, "cat concat concatenate"),
+]
+HANDLERS: dict[str, Handler] = {name: handler for handler, names in _TABLE for name in _words(names)}
+"""By the name of the function."""

@@ -57,6 +57,8 @@ def to_signal(op: Op, r: Tensor) -> tuple[Tensor | None, ...]:
 class Proportional:
     """Each input gets what it contributed to the sum or mean: R'_i = x_i R / z, stabilised.
 
+    A maximum is treated as if it were the mean of its window.
+
     Attributes:
         e: stabiliser; 0 gives nothing where z = 0.
         shift: added to the inputs.
@@ -68,6 +70,7 @@ class Proportional:
     clamp: bool = False
 
     def __call__(self, op: Op, r: Tensor) -> tuple[Tensor, ...]:
+        """Return the relevance of the input."""
         xs = [x if x.dtype == torch.float64 else x.float() for x in op.inputs]
         if self.clamp:
             xs = [x.clamp_min(0) for x in xs]
@@ -75,32 +78,9 @@ class Proportional:
             xs = [x + self.shift for x in xs]
         with torch.enable_grad():
             xs = [x.detach().requires_grad_() for x in xs]
-            z = op.call(*xs)
+            z = op.average(*xs)
         shares = torch.autograd.grad(z, xs, divide_by(r, z.detach(), self.e))
         return tuple(x.detach() * s for x, s in zip(xs, shares, strict=True))
-
-
-def as_average(op: Op, r: Tensor) -> tuple[Tensor, ...]:
-    """A maximum as if it were an average: in proportion to the inputs, over the whole window."""
-    x = op.x
-    with torch.enable_grad():
-        inner = x.detach().requires_grad_()
-        # An average pool of the same windows is the gradient of the sum of equal shares.
-        z = _average_like(op, inner)
-    (share,) = torch.autograd.grad(z, inner, divide_by(r, z.detach(), TINY))
-    return (x * share,)
-
-
-def _average_like(op: Op, x: Tensor) -> Tensor:
-    pooled = op.windows
-    if pooled is None:
-        raise InvalidOption(f"{op} can't be treated as an average: its windows are not known")
-    return pooled(x)
-
-
-def equal_shares(op: Op, r: Tensor) -> Tensor:
-    """A maximum's relevance in equal shares to all inputs that reach it."""
-    raise InvalidOption(f"{op}: ties can't be shared here")
 
 
 # -- affine operations ------------------------------------------------------------------------------------
@@ -124,6 +104,7 @@ class Epsilon:
     absorbs = True
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
+        """Return the relevance of the input."""
         z = op.y if self.bias == "include" else op.forward(op.x)
         e: float | Tensor = self.e
         if self.rms:
@@ -160,6 +141,7 @@ class AlphaBeta:
         return self.bias == "include" or self.beta > 0
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
+        """Return the relevance of the input."""
         helped = self._share(op, r, "positive", "negative")
         if not self.beta:
             return helped
@@ -197,6 +179,7 @@ class Gamma:
             raise InvalidOption(f"gamma = {self.gamma:g} is below 0")
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
+        """Return the relevance of the input."""
         g, with_bias = self.gamma, self.bias == "include"
         w1, b = op.w() + g * op.w("positive"), op.b() if with_bias else None
         b1 = None if b is None else b + g * b.clamp_min(0)
@@ -227,6 +210,7 @@ class Box:
     e: float = 0.0
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
+        """Return the relevance of the input."""
         x = op.x
         if self.bounds is None:
             wide = (-1, *[1] * (x.ndim - 1))
@@ -257,6 +241,7 @@ class Squared:
         return self.bias == "include"
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
+        """Return the relevance of the input."""
         b = op.b("squared") if self.bias == "include" else None
         return op.back(divide_by(r, op.forward(torch.ones_like(op.x), "squared", b), self.e), "squared")
 
@@ -272,7 +257,43 @@ class Flat:
     e: float = TINY
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
+        """Return the relevance of the input."""
         return op.back(divide_by(r, op.forward(torch.ones_like(op.x), "ones"), self.e), "ones")
+
+
+NAMED: Mapping[str, Callable[..., Rule]] = {
+    "z": lambda: Epsilon(0.0),
+    "epsilon": Epsilon,
+    "z-plus": AlphaBeta,
+    "alpha-beta": AlphaBeta,
+    "gamma": Gamma,
+    "flat": Flat,
+    "w-squared": Squared,
+    "z-box": Box,
+    "gradient": lambda: native,
+    "proportional": Proportional,
+    "keep": lambda: keep,
+}
+"""Rules by name, for settings that are written down: ``gamma``, or with numbers ``gamma(0.25)``."""
+
+
+def rule_of(given: str | Rule) -> Rule:
+    """Return a rule for its name, such as ``alpha-beta(2, 1)``; a rule itself is handed through.
+
+    Raises:
+        InvalidOption: no rule has this name, or not these numbers.
+    """
+    if not isinstance(given, str):
+        return given
+    name, _, numbers = given.partition("(")
+    if name.strip() not in NAMED:
+        raise InvalidOption(
+            f"there is no rule {given!r}; there are {', '.join(NAMED)}, and functions (op, r) of your own"
+        )
+    try:
+        return NAMED[name.strip()](*(float(n) for n in numbers.rstrip(") ").split(",") if n.strip()))
+    except (ValueError, TypeError) as error:
+        raise InvalidOption(f"rule {given!r}: {error}") from None
 
 
 # -- tables -----------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -84,7 +84,7 @@ class _Active:
             left = sum((op.of_images(s) for s in shares if s is not None), r.new_zeros(op.images))
             absorbs = getattr(rule, "absorbs", False)
             name = getattr(rule, "__name__", None) or str(rule)
-            self.ledger.append(Flow(used, name, op.of_images(r), cast(Tensor, left), absorbs))
+            self.ledger.append(Flow(used, name, op.of_images(r), left, absorbs))
         if used is not op:  # a pair: all to what the affine operation was given
             return [None, *shares]
         return shares + [None] * (len(op.inputs) - len(shares))
@@ -177,7 +177,12 @@ class Tape:
             output.
         ops: the recorded calls in their order.
         unruled: calls without a rule.
+        score: the explained scalar, where gradients can start, (n,).
         spent: arithmetic of affine operations since the forward pass.
+        flows: what every operation did with relevance since ``restart``.
+        entered: relevance at the start, per image, likewise.
+        left: relevance where it was stopped, likewise.
+        fell_back: whether relevance may have passed a call that has no rule, likewise.
 
     Raises:
         UnsupportedModel: the network hides its calls (a scripted module), or overwrites what was recorded.
@@ -190,12 +195,15 @@ class Tape:
         self._info: Any = WeakTensorKeyDictionary()
         self._holders: dict[int, list[Op]] = {}
         self._owners: list[str] = []
+        self._clock = 0  # calls so far
         self._names = {id(m): name for name, m in classifier.module.named_modules()}
         self.spent = Spent()
         self.ops: list[Op] = []
         self.unruled: list[Unruled] = []
         self.outputs: dict[str, Tensor] = {}
         self.flows: list[Flow] = []
+        self.entered = self.left = torch.zeros(len(x))
+        self.fell_back = False
         with torch.inference_mode(False), torch.enable_grad():
             self.image = x.detach().clone().requires_grad_()
         self._info[self.image] = Info()
@@ -205,8 +213,25 @@ class Tape:
             op.last = op.affine is not None and max(op.depths) + 1 == self.depth
             if op.pair:
                 op.pair.last = max(op.pair.depths) + 1 == self.depth
-        self.arithmetic = self.spent.forward
-        self.spent.forward = 0.0
+        self.arithmetic = max(1.0, self.spent.forward)
+        self.score = self.logits.new_zeros(len(x))
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was spent and where relevance went."""
+        self.spent.forward = self.spent.backward = 0.0
+        self.flows, self.fell_back = [], False
+        self.entered = self.left = torch.zeros(len(self.image), device=self.image.device)
+
+    @property
+    def forwards(self) -> float:
+        """Passes of affine operations since ``restart``, in those of the whole network."""
+        return self.spent.forward / self.arithmetic
+
+    @property
+    def backwards(self) -> float:
+        """Backward passes, likewise."""
+        return self.spent.backward / self.arithmetic
 
     @property
     def depth(self) -> int:
@@ -222,10 +247,10 @@ class Tape:
             return output, unwrap(output)
 
     def _before_normalising(self, scores: Logits) -> Logits:
-        if scores not in self._info:
+        if scores not in self._info or not any(op.affine for op in self.ops):
             raise UnsupportedModel(
-                f"{self.classifier.name} hides how its scores depend on the image (scripted, exported or compiled code, "
-                "or numbers taken out of tensors); gradient methods may work: gradient, integrated-gradients"
+                f"{self.classifier.name} hides how its scores depend on the image (scripted, exported or compiled "
+                "code, or numbers taken out of tensors); gradient methods may work: gradient, integrated-gradients"
             )
         seen, at = self._info[scores], scores
         while seen.made_by in NORMALISERS | {"flatten", "squeeze"} and seen.fed is not None:
@@ -269,6 +294,7 @@ class Tape:
         """Make one call of the network, recorded if it depends on the image."""
         if not any(t in self._info for t in tensors((args, kwargs))):
             return func(*args, **kwargs)
+        self._clock += 1
         name = name_of(func)
         handler = HANDLERS.get(name)
         if handler and torch.is_grad_enabled():
@@ -292,11 +318,11 @@ class Tape:
         routes = name in ROUTES
         if not routes or not torch.is_grad_enabled():
             why = "it runs without gradients" if not torch.is_grad_enabled() else "no rule is known for it"
-            self.unruled.append(Unruled(name, self.owner, len(self.ops), why))
+            self.unruled.append(Unruled(name, self.owner, self._clock, why))
         for t in made:
             self._info[t] = Info(
                 max(i.depth for i in infos),
-                len(self.ops),
+                self._clock,
                 routes and all(i.nonnegative for i in infos),
                 infos[0].owner if routes and len(infos) == 1 else self.owner,
                 made_by=infos[0].made_by if routes and len(infos) == 1 and name not in NORMALISERS else name,
@@ -307,9 +333,9 @@ class Tape:
     def _opaque(self, module: nn.Module, args: Any, output: Any) -> None:
         infos = [self._info[t] for t in tensors(args) if t in self._info]
         if infos:
-            self.unruled.append(Unruled("scripted code", self.owner, len(self.ops), "no call in it can be seen"))
+            self.unruled.append(Unruled("scripted code", self.owner, self._clock, "no call in it can be seen"))
             for t in tensors(output):
-                self._info[t] = Info(max(i.depth for i in infos), len(self.ops), owner=self.owner)
+                self._info[t] = Info(max(i.depth for i in infos), self._clock, owner=self.owner)
 
     @property
     def owner(self) -> str:
@@ -375,7 +401,7 @@ class Tape:
             self._holders.setdefault(_storage(t), []).append(op)
         self.ops.append(op)
         depth = max(op.depths) + (op.affine is not None)
-        self._info[made] = Info(depth, len(self.ops), nonnegative, self.owner, op, name, inputs[0])
+        self._info[made] = Info(depth, self._clock, nonnegative, self.owner, op, name, inputs[0])
         return made
 
     def _stride(self, t: Tensor) -> int:
@@ -419,12 +445,28 @@ class Tape:
         device = self.image.device.type
         try:
             with torch.autocast(device, enabled=False):
-                found = torch.autograd.grad(start, list(stops), seed.to(start), retain_graph=True, allow_unused=True)
+                found = cast(
+                    tuple[Tensor | None, ...],
+                    torch.autograd.grad(start, list(stops), seed.to(start), retain_graph=True, allow_unused=True),
+                )
         finally:
             self._active.rules, self._active.ledger = GRADIENT, None
+        shares = [torch.zeros_like(s) if r is None else r for r, s in zip(found, stops, strict=True)]
         if ledger is not None:
-            self.flows = ledger
-        return [torch.zeros_like(s) if r is None else r for r, s in zip(found, stops, strict=True)]
+            self.flows = self.flows + ledger
+            self.entered = self.entered + _per_image(seed.to(start), len(self.image))
+            self.left = self.left + sum(_per_image(r, len(self.image)) for r in shares)
+        before = self.number(start)
+        self.fell_back |= bool(rules.rest) and any(u.number <= before for u in self.unruled)
+        return shares
+
+    def to_image(self, rules: Rules, start: Tensor, seed: Tensor) -> Images:
+        """Pass relevance from a tensor of the forward pass to the images, (n, 3, H, W)."""
+        return self.relevance(rules, start, seed, [self.image])[0]
+
+    def seed(self, values: Tensor) -> Tensor:
+        """Turn relevance of classes (n, classes) into relevance of ``logits``, which may have one column."""
+        return values if self.logits.shape[1] == values.shape[1] else values[:, 1:] - values[:, :1]
 
     def gradients(self, start: Tensor, stops: Sequence[Tensor]) -> list[Tensor]:
         """Return the gradients of the sum of a tensor: relevance under the rules of calculus."""
@@ -447,7 +489,12 @@ class Tape:
 
     def number(self, t: Tensor) -> int:
         """How many recorded calls came before a tensor."""
-        return self._info[t].number if t in self._info else len(self.ops)
+        return self._info[t].number if t in self._info else self._clock
+
+
+def _per_image(t: Tensor, n: int) -> Scores:
+    t = t.detach() if t.dtype == torch.float64 else t.detach().float()
+    return t.reshape(n, -1).sum(1)
 
 
 def tensors(tree: Any) -> Generator[Tensor]:

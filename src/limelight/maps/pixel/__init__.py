@@ -1,0 +1,1 @@
+"""Methods that differentiate down to the pixels; one file per method."""

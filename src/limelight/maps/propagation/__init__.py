@@ -1,0 +1,1 @@
+"""Methods that pass relevance back layer by layer; one file per method."""

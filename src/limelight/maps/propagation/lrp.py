@@ -1,0 +1,183 @@
+"""Layer-wise relevance propagation."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from limelight.card import register_method
+from limelight.core.relevance.rules import (
+    TINY,
+    AlphaBeta,
+    Box,
+    Epsilon,
+    Flat,
+    Gamma,
+    Proportional,
+    Rule,
+    Rules,
+    rule_of,
+)
+from limelight.core.relevance.tape import Tape
+from limelight.core.saliency import Raw
+from limelight.errors import InvalidOption
+from limelight.shapes import Index, Logits
+
+Init = Literal["absolute", "logit", "one"]
+Composite = Literal[
+    "epsilon-plus",
+    "alpha2-beta1",
+    "epsilon-gamma-box",
+    "epsilon-plus-flat",
+    "alpha2-beta1-flat",
+    "comp",
+]
+Bounds = tuple[Tensor, Tensor]
+
+
+def start(logits: Logits, target: Index, init: Init) -> Tensor:
+    """Return the relevance of the class scores: that of the target, 0 elsewhere."""
+    chosen = torch.zeros_like(logits).scatter_(1, target[:, None], 1.0)
+    return chosen if init == "one" else chosen * (logits.abs() if init == "absolute" else logits)
+
+
+def composite_of(name: Composite, bounds: Bounds, tutorial: bool = False) -> Rules:
+    """Return a table of rules that was published."""
+    plus, alpha2beta1, box = AlphaBeta(), AlphaBeta(2.0, 1.0), Box(bounds, TINY)
+    if name == "comp":
+        tiny = 1e-9
+        return Rules(
+            {
+                "first": box,
+                "shallow": Gamma(0.25, tiny, classic=True),
+                "conv": Epsilon(tiny, rms=0.25, sign_aware=not tutorial),
+                "linear": Epsilon(tiny),
+                "max_pool": Proportional(),
+            }
+        )
+    tables: dict[str, dict[str, Rule]] = {
+        "epsilon-plus": {"conv": plus},
+        "alpha2-beta1": {"conv": alpha2beta1},
+        "epsilon-gamma-box": {"first": box, "conv": Gamma()},
+        "epsilon-plus-flat": {"first": Flat(), "conv": plus},
+        "alpha2-beta1-flat": {"first": Flat(), "conv": alpha2beta1},
+    }
+    return Rules(tables[name])
+
+
+@register_method(
+    "lrp",
+    family="propagation",
+    cites="bach2015",
+    cost="3 F + 2 R",
+    in_short="2 F + 1 R",
+    layers="none",
+    class_sensitive=False,
+)
+def lrp(
+    tape: Tape,
+    logits: Logits,
+    target: Index,
+    bounds: Bounds,
+    *,
+    composite: Composite = "epsilon-plus",
+    rules: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    init: Init = "absolute",
+) -> Raw:
+    """The score, handed back operation by operation in proportion to what each input contributed.
+
+    Args:
+        tape: the recorded pass.
+        logits: class scores, (n, classes).
+        target: classes, (n,).
+        bounds: black and white, (3, 1, 1) each.
+        composite: a published table of rules.
+        rules: rules by place that go before those of the table: names such as ``"gamma(0.25)"``, or functions of
+            an operation and its relevance.
+        overrides: rules by name of the module, where ``*`` stands for anything.
+        init: relevance of the class score: its absolute value, so that positive relevance speaks for the class also
+            where the score is negative; the score itself; or one.
+
+    Returns:
+        (n, H, W), signed.
+
+    Raises:
+        InvalidOption: no such rule.
+    """
+    found = composite_of(composite, bounds)
+    table = {place: _rule(rule, bounds) for place, rule in (rules or {}).items()}
+    named = {pattern: _rule(rule, bounds) for pattern, rule in (overrides or {}).items()}
+    together = Rules({**found.table, **table}, overrides=named)
+    return Raw(tape.to_image(together, tape.logits, tape.seed(start(logits, target, init))).sum(1))
+
+
+def _rule(given: Any, bounds: Bounds) -> Rule:
+    if not isinstance(given, str) and not callable(given):
+        raise InvalidOption(f"{given!r} is no rule; give a name such as 'gamma(0.25)', or a function (op, r)")
+    return Box(bounds, TINY) if given == "z-box" else rule_of(given)
+
+
+@register_method(
+    "lrp-epsilon-plus",
+    family="propagation",
+    cites="kohlbrenner2020",
+    cost="2 F + 1 R",
+    layers="none",
+    class_sensitive=False,
+)
+def lrp_epsilon_plus(tape: Tape, logits: Logits, target: Index, bounds: Bounds, *, init: Init = "absolute") -> Raw:
+    """Relevance by positive contributions in convolutions, by all of them in linear layers; see ``lrp``."""
+    return lrp(tape, logits, target, bounds, composite="epsilon-plus", init=init)
+
+
+@register_method(
+    "lrp-alpha2-beta1",
+    family="propagation",
+    cites="bach2015",
+    cost="3 F + 2 R",
+    layers="none",
+    class_sensitive=False,
+)
+def lrp_alpha2_beta1(tape: Tape, logits: Logits, target: Index, bounds: Bounds, *, init: Init = "absolute") -> Raw:
+    """Relevance by positive contributions, twice, less that by negative ones, in convolutions; see ``lrp``."""
+    return lrp(tape, logits, target, bounds, composite="alpha2-beta1", init=init)
+
+
+@register_method(
+    "lrp-comp",
+    family="propagation",
+    cites="montavon2019",
+    cost="2 F + 1 R",
+    layers="none",
+    class_sensitive=False,
+)
+def lrp_comp(
+    tape: Tape,
+    logits: Logits,
+    target: Index,
+    bounds: Bounds,
+    *,
+    init: Init = "absolute",
+    tutorial: bool = False,
+) -> Raw:
+    """Rules by depth: exact at the top, noise absorbed in the middle, positive favoured below, bounds at the pixels.
+
+    Convolutions whose output is at least a quarter of the image's size take the gamma-rule, deeper ones the
+    epsilon-rule with a quarter of the root mean square, linear layers the z-rule, the first one the box rule; a maximum
+    counts as an average.
+
+    Args:
+        tape: the recorded pass.
+        logits: class scores, (n, classes).
+        target: classes, (n,).
+        bounds: black and white, (3, 1, 1) each.
+        init: see ``lrp``.
+        tutorial: stabilise without a look at the sign, as the authors' tutorial does.
+
+    Returns:
+        (n, H, W), signed.
+    """
+    found = composite_of("comp", bounds, tutorial)
+    return Raw(tape.to_image(found, tape.logits, tape.seed(start(logits, target, init))).sum(1))

@@ -1,0 +1,559 @@
+"""The engine of relevance propagation: against autograd, dense matrices, and every way to write the same network."""
+
+import copy
+import threading
+import warnings
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+import architectures
+import limelight as ll
+from limelight.core.relevance.op import Op, divide_by
+from limelight.core.relevance.rules import (
+    GRADIENT,
+    AlphaBeta,
+    Box,
+    Epsilon,
+    Flat,
+    Gamma,
+    Proportional,
+    Rule,
+    Rules,
+    Squared,
+    rule_of,
+)
+from limelight.core.relevance.tape import Tape
+from limelight.errors import ConservationWarning, InvalidOption, UnsupportedModel
+
+Z = Rules({"affine": Epsilon(0.0), "avg_pool": Proportional(0.0), "add": Proportional(0.0)})
+SMALL = (
+    "resnet18",
+    "densenet121",
+    "googlenet",
+    "mobilenet_v2",
+    "efficientnet_b0",
+    "convnext_tiny",
+    "shufflenet_v2_x0_5",
+)
+
+
+def close(a: Tensor, b: Tensor, tolerance: float = 1e-10) -> None:
+    torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(1e-30, float(b.abs().max())))
+
+
+def taped(net: nn.Module, x: Tensor) -> Tape:
+    return Tape(ll.Classifier(net.eval(), size=x.shape[-1]), x)
+
+
+def chosen(tape: Tape, target: int = 1) -> Tensor:
+    """The logit of one class as relevance, 0 elsewhere."""
+    seed = torch.zeros_like(tape.logits)
+    seed[:, target] = tape.logits[:, target].detach()
+    return seed
+
+
+def lively(net: nn.Module) -> nn.Module:
+    """Statistics of batch normalisation that do something."""
+    generator = torch.Generator().manual_seed(0)
+    for m in net.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.running_mean.copy_(0.1 * torch.randn(m.num_features, generator=generator))
+            m.running_var.copy_(0.5 + torch.rand(m.num_features, generator=generator))
+    return net.double().eval()
+
+
+# -- calculus ---------------------------------------------------------------------------------------------
+
+
+def assert_calculus(net: nn.Module, x: Tensor) -> None:
+    tape = taped(net, x)
+    leaf = x.clone().requires_grad_()
+    logits = ll.core.classifier.unwrap(net(leaf))
+    (expected,) = torch.autograd.grad(logits[:, 1].sum(), leaf)
+    assert expected.abs().max() > 0
+    close(tape.logits.detach(), logits.detach())
+    close(tape.gradients(tape.logits[:, 1], [tape.image])[0], expected)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_rules_of_calculus_give_the_gradient(name: str) -> None:
+    torch.manual_seed(0)
+    more = {"init_weights": False} if name == "googlenet" else {}
+    net = lively(torchvision.models.get_model(name, weights=None, **more))
+    tape = taped(net, torch.randn(1, 3, 64, 64).double())
+    assert not tape.unruled
+    assert_calculus(net, torch.randn(2, 3, 64, 64).double())
+
+
+@pytest.mark.parametrize("name", architectures.ARCHITECTURES)
+def test_rules_of_calculus_on_every_architecture(name: str) -> None:
+    net = architectures.build(name).double()
+    assert_calculus(net, architectures.images(2).double())
+
+
+# -- affine operations against dense matrices ---------------------------------------------------------------
+
+
+CONVOLUTIONS: list[nn.Module] = [
+    nn.Conv2d(4, 6, 3),
+    nn.Conv2d(4, 6, 3, stride=2),
+    nn.Conv2d(4, 6, 3, padding=1, dilation=2),
+    nn.Conv2d(4, 6, 3, padding=1, groups=2),
+    nn.Conv2d(4, 6, (1, 3), padding=(0, 1), bias=False),
+    nn.Conv2d(4, 6, 2, padding="same"),
+    nn.Conv2d(4, 6, 3, padding="same", dilation=2),
+    nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"),
+    nn.Conv2d(4, 4, 3, padding=1, groups=4),
+    nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1),
+]
+RULES: list[Rule] = [
+    Epsilon(0.0),
+    Epsilon(0.5),
+    Epsilon(0.1, bias="exclude"),
+    Epsilon(1e-9, rms=0.25),
+    AlphaBeta(),
+    AlphaBeta(2, 1),
+    AlphaBeta(bias="exclude", e=0),
+    Gamma(),
+    Gamma(classic=True),
+    Box((-2.0, 3.0)),
+    Box(),
+    Squared(),
+    Flat(),
+]
+
+
+def dense_rule(rule: Any, w: Tensor, b: Tensor, x: Tensor, r: Tensor, used: Tensor) -> Tensor:
+    """What a rule gives by its equation, w (out, in), one image; ``used`` says which weights there are."""
+    pos, neg = (lambda t: t.clamp_min(0)), (lambda t: t.clamp_max(0))
+    z = w * x  # out in
+
+    def share(parts: Tensor, bias: Tensor | float, e: float, relevance: Tensor = r) -> Tensor:
+        return (parts * divide_by(relevance, parts.sum(1) + bias, e)[:, None]).sum(0)
+
+    keep_bias = getattr(rule, "bias", "include") == "include"
+    if isinstance(rule, Epsilon):
+        out = z.sum(1) + (b if keep_bias else 0)
+        e = rule.e + rule.rms * (z.sum(1) + b).square().mean().sqrt()
+        return (z * (r / (out + torch.where(out >= 0, e, -e)))[:, None]).sum(0)
+    if isinstance(rule, AlphaBeta):
+        up = share(pos(z), pos(b) if keep_bias else 0.0, rule.e)
+        return rule.alpha * up - rule.beta * share(neg(z), neg(b) if keep_bias else 0.0, rule.e)
+    if isinstance(rule, Gamma) and rule.classic:
+        return share((w + rule.gamma * pos(w)) * x, b + rule.gamma * pos(b), rule.e)
+    if isinstance(rule, Gamma):
+        out = z.sum(1) + b
+        more = share(z + rule.gamma * pos(z), b + rule.gamma * pos(b), rule.e, r * (out > 0))
+        return more + share(z + rule.gamma * neg(z), b + rule.gamma * neg(b), rule.e, r * (out < 0))
+    if isinstance(rule, Box):
+        low, high = rule.bounds or (x.min(), x.max())
+        return share(z - pos(w) * low - neg(w) * high, 0.0, 0.0)
+    if isinstance(rule, Squared):
+        return share(w**2, b**2, rule.e)
+    return share(used.to(w), 0.0, rule.e)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize("conv", CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_rules_against_dense_matrices(conv: nn.Module, rule: Rule) -> None:
+    if isinstance(rule, Flat | Squared | Box) and getattr(conv, "padding_mode", "zeros") != "zeros":
+        pytest.skip("what is padded by reflection counts twice in a dense matrix")
+    if getattr(conv, "padding_mode", "zeros") != "zeros" and not isinstance(rule, Epsilon):
+        pytest.skip("the parts of reflected pixels can't be told apart in a dense matrix")
+    torch.manual_seed(0)
+    conv = copy.deepcopy(conv).double()
+    x = torch.randn(1, 4, 5, 5).double()
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), conv, nn.Flatten(), nn.LazyLinear(2)).double()
+    net(torch.zeros(1, 3, 5, 5).double())
+    tape = taped(net, torch.randn(1, 3, 5, 5).double())
+    op = next(op for op in tape.ops if op.owner == "1")
+    op.inputs[0], op.output = x, conv(x).detach()
+    if getattr(conv, "padding_mode", "zeros") == "reflect":
+        op.inputs[0] = F.pad(x, (1, 1, 1, 1), mode="reflect")
+    elif op.inputs[0].shape != x.shape or conv.padding == "same":
+        total = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+        if total[0] % 2:
+            op.inputs[0] = F.pad(x, (total[1] // 2, total[1] - total[1] // 2, total[0] // 2, total[0] - total[0] // 2))
+    given = op.inputs[0]
+    r = torch.randn_like(op.output)
+    function = lambda flat: op.affine(flat.view_as(given), conv.weight.detach(), None).flatten()  # noqa: E731
+    w = torch.autograd.functional.jacobian(function, given.flatten())
+    ones = lambda flat: op.affine(flat.view_as(given), torch.ones_like(conv.weight), None).flatten()  # noqa: E731
+    used = torch.autograd.functional.jacobian(ones, given.flatten())
+    b = torch.zeros(w.shape[0]).double() if conv.bias is None else conv.bias.detach().repeat_interleave(r[0, 0].numel())
+    expected = dense_rule(rule, w, b, given.flatten(), r.flatten(), used)
+    close(rule(op, r).flatten(), expected, 1e-9)
+
+
+# -- conservation -----------------------------------------------------------------------------------------
+
+
+def bias_free() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 8, 3, bias=False),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(128, 6, bias=False),
+        nn.ReLU(),
+        nn.Linear(6, 3, bias=False),
+    ).double()
+
+
+def test_z_rule_is_input_times_gradient_without_biases() -> None:
+    x = torch.randn(2, 3, 14, 14).double()
+    tape = taped(bias_free(), x)
+    found = tape.to_image(Z, tape.logits, chosen(tape))
+    (slope,) = tape.gradients(tape.logits[:, 1], [tape.image])
+    close(found, x * slope)
+    close(found.sum((1, 2, 3)), tape.logits[:, 1].detach())
+
+
+@pytest.mark.parametrize("name", ["plain", "residual", "dense", "inception", "depthwise"])
+def test_every_cut_carries_the_same_relevance(name: str) -> None:
+    c = ll.Classifier(architectures.build(name).double())
+    x = architectures.images(2).double()
+    layers = {i.name: i for i in c.trace(x).stages}
+    tape = Tape(c, x, layers)
+    no_bias = Rules({"affine": AlphaBeta(e=0, bias="exclude"), "first": Box()}, fold=False)
+    cuts = [*tape.outputs.values(), tape.image]
+    for stop in cuts:
+        (r,) = tape.relevance(no_bias, tape.logits, chosen(tape), [stop])
+        assert tape.entered.abs().min() > 0
+        reached = tape.flows[-1].left if stop is tape.image else r.flatten(1).sum(1)
+        assert torch.isfinite(reached).all()
+
+
+def test_fan_out_adds() -> None:
+    class Fork(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = nn.Conv2d(3, 4, 1, bias=False), nn.Linear(4, 2, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.first(x)
+            return self.head((y + 2 * y + torch.cat([y[:, :2], y[:, 2:]], 1)).mean((2, 3)))
+
+    x = torch.randn(1, 3, 4, 4).double()
+    tape = taped(Fork().double(), x)
+    close(tape.to_image(Z, tape.logits, chosen(tape)).sum(), tape.logits[0, 1].detach(), 1e-9)
+
+
+def test_losses_are_reported_with_the_operation() -> None:
+    """A rule that throws half away is named."""
+
+    def half(op: Op, r: Tensor) -> Tensor:
+        return 0.5 * AlphaBeta(e=0, bias="exclude")(op, r)
+
+    c = ll.Classifier(bias_free(), size=14)
+    x = torch.rand(1, 3, 14, 14).double()
+    with pytest.warns(ConservationWarning, match=r"50% .* conv2d in 3 \(rule half\)"):
+        saliency = ll.method("lrp", overrides={"3": half}, rules={"affine": "z"}).run(c, x)
+    assert "50%" in saliency.notes[-1]
+    with pytest.warns(ConservationWarning):
+        account = ll.explain(c, x[0], "lrp", overrides={"3": half}, rules={"affine": "z"})
+    assert account.conservation is not None
+    assert any("in 3" in name for name in account.conservation.lost)
+    assert abs(account.conservation.entered) > abs(account.conservation.left)
+
+
+# -- the same network written otherwise ----------------------------------------------------------------------
+
+
+class Written(nn.Module):
+    """A residual network of one block; ``how`` says how its operations are written."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.how = how
+        self.stem, self.inner = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.norm, self.head = nn.BatchNorm2d(6), nn.Linear(6, 3)
+        self.act = nn.ReLU(inplace=how == "inplace modules")
+        nn.init.uniform_(self.norm.running_mean)
+
+    def relu(self, x: Tensor) -> Tensor:
+        match self.how:
+            case "functions":
+                return torch.relu(x)
+            case "in place":
+                return x.relu_()
+            case "inplace functions":
+                return F.relu(x, inplace=True)
+            case "methods":
+                return x.relu()
+            case _:
+                return self.act(x)
+
+    def add(self, a: Tensor, b: Tensor) -> Tensor:
+        match self.how:
+            case "functions":
+                return torch.add(a, b)
+            case "in place":
+                a.add_(b)
+                return a
+            case "inplace modules" | "inplace functions":
+                a += b
+                return a
+            case _:
+                return a + b
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.stem(x))
+        y = self.relu(self.add(self.norm(self.inner(x)), x))
+        if self.how == "functions":
+            y = F.adaptive_avg_pool2d(F.max_pool2d(y, 2), 1)
+        elif self.how == "methods":
+            y = torch.max_pool2d(y, 2).mean((2, 3), keepdim=True)
+        else:
+            y = nn.AdaptiveAvgPool2d(1)(nn.MaxPool2d(2)(y))
+        return self.head(y.flatten(1) if self.how == "methods" else torch.flatten(y, 1))
+
+
+WAYS = ("modules", "functions", "methods", "in place", "inplace modules", "inplace functions")
+
+
+@pytest.mark.parametrize("how", WAYS[1:])
+@pytest.mark.parametrize("rules", [Z, Rules({"conv": AlphaBeta()}), Rules({"conv": Gamma()}, fold=False), GRADIENT])
+def test_how_it_is_written_does_not_matter(how: str, rules: Rules) -> None:
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)).double()
+    plain, other = (taped(Written(h).double(), x) for h in ("modules", how))
+    expected = plain.to_image(rules, plain.logits, chosen(plain))
+    assert expected.abs().max() > 0
+    close(other.to_image(rules, other.logits, chosen(other)), expected)
+
+
+def test_channels_last_and_a_frozen_network() -> None:
+    net = Written("in place").double()
+    x = torch.randn(2, 3, 8, 8).double()
+    plain = taped(net, x)
+    for p in net.parameters():
+        p.requires_grad_(False)
+    other = taped(net.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last))
+    rules = Rules({"conv": AlphaBeta(2, 1)})
+    close(other.to_image(rules, other.logits, chosen(other)), plain.to_image(rules, plain.logits, chosen(plain)))
+
+
+def test_what_is_overwritten_later_is_kept() -> None:
+    class Careless(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Linear(4, 2)
+            self.careless = True
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.a(x)
+            z = self.b(y)
+            if self.careless:  # what b was given is gone
+                y.mul_(0.5)
+                y[:, :1] = 0
+            else:
+                y = torch.cat([torch.zeros_like(y[:, :1]), 0.5 * y[:, 1:]], 1)
+            return self.head((z + y).relu().mean((2, 3)))
+
+    torch.manual_seed(0)
+    net, x = Careless().double(), torch.randn(1, 3, 4, 4).double()
+    tape = taped(net, x)
+    op = next(op for op in tape.ops if op.owner == "b")
+    close(op.x, net.a(x).detach())
+    found = tape.gradients(tape.logits[:, 1], [tape.image])[0]
+    net.careless = False
+    leaf = x.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(net(leaf)[:, 1].sum(), leaf)
+    close(found, expected)
+
+
+# -- rules and tables ---------------------------------------------------------------------------------------
+
+
+def test_own_rule_and_table() -> None:
+    def z_rule(op: Op, r: Tensor) -> Tensor:
+        return op.x * op.back(divide_by(r, op.y))
+
+    x = torch.randn(2, 3, 14, 14).double()
+    tape = taped(bias_free(), x)
+    own = tape.to_image(Rules({"affine": z_rule}), tape.logits, chosen(tape))
+    close(own, tape.to_image(Z, tape.logits, chosen(tape)))
+
+
+def test_the_most_special_entry_counts() -> None:
+    tape = taped(bias_free(), torch.randn(1, 3, 14, 14).double())
+    first, inner, *_, last = (op for op in tape.ops if op.affine)
+    table = Rules(
+        {"first": Flat(), "last": Gamma(), "conv": AlphaBeta(), "affine": Epsilon()}, overrides={"6": Squared()}
+    )
+    assert [type(table.find(op)[1]) for op in (first, inner, last)] == [Flat, AlphaBeta, Gamma]
+    assert type(table.find(next(op for op in tape.ops if op.owner == "6"))[1]) is Squared
+
+
+@pytest.mark.parametrize("given", ["zplus", "gamma(-1)", "gamma(a)", "alpha-beta(2,2)", "flat(1,2,3)"])
+def test_no_such_rule(given: str) -> None:
+    with pytest.raises(InvalidOption, match=r"rule|alpha|gamma"):
+        rule_of(given)
+
+
+# -- the user's model --------------------------------------------------------------------------------------
+
+
+def state(net: nn.Module) -> dict[str, Any]:
+    return {
+        "ids": [id(p) for p in net.parameters()],
+        "values": {k: v.clone() for k, v in net.state_dict().items()},
+        "flags": [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in net.modules()],
+        "asks": [p.requires_grad for p in net.parameters()],
+        "grads": [p.grad for p in net.parameters()],
+        "dicts": [sorted(vars(m)) for m in net.modules()],
+        "global": (len(torch.nn.modules.module._global_forward_hooks), torch.is_grad_enabled()),
+    }
+
+
+def assert_same_state(a: dict[str, Any], b: dict[str, Any]) -> None:
+    for key in a:
+        if key == "values":
+            assert all(torch.equal(a[key][k], b[key][k]) for k in a[key])
+        else:
+            assert a[key] == b[key], key
+
+
+class Failing(Written):
+    fails = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        if self.fails:
+            raise KeyboardInterrupt
+        return y
+
+
+def test_nothing_of_the_model_changes() -> None:
+    net = Failing("in place").train()
+    net.fails = False
+    before = state(net)
+    c, x = ll.Classifier(net, size=8), torch.randn(2, 3, 8, 8)
+    ll.method("lrp").run(c, x)
+    assert_same_state(before, state(net))
+    net.fails = True
+    with pytest.raises(KeyboardInterrupt):
+        ll.method("lrp").run(c, x)
+    net.fails = False
+    assert_same_state(before, state(net))
+
+    def bad(op: Op, r: Tensor) -> Tensor:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ll.method("lrp", rules={"conv": bad}).run(c, x)
+    assert_same_state(before, state(net))
+
+
+def test_training_goes_on_bit_by_bit() -> None:
+    x, y = torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
+
+    def step(net: nn.Module) -> None:
+        optimiser = torch.optim.SGD(net.parameters(), 0.1)
+        F.cross_entropy(net(x), y).backward()
+        optimiser.step()
+
+    plain = Written("inplace modules").train()
+    explained = copy.deepcopy(plain)
+    step(plain)
+    step(plain)
+    step(explained)
+    ll.method("lrp-comp").run(ll.Classifier(explained, size=8), x)
+    step(explained)
+    for a, b in zip(plain.state_dict().values(), explained.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    c = ll.Classifier(Written("in place").double(), size=8)
+    x = torch.randn(4, 3, 8, 8).double()
+    names = ["lrp", "lrp-alpha2-beta1", "lrp-comp"]
+    alone = {name: ll.method(name).run(c, x).raw for name in names}
+    together: dict[str, Tensor] = {}
+
+    def work(name: str) -> None:
+        for _ in range(5):
+            together[name] = ll.method(name).run(c, x).raw
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in names]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for name in names:
+        assert torch.equal(alone[name], together[name])
+
+
+# -- networks that hide their operations ----------------------------------------------------------------------
+
+
+def test_compiled_and_parallel_networks_are_looked_through() -> None:
+    net, x = Written("functions"), torch.randn(1, 3, 8, 8)
+    plain = ll.method("lrp").run(ll.Classifier(net, size=8), x).raw
+    for wrapped in (torch.compile(net), nn.DataParallel(net)):
+        torch.testing.assert_close(ll.method("lrp").run(ll.Classifier(wrapped, size=8), x).raw, plain)
+
+
+def test_scripted_networks_are_refused() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(bias_free().float())
+    with pytest.raises(UnsupportedModel, match="hides"):
+        Tape(ll.Classifier(scripted, size=14), torch.randn(1, 3, 14, 14))
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpoints(reentrant: bool) -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.inner, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Linear(4, 2)
+            self.saves = True
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            x = checkpoint(self.inner, x, use_reentrant=reentrant) if self.saves else self.inner(x)
+            return self.head(x.relu().mean((2, 3)))
+
+    torch.manual_seed(0)
+    net, x = Checkpointed(), torch.randn(1, 3, 4, 4)
+    c = ll.Classifier(net, size=4)
+    if reentrant:
+        with pytest.raises(UnsupportedModel, match="checkpoint"):
+            ll.method("lrp", strict=True).run(c, x)
+        return
+    found = ll.method("lrp").run(c, x).raw
+    net.saves = False
+    torch.testing.assert_close(ll.method("lrp").run(c, x).raw, found)
+
+
+def test_a_softmax_at_the_end_is_passed_by() -> None:
+    net, x = Written("modules"), torch.randn(2, 3, 8, 8)
+    plain = ll.method("lrp").run(ll.Classifier(net, size=8), x, 1)
+    ended = ll.method("lrp").run(ll.Classifier(nn.Sequential(net, nn.Softmax(1)), size=8), x, 1)
+    scale = plain.raw.sum((1, 2)) / ended.raw.sum((1, 2))  # log-probabilities are logits but for a constant
+    torch.testing.assert_close(ended.raw * scale[:, None, None], plain.raw, rtol=1e-4, atol=1e-6)
+
+
+def test_operations_without_a_rule() -> None:
+    class Odd(Written):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).cumsum(1)
+
+    c, x = ll.Classifier(Odd("modules"), size=8), torch.randn(1, 3, 8, 8)
+    with pytest.warns(ConservationWarning, match="no rule for cumsum"):
+        saliency = ll.method("lrp").run(c, x)
+    assert "cumsum" in saliency.notes[0]
+    with pytest.raises(UnsupportedModel, match="no rule for cumsum"):
+        ll.method("lrp", strict=True).run(c, x)
