@@ -73,7 +73,6 @@ def composite_of(name: Composite, bounds: Bounds, tutorial: bool = False) -> Rul
     cost="3 F + 2 R",
     in_short="2 F + 1 R",
     layers="none",
-    class_sensitive=False,
 )
 def lrp(
     tape: Tape,
@@ -125,7 +124,6 @@ def _rule(given: Any, bounds: Bounds) -> Rule:
     cites="kohlbrenner2020",
     cost="2 F + 1 R",
     layers="none",
-    class_sensitive=False,
 )
 def lrp_epsilon_plus(tape: Tape, logits: Logits, target: Index, bounds: Bounds, *, init: Init = "absolute") -> Raw:
     """Relevance by positive contributions in convolutions, by all of them in linear layers; see ``lrp``."""
@@ -138,7 +136,6 @@ def lrp_epsilon_plus(tape: Tape, logits: Logits, target: Index, bounds: Bounds, 
     cites="bach2015",
     cost="3 F + 2 R",
     layers="none",
-    class_sensitive=False,
 )
 def lrp_alpha2_beta1(tape: Tape, logits: Logits, target: Index, bounds: Bounds, *, init: Init = "absolute") -> Raw:
     """Relevance by positive contributions, twice, less that by negative ones, in convolutions; see ``lrp``."""
@@ -151,7 +148,6 @@ def lrp_alpha2_beta1(tape: Tape, logits: Logits, target: Index, bounds: Bounds, 
     cites="montavon2019",
     cost="2 F + 1 R",
     layers="none",
-    class_sensitive=False,
 )
 def lrp_comp(
     tape: Tape,
