@@ -65,8 +65,8 @@ class Card(BaseCard):
     """The description of one method.
 
     Attributes:
-        layers: ``"one"`` (a layer), ``"several"`` (one or more), ``"stages"`` (the pyramid, unless told
-            otherwise) or ``"none"``.
+        layers: ``"one"`` (a layer), ``"penultimate"`` (one; that of the last stage but one, unless told otherwise),
+            ``"several"`` (one or more), ``"stages"`` (the pyramid, unless told otherwise) or ``"none"``.
         class_sensitive: whether the map depends on the target.
     """
 

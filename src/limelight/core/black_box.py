@@ -17,7 +17,8 @@ from limelight.errors import InvalidOption, MissingExtra, QueryBudget, Unsupport
 from limelight.shapes import Images
 
 LOOK_INSIDE = frozenset(
-    {"acts", "grads", "stages", "layer_at", "class_weights", "ablated_scores", "gradient_of"},
+    {"acts", "grads", "stages", "layer_at", "class_weights", "ablated_scores"}
+    | {"gradient_of", "gradients_of", "slope", "tape"}
 )
 """Needs that only a module with layers and gradients can serve."""
 

@@ -326,7 +326,8 @@ class Classifier:
         Args:
             names: dotted names, or None.
             x: the images, for their size.
-            kind: ``"stages"`` for the pyramid as default, else the last layer with a spatial map.
+            kind: what the default is: ``"stages"``, the pyramid; ``"penultimate"``, its last layer but one; else the
+                last layer with a spatial map.
 
         Raises:
             UnknownLayer: a layer has no spatial map that can be recognised.
@@ -336,7 +337,8 @@ class Classifier:
         if names is None:
             names = self.layer
         if names is None:
-            found = seen.stages if kind == "stages" else seen.candidates[-1:]
+            stages = {"stages": seen.stages, "penultimate": seen.stages[-2:][:1]}
+            found = stages.get(kind, seen.candidates[-1:])
             if not found:
                 raise UnsupportedModel(
                     f"no layer of {self.name} has a spatial map; give layer= and reshape= to Classifier"

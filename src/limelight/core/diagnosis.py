@@ -8,7 +8,7 @@ from limelight.core.evidence import Evidence
 from limelight.core.layers import LayerInfo
 from limelight.core.saliency import Raw
 from limelight.core.spec import Spec
-from limelight.core.supply import GRADIENT_NEEDS
+from limelight.core.supply import GRADIENT_NEEDS, SLOPE_NEEDS
 from limelight.shapes import Flags, Grid
 
 SAME_ON_POOLED_HEADS = frozenset({"grad-cam", "xgrad-cam", "hires-cam"})
@@ -34,6 +34,10 @@ def _reason(i: int, raw: torch.Tensor, evidence: Evidence, layers: Sequence[Laye
         if not any(info.candidate for info in layers):
             return f"not on the path: the score does not depend on {where} at any position of its map"
         return f"dead gradient: the score does not change with {where}"
+    if evidence.slope is not None and SLOPE_NEEDS & set(method.card.needs) and not evidence.slope[i].any():
+        if evidence.kind in ("prob", "logprob") and float(evidence.probability[i]) > 1 - 1e-6:
+            return f"saturated score: the {evidence.kind} is at its limit and has no gradient; try score='logit'"
+        return "dead gradient: the score does not change with the image"
     if stages and all(not s.acts[i].any() or (s.grads is not None and not s.grads[i].any()) for s in stages):
         return f"dead layer: in each of {where} the activations or the gradient are all 0"
     if method.options.relu and float(raw.max()) <= 0:

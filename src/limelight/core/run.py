@@ -115,7 +115,7 @@ def _layers_of(method: Spec, classifier: Classifier, x: Images) -> list[LayerInf
         return []
     names = classifier.layer_names(method.layers) if method.layers is not None else None
     infos = classifier.layers(names, x, method.card.layers)
-    if method.card.layers == "one" and len(infos) != 1:
+    if method.card.layers in ("one", "penultimate") and len(infos) != 1:
         raise InvalidOption(
             f"{method.name} explains one layer, got {len(infos)}: {', '.join(i.name for i in infos)}; "
             "layer-cam fuses several"

@@ -201,7 +201,7 @@ class Supply:
         def gradient_of(
             copies: Copies, count: int, weights: Tensor | None = None, kind: ScoreKind | None = None
         ) -> Tensor:
-            total = torch.zeros_like(self.image)
+            total = torch.zeros_like(self.image, dtype=torch.promote_types(self.image.dtype, torch.float32))
             share = torch.full((count,), 1 / count) if weights is None else weights
             share = share.to(total)
 

@@ -464,6 +464,12 @@ class Tape:
         """Pass relevance from a tensor of the forward pass to the images, (n, 3, H, W)."""
         return self.relevance(rules, start, seed, [self.image])[0]
 
+    def to_layer(self, rules: Rules, start: Tensor, seed: Tensor, name: str) -> Acts:
+        """Pass relevance from a tensor of the forward pass to a kept layer's output, as maps (n, k, h, w)."""
+        layout = self._layers[name].layout
+        assert layout is not None
+        return layout.maps(self.relevance(rules, start, seed, [self.outputs[name]])[0])
+
     def seed(self, values: Tensor) -> Tensor:
         """Turn relevance of classes (n, classes) into relevance of ``logits``, which may have one column."""
         return values if self.logits.shape[1] == values.shape[1] else values[:, 1:] - values[:, :1]
@@ -482,7 +488,7 @@ class Tape:
             self._active.streams = None
 
     def maps(self, name: str) -> Acts:
-        """A kept layer's output as maps, (n, k, h, w), where relevance can start or stop."""
+        """A kept layer's output as maps, (n, k, h, w), where relevance can start."""
         layout = self._layers[name].layout
         assert layout is not None
         return layout.maps(self.outputs[name])
