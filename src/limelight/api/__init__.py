@@ -3,7 +3,7 @@
 from limelight import zoo
 from limelight.api.checking import SANITY_LIMIT, Verdict, check, sanity, sanity_strip
 from limelight.api.evaluating import compare, evaluate, method_under, metrics
-from limelight.api.explaining import example_image, explain, methods, refusals
+from limelight.api.explaining import example_image, explain, methods, plan, refusals
 from limelight.api.grids import mosaics
 from limelight.api.inputs import as_classifier, as_input, as_samples
 from limelight.core.method import build as method
@@ -30,6 +30,7 @@ __all__ = [
     "metric",
     "metrics",
     "mosaics",
+    "plan",
     "refusals",
     "sanity",
     "sanity_strip",

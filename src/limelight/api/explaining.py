@@ -12,6 +12,8 @@ from limelight.card import METHODS, Card
 from limelight.core.classifier import Classifier
 from limelight.core.explanation import Explanation, Gallery, explanations
 from limelight.core.method import Method, as_method
+from limelight.core.plan import Plan
+from limelight.core.plan import plan as plan_of
 from limelight.core.run import run
 from limelight.core.target import TargetLike
 from limelight.data.synthetic import test_split
@@ -77,6 +79,12 @@ def explain(
         return Gallery(rows)
     flat = [row[0] for row in rows]
     return flat if several_images else flat[0]
+
+
+def plan(classifier: Classifier | nn.Module | str, image: Any, method: str | Method, **options: Any) -> Plan:
+    """Return what a method would do with a model and a picture: layers, passes, operations without a rule."""
+    model = as_classifier(classifier)
+    return plan_of(as_method(method, **options), model, as_input(model, image)[None])
 
 
 def refusals(

@@ -1,13 +1,14 @@
 """The command line: one file per command, each parses and delegates."""
 
 import sys
+import warnings
 from typing import Any
 
 import typer
 
 from limelight.cli import compare, demo, evaluate, explain, methods, metrics, models, sanity
 from limelight.cli.output import fail
-from limelight.errors import LimelightError
+from limelight.errors import ConservationWarning, LimelightError
 
 # Typer has Click inside or beside it, depending on its version; its own public names lead to either.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -48,6 +49,7 @@ def options(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a user's mistake ends with one line and exit code 2, never a traceback."""
+    warnings.simplefilter("ignore", ConservationWarning)  # what is amiss is printed beside the result
     try:
         code = app(args=arguments, standalone_mode=False)
     except typer.Exit as done:

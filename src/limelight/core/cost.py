@@ -40,7 +40,7 @@ class Cost:
 
     def __str__(self) -> str:
         counts = zip(UNITS, (getattr(self, f.name) for f in fields(self)), strict=False)
-        return " + ".join(f"{count:g} {unit}" for unit, count in counts if count) or "0"
+        return " + ".join(f"{round(count, 2):g} {unit}" for unit, count in counts if count) or "0"
 
 
 UNITS = ("F", "F_t", "R", "R_t")

@@ -1,0 +1,49 @@
+"""Rules of relevance propagation, for tables of your own.
+
+>>> import limelight as ll
+>>> from limelight.rules import divide_by
+>>> def z_rule(op, r):
+...     return op.x * op.back(divide_by(r, op.y))
+>>> method = ll.method("lrp", rules={"conv": z_rule, "linear": "epsilon(0.1)"})
+"""
+
+from limelight.core.relevance.op import Op, divide_by
+from limelight.core.relevance.rules import (
+    COMMON,
+    GRADIENT,
+    AlphaBeta,
+    Box,
+    Epsilon,
+    Flat,
+    Gamma,
+    Proportional,
+    Rule,
+    Rules,
+    Squared,
+    keep,
+    native,
+    only_active,
+    rule_of,
+    to_signal,
+)
+
+__all__ = [
+    "COMMON",
+    "GRADIENT",
+    "AlphaBeta",
+    "Box",
+    "Epsilon",
+    "Flat",
+    "Gamma",
+    "Op",
+    "Proportional",
+    "Rule",
+    "Rules",
+    "Squared",
+    "divide_by",
+    "keep",
+    "native",
+    "only_active",
+    "rule_of",
+    "to_signal",
+]
