@@ -180,7 +180,7 @@ def _apply(
         score=evidence.score,
         probability=evidence.probability,
         reasons=diagnosis.reasons(raw.values, empty, evidence, layers, method),
-        notes=(*diagnosis.notes(raw, evidence, layers, method), *remarks),
+        notes=(*raw.notes, *diagnosis.notes(raw, evidence, layers, method), *remarks),
         cost=cost,
         seconds=(shared_seconds + time.perf_counter() - start) / n,
         details=details,

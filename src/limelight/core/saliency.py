@@ -21,11 +21,13 @@ class Raw:
         values: the raw map, (n, h, w), signed.
         details: what was found on the way, tensors of n rows (clusters, masks, weights).
         ambiguous: per image, whether the map is one of several equally right ones.
+        notes: what the reader of these maps should know.
     """
 
     values: Grid
     details: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     ambiguous: Flags | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

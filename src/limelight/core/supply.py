@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from limelight.core.ablation import ablated_scores
 from limelight.core.batches import chunk_size, in_chunks
 from limelight.core.cost import Meter
-from limelight.core.evidence import Evidence, Stage, gather
+from limelight.core.evidence import Evidence, Stage, gather, record
 from limelight.core.fills import Fill, filled
 from limelight.core.layers import LayerInfo
 from limelight.core.relevance.tape import Tape
@@ -80,6 +80,20 @@ class Supply:
         return self._evidence.tape
 
     @property
+    def taped(self) -> Callable[[Images], Tape]:
+        """A function: changed images (n, 3, H, W) -> their own recorded pass, with its score."""
+        evidence = self._evidence
+
+        def taped(x: Images) -> Tape:
+            again = record(
+                evidence.classifier, x, evidence.target, evidence.kind, {}, gradients=False, meter=self._meter
+            )
+            assert again.tape is not None
+            return again.tape
+
+        return taped
+
+    @property
     def layer(self) -> str:
         """Name of the layer."""
         return self._layers[0].name
@@ -98,7 +112,10 @@ class Supply:
         """
         if self._evidence.logits is None:
             raise UnsupportedModel(f"{self._method.name} explains a class, not a function of the outputs")
-        return self._evidence.logits
+        if self._evidence.tape is None:
+            return self._evidence.logits
+        z = self._evidence.tape.logits.detach()  # before a softmax at the end
+        return torch.cat([-z / 2, z / 2], 1) if z.shape[1] == 1 else z
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:

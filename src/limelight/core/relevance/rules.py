@@ -45,6 +45,9 @@ def only_active(op: Op, r: Tensor) -> Tensor:
     return r if op.scale is None else r * (op.x * op.scale != 0)
 
 
+only_active.absorbs = True  # pyright: ignore[reportFunctionMemberAccess]
+
+
 def to_signal(op: Op, r: Tensor) -> tuple[Tensor | None, ...]:
     """All to the signal of a gated product, nothing to the gate."""
     signal = 1 - (op.gate or 0)
@@ -199,15 +202,19 @@ class Gamma:
 
 @dataclass(frozen=True)
 class Box:
-    """z^B for inputs between bounds: R' = x . W^T s - l . W+^T s - h . W-^T s, s = R / (W x - W+ l - W- h).
+    """z^B for inputs between bounds: R' = (x - l) . W+^T s + (x - h) . W-^T s, s = R / (W+ (x - l) + W- (x - h)).
+
+    The usual form, W x - W+ l - W- h, is the same but for rounding, which leaves no exact zeros.
 
     Attributes:
         bounds: lowest and highest value, broadcast to the input; None for those of each image.
         e: stabiliser; 0 gives nothing where the denominator is 0.
+        divide: R, z and e -> s.
     """
 
     bounds: tuple[Tensor | float, Tensor | float] | None = None
     e: float = 0.0
+    divide: Callable[..., Tensor] = divide_by
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
@@ -217,10 +224,9 @@ class Box:
             bounds = x.flatten(1).amin(1).view(wide), x.flatten(1).amax(1).view(wide)
         else:
             bounds = self.bounds
-        low, high = (torch.as_tensor(b, dtype=x.dtype, device=x.device).expand_as(x) for b in bounds)
-        z = op.forward(x) - op.forward(low, "positive") - op.forward(high, "negative")
-        s = divide_by(r, z, self.e)
-        return x * op.back(s) - low * op.back(s, "positive") - high * op.back(s, "negative")
+        low, high = (x - torch.as_tensor(b, dtype=x.dtype, device=x.device) for b in bounds)
+        s = self.divide(r, op.forward(low, "positive") + op.forward(high, "negative"), self.e)
+        return low * op.back(s, "positive") + high * op.back(s, "negative")
 
 
 @dataclass(frozen=True)

@@ -491,7 +491,8 @@ class Tape:
         """A kept layer's output as maps, (n, k, h, w), where relevance can start."""
         layout = self._layers[name].layout
         assert layout is not None
-        return layout.maps(self.outputs[name])
+        with torch.enable_grad():
+            return layout.maps(self.outputs[name])
 
     def number(self, t: Tensor) -> int:
         """How many recorded calls came before a tensor."""
