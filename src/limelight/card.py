@@ -66,7 +66,8 @@ class Card(BaseCard):
 
     Attributes:
         layers: ``"one"`` (a layer), ``"penultimate"`` (one; that of the last stage but one, unless told otherwise),
-            ``"several"`` (one or more), ``"stages"`` (the pyramid, unless told otherwise) or ``"none"``.
+            ``"several"`` (one or more), ``"stages"`` (the pyramid, unless told otherwise), ``"stop"`` (none, or one at
+            which relevance is stopped) or ``"none"``.
         class_sensitive: whether the map depends on the target.
     """
 

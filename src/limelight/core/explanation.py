@@ -348,7 +348,7 @@ def _title(explanation: Explanation, row: Sequence[Explanation]) -> str:
     """Name the method, and what sets it apart from others of the same name in the row."""
     twins = [e.provenance.get("options", {}) for e in row if e.method == explanation.method]
     own = explanation.provenance.get("options", {})
-    apart = [k for k in own if any(t.get(k) != own[k] for t in twins)]
+    apart = [k for k in own if own[k] is not None and any(t.get(k) != own[k] for t in twins)]
     return " ".join([explanation.method, *(f"{k}={own[k]}" for k in apart)])
 
 

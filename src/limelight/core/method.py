@@ -55,7 +55,7 @@ class Method(Spec):
 
     def _cost(self, classifier: Classifier, x: Images) -> Cost:
         values = self.own_options | {"H": x.shape[-2], "W": x.shape[-1]}
-        if self.card.layers == "none":
+        if self.card.layers in ("none", "stop"):
             return predict(self.card.cost, values)
         layers = classifier.layers(self.layers, x, self.card.layers)
         values |= {"channels": layers[-1].channels, "layers": len(layers)}

@@ -44,7 +44,8 @@ def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
     """
     x = classifier.checked(x)
     classifier.admit([method], x)
-    layers = () if method.card.layers == "none" else classifier.layers(method.layers, x, method.card.layers)
+    looks = method.card.layers not in ("none", "stop") or method.layers is not None
+    layers = () if not looks else classifier.layers(method.layers, x, method.card.layers)
     names, cost = tuple(info.name for info in layers), method.cost(classifier, x)
     if not TAPE_NEEDS & set(method.card.needs):
         return Plan(method.name, names, cost)

@@ -111,11 +111,11 @@ def _one_per_image(target: TargetLike, n: int) -> bool:
 
 
 def _layers_of(method: Spec, classifier: Classifier, x: Images) -> list[LayerInfo]:
-    if method.card.layers == "none":
+    if method.card.layers == "none" or (method.card.layers == "stop" and method.layers is None):
         return []
     names = classifier.layer_names(method.layers) if method.layers is not None else None
     infos = classifier.layers(names, x, method.card.layers)
-    if method.card.layers in ("one", "penultimate") and len(infos) != 1:
+    if method.card.layers in ("one", "penultimate", "stop") and len(infos) != 1:
         raise InvalidOption(
             f"{method.name} explains one layer, got {len(infos)}: {', '.join(i.name for i in infos)}; "
             "layer-cam fuses several"

@@ -99,6 +99,11 @@ class Supply:
         return self._layers[0].name
 
     @property
+    def stop(self) -> str | None:
+        """Name of the layer at which relevance is stopped, or None for the image."""
+        return self._layers[0].name if self._layers else None
+
+    @property
     def target(self) -> Index:
         """The explained class of each image, (n,)."""
         return self._evidence.target.index

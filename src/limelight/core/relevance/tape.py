@@ -470,6 +470,11 @@ class Tape:
         assert layout is not None
         return layout.maps(self.relevance(rules, start, seed, [self.outputs[name]])[0])
 
+    def passed(self, rules: Rules, seed: Tensor, stop: str | None) -> Acts:
+        """Pass relevance of the classes, (n, classes), to a kept layer or the images, (n, k, h, w)."""
+        start = self.logits, self.seed(seed)
+        return self.to_image(rules, *start) if stop is None else self.to_layer(rules, *start, stop)
+
     def seed(self, values: Tensor) -> Tensor:
         """Turn relevance of classes (n, classes) into relevance of ``logits``, which may have one column."""
         return values if self.logits.shape[1] == values.shape[1] else values[:, 1:] - values[:, :1]

@@ -1,13 +1,16 @@
 """Layer-wise relevance propagation."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from fnmatch import fnmatchcase
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from limelight.card import register_method
+from limelight.core.relevance.op import Kind
 from limelight.core.relevance.rules import (
+    COMMON,
     TINY,
     AlphaBeta,
     Box,
@@ -21,7 +24,7 @@ from limelight.core.relevance.rules import (
 )
 from limelight.core.relevance.tape import Tape
 from limelight.core.saliency import Raw
-from limelight.errors import InvalidOption
+from limelight.errors import InvalidOption, nearest
 from limelight.shapes import Index, Logits
 
 Init = Literal["absolute", "logit", "one"]
@@ -34,6 +37,8 @@ Composite = Literal[
     "comp",
 ]
 Bounds = tuple[Tensor, Tensor]
+PLACES = ("first", "last", "shallow", "affine", *get_args(Kind))
+"""Where a rule may stand in a table."""
 
 
 def start(logits: Logits, target: Index, init: Init) -> Tensor:
@@ -72,13 +77,14 @@ def composite_of(name: Composite, bounds: Bounds, tutorial: bool = False) -> Rul
     cites="bach2015",
     cost="3 F + 2 R",
     in_short="2 F + 1 R",
-    layers="none",
+    layers="stop",
 )
 def lrp(
     tape: Tape,
     logits: Logits,
     target: Index,
     bounds: Bounds,
+    stop: str | None,
     *,
     composite: Composite = "epsilon-plus",
     rules: Mapping[str, Any] | None = None,
@@ -92,24 +98,38 @@ def lrp(
         logits: class scores, (n, classes).
         target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
+        stop: the layer at which relevance is stopped, if any.
         composite: a published table of rules.
         rules: rules by place that go before those of the table: names such as ``"gamma(0.25)"``, or functions of
             an operation and its relevance.
         overrides: rules by name of the module, where ``*`` stands for anything.
-        init: relevance of the class score: its absolute value, so that positive relevance speaks for the class also
-            where the score is negative; the score itself; or one.
+        init: relevance of the class score: its absolute value, so that rules for positive contributions leave something
+            where it is negative; the score itself; or one.
 
     Returns:
-        (n, H, W), signed.
+        (n, H, W), signed; (n, h, w) at a layer.
 
     Raises:
-        InvalidOption: no such rule.
+        InvalidOption: no such rule, no such place, or no such module.
     """
     found = composite_of(composite, bounds)
+    _check_names(tape, rules or {}, overrides or {})
     table = {place: _rule(rule, bounds) for place, rule in (rules or {}).items()}
     named = {pattern: _rule(rule, bounds) for pattern, rule in (overrides or {}).items()}
-    together = Rules({**found.table, **table}, overrides=named)
-    return Raw(tape.to_image(together, tape.logits, tape.seed(start(logits, target, init))).sum(1))
+    together = Rules(table, overrides=named, rest={**COMMON, **found.table})
+    return Raw(tape.passed(together, start(logits, target, init), stop).sum(1))
+
+
+def _check_names(tape: Tape, rules: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    for place in rules:
+        if place not in PLACES:
+            raise InvalidOption(
+                f"no rule is looked up for {place!r}{nearest(place, PLACES)}; there are {', '.join(PLACES)}"
+            )
+    owners = {op.owner for op in tape.ops if op.affine is not None}
+    for pattern in overrides:
+        if not any(fnmatchcase(owner, pattern) for owner in owners):
+            raise InvalidOption(f"no affine operation is in {pattern!r}{nearest(pattern, owners)}")
 
 
 def _rule(given: Any, bounds: Bounds) -> Rule:
@@ -123,11 +143,13 @@ def _rule(given: Any, bounds: Bounds) -> Rule:
     family="propagation",
     cites="kohlbrenner2020",
     cost="2 F + 1 R",
-    layers="none",
+    layers="stop",
 )
-def lrp_epsilon_plus(tape: Tape, logits: Logits, target: Index, bounds: Bounds, *, init: Init = "absolute") -> Raw:
+def lrp_epsilon_plus(
+    tape: Tape, logits: Logits, target: Index, bounds: Bounds, stop: str | None, *, init: Init = "absolute"
+) -> Raw:
     """Relevance by positive contributions in convolutions, by all of them in linear layers; see ``lrp``."""
-    return lrp(tape, logits, target, bounds, composite="epsilon-plus", init=init)
+    return lrp(tape, logits, target, bounds, stop, composite="epsilon-plus", init=init)
 
 
 @register_method(
@@ -135,11 +157,13 @@ def lrp_epsilon_plus(tape: Tape, logits: Logits, target: Index, bounds: Bounds, 
     family="propagation",
     cites="bach2015",
     cost="3 F + 2 R",
-    layers="none",
+    layers="stop",
 )
-def lrp_alpha2_beta1(tape: Tape, logits: Logits, target: Index, bounds: Bounds, *, init: Init = "absolute") -> Raw:
+def lrp_alpha2_beta1(
+    tape: Tape, logits: Logits, target: Index, bounds: Bounds, stop: str | None, *, init: Init = "absolute"
+) -> Raw:
     """Relevance by positive contributions, twice, less that by negative ones, in convolutions; see ``lrp``."""
-    return lrp(tape, logits, target, bounds, composite="alpha2-beta1", init=init)
+    return lrp(tape, logits, target, bounds, stop, composite="alpha2-beta1", init=init)
 
 
 @register_method(
@@ -147,13 +171,14 @@ def lrp_alpha2_beta1(tape: Tape, logits: Logits, target: Index, bounds: Bounds, 
     family="propagation",
     cites="montavon2019",
     cost="2 F + 1 R",
-    layers="none",
+    layers="stop",
 )
 def lrp_comp(
     tape: Tape,
     logits: Logits,
     target: Index,
     bounds: Bounds,
+    stop: str | None,
     *,
     init: Init = "absolute",
     tutorial: bool = False,
@@ -169,11 +194,12 @@ def lrp_comp(
         logits: class scores, (n, classes).
         target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
+        stop: the layer at which relevance is stopped, if any.
         init: see ``lrp``.
         tutorial: stabilise without a look at the sign, as the authors' tutorial does.
 
     Returns:
-        (n, H, W), signed.
+        (n, H, W), signed; (n, h, w) at a layer.
     """
     found = composite_of("comp", bounds, tutorial)
-    return Raw(tape.to_image(found, tape.logits, tape.seed(start(logits, target, init))).sum(1))
+    return Raw(tape.passed(found, start(logits, target, init), stop).sum(1))
