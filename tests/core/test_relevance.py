@@ -258,10 +258,10 @@ def test_losses_are_reported_with_the_operation() -> None:
     c = ll.Classifier(bias_free(), size=14)
     x = torch.rand(1, 3, 14, 14).double()
     with pytest.warns(ConservationWarning, match=r"50% .* conv2d in 3 \(rule half\)"):
-        saliency = ll.method("lrp", overrides={"3": half}, rules={"affine": "z"}).run(c, x)
+        saliency = ll.method("lrp", overrides={"3": half}, rules={"affine": "z-plus"}).run(c, x)
     assert "50%" in saliency.notes[-1]
     with pytest.warns(ConservationWarning):
-        account = ll.explain(c, x[0], "lrp", overrides={"3": half}, rules={"affine": "z"})
+        account = ll.explain(c, x[0], "lrp", overrides={"3": half}, rules={"affine": "z-plus"})
     assert account.conservation is not None
     assert any("in 3" in name for name in account.conservation.lost)
     assert abs(account.conservation.entered) > abs(account.conservation.left)

@@ -35,7 +35,7 @@ def network() -> nn.Sequential:
     net[0].bias.data = -0.3 * torch.arange(1, 5).double()
     o, c, i, j = torch.meshgrid(*(torch.arange(n) for n in (5, 4, 3, 3)), indexing="ij")
     net[3].weight.data = (((3 * o + 2 * c + i + 4 * j) % 7) - 3).double() / 10
-    net[3].bias.data = torch.full((5,), 0.05).double()
+    net[3].bias.data = torch.full((5,), 0.05, dtype=torch.float64)
     k, o = torch.meshgrid(torch.arange(3), torch.arange(5), indexing="ij")
     net[7].weight.data = (((k + 2 * o) % 5) - 2).double() / 10
     net[7].bias.data = 0.1 * torch.arange(3).double()

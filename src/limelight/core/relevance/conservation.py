@@ -21,6 +21,7 @@ class Conservation:
     Attributes:
         entered: relevance at the start.
         left: relevance where it was stopped.
+        size: the largest sum of absolute relevance on the way.
         operations: what it passed, from the start on, with the rule that was used.
         came: relevance that came to each of them.
         went: relevance that each of them handed on.
@@ -29,6 +30,7 @@ class Conservation:
 
     entered: float
     left: float
+    size: float
     operations: tuple[str, ...]
     came: tuple[float, ...]
     went: tuple[float, ...]
@@ -37,7 +39,7 @@ class Conservation:
     @property
     def lost(self) -> dict[str, float]:
         """Relevance that operations lost (or made, below 0), the most first, without tolerable losses."""
-        scale = TOLERANCE * max(abs(self.entered), *map(abs, self.came), 1e-30)
+        scale = TOLERANCE * self.size
         found = zip(self.operations, self.came, self.went, strict=True)
         losses = [(name, a - b) for name, a, b in found if abs(a - b) > scale]
         return dict(sorted(losses, key=lambda item: -abs(item[1])))
@@ -59,7 +61,7 @@ def conserved(tape: Tape) -> tuple[dict[str, Any], list[str]]:
     came = torch.stack([f.entered for f in tape.flows], 1)
     went = torch.stack([f.left for f in tape.flows], 1)
     absorbs = torch.tensor([f.absorbs for f in tape.flows], device=came.device)
-    scale = torch.maximum(tape.entered.abs(), came.abs().amax(1))[:, None]
+    scale = torch.stack([f.size for f in tape.flows], 1).amax(1, keepdim=True)
     loss = ((came - went).abs() / scale.clamp_min(1e-30)).amax(0).masked_fill(absorbs, 0.0)
     if float(loss.max()) > TOLERANCE:
         flow = tape.flows[int(loss.argmax())]
@@ -69,6 +71,7 @@ def conserved(tape: Tape) -> tuple[dict[str, Any], list[str]]:
         "relevance_entered": tape.entered,
         "relevance_left": tape.left,
         "relevance_came": came,
+        "relevance_size": scale[:, 0],
         "relevance_went": went,
         "relevance_absorbs": absorbs.expand(len(came), -1),
         "relevance_operations": names,
@@ -88,6 +91,7 @@ def read(details: Mapping[str, Any]) -> Conservation | None:
     return Conservation(
         float(details["relevance_entered"]),
         float(details["relevance_left"]),
+        float(details["relevance_size"]),
         tuple(details.get("relevance_operations", map(str, range(len(details["relevance_came"]))))),
         numbers("relevance_came"),
         numbers("relevance_went"),

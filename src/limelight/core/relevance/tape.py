@@ -34,6 +34,7 @@ class Flow:
         op: the operation.
         rule: the rule that was used.
         entered: relevance that came from behind, per image, (n,).
+        size: sum of its absolute values, (n,).
         left: relevance that was handed on, (n,).
         absorbs: whether the rule may lose or make relevance by its definition.
     """
@@ -41,6 +42,7 @@ class Flow:
     op: Op
     rule: str
     entered: Scores
+    size: Scores
     left: Scores
     absorbs: bool
 
@@ -84,7 +86,7 @@ class _Active:
             left = sum((op.of_images(s) for s in shares if s is not None), r.new_zeros(op.images))
             absorbs = getattr(rule, "absorbs", False)
             name = getattr(rule, "__name__", None) or str(rule)
-            self.ledger.append(Flow(used, name, op.of_images(r), left, absorbs))
+            self.ledger.append(Flow(used, name, op.of_images(r), op.of_images(r.abs()), left, absorbs))
         if used is not op:  # a pair: all to what the affine operation was given
             return [None, *shares]
         return shares + [None] * (len(op.inputs) - len(shares))

@@ -1,0 +1,43 @@
+"""The gradient of the score with respect to the image."""
+
+from typing import Literal
+
+import torch
+
+from limelight.card import register_method
+from limelight.core.saliency import Raw
+from limelight.shapes import Grid, Images
+
+Reduce = Literal["sum", "abs-sum", "abs-max"]
+"""How the values of a pixel's colours become one: their sum, or the sum or the largest of their magnitudes."""
+
+
+def at_least_single(values: Images) -> Images:
+    """Return values in which sums and squares of what came in half precision can be taken."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def over_colours(values: Images, reduce: Reduce) -> Grid:
+    """Return one value per pixel, (n, H, W)."""
+    values = at_least_single(values)
+    if reduce == "sum":
+        return values.sum(1)
+    return values.abs().sum(1) if reduce == "abs-sum" else values.abs().amax(1)
+
+
+@register_method("gradient", family="pixel gradient", cites="simonyan2014", cost="1 F + 1 R", layers="none")
+def gradient(slope: Images, *, reduce: Reduce = "abs-max") -> Raw:
+    """How much the score changes with each pixel, up or down.
+
+    R = max_colour |dy / dx|.
+
+    Args:
+        slope: gradient of the score with respect to the images, (n, 3, H, W).
+        reduce: how the colours are put together.
+
+    Returns:
+        (n, H, W), signed for ``reduce="sum"``.
+
+    Source: Simonyan et al. 2014, section 3.
+    """
+    return Raw(over_colours(slope, reduce))

@@ -1,0 +1,35 @@
+"""Input times gradient."""
+
+from limelight.card import register_method
+from limelight.core.saliency import Raw
+from limelight.core.supply import FillOf
+from limelight.maps.pixel.baselines import Baseline, picture
+from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
+from limelight.shapes import Images
+
+
+@register_method("input-x-gradient", family="pixel gradient", cites="shrikumar2016", cost="1 F + 1 R", layers="none")
+def input_x_gradient(
+    image: Images, slope: Images, fill: FillOf, *, reference: Baseline = "zero", reduce: Reduce = "sum"
+) -> Raw:
+    """What each pixel adds to the score, were the score linear between a reference and the image.
+
+    R = sum_colour (x - x_0) dy / dx. The reference 0 is the mean colour, since x is normalised. Without biases, a
+    network of ReLUs and maxima is linear between 0 and x: then the sum of the map is the score.
+
+    Args:
+        image: normalised x, (n, 3, H, W).
+        slope: gradient of the score with respect to x.
+        fill: reference pictures by name.
+        reference: x_0, by name or as a normalised tensor, (3, H, W) or (3, 1, 1).
+        reduce: how the colours are put together.
+
+    Returns:
+        (n, H, W), signed for ``reduce="sum"``.
+
+    Raises:
+        InvalidOption: a reference of another size than the images.
+
+    Source: Shrikumar et al. 2016, "gradient * input".
+    """
+    return Raw(over_colours((image - picture(reference, image, fill)) * at_least_single(slope), reduce))

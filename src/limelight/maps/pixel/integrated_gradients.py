@@ -1,0 +1,117 @@
+"""Integrated gradients."""
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from limelight.card import register_method
+from limelight.core.saliency import Raw
+from limelight.core.supply import FillOf, ScoresOf
+from limelight.errors import InvalidOption
+from limelight.maps.pixel.baselines import Baselines, pictures
+from limelight.maps.pixel.gradient import Reduce, over_colours
+from limelight.shapes import Images, Index, Scores
+
+Quadrature = Literal["gauss-legendre", "midpoint", "right", "left", "trapezoid", "ends"]
+"""Points and weights of the sum that stands for the integral; ``ends`` has all of equal weight, both ends included."""
+
+
+@register_method(
+    "integrated-gradients",
+    family="pixel gradient",
+    cites="sundararajan2017",
+    cost="(len(baseline) * (n + 1) + 1) F + len(baseline) * n R",
+    in_short="(n + 2) F + n R",
+    layers="none",
+    profiles={
+        "captum": {"baseline": ("zero",)},
+        "pair": {"baseline": ("zero",), "quadrature": "ends", "n": 25},
+        "xplique": {"baseline": ("zero",), "quadrature": "trapezoid"},
+    },
+)
+def integrated_gradients(
+    image: Images,
+    score: Scores,
+    fill: FillOf,
+    gradient_of: Callable[..., Tensor],
+    scores_of: ScoresOf,
+    *,
+    n: Annotated[int, Field(ge=1)] = 50,
+    quadrature: Quadrature = "gauss-legendre",
+    baseline: Baselines = ("black",),
+    reduce: Reduce = "sum",
+) -> Raw:
+    """What each pixel adds to the score on the straight way from a baseline to the image.
+
+    R = (x - x_0) int_0^1 dy / dx (x_0 + a (x - x_0)) da, summed over the colours. The sum of R is y(x) - y(x_0) but
+    for the error of the quadrature.
+
+    Args:
+        image: normalised x, (n, 3, H, W).
+        score: y(x), (n,).
+        fill: baselines by name.
+        gradient_of: weighted mean gradient of the score at copies of the images.
+        scores_of: scores of changed copies of the images.
+        n: points on the way.
+        quadrature: where they lie, and what they weigh.
+        baseline: x_0, by name or as a normalised tensor, (3, H, W) or (3, 1, 1); the maps of several are averaged.
+        reduce: how the colours are put together.
+
+    Returns:
+        (n, H, W), signed for ``reduce="sum"``. In ``details`` the ``completeness_gap``, |sum R - (y(x) - y(x_0))|
+        with R signed, the means of several baselines.
+
+    Raises:
+        InvalidOption: a baseline of another size than the images, or a trapezoid of one point.
+
+    Source: Sundararajan et al. 2017, equations 1 and 3.
+    """
+    points, weights = nodes(quadrature, n)
+    points = points.to(image)
+    starts = pictures(baseline, image, fill)  # n k 3 H W
+
+    def attribution(start: Images) -> Images:
+        def on_the_way(i: Index, k: Index) -> Images:
+            return start[i] + points[k][:, None, None, None] * (image[i] - start[i])
+
+        return (image - start) * gradient_of(on_the_way, n, weights)
+
+    r = torch.stack([attribution(start) for start in starts.unbind(1)]).mean(0)
+    return Raw(over_colours(r, reduce), {"completeness_gap": completeness_gap(r, score, starts, scores_of)})
+
+
+def nodes(quadrature: Quadrature, n: int) -> tuple[Tensor, Tensor]:
+    """Return n points in [0, 1] and their weights, which add up to 1, in float64.
+
+    Raises:
+        InvalidOption: one point for a trapezoid, whose corners are two.
+    """
+    if quadrature == "gauss-legendre":
+        points, weights = map(torch.from_numpy, np.polynomial.legendre.leggauss(n))  # for the integral over [-1, 1]
+        return (1 + points) / 2, weights / 2
+    i, equal = torch.arange(n, dtype=torch.float64), torch.full((n,), 1 / n, dtype=torch.float64)
+    if quadrature in ("midpoint", "left", "right"):
+        return (i + {"left": 0.0, "midpoint": 0.5, "right": 1.0}[quadrature]) / n, equal
+    if n < 2:
+        raise InvalidOption(f"a quadrature with both ends ({quadrature}) needs n = 2 points or more")
+    if quadrature == "trapezoid":
+        equal[[0, -1]] /= 2
+    return i / (n - 1), equal / equal.sum()
+
+
+def completeness_gap(r: Images, score: Scores, starts: Tensor, scores_of: ScoresOf) -> Scores:
+    """Return |sum R - (y(x) - mean_k y(x_k))|, (n,).
+
+    Args:
+        r: what each pixel and colour is given, (n, 3, H, W).
+        score: y(x), (n,).
+        starts: baselines x_k, (n, k, 3, H, W).
+        scores_of: scores of changed copies of the images.
+    """
+    every = torch.ones(starts.shape[:2], dtype=torch.bool, device=starts.device)
+    at_starts = scores_of(lambda i, k: starts[i, k], every).mean(1)
+    return (r.sum((1, 2, 3)) - (score - at_starts)).abs()
