@@ -66,6 +66,7 @@ def pictures(folder: Path) -> None:
             captions = [explained[0].title, *[""] * len(names)]
             rows.append([draw.Panel(*cell) for cell in zip(panels, titles, captions, strict=True)])
     draw.gallery(rows, size=176).save(folder / "gallery.png")
+    propagation(folder)
 
     honest, cheat = ll.load("demo/resnet"), ll.load("demo/hans")
     rows = []
@@ -90,6 +91,43 @@ def pictures(folder: Path) -> None:
     chart.stacked([sheet, curves]).save(folder / "judged.png")
 
     sanity_strip(honest, ll.example_image(), ["grad-cam", "layer-cam", "fake-cam"]).save(folder / "sanity.png")
+
+
+def propagation(folder: Path) -> None:
+    """Relevance: what a cheat goes by, two classes of one picture, the way back, and what a parameter does."""
+    from PIL import Image
+
+    import limelight as ll
+    from limelight import draw
+    from limelight.data.synthetic import TEST_SEEDS, scene
+
+    cheat, honest = ll.load("demo/hans"), ll.load("demo/resnet")
+    marked = Image.fromarray(scene(TEST_SEEDS + 4, objects=1, watermark=True).image)
+    two = scene(TEST_SEEDS * 2, objects=2)
+    both = Image.fromarray(two.image)
+    names = ["grad-cam", "lrp-comp", "attribution-equilibrium", "guided-grad-cam"]
+    found = ll.explain(cheat, marked, names, "star")[0]
+    rows = [
+        [draw.Panel(marked, "demo/hans: why star?"), *(draw.Panel(e.view("signed"), e.method) for e in found)],
+    ]
+    line = [draw.Panel(both, "two objects, two questions")]
+    for o in two.objects:
+        for name in ("lrp-epsilon-plus", "c-lrp"):
+            e = ll.explain(honest, both, name, o.name)
+            line.append(draw.Panel(e.view("signed"), name, f"why {o.name}?"))
+    rows.append(line)
+    stops = [ll.method("lrp-epsilon-plus", layer=name) for name in ("layer4", "layer3", "layer2", "layer1")]
+    line = [draw.Panel(both, "on its way back")]
+    way = ll.explain(honest, both, stops, two.objects[0].name)[0]
+    line += [draw.Panel(e.view("signed"), e.provenance["layers"][0]) for e in way]
+    rows.append(line)
+    ratios = (1.0, 1.25, 1.5, 2.0)
+    sweep = [ll.method("attribution-equilibrium", ratio=ratio) for ratio in ratios]
+    swept = ll.explain(honest, both, sweep, two.objects[0].name)[0]
+    line = [draw.Panel(both, "attribution equilibrium")]
+    line += [draw.Panel(e.view("signed"), f"ratio {ratio:g}") for ratio, e in zip(ratios, swept, strict=True)]
+    rows.append(line)
+    draw.gallery(rows, size=176).save(folder / "propagation.png")
 
 
 def photograph(weights: Path, folder: Path) -> None:
