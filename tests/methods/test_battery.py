@@ -44,12 +44,15 @@ TIES: dict[str, set[str]] = {
     "xrai": {"plain"},
     # An output of nearly 0 has another sign in float64, and relevance divided by it another size.
     "lrp-comp": {"dense"},
+    "c-excitation-backprop": {"dense"},
 }
 DIFFERENCES = {
     # The map is a small difference of scores, in which float32 leaves too few digits to compare batches by.
     *("occlusion", "group-cam", "sc-sm-cam"),
     # The epsilon rule divides by outputs that may be nearly 0, of either sign.
     *("lrp", "lrp-epsilon-plus", "lrp-alpha2-beta1", "lrp-comp"),
+    # Inputs of both signs (they are taken as they come) add up to nearly 0.
+    *("excitation-backprop", "c-excitation-backprop"),
 }
 FEWER: dict[str, dict[str, object]] = {  # options that make a method quick enough for hundreds of runs
     "ss-cam": {"n": 2},

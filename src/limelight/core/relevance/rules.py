@@ -275,7 +275,7 @@ NAMED: Mapping[str, Callable[..., Rule]] = {
     "gamma": Gamma,
     "flat": Flat,
     "w-squared": Squared,
-    "z-box": Box,
+    "z-box": lambda low=None, high=None: Box(None if low is None else (low, high), TINY),
     "gradient": lambda: native,
     "proportional": Proportional,
     "keep": lambda: keep,

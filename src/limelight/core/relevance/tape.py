@@ -265,27 +265,31 @@ class Tape:
     @contextmanager
     def _watched(self) -> Generator[None]:
         """Know which module is at work, and keep the outputs of the wanted layers."""
-        wanted = {id(m): name for name, m in self.classifier.modules(list(self._layers)).items()}
-
         def before(module: nn.Module, _args: Any) -> None:
             if threading.get_ident() == self._thread and id(module) in self._names:
                 self._owners.append(self._names[id(module)])
 
-        def after(module: nn.Module, args: Any, output: Any) -> Any:
-            if threading.get_ident() != self._thread or id(module) not in self._names:
-                return None
-            if isinstance(module, torch.jit.ScriptModule):
-                self._opaque(module, args, output)
-            self._owners.pop()
-            if id(module) not in wanted:
-                return None
-            found = first_tensor(output)
-            if found is None:
-                raise UnsupportedModel(f"layer {wanted[id(module)]!r} returns no tensor with a spatial map")
-            self.outputs[wanted[id(module)]] = found
-            return replaced(output, found, found.clone())  # what follows may overwrite it
+        def after(module: nn.Module, args: Any, output: Any) -> None:
+            if threading.get_ident() == self._thread and id(module) in self._names:
+                if isinstance(module, torch.jit.ScriptModule):
+                    self._opaque(module, args, output)
+                self._owners.pop()
+
+        def keep(name: str) -> Callable[[nn.Module, Any, Any], Any]:
+            def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+                if threading.get_ident() != self._thread:
+                    return None
+                found = first_tensor(output)
+                if found is None:
+                    raise UnsupportedModel(f"layer {name!r} returns no tensor with a spatial map")
+                self.outputs[name] = found
+                return replaced(output, found, found.clone())  # what follows may overwrite it
+
+            return hook
 
         handles = [register_module_forward_pre_hook(before), register_module_forward_hook(after)]
+        # A layer's own hooks run after those of all modules: what is kept is what the user's hooks made of it.
+        handles += [m.register_forward_hook(keep(n)) for n, m in self.classifier.modules(list(self._layers)).items()]
         try:
             yield
         finally:

@@ -1,6 +1,7 @@
 """Layer-wise relevance propagation."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.relevance.op import Kind
+from limelight.core.relevance.op import Kind, Op
 from limelight.core.relevance.rules import (
     COMMON,
     TINY,
@@ -47,6 +48,30 @@ def start(logits: Logits, target: Index, init: Init) -> Tensor:
     return chosen if init == "one" else chosen * (logits.abs() if init == "absolute" else logits)
 
 
+@dataclass(frozen=True)
+class Average:
+    """A maximum as the mean of its window, stabilised as ``lrp-comp`` stabilises the convolutions around it.
+
+    Attributes:
+        e: stabiliser.
+        rms: where the input is less than a quarter of the image's size, this share of the root mean square of the
+            means is added to it.
+    """
+
+    e: float = 1e-9
+    rms: float = 0.25
+    absorbs = True
+
+    def __call__(self, op: Op, r: Tensor) -> tuple[Tensor, ...]:
+        """Return the relevance of the input."""
+        z = op.average(op.x)
+        height = z.shape[-2] if z.ndim == 4 else 1
+        if op.stride * height > 4 * op.x.shape[-2]:
+            most = self.rms * z.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (z.ndim - 1))
+            r = r * (z.abs() + self.e) / (z.abs() + self.e + most)
+        return Proportional(self.e)(op, r)
+
+
 def composite_of(name: Composite, bounds: Bounds, tutorial: bool = False) -> Rules:
     """Return a table of rules that was published."""
     plus, alpha2beta1, box = AlphaBeta(), AlphaBeta(2.0, 1.0), Box(bounds, TINY)
@@ -58,7 +83,7 @@ def composite_of(name: Composite, bounds: Bounds, tutorial: bool = False) -> Rul
                 "shallow": Gamma(0.25, tiny, classic=True),
                 "conv": Epsilon(tiny, rms=0.25, sign_aware=not tutorial),
                 "linear": Epsilon(tiny),
-                "max_pool": Proportional(),
+                "max_pool": Average(tiny),
             }
         )
     tables: dict[str, dict[str, Rule]] = {
@@ -148,7 +173,19 @@ def _rule(given: Any, bounds: Bounds) -> Rule:
 def lrp_epsilon_plus(
     tape: Tape, logits: Logits, target: Index, bounds: Bounds, stop: str | None, *, init: Init = "absolute"
 ) -> Raw:
-    """Relevance by positive contributions in convolutions, by all of them in linear layers; see ``lrp``."""
+    """Relevance by positive contributions in convolutions, by all of them in linear layers; see ``lrp``.
+
+    Args:
+        tape: the recorded pass.
+        logits: class scores, (n, classes).
+        target: classes, (n,).
+        bounds: black and white, (3, 1, 1) each.
+        stop: the layer at which relevance is stopped, if any.
+        init: see ``lrp``.
+
+    Returns:
+        (n, H, W), signed; (n, h, w) at a layer.
+    """
     return lrp(tape, logits, target, bounds, stop, composite="epsilon-plus", init=init)
 
 
@@ -162,7 +199,19 @@ def lrp_epsilon_plus(
 def lrp_alpha2_beta1(
     tape: Tape, logits: Logits, target: Index, bounds: Bounds, stop: str | None, *, init: Init = "absolute"
 ) -> Raw:
-    """Relevance by positive contributions, twice, less that by negative ones, in convolutions; see ``lrp``."""
+    """Relevance by positive contributions, twice, less that by negative ones, in convolutions; see ``lrp``.
+
+    Args:
+        tape: the recorded pass.
+        logits: class scores, (n, classes).
+        target: classes, (n,).
+        bounds: black and white, (3, 1, 1) each.
+        stop: the layer at which relevance is stopped, if any.
+        init: see ``lrp``.
+
+    Returns:
+        (n, H, W), signed; (n, h, w) at a layer.
+    """
     return lrp(tape, logits, target, bounds, stop, composite="alpha2-beta1", init=init)
 
 
@@ -187,7 +236,7 @@ def lrp_comp(
 
     Convolutions whose output is at least a quarter of the image's size take the gamma-rule, deeper ones the
     epsilon-rule with a quarter of the root mean square, linear layers the z-rule, the first one the box rule; a maximum
-    counts as an average.
+    counts as an average, with the stabiliser of the convolutions around it.
 
     Args:
         tape: the recorded pass.

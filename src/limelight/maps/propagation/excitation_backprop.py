@@ -1,0 +1,162 @@
+"""Excitation backprop and its contrastive form."""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from limelight.card import register_method
+from limelight.core.relevance.op import Op, divide_by
+from limelight.core.relevance.rules import Box, Proportional, Rule, Rules
+from limelight.core.relevance.tape import Tape
+from limelight.core.saliency import Raw
+from limelight.maps.propagation.lrp import start
+from limelight.shapes import Grid, Index, Logits
+
+Bounds = tuple[Tensor, Tensor]
+
+
+def excitation(op: Op, r: Tensor) -> Tensor:
+    """Winning probability: R' = x . W+^T (R / W+ x)."""
+    return op.x * op.back(divide_by(r, op.forward(op.x, "positive")), "positive")
+
+
+@dataclass(frozen=True)
+class Negated:
+    """A rule for all weights with the other sign: what speaks against instead of for."""
+
+    rule: Rule
+    absorbs = True
+
+    def __call__(self, op: Op, r: Tensor) -> Tensor:
+        """Return the relevance of the input."""
+        weight, bias = op.weight, op.bias
+        assert weight is not None
+        negated = replace(op, weight=-weight, bias=None if bias is None else -bias, output=-op.output, _cache={})
+        return self.rule(negated, r)
+
+
+@dataclass(frozen=True)
+class BothWays:
+    """A rule that takes relevance below 0 for relevance of the class whose weights are -W."""
+
+    rule: Rule
+    absorbs = True
+
+    def __call__(self, op: Op, r: Tensor) -> Tensor:
+        """Return the relevance of the input."""
+        return self.rule(op, r.clamp_min(0)) + Negated(self.rule)(op, -r.clamp_max(0))
+
+
+def for_one_output(rule: Rule, tape: Tape) -> Rule:
+    """Return the rule of the last affine operation, which may have one output for two classes."""
+    return rule if tape.logits.shape[1] > 1 else BothWays(rule)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Winning probability less that with negated weights."""
+
+    absorbs = True
+
+    def __call__(self, op: Op, r: Tensor) -> Tensor:
+        """Return the difference, whose total is 0."""
+        return excitation(op, r) - Negated(excitation)(op, r)
+
+
+def excitation_rules(last: Rule, bounds: Bounds, clamp_add: bool) -> Rules:
+    """Return the table of rules, with that of the last affine operation."""
+    return Rules(
+        {
+            "first": Box(bounds),
+            "last": last,
+            "affine": excitation,
+            "avg_pool": Proportional(0.0),
+            "add": Proportional(0.0, clamp=clamp_add),
+        },
+        fold=False,
+    )
+
+
+def winners(tape: Tape, rules: Rules, layer: str | None, logits: Logits, target: Index) -> Grid:
+    """Pass 1 back from the class and sum what the channels of the layer, or of the image, get."""
+    return tape.passed(rules, start(logits, target, "one"), layer).sum(1)
+
+
+@register_method(
+    "excitation-backprop",
+    family="propagation",
+    cites="zhang2018",
+    cost="(1 + pixels) F + (1 - pixels) F_t + pixels R + (1 - pixels) R_t",
+    in_short="1 F + 1 F_t + 1 R_t",
+    layers="penultimate",
+)
+def excitation_backprop(
+    tape: Tape,
+    layer: str,
+    logits: Logits,
+    target: Index,
+    bounds: Bounds,
+    *,
+    clamp_add: bool = False,
+    pixels: bool = False,
+) -> Raw:
+    """The probability that a walk from the class down the excitatory connections comes by.
+
+    At every affine operation R' = x . W+^T (R / W+ x): the walk goes on to an input with a probability in proportion
+    to what it excites. Activations are taken to be at least 0 and scales of batch normalisations above 0. The
+    probabilities of a layer add up to 1, unless no connection excites.
+
+    Args:
+        tape: the recorded pass.
+        layer: where the walk is watched; by default where the second-to-last stage of the network ends.
+        logits: class scores, (n, classes).
+        target: classes, (n,).
+        bounds: black and white, (3, 1, 1) each.
+        clamp_add: leave negative terms of sums (batch-normalised branches) out of their shares.
+        pixels: go on to the pixels, by the box rule at the first operation.
+
+    Returns:
+        (n, h, w), or (n, H, W) with ``pixels``; at least 0 if the activations are.
+    """
+    rules = excitation_rules(for_one_output(excitation, tape), bounds, clamp_add)
+    return Raw(winners(tape, rules, None if pixels else layer, logits, target))
+
+
+@register_method(
+    "c-excitation-backprop",
+    family="propagation",
+    cites="zhang2018",
+    cost="(1 + pixels) F + (1 - pixels) F_t + pixels R + (1 - pixels) R_t",
+    in_short="1 F + 1 F_t + 1 R_t",
+    layers="penultimate",
+)
+def contrastive_excitation_backprop(
+    tape: Tape,
+    layer: str,
+    logits: Logits,
+    target: Index,
+    bounds: Bounds,
+    *,
+    clamp_add: bool = False,
+    pixels: bool = False,
+) -> Raw:
+    """The same walk, less one down the connections that speak against the class.
+
+    The walk Q from the class and the walk N that takes the last affine operation's weights for their negatives differ
+    in the rule of that operation only. All rules are linear in R, so one pass carries Q - N, and it does not matter
+    at which layer they are told apart.
+
+    Args:
+        tape: the recorded pass.
+        layer: see ``excitation-backprop``.
+        logits: class scores, (n, classes).
+        target: classes, (n,).
+        bounds: black and white, (3, 1, 1) each.
+        clamp_add: see ``excitation-backprop``.
+        pixels: likewise.
+
+    Returns:
+        (n, h, w), or (n, H, W) with ``pixels``; at least 0.
+    """
+    rules = excitation_rules(Contrast(), bounds, clamp_add)
+    return Raw(winners(tape, rules, None if pixels else layer, logits, target).relu())
