@@ -275,7 +275,7 @@ NAMED: Mapping[str, Callable[..., Rule]] = {
     "gamma": Gamma,
     "flat": Flat,
     "w-squared": Squared,
-    "z-box": lambda low=None, high=None: Box(None if low is None else (low, high), TINY),
+    "z-box": lambda *bounds: Box((bounds[0], bounds[1]) if bounds else None, TINY),
     "gradient": lambda: native,
     "proportional": Proportional,
     "keep": lambda: keep,

@@ -1,0 +1,136 @@
+"""DeepLIFT, by the rescale rule."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from limelight.card import register_method
+from limelight.core.relevance.op import Op, exact
+from limelight.core.relevance.rules import Rules, native
+from limelight.core.relevance.tape import Tape
+from limelight.core.saliency import Raw
+from limelight.core.supply import FillOf
+from limelight.errors import UnsupportedModel
+from limelight.maps.pixel.baselines import Baseline, picture
+from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
+from limelight.shapes import Images, Scores
+
+MaxPool = Literal["rescale", "gradient"]
+SMALLEST = 1e-10
+"""A difference of inputs below which the slope stands for the quotient of differences."""
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """Multipliers are differences over differences: m_x = m_y dy / dx, and the slope where dx vanishes.
+
+    Attributes:
+        twins: of each operation, the same one with the reference for an image.
+    """
+
+    twins: Mapping[Op, Op]
+
+    def activation(self, op: Op, m: Tensor) -> Tensor:
+        """One output for one input."""
+        dx, dy = self._differences(op)
+        return self._quotient(op, m, m * dy, dx)
+
+    def max_pool(self, op: Op, m: Tensor) -> Tensor:
+        """The position that holds the larger of both maxima answers for dy.
+
+        There |dx| is at least |dy|: the value at this position changed by no less than the maximum did.
+        """
+        dx, dy = self._differences(op)
+        (risen,), (fallen,) = op.native(m * dy.clamp_min(0)), self.twins[op].native(m * dy.clamp_max(0))
+        return self._quotient(op, m, risen + fallen, dx)
+
+    def multiply(self, op: Op, m: Tensor) -> tuple[Tensor, ...]:
+        """d(ab) = da (b + b0) / 2 + db (a + a0) / 2."""
+        a, b = (exact(x) + exact(x0) for x, x0 in zip(op.inputs, self.twins[op].inputs, strict=True))
+        return (m * b / 2).sum_to_size(a.shape), (m * a / 2).sum_to_size(b.shape)
+
+    def _differences(self, op: Op) -> tuple[Tensor, Tensor]:
+        twin = self.twins[op]
+        return op.x - twin.x, op.y - twin.y
+
+    def _quotient(self, op: Op, m: Tensor, change: Tensor, dx: Tensor) -> Tensor:
+        vanishes = dx.abs() < SMALLEST
+        return torch.where(vanishes, op.native(m)[0], change / dx.masked_fill(vanishes, 1))
+
+
+def side_by_side(tape: Tape, reference: Tape) -> dict[Op, Op]:
+    """Return the operation of another pass that corresponds to each.
+
+    Raises:
+        UnsupportedModel: the network did not call the same operations.
+    """
+    calls, others = ([(op.function, op.owner, op.output.shape) for op in t.ops] for t in (tape, reference))
+    if calls != others:
+        raise UnsupportedModel("deeplift: the network calls other operations for the reference than for the image")
+    return dict(zip(tape.ops, reference.ops, strict=True))
+
+
+@register_method(
+    "deeplift",
+    family="pixel gradient",
+    cites="shrikumar2017",
+    cost="2 F + 1 R",
+    layers="none",
+    profiles={"captum": {"baseline": "zero", "max_pool": "gradient"}},
+)
+def deeplift(
+    tape: Tape,
+    image: Images,
+    score: Scores,
+    fill: FillOf,
+    taped: Callable[[Images], Tape],
+    *,
+    baseline: Baseline = "black",
+    max_pool: MaxPool = "rescale",
+    reduce: Reduce = "sum",
+) -> Raw:
+    """What each pixel adds to the score compared with a reference picture, by differences in place of slopes.
+
+    R = sum_colour (x - x_0) m, with multipliers m that obey the chain rule: those of affine operations are their
+    weights, those of an activation dy / dx, with dx and dy its differences between the image and the reference. So R
+    adds up to y(x) - y(x_0).
+
+    Args:
+        tape: the recorded pass.
+        image: normalised x, (n, 3, H, W).
+        score: y(x), (n,).
+        fill: reference pictures by name.
+        taped: records the pass of other images.
+        baseline: x_0, by name or as a normalised tensor, (3, H, W) or (3, 1, 1).
+        max_pool: ``gradient`` hands all to the position with the largest value in the image, which leaves a gap.
+        reduce: how the colours are put together.
+
+    Returns:
+        (n, H, W), signed for ``reduce="sum"``. In ``details`` the ``completeness_gap``, |sum R - (y(x) - y(x_0))| with
+        R signed; layer normalisation, attention and scores other than the logit leave one.
+
+    Raises:
+        InvalidOption: a baseline of another size than the images.
+        UnsupportedModel: the network calls other operations for the reference than for the image.
+
+    Source: Shrikumar et al. 2017, the rescale rule.
+    """
+    start = picture(baseline, image, fill)
+    reference = taped(start)
+    rescale = Rescale(side_by_side(tape, reference))
+    rules = Rules(
+        {
+            "activation": rescale.activation,
+            "max_pool": rescale.max_pool if max_pool == "rescale" else native,
+            "multiply": rescale.multiply,
+        },
+        fold=False,
+        rest=dict.fromkeys(("affine", "batch_norm", "norm", "avg_pool", "add", "scale", "cat"), native),
+    )
+    (m,) = tape.relevance(rules, tape.score, torch.ones_like(tape.score), [tape.image], flows=False)
+    r = at_least_single(image - start) * m
+    gap = r.sum((1, 2, 3)) - (score - reference.score.detach())
+    return Raw(over_colours(r, reduce), {"completeness_gap": gap.abs()})

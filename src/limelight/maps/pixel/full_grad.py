@@ -1,0 +1,102 @@
+"""FullGrad."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from limelight.card import register_method
+from limelight.core.relevance.op import Op, exact
+from limelight.core.relevance.rules import GRADIENT
+from limelight.core.relevance.tape import Tape
+from limelight.core.saliency import Raw
+from limelight.maps.pixel.gradient import at_least_single
+from limelight.shapes import Acts, Maps, Scores
+
+LAYERS = ("conv", "linear", "batch_norm")
+IMPLICIT = ("activation", "norm", "scale", "multiply")
+HOMOGENEOUS = frozenset({"relu", "relu_", "leaky_relu", "leaky_relu_", "prelu", "rrelu"})
+"""Activations with f(z) = z f'(z), which leave nothing over."""
+
+
+def bias_of(op: Op) -> Tensor | None:
+    """The bias of a layer, or the constant that an operation adds, in a shape to be multiplied with its output."""
+    if op.affine is None:
+        return exact(op.call(torch.zeros_like(op.inputs[0])))
+    b = op.b()
+    return b if b is None or op.kind == "linear" else b.view(-1, *[1] * (op.y.ndim - 2))
+
+
+def implicit_bias(op: Op, g: Tensor, found: tuple[Tensor, ...]) -> Tensor | None:
+    """G . (f(z) - J z): what an operation adds beyond its slope J, times the gradient at its output.
+
+    Args:
+        op: one that is no layer.
+        g: G.
+        found: J^T G, for every input.
+    """
+    if op.kind == "scale":
+        b = bias_of(op)
+        return None if b is None else g * b
+    if op.kind == "multiply":  # ab - (ab + ba)
+        return -g * op.y
+    return None if op.function in HOMOGENEOUS else g * op.y - op.x * found[0]
+
+
+def spread(piece: Acts) -> Acts:
+    """psi: magnitudes from 0 to 1, per image."""
+    size = piece.abs()
+    size = size - size.amin((1, 2, 3), keepdim=True)
+    return size / (size.amax((1, 2, 3), keepdim=True) + 1e-6)
+
+
+def drawn(piece: Acts, size: tuple[int, int]) -> Maps:
+    """Sum of psi over the channels of a piece, at the size of the image."""
+    return interpolate(spread(piece).sum(1, keepdim=True), size, mode="bilinear", align_corners=True)[:, 0]
+
+
+@register_method("full-grad", family="pixel gradient", cites="srinivas2019", cost="1 F + 1 R", layers="none")
+def full_grad(tape: Tape, score: Scores, *, simple: bool = False, implicit: bool = True) -> Raw:
+    """What the image and every bias add to the score, which is the sum of them all.
+
+    y = sum x . dy/dx + sum_l b_l . dy/dz_l, with z_l the output of a layer that has a bias; L = sum over the channels
+    of psi(x . dy/dx) and of psi(b_l . dy/dz_l) of every layer with maps, where psi takes magnitudes, scales them to
+    [0, 1] and resizes.
+
+    Args:
+        tape: the recorded pass.
+        score: y, (n,).
+        simple: take dy/dz_l instead of b_l . dy/dz_l.
+        implicit: also take what is no bias of a layer but works like one: f(z) - z f'(z) of an activation that is no
+            straight line through 0, constants that are added, gates. Without them the sum is not y.
+
+    Returns:
+        (n, H, W), not negative. In ``details`` the ``completeness_gap``, how far the sum is from y; operations
+        without a rule (attention), and scores other than the logit, leave one.
+
+    Source: Srinivas and Fleuret 2019.
+    """
+    x = at_least_single(tape.image.detach())
+    size = (int(x.shape[-2]), int(x.shape[-1]))
+    total, raw = x.new_zeros(len(x)), torch.zeros_like(x[:, 0])
+    # Only there are four axes sure to be those of maps: some networks keep channels last in between.
+    grids = {op.output.shape[2:] for op in tape.ops if op.kind in ("conv", "batch_norm", "max_pool", "avg_pool")}
+
+    def noted(op: Op, g: Tensor) -> tuple[Tensor, ...]:
+        found = op.native(g)
+        if op.kind in LAYERS:
+            b = bias_of(op)
+            piece = None if b is None else g * b
+        else:
+            piece = implicit_bias(op, g, found) if implicit else None
+        if piece is not None:
+            total.add_(op.of_images(piece))
+            shown = op.kind in LAYERS or not simple
+            if shown and op.kind != "linear" and piece.ndim == 4 and piece.shape[2:] in grids:
+                raw.add_(drawn(g if simple else piece, size))
+        return found
+
+    rules, seed = GRADIENT.but(**dict.fromkeys((*LAYERS, *IMPLICIT), noted)), torch.ones_like(tape.score)
+    (slope,) = tape.relevance(rules, tape.score, seed, [tape.image], flows=False)
+    of_image = x * slope
+    gap = total + of_image.sum((1, 2, 3)) - score
+    return Raw(raw + drawn(of_image, size), {"completeness_gap": gap.abs()})

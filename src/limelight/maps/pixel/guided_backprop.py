@@ -1,0 +1,91 @@
+"""Guided backprop and the deconvnet: gradients that only pass on what is above 0."""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from limelight.card import register_method
+from limelight.core.relevance.op import Op
+from limelight.core.relevance.rules import GRADIENT, Rule
+from limelight.core.relevance.tape import Tape
+from limelight.core.saliency import Raw
+from limelight.errors import ConservationWarning
+from limelight.maps.pixel.gradient import Reduce, over_colours
+from limelight.shapes import Images
+
+LIKE_RELU = frozenset(
+    {"leaky_relu", "leaky_relu_", "prelu", "rrelu", "elu", "elu_", "selu", "selu_", "celu"}
+    | {"silu", "gelu", "mish", "hardswish", "softplus"}
+)
+"""Activations that stand in for a ReLU but let something of the negative side through."""
+
+
+def rectifies(op: Op) -> bool:
+    """Whether an activation is 0 wherever its input is below 0: a ReLU, under whatever name, or one with a ceiling."""
+    return not bool(op.call(torch.full_like(op.inputs[0][:1], -1.0)).any())
+
+
+def guided(op: Op, r: Tensor) -> Tensor:
+    """R' = R where R > 0 and x > 0, else 0; of what is no ReLU but like one, the positive part of its gradient."""
+    (found,) = op.native(r)
+    return found.clamp_min(0) if op.function in LIKE_RELU or rectifies(op) else found
+
+
+def deconvolved(op: Op, r: Tensor) -> Tensor:
+    """R' = R where R > 0, else 0, whatever the input was; ``guided`` for what is no ReLU."""
+    return r.clamp_min(0) if rectifies(op) else guided(op, r)
+
+
+def passed(tape: Tape, activation: Rule) -> Images:
+    """Return the gradient of the score with respect to the images, with another rule for activations."""
+    rules, seed = GRADIENT.but(activation=activation), torch.ones_like(tape.score)
+    return tape.relevance(rules, tape.score, seed, [tape.image], flows=False)[0]
+
+
+def remarks(tape: Tape) -> tuple[str, ...]:
+    """Warn, and return what is to be noted, of activations for which the rules are not defined."""
+    unlike = sorted({op.function for op in tape.ops if op.function in LIKE_RELU})
+    if not unlike:
+        return ()
+    remark = f"the rule is defined for ReLUs; of {', '.join(unlike)} the positive part of the gradient was passed on"
+    warnings.warn(remark, ConservationWarning, stacklevel=3)
+    return (remark,)
+
+
+@register_method("guided-backprop", family="pixel gradient", cites="springenberg2015", cost="1 F + 1 R", layers="none")
+def guided_backprop(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
+    """The gradient along paths on which every ReLU is active and gets a positive gradient.
+
+    An ordinary backward pass in which each ReLU hands R' = R [R > 0] [x > 0] on; the map is max_colour |R|. It shows
+    edges that the features in play respond to, and hardly depends on the class or on the upper layers.
+
+    Args:
+        tape: the recorded pass.
+        reduce: how the colours are put together.
+
+    Returns:
+        (n, H, W), signed for ``reduce="sum"``.
+
+    Source: Springenberg et al. 2015.
+    """
+    return Raw(over_colours(passed(tape, guided), reduce), notes=remarks(tape))
+
+
+@register_method("deconvnet", family="pixel gradient", cites="zeiler2014", cost="1 F + 1 R", layers="none")
+def deconvnet(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
+    """The gradient with ReLUs that rectify what comes back instead of repeating what they did on the way there.
+
+    An ordinary backward pass in which each ReLU hands R' = R [R > 0] on and maxima keep their switches; the map is
+    max_colour |R|.
+
+    Args:
+        tape: the recorded pass.
+        reduce: how the colours are put together.
+
+    Returns:
+        (n, H, W), signed for ``reduce="sum"``.
+
+    Source: Zeiler and Fergus 2014.
+    """
+    return Raw(over_colours(passed(tape, deconvolved), reduce), notes=remarks(tape))

@@ -1,0 +1,52 @@
+"""Guided Grad-CAM."""
+
+from typing import Literal
+
+from torch.nn.functional import interpolate
+
+from limelight.card import register_method
+from limelight.core.relevance.tape import Tape
+from limelight.core.saliency import Raw
+from limelight.maps.cam.grad_cam import grad_cam
+from limelight.maps.pixel.gradient import Reduce, over_colours
+from limelight.maps.pixel.guided_backprop import guided, passed, remarks
+from limelight.ops.scale import resize
+from limelight.shapes import Acts
+
+
+@register_method(
+    "guided-grad-cam",
+    family="pixel gradient",
+    cites="selvaraju2017",
+    cost="1 F + 1 R + 1 R_t",
+    profiles={"captum": {"interpolation": "nearest"}},
+)
+def guided_grad_cam(
+    tape: Tape,
+    acts: Acts,
+    grads: Acts,
+    *,
+    interpolation: Literal["bilinear", "nearest"] = "bilinear",
+    reduce: Reduce = "abs-max",
+) -> Raw:
+    """The edges of guided backprop, where Grad-CAM sees the class.
+
+    R = guided backprop . up(ReLU(sum_k w_k A_k)), with w_k the spatial mean of G_k; the map is max_colour |R|. Where
+    Grad-CAM is nowhere above 0 it is empty.
+
+    Args:
+        tape: the recorded pass.
+        acts: A, (n, k, h, w).
+        grads: G, the gradient of the score with respect to A.
+        interpolation: how Grad-CAM gets to the size of the image.
+        reduce: how the colours are put together.
+
+    Returns:
+        (n, H, W), signed for ``reduce="sum"``.
+
+    Source: Selvaraju et al. 2017.
+    """
+    size = (int(tape.image.shape[-2]), int(tape.image.shape[-1]))
+    cam = grad_cam(acts, grads).relu()[:, None]
+    cam = resize(cam, size) if interpolation == "bilinear" else interpolate(cam, size)
+    return Raw(over_colours(passed(tape, guided) * cam, reduce), notes=remarks(tape))

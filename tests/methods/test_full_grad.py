@@ -1,0 +1,356 @@
+"""Decompositions of the score that add up to it: FullGrad and DeepLIFT."""
+
+from typing import Any
+
+import golden_network
+import pytest
+import torch
+from test_goldens import TINY, classifier, golden, inputs, np
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import architectures
+import limelight as ll
+from limelight.core.relevance.tape import Tape
+from limelight.errors import ConservationWarning, InvalidOption, UnsupportedModel
+from limelight.maps.pixel.deeplift import Rescale, side_by_side
+from limelight.maps.pixel.full_grad import drawn, spread
+
+CONVOLUTIONAL = [a for a in architectures.ARCHITECTURES if a != "tokens"]
+
+
+def assert_same(ours: Tensor, theirs: np.ndarray | Tensor, tolerance: float = 1e-5) -> None:
+    """Equal but for this share of the largest value: not only up to a factor."""
+    theirs = torch.as_tensor(theirs)
+    assert theirs.abs().max() > 0
+    torch.testing.assert_close(ours, theirs.to(ours), rtol=0, atol=tolerance * float(theirs.abs().max()))
+
+
+def gap(saliency: ll.core.saliency.Saliency) -> Tensor:
+    return saliency.details["completeness_gap"]
+
+
+class Head(nn.Module):
+    """(y, -y) for a function of the image; its layers are given by name, so that they are parameters."""
+
+    def __init__(self, function: Any, **layers: nn.Module) -> None:
+        super().__init__()
+        self.function, self.layers = function, nn.ModuleDict(layers)
+        self.start = nn.Conv2d(3, 3, 1, bias=False)  # something affine before anything else; it changes nothing
+        self.start.weight.data = torch.eye(3)[:, :, None, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.function(self.start(x), **self.layers)
+        return torch.stack([y, -y], 1)
+
+
+def pixel(*colours: float) -> Tensor:
+    return torch.tensor(colours).double().view(1, 3, 1, 1)
+
+
+def one(net: nn.Module) -> ll.Classifier:
+    return ll.Classifier(net.double().eval(), size=1)
+
+
+# -- FullGrad: worked by hand ------------------------------------------------------------------------------------
+
+
+def test_full_grad_worked_example() -> None:
+    """h = ReLU([[1, -1], [2, 1]] x + (1/2, -1)), y = (3, 1) . h + 1/4 at (1, 2): 3.25 = 4 - 1 + 0.25."""
+    first, last = nn.Conv2d(3, 2, 1), nn.Linear(2, 1)
+    first.weight.data = torch.tensor([[1.0, -1, 0], [2, 1, 0]])[:, :, None, None]
+    first.bias = nn.Parameter(torch.tensor([0.5, -1]))
+    last.weight.data, last.bias.data = torch.tensor([[3.0, 1]]), torch.tensor([0.25])
+    c = one(Head(lambda x, first, last: last(first(x).relu().flatten(1))[:, 0], first=first, last=last))
+    saliency = ll.method("full-grad").run(c, pixel(1, 2, 0), 0)
+    assert saliency.score.item() == 3.25
+    assert gap(saliency).item() < 1e-12
+    # The first hidden value is -1/2: pieces (2, 2, 0) of the image and (0, -1) of the first bias.
+    expected = 2 * 2 / (2 + 1e-6) + 1 / (1 + 1e-6)
+    assert saliency.raw.item() == pytest.approx(expected, rel=1e-12)
+    simple = ll.method("full-grad", simple=True).run(c, pixel(1, 2, 0), 0)
+    assert simple.raw.item() == pytest.approx(expected, rel=1e-12)  # gradients (0, 1) there
+    assert gap(simple).item() < 1e-12
+
+
+def test_full_grad_golden_network() -> None:
+    saliency = ll.method("full-grad").run(golden_network.classifier(), golden_network.image(), golden_network.TARGET)
+    torch.testing.assert_close(saliency.raw[0], golden_network.rows("full-grad"), rtol=0, atol=1e-9)
+    assert gap(saliency).item() < 1e-12
+
+
+def test_pieces_are_scaled_per_image_and_drawn_corner_to_corner() -> None:
+    piece = torch.tensor([[-3.0, 1], [2, 1]]).view(1, 1, 2, 2)
+    assert_same(spread(torch.cat([piece, 10 * piece])), spread(piece).repeat(2, 1, 1, 1))
+    assert_same(spread(piece)[0, 0], torch.tensor([[1, 0], [0.5, 0]]) * 2 / (2 + 1e-6), 1e-6)
+    wide = drawn(torch.cat([piece, piece], 1), (3, 3))[0]
+    assert_same(wide, 2 * torch.tensor([[1, 0.5, 0], [0.75, 0.375, 0], [0.5, 0.25, 0]]))
+
+
+# -- FullGrad: the authors ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_full_grad_authors(model: str) -> None:
+    _, arrays = golden(f"authors-fullgrad-{model}")
+    target = torch.from_numpy(arrays["target"])
+    saliency = ll.method("full-grad").run(classifier(model), inputs(model), target)
+    assert_same(saliency.raw, arrays["fullgrad"][:, 0])
+    total, logit = arrays["sum_check_0"]
+    assert abs(float(saliency.score[0]) - logit) < 1e-4
+    assert gap(saliency).max() < 1e-4 * float(saliency.score.abs().max())
+    assert abs(total - logit) < 1e-4
+    simple = ll.method("full-grad", simple=True).evidence(classifier(model), inputs(model), target)
+    assert_same(simple, arrays["simple_fullgrad"][:, 0])
+
+
+# -- FullGrad: it adds up ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_full_grad_adds_up(name: str) -> None:
+    """Hard and soft activations, gates, shortcuts, joined features; standalone and folded normalisation."""
+    x = architectures.images(2).double()
+    saliency = ll.method("full-grad").run(ll.Classifier(architectures.build(name).double()), x, [1, 4])
+    assert gap(saliency).max() < 1e-12
+    single = ll.method("full-grad").run(ll.Classifier(architectures.build(name)), x.float(), [1, 4])
+    assert (gap(single) / single.score.abs()).max() < 1e-4
+
+
+@pytest.mark.parametrize("act", [F.silu, F.gelu, F.elu, F.softplus, F.mish, F.hardswish, torch.tanh, torch.sigmoid])
+def test_activations_have_biases_of_their_own(act: Any) -> None:
+    torch.manual_seed(0)
+    c = one(Head(lambda x, a, b: b(act(a(x)).flatten(1))[:, 0], a=nn.Conv2d(3, 5, 1), b=nn.Linear(5, 1)))
+    x = pixel(0.5, -1, 2)
+    assert gap(ll.method("full-grad").run(c, x, 0)).item() < 1e-12
+    assert gap(ll.method("full-grad", implicit=False).run(c, x, 0)).item() > 1e-3
+
+
+def test_simple_full_grad_shows_layers_only() -> None:
+    torch.manual_seed(0)
+    conv, linear = nn.Conv2d(3, 4, 1), nn.Linear(4, 1)
+    c = one(Head(lambda x, a, b: b(F.silu(a(x)).mean((2, 3)))[:, 0], a=conv, b=linear))
+    x = torch.randn(1, 3, 5, 5).double()
+    h = conv(x).detach().requires_grad_()
+    (g,) = torch.autograd.grad(linear(F.silu(h).mean((2, 3))).sum(), h)
+    slope = torch.einsum("nkhw,kc->nchw", g, conv.weight[:, :, 0, 0]).detach()
+    expected = drawn(x * slope, (5, 5)) + drawn(g, (5, 5))
+    assert_same(ll.method("full-grad", simple=True).evidence(c, x, 0), expected, 1e-12)
+
+
+@pytest.mark.parametrize("act", [F.relu, F.leaky_relu, nn.PReLU(dtype=torch.float64)])
+def test_straight_lines_through_0_have_none(act: Any) -> None:
+    torch.manual_seed(0)
+    c = one(Head(lambda x, a, b: b(act(a(x)).flatten(1))[:, 0], a=nn.Conv2d(3, 5, 1), b=nn.Linear(5, 1)))
+    x = pixel(0.5, -1, 2)
+    runs = [ll.method("full-grad", implicit=implicit).run(c, x, 0) for implicit in (True, False)]
+    assert torch.equal(runs[0].raw, runs[1].raw)
+    assert max(gap(r).item() for r in runs) < 1e-12
+
+
+def test_a_bias_that_is_added_outside_of_the_layer_counts() -> None:
+    torch.manual_seed(0)
+    conv, linear = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 1)
+    conv.bias = nn.Parameter(torch.randn(4))
+    bias = conv.bias.detach().double()[:, None, None]
+    x = torch.randn(2, 3, 6, 6).double()
+
+    def head(x: Tensor, linear: nn.Module) -> Tensor:
+        return linear(x.relu().mean((2, 3)))[:, 0]
+
+    inside = one(Head(lambda x, conv, linear: head(conv(x), linear), conv=conv, linear=linear))
+    outside = one(
+        Head(lambda x, conv, linear: head(F.conv2d(x, conv.weight, padding=1) + bias, linear), conv=conv, linear=linear)
+    )
+    a, b = (ll.method("full-grad").run(c, x, 0) for c in (inside, outside))
+    assert_same(a.raw, b.raw, 1e-12)
+    assert gap(b).max() < 1e-12
+    hidden = ll.method("full-grad", implicit=False).run(outside, x, 0)
+    assert gap(hidden).min() > 1e-3
+
+
+def test_channels_last_in_between_are_no_maps() -> None:
+    """Values with the channels on the last axis are not drawn as if they were rows and columns, but count."""
+    torch.manual_seed(0)
+    conv, linear, head = nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.Linear(4, 4, bias=False), nn.Linear(4, 1)
+
+    def function(x: Tensor, conv: nn.Module, linear: nn.Module, head: nn.Module) -> Tensor:
+        return head(F.gelu(linear(conv(x).permute(0, 2, 3, 1))).mean((1, 2)))[:, 0]
+
+    c, x = one(Head(function, conv=conv, linear=linear, head=head)), torch.randn(2, 3, 6, 7).double()
+    saliency = ll.method("full-grad").run(c, x, 0)
+    slope = torch.autograd.functional.jacobian(lambda x: c.module(x)[:, 0].sum(), x)
+    assert_same(saliency.raw, drawn(x * slope, (6, 7)), 1e-12)
+    assert gap(saliency).max() < 1e-12
+
+
+def test_full_grad_without_an_operation_it_knows_leaves_a_gap() -> None:
+    c, x = ll.Classifier(architectures.build("tokens").double()), architectures.images(2).double()
+    assert gap(ll.method("full-grad").run(c, x, 1)).min() > 1e-3
+    c = ll.Classifier(architectures.build("plain").double())
+    assert gap(ll.method("full-grad", score="prob").run(c, x, 1)).min() > 1e-3
+
+
+# -- DeepLIFT: worked by hand -------------------------------------------------------------------------------------
+
+
+def test_deeplift_sees_through_saturation() -> None:
+    """y = 1 - ReLU(1 - x): flat at x = 2, where the gradient says that nothing matters."""
+    c = one(Head(lambda x: 1 - (1 - x[:, 0, 0, 0]).relu()))
+    x = pixel(2, 5, 5)
+    assert ll.method("gradient").evidence(c, x, 0).item() == 0
+    saliency = ll.method("deeplift", baseline="zero").run(c, x, 0)
+    assert saliency.raw.item() == 1
+    assert gap(saliency).item() == 0
+
+
+def test_deeplift_of_a_threshold() -> None:
+    """y = ReLU(x1 + x2 - 1) at (2, 1), compared with 0: 2 in all, of which x1 has two thirds."""
+    c = one(Head(lambda x: (x[:, 0, 0, 0] + x[:, 1, 0, 0] - 1).relu()))
+    method = ll.method("deeplift", baseline="zero", reduce="abs-max")
+    assert method.evidence(c, pixel(2, 1, 7), 0).item() == pytest.approx(4 / 3, rel=1e-12)
+    whole = ll.method("deeplift", baseline="zero").run(c, pixel(2, 1, 7), 0)
+    assert whole.raw.item() == pytest.approx(2, rel=1e-12)
+
+
+def test_deeplift_of_a_product_is_halved() -> None:
+    """y = x1 sigmoid(x2) from (0, 0) to (2, 3): x1 gets 2 (s + 1/2) / 2, x2 the rest, (s - 1/2) 2 / 2."""
+    c = one(Head(lambda x: (x[:, :1] * x[:, 1:2].sigmoid())[:, 0, 0, 0]))
+    s = float(torch.tensor(3.0).double().sigmoid())
+    saliency = ll.method("deeplift", baseline="zero", reduce="abs-max").run(c, pixel(2, 3, 0), 0)
+    assert saliency.raw.item() == pytest.approx(s + 0.5, rel=1e-12)
+    assert gap(saliency).item() < 1e-12
+
+
+def test_maxima() -> None:
+    """Up: the winner of the image answers. Down: that of the reference, which must have fallen."""
+    image = torch.tensor([[1.0, 4, 0, 0], [2, 3, 1, 0]]).double()
+    black = torch.tensor([[3.0, 0, 0, 5], [0, 0, 0, 0]]).double()
+    c = one(Head(lambda x: F.max_pool2d(x[:, :1], 2).sum((1, 2, 3))))
+    x, x0 = (F.pad(t[None], (0, 0, 0, 0, 0, 2))[None] for t in (image, black))
+    tapes = [Tape(c, t, {}) for t in (x, x0)]
+    op = next(op for op in tapes[0].ops if op.kind == "max_pool")
+    m = Rescale(side_by_side(*tapes)).max_pool(op, torch.ones_like(op.y))
+    # 4 in place of 3: 1 over a difference of 4. 1 in place of 5: -4 over -5.
+    expected = torch.tensor([[0, 1 / 4, 0, 4 / 5], [0, 0, 0, 0]]).double()
+    torch.testing.assert_close(m[0, 0], expected)
+    saliency = ll.method("deeplift", baseline=x0[0]).run(c, x, 0)
+    torch.testing.assert_close(saliency.raw[0], expected * (image - black))
+    assert gap(saliency).item() < 1e-12
+    switches = ll.method("deeplift", baseline=x0[0], max_pool="gradient").run(c, x, 0)
+    torch.testing.assert_close(switches.raw[0], torch.tensor([[0, 4.0, 0, 0], [0, 0, 1, 0]]).double())
+    assert gap(switches).item() == pytest.approx(abs(5 - (1 - 4)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_multipliers_of_a_maximum_never_exceed_1(seed: int) -> None:
+    """Windows that overlap, and values that hardly differ."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, 3, 9, 9, generator=generator).double()
+    x0 = x + torch.randn(2, 3, 9, 9, generator=generator).double() ** 5
+    c = one(Head(lambda x: F.max_pool2d(x, 3, 2, 1).sum((1, 2, 3))))
+    tapes = [Tape(c, t, {}) for t in (x, x0)]
+    op = next(op for op in tapes[0].ops if op.kind == "max_pool")
+    each = torch.zeros_like(op.y)
+    each[:, :, 2, 2] = 1
+    m = Rescale(side_by_side(*tapes)).max_pool(op, each)
+    assert 0 <= m.min() <= m.max() <= 1 + 1e-12
+    torch.testing.assert_close(
+        (m * (x - x0)).sum((2, 3)), ((op.y - tapes[1].ops[tapes[0].ops.index(op)].y) * each).sum((2, 3))
+    )
+
+
+# -- DeepLIFT: captum ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_captum_deeplift(model: str) -> None:
+    _, arrays = golden(f"captum-deeplift-{model}")
+    attribution, target = torch.from_numpy(arrays["attr"]), torch.from_numpy(arrays["target"])
+    x = inputs(model)[: len(attribution)]
+    method = ll.method("deeplift", profile="captum")
+    assert_same(method.evidence(classifier(model), x, target[: len(x)]), attribution.sum(1))
+    largest = ll.method("deeplift", profile="captum", reduce="abs-max")
+    assert_same(largest.evidence(classifier(model), x, target[: len(x)]), attribution.abs().amax(1))
+
+
+@pytest.mark.parametrize("act", [nn.ELU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.LeakyReLU])
+@pytest.mark.filterwarnings("ignore")  # of captum's own hooks
+def test_captum_on_other_activations(act: Any) -> None:
+    attr = pytest.importorskip("captum.attr")
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 6, 3), act(), nn.BatchNorm2d(6), nn.AvgPool2d(2), nn.Conv2d(6, 8, 3), act(), nn.Flatten()),
+        *(nn.Linear(32, 6), act(), nn.Linear(6, 3)),
+    ).double()
+    x = torch.randn(2, 3, 10, 10).double()
+    net(3 * x)
+    net.eval()
+    theirs = attr.DeepLift(net).attribute(x, torch.full_like(x, 0.25), target=2)
+    found = ll.method("deeplift", baseline=torch.full((3, 1, 1), 0.25)).run(ll.Classifier(net, size=10), x, 2)
+    assert_same(found.raw, theirs.sum(1).detach(), 1e-9)
+    assert gap(found).max() < 1e-12
+
+
+# -- DeepLIFT: it adds up -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+@pytest.mark.parametrize("baseline", ["black", "zero", "white", "mean", "gauss-51-50"])
+def test_deeplift_adds_up(name: str, baseline: Any) -> None:
+    c, x = ll.Classifier(architectures.build(name).double()), architectures.images(2).double()
+    saliency = ll.method("deeplift", baseline=baseline).run(c, x, [1, 4])
+    assert gap(saliency).max() < 1e-12
+    start = ll.core.fills.filled(c, x, baseline)
+    change = (c(x) - c(start)).gather(1, torch.tensor([[1], [4]]))[:, 0]
+    assert change.abs().min() > 1e-4
+    torch.testing.assert_close(saliency.raw.sum((1, 2)), change)
+
+
+def test_deeplift_of_the_reference_itself_is_empty() -> None:
+    c, x = ll.Classifier(architectures.build("plain").double()), architectures.images(1).double()
+    saliency = ll.method("deeplift", baseline=x[0]).run(c, x, 1)
+    assert not saliency.raw.any()
+    assert saliency.degenerate.all()
+    assert gap(saliency).item() == 0
+
+
+def test_where_nothing_differs_the_slope_is_the_multiplier() -> None:
+    """Close to the reference DeepLIFT is the difference times the gradient."""
+    c, x = ll.Classifier(architectures.build("tokens").double()), architectures.images(1).double()
+    with pytest.warns(ConservationWarning, match="no rule for matmul"):
+        found = ll.method("deeplift", baseline=x[0] - 1e-7).evidence(c, x, 1)
+    assert_same(found, 1e-7 * ll.method("gradient", reduce="sum").evidence(c, x, 1), 1e-4)
+
+
+def test_deeplift_of_other_scores_tells_the_gap() -> None:
+    """Between logits and score there is no rule: the slope at the image is taken."""
+    c, x = ll.Classifier(architectures.build("plain").double()), architectures.images(2).double()
+    saliency = ll.method("deeplift", score="prob").run(c, x, 1)
+    black = ll.core.fills.filled(c, x, "black")
+    change = (c(x).softmax(1) - c(black).softmax(1))[:, 1]
+    torch.testing.assert_close(gap(saliency), (saliency.raw.sum((1, 2)) - change).abs())
+    function = ll.method("deeplift").run(c, x, lambda out: 2 * out[:, 1])
+    torch.testing.assert_close(function.raw, 2 * ll.method("deeplift").evidence(c, x, 1))
+    assert gap(function).max() < 1e-12
+
+
+def test_a_network_that_does_something_else_for_the_reference_is_refused() -> None:
+    c = one(Head(lambda x: (x.relu() if x.abs().max() > 0 else x).sum((1, 2, 3))))
+    with pytest.raises(UnsupportedModel, match="other operations for the reference"):
+        ll.method("deeplift", baseline="zero").run(c, pixel(1, 2, 3), 0)
+
+
+def test_deeplift_options() -> None:
+    c, x = classifier("tinyvgg"), inputs("tinyvgg")[:1]
+    with pytest.raises(InvalidOption, match="baseline of shape"):
+        ll.method("deeplift", baseline=torch.zeros(3, 5, 5)).run(c, x)
+    with pytest.raises(InvalidOption, match="max_pool"):
+        ll.method("deeplift", max_pool="winner")
+    profile = ll.method("deeplift", profile="captum").own_options
+    assert (profile["baseline"], profile["max_pool"]) == ("zero", "gradient")
+
+
+@pytest.mark.parametrize(("name", "expected"), [("full-grad", "1 F + 1 R"), ("deeplift", "2 F + 1 R")])
+def test_costs(name: str, expected: str) -> None:
+    assert str(ll.method(name).run(classifier("tinyvgg"), inputs("tinyvgg")[:2], 1).cost) == expected
