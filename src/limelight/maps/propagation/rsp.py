@@ -1,0 +1,162 @@
+"""Relative Sectional Propagation: positive and negative evidence, each handed back by its own weight gradients."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from limelight.card import register_method
+from limelight.core.evidence import Stage
+from limelight.core.relevance.op import Op, divide_by
+from limelight.core.relevance.rules import Box, Proportional, Rules, only_active
+from limelight.core.relevance.tape import Tape
+from limelight.core.saliency import Raw
+from limelight.errors import InvalidOption
+from limelight.maps.propagation.attribution_equilibrium import (
+    SHIFT,
+    Pool,
+    contributions,
+    feature_map,
+)
+from limelight.shapes import Acts, Index
+
+
+@dataclass(frozen=True)
+class Sectional:
+    """R' = x+ . (V^T (R+ / V x+) - U^T (-R- / U x+)), where V and U are the gradients of R+ . W x+ and -R- . W x+.
+
+    They are those with respect to W, which itself has no say. Where a kernel is higher than one, R' counts twice, and
+    what is too much is taken off evenly where it is not 0.
+
+    Attributes:
+        purge: first drop what disagrees with the sign of the sum over channels at its place.
+    """
+
+    purge: bool = False
+
+    def __call__(self, op: Op, r: Tensor) -> Tensor:
+        """Return the relevance of the input."""
+        if self.purge:
+            channels = 1 if op.kind == "conv" else -1
+            r = torch.where(r.sum(channels, keepdim=True) > 0, r.clamp_min(0), r.clamp_max(0))
+        x = op.x if op.nonnegative else op.x.clamp_min(0)
+        # Every image has weights of its own: image by image, they need the memory of one.
+        images = zip(x.split(1), r.clamp_min(0).split(1), r.clamp_max(0).neg().split(1), strict=True)
+        found = torch.cat([v * (_section(op, v, p) - _section(op, v, n)) for v, p, n in images])
+        if op.kernel_height == 1:
+            return found
+        met = (found != 0).to(found)
+        return 2 * found - met * divide_by(op.total(r), op.total(met))
+
+    @property
+    def absorbs(self) -> bool:
+        """Purging loses relevance."""
+        return self.purge
+
+
+def _section(op: Op, x: Tensor, r: Tensor) -> Tensor:
+    w = op.weight_gradient(r, x)
+    return op.back(divide_by(r, op.forward(x, w)), w)
+
+
+def relative(target: Acts, others: list[Acts], hostile: list[Tensor]) -> Acts:
+    """What the target has and hostile classes don't: total 1 where it leads, -1 elsewhere, alike in all channels.
+
+    Args:
+        target: contributions to the target, of maximum 1, (n, k, h, w).
+        others: likewise for other classes.
+        hostile: whether each of these is hostile to the target of each image, (n,).
+
+    Returns:
+        (n, k, h, w); as given where no class is hostile.
+    """
+    wide = [h.to(target).view(-1, 1, 1, 1) for h in hostile]
+    count = sum(wide, torch.zeros_like(target[:, :1, :1, :1]))
+    v = count * target - sum((h * m for h, m in zip(wide, others, strict=True)), torch.zeros_like(target))
+    up, down = v.clamp_min(0), v.clamp_max(0)
+    together = (up / (_sum(up) + SHIFT) + down / (SHIFT - _sum(down))).sum(1, keepdim=True)
+    up, down = together.clamp_min(0), together.clamp_max(0)
+    r = 2 * up / (_sum(up) + SHIFT) + down / (SHIFT - _sum(down))
+    return torch.where(count > 0, (r / target.shape[1]).expand_as(target), target)
+
+
+def _sum(t: Tensor) -> Tensor:
+    return t.sum((1, 2, 3), keepdim=True)
+
+
+def _normalised(start: Acts) -> Acts:
+    """Over its maximum; where that is not above 0, over its largest absolute value, so that no sign flips."""
+    largest = start.amax((1, 2, 3), keepdim=True)
+    return start / (torch.where(largest > 0, largest, start.abs().amax((1, 2, 3), keepdim=True)) + SHIFT)
+
+
+def _of_class(tape: Tape, stage: Stage, q: int) -> tuple[Acts, Acts]:
+    """Return the map before the final pooling and the gradient of a class score there."""
+    with torch.enable_grad():
+        scores = tape.logits if tape.logits.shape[1] > 1 else torch.cat([-tape.logits, tape.logits], 1)
+        if q >= scores.shape[1]:
+            raise InvalidOption(f"hostile class {q}: there are {scores.shape[1]} classes, counted from 0")
+        (found,) = tape.gradients(scores[:, q], [tape.outputs[stage.info.name]])
+    assert stage.info.layout is not None
+    return feature_map(tape, stage.info.name, stage.acts, stage.info.layout.maps(found))[1:]
+
+
+@register_method(
+    "rsp",
+    family="propagation",
+    cites="nam2021",
+    cost="3 F + 4 R + (1 + len(hostile)) R_t",
+    layers="one",
+)
+def rsp(
+    tape: Tape,
+    stages: list[Stage],
+    acts: Acts,
+    grads: Acts,
+    layer: str,
+    target: Index,
+    *,
+    purge: bool = False,
+    hostile: tuple[Annotated[int, Field(ge=0)], ...] = (),
+) -> Raw:
+    """Relevance from alpha_k A_k down, positive and negative apart, by activation times weight gradient.
+
+    Args:
+        tape: the recorded pass.
+        stages: the layer with its layout.
+        acts: activations of the layer, (n, k, h, w).
+        grads: gradient of the score with respect to them, (n, k, h, w).
+        layer: name of the layer; where it only holds the maxima of windows that tile a map, propagation begins at
+            that map.
+        target: classes, (n,).
+        purge: drop relevance that disagrees with the sign of the sum over channels at its place, as the paper says
+            and its code does not.
+        hostile: other classes in the picture, from which the target is told apart; each costs a backward pass to
+            the layer.
+
+    Returns:
+        (n, H, W), signed, and the start map summed over channels.
+
+    Raises:
+        InvalidOption: no such hostile class.
+    """
+    begin, values, slope = feature_map(tape, layer, acts, grads)
+    start = _normalised(contributions(values, slope))
+    if hostile:
+        others = [_normalised(contributions(*_of_class(tape, stages[0], q))) for q in hostile]
+        start = relative(start, others, [target != q for q in hostile])
+    pool = Pool(clamp=False)
+    rules = Rules(
+        {
+            "first": Box(),
+            "affine": Sectional(purge),
+            "batch_norm": only_active,
+            "max_pool": pool,
+            "avg_pool": pool,
+            "add": Proportional(0.0, SHIFT, clamp=True),
+        },
+        fold=False,
+    )
+    return Raw(tape.to_image(rules, begin, start).sum(1), {"start": start.sum(1)})
