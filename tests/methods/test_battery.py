@@ -45,6 +45,8 @@ TIES: dict[str, set[str]] = {
     # An output of nearly 0 has another sign in float64, and relevance divided by it another size.
     "lrp-comp": {"dense"},
     "c-excitation-backprop": {"dense"},
+    # Its mean over channels is nearly 0 there, of either sign.
+    "agf": {"dense"},
 }
 DIFFERENCES = {
     # The map is a small difference of scores, in which float32 leaves too few digits to compare batches by.
@@ -52,7 +54,7 @@ DIFFERENCES = {
     # The epsilon rule divides by outputs that may be nearly 0, of either sign.
     *("lrp", "lrp-epsilon-plus", "lrp-alpha2-beta1", "lrp-comp"),
     # Inputs of both signs (they are taken as they come) add up to nearly 0.
-    *("excitation-backprop", "c-excitation-backprop"),
+    *("excitation-backprop", "c-excitation-backprop", "rap", "agf"),
 }
 FEWER: dict[str, dict[str, object]] = {  # options that make a method quick enough for hundreds of runs
     "ss-cam": {"n": 2},

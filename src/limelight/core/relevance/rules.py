@@ -214,7 +214,7 @@ class Box:
 
     bounds: tuple[Tensor | float, Tensor | float] | None = None
     e: float = 0.0
-    divide: Callable[..., Tensor] = divide_by
+    divide: Callable[..., Tensor] = field(default=divide_by, repr=False)
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""

@@ -265,6 +265,7 @@ class Tape:
     @contextmanager
     def _watched(self) -> Generator[None]:
         """Know which module is at work, and keep the outputs of the wanted layers."""
+
         def before(module: nn.Module, _args: Any) -> None:
             if threading.get_ident() == self._thread and id(module) in self._names:
                 self._owners.append(self._names[id(module)])

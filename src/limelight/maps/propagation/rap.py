@@ -1,0 +1,126 @@
+"""Relative attributing propagation."""
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from limelight.card import register_method
+from limelight.core.relevance.op import Op, divide_by
+from limelight.core.relevance.rules import Box, Proportional, Rules, only_active
+from limelight.core.relevance.tape import Tape
+from limelight.core.saliency import Raw
+from limelight.errors import ConservationWarning
+from limelight.maps.propagation.lrp import Init, start
+from limelight.shapes import Index, Logits
+
+Route = Literal["code", "excitatory", "inhibitory"]
+
+
+def by_influence(op: Op, r: Tensor) -> Tensor:
+    """R' = |x| . |W|^T D(R, |W| |x|): in proportion to contributions without their sign; the last affine operation."""
+    x = op.x.abs()
+    return x * op.back(divide_by(r, op.forward(x, "absolute")), "absolute")
+
+
+@dataclass(frozen=True)
+class Relative:
+    """Relevance by absolute influence, then the same amount off every unit, so that the least influential fall below 0.
+
+    With z+ = W+ x, z- = -W- x (both at least 0) and D(a, b) = a / b, 0 where b = 0:
+
+        C  = x . (W+^T D(R+, z+) - W-^T (D(R, z+ + z-) + D(R-, z-)))      the inhibitory route of R-, or
+        C  = x . (W+^T D(R, z+) - W-^T D(R, z+ + z-))                     the excitatory one
+        R' = C - [C != 0] (sum C - sum R) / #{C != 0}
+
+    Attributes:
+        route: way of negative relevance.
+        signed: collects operations whose input has negative values, which get nothing.
+    """
+
+    route: Route = "code"
+    signed: list[str] = field(default_factory=list[str], compare=False, repr=False)
+
+    def __call__(self, op: Op, r: Tensor) -> Tensor:
+        """Return the relevance of the input."""
+        x = op.x
+        if not op.nonnegative:
+            if bool((x < 0).any()):
+                self.signed.append(str(op))
+            x = x.clamp_min(0)
+        helps, hurts = op.forward(x, "positive"), -op.forward(x, "negative")
+        up, down = r, divide_by(r, helps + hurts)
+        if self.route == "inhibitory" or (self.route == "code" and op.kind == "conv"):
+            up, down = r.clamp_min(0), down + divide_by(r.clamp_max(0), hurts)
+        c = x * (op.back(divide_by(up, helps), "positive") - op.back(down, "negative"))
+        met = (c != 0).to(c)
+        return c - met * divide_by(op.total(c) - op.total(r), op.total(met))
+
+
+def through_pool(op: Op, r: Tensor) -> Tensor:
+    """R' = x . pool^T D(R, pool(x)): all to the winner of a maximum that is not 0."""
+    return op.native(r * (op.y != 0))[0]
+
+
+def rules_of(inner: Relative) -> Rules:
+    """Return the table of rules."""
+    return Rules(
+        {
+            "first": Box(),
+            "last": by_influence,
+            "affine": inner,
+            "batch_norm": only_active,
+            "max_pool": through_pool,
+            "avg_pool": Proportional(0.0),
+            "add": Proportional(0.0),
+        },
+        fold=False,
+    )
+
+
+@register_method(
+    "rap",
+    family="propagation",
+    cites="nam2020",
+    cost="3 F + 2 R",
+    layers="stop",
+)
+def rap(
+    tape: Tape,
+    logits: Logits,
+    target: Index,
+    stop: str | None,
+    *,
+    negative_route: Route = "code",
+    init: Init = "absolute",
+) -> Raw:
+    """Units ranked by their absolute influence; those with the least end up negative. It sums to the score.
+
+    Args:
+        tape: the recorded pass.
+        logits: class scores, (n, classes).
+        target: classes, (n,).
+        stop: the layer at which relevance is stopped, if any.
+        negative_route: where an inner operation hands negative relevance on: to contributions that raise its output
+            (``excitatory``) or lower it (``inhibitory``); ``code`` does as the authors' programs, the first in linear
+            operations and the second in convolutions.
+        init: relevance of the class score: its absolute value, the score itself, or one.
+
+    Returns:
+        (n, H, W), signed; (n, h, w) at a layer.
+
+    Warns:
+        ConservationWarning: an inner operation is given negative values, for which the method has no place: they get
+            no relevance.
+    """
+    inner = Relative(negative_route)
+    seed = start(logits, target, init)
+    if seed.shape != tape.logits.shape:  # one output tells two classes apart by its sign, and influence has none
+        seed = seed.sum(1, keepdim=True)
+    found = tape.passed(rules_of(inner), seed, stop).sum(1)
+    if not inner.signed:
+        return Raw(found)
+    remark = f"negative inputs, which get no relevance: {', '.join(dict.fromkeys(inner.signed))}"
+    warnings.warn(f"rap: {remark}", ConservationWarning, stacklevel=2)
+    return Raw(found, notes=(remark,))
