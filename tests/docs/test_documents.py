@@ -19,6 +19,7 @@ from limelight.data.synthetic import test_split
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+PROPAGATION = (ROOT / "docs" / "propagation.md").read_text()
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -49,8 +50,18 @@ def test_snippets_of_the_readme(folder: Path, capsys: pytest.CaptureFixture[str]
         assert promised in printed
 
 
+@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
+def test_snippets_about_propagation(folder: Path) -> None:
+    names: dict[str, object] = {}
+    for snippet in blocks(PROPAGATION, "python"):
+        exec(compile(snippet, "propagation.md", "exec"), names)
+    assert (folder / "rules.png").stat().st_size > 1000
+    assert (folder / "layers.png").stat().st_size > 1000
+
+
 def commands() -> list[str]:
-    return [line for block in blocks(README, "sh") for line in block.splitlines() if line.startswith("limelight ")]
+    shown = blocks(README, "sh") + blocks(PROPAGATION, "sh")
+    return [line for block in shown for line in block.splitlines() if line.startswith("limelight ")]
 
 
 def test_the_readme_has_commands() -> None:
@@ -88,11 +99,13 @@ def test_the_pictures_are_made_by_the_code(tmp_path: Path) -> None:
             assert new.size == shown.size
             difference = np.abs(np.asarray(new.convert("RGB"), int) - np.asarray(shown.convert("RGB"), int))
             assert difference.mean() < 2, "run: python tools/make_readme.py"
-    assert set(re.findall(r"docs/pictures/([\w.]+)", README)) == {made.name for made in tmp_path.iterdir()}
+    # The photograph takes minutes, and weights that do not ship with the code.
+    made = {made.name for made in tmp_path.iterdir()} | {"photo.png"}
+    assert set(re.findall(r"docs/pictures/([\w.]+)", README)) == made
 
 
 def test_links_lead_somewhere() -> None:
-    for text in (README, CONTRIBUTING):
+    for text in (README, CONTRIBUTING, PROPAGATION.replace("(pictures/", "(docs/pictures/")):
         for link in re.findall(r"\]\(([^)#]+)\)", text):
             assert link.startswith("http") or (ROOT / link).exists(), link
 
