@@ -97,6 +97,26 @@ def test_rules_of_calculus_on_every_architecture(name: str) -> None:
     assert_calculus(net, architectures.images(2).double())
 
 
+CLAIMED = (
+    *("alexnet", "vgg16", "vgg19", "resnet50", "resnet101", "densenet121", "inception_v3", "googlenet"),
+    *("mobilenet_v2", "efficientnet_b0", "convnext_tiny"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")  # weights are random
+@pytest.mark.parametrize("name", CLAIMED)
+def test_networks_need_no_preparation(name: str) -> None:
+    torch.manual_seed(0)
+    more = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    c = ll.Classifier(torchvision.models.get_model(name, weights=None, **more).eval())
+    x = torch.randn(1, 3, 80, 80)
+    for method in ("lrp-comp", "attribution-equilibrium", "agf"):
+        saliency = ll.method(method).run(c, x, 1)
+        assert torch.isfinite(saliency.raw).all()
+        assert not any("no rule" in note for note in saliency.notes), saliency.notes
+
+
 # -- affine operations against dense matrices ---------------------------------------------------------------
 
 
