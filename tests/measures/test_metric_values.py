@@ -1486,7 +1486,7 @@ def test_refused_options(name: str) -> None:
         ("deletion", "step", 0),
         ("deletion", "step", "W8"),
         ("insertion", "ties", "sorted"),
-        ("insertion", "fill", "white"),
+        ("insertion", "fill", "pink"),
         ("overall", "x_axis", "log"),
         ("average-drop", "space", "lab"),
         ("adcc", "level", "class"),
