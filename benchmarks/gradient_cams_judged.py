@@ -25,6 +25,10 @@ METRICS = {
     "overall_pct": "overall",
 }
 METHODS = {
+    "Score-CAM": "score-cam",
+    "Collection-CAM": "collection-cam",
+    "RISE": "rise",
+    "XRAI": "xrai",
     "Grad-CAM": "grad-cam",
     "GradCAM": "grad-cam",
     "Grad-CAM++": "grad-cam++",
