@@ -143,6 +143,8 @@ def record(
     meter.add(forward=len(x))
     with torch.enable_grad():
         resolved, logits = _target(classifier, tape.output, x, target)
+        if logits is not None and logits.shape == tape.logits.shape:
+            logits = tape.logits  # those before a softmax at the end
         tape.score = _score(classifier, tape.output, logits, resolved, kind)
     found: dict[str, Tensor] = {}
     if gradients and layers:

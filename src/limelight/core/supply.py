@@ -117,10 +117,7 @@ class Supply:
         """
         if self._evidence.logits is None:
             raise UnsupportedModel(f"{self._method.name} explains a class, not a function of the outputs")
-        if self._evidence.tape is None:
-            return self._evidence.logits
-        z = self._evidence.tape.logits.detach()  # before a softmax at the end
-        return torch.cat([-z / 2, z / 2], 1) if z.shape[1] == 1 else z
+        return self._evidence.logits
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:
