@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import limelight as ll
-from conftest import shared
+from conftest import npz, shared
 from limelight.ops.blur import rise_blur
 
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -21,7 +21,7 @@ TINY = ("tinyvgg", "tinyresnet_basic", "tinyresnet_bottleneck")
 
 @cache
 def inputs() -> Tensor:
-    u8 = np.load(shared("golden", "inputs_tiny.npz"))["u8"]
+    u8 = npz("golden", "inputs_tiny.npz")["u8"]
     return (torch.from_numpy(u8).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
 
 

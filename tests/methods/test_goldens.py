@@ -18,7 +18,7 @@ import torchvision
 from torch import Tensor, nn
 
 import limelight as ll
-from conftest import SHARED, shared
+from conftest import SHARED, npz, shared
 from limelight.ops import min_max
 
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -33,7 +33,7 @@ def images(u8: np.ndarray) -> Tensor:
 @cache
 def inputs(model: str) -> Tensor:
     name = "inputs_squeezenet.npz" if model == "squeezenet" else "inputs_tiny.npz"
-    return images(np.load(shared("golden", name))["u8"])
+    return images(npz("golden", name)["u8"])
 
 
 @cache
@@ -52,7 +52,7 @@ def classifier(model: str) -> ll.Classifier:
 
 def golden(name: str) -> tuple[dict[str, Any], Any]:
     path = shared("golden", f"{name}.npz")
-    return json.loads(path.with_suffix(".json").read_text()), np.load(path)
+    return json.loads(path.with_suffix(".json").read_text()), npz("golden", f"{name}.npz")
 
 
 def assert_same_map(ours: Tensor, theirs: np.ndarray | Tensor, tolerance: float = 1e-4) -> None:
@@ -276,7 +276,7 @@ def test_cifar_resnet() -> None:
     net = CifarResNet(3)
     net.load_state_dict(load_file(shared("data", "cifar10_resnet20.safetensors")))
     c = ll.Classifier(net, size=32)
-    x = images(np.load(shared("data", "cifar10_test200.npz"))["images"][arrays["index"]])
+    x = images(npz("data", "cifar10_test200.npz")["images"][arrays["index"]])
     np.testing.assert_allclose(c(x).numpy(), arrays["logits"], atol=1e-3)
     target = torch.from_numpy(arrays["target"])
     for theirs, (name, options) in SEEDED.items():

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
+from conftest import npz
 from limelight.errors import InvalidOption, UnsupportedModel
 
 
@@ -190,7 +191,7 @@ def cifar() -> tuple[ll.Classifier, Tensor, Tensor, dict[str, np.ndarray]]:
     _, arrays = golden("several-cifar_resnet20")
     net = CifarResNet(3)
     net.load_state_dict(load_file(shared("data", "cifar10_resnet20.safetensors")))
-    x = images(np.load(shared("data", "cifar10_test200.npz"))["images"][arrays["index"]])
+    x = images(npz("data", "cifar10_test200.npz")["images"][arrays["index"]])
     return ll.Classifier(net, size=32), x, torch.from_numpy(arrays["target"]), arrays
 
 

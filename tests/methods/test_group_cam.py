@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import architectures
 import limelight as ll
 from architectures import images
-from conftest import shared
+from conftest import npz
 from limelight.core.fills import filled
 from limelight.maps.cluster.group_cam import Grouping, grouped
 from limelight.ops import min_max, resize
@@ -63,7 +63,7 @@ def test_authors_code(model: str) -> None:
 
 
 def test_authors_blur() -> None:
-    with np.load(shared("golden", "authors-groupcam_blurred-tiny.npz")) as arrays:
+    with npz("golden", "authors-groupcam_blurred-tiny.npz") as arrays:
         theirs = torch.from_numpy(arrays["blurred"])
     ours = filled(classifier("tinyvgg"), inputs("tinyvgg")[: len(theirs)], "gauss-51-50")
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)

@@ -55,8 +55,8 @@ TABLE: list[tuple[str, dict[str, Any], Callable[..., Rule], list[float], list[fl
     ("z", {"e": 0.0}, Epsilon, [2 / 3, 14 / 3, -4 / 3], [1.1, 6.8, -2.2]),
     ("epsilon(0.5)", {"e": 0.5}, Epsilon, [0.464286, 3.571429, -0.928571], [2 / 3, 14 / 3, -4 / 3]),
     ("z-plus", {}, AlphaBeta, [1.6, 2.4, 0], [1.266667, 2.4, 0]),
-    ("alpha-beta(1, 0)", {"alpha": 1, "beta": 0}, AlphaBeta, [1.6, 2.4, 0], [1.266667, 2.4, 0]),
-    ("alpha-beta(2, 1)", {"alpha": 2, "beta": 1}, AlphaBeta, [3.2, 4.3, -3.5], [2.533333, 4.3, -2.5]),
+    ("alpha-beta(1, 0)", {"alpha": 1.0, "beta": 0.0}, AlphaBeta, [1.6, 2.4, 0], [1.266667, 2.4, 0]),
+    ("alpha-beta(2, 1)", {"alpha": 2.0, "beta": 1.0}, AlphaBeta, [3.2, 4.3, -3.5], [2.533333, 4.3, -2.5]),
     ("gamma(0.25)", {"gamma": 0.25}, Gamma, [0.632353, 4.154412, -0.786765], [0.868132, 5.329670, -1.131868]),
     ("w-squared", {}, Squared, [0.5, 1.5, 2.0], [0.46, 1.36, 1.84]),
 ]
@@ -288,7 +288,7 @@ def test_authors_of_rap(alpha: int, tolerance: float, model: str) -> None:
     raw, target = arrays[f"alpha{alpha}"].sum(1), torch.from_numpy(arrays["target"])
     rules = {
         "first": Box(),
-        "affine": AlphaBeta(alpha, alpha - 1, e=0.0, bias="exclude"),
+        "affine": AlphaBeta(float(alpha), float(alpha - 1), e=0.0, bias="exclude"),
         "avg_pool": "proportional(0)",
         "add": "proportional(0)",
     }
@@ -539,7 +539,7 @@ def test_misuse(options: dict[str, Any], message: str) -> None:
 
 
 def test_alpha_and_beta() -> None:
-    for alpha, beta in ((2, 2), (0.5, -0.5), (-1, -2)):
+    for alpha, beta in ((2.0, 2.0), (0.5, -0.5), (-1.0, -2.0)):
         with pytest.raises(InvalidOption):
             AlphaBeta(alpha, beta)
 

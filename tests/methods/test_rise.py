@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
-from conftest import shared
+from conftest import npz
 from limelight.core.rng import Draws
 from limelight.core.supply import Supply
 from limelight.maps.region.rise import weighted_sum
@@ -17,7 +17,7 @@ from limelight.ops.random_masks import cell_size, masks
 
 
 def masks_file(name: str) -> np.ndarray:
-    return np.load(shared("golden", name))["masks_u8"].astype(np.float32) / 255
+    return npz("golden", name)["masks_u8"].astype(np.float32) / 255
 
 
 def test_masks_like_the_authors() -> None:

@@ -4,11 +4,12 @@ from functools import partial
 
 import pytest
 import torch
-from test_goldens import TINY, classifier, golden, inputs, np, shared
+from test_goldens import TINY, classifier, golden, inputs, np
 from test_gradient import architectures_net, assert_same, assert_same_but_for_ties, line, scoring
 from torch import Tensor
 
 import limelight as ll
+from conftest import npz
 from limelight.core.rng import Draws
 from limelight.maps.pixel.smooth_grad import deviation
 from limelight.maps.pixel.var_grad import Moments
@@ -164,7 +165,7 @@ def test_half_precision() -> None:
 @pytest.mark.parametrize("model", TINY)
 def test_captum_noise_tunnel(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     about, arrays = golden(f"captum-noisetunnel-{model}")
-    noise = torch.from_numpy(np.load(shared("golden", "noise_tiny.npz"))["noise"])[0]
+    noise = torch.from_numpy(npz("golden", "noise_tiny.npz")["noise"])[0]
     replay(monkeypatch, noise)
     n, sigma = about["hyper_parameters"]["nt_samples"], about["hyper_parameters"]["stdevs"]
     assert len(noise) == n

@@ -10,7 +10,7 @@ from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
-from conftest import shared
+from conftest import npz
 from limelight.errors import LimelightError, NonFinite
 from limelight.ops.impute import _Grid, _neighbours, impute
 
@@ -244,8 +244,8 @@ def test_coarser_grids_and_the_preconditioner(keep: Booleans) -> None:
 @pytest.mark.parametrize("model", ["tinyvgg", "tinyresnet_basic", "tinyresnet_bottleneck"])
 def test_reference_outputs(model: str, percentile: int) -> None:
     """At the border too: neighbours outside the picture are left out, and the rest keep their weights."""
-    reference = np.load(shared("golden", f"gradcam-road-{model}.npz"))
-    pixels = torch.from_numpy(np.load(shared("golden", "inputs_tiny.npz"))["u8"][:1]).permute(0, 3, 1, 2) / 255
+    reference = npz("golden", f"gradcam-road-{model}.npz")
+    pixels = torch.from_numpy(npz("golden", "inputs_tiny.npz")["u8"][:1]).permute(0, 3, 1, 2) / 255
     mean, std = (torch.tensor(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     maps = reference["maps"][:1]
     keep = torch.from_numpy(maps < np.percentile(maps, percentile))
