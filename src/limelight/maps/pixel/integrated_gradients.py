@@ -14,10 +14,14 @@ from limelight.core.supply import FillOf, ScoresOf
 from limelight.errors import InvalidOption
 from limelight.maps.pixel.baselines import Baselines, pictures
 from limelight.maps.pixel.gradient import Reduce, over_colours
+from limelight.maps.pixel.paths import along_blur, along_guide
 from limelight.shapes import Images, Index, Scores
 
 Quadrature = Literal["gauss-legendre", "midpoint", "right", "left", "trapezoid", "ends"]
 """Points and weights of the sum that stands for the integral; ``ends`` has all of equal weight, both ends included."""
+
+Path = Literal["straight", "blur", "guided"]
+"""All pixels together; out of a blur (Xu et al. 2020); the least sensitive first (Kapishnikov et al. 2021)."""
 
 
 @register_method(
@@ -30,6 +34,8 @@ Quadrature = Literal["gauss-legendre", "midpoint", "right", "left", "trapezoid",
     profiles={
         "captum": {"baseline": ("zero",)},
         "pair": {"baseline": ("zero",), "quadrature": "ends", "n": 25},
+        "pair-blur": {"path": "blur", "quadrature": "right", "n": 100, "sigma_step": 0.01},
+        "pair-guided": {"path": "guided", "n": 200, "baseline": ("zero",)},
         "xplique": {"baseline": ("zero",), "quadrature": "trapezoid"},
     },
 )
@@ -38,27 +44,40 @@ def integrated_gradients(
     score: Scores,
     fill: FillOf,
     gradient_of: Callable[..., Tensor],
+    gradients_of: Callable[..., None],
     scores_of: ScoresOf,
     *,
     n: Annotated[int, Field(ge=1)] = 50,
     quadrature: Quadrature = "gauss-legendre",
     baseline: Baselines = ("black",),
+    path: Path = "straight",
+    max_sigma: Annotated[float, Field(gt=0)] = 50.0,
+    sigma_step: Annotated[float, Field(gt=0)] = 1e-4,
+    fraction: Annotated[float, Field(gt=0, le=1)] = 0.25,
+    max_dist: Annotated[float, Field(gt=0, le=1)] = 0.02,
     reduce: Reduce = "sum",
 ) -> Raw:
-    """What each pixel adds to the score on the straight way from a baseline to the image.
+    """What each pixel adds to the score on the way from a baseline to the image.
 
-    R = (x - x_0) int_0^1 dy / dx (x_0 + a (x - x_0)) da, summed over the colours. The sum of R is y(x) - y(x_0) but
-    for the error of the quadrature.
+    R = int_0^1 dy/dx (x_a) dx_a/da da, summed over the colours; on the straight way x_a = x_0 + a (x - x_0) this is
+    (x - x_0) int_0^1 dy/dx (x_a) da. The sum of R is y(x) - y(x_0) but for the error of the quadrature.
 
     Args:
         image: normalised x, (n, 3, H, W).
         score: y(x), (n,).
         fill: baselines by name.
         gradient_of: weighted mean gradient of the score at copies of the images.
+        gradients_of: hands each of these gradients on.
         scores_of: scores of changed copies of the images.
         n: points on the way.
         quadrature: where they lie, and what they weigh.
         baseline: x_0, by name or as a normalised tensor, (3, H, W) or (3, 1, 1); the maps of several are averaged.
+        path: the way. One of blurs has no baseline but the image blurred, a guided one takes steps, all of equal size,
+            in the place of a quadrature.
+        max_sigma: deviation of the Gaussian where a way of blurs begins, pixels.
+        sigma_step: by how much the deviation grows for the difference that stands for a derivative, pixels.
+        fraction: of the values of an image, moved together on a guided way.
+        max_dist: how far a value may be before or behind the others on a guided way, as a share of the way.
         reduce: how the colours are put together.
 
     Returns:
@@ -66,15 +85,23 @@ def integrated_gradients(
         with R signed, the means of several baselines.
 
     Raises:
-        InvalidOption: a baseline of another size than the images, or a trapezoid of one point.
+        InvalidOption: a baseline of another size than the images or beside a blur, or a trapezoid of one point.
 
     Source: Sundararajan et al. 2017, equations 1 and 3.
     """
-    points, weights = nodes(quadrature, n)
+    points, weights = (part.to(image.device) for part in nodes(quadrature, n))
+    if path == "blur":
+        if baseline != ("black",):
+            raise InvalidOption("path='blur' begins at the image blurred, and takes no baseline; give max_sigma")
+        r, start = along_blur(image, points, weights, max_sigma, sigma_step, gradients_of)
+        return Raw(over_colours(r, reduce), {"completeness_gap": completeness_gap(r, score, start[:, None], scores_of)})
     points = points.to(image)
     starts = pictures(baseline, image, fill)  # n k 3 H W
 
     def attribution(start: Images) -> Images:
+        if path == "guided":
+            return along_guide(image, start, n, fraction, max_dist, gradients_of)
+
         def on_the_way(i: Index, k: Index) -> Images:
             return start[i] + points[k][:, None, None, None] * (image[i] - start[i])
 
