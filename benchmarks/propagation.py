@@ -92,9 +92,9 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    table = Table("model", "batch", "contender", "s per image", "in gradients", "/ ours")
     for model in given.models:
         for batch in given.batch:
+            table = Table("model", "batch", "contender", "s per image", "in gradients", "/ ours")
             timed, against = contenders(model, batch, given.device)
             names = [n for n in timed if not given.only or n == "plain gradient" or any(o in n for o in given.only)]
             times: dict[str, list[float]] = {n: [] for n in names}
@@ -115,7 +115,7 @@ def main() -> None:
                     ratio = f"{statistics.median(a / b for a, b in pairs):.2f}"
                 seconds = statistics.median(times[n]) / batch
                 table.add_row(model, str(batch), n, f"{seconds:.3f}", f"{gradients:.2f}", ratio)
-    Console(width=120).print(f"torch {torch.__version__}, {given.device}, 1 thread", table)
+            Console(width=120).print(f"torch {torch.__version__}, {given.device}, 1 thread", table)
 
 
 if __name__ == "__main__":

@@ -69,10 +69,19 @@ class Card(BaseCard):
             ``"several"`` (one or more), ``"stages"`` (the pyramid, unless told otherwise), ``"stop"`` (none, or one at
             which relevance is stopped) or ``"none"``.
         class_sensitive: whether the map depends on the target.
+        base: the method whose map it refines, unless an option of this name says which.
+        optimiser: the method by which it does, likewise.
     """
 
     layers: str = "one"
     class_sensitive: bool = True
+    base: str = ""
+    optimiser: str = ""
+
+    @property
+    def anytime(self) -> bool:
+        """Whether it can be given a budget."""
+        return "rounds" in self.needs or bool(self.optimiser) or "optimiser" in self.options
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,18 @@ def explain(
     parameter: Annotated[
         list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of the method; repeatable.")
     ] = None,
-    view: Annotated[str, typer.Option(help="overlay, map, signed, contour, image or parts.")] = "overlay",
+    view: Annotated[
+        str, typer.Option(help="overlay, map, signed, contour, image, parts or trace (the steps of i-gos, emp, …).")
+    ] = "overlay",
     out: Annotated[
         Path | None,
         typer.Option(help="File (.png, .npz, .json), or folder for several pictures (else IMAGE.METHOD.png)."),
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also animate how the mask came about (i-gos, emp, …): file (.gif), or folder for several pictures."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and which operations have no rule.")
@@ -45,14 +53,20 @@ def explain(
     """
     import limelight as ll
     from limelight.api import plan
+    from limelight.core.explanation import tracing
 
     options = parse_parameters(parameter or [])
     if layer:
         options["layer"] = tuple(layer.split(",")) if "," in layer else layer
     chosen = ll.method(method, **options)  # a wrong name or option is found before the model is loaded
+    if "watch" not in chosen.card.options and (trace is not None or view == "trace"):
+        raise InvalidOption(f"{method} keeps no trace; {', '.join(tracing())} do")
     files = expand(images)
-    if out is not None and len(files) > 1 and out.suffix:
-        raise InvalidOption(f"--out {out} is one file for {len(files)} pictures; give a folder")
+    for option, given in (("--out", out), ("--trace", trace)):
+        if given is not None and len(files) > 1 and given.suffix:
+            raise InvalidOption(f"{option} {given} is one file for {len(files)} pictures; give a folder")
+    if trace is not None and trace.suffix.lower() not in ("", ".gif"):
+        raise InvalidOption(f"--trace {trace}: an animation is a .gif")
     classifier = load_model(model, weights, device)
     if dry_run:
         show_plan(plan(classifier, files[0], chosen), as_json)
@@ -61,13 +75,22 @@ def explain(
     with progress(files, "explaining") as bar:
         for file in bar:
             explanation = ll.explain(classifier, file, chosen, target)
-            path = explanation.save(_destination(out, file, method, len(files)), view=view, titled=not plain)
-            results.append((file, path, explanation))
+            path = explanation.save(
+                _destination(out, f"{file.stem}.{method}.png", len(files)), view=view, titled=not plain
+            )
+            film = trace and explanation.animate(_destination(trace, f"{file.stem}.{method}.gif", len(files)))
+            results.append((file, path, film, explanation))
     if as_json:
-        print_json([{"image": str(f), "file": str(p), **e.settings()} for f, p, e in results])
+        print_json(
+            [
+                {"image": str(file), "file": str(path), **({"trace": str(film)} if film else {}), **e.settings()}
+                for file, path, film, e in results
+            ]
+        )
         return
-    for file, path, e in results:
-        console.print(f"[bold]{file.name}[/]: {e.title} · {e.method} · {e.cost} · {e.seconds:.2f} s → {path}")
+    for file, path, film, e in results:
+        written = f"{path}, {film}" if film else f"{path}"
+        console.print(f"[bold]{file.name}[/]: {e.title} · {e.method} · {e.cost} · {e.seconds:.2f} s → {written}")
         for remark in (e.reason, *e.notes):
             if remark:
                 console.print(f"  [dim]{remark}[/]")
@@ -91,8 +114,7 @@ def show_plan(plan: "Plan", as_json: bool) -> None:
             console.print("without a rule: none")
 
 
-def _destination(out: Path | None, image: Path, method: str, count: int) -> Path:
-    name = f"{image.stem}.{method}.png"
+def _destination(out: Path | None, name: str, count: int) -> Path:
     if out is None:
         return Path(name)
     return out if out.suffix and count == 1 else out / name

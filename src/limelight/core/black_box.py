@@ -18,7 +18,7 @@ from limelight.shapes import Images
 
 LOOK_INSIDE = frozenset(
     {"acts", "grads", "stages", "layer_at", "class_weights", "ablated_scores"}
-    | {"gradient_of", "gradients_of", "slope", "tape", "taped"}
+    | {"gradient_of", "gradients_of", "slope", "tape", "taped", "descent", "base_map", "refined"}
 )
 """Needs that only a module with layers and gradients can serve."""
 

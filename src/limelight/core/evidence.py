@@ -70,6 +70,12 @@ class Evidence:
             return torch.full_like(self.score, torch.nan)
         return class_scores(self.logits.float(), self.target.index, "prob", self.classifier.multilabel)
 
+    def score_as(self, kind: ScoreKind) -> Scores:
+        """Return the score of the images, (n,), as this scalar."""
+        if self.logits is None or kind == self.kind:
+            return self.score
+        return class_scores(self.logits.to(self.score), self.target.index, kind, self.classifier.multilabel)
+
     def scores_of(self, x: Images, images: Index, kind: ScoreKind | None = None) -> Scores:
         """Pass changed copies of the images and return the score of each, (m,).
 

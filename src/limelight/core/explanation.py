@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -13,18 +13,27 @@ from PIL import Image
 from torch import Tensor
 
 from limelight import draw
+from limelight.card import METHODS
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Cost
 from limelight.core.relevance.conservation import Conservation, read
 from limelight.core.saliency import Finish, Saliency
+from limelight.draw import trace
 from limelight.errors import InvalidOption
+from limelight.ops.blur import gaussian_blur
 
 LONGEST_LINE = 6
 """Pictures side by side before a gallery of one image goes on in the next line."""
 
-View = Literal["overlay", "map", "signed", "contour", "image", "parts"]
+View = Literal["overlay", "map", "signed", "contour", "image", "parts", "trace"]
+SHEETS = ("parts", "trace")
+"""Views that have their own titles."""
 PARTS = ("masks", "cluster_maps", "maps")
 """Details that hold the maps of which a map is made, (parts, h, w), NaN where there is none."""
+FRAMES = 60
+"""Steps of an optimisation that an animation shows, at most."""
+UNITS = {"prob": "probability", "logprob": "log-probability"}
+"""Scores by another name than in the options."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,11 @@ class Explanation:
         Args:
             kind: ``overlay``; ``map`` alone; ``signed``, the evidence for (red) and against (blue) with a
                 symmetric scale; ``contour`` around the top tenth of the area; ``image``, the input itself;
-                ``parts``, a sheet of the maps of which this one is made, for methods that keep them.
+                ``parts``, a sheet of the maps of which this one is made, for methods that keep them; ``trace``, one
+                of the steps of the optimisation that made it, with its score and its objective.
+
+        Raises:
+            InvalidOption: there is no such view, or the method keeps no parts or no trace.
         """
         pixels = _pixels(self.image)
         if kind == "overlay":
@@ -108,6 +121,8 @@ class Explanation:
             panels = [draw.Panel(self.view("image"), "input", self.title), draw.Panel(self.overlay(), self.method)]
             panels += self.parts()
             return draw.gallery([panels[i : i + LONGEST_LINE] for i in range(0, len(panels), LONGEST_LINE)])
+        if kind == "trace":
+            return trace.storyboard(self._course(LONGEST_LINE))
         if kind == "map":
             return Image.fromarray(draw.colorize(_array(self.map)))
         if kind == "signed":
@@ -122,7 +137,7 @@ class Explanation:
             return draw.contour(pixels, _array(self.map))
         if kind == "image":
             return Image.fromarray(pixels)
-        raise InvalidOption(f"there is no view {kind!r}; there are overlay, map, signed, contour, image and parts")
+        raise InvalidOption(f"there is no view {kind!r}; there are {', '.join(get_args(View))}")
 
     def parts(self) -> list[draw.Panel]:
         """Return the maps of which this one is made, by falling score; base and scissors are framed.
@@ -149,6 +164,57 @@ class Explanation:
                 title += f" · {self.provenance['layers'][int(self.details['mask_layer'][i])]}"
             panels.append(draw.Panel(picture, " and ".join(roles) or title, caption, frame=bool(roles)))
         return panels
+
+    def _course(self, most: int) -> trace.Course:
+        """Return how the mask went, with at most so many steps to show."""
+        if "trace_masks" not in self.details:
+            raise InvalidOption(f"{self.method} keeps no trace; {', '.join(tracing())} do")
+        masks = self.details["trace_masks"]
+        there = masks.isfinite().all(-1).all(-1).nonzero()[:, 0]  # NaN after the last step
+        if not len(there):
+            raise InvalidOption(f"{self.method} took no step; nothing was traced")
+        numbers = [int(there[i]) for i in trace.spread(len(there), most)]
+        hot = 1 - torch.nn.functional.interpolate(
+            masks[numbers][:, None].float(), self.finish.size, mode="bilinear", align_corners=True
+        ).clamp(0, 1)
+        options = self.provenance.get("options", {})
+        insertion = "insertion" in (options.get("game"), (options.get("optimiser_options") or {}).get("game"))
+        image = self.image[None].to(hot)
+        # A blur stands for whatever the method puts in the place of the picture.
+        seen = torch.lerp(image, gaussian_blur(image), 1 - hot if insertion else hot)
+        shots = [trace.Shot(n, _array(h[0]), _pixels(s)) for n, h, s in zip(numbers, hot, seen, strict=True)]
+        steps = numbers[-1] + 1
+        kind = options.get("score", "score")
+        return trace.Course(
+            image=_pixels(self.image),
+            shots=shots,
+            score=_array(self.details["trace_score"][:steps]),
+            objective=_array(self.details["trace_objective"][:steps]),
+            whole=self.score,
+            heading=f"{self.method} · {self.title}",
+            unit="score" if self.target < 0 else UNITS.get(kind, str(kind)),
+            changed="shown" if insertion else "taken away",
+        )
+
+    def animate(self, path: str | Path) -> Path:
+        """Write the optimisation that made the map as a GIF that loops.
+
+        Each frame shows where the mask takes the picture away, what the model sees then (a blur stands for whatever the
+        method puts there), and the score. Of more than 60 steps, 60 are shown.
+
+        Args:
+            path: of the file, ``.gif``.
+
+        Raises:
+            InvalidOption: another suffix, or a method that keeps no trace.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".gif":
+            raise InvalidOption(f"cannot write {path.name!r}: an animation is saved as .gif")
+        film = trace.animation(self._course(FRAMES), json.dumps({"limelight": self.settings()}))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(film)
+        return path
 
     def panel(self, kind: View = "overlay", title: str | None = None) -> draw.Panel:
         """Return a picture with its title, for a gallery."""
@@ -199,7 +265,7 @@ class Explanation:
             raise InvalidOption(f"cannot write {path.name!r}: the suffix must be .png, .npz or .json")
         path.parent.mkdir(parents=True, exist_ok=True)
         if suffix == ".png":
-            picture = self._titled(view) if titled and view != "parts" else self.view(view)
+            picture = self._titled(view) if titled and view not in SHEETS else self.view(view)
             path.write_bytes(draw.to_png_bytes(picture, {"limelight": json.dumps(settings)}))
         elif suffix == ".json":
             path.write_text(json.dumps(settings | {"evidence": self.evidence.tolist()}, indent=1))
@@ -275,6 +341,11 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
     return result
 
 
+def tracing() -> list[str]:
+    """Return the names of the methods that keep a trace: those that can be watched."""
+    return [name for name, card in METHODS.cards().items() if "watch" in card.options]
+
+
 def label_of(classifier: Classifier, target: int) -> str:
     """Name a class, or say that a function is explained."""
     if target < 0:
@@ -311,8 +382,8 @@ class Gallery(Sequence["list[Explanation]"]):
             captions: what stands under a method's map, by name.
         """
         said = captions or {}
-        if kind == "parts":
-            raise InvalidOption("the parts of one explanation are a sheet already: explanation.view('parts')")
+        if kind in SHEETS:
+            raise InvalidOption(f"the {kind} of one explanation is a sheet already: explanation.view({kind!r})")
         rows: list[list[draw.Panel]] = []
         for i, row in enumerate(self.rows):
             alone = len(self.rows) == 1

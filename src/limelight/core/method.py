@@ -49,11 +49,14 @@ class Method(Spec):
         return run([self], classifier, x, target)[0]
 
     def cost(self, classifier: Classifier, x: Images) -> Cost:
-        """Predict the passes per image, from the card's formula."""
+        """Predict the passes per image, from the card's formula; a budget may end earlier."""
         views = [x, *(there(x) for there, _ in VIEWS[self.options.augment])]
         return reduce(add, (self._cost(classifier, view) for view in views))
 
     def _cost(self, classifier: Classifier, x: Images) -> Cost:
+        if self.base and self.optimiser:  # which share the clean pass
+            base, optimiser = (Method(part.card, part.function, part.options) for part in (self.base, self.optimiser))
+            return base._cost(classifier, x) + optimiser._cost(classifier, x) + Cost(-1)
         values = self.own_options | {"H": x.shape[-2], "W": x.shape[-1]}
         if self.card.layers in ("none", "stop"):
             return predict(self.card.cost, values)
@@ -70,7 +73,14 @@ def build(name: str, **options: Any) -> Method:
         InvalidOption: it has no such option, or the value is out of range.
     """
     card, function = METHODS.load(name)
-    return Method(card, function, checked(card, function, Options, options, bundle="profile"))
+    made = Method(card, function, checked(card, function, Options, options, bundle="profile"))
+    if made.options.budget and not card.anytime:
+        able = ", ".join(c.name for c in METHODS.cards().values() if c.anytime)
+        raise InvalidOption(f"{name} can't stop early: a budget is for {able}")
+    for part in (made.base, made.optimiser):  # a wrong name or option is found now
+        if part and (part.base or part.optimiser):
+            raise InvalidOption(f"{name} refines the map of a method that refines none itself, not of {part.name}")
+    return made
 
 
 def as_method(method: str | Method, **options: Any) -> Method:

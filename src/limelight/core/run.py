@@ -13,17 +13,18 @@ from torch import Tensor
 from limelight.core import diagnosis
 from limelight.core.augment import VIEWS, averaged
 from limelight.core.batches import chunk_size, in_chunks
+from limelight.core.budget import Allowance
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Meter
 from limelight.core.evidence import Evidence, gather, record
 from limelight.core.layers import LayerInfo
 from limelight.core.provenance import provenance
 from limelight.core.relevance.conservation import conserved
-from limelight.core.saliency import Finish, Raw, Saliency
+from limelight.core.saliency import Finish, Saliency
 from limelight.core.spec import Spec
 from limelight.core.supply import GRADIENT_NEEDS, SLOPE_NEEDS, TAPE_NEEDS, Supply
 from limelight.core.target import ScoreKind, TargetLike
-from limelight.errors import ConservationWarning, InvalidOption, NonFinite, UnknownMethod, UnsupportedModel
+from limelight.errors import ConservationWarning, InvalidOption, NonFinite, UnsupportedModel
 from limelight.shapes import Images
 
 
@@ -45,9 +46,7 @@ def run(methods: Sequence[Spec], classifier: Classifier, x: Images, target: Targ
         classifier.admit(methods, x)
         # One backward per explained scalar, and a recorded pass for those that need one.
         for kind, recorded in product(get_args(ScoreKind), (False, True)):
-            group = [
-                (i, m) for i, m in enumerate(methods) if m.options.score == kind and _wants(m, TAPE_NEEDS) == recorded
-            ]
+            group = [(i, m) for i, m in enumerate(methods) if m.kind == kind and _wants(m, TAPE_NEEDS) == recorded]
             if not group:
                 continue
             together = _run_group([m for _, m in group], classifier, x, target, kind)
@@ -99,7 +98,7 @@ def _run_group(
 
 
 def _wants(method: Spec, needs: frozenset[str]) -> bool:
-    return bool(needs & set(method.card.needs))
+    return bool(needs & method.needs)
 
 
 def _one_per_image(target: TargetLike, n: int) -> bool:
@@ -111,6 +110,7 @@ def _one_per_image(target: TargetLike, n: int) -> bool:
 
 
 def _layers_of(method: Spec, classifier: Classifier, x: Images) -> list[LayerInfo]:
+    method = method.base or method
     if method.card.layers == "none" or (method.card.layers == "stop" and method.layers is None):
         return []
     names = classifier.layer_names(method.layers) if method.layers is not None else None
@@ -133,19 +133,20 @@ def _apply(
 ) -> Saliency:
     start = time.perf_counter()
     meter = Meter()
-    supply = Supply(method, evidence, layers, meter)
-    missing = [name for name in method.card.needs if not hasattr(Supply, name)]
-    if missing:
-        known = ", ".join(n for n in vars(Supply) if not n.startswith("_"))
-        raise UnknownMethod(f"method {method.name} asks for {missing[0]!r}; there is: {known}")
-    needs = [getattr(supply, name) for name in method.card.needs]
+    n = len(evidence.image)
+    tail = 1 - layers[0].before if layers else 1.0
+
+    def spent() -> float:
+        return shared_meter.per_image(n, tail).forwards + meter.per_image(n, tail).forwards
+
+    allowance = Allowance(method.options.budget, n, spent, start - shared_seconds, device=evidence.image.device)
+    supply = Supply(method, evidence, layers, meter, allowance)
     tape = evidence.tape
     if tape:
         tape.restart()
         if method.options.strict and tape.unruled:
             raise UnsupportedModel(f"{method.name} has no rule for {', '.join(map(str, tape.unruled[:3]))}")
-    result = method.function(*needs, **method.own_options)
-    raw = result if isinstance(result, Raw) else Raw(result)
+    raw = supply.applied()
     details: dict[str, Any] = dict(raw.details)
     remarks: list[str] = []
     if tape:
@@ -163,8 +164,6 @@ def _apply(
     size = (int(evidence.image.shape[-2]), int(evidence.image.shape[-1]))
     finish = Finish(size, method.options.relu, method.options.normalize_at)
     _, empty = finish(raw.values)
-    n = len(evidence.image)
-    tail = 1 - layers[0].before if layers else 1.0
     used = shared_meter.per_image(n, tail)
     if not _wants(method, GRADIENT_NEEDS | SLOPE_NEEDS):
         used = replace(used, n_backward=0.0, n_backward_tail=0.0)
@@ -177,10 +176,10 @@ def _apply(
         raw=raw.values,
         finish=finish,
         target=evidence.target.index,
-        score=evidence.score,
+        score=evidence.score_as(method.options.score),
         probability=evidence.probability,
-        reasons=diagnosis.reasons(raw.values, empty, evidence, layers, method),
-        notes=(*raw.notes, *diagnosis.notes(raw, evidence, layers, method), *remarks),
+        reasons=diagnosis.reasons(raw.values, empty, evidence, [] if method.base else layers, method),
+        notes=(*raw.notes, *diagnosis.notes(raw, evidence, layers, method), *allowance.remarks, *remarks),
         cost=cost,
         seconds=(shared_seconds + time.perf_counter() - start) / n,
         details=details,

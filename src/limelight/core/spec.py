@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import pydantic
 
-from limelight.card import Card
+from limelight.card import METHODS, Card
 from limelight.core.augment import Augment
+from limelight.core.budget import Budget
+from limelight.core.options import checked
 from limelight.core.target import ScoreKind
+from limelight.errors import InvalidOption
 
 
 class Options(pydantic.BaseModel):
@@ -23,6 +27,8 @@ class Options(pydantic.BaseModel):
             and larger copies (``scale``), or both; each costs an explanation.
         seed: fixes the random numbers of methods that draw some.
         batch_size: inputs per pass; None to fit the memory.
+        budget: "200 forwards" or "0.5 s" per image, and per view of it if ``augment`` makes several: the best map that
+            can be had for it, of methods that go on step by step.
         strict: refuse a model with operations for which relevance has no rule; otherwise they hand on their own
             gradient, with a warning.
         profile: a bundle of options that reproduces one published pipeline; options given go before it.
@@ -37,6 +43,7 @@ class Options(pydantic.BaseModel):
     augment: Augment = "none"
     seed: int = pydantic.Field(0, ge=0)
     batch_size: int | None = pydantic.Field(None, ge=1)
+    budget: Budget | None = None
     strict: bool = False
     profile: str | None = None
 
@@ -64,6 +71,50 @@ class Spec:
     def own_options(self) -> dict[str, Any]:
         """The method's own options, without those that all methods share."""
         return {name: getattr(self.options, name) for name in self.card.options}
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it asks for, and what those ask for of which it is made."""
+        own = frozenset(self.card.needs)
+        return own.union(*(part.needs for part in (self.base, self.optimiser) if part))
+
+    @property
+    def kind(self) -> ScoreKind:
+        """Which scalar the shared passes explain."""
+        return self.base.kind if self.base else self.options.score
+
+    @cached_property
+    def base(self) -> "Spec | None":
+        """The method whose map it refines."""
+        return self._part("base", {})
+
+    @cached_property
+    def optimiser(self) -> "Spec | None":
+        """The method by which it does."""
+        return self._part("optimiser", {"profile": "aop", "score": self.options.score, "budget": self.options.budget})
+
+    def _part(self, role: str, given: dict[str, Any]) -> "Spec | None":
+        """Return the method in a role, with those of this one's options that are its too, and those meant for it.
+
+        Raises:
+            UnknownMethod: there is no such method.
+            InvalidOption: it has no such option, or the value is out of range.
+        """
+        name = getattr(self.options, role, "") or getattr(self.card, role)
+        if not name:
+            return None
+        card, function = METHODS.load(name)
+        given |= {o: getattr(self.options, o) for o in ("seed", "batch_size", "strict")}
+        if role == "optimiser":  # whose settings they are; a base may mean something else by the same word
+            given |= {o: getattr(self.options, o) for o in self.card.options if o in card.options}
+        if card.layers != "none":
+            given["layer"] = self.options.layer
+        meant = getattr(self.options, f"{role}_options", None) or {}
+        doubled = sorted((given.keys() - {"profile"}) & meant.keys() & {*self.card.options, *Options.model_fields})
+        if doubled:
+            raise InvalidOption(f"{role}_options has {doubled[0]!r}, which {self.name} has itself: give it there")
+        given |= meant
+        return Spec(card, function, checked(card, function, Options, given, bundle="profile"))
 
     @property
     def layers(self) -> tuple[str, ...] | None:

@@ -1,6 +1,7 @@
 """What a method may ask for by naming it as a parameter."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -8,16 +9,18 @@ from torch import Tensor, nn
 
 from limelight.core.ablation import ablated_scores
 from limelight.core.batches import chunk_size, in_chunks
+from limelight.core.budget import Allowance
 from limelight.core.cost import Meter
 from limelight.core.evidence import Evidence, Stage, gather, record
 from limelight.core.fills import Fill, filled
 from limelight.core.layers import LayerInfo
 from limelight.core.relevance.tape import Tape
 from limelight.core.rng import Draws, draws_per_image
+from limelight.core.saliency import Raw
 from limelight.core.spec import Spec
 from limelight.core.target import ScoreKind
-from limelight.errors import UnsupportedModel
-from limelight.shapes import Acts, Images, Index, Logits, Scores
+from limelight.errors import NonFinite, UnknownMethod, UnsupportedModel
+from limelight.shapes import Acts, Grid, Images, Index, Logits, Scores
 
 GRADIENT_NEEDS = frozenset({"grads", "stages"})
 """Needs that cost the shared backward pass."""
@@ -32,6 +35,10 @@ Copies = Callable[[Index, Index], Images]
 Fold = Callable[[Index, Index, Images], None]
 """Takes in image numbers (m,), copy numbers (m,) and gradients (m, 3, H, W)."""
 ScoresOf = Callable[..., Tensor]
+CopiesOf = Callable[[Tensor, Index, Index], Images]
+"""A leaf, image numbers (m,) and copy numbers (m,) -> changed copies of the images, (m, 3, H, W)."""
+Descent = Callable[[Tensor, CopiesOf, Tensor], tuple[Tensor, Tensor]]
+Rounds = Callable[..., Iterator[slice]]
 AblatedScores = Callable[..., Tensor]
 FillOf = Callable[[Fill], Images]
 
@@ -42,8 +49,26 @@ class Supply:
     Methods ask by parameter name, so a method's signature is the list of its needs.
     """
 
-    def __init__(self, method: Spec, evidence: Evidence, layers: Sequence[LayerInfo], meter: Meter) -> None:
+    def __init__(
+        self, method: Spec, evidence: Evidence, layers: Sequence[LayerInfo], meter: Meter, allowance: Allowance
+    ) -> None:
         self._method, self._evidence, self._layers, self._meter = method, evidence, layers, meter
+        self._allowance = allowance
+        self._start: Tensor | None = None
+
+    def applied(self) -> Raw:
+        """Return what the method makes of it.
+
+        Raises:
+            UnknownMethod: it asks for what there is not.
+        """
+        missing = [name for name in self._method.card.needs if not hasattr(Supply, name)]
+        if missing:
+            known = ", ".join(n for n, v in vars(Supply).items() if isinstance(v, property | cached_property))
+            raise UnknownMethod(f"method {self._method.name} asks for {missing[0]!r}; there is: {known}")
+        needs = [getattr(self, name) for name in self._method.card.needs]
+        result = self._method.function(*needs, **self._method.own_options)
+        return result if isinstance(result, Raw) else Raw(result)
 
     @property
     def stages(self) -> list[Stage]:
@@ -139,7 +164,11 @@ class Supply:
     @property
     def score(self) -> Scores:
         """The explained score of the images, (n,)."""
-        return self._evidence.score
+        return self._evidence.score_as(self._kind)
+
+    @property
+    def _kind(self) -> ScoreKind:
+        return self._method.options.score
 
     @property
     def scores_of(self) -> ScoresOf:
@@ -157,7 +186,7 @@ class Supply:
             size = self._method.options.batch_size or chunk_size(trace.bytes_per_image, wanted.device)
 
             def work(part: slice) -> Scores:
-                return evidence.scores_of(copies(images[part], numbers[part]), images[part], kind)
+                return evidence.scores_of(copies(images[part], numbers[part]), images[part], kind or self._kind)
 
             found = in_chunks(work, len(images), size)
             self._meter.add(forward=len(images))
@@ -201,7 +230,7 @@ class Supply:
                 images, numbers = at[part] // count, at[part] % count
                 with torch.enable_grad():
                     x = copies(images, numbers).detach().requires_grad_()
-                    (found,) = torch.autograd.grad(evidence.scores_of(x, images, kind).sum(), x)
+                    (found,) = torch.autograd.grad(evidence.scores_of(x, images, kind or self._kind).sum(), x)
                 fold(images, numbers, found)
 
             in_chunks(work, n * count, size)
@@ -231,6 +260,71 @@ class Supply:
             return total
 
         return gradient_of
+
+    @property
+    def descent(self) -> Descent:
+        """A function: leaf, copies, weights (n, s) -> scores (n, s), and the gradient of their weighted sum.
+
+        ``copies`` makes them of the leaf, image numbers (m,) and copy numbers (m,), and the gradient is that with
+        respect to the leaf; copies of weight 0 cost nothing and have score 0.
+
+        Raises:
+            NonFinite: the gradient is NaN or infinite.
+        """
+        evidence = self._evidence
+
+        def descent(leaf: Tensor, copies: CopiesOf, weights: Tensor) -> tuple[Scores, Tensor]:
+            images, numbers = weights.nonzero(as_tuple=True)
+            trace = evidence.classifier.trace(evidence.image)
+            size = self._method.options.batch_size or chunk_size(3 * trace.bytes_per_image, leaf.device)
+            leaf = leaf.detach().requires_grad_()
+            scores, total = torch.zeros_like(weights), torch.zeros_like(leaf)
+
+            def work(part: slice) -> None:
+                i, k = images[part], numbers[part]
+                with torch.enable_grad():
+                    found = evidence.scores_of(copies(leaf, i, k), i, self._kind).to(weights)
+                    (slope,) = torch.autograd.grad((found * weights[i, k]).sum(), leaf)
+                scores[i, k] = found.detach()
+                total.add_(slope)
+
+            in_chunks(work, len(images), size)
+            self._meter.add(forward=len(images), backward=len(images))
+            if not bool(torch.isfinite(total).all()):
+                raise NonFinite("the gradient of the score with respect to the mask is NaN or infinite")
+            return scores, total
+
+        return descent
+
+    @property
+    def rounds(self) -> Rounds:
+        """A function: n, forwards, at_once -> slices of n steps, as many as the budget pays; see ``Allowance``."""
+        return self._allowance.rounds
+
+    @property
+    def base_map(self) -> Grid:
+        """The raw map of the base method, (n, h, w)."""
+        base = self._method.base
+        assert base is not None
+        own = replace(self._allowance, budget=base.options.budget)
+        return Supply(base, self._evidence, self._layers, self._meter, own).applied().values
+
+    @property
+    def refined(self) -> Callable[[Tensor], Raw]:
+        """A function: masks to begin with, (n, s, s), 1 where the picture is kept -> what the optimiser finds."""
+
+        def refined(start: Tensor) -> Raw:
+            assert self._method.optimiser is not None
+            supply = Supply(self._method.optimiser, self._evidence, [], self._meter, self._allowance)
+            supply._start = start
+            return supply.applied()
+
+        return refined
+
+    @property
+    def start(self) -> Tensor | None:
+        """Masks to begin with, (n, s, s), 1 where the picture is kept; None for the method's own."""
+        return self._start
 
     @property
     def fill(self) -> FillOf:

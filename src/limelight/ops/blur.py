@@ -39,6 +39,19 @@ def _mirrored(index: Tensor, length: int) -> Tensor:
     return torch.minimum(index, 2 * (length - 1) - index)
 
 
+def median_blur(x: Images, size: int = 11) -> Images:
+    """Return the median of ``size`` x ``size`` pixels around each, the pixels of the border repeated.
+
+    Args:
+        x: (n, c, H, W).
+        size: odd.
+    """
+    half = size // 2
+    padded = F.pad(x, (half, half, half, half), mode="replicate")
+    windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # n c H W s s, a view
+    return torch.stack([one.flatten(-2).median(-1).values for one in windows])  # one picture at a time in memory
+
+
 def rise_blur(x: Images, size: int = 11, sigma: float = 5.0) -> Images:
     """Blur as RISE's evaluation does: a filtered delta as kernel, zeros outside of the picture.
 

@@ -50,6 +50,11 @@ QUESTIONS = {
 SANITY_SCENES = 4
 """Scenes of the sanity check, which explains each many times."""
 
+FINE = ("propagation", "pixel gradient")
+"""Families whose maps are of single pixels, which a picture behind them would hide."""
+
+SIGNED = "Red pixels speak for the answer, blue ones against it."
+
 Mask = npt.NDArray[np.bool_]
 
 
@@ -255,15 +260,29 @@ def methods(out: Path) -> Chapter:
     area = _mean(float(s.mask_of(s.label).mean()) for s in given)
     right = sum(row[0].target == s.label for row, s in zip(gallery, given, strict=True))
     shown = _distinct(given)
-    file, table = _pictures(
-        out / "gallery.png",
-        "Every method on the same scenes, for the network’s own answer.",
-        ["method", *(CLASSES[given[i].label] for i in shown)],
-        [
-            ("picture", [_input(given[i], gallery[i][0].title) for i in shown]),
-            *((name, [_map(gallery[i][j], given[i]) for i in shown]) for j, name in enumerate(cards)),
-        ],
-    )
+    families = list(dict.fromkeys(c.family for c in cards.values()))
+    tables = [
+        Table(
+            f"{family[0].upper()}{family[1:]}. {SIGNED if family in FINE else ''}".strip(),
+            ["method", *(CLASSES[given[i].label] for i in shown)],
+            [
+                ["picture", *(_input(given[i], gallery[i][0].title) for i in shown)],
+                *(
+                    [name, *(_map(gallery[i][j], given[i], fine=family in FINE) for i in shown)]
+                    for j, (name, c) in enumerate(cards.items())
+                    if c.family == family
+                ),
+            ],
+        )
+        for family in families
+    ]
+    tiles = [draw.Panel(_input(given[shown[0]]).image, "picture", gallery[shown[0]][0].title)]
+    tiles += [
+        draw.Panel(_map(e, given[shown[0]], fine=c.family in FINE).image, name)
+        for e, (name, c) in zip(gallery[shown[0]], cards.items(), strict=True)
+    ]
+    file = out / "gallery.png"
+    file.write_bytes(draw.to_png_bytes(draw.gallery([tiles[i : i + 8] for i in range(0, len(tiles), 8)], size=160)))
     files = [e.save(out / "maps" / f"{e.method}{suffix}") for e in gallery[shown[0]] for suffix in (".png", ".npz")]
     reference = list(cards).index("grad-cam")
     twins = [
@@ -281,10 +300,10 @@ def methods(out: Path) -> Chapter:
     )
     blocks: list[Block] = [
         f"Of these methods {len(cards) - len(blind)} ask `demo/resnet`, which names {right} of {SCENES} scenes "
-        "rightly. Most of them share a single pass through the network, forward and back, and differ only in what "
+        "rightly. Many of them share a single pass through the network, forward and back, and differ only in what "
         f"they make of it. {_words(blind).capitalize()} know nothing of the network: they are here to show what can "
         "be had without it.",
-        table,
+        *tables,
         Table(
             f"The methods. On the object: share of the map on it, mean of {SCENES} scenes; the object itself covers "
             f"{area:.0%}, which is what a map gets that is the same everywhere.",
@@ -294,7 +313,7 @@ def methods(out: Path) -> Chapter:
                 for name, c in cards.items()
             ],
         ),
-        "F is a forward pass and R_t a backward pass down to the explained layer. A high share is no proof of a good "
+        "F is a forward pass, R a backward pass, and R_t one down to the explained layer only. A high share is no proof of a good "
         "map: a network may have reasons to look beside the object, as the cheat does, and a map that "
         "hugs the object can be wrong about the network.",
     ]
@@ -611,13 +630,14 @@ def _input(scene: Scene, caption: str = "") -> Figure:
     return Figure(Image.fromarray(scene.image), alt, caption)
 
 
-def _map(explanation: Explanation, scene: Scene, caption: str = "") -> Figure:
+def _map(explanation: Explanation, scene: Scene, caption: str = "", *, fine: bool = False) -> Figure:
+    """Return a map over its picture, or one of single pixels by itself, where it can be seen."""
     e = explanation
     if e.degenerate:
         return Figure(e.overlay(), f"{e.method} for {e.label}: an empty map.", "no evidence")
     share = _share(e, scene.mask_of(scene.label))
     alt = f"{e.method} for {e.label}: brightest at the {_where(e)}, {share:.0%} of it on the {CLASSES[scene.label]}."
-    return Figure(e.overlay(), alt, caption)
+    return Figure(e.view("signed") if fine else e.overlay(), alt, caption)
 
 
 def _where(explanation: Explanation) -> str:

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from limelight.card import register_method
 from limelight.core.saliency import Raw
-from limelight.core.supply import ScoresOf
-from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, channel_masks, weighted
+from limelight.core.supply import Rounds, ScoresOf
+from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weighted
 from limelight.ops import resize
 from limelight.shapes import Acts, Images, Index
 
@@ -27,6 +27,7 @@ def is_cam(
     acts: Acts,
     image: Images,
     scores_of: ScoresOf,
+    rounds: Rounds,
     *,
     n: Annotated[int, Field(ge=1)] = 10,
     schedule: Literal["cumulative", "cumulative1", "linear"] = "cumulative",
@@ -44,6 +45,7 @@ def is_cam(
         acts: A, (n, k, h, w).
         image: normalised x, (n, 3, H, W).
         scores_of: scores of changed copies of the images.
+        rounds: slices of the channels, by falling variance, that the budget pays.
         n: points of the path.
         schedule: ``cumulative`` begins with the empty image, which is the same for all channels and passed
             once; ``cumulative1`` adds up to j = i, as one library does; ``linear``.
@@ -68,15 +70,15 @@ def is_cam(
         masks = channel_masks(acts[i, step // points], size, mask_scaled_at)
         return image[i] * (brightness[step % points][:, None, None] * masks)[:, None]
 
-    scores = acts.new_zeros(wanted.shape)
-    if points:
-        every = wanted.repeat_interleave(points, 1)
-        scores = scores + scores_of(masked, every).unflatten(1, (-1, points)).sum(2)
+    scores, done = acts.new_zeros(wanted.shape), wanted & (points == 0)
+    for now in by_variance(acts, wanted & (points > 0), rounds, points, then=int(points < n)):
+        found = scores_of(masked, now.repeat_interleave(points, 1)).unflatten(1, (-1, points)).sum(2)
+        scores, done = scores + found, done | now
     if points < n:  # the empty image is the same for every channel
-        scores = scores + scores_of(lambda i, _: torch.zeros_like(image[i]), wanted.any(1, keepdim=True))
-    w = weighted(scores / n, wanted, "softmax")
+        scores = scores + scores_of(lambda i, _: torch.zeros_like(image[i]), done.any(1, keepdim=True))
+    w = weighted(scores / n, done, "softmax")
     total = (w[:, :, None, None] * acts).sum(1)
     return Raw(
         resize(total, size) if sums == "resized" else total,
-        {"weights": w, "skipped": (~wanted).sum(1)},
+        {"weights": w, "skipped": (~done).sum(1)},
     )

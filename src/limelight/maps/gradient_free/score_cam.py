@@ -1,5 +1,6 @@
 """Score-CAM."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -7,8 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
+from limelight.core.budget import within
 from limelight.core.saliency import Raw
-from limelight.core.supply import ScoresOf
+from limelight.core.supply import Rounds, ScoresOf
 from limelight.ops import min_max, resize
 from limelight.ops.scale import varies
 from limelight.shapes import Acts, Images, Index, Maps
@@ -33,6 +35,7 @@ def score_cam(
     acts: Acts,
     image: Images,
     scores_of: ScoresOf,
+    rounds: Rounds,
     *,
     weights: Literal["score", "softmax", "increase"] = "score",
     mask_scaled_at: MaskScaledAt = "input",
@@ -48,6 +51,7 @@ def score_cam(
         acts: A, (n, k, h, w).
         image: normalised x, (n, 3, H, W).
         scores_of: scores of changed copies of the images.
+        rounds: slices of the channels, by falling variance, that the budget pays.
         weights: ``softmax`` of the scores over the channels (the paper's Algorithm 1, whose baseline cancels);
             ``increase`` over the score of the empty image, for one more pass.
         mask_scaled_at: ``feature`` scales before resizing.
@@ -64,16 +68,18 @@ def score_cam(
     def masked(i: Index, k: Index) -> Images:
         return image[i] * channel_masks(acts[i, k], size, mask_scaled_at)[:, None]
 
-    scores = scores_of(masked, wanted)
+    scores, done = acts.new_zeros(wanted.shape), torch.zeros_like(wanted)
+    for now in by_variance(acts, wanted, rounds, then=int(weights == "increase")):
+        scores, done = scores + scores_of(masked, now), done | now
     if weights == "increase":
         one = scores.new_ones(n, 1, dtype=torch.bool)
         scores = scores - scores_of(lambda i, _: torch.zeros_like(image[i]), one)
-    w = weighted(scores, wanted, "softmax" if weights == "softmax" else "score")
+    w = weighted(scores, done, "softmax" if weights == "softmax" else "score")
     shown = min_max(acts.flatten(0, 1))[0].unflatten(0, (n, channels)) if sums == "masks" else acts
     total = (w[:, :, None, None] * shown).sum(1)
     return Raw(
         resize(total, size) if sums == "resized" else total,
-        {"weights": w, "skipped": (~wanted).sum(1)},
+        {"weights": w, "skipped": (~done).sum(1)},
     )
 
 
@@ -84,6 +90,22 @@ def alive(acts: Acts, top: int | None = None) -> Tensor:
         return wanted
     strongest = acts.var((-2, -1)).topk(top, dim=1).indices
     return wanted & torch.zeros_like(wanted).scatter(1, strongest, True)
+
+
+def by_variance(acts: Acts, wanted: Tensor, rounds: Rounds, forwards: int = 1, then: int = 0) -> Iterator[Tensor]:
+    """Yield which channels are next, (n, k), of those that are wanted: the ones that vary most, as the budget pays.
+
+    Args:
+        acts: A, (n, k, h, w).
+        wanted: which channels have a say, (n, k).
+        rounds: slices of steps that the budget pays.
+        forwards: passes that a channel takes.
+        then: passes that follow.
+    """
+    spread = acts.var((-2, -1)).masked_fill(~wanted, -1.0)
+    place = spread.argsort(dim=1, descending=True, stable=True).argsort(1)
+    for some in rounds(int(wanted.sum(1).amax()), forwards, then=then):
+        yield wanted & within(some, place)
 
 
 def channel_masks(channels: Tensor, size: tuple[int, int], scaled_at: MaskScaledAt = "input") -> Maps:

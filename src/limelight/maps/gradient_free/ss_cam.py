@@ -9,8 +9,8 @@ from torch import Tensor
 from limelight.card import register_method
 from limelight.core.rng import Draws
 from limelight.core.saliency import Raw
-from limelight.core.supply import ScoresOf
-from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, channel_masks, weighted
+from limelight.core.supply import Rounds, ScoresOf
+from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weighted
 from limelight.ops import divide, resize
 from limelight.shapes import Acts, Images, Index
 
@@ -38,6 +38,7 @@ def ss_cam(
     image: Images,
     scores_of: ScoresOf,
     draws: Draws,
+    rounds: Rounds,
     *,
     n: Annotated[int, Field(ge=1)] = 35,
     sigma: Annotated[float, Field(ge=0)] = 2.0,
@@ -60,6 +61,7 @@ def ss_cam(
         image: normalised x, (n, 3, H, W).
         scores_of: scores of changed copies of the images.
         draws: random numbers; every channel and copy has its own.
+        rounds: slices of the channels, by falling variance, that the budget pays.
         n: noisy copies per channel.
         sigma: scale of the noise.
         mode: noise on the mask (one value per position) or on the masked ``input`` (one per colour too).
@@ -85,10 +87,13 @@ def ss_cam(
             return x * (masks + _deviation(masks, sigma, noise) * e)
         return x * masks + _deviation(x * masks, sigma, noise) * e
 
-    scores = scores_of(noisy, wanted.repeat_interleave(copies, 1)).unflatten(1, (-1, copies)).mean(2)
-    w = weighted(scores, wanted, weights)
+    scores, done = acts.new_zeros(wanted.shape), torch.zeros_like(wanted)
+    for now in by_variance(acts, wanted, rounds, copies):
+        found = scores_of(noisy, now.repeat_interleave(copies, 1)).unflatten(1, (-1, copies)).mean(2)
+        scores, done = scores + found, done | now
+    w = weighted(scores, done, weights)
     total = (w[:, :, None, None] * acts).sum(1)
-    return Raw(resize(total, size) if sums == "resized" else total, {"weights": w, "skipped": (~wanted).sum(1)})
+    return Raw(resize(total, size) if sums == "resized" else total, {"weights": w, "skipped": (~done).sum(1)})
 
 
 def _deviation(values: Tensor, sigma: float, noise: str) -> Tensor:

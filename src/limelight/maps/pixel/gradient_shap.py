@@ -10,10 +10,11 @@ from torch import Tensor
 from limelight.card import register_method
 from limelight.core.rng import Draws
 from limelight.core.saliency import Raw
-from limelight.core.supply import FillOf, ScoresOf
+from limelight.core.supply import FillOf, Rounds, ScoresOf
 from limelight.maps.pixel.baselines import Baselines, pictures
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
 from limelight.maps.pixel.integrated_gradients import completeness_gap
+from limelight.maps.pixel.smooth_grad import gradients_in_rounds
 from limelight.shapes import Images, Index, Scores
 
 
@@ -33,6 +34,7 @@ def gradient_shap(
     own_draws: list[Draws],
     gradients_of: Callable[..., None],
     scores_of: ScoresOf,
+    rounds: Rounds,
     *,
     n: Annotated[int, Field(ge=1)] = 50,
     baseline: Baselines = ("black", "zero", "white"),
@@ -52,7 +54,8 @@ def gradient_shap(
         own_draws: random numbers of each image.
         gradients_of: hands on the gradients of the score at copies of the images.
         scores_of: scores of changed copies of the images.
-        n: random points.
+        rounds: slices of the random points that the budget pays.
+        n: random points, fewer where a budget ends.
         baseline: the set of x_0, by name or as normalised tensors, (3, H, W) or (3, 1, 1).
         stdev: deviation of the noise, in normalised units.
         reduce: how the colours are put together.
@@ -87,5 +90,6 @@ def gradient_shap(
         _, _, way = ways(i, j)
         r.index_add_(0, i, (way * g).to(r) / n)
 
-    gradients_of(on_the_way, n, fold)
+    done = gradients_in_rounds(rounds(n, then=len(baseline)), gradients_of, on_the_way, fold)
+    r = r * (n / done)
     return Raw(over_colours(r, reduce), {"completeness_gap": completeness_gap(r, score, starts, scores_of)})

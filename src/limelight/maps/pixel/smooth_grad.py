@@ -1,6 +1,6 @@
 """SmoothGrad: gradients at noisy copies of the image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from limelight.card import register_method
 from limelight.core.rng import Draws
 from limelight.core.saliency import Raw
-from limelight.core.supply import Copies
+from limelight.core.supply import Copies, Fold, Rounds
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
 from limelight.shapes import Images, Index
 
@@ -33,6 +33,7 @@ def smooth_grad(
     image: Images,
     own_draws: list[Draws],
     gradients_of: Callable[..., None],
+    rounds: Rounds,
     *,
     n: Annotated[int, Field(ge=1)] = 50,
     spread: Annotated[float, Field(ge=0)] = 0.15,
@@ -49,7 +50,8 @@ def smooth_grad(
         image: normalised x, (n, 3, H, W).
         own_draws: random numbers of each image.
         gradients_of: hands on the gradients of the score at copies of the images.
-        n: noisy copies.
+        rounds: slices of the noisy copies that the budget pays.
+        n: noisy copies, fewer where a budget ends.
         spread: deviation of the noise, relative to the range of each image's values.
         sigma: its absolute deviation, in normalised units, in place of ``spread``.
         squared: average the squares of the gradients.
@@ -66,8 +68,25 @@ def smooth_grad(
         g = at_least_single(g)
         mean.index_add_(0, i, (g.square() if squared else g) / n)
 
-    gradients_of(noisy(image, deviation(image, spread, sigma), own_draws), n, fold)
-    return Raw(over_colours(mean, reduce))
+    copies = noisy(image, deviation(image, spread, sigma), own_draws)
+    done = gradients_in_rounds(rounds(n), gradients_of, copies, fold)
+    return Raw(over_colours(mean * (n / done), reduce))
+
+
+def gradients_in_rounds(rounds: Iterable[slice], gradients_of: Callable[..., None], copies: Copies, fold: Fold) -> int:
+    """Hand on the gradients at the copies of each slice, and return how many copies these were."""
+    done = 0
+    for some in rounds:
+        first, done = some.start, some.stop
+
+        def numbered(i: Index, j: Index, first: int = first) -> Images:
+            return copies(i, first + j)
+
+        def fold_numbered(i: Index, j: Index, g: Images, first: int = first) -> None:
+            fold(i, first + j, g)
+
+        gradients_of(numbered, done - first, fold_numbered)
+    return done
 
 
 def deviation(image: Images, spread: float, sigma: float | None) -> Tensor:

@@ -9,8 +9,9 @@ from pydantic import Field
 from limelight.card import register_method
 from limelight.core.rng import Draws
 from limelight.core.saliency import Raw
+from limelight.core.supply import Rounds
 from limelight.maps.pixel.gradient import at_least_single
-from limelight.maps.pixel.smooth_grad import deviation, noisy
+from limelight.maps.pixel.smooth_grad import deviation, gradients_in_rounds, noisy
 from limelight.shapes import Images, Index
 
 
@@ -26,6 +27,7 @@ def var_grad(
     image: Images,
     own_draws: list[Draws],
     gradients_of: Callable[..., None],
+    rounds: Rounds,
     *,
     n: Annotated[int, Field(ge=2)] = 50,
     spread: Annotated[float, Field(ge=0)] = 0.15,
@@ -39,7 +41,8 @@ def var_grad(
         image: normalised x, (n, 3, H, W).
         own_draws: random numbers of each image.
         gradients_of: hands on the gradients of the score at copies of the images.
-        n: noisy copies.
+        rounds: slices of the noisy copies that the budget pays.
+        n: noisy copies, fewer where a budget ends.
         spread: deviation of the noise, relative to the range of each image's values.
         sigma: its absolute deviation, in normalised units, in place of ``spread``.
 
@@ -49,7 +52,8 @@ def var_grad(
     Source: Adebayo et al. 2018.
     """
     moments = Moments(at_least_single(image))
-    gradients_of(noisy(image, deviation(image, spread, sigma), own_draws), n, moments.take)
+    copies = noisy(image, deviation(image, spread, sigma), own_draws)
+    gradients_in_rounds(rounds(n, least=2), gradients_of, copies, moments.take)
     return Raw(moments.variance().sum(1))
 
 

@@ -8,12 +8,14 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 from sklearn.linear_model import Ridge
+from torch.nn import functional as F
 
 from limelight.card import register_method
+from limelight.core.budget import within
 from limelight.core.fills import Fill
 from limelight.core.rng import Draws
 from limelight.core.saliency import Raw
-from limelight.core.supply import ScoresOf
+from limelight.core.supply import Rounds, ScoresOf
 from limelight.ops.scale import varies
 from limelight.ops.segments import Segmentation, segment, segment_means
 from limelight.shapes import Images, Index
@@ -36,6 +38,7 @@ def lime(
     fill: Callable[[Fill], Images],
     own_draws: list[Draws],
     scores_of: ScoresOf,
+    rounds: Rounds,
     *,
     n_samples: Annotated[int, Field(ge=1)] = 1000,
     segmentation: Segmentation = "slic",
@@ -56,7 +59,8 @@ def lime(
         fill: what stands where segments are hidden.
         own_draws: random numbers of each image.
         scores_of: scores of changed copies of the images.
-        n_samples: samples, the whole image among them.
+        rounds: slices of the samples that the budget pays.
+        n_samples: samples, the whole image among them; fewer where a budget ends.
         segmentation: how the image is cut.
         scale: of the segmentation: the number of ``slic`` segments; for ``felzenszwalb``, larger ones give larger
             segments.
@@ -66,8 +70,8 @@ def lime(
 
     Returns:
         (n, H, W), signed, constant on the segments. In ``details`` the segments (``labels``), the ``scores`` of
-        the samples, and of the linear model its ``intercept`` and weighted R^2 (``fit``), which says how linear
-        the score is around the image.
+        the samples (NaN where the budget ended), and of the linear model its ``intercept`` and weighted R^2
+        (``fit``), which says how linear the score is around the image.
     """
     size = image.shape[2:]
     labels = torch.from_numpy(np.concatenate([segment(p, segmentation, (scale,)) for p in pixels]))
@@ -82,14 +86,18 @@ def lime(
         visible = shown[i, k].gather(1, labels[i].flatten(1)).view(-1, 1, *size)
         return torch.where(visible, image[i], hidden[i])
 
-    scores = scores_of(partly_hidden, shown.new_ones(shown.shape[:2]))
+    numbers = torch.arange(n_samples, device=image.device).expand(len(image), -1)
+    parts = [scores_of(partly_hidden, within(some, numbers))[:, some] for some in rounds(n_samples, least=2)]
+    scores = torch.cat(parts, 1)
+    done = scores.shape[1]
     raw = torch.zeros_like(labels, dtype=torch.promote_types(image.dtype, torch.float32))
     intercepts, fits = raw.new_zeros(len(image)), raw.new_zeros(len(image))
     for i, count in enumerate(counts):
         if varies(scores[i : i + 1]):  # else what differs is rounding
-            z, y = shown[i, :, :count].cpu().numpy().astype(float), scores[i].cpu().double().numpy()
+            z, y = shown[i, :done, :count].cpu().numpy().astype(float), scores[i].cpu().double().numpy()
             coefficients, intercepts[i], fits[i] = surrogate(z, y, width, alpha)
             raw[i] = torch.from_numpy(coefficients).to(raw)[labels[i]]
+    scores = F.pad(scores, (0, n_samples - done), value=torch.nan)
     return Raw(raw, {"labels": labels, "scores": scores, "intercept": intercepts, "fit": fits})
 
 

@@ -7,9 +7,10 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
+from limelight.core.budget import within
 from limelight.core.rng import Draws
 from limelight.core.saliency import Raw
-from limelight.core.supply import ScoresOf
+from limelight.core.supply import Rounds, ScoresOf
 from limelight.ops import divide
 from limelight.ops.random_masks import Border, cell_size, masks
 from limelight.shapes import Images, Index
@@ -35,6 +36,7 @@ def rise(
     image: Images,
     scores_of: ScoresOf,
     draws: Draws,
+    rounds: Rounds,
     *,
     n_masks: Annotated[int, Field(ge=1)] = 8000,
     cells: Annotated[int, Field(ge=2)] = 7,
@@ -51,7 +53,8 @@ def rise(
         image: normalised x, (n, 3, H, W).
         scores_of: scores of changed copies of the images.
         draws: random numbers; all images get the same masks.
-        n_masks: N.
+        rounds: slices of the masks that the budget pays.
+        n_masks: N, fewer where a budget ends.
         cells: of the grid, along each side.
         p: probability that a cell shows the picture.
         border: see ``random_masks.masks``.
@@ -61,17 +64,23 @@ def rise(
         (n, H, W), not negative if scores are not.
     """
     size = (int(image.shape[-2]), int(image.shape[-1]))
-    numbers = image if image.dtype == torch.float64 else image.float()
-    grids = (draws.uniform((n_masks, cells, cells), like=numbers) < p).to(numbers)
-    most = torch.tensor([cell_size(side, cells) for side in size]).to(numbers)
-    shifts = (draws.uniform((n_masks, 2), like=numbers) * most).long()
+    exact = image if image.dtype == torch.float64 else image.float()
+    grids = (draws.uniform((n_masks, cells, cells), like=exact) < p).to(exact)
+    most = torch.tensor([cell_size(side, cells) for side in size]).to(exact)
+    shifts = (draws.uniform((n_masks, 2), like=exact) * most).long()
 
     def masked(i: Index, m: Index) -> Images:
         return image[i] * masks(grids[m], shifts[m], size, border)[:, None]
 
-    scores = scores_of(masked, torch.ones(len(image), n_masks, dtype=torch.bool, device=image.device))
-    total, shown = weighted_sum(scores, grids, shifts, size, border)
-    return Raw(total / (n_masks * p) if norm == "p" else divide(total, shown.expand_as(total)))
+    numbers = torch.arange(n_masks, device=image.device).expand(len(image), -1)
+    sums: list[tuple[Tensor, Tensor]] = []
+    done = 0
+    for some in rounds(n_masks):
+        scores = scores_of(masked, within(some, numbers))[:, some]
+        sums.append(weighted_sum(scores, grids[some], shifts[some], size, border))
+        done = some.stop
+    total, shown = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
+    return Raw(total / (done * p) if norm == "p" else divide(total, shown.expand_as(total)))
 
 
 def weighted_sum(

@@ -1,0 +1,218 @@
+"""What the metrics say about the perturbation methods, and what a first mask from an activation map is worth to them.
+
+    python benchmarks/perturbation_judged.py judge PICTURES --weights SQUEEZENET --limit 24 --out FOLDER
+    python benchmarks/perturbation_judged.py tell FOLDER --papers CSV --figure warm-start.png > table.md
+
+``judge`` writes a file per picture and method, and goes on where it was stopped; several may share a folder. Every
+method has the settings of the AOP paper's Table 1; the explained class is the predicted one. What the mask of a step
+is worth is F(m) = p_c(picture of m) + l1 mean |1 - m| + tv TV(m), with the last baseline and the first weights,
+whatever the method itself minimised in that step, so that all steps of all methods are comparable.
+
+The paper's tables are csv files with the columns paper, table, model, method, metric, value (in per cent).
+"""
+
+import argparse
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gradient_cams_judged import METHODS as NAMES
+from gradient_cams_judged import orders
+from torch import Tensor
+
+import limelight as ll
+from limelight.api.inputs import as_input
+from limelight.core.fills import filled
+from limelight.draw.chart import COLOURS
+from limelight.maps.perturbation.masks import Penalty, Play
+from limelight.ops import statistics
+
+NAMES.update(
+    {
+        "EMP": "emp",
+        "I-GOS": "i-gos",
+        "GradCAM + EMP": "aop(grad-cam, emp)",
+        "GradCAM + I-GOS": "aop(grad-cam, i-gos)",
+        "SIGCAM": "sigcam",
+    }
+)
+METHODS: dict[str, dict[str, Any]] = {
+    "grad-cam": {},
+    "wgrad-cam": {},
+    "emp": {"profile": "pytorch", "baseline": "gauss-51-50"},
+    "i-gos": {},
+    "aop(grad-cam, emp)": {"base": "grad-cam", "optimiser": "emp"},
+    "aop(grad-cam, i-gos)": {"base": "grad-cam", "optimiser": "i-gos"},
+    "sigcam": {},
+}
+AT_ONCE = "sigcam, no warm-up"
+"""SIGCAM with the full blur from the first step on; it is not judged."""
+SEARCHES = ("i-gos", "aop(grad-cam, i-gos)", "sigcam", AT_ONCE)
+"""I-GOS, from one first mask or another."""
+NEAR = 0.01
+"""How much above an objective counts as near it."""
+METRICS = ["deletion", "insertion", "overall"]
+Numbers = npt.NDArray[np.float64]
+
+
+def judge(network: ll.Classifier, pictures: list[Path], folder: Path) -> None:
+    """Write the rows, and of methods that search as I-GOS does what every step's mask is worth."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for picture in pictures:
+        x = as_input(network, picture)[None]
+        for name, options in {**METHODS, AT_ONCE: {"warmup": 0}}.items():
+            written = folder / f"{picture.stem} {name}.npz"
+            if written.exists():
+                continue
+            masks: list[Tensor] = []
+            watched = {"watch": lambda step, masks=masks: masks.append(step.mask)} if name in SEARCHES else {}
+            method = ll.method(name.split("(")[0].split(",")[0], **options, **watched)
+            if name == AT_ONCE:
+                method(network, x)
+            else:
+                found = ll.evaluate(network, [picture], methods=[method], metrics=METRICS, protocol="aop")
+                rows = [replace(row, method=name) for row in found.rows]
+                ll.Results(rows, found.columns, found.settings).to_parquet(written.with_suffix(".parquet"))
+            np.savez(written, worth=worths(network, x, torch.cat(masks)) if masks else [])
+            print(written.stem, flush=True)
+
+
+def worths(network: ll.Classifier, x: Tensor, masks: Tensor) -> Numbers:
+    """Return F of the masks of one image, (steps,)."""
+    with torch.no_grad():
+        play = Play(x, filled(network, x, "gauss-51-50"))
+        shown = play.picture(masks, torch.zeros(len(masks), dtype=torch.long))
+        scores = network(shown).softmax(1)[:, network(x).argmax()]
+        return (scores + Penalty(1.0, 20.0, 2.0)(masks)).double().numpy()
+
+
+def gathered(folder: Path) -> ll.Results:
+    """Return the rows of the pictures that have been explained by all methods."""
+    parts = [ll.Results.from_parquet(file) for file in sorted(folder.glob("*.parquet"))]
+    done = {(row.image, row.method): row for part in parts for row in part.rows}
+    images = sorted({image for image, _ in done if all((image, name) in done for name in METHODS)})
+    return ll.Results([done[i, name] for i in images for name in METHODS], parts[0].columns, parts[0].settings)
+
+
+def passes(results: ll.Results) -> list[str]:
+    """Return what the methods cost."""
+    lines = ["| method | forward passes | backward passes |", "| --- | --- | --- |"]
+    for name in results.methods:
+        rows = [row for row in results.rows if row.method == name]
+        forwards, backwards = (np.mean([getattr(row, of) for row in rows]) for of in ("forwards", "backwards"))
+        lines.append(f"| {name} | {forwards:.4g} | {backwards:.4g} |")
+    return lines
+
+
+def searches(folder: Path) -> dict[str, Numbers]:
+    """Return F of every step, (pictures, steps), by method, of the pictures that all of them have searched."""
+    found = {name: {f.name.split()[0]: f for f in folder.glob(f"* {name}.npz")} for name in SEARCHES}
+    pictures = sorted(set.intersection(*(set(files) for files in found.values())))
+    return {name: np.stack([np.load(files[p])["worth"] for p in pictures]) for name, files in found.items()}
+
+
+def steps_to(worth: Numbers, goal: Numbers) -> Numbers:
+    """Return the first steps at which F (pictures, steps) is at most the goal (pictures,); infinity where it never is.
+
+    >>> steps_to(np.array([[3.0, 2.0, 1.0], [3.0, 3.0, 3.0]]), np.array([2.0, 1.0]))
+    array([ 1., inf])
+    """
+    reached = worth <= goal[:, None]
+    return np.where(reached.any(1), reached.argmax(1), np.inf)
+
+
+def warm_start(found: dict[str, Numbers]) -> list[str]:
+    """Return how fast each search comes to where I-GOS ends."""
+    goal = found["i-gos"][:, -1]
+    last = found["i-gos"].shape[1] - 1
+
+    def median(steps: Numbers) -> str:
+        drawn = np.random.default_rng(0).choice(steps, (10_000, len(steps)))
+        medians = np.sort(np.median(drawn, 1))
+        numbers = np.median(steps), medians[250], medians[9750 - 1]
+        middle, low, high = (f"{n:g}" if np.isfinite(n) else f"> {last}" for n in numbers)
+        never = np.isinf(steps).sum()
+        return f"{middle} [{low}, {high}]; {never} of {len(steps)} never"
+
+    others = [name for name in found if name != "i-gos"]
+    p = statistics.holm([statistics.paired_p("mean", found[name][:, -1], goal) for name in others])
+    told = dict(zip(others, p.tolist(), strict=True))
+    head = ["method", "objective, first mask", f"falls by more than {NEAR}", "last mask", "less that of i-gos", "p"]
+    head += ["steps to the last of i-gos", f"steps to {NEAR} above it"]
+    lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    for name, worth in found.items():
+        falls = f"{(worth[:, 0] - worth[:, -1] > NEAR).sum()} of {len(worth)}"
+        cells = [mean(worth[:, 0]), falls, mean(worth[:, -1])]
+        cells += [mean(worth[:, -1] - goal), f"{told[name]:.2g}"] if name in told else ["", ""]
+        cells += [median(steps_to(worth, goal)), median(steps_to(worth, goal + NEAR))]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    back = median(steps_to(found["i-gos"], found[AT_ONCE][:, -1]))
+    return [*lines, "", f"The other way round, steps of i-gos to the last objective of '{AT_ONCE}': {back}."]
+
+
+def mean(values: Numbers) -> str:
+    """Return a mean with its interval."""
+    low, high = statistics.interval("mean", values)
+    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+
+
+def figure(found: dict[str, Numbers], path: Path) -> None:
+    """Draw F against the step, and how far it is from I-GOS's, with 95 % intervals of the means."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = {name: found[name] for name in ("i-gos", "sigcam", AT_ONCE)}
+    drawn = Figure(figsize=(10, 3.8), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(drawn)
+    left, right = drawn.subplots(1, 2)
+    steps = np.arange(shown["i-gos"].shape[1])
+    for (name, worth), colour, style in zip(shown.items(), COLOURS, ("-", "--", "-."), strict=False):
+        for axes, values in ((left, worth), (right, worth - found["i-gos"])):
+            band = np.array([statistics.interval("mean", one) for one in values.T])
+            axes.plot(steps, values.mean(0), color=colour, linestyle=style, label=name)
+            axes.fill_between(steps, band[:, 0], band[:, 1], color=colour, alpha=0.15, linewidth=0)
+    left.set(title="objective of the mask", xlabel="step", xlim=(0, len(steps) - 1), ylim=(0, 1.05))
+    right.set(title="less that of i-gos at the same step", xlabel="step", xlim=(0, len(steps) - 1))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    left.legend(frameon=False, fontsize="small")
+    canvas.print_png(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Judge the perturbation methods.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    work = commands.add_parser("judge", help="explain and measure")
+    work.add_argument("pictures", type=Path)
+    work.add_argument("--weights", required=True)
+    work.add_argument("--limit", type=int, default=24)
+    work.add_argument("--out", type=Path, required=True)
+    say = commands.add_parser("tell", help="write the tables and draw the figure")
+    say.add_argument("folder", type=Path)
+    say.add_argument("--papers", type=Path, nargs="*", default=[])
+    say.add_argument("--figure", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if given.command == "judge":
+        network = ll.load("torchvision/squeezenet1_0", weights=given.weights)
+        pictures = sorted(p for p in given.pictures.iterdir() if p.suffix == ".jpg")
+        random.Random(0).shuffle(pictures)  # names are sorted by kind
+        judge(network, pictures[: given.limit], given.out)
+        return
+    results, found = gathered(given.folder), searches(given.folder)
+    print(f"{len(results.images)} pictures, {results.settings['model']}\n")
+    parts = [[results.to_markdown()], passes(results), warm_start(found)]
+    if given.papers:
+        parts.append(orders(results, given.papers))
+    print("\n\n".join("\n".join(lines) for lines in parts))
+    if given.figure:
+        figure(found, given.figure)
+
+
+if __name__ == "__main__":
+    main()

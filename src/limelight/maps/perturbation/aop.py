@@ -1,0 +1,136 @@
+"""AOP: an activation map, refined by a perturbation; and SIGCAM, its best known case."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from limelight.card import register_method
+from limelight.core.saliency import Raw
+from limelight.maps.perturbation.masks import Size, Watch, ones, rendered
+from limelight.ops import min_max
+from limelight.shapes import Grid, Images
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@register_method(
+    "aop",
+    family="perturbation",
+    cites="zhang2021",
+    cost="0 F",
+    in_short="base + optimiser",
+    random=True,
+    defaults={"score": "prob"},
+    profiles={"imagenet": {}, "coco": {"theta": 0.6, "lam": 0.25}},
+)
+def aop(
+    base_map: Grid,
+    image: Images,
+    refined: Callable[[Tensor], Raw],
+    *,
+    base: Annotated[str, Field(min_length=1)] = "grad-cam",
+    base_options: Mapping[str, Any] | None = None,
+    optimiser: Literal["emp", "i-gos", "extremal-perturbation"] = "i-gos",
+    optimiser_options: Mapping[str, Any] | None = None,
+    theta: Share = 0.7,
+    lam: Share = 0.15,
+    size: Size = 28,
+    warmup: Annotated[int, Field(ge=0)] = 5,
+    watch: Watch = None,
+) -> Raw:
+    """The mask of a perturbation method that begins at an activation map instead of at nothing.
+
+    m_0 = 1 - U(lam M [M >= theta]), with M the base method's map, scaled to [0, 1] at its own resolution (eqs. 4 and
+    5); then the optimiser minimises its objective from m_0 on (eq. 6). The map is 1 - m.
+
+    Args:
+        base_map: the base method's raw map, (n, h, w).
+        image: normalised x, (n, 3, H, W).
+        refined: what the optimiser makes of a first mask.
+        base: the method that gives M: any that is registered and refines none itself.
+        base_options: its options.
+        optimiser: the method that refines it.
+        optimiser_options: its options.
+        theta: values of M below it count as 0.
+        lam: how much of M is taken away in the first mask.
+        size: s, of the mask.
+        warmup: first steps, in which a weaker blur stands for the baseline.
+        watch: called with every ``Step``.
+
+    Returns:
+        1 - m at the size of the images, (n, H, W). In ``details`` the mask, the first mask and the trace.
+
+    Raises:
+        InvalidOption: a mask larger than the images, or an option that base or optimiser don't have.
+
+    Source: Zhang et al. 2021, section 3.
+    """
+    return _from_map(base_map, image, refined, theta, lam, size)
+
+
+@register_method(
+    "sigcam",
+    family="perturbation",
+    cites="zhang2021",
+    cost="0 F",
+    in_short="wgrad-cam + i-gos",
+    random=True,
+    defaults={"score": "prob"},
+    base="wgrad-cam",
+    optimiser="i-gos",
+    profiles={"imagenet": {}, "coco": {"theta": 0.6, "lam": 0.25}},
+)
+def sigcam(
+    base_map: Grid,
+    image: Images,
+    refined: Callable[[Tensor], Raw],
+    *,
+    base_options: Mapping[str, Any] | None = None,
+    optimiser_options: Mapping[str, Any] | None = None,
+    n: Annotated[int, Field(ge=0)] = 15,
+    theta: Share = 0.7,
+    lam: Share = 0.15,
+    size: Size = 28,
+    warmup: Annotated[int, Field(ge=0)] = 5,
+    watch: Watch = None,
+) -> Raw:
+    """WGrad-CAM, refined by I-GOS.
+
+    See ``aop``, of which this is the case base = ``wgrad-cam``, optimiser = ``i-gos``.
+
+    Args:
+        base_map: WGrad-CAM's raw map, (n, h, w).
+        image: normalised x, (n, 3, H, W).
+        refined: what I-GOS makes of a first mask.
+        base_options: WGrad-CAM's options.
+        optimiser_options: those of I-GOS.
+        n: steps, with those of the warm-up.
+        theta: values of the map below it count as 0.
+        lam: how much of it is taken away in the first mask.
+        size: s, of the mask.
+        warmup: first steps, in which a weaker blur stands for the baseline.
+        watch: called with every ``Step``.
+
+    Returns:
+        1 - m at the size of the images, (n, H, W). In ``details`` the mask, the first mask and the trace.
+
+    Raises:
+        InvalidOption: a mask larger than the images, or an option that I-GOS does not have.
+
+    Source: Zhang et al. 2021, section 3.
+    """
+    return _from_map(base_map, image, refined, theta, lam, size)
+
+
+def _from_map(
+    base_map: Grid, image: Images, refined: Callable[[Tensor], Raw], theta: float, lam: float, size: int
+) -> Raw:
+    start = ones(image, size)
+    scaled, empty = min_max(base_map.relu().to(start))
+    kept = scaled * (scaled >= theta)
+    start = start - lam * rendered(kept, (size, size))
+    found = refined(start)
+    notes = ("Where the base map is empty, the optimiser began at nothing.",) if bool(empty.any()) else ()
+    return Raw(found.values, {**found.details, "first_mask": start}, notes=(*found.notes, *notes))

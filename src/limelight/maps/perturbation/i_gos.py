@@ -1,0 +1,218 @@
+"""I-GOS."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from limelight.card import register_method
+from limelight.core.fills import Fill
+from limelight.core.rng import Draws
+from limelight.core.saliency import Raw
+from limelight.core.supply import Descent, FillOf, Rounds, ScoresOf
+from limelight.maps.perturbation.masks import Game, Penalty, Play, Size, Trace, Watch, baseline_at, ones, rendered
+from limelight.shapes import Flags, Images, Index, Scores
+
+SHRINK = 0.2
+"""Factor by which a step that is too long is shortened."""
+ENOUGH = 1e-4
+"""Share of step |g|^2 by which the objective has to fall."""
+SHORTEST = 1e-5
+"""A step below it is taken as it comes."""
+RESCUES = ((2.0, 1e-3, 10.0), (1.25, 1e-2, 5.0))
+"""After n / (first) steps, where the score has moved by no more than (second), L1 is divided by (third)."""
+
+
+@register_method(
+    "i-gos",
+    family="perturbation",
+    cites="qi2020",
+    cost="(1 + (1 + (game == 'both')) * (2 + n * (points + (12 + (first_step > 488)) * "
+    "(points if search == 'points' else 1)))) F + n * points * (1 + (game == 'both')) R",
+    in_short="at most (2 + n (points + 12)) F + n points R",
+    layers="none",
+    random=True,
+    defaults={"score": "prob"},
+    profiles={"aop": {}, "batched": {"search": "points", "first_step": 1000.0, "rescue": False}},
+)
+def i_gos(
+    image: Images,
+    score: Scores,
+    start: Tensor | None,
+    fill: FillOf,
+    scores_of: ScoresOf,
+    descent: Descent,
+    own_draws: list[Draws],
+    rounds: Rounds,
+    *,
+    n: Annotated[int, Field(ge=0)] = 15,
+    points: Annotated[int, Field(ge=1)] = 20,
+    size: Size = 28,
+    l1: Annotated[float, Field(ge=0)] = 1.0,
+    tv: Annotated[float, Field(ge=0)] = 20.0,
+    beta: Annotated[float, Field(gt=0)] = 2.0,
+    baseline: Fill = "gauss-51-50",
+    noise: Annotated[float, Field(ge=0)] = 0.2,
+    game: Game = "deletion",
+    search: Literal["end", "points"] = "end",
+    first_step: Annotated[float, Field(gt=0)] = 200.0,
+    rescue: bool = True,
+    tol: Annotated[float, Field(ge=0)] | None = None,
+    warmup: Annotated[int, Field(ge=0)] = 0,
+    weak: Fill = "gauss-11-5",
+    watch: Watch = None,
+) -> Raw:
+    """The smallest smooth mask that takes the score away, found along integrated gradients.
+
+    F(m) = p_c(x U(m) + b (1 - U(m))) + l1 mean |1 - m| + tv (mean |d_y m|^2 + mean |d_x m|^2), from m = 1 on. Each step
+    goes down g = d/dm [1/S sum_j p_c(picture of j/S m, with noise) + penalties], as far as F falls enough:
+    F(m') <= F(m) - 1e-4 step |g|^2, the step shortened to a fifth until it does. The map is 1 - m.
+
+    Args:
+        image: normalised x, (n, 3, H, W).
+        score: of the images, (n,).
+        start: masks to begin with, (n, s, s); None for 1.
+        fill: baselines by name.
+        scores_of: scores of changed copies of the images.
+        descent: gradients of scores with respect to masks.
+        own_draws: random numbers of each image.
+        rounds: steps that the budget pays.
+        n: steps.
+        points: S, of the integral.
+        size: s.
+        l1: weight of the area that is taken away.
+        tv: weight of the mask's total variation.
+        beta: its exponent.
+        baseline: b.
+        noise: deviation of the noise on the pictures of the integral, normalised units.
+        game: ``insertion`` lets the score of what the mask takes away rise, ``both`` the difference fall.
+        search: the step is judged by the picture of the mask (``end``), or by those of the integral (``points``).
+        first_step: the longest.
+        rescue: weigh the area less where the score has hardly moved by the middle.
+        tol: an image whose mask has changed by no more leaves; None lets all go on.
+        warmup: first steps, in which ``weak`` stands for the baseline.
+        weak: baseline of these.
+        watch: called with every ``Step``.
+
+    Returns:
+        1 - m at the size of the images, (n, H, W). In ``details`` the mask m, and the trace.
+
+    Raises:
+        InvalidOption: a mask larger than the images.
+        NonFinite: a gradient that is not finite.
+
+    Source: Qi et al. 2020, section 3, and the authors' code.
+    """
+    mask = ones(image, size) if start is None else start
+    live = torch.ones(len(image), dtype=torch.bool, device=image.device)
+    baseline_of = baseline_at(fill, baseline, weak, warmup)
+    penalty = Penalty(mask.new_full((len(image),), l1), tv, beta)
+    trace = Trace(n + 1, mask, watch)
+    before = clean = score.to(mask)
+    # A mask of 1 leaves the image itself, whose score is known.
+    known, unknown = clean[:, None], (mask != 1).flatten(1).any(1) if game == "deletion" else live
+    per_search = _most_candidates(first_step) * points if search == "points" else _most_candidates(first_step) + 1
+
+    for t in (one.start for one in rounds(n, (points + per_search) * (2 if game == "both" else 1), 1)):
+        goal = _Goal(Play(image, baseline_of(t), game), points, noise, own_draws, t, search, scores_of)
+        scores, slope = descent(mask, goal.pictures, goal.weights(live))
+        slope = slope + penalty.gradient(mask)
+        if search == "points":
+            known = goal.means(scores)
+        else:
+            unknown = live if t == warmup > 0 else unknown  # with this baseline
+            known, unknown = torch.where(unknown[:, None], goal.judged(mask, unknown), known), torch.zeros_like(live)
+        earlier, before = before, known[:, 0]
+        if t == 0:
+            trace.add(0, live, mask, goal.value(known) + penalty(mask), before)
+        moved, known = _line_search(mask, slope, known, goal, penalty, live, first_step)
+        trace.add(t + 1, live, moved, goal.value(known) + penalty(moved), known[:, 0])
+        if rescue:
+            penalty = replace(penalty, l1=_rescued(penalty.l1, t, n, clean, earlier))
+        if tol is not None:
+            live = live & ((moved - mask).abs().amax((1, 2)) > tol)
+        mask = moved
+        if not bool(live.any()):
+            break
+    shown = rendered(1 - mask, (int(image.shape[-2]), int(image.shape[-1])))
+    return Raw(shown, {"mask": mask, **trace.details})
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """The scores of one step: of the pictures of masks, and on the way from the baseline to them."""
+
+    play: Play
+    points: int
+    noise: float
+    own_draws: list[Draws]
+    step: int
+    search: Literal["end", "points"]
+    scores_of: ScoresOf
+
+    def pictures(self, mask: Tensor, i: Index, number: Index) -> Images:
+        """Return noisy pictures of j/S m, (m, 3, H, W), j = 1 ... S, one after another for each sign."""
+        signs = len(self.play.signs)
+        share = (number // signs + 1).to(mask) / self.points
+        shown = self.play.picture(share[:, None, None] * mask[i], i, number % signs)
+        if not self.noise:
+            return shown
+        pairs = zip(i.tolist(), number.tolist(), strict=True)
+        shape = tuple(shown.shape[1:])
+        draws = [self.own_draws[a].numbered(self.step).numbered(b).normal(shape, shown) for a, b in pairs]
+        return shown + self.noise * torch.stack(draws)
+
+    def weights(self, live: Flags) -> Tensor:
+        """Return the weight of each such picture, (n, points * signs): sign / S, and 0 for images that have left."""
+        one = self.play.image.new_tensor(self.play.signs).repeat(self.points) / self.points
+        return live[:, None] * one.to(torch.promote_types(one.dtype, torch.float32))
+
+    def means(self, scores: Tensor) -> Tensor:
+        """Return the means of scores (n, points * signs) over the points, (n, signs)."""
+        return scores.unflatten(1, (self.points, -1)).mean(1)
+
+    def judged(self, mask: Tensor, wanted: Flags) -> Tensor:
+        """Return the scores by which masks are judged, (n, signs): of their pictures, or means over the points."""
+        if self.search == "points":
+            found = self.scores_of(lambda i, k: self.pictures(mask, i, k), self.weights(wanted) != 0)
+            return self.means(found).to(mask)
+        every = wanted[:, None].expand(-1, len(self.play.signs))
+        return self.scores_of(lambda i, k: self.play.picture(mask[i], i, k), every).to(mask)
+
+    def value(self, scores: Tensor) -> Scores:
+        """Return what is minimised but for the penalty, (n,)."""
+        return (scores * scores.new_tensor(self.play.signs)).sum(1)
+
+
+def _most_candidates(first: float) -> int:
+    """Return how many steps a search tries at most, beginning with the ``first``."""
+    return 1 + max(0, math.ceil(math.log(first / SHORTEST, 1 / SHRINK)))
+
+
+def _line_search(
+    mask: Tensor, slope: Tensor, known: Tensor, goal: _Goal, penalty: Penalty, live: Flags, first: float
+) -> tuple[Tensor, Tensor]:
+    """Return the masks a step further down, each as far as its objective falls enough, and their scores."""
+    now, fall = goal.value(known) + penalty(mask), ENOUGH * slope.square().sum((1, 2))
+    length = torch.full_like(now, first)
+    searching, moved = live, mask
+    while bool(searching.any()):
+        ahead = (mask - length[:, None, None] * slope).clamp(0, 1)
+        moved = torch.where(searching[:, None, None], ahead, moved)
+        known = torch.where(searching[:, None], goal.judged(moved, searching), known)
+        too_far = goal.value(known) + penalty(moved) > now - length * fall
+        searching = searching & too_far & (length >= SHORTEST)
+        length = torch.where(searching, SHRINK * length, length)
+    return moved, known
+
+
+def _rescued(l1: Tensor | float, step: int, n: int, clean: Scores, before: Scores) -> Tensor:
+    """Return the weights of the area, less where the score has hardly moved by certain steps."""
+    weights = torch.as_tensor(l1)
+    for share, least, factor in RESCUES:
+        if n > 3 and step == int(n / share):
+            weights = torch.where((clean - before).abs() <= least, weights / factor, weights)
+    return weights
