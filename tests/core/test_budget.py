@@ -38,7 +38,6 @@ NAMES = [" ".join([name, *map(str, options.values())]) for name, options, *_ in 
 
 @pytest.fixture(scope="module")
 def classifier() -> ll.Classifier:
-    """Activations of which some channels are dead, not the same ones in every picture."""
     c = ll.Classifier(architectures.build("plain"))
     c.trace(architectures.images())  # a pass that is no explanation's
     return c
@@ -108,7 +107,7 @@ def test_never_more_and_never_a_step_less(
         assert passes <= budget * n
         assert passes == found.cost.n_forward * n
         assert found.notes[-1].startswith(f"The budget of {budget} forwards ended after {steps} of ")
-        if name.endswith("cam"):  # dead channels leave passes over, which no other image of the batch may have
+        if name.endswith("cam"):  # dead channels take none
             weighed = found.details["weights"].shape[1] - found.details["skipped"]
             assert weighed.max() <= steps
             assert passes == step * int(weighed.sum()) + (besides * n)
@@ -214,6 +213,20 @@ def test_score_cam_takes_the_channels_that_vary_most(classifier: ll.Classifier) 
         first = variance.argsort(descending=True)
         torch.testing.assert_close(weights[first[:4]], all_of_them[first[:4]])
         assert not weights[first[4:]].any()
+
+
+def test_no_image_lives_on_what_another_saves() -> None:
+    """Of six channels the second picture, which is red all over, has two that are not constant."""
+    net = nn.Sequential(nn.Conv2d(3, 6, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2))
+    with torch.no_grad():
+        net[0].weight.copy_((torch.arange(6)[:, None] % 3 == torch.arange(3)).float().view(6, 3, 1, 1))
+    c = ll.Classifier(net, layer="0")
+    x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    x[1, 1:] = 0
+    for budget, passed in ((9, [6, 2]), (5, [4, 2]), (2, [1, 1])):
+        found = ll.method("score-cam", budget=f"{budget} forwards").run(c, x, 0)
+        assert (6 - found.details["skipped"]).tolist() == passed
+        assert found.cost.n_forward == 1 + sum(passed) / 2
 
 
 def test_lime_keeps_a_place_for_samples_it_did_not_take(classifier: ll.Classifier) -> None:

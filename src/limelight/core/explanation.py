@@ -169,31 +169,33 @@ class Explanation:
         """Return how the mask went, with at most so many steps to show."""
         if "trace_masks" not in self.details:
             raise InvalidOption(f"{self.method} keeps no trace; {', '.join(tracing())} do")
-        masks = self.details["trace_masks"]
+        masks, score, objective = (self.details[f"trace_{kind}"] for kind in ("masks", "score", "objective"))
+        heading = f"{self.method} · {self.title}"
+        if masks.ndim == 4:
+            heading += f" · the first of {len(masks)} areas"
+            masks, score, objective = masks[0], score[0], objective[0]
         there = masks.isfinite().all(-1).all(-1).nonzero()[:, 0]  # NaN after the last step
         if not len(there):
             raise InvalidOption(f"{self.method} took no step; nothing was traced")
         numbers = [int(there[i]) for i in trace.spread(len(there), most)]
-        hot = 1 - torch.nn.functional.interpolate(
+        mask = torch.nn.functional.interpolate(
             masks[numbers][:, None].float(), self.finish.size, mode="bilinear", align_corners=True
         ).clamp(0, 1)
-        options = self.provenance.get("options", {})
-        insertion = "insertion" in (options.get("game"), (options.get("optimiser_options") or {}).get("game"))
+        hot, shown = _seen_where(mask, self.provenance.get("options", {}), self.method)
         image = self.image[None].to(hot)
         # A blur stands for whatever the method puts in the place of the picture.
-        seen = torch.lerp(image, gaussian_blur(image), 1 - hot if insertion else hot)
-        shots = [trace.Shot(n, _array(h[0]), _pixels(s)) for n, h, s in zip(numbers, hot, seen, strict=True)]
+        seen = torch.lerp(image, gaussian_blur(image), 1 - hot if shown else hot)
         steps = numbers[-1] + 1
-        kind = options.get("score", "score")
+        kind = self.provenance.get("options", {}).get("score", "score")
         return trace.Course(
             image=_pixels(self.image),
-            shots=shots,
-            score=_array(self.details["trace_score"][:steps]),
-            objective=_array(self.details["trace_objective"][:steps]),
+            shots=[trace.Shot(n, _array(h[0]), _pixels(s)) for n, h, s in zip(numbers, hot, seen, strict=True)],
+            score=_array(score[:steps]),
+            objective=_array(objective[:steps]),
             whole=self.score,
-            heading=f"{self.method} · {self.title}",
+            heading=heading,
             unit="score" if self.target < 0 else UNITS.get(kind, str(kind)),
-            changed="shown" if insertion else "taken away",
+            changed="shown" if shown else "taken away",
         )
 
     def animate(self, path: str | Path) -> Path:
@@ -339,6 +341,15 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
             )
         )
     return result
+
+
+def _seen_where(mask: Tensor, options: Mapping[str, Any], method: str) -> tuple[Tensor, bool]:
+    """Return what is highlighted of a mask, and whether the model is shown that, or all but that."""
+    method = options.get("optimiser", method)
+    options = {**options, **(options.get("optimiser_options") or {})}
+    if method == "extremal-perturbation":  # its map is the mask, not 1 - mask
+        return mask, options.get("variant") != "delete"
+    return 1 - mask, options.get("game") == "insertion"
 
 
 def tracing() -> list[str]:

@@ -273,7 +273,7 @@ class Supply:
         """
         evidence = self._evidence
 
-        def descent(leaf: Tensor, copies: CopiesOf, weights: Tensor) -> tuple[Scores, Tensor]:
+        def descent(leaf: Tensor, copies: CopiesOf, weights: Tensor) -> tuple[Tensor, Tensor]:
             images, numbers = weights.nonzero(as_tuple=True)
             trace = evidence.classifier.trace(evidence.image)
             size = self._method.options.batch_size or chunk_size(3 * trace.bytes_per_image, leaf.device)

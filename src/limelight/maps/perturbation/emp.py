@@ -142,7 +142,7 @@ def emp(
     """
     mask = ones(image, size)
     dims = (int(image.shape[-2]), int(image.shape[-1]))
-    baseline_of = baseline_at(fill, baseline, weak, warmup)
+    baseline_of = baseline_at(image, fill, baseline, weak, warmup)
     if start is not None:
         mask = start
     elif init == "random":

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BeforeValidator, Field
@@ -14,7 +14,7 @@ from limelight.card import register_method
 from limelight.core.batches import chunk_size, in_chunks
 from limelight.core.saliency import Raw
 from limelight.core.supply import Descent, Rounds
-from limelight.maps.perturbation.masks import Step, Trace, Watch, rendered
+from limelight.maps.perturbation.masks import Trace, Watch, rendered
 from limelight.ops import min_max
 from limelight.shapes import Grid, Images, Index, Maps, Scores
 
@@ -27,6 +27,8 @@ Areas = Annotated[
 """One share of the picture, or several."""
 SHARPNESS = 20.0
 """Of the smooth maximum: the larger, the closer to the maximum."""
+ALIKE = 1e-5
+"""Values of a mask that are so close count as equal: more than rounding, less than matters."""
 SIGNS = {"preserve": (-1.0,), "delete": (1.0,), "dual": (-1.0, 1.0)}
 """Of the scores in what is minimised: that of the picture of m is to stand, that of 1 - m to fall."""
 
@@ -38,7 +40,7 @@ SIGNS = {"preserve": (-1.0,), "delete": (1.0,), "dual": (-1.0, 1.0)}
     cost="(1 + n * len(areas) * (1 + (variant == 'dual'))) F + n * len(areas) * (1 + (variant == 'dual')) R",
     in_short="(n + 1) F + n R",
     layers="none",
-    profiles={"aop": {}},
+    profiles={"aop": {}, "torchray": {"ties": "sort"}},
 )
 def extremal_perturbation(
     image: Images,
@@ -57,6 +59,7 @@ def extremal_perturbation(
     jitter: bool = True,
     weight: Annotated[float, Field(ge=0)] = 300.0,
     growth: Annotated[float, Field(gt=0)] = 1.0035,
+    ties: Literal["share", "sort"] = "share",
     rate: Annotated[float, Field(gt=0)] = 0.01,
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9,
     dampening: Annotated[float, Field(ge=0, le=1)] = 0.9,
@@ -64,10 +67,10 @@ def extremal_perturbation(
 ) -> Raw:
     """The smooth mask of a given area that holds the score highest.
 
-    max_q f_c(x read at m) - weight_t mean (sort(m) - r_a)^2, q kept in [0, 1], by gradient ascent with momentum; m is
+    max_q f_c(x read at m) - weight_t mean (sort(m) - r_a)^2, q kept in [0, 1], by gradient ascent with momentum. m is
     the smooth mask of q (see ``Canvas``), and r_a a step from 0 to 1 that leaves the share a at 1. Where m = 1 the
-    picture is kept, where m = 0 it is blurred. The contrastive reward is ``score="margin"``, the logit minus the largest
-    other one.
+    picture is kept, where m = 0 it is blurred. The reward is the score: ``logit`` is the simple one, ``margin``, the
+    logit minus the largest other one, the contrastive one.
 
     Args:
         image: normalised x, (n, 3, H, W).
@@ -86,6 +89,8 @@ def extremal_perturbation(
         jitter: mirror the changed picture on even steps.
         weight: of the area at first.
         growth: factor by which it grows with each step.
+        ties: which of equal pixels count as the largest ones: all alike (``share``), or as a sort leaves them, which
+            rounding decides (``sort``).
         rate: of the steps.
         momentum: share of the last step that is gone again.
         dampening: share of the gradient that is left out then.
@@ -102,32 +107,34 @@ def extremal_perturbation(
     """
     count, signs = len(areas), torch.tensor(SIGNS[variant], device=image.device)
     canvas = Canvas((int(image.shape[-2]), int(image.shape[-1])), step, sigma)
-    q = _first(image, start, canvas).repeat_interleave(count, 0).requires_grad_()
-    shares = torch.tensor(areas, dtype=torch.float64).repeat(len(image))
-    seen = _levels(image.to(q), perturbation, levels, blur)
-    sgd = torch.optim.SGD([q], lr=rate, momentum=momentum, dampening=dampening)
     # A row for each area of each image.
-    trace = Trace(n, q.detach(), watch and (lambda s: watch(replace(s, images=s.images // count))))
-    every = torch.ones(len(q), dtype=torch.bool, device=q.device)
+    q = _first(image, start, canvas).repeat_interleave(count, 0)
+    shares = torch.tensor(areas, dtype=torch.float64).repeat(len(image))
     weights = signs.to(q).repeat(len(image), count)
+    every = torch.ones(len(q), dtype=torch.bool, device=q.device)
+    trace = Trace(n, q, watch and (lambda seen: watch(replace(seen, images=seen.images // count))))
+    pyramid = _pyramid(image.to(q), perturbation, levels, blur)
+    leaf = q.clone().requires_grad_()
+    sgd = torch.optim.SGD([leaf], lr=rate, momentum=momentum, dampening=dampening)
 
     for t in (one.start for one in rounds(n, count * len(signs), 1)):
 
         def pictures(masks: Tensor, i: Index, number: Index, t: int = t) -> Images:
-            shown = masks[i, number // len(signs)]
-            without = signs[number % len(signs)] > 0
-            picture = read(seen[i], torch.where(without[:, None, None], 1 - shown, shown))
+            shown, without = masks[i, number // len(signs)], signs[number % len(signs)] > 0
+            picture = read(pyramid[i], torch.where(without[:, None, None], 1 - shown, shown))
             return picture.flip(-1) if jitter and t % 2 == 0 else picture
 
-        masks = canvas.masks(q)
+        masks, pull = canvas.masks(q), weight * growth**t
         scores, slope = descent(canvas.cut(masks).unflatten(0, (-1, count)), pictures, weights)
-        scores, slope = scores.view(len(q), -1), slope.flatten(0, 1)
-        pull = weight * growth**t
-        objective = (scores * signs).sum(1) + pull * excess(masks, shares)
-        trace.add(t, every, q.detach(), objective, scores[:, 0])
-        q.grad = canvas.gradient(q, lambda m, k: (canvas.cut(m) * slope[k]).sum() + pull * excess(m, shares[k]).sum())
+        scores = scores.view(len(q), -1)
+        wanted = ranked(masks, shares, ties)
+        trace.add(t, every, q, (scores * signs).sum(1) + pull * excess(masks, wanted), scores[:, 0])
+        total = 2 * pull * (masks - wanted) / masks[0].numel()
+        canvas.cut(total).add_(slope.flatten(0, 1))
+        leaf.grad = canvas.pulled_back(q, total)
         sgd.step()
-        q.data.clamp_(0, 1)
+        leaf.data.clamp_(0, 1)
+        q = leaf.detach().clone()
 
     found = {"mask": canvas.cut(canvas.masks(q)), **trace.details}
     found = {name: rows.unflatten(0, (-1, count)) for name, rows in found.items()}
@@ -185,38 +192,52 @@ class Canvas:
         mask = (z * (SHARPNESS * z).softmax(1)).sum(1).clamp(0, 1)
         return mask[:, : sides[0] + down * self.step, : sides[1] + right * self.step]
 
-    def _size(self, q: Tensor) -> int:
-        """Return how many masks are made at once."""
-        canvas = math.prod(s + 2 * self.sigma + 2 * self.step for s in self.size)
-        return chunk_size(4 * q.element_size() * canvas * self._near**2, q.device)
-
     def masks(self, q: Tensor) -> Tensor:
         """Return the masks of q (m, *grid), (m, height, width) of the canvas."""
         with torch.no_grad():
-            return torch.cat(in_chunks(lambda part: self._smooth(q[part]), len(q), self._size(q)))
+            return self._in_chunks(q, lambda part: self._smooth(q[part]))
 
-    def gradient(self, q: Tensor, objective: Callable[[Tensor, slice], Tensor]) -> Tensor:
-        """Return the gradient of an objective of masks and of which of them these are, with respect to q."""
+    def pulled_back(self, q: Tensor, slope: Tensor) -> Tensor:
+        """Return the gradient with respect to q of what has such a gradient with respect to the masks of q."""
 
         def work(part: slice) -> Tensor:
             with torch.enable_grad():
                 leaf = q[part].detach().requires_grad_()
-                (found,) = torch.autograd.grad(objective(self._smooth(leaf), part), leaf)
+                (found,) = torch.autograd.grad(self._smooth(leaf), leaf, slope[part])
             return found
 
-        return torch.cat(in_chunks(work, len(q), self._size(q)))
+        return self._in_chunks(q, work)
+
+    def _in_chunks(self, q: Tensor, work: Callable[[slice], Tensor]) -> Tensor:
+        canvas = math.prod(s + 2 * (self.sigma + self.step) for s in self.size)
+        size = chunk_size(8 * q.element_size() * canvas * self._near**2, q.device)
+        return torch.cat(in_chunks(work, len(q), size))
 
     def cut(self, masks: Tensor) -> Maps:
         """Return the part of masks that lies on the picture, (m, H, W)."""
         return masks[:, self.sigma : self.sigma + self.size[0], self.sigma : self.sigma + self.size[1]]
 
 
-def excess(masks: Tensor, areas: Tensor) -> Scores:
-    """Return how far masks (m, h, w) are from ones and zeros of such areas (m,): mean (sort(m) - r_a)^2, (m,)."""
-    values = masks.flatten(1).sort().values
-    rank = torch.arange(values.shape[1], device=masks.device)
-    wanted = rank >= ((1 - areas) * values.shape[1]).floor().to(masks.device)[:, None]
-    return (values - wanted.to(values)).square().mean(1)
+def ranked(masks: Tensor, areas: Tensor, ties: Literal["share", "sort"]) -> Tensor:
+    """Return r_a at the pixels of masks (m, h, w): 1 at the largest values, shares a (m,) of all, and 0 elsewhere.
+
+    The pixels of a first mask are alike, and rounding would decide which of them are among the largest: those on the
+    edge share what is left for them, the mean over all orders. ``sort`` takes them as a sort happens to leave them.
+    """
+    values, count = masks.flatten(1), masks[0].numel()
+    zeros = ((1 - areas) * count).floor().long().to(masks.device)[:, None]
+    if ties == "sort":
+        wanted = (torch.arange(count, device=masks.device) >= zeros).to(values)
+        return torch.zeros_like(values).scatter(1, values.sort().indices, wanted).view_as(masks)
+    edge = values.sort().values.gather(1, zeros)
+    above, near = values > edge + ALIKE, (values - edge).abs() <= ALIKE
+    left = (count - zeros - above.sum(1, keepdim=True)) / near.sum(1, keepdim=True)
+    return torch.where(near, left.to(values), above.to(values)).view_as(masks)
+
+
+def excess(masks: Tensor, wanted: Tensor) -> Scores:
+    """Return how far masks (m, h, w) are from their areas: mean (sort(m) - r_a)^2, r_a as ``ranked`` gives it, (m,)."""
+    return (masks.square() - 2 * masks * wanted + wanted).mean((1, 2))  # r_a^2 = r_a
 
 
 def read(levels: Tensor, at: Maps) -> Images:
@@ -228,7 +249,7 @@ def read(levels: Tensor, at: Maps) -> Images:
     return torch.lerp(low, high, (place - lower)[:, None].expand_as(low))
 
 
-def _levels(image: Images, perturbation: str, count: int, most: float) -> Tensor:
+def _pyramid(image: Images, perturbation: str, count: int, most: float) -> Tensor:
     """Return the pictures from nothing to themselves, (n, count, 3, H, W)."""
     shares = torch.linspace(0, 1, count, dtype=torch.float64).tolist()
     if perturbation == "fade":

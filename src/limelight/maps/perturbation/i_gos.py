@@ -108,7 +108,7 @@ def i_gos(
     """
     mask = ones(image, size) if start is None else start
     live = torch.ones(len(image), dtype=torch.bool, device=image.device)
-    baseline_of = baseline_at(fill, baseline, weak, warmup)
+    baseline_of = baseline_at(image, fill, baseline, weak, warmup)
     penalty = Penalty(mask.new_full((len(image),), l1), tv, beta)
     trace = Trace(n + 1, mask, watch)
     before = clean = score.to(mask)
@@ -189,7 +189,7 @@ class _Goal:
 
 def _most_candidates(first: float) -> int:
     """Return how many steps a search tries at most, beginning with the ``first``."""
-    return 1 + max(0, math.ceil(math.log(first / SHORTEST, 1 / SHRINK)))
+    return 1 + max(0, 1 + math.floor(math.log(first / SHORTEST, 1 / SHRINK)))
 
 
 def _line_search(

@@ -1,0 +1,662 @@
+"""I-GOS against its authors' numbers, against itself written out step by step, and by hand."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import torch
+from test_goldens import TINY, classifier, golden, inputs
+from test_gradient import Of, Scored, scoring
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import architectures
+import limelight as ll
+from conftest import npz
+from limelight.core.fills import filled
+from limelight.errors import InvalidOption, NonFinite, UnsupportedModel
+from limelight.maps.perturbation import i_gos
+from limelight.maps.perturbation.masks import Penalty, Play, Step
+
+SIZES = {"image": (12, 14), "mask": 5}
+QUICK: dict[str, Any] = {"size": SIZES["mask"], "n": 4, "points": 3, "noise": 0.0, "l1": 0.02, "tv": 0.1}
+
+
+class Counting(nn.Module):
+    """Counts the pictures that it is given, with and without a gradient."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module, self.plain, self.back = module, 0, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.requires_grad:
+            self.back += len(x)
+        else:
+            self.plain += len(x)
+        return self.module(x)
+
+
+def smooth(n: int = 1) -> tuple[Counting, Tensor]:
+    """A network without kinks, in double precision, so that no decision hangs on the last digit."""
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Conv2d(6, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(320, 4))
+    generator = torch.Generator().manual_seed(5)
+    for p in net.parameters():
+        p.data = torch.randn(p.shape, generator=generator) / p[0].numel() ** 0.5
+    return Counting(net.double().eval()), torch.randn(n, 3, *SIZES["image"], generator=generator).double()
+
+
+def counted(method: ll.Method, n: int, target: Any = 1) -> tuple[Any, Counting]:
+    """Explain so many pictures, and check that as many passes are counted as there were."""
+    net, x = smooth(n)
+    c = ll.Classifier(net)
+    c.trace(x)  # how large the network is, which is no part of an explanation
+    net.plain = net.back = 0
+    found = method.run(c, x, target)
+    assert found.cost.n_forward * n == net.plain + net.back
+    assert found.cost.n_backward * n == net.back
+    return found, net
+
+
+# -- the authors -----------------------------------------------------------------------------------------------
+
+
+def test_blurred_like_the_authors() -> None:
+    c, x = classifier(TINY[0]), inputs(TINY[0])[:2]
+    blurred = torch.from_numpy(npz("golden", "authors-igos_blurred-tiny.npz")["blurred"])
+    low, high = c.bounds
+    torch.testing.assert_close(filled(c, x, "gauss-51-50"), low + blurred * (high - low), rtol=0, atol=5e-6)
+
+
+AUTHORS: dict[str, Any] = {"n": 6, "points": 20, "size": 16, "l1": 3.0, "tv": 60.0, "noise": 0.0}
+ROUNDING = 1e-6
+"""Of objectives, some numbers of float32 near 1."""
+
+
+@dataclass
+class Replay:
+    """A line search that takes the candidates that the authors' did, told by the scores and penalties they recorded.
+
+    Attributes:
+        scores: before every step, p_0 first, (n, steps).
+        penalties: before every step, (n, steps).
+        end: their last masks.
+        excess: by how much each candidate of theirs misses what it has to fall, above 0 where ours rejects it.
+        passed: by how much one that they passed over falls enough, below 0 where ours takes it.
+    """
+
+    scores: Tensor
+    penalties: Tensor
+    end: Tensor
+    excess: list[Tensor] = field(default_factory=list)
+    passed: list[Tensor] = field(default_factory=list)
+
+    def __call__(
+        self, mask: Tensor, slope: Tensor, known: Tensor, goal: Any, penalty: Penalty, live: Tensor, first: float
+    ) -> tuple[Tensor, Tensor]:
+        step = len(self.excess)
+        lengths = first * 0.2 ** torch.arange(12.0)
+        masks = torch.stack([(mask - length * slope).clamp(0, 1) for length in lengths])
+        scores = torch.stack([goal.judged(one, live)[:, 0] for one in masks])
+        enough = known[:, 0] + penalty(mask) - 1e-4 * lengths[:, None] * slope.square().sum((1, 2))
+        excess = scores + torch.stack([penalty(one) for one in masks]) - enough
+        if step + 1 < self.scores.shape[1]:
+            earlier = self.scores[:, max(0, step - 1)]
+            later = replace(penalty, l1=i_gos._rescued(penalty.l1, step, 6, self.scores[:, 0], earlier))
+            wanted = self.penalties[:, step + 1]
+            off = (torch.stack([later(one) for one in masks]) - wanted).abs() / wanted
+            off = torch.where((scores - self.scores[:, step + 1]).abs() < 3 * ROUNDING, off, torch.inf)
+            assert (off.amin(0) < 1e-3).all(), "one of our candidates has their score and penalty"
+        else:
+            off = (masks - self.end).abs().amax((2, 3))
+        took, images = off.argmin(0), torch.arange(len(mask))
+        exhausted = took == len(lengths) - 1  # which is taken as it comes
+        self.excess.append(torch.where(exhausted, -1.0, excess[took, images]))
+        before = torch.arange(len(lengths))[:, None] < took
+        self.passed.append(torch.where(before, excess, 1.0).amin(0))
+        return masks[took, images], scores[took, images][:, None]
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_like_the_authors(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their masks are ours, and every decision that is theirs and not ours hangs on the rounding of a score.
+
+    Half of the ways fork otherwise, as ``test_float32_forks`` shows on ours alone: near m = 1 the candidates differ
+    by some 1e-7, and so do the scores of one picture on two machines.
+    """
+    _, arrays = golden(f"authors-igos-{model}")
+    target, mask, penalties, scores = (torch.from_numpy(arrays[k]) for k in ("target", "mask", "curve1", "curve2"))
+    replay = Replay(scores[:, 1:], penalties[:, 1:], mask)  # their first number stands there twice
+    monkeypatch.setattr(i_gos, "_line_search", replay)
+    found = ll.method("i-gos", **AUTHORS).run(classifier(model), inputs(model)[:2], target)
+    assert torch.stack(replay.excess).max() < ROUNDING
+    assert torch.stack(replay.passed).min() > -ROUNDING
+    tolerance = {"tinyresnet_bottleneck": 2e-4}.get(model, 1e-5)  # a kink of the network is passed on another side
+    torch.testing.assert_close(found.details["mask"], mask, rtol=0, atol=tolerance)
+    upsampled = torch.from_numpy(arrays["upsampled"]).view_as(found.raw)
+    torch.testing.assert_close(1 - found.raw, upsampled, rtol=0, atol=tolerance)
+    torch.testing.assert_close(found.details["trace_score"][:, :-1], scores[:, 1:], rtol=0, atol=3 * ROUNDING)
+    assert (1 - mask).amax() > 0.01
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_not_far_from_the_authors_without_help(model: str) -> None:
+    _, arrays = golden(f"authors-igos-{model}")
+    found = ll.method("i-gos", **AUTHORS).run(classifier(model), inputs(model)[:2], torch.from_numpy(arrays["target"]))
+    assert (found.details["mask"] - torch.from_numpy(arrays["mask"])).abs().max() < 0.06
+
+
+def test_float32_forks() -> None:
+    """Noise of 1e-7 on the picture leads elsewhere in float32, and nowhere else in float64."""
+    _, arrays = golden("authors-igos-tinyresnet_basic")
+    method, target = ll.method("i-gos", **AUTHORS), torch.from_numpy(arrays["target"])[:1]
+    spread = {}
+    for kind in (torch.float32, torch.float64):
+        with torch.no_grad():
+            net = classifier("tinyresnet_basic")
+            c = ll.Classifier(_as(net.module, kind))
+        x = inputs("tinyresnet_basic")[:1].to(kind)
+        noise = [1e-7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(s)).to(kind) for s in range(6)]
+        masks = torch.cat([method.run(c, x + one, target).details["mask"] for one in noise])
+        spread[kind] = (masks.amax(0) - masks.amin(0)).max().item()
+    assert spread[torch.float64] < 1e-5
+    assert spread[torch.float32] > 100 * spread[torch.float64]
+
+
+def _as(module: nn.Module, kind: torch.dtype) -> nn.Module:
+    return copy.deepcopy(module).to(kind)
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_batched_like_the_authors(model: str) -> None:
+    _, arrays = golden(f"authors-igospp-{model}")
+    method = ll.method("i-gos", profile="batched", n=5, points=10, size=16, l1=1.0, tv=20.0, noise=0.0)
+    found = method.run(classifier(model), inputs(model)[:2], torch.from_numpy(arrays["target"]))
+    theirs = torch.from_numpy(arrays["igos_LS"]).view_as(found.details["mask"])
+    torch.testing.assert_close(found.details["mask"], theirs, rtol=0, atol=1e-3 if model == "tinyvgg" else 1e-5)
+    assert (1 - theirs).amax() > 0.03
+
+
+# -- written out, step by step ---------------------------------------------------------------------------------
+
+
+def enlarged(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Corner to corner, as a product with two matrices."""
+
+    def matrix(to: int, of: int) -> Tensor:
+        at = torch.arange(to).double() * (of - 1) / (to - 1)
+        return (1 - (at[:, None] - torch.arange(of).double()).abs()).clamp(min=0)
+
+    return matrix(size[0], mask.shape[-2]) @ mask @ matrix(size[1], mask.shape[-1]).T
+
+
+@dataclass
+class Written:
+    """I-GOS of one picture as its description says, with every evaluation of the objective that it names."""
+
+    net: nn.Module
+    x: Tensor
+    target: int
+    l1: float
+    tv: float
+    points: int
+    baselines: Callable[[int], Tensor]
+    first: float = 200.0
+    rescue: bool = True
+    passes: int = 0
+
+    def score(self, picture: Tensor) -> Tensor:
+        self.passes += 1
+        return self.net(picture).softmax(1)[0, self.target]
+
+    def costs(self, m: Tensor) -> Tensor:
+        steps = (m[1:] - m[:-1]).square().mean() + (m[:, 1:] - m[:, :-1]).square().mean()
+        return self.l1 * (1 - m).abs().mean() + self.tv * steps
+
+    def shown(self, m: Tensor, baseline: Tensor) -> Tensor:
+        large = enlarged(m, SIZES["image"])
+        return self.x * large + baseline * (1 - large)
+
+    def __call__(self, n: int, start: Tensor) -> tuple[Tensor, list[float], int]:
+        m, curve, candidates = start, [], 0
+        clean = self.score(self.x).item()
+        seen = [clean]
+        for t in range(n):
+            baseline = self.baselines(t)
+            leaf = m.clone().requires_grad_()
+            path = [self.score(self.shown(j / self.points * leaf, baseline)) for j in range(1, self.points + 1)]
+            total = torch.stack(path).mean() + self.costs(leaf)
+            (g,) = torch.autograd.grad(total, leaf)
+            with torch.no_grad():
+                p = self.score(self.shown(m, baseline))
+                now = p + self.costs(m)
+                curve.append(now.item())
+                length = self.first
+                while True:
+                    ahead = (m - length * g).clamp(0, 1)
+                    candidates += 1
+                    value = self.score(self.shown(ahead, baseline)) + self.costs(ahead)
+                    if value <= now - 1e-4 * length * g.square().sum() or length < 1e-5:
+                        break
+                    length *= 0.2
+            if self.rescue and n > 3:
+                if t == n // 2 and abs(clean - seen[-1]) <= 1e-3:
+                    self.l1 /= 10
+                if t == int(n / 1.25) and abs(clean - seen[-1]) <= 1e-2:
+                    self.l1 /= 5
+            seen.append(p.item())
+            m = ahead
+        return m, curve, candidates
+
+
+@pytest.mark.parametrize("options", [{}, {"warmup": 2}, {"rescue": False, "l1": 0.3}, {"n": 6, "tv": 3.0, "l1": 0.5}])
+def test_written_out(options: dict[str, Any]) -> None:
+    """The same masks, and a pass per step less: the score of a mask is known from the search that found it."""
+    options = QUICK | {"n": 5} | options
+    n, warmup = options["n"], options.get("warmup", 0)
+    found, net = counted(ll.method("i-gos", **options), 1)
+    _, x = smooth()
+    c = ll.Classifier(net)
+    full, weak = filled(c, x, "gauss-51-50"), filled(c, x, "gauss-11-5")
+    written = Written(
+        *(net.module, x, 1, options["l1"], options["tv"], options["points"]),
+        baselines=lambda t: weak if t < warmup else full,
+        rescue=options.get("rescue", True),
+    )
+    mask, curve, candidates = written(n, torch.ones(5, 5).double())
+    torch.testing.assert_close(found.details["mask"][0], mask, rtol=0, atol=1e-10)
+    torch.testing.assert_close(1 - found.raw[0], enlarged(mask, SIZES["image"]), rtol=0, atol=1e-10)
+    if not warmup:
+        expected = torch.tensor(curve, dtype=torch.float64)
+        kept = found.details["trace_objective"][0, :n]
+        known = torch.tensor([True] + [not options.get("rescue", True) or t <= n // 2 for t in range(1, n)])
+        torch.testing.assert_close(kept[known], expected[known], rtol=0, atol=1e-10)
+    assert written.passes == 1 + n * (options["points"] + 1) + candidates
+    switched = 1 if warmup else 0  # the score with another baseline is not known
+    assert found.cost.n_forward == written.passes - n + switched
+    assert found.cost.n_backward == n * options["points"]
+    assert (1 - mask).max() > 0.1
+
+
+# -- closed forms ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("points", "factor"), [(20, 0.525), (4, 0.625), (1, 1.0)])
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_slope_of_a_linear_score(points: int, factor: float, noise: float) -> None:
+    """g = (S + 1) / (2 S) dF/dm: the points' weights j/S; noise moves the scores and no slope."""
+    generator = torch.Generator().manual_seed(0)
+    v, x = (torch.rand(1, 3, *SIZES["image"], generator=generator).double() for _ in range(2))
+    c = scoring(lambda x: (v * x).sum((1, 2, 3)))
+    options = {"l1": 0.0, "tv": 0.0, "baseline": "zero", "score": "logit", "noise": noise}
+    method = ll.method("i-gos", n=1, points=points, size=5, first_step=1e-3, **options)
+    moved = (1 - method.run(c, x, 0).details["mask"][0]) / 1e-3
+    leaf = torch.ones(5, 5).double().requires_grad_()
+    (v * x * enlarged(leaf, SIZES["image"])).sum().backward()
+    assert leaf.grad is not None
+    torch.testing.assert_close(moved, factor * leaf.grad, rtol=1e-9, atol=0)
+
+
+def test_two_steps_by_hand() -> None:
+    """A mask of 2 x 2 on a picture of 2 x 2, F = a . m: g = 0.75 a for S = 2; steps of 0.1 each."""
+    a = torch.tensor([[1.0, 2.0], [0.0, 4.0]]).double()
+    c = scoring(lambda x: (a * x[:, 0]).sum((1, 2)))
+    x = torch.ones(1, 3, 2, 2).double()
+    options = {"l1": 0.0, "tv": 0.0, "baseline": "zero", "score": "logit", "noise": 0.0}
+    found = ll.method("i-gos", n=2, points=2, size=2, first_step=0.1, **options).run(c, x, 0)
+    torch.testing.assert_close(found.details["trace_masks"][0, 1], 1 - 0.075 * a, rtol=0, atol=1e-14)
+    torch.testing.assert_close(found.details["mask"][0], 1 - 0.15 * a, rtol=0, atol=1e-14)
+    # F = 7, and falls by 0.075 |a|^2 = 1.575 a step.
+    assert found.details["trace_score"][0].tolist() == pytest.approx([7, 5.425, 3.85])
+    assert str(found.cost) == "7 F + 4 R"  # the image; twice two points and a candidate
+
+
+def test_rescued_by_hand() -> None:
+    """F = a mean(m) + l1 (1 - mean(m)), a = 5e-4: the score moves by less than both limits.
+
+    l1 is divided by 10 after step 5 // 2 = 2, and by 5 after step int(5 / 1.25) = 4, the last.
+    """
+    c = scoring(lambda x: 5e-4 * x[:, 0].mean((1, 2)))
+    x = torch.ones(1, 3, 2, 2).double()
+    options = {"l1": 1e-4, "tv": 0.0, "baseline": "zero", "score": "logit", "noise": 0.0, "first_step": 200.0}
+
+    def weights(n: int, **more: Any) -> list[float]:
+        details = ll.method("i-gos", n=n, points=1, size=2, **options, **more).run(c, x, 0).details
+        area = (1 - details["trace_masks"][0]).mean((1, 2))
+        taken = (details["trace_objective"] - details["trace_score"])[0]
+        return [round(float(t / a), 12) for t, a in zip(taken[1:], area[1:], strict=True)]
+
+    assert weights(5) == pytest.approx([1e-4, 1e-4, 1e-4, 1e-5, 1e-5])
+    assert weights(10)[-1] == pytest.approx(1e-4 / 50)
+    assert weights(10)[5:8] == pytest.approx([1e-4, 1e-5, 1e-5])
+    assert weights(3) == pytest.approx([1e-4] * 3)
+    assert weights(10, rescue=False) == pytest.approx([1e-4] * 10)
+
+
+def test_no_rescue_where_the_score_falls() -> None:
+    c = scoring(lambda x: 0.5 * x[:, 0].mean((1, 2)))
+    options = {"l1": 0.1, "tv": 0.0, "baseline": "zero", "score": "logit", "noise": 0.0, "first_step": 0.5}
+    x = torch.ones(1, 3, 2, 2).double()
+    plain, rescued = (
+        ll.method("i-gos", n=6, points=1, size=2, rescue=r, **options).run(c, x, 0).details for r in (False, True)
+    )
+    assert plain["trace_score"][0, 1] < plain["trace_score"][0, 0] - 0.01
+    assert torch.equal(plain["trace_objective"], rescued["trace_objective"])
+
+
+# -- laws ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("game", ["deletion", "insertion", "both"])
+def test_objective_falls_and_masks_stay(game: str) -> None:
+    options = QUICK | {"n": 8, "rescue": False, "game": game, "l1": 0.05}
+    found, _ = counted(ll.method("i-gos", **options), 3)
+    objective, masks = found.details["trace_objective"], found.details["trace_masks"]
+    exhausted = masks.diff(dim=1).abs().amax((2, 3)) < 1e-6  # whose last candidate is taken as it comes
+    assert ((objective.diff(dim=1) < 0) | exhausted).all()
+    assert exhausted.float().mean() < 0.3
+    assert (objective[:, 0] - objective[:, -1] > 1e-3).all()
+    assert masks.min() >= 0
+    assert masks.max() <= 1
+    assert torch.equal(masks[:, -1], found.details["mask"])
+
+
+@pytest.mark.parametrize("game", ["deletion", "insertion", "both"])
+def test_trace_is_of_the_pictures(game: str) -> None:
+    """What is recorded of a mask is the score of its picture, and of what it takes away."""
+    found, net = counted(ll.method("i-gos", **QUICK, game=game, rescue=False), 1)
+    _, x = smooth()
+    baseline = filled(ll.Classifier(net), x, "gauss-51-50")
+    written = Written(net.module, x, 1, QUICK["l1"], QUICK["tv"], 3, lambda _: baseline)
+    for mask, score, objective in zip(
+        *(found.details[f"trace_{k}"][0] for k in ("masks", "score", "objective")), strict=True
+    ):
+        with torch.no_grad():
+            kept, gone = (written.score(written.shown(m, baseline)) for m in (mask, 1 - mask))
+        value = {"deletion": kept, "insertion": -gone, "both": kept - gone}[game]
+        torch.testing.assert_close(objective, value + written.costs(mask))
+        torch.testing.assert_close(score, gone if game == "insertion" else kept)
+
+
+class Backwards(torch.autograd.Function):
+    """The identity, with the opposite slope: every step down goes up."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # noqa: ARG004
+        return -grads[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "candidates"), [(200.0, 12), (1000.0, 13), (8.0, 10), (1e-5, 2), (9e-6, 1)]
+)  # first 0.2^k < 1e-5
+@pytest.mark.parametrize("search", ["end", "points"])
+def test_no_more_candidates(first: float, candidates: int, search: str) -> None:
+    """A search that finds nothing takes its last candidate, of a length below 1e-5."""
+    c = scoring(lambda x: Backwards.apply(x[:, 0].mean((1, 2))))
+    x = torch.full((1, 3, 8, 8), 0.5).double()
+    options = {"l1": 0.0, "tv": 0.0, "baseline": "white", "score": "logit", "noise": 0.0, "search": search}
+    method = ll.method("i-gos", n=2, points=3, size=4, first_step=first, **options)
+    found = method.run(c, x, 0)
+    each = candidates * (3 if search == "points" else 1)
+    assert found.cost.n_forward == 1 + 2 * (3 + each)
+    assert found.cost.n_forward <= method.cost(c, x).n_forward
+    assert 0 < (1 - found.details["trace_masks"][0, 1]).max() < 1e-5
+    assert i_gos._most_candidates(first) == candidates
+
+
+def test_without_slope_the_mask_stays() -> None:
+    c = ll.Classifier(Scored(Of(lambda x: 0 * x.sum((1, 2, 3)) + 3)).double())
+    found = ll.method("i-gos", n=3, points=4, size=6, noise=0.0).run(c, torch.rand(2, 3, 9, 9).double(), 0)
+    assert (found.details["mask"] == 1).all()
+    assert found.degenerate.all()
+    assert str(found.cost) == "16 F + 12 R"  # 1 + 3 (4 + 1): the first candidate is taken
+
+
+def test_a_batch_is_its_images_one_by_one() -> None:
+    """To the pass: each leaves the line search when it has found its length."""
+    method = ll.method("i-gos", **QUICK | {"noise": 0.2})
+    together, net = counted(method, 8)
+    c, x = ll.Classifier(net), smooth(8)[1]
+    singles = [method.run(c, x[i : i + 1], 1) for i in range(8)]
+    torch.testing.assert_close(
+        together.details["mask"], torch.cat([one.details["mask"] for one in singles]), rtol=0, atol=1e-9
+    )
+    assert together.cost.n_forward * 8 == pytest.approx(sum(one.cost.n_forward for one in singles))
+    assert len({one.cost.n_forward for one in singles}) > 2  # they don't leave at once
+
+
+# -- leaving, warm-up, games -----------------------------------------------------------------------------------
+
+
+def test_finished_images_leave() -> None:
+    """A constant picture is its own mean: it can't change, and costs one step."""
+    net, x = smooth(2)
+    x[0] = 0.3
+    c, options = ll.Classifier(net), QUICK | {"baseline": "mean"}
+    seen: list[Step] = []
+    found = ll.method("i-gos", **options, tol=1e-9, watch=seen.append).run(c, x, 1)
+    stays = ll.method("i-gos", **options).run(c, x, 1)
+    alone = ll.method("i-gos", **options).run(c, x[1:], 1)
+    assert found.cost.n_forward * 2 == alone.cost.n_forward + 1 + 3 + 1
+    assert stays.cost.n_forward * 2 == alone.cost.n_forward + 1 + 4 * (3 + 1)
+    torch.testing.assert_close(found.details["mask"], stays.details["mask"], rtol=0, atol=1e-12)
+    assert found.degenerate.tolist() == [True, False]
+    ended = found.details["trace_score"].isnan()
+    assert ended.tolist() == [[False, False, True, True, True], [False] * 5]
+    assert found.details["trace_masks"].isnan().all((2, 3)).tolist() == ended.tolist()
+    assert [one.images.tolist() for one in seen] == [[0, 1], [0, 1], [1], [1], [1]]
+    everyone = ll.method("i-gos", **options, tol=2.0).run(c, x, 1)
+    assert everyone.cost.n_backward == 3  # all leave after a step
+
+
+def test_warm_up_ends() -> None:
+    """With no steps after it, the weak blur is the baseline; with none in it, the strong one."""
+    weak, _ = counted(ll.method("i-gos", **QUICK, warmup=4), 1)
+    other, _ = counted(ll.method("i-gos", **QUICK, baseline="gauss-11-5"), 1)
+    strong, _ = counted(ll.method("i-gos", **QUICK), 1)
+    assert torch.equal(weak.raw, other.raw)
+    assert not torch.equal(weak.raw, strong.raw)
+
+
+def test_insertion_shows_what_is_taken_away() -> None:
+    """One pixel decides: both games find it."""
+    c = scoring(lambda x: 10 * x[:, :, 4, 4].mean(1) - 5)
+    x = torch.ones(1, 3, 9, 9).double()
+    for game in ("deletion", "insertion", "both"):
+        method = ll.method("i-gos", n=3, points=3, size=9, noise=0.0, tv=0.0, baseline="zero", game=game)
+        raw = method.evidence(c, x, 0)[0]
+        assert raw.argmax().item() == 4 * 9 + 4
+        assert raw[4, 4] > 0.5
+
+
+@pytest.mark.parametrize("game", ["deletion", "insertion", "both"])
+@pytest.mark.parametrize("search", ["end", "points"])
+def test_cost_and_budget_are_bounds(game: str, search: str) -> None:
+    net, x = smooth(2)
+    c = ll.Classifier(net)
+    for more in ({}, {"warmup": 1}, {"first_step": 1000.0}):
+        method = ll.method("i-gos", **QUICK, game=game, search=search, **more)
+        measured, predicted = method.run(c, x, 1).cost, method.cost(c, x)
+        assert measured.n_forward <= predicted.n_forward
+        assert measured.n_backward == predicted.n_backward
+    frugal = ll.method("i-gos", **QUICK | {"n": 50}, game=game, search=search, budget="150 forwards")
+    found = frugal.run(c, x[:1], 1)
+    assert 50 < found.cost.n_forward <= 150
+    assert any("budget" in note for note in found.notes)
+    with pytest.raises(InvalidOption, match="budget"):
+        ll.method("i-gos", **QUICK, budget="5 forwards").run(c, x, 1)
+
+
+# -- edges -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["i-gos", "emp"])
+def test_a_class_without_probability(name: str) -> None:
+    """Probability 0 to the last digit: there is no slope to go down."""
+    c = ll.Classifier(Scored(Of(lambda x: x.mean((1, 2, 3)) - 2000)).double())
+    found = ll.method(name, n=3, size=5).run(c, torch.rand(1, 3, 12, 12).double(), 0)
+    assert found.degenerate.all()
+    assert found.reasons[0]
+    assert (found.details["mask"] == 1).all()
+
+
+@pytest.mark.parametrize("name", ["i-gos", "emp"])
+def test_nothing_to_take_away(name: str) -> None:
+    """Where the baseline is the picture itself, its map is empty and says why."""
+    net, x = smooth()
+    found = ll.method(name, n=3, size=5, baseline="mean").run(ll.Classifier(net), torch.full_like(x, 0.4), 1)
+    assert found.degenerate.all()
+    assert "no positive evidence" in found.reasons[0]
+
+
+@pytest.mark.parametrize("name", ["i-gos", "emp", "aop", "sigcam"])
+def test_masks_fit_into_the_picture(name: str) -> None:
+    net, x = smooth()
+    with pytest.raises(InvalidOption, match=r"13 x 13 for images with a side of 12; give size=12"):
+        ll.method(name, size=13).run(ll.Classifier(net), x, 1)
+    with pytest.raises(InvalidOption, match="size"):
+        ll.method(name, size=1)
+
+
+class Endless(torch.autograd.Function):
+    """The identity, with an infinite slope."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # noqa: ARG004
+        return grads[0] * torch.inf
+
+
+class Broken(nn.Module):
+    """Finite scores of infinite slopes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+        self.drop = nn.Dropout()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return Endless.apply(self.drop(self.conv(x)).mean((2, 3)))
+
+
+def state(net: nn.Module) -> list[Any]:
+    return [
+        *([m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)] for m in net.modules()),
+        *([p.requires_grad, p.grad, p.detach().clone().tolist()] for p in net.parameters()),
+        torch.is_grad_enabled(),
+        torch.get_rng_state().tolist(),
+    ]
+
+
+@pytest.mark.parametrize("name", ["i-gos", "emp", "aop"])
+def test_infinite_slopes(name: str) -> None:
+    net = Broken().train()
+    net.conv.weight.requires_grad_(False)
+    before = state(net)
+    options = {"base": "eigen-cam"} if name == "aop" else {}
+    with pytest.raises(NonFinite, match="gradient of the score with respect to the mask"):
+        ll.method(name, size=4, **options).run(ll.Classifier(net, layer="conv"), architectures.images(1), 0)
+    assert state(net) == before
+
+
+@pytest.mark.parametrize("name", ["i-gos", "emp", "aop", "sigcam"])
+def test_a_watcher_that_fails(name: str) -> None:
+    def fail(_: Step) -> None:
+        raise KeyError("the watcher's mistake")
+
+    net = architectures.build("residual").train()
+    before = state(net)
+    with pytest.raises(KeyError, match="watcher"):
+        ll.method(name, size=6, watch=fail).run(ll.Classifier(net), architectures.images(2), 1)
+    assert state(net) == before
+
+
+def few(name: str, **options: Any) -> dict[str, Any]:
+    """Options for three steps, with weak penalties."""
+    quick = options | ({"n": 3} if name == "emp" else {"n": 3, "points": 2, "l1": 0.01, "tv": 0.1})
+    if name in ("aop", "sigcam"):
+        top = {"n": quick.pop("n")} if name == "sigcam" else {}
+        return {"size": 6, **top, "optimiser_options": quick}
+    return {"size": 6, **quick}
+
+
+@pytest.mark.parametrize("name", ["i-gos", "emp", "aop", "sigcam"])
+def test_watched(name: str) -> None:
+    """Every state once, as what it is: a copy, of which nothing stays in the settings."""
+    c, x = ll.Classifier(architectures.build("residual")), architectures.images(2)
+    options = few(name)
+    seen: list[Step] = []
+
+    def watch(step: Step) -> None:
+        seen.append(replace(step, mask=step.mask.clone()))
+        step.mask.zero_()  # a watcher can't meddle
+
+    method = ll.method(name, **options, watch=watch)
+    found = method.run(c, x, 1)
+    assert torch.equal(found.raw, ll.method(name, **options).evidence(c, x, 1))
+    assert [step.number for step in seen] == list(range(3 if name == "emp" else 4))
+    for step in seen:
+        assert step.images.tolist() == [0, 1]
+        assert step.mask.shape == (2, 6, 6)
+        assert step.objective.shape == step.score.shape == (2,)
+        assert torch.equal(step.mask, found.details["trace_masks"][:, step.number])
+        assert torch.equal(step.objective, found.details["trace_objective"][:, step.number])
+        assert torch.equal(step.score, found.details["trace_score"][:, step.number])
+    assert found.details["trace_masks"].shape == (2, 4, 6, 6)
+    assert torch.equal(found.details["trace_masks"][:, 3], found.details["mask"])
+    settings = ll.explain(c, x[0], method, 1).settings()["options"]
+    assert "watch" not in settings
+    assert "watch" not in repr(method)
+    assert ll.method(name, **settings).options == ll.method(name, **options).options
+
+
+@pytest.mark.parametrize("name", ["i-gos", "emp", "aop", "sigcam"])
+def test_targets_of_all_kinds(name: str) -> None:
+    """A function of the outputs, and one that is the class's own score; independent classes; half precision."""
+    net, x = architectures.build("residual"), architectures.images(2)
+    c = ll.Classifier(net)
+    options = few(name)
+    logit = ll.method(name, **options, score="logit")
+    same = logit.evidence(c, x, lambda out: out[:, 1])
+    torch.testing.assert_close(same, logit.evidence(c, x, 1), rtol=1e-4, atol=1e-6)
+    assert not ll.method(name, **options).run(c, x, lambda out: out[:, 1] - out[:, 2]).degenerate.all()
+    sigmoid = ll.Classifier(nn.Sequential(net, nn.Sigmoid()))
+    found = ll.method(name, **options).run(sigmoid, x, 1)
+    assert sigmoid.multilabel
+    assert not found.degenerate.any()
+    torch.testing.assert_close(found.score, c(x)[:, 1].sigmoid())
+    half = ll.method(name, **options).run(ll.Classifier(_as(net, torch.bfloat16)), x.bfloat16(), 1)
+    assert torch.isfinite(half.map).all()
+    assert half.details["mask"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["i-gos", "emp", "aop", "sigcam"])
+def test_a_black_box_is_refused(name: str) -> None:
+    box = ll.BlackBox(lambda x: x.mean((2, 3)))
+    with pytest.raises(UnsupportedModel, match=name) as refused:
+        ll.method(name).run(box, torch.rand(1, 3, 40, 40), 1)
+    able = str(refused.value).partition("need no more")[2]
+    assert "rise" in able
+    assert name not in able
+
+
+def test_play_pictures() -> None:
+    """x m + b (1 - m), and the picture of what is taken away with the roles of x and b changed."""
+    x, b, m = torch.full((2, 3, 4, 4), 2.0), torch.full((2, 3, 4, 4), -1.0), torch.full((2, 4, 4), 0.25)
+    numbers = torch.arange(2)
+    assert (Play(x, b).picture(m, numbers) == -0.25).all()
+    assert (Play(x, b, "insertion").picture(m, numbers) == 1.25).all()
+    both = Play(x, b, "both").picture(m, numbers, numbers)
+    assert (both[0] == -0.25).all()
+    assert (both[1] == 1.25).all()
+    shown = Play(x, b, rendering="nearest-gauss").picture(F.pad(m[:, 1:3, 1:3], (1, 1, 1, 1), value=0.25), numbers)
+    torch.testing.assert_close(shown, torch.full_like(shown, -0.25))
