@@ -67,6 +67,7 @@ def pictures(folder: Path) -> None:
             rows.append([draw.Panel(*cell) for cell in zip(panels, titles, captions, strict=True)])
     draw.gallery(rows, size=176).save(folder / "gallery.png")
     propagation(folder)
+    ll.explain(ll.load("demo/resnet"), ll.example_image(), "sigcam").save(folder / "trace.png", view="trace")
 
     honest, cheat = ll.load("demo/resnet"), ll.load("demo/hans")
     rows = []

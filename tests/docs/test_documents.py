@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 PROPAGATION = (ROOT / "docs" / "propagation.md").read_text()
+PERTURBATION = (ROOT / "docs" / "perturbation.md").read_text()
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -59,8 +60,16 @@ def test_snippets_about_propagation(folder: Path) -> None:
     assert (folder / "layers.png").stat().st_size > 1000
 
 
+def test_snippets_about_perturbation(folder: Path) -> None:
+    names: dict[str, object] = {}
+    for snippet in blocks(PERTURBATION, "python"):
+        exec(compile(snippet, "perturbation.md", "exec"), names)
+    assert (folder / "mixed.png").stat().st_size > 1000
+    assert (folder / "steps.gif").stat().st_size > 1000
+
+
 def commands() -> list[str]:
-    shown = blocks(README, "sh") + blocks(PROPAGATION, "sh")
+    shown = blocks(README, "sh") + blocks(PROPAGATION, "sh") + blocks(PERTURBATION, "sh")
     return [line for block in shown for line in block.splitlines() if line.startswith("limelight ")]
 
 

@@ -99,9 +99,9 @@ def test_gradient_of_masks() -> None:
 def test_pictures_are_read_between_levels() -> None:
     levels = torch.randn(1, 8, 3, 4, 5, generator=torch.Generator().manual_seed(0)).double()
     for k in range(8):
-        found = read(levels, torch.full((1, 4, 5), k / 7).double())
+        found = read(levels, torch.full((1, 4, 5), k / 7, dtype=torch.float64))
         torch.testing.assert_close(found, levels[:, k], rtol=0, atol=1e-14)
-    between = read(levels, torch.full((1, 4, 5), 2.25 / 7).double())
+    between = read(levels, torch.full((1, 4, 5), 2.25 / 7, dtype=torch.float64))
     torch.testing.assert_close(between, 0.75 * levels[:, 2] + 0.25 * levels[:, 3])
     assert torch.equal(read(levels, torch.ones(1, 4, 5).double()), levels[:, 7])
 
@@ -119,7 +119,7 @@ def test_blur_like_scipy(sigma: float) -> None:
 @pytest.mark.parametrize("ties", ["share", "sort"])
 def test_area(ties: str) -> None:
     values = torch.rand(2, 5, 8, generator=torch.Generator().manual_seed(0)).double()
-    areas = torch.tensor([0.1, 0.33]).double()
+    areas = torch.tensor([0.1, 0.33], dtype=torch.float64)
     found = excess(values, ranked(values, areas, ties))  # type: ignore[arg-type]
     for one, mask, area in zip(found, values, areas, strict=True):
         template = np.arange(40) >= math.floor((1 - area.item()) * 40)
@@ -128,9 +128,9 @@ def test_area(ties: str) -> None:
 
 def test_equal_pixels_share_the_area() -> None:
     values = torch.tensor([[[0.9, 0.5, 0.5, 0.5, 0.1]]]).double()
-    areas = torch.tensor([0.4]).double()
+    areas = torch.tensor([0.4], dtype=torch.float64)
     shared = ranked(values, areas, "share")
-    torch.testing.assert_close(shared, torch.tensor([[[1, 1 / 3, 1 / 3, 1 / 3, 0]]]).double())
+    torch.testing.assert_close(shared, torch.tensor([[[1, 1 / 3, 1 / 3, 1 / 3, 0]]], dtype=torch.float64))
     # The value is that of any order.
     assert excess(values, shared).item() == pytest.approx((0.1**2 + 0.5**2 * 3 + 0.1**2) / 5)
     assert ranked(values, areas, "sort").sum() == 2
@@ -148,7 +148,7 @@ def test_steps_by_hand(variant: str, jitter: bool) -> None:
     options |= {"variant": variant, "jitter": jitter, "momentum": 0.8, "dampening": 0.7, "perturbation": "fade"}
     saliency = ll.method("extremal-perturbation", **options).run(c, x, target)
 
-    canvas, areas = Canvas((20, 26), 4, 5), torch.tensor([0.3, 0.3]).double()
+    canvas, areas = Canvas((20, 26), 4, 5), torch.tensor([0.3, 0.3], dtype=torch.float64)
     kernel = c.module.fc.weight[target].detach().unflatten(1, (3, 20, 26))  # type: ignore[union-attr]
     bias = c.module.fc.bias[target].detach()  # type: ignore[union-attr]
     q, velocity = torch.ones(2, *canvas.grid).double(), None
