@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
-from limelight.maps.perturbation.extremal_perturbation import Canvas, blurred, excess, ranked, read
+from limelight.maps.perturbation.extremal_perturbation import Canvas, blurred, excess, levels_of, ranked, read
 from limelight.maps.perturbation.masks import Step
 
 CHAOTIC = {("tinyresnet_bottleneck", "delete")}
@@ -113,6 +113,13 @@ def test_blur_like_scipy(sigma: float) -> None:
     torch.testing.assert_close(blurred(x, sigma), torch.from_numpy(theirs), rtol=0, atol=1e-12)
 
 
+def test_levels() -> None:
+    x = picture(1)
+    for k, (blur, fade) in enumerate(zip(*(levels_of(x, kind, 8, 20.0)[0] for kind in ("blur", "fade")), strict=True)):
+        torch.testing.assert_close(fade, k / 7 * x[0])
+        torch.testing.assert_close(blur, blurred(x, 20 * (7 - k) / 7)[0])
+
+
 # -- the area ----------------------------------------------------------------------------------------------------
 
 
@@ -160,7 +167,7 @@ def test_steps_by_hand(variant: str, jitter: bool) -> None:
         pull, wanted = 20 * 1.1**t, ranked(masks, areas, "share")
         reward = {"preserve": kept, "delete": -lost, "dual": kept - lost}[variant]
         objective = pull * excess(masks, wanted) - reward
-        torch.testing.assert_close(saliency.details["trace_masks"][:, t], q)
+        torch.testing.assert_close(saliency.details["trace_points"][:, t], q)
         torch.testing.assert_close(saliency.details["trace_objective"][:, t], objective)
         torch.testing.assert_close(saliency.details["trace_score"][:, t], lost if variant == "delete" else kept)
         twice = 2 if variant == "dual" else 1
@@ -247,7 +254,7 @@ def test_begins_at_an_activation_map() -> None:
     # Corner to corner, as AOP resizes the map.
     scaled = (taken / taken.amax((1, 2), keepdim=True))[:, None]
     first = nn.functional.interpolate(scaled, (5, 7), mode="bilinear", align_corners=True)
-    torch.testing.assert_close(found.details["trace_masks"][:, 0], first[:, 0])
+    torch.testing.assert_close(found.details["trace_points"][:, 0], first[:, 0])
     assert not torch.equal(found.raw, ours.raw)
 
 
@@ -282,11 +289,11 @@ def test_torchray(model: str, variant: str) -> None:
 
     def run(x: Tensor) -> tuple[Tensor, Tensor]:
         details = method.run(classifier(model), x, target).details
-        return details["trace_objective"][0], canvas.cut(canvas.masks(details["trace_masks"][0, :, -1]))
+        return details["trace_objective"][0], canvas.cut(canvas.masks(details["trace_points"][0, :, -1]))
 
     ours, last = run(x)
     torch.testing.assert_close(ours[:, 0].sum(), objective[:, 0].sum(), rtol=1e-6, atol=0)
-    if (ours[:, 1] - objective[:, 1]).sum().abs() > 1e-3:
+    if torch.ones(6084).sort().indices[:4].tolist() != [4052, 4063, 4062, 4061]:  # as where these runs were made
         pytest.skip("this processor sorts equal values in another order, by which the search forks")
     if (model, variant) in CHAOTIC:
         # Rounding decides between two ends; the other one is had by noise of that size.

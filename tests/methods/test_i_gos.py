@@ -20,8 +20,8 @@ from limelight.errors import InvalidOption, NonFinite, UnsupportedModel
 from limelight.maps.perturbation import i_gos
 from limelight.maps.perturbation.masks import Penalty, Play, Step
 
-SIZES = {"image": (12, 14), "mask": 5}
-QUICK: dict[str, Any] = {"size": SIZES["mask"], "n": 4, "points": 3, "noise": 0.0, "l1": 0.02, "tv": 0.1}
+SIZE = (12, 14)
+QUICK: dict[str, Any] = {"size": 5, "n": 4, "points": 3, "noise": 0.0, "l1": 0.02, "tv": 0.1}
 
 
 class Counting(nn.Module):
@@ -45,7 +45,7 @@ def smooth(n: int = 1) -> tuple[Counting, Tensor]:
     generator = torch.Generator().manual_seed(5)
     for p in net.parameters():
         p.data = torch.randn(p.shape, generator=generator) / p[0].numel() ** 0.5
-    return Counting(net.double().eval()), torch.randn(n, 3, *SIZES["image"], generator=generator).double()
+    return Counting(net.double().eval()), torch.randn(n, 3, *SIZE, generator=generator).double()
 
 
 def counted(method: ll.Method, n: int, target: Any = 1) -> tuple[Any, Counting]:
@@ -154,11 +154,10 @@ def test_float32_forks() -> None:
     method, target = ll.method("i-gos", **AUTHORS), torch.from_numpy(arrays["target"])[:1]
     spread = {}
     for kind in (torch.float32, torch.float64):
-        with torch.no_grad():
-            net = classifier("tinyresnet_basic")
-            c = ll.Classifier(_as(net.module, kind))
+        c = ll.Classifier(_as(classifier("tinyresnet_basic").module, kind))
         x = inputs("tinyresnet_basic")[:1].to(kind)
-        noise = [1e-7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(s)).to(kind) for s in range(6)]
+        seeds = range(5 if kind == torch.float32 else 2)
+        noise = [1e-7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(s)).to(kind) for s in seeds]
         masks = torch.cat([method.run(c, x + one, target).details["mask"] for one in noise])
         spread[kind] = (masks.amax(0) - masks.amin(0)).max().item()
     assert spread[torch.float64] < 1e-5
@@ -216,7 +215,7 @@ class Written:
         return self.l1 * (1 - m).abs().mean() + self.tv * steps
 
     def shown(self, m: Tensor, baseline: Tensor) -> Tensor:
-        large = enlarged(m, SIZES["image"])
+        large = enlarged(m, SIZE)
         return self.x * large + baseline * (1 - large)
 
     def __call__(self, n: int, start: Tensor) -> tuple[Tensor, list[float], int]:
@@ -267,7 +266,7 @@ def test_written_out(options: dict[str, Any]) -> None:
     )
     mask, curve, candidates = written(n, torch.ones(5, 5).double())
     torch.testing.assert_close(found.details["mask"][0], mask, rtol=0, atol=1e-10)
-    torch.testing.assert_close(1 - found.raw[0], enlarged(mask, SIZES["image"]), rtol=0, atol=1e-10)
+    torch.testing.assert_close(1 - found.raw[0], enlarged(mask, SIZE), rtol=0, atol=1e-10)
     if not warmup:
         expected = torch.tensor(curve, dtype=torch.float64)
         kept = found.details["trace_objective"][0, :n]
@@ -277,7 +276,7 @@ def test_written_out(options: dict[str, Any]) -> None:
     switched = 1 if warmup else 0  # the score with another baseline is not known
     assert found.cost.n_forward == written.passes - n + switched
     assert found.cost.n_backward == n * options["points"]
-    assert (1 - mask).max() > 0.1
+    assert (1 - mask).max() > 0.02
 
 
 # -- closed forms ----------------------------------------------------------------------------------------------
@@ -288,13 +287,13 @@ def test_written_out(options: dict[str, Any]) -> None:
 def test_slope_of_a_linear_score(points: int, factor: float, noise: float) -> None:
     """g = (S + 1) / (2 S) dF/dm: the points' weights j/S; noise moves the scores and no slope."""
     generator = torch.Generator().manual_seed(0)
-    v, x = (torch.rand(1, 3, *SIZES["image"], generator=generator).double() for _ in range(2))
+    v, x = (torch.rand(1, 3, *SIZE, generator=generator).double() for _ in range(2))
     c = scoring(lambda x: (v * x).sum((1, 2, 3)))
     options = {"l1": 0.0, "tv": 0.0, "baseline": "zero", "score": "logit", "noise": noise}
     method = ll.method("i-gos", n=1, points=points, size=5, first_step=1e-3, **options)
     moved = (1 - method.run(c, x, 0).details["mask"][0]) / 1e-3
     leaf = torch.ones(5, 5).double().requires_grad_()
-    (v * x * enlarged(leaf, SIZES["image"])).sum().backward()
+    (v * x * enlarged(leaf, SIZE)).sum().backward()
     assert leaf.grad is not None
     torch.testing.assert_close(moved, factor * leaf.grad, rtol=1e-9, atol=0)
 
@@ -384,11 +383,11 @@ class Backwards(torch.autograd.Function):
     """The identity, with the opposite slope: every step down goes up."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         return x.clone()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # noqa: ARG004
+    def backward(ctx: Any, *grads: Tensor) -> Any:
         return -grads[0]
 
 
@@ -528,11 +527,11 @@ class Endless(torch.autograd.Function):
     """The identity, with an infinite slope."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         return x.clone()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # noqa: ARG004
+    def backward(ctx: Any, *grads: Tensor) -> Any:
         return grads[0] * torch.inf
 
 
@@ -550,7 +549,10 @@ class Broken(nn.Module):
 
 def state(net: nn.Module) -> list[Any]:
     return [
-        *([m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)] for m in net.modules()),
+        *(
+            [m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)]
+            for m in net.modules()
+        ),
         *([p.requires_grad, p.grad, p.detach().clone().tolist()] for p in net.parameters()),
         torch.is_grad_enabled(),
         torch.get_rng_state().tolist(),

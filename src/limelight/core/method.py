@@ -56,7 +56,7 @@ class Method(Spec):
     def _cost(self, classifier: Classifier, x: Images) -> Cost:
         if self.base and self.optimiser:  # which share the clean pass
             base, optimiser = (Method(part.card, part.function, part.options) for part in (self.base, self.optimiser))
-            return base._cost(classifier, x) + optimiser._cost(classifier, x) + Cost(-1)
+            return base._cost(classifier, x) + optimiser._cost(classifier, x) + Cost(-1.0)
         values = self.own_options | {"H": x.shape[-2], "W": x.shape[-1]}
         if self.card.layers in ("none", "stop"):
             return predict(self.card.cost, values)

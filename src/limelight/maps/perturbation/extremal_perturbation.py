@@ -94,16 +94,17 @@ def extremal_perturbation(
         rate: of the steps.
         momentum: share of the last step that is gone again.
         dampening: share of the gradient that is left out then.
-        watch: called with every ``Step``.
+        watch: called with every ``Step``, whose masks are m at the grid's size; with several areas an image has as
+            many of them.
 
     Returns:
-        m, or the sum of those of all areas, (n, H, W). In ``details`` the masks and the trace, whose masks are q;
-        several areas have an axis behind the images.
+        m, or the sum of those of all areas, (n, H, W). In ``details`` the masks and the trace, whose masks have the
+        grid's size, with q as ``trace_points``; several areas have an axis behind the images.
 
     Raises:
         NonFinite: a gradient that is not finite.
 
-    Source: Fong et al. 2019, equations 3 to 8, and the authors' code.
+    Source: Fong et al. 2019, section 3, and the authors' code, whose runs ``torchray`` makes again.
     """
     count, signs = len(areas), torch.tensor(SIGNS[variant], device=image.device)
     canvas = Canvas((int(image.shape[-2]), int(image.shape[-1])), step, sigma)
@@ -113,7 +114,8 @@ def extremal_perturbation(
     weights = signs.to(q).repeat(len(image), count)
     every = torch.ones(len(q), dtype=torch.bool, device=q.device)
     trace = Trace(n, q, watch and (lambda seen: watch(replace(seen, images=seen.images // count))))
-    pyramid = _pyramid(image.to(q), perturbation, levels, blur)
+    pyramid = levels_of(image.to(q), perturbation, levels, blur)
+    points = q.new_full((len(q), n, *canvas.grid), torch.nan)
     leaf = q.clone().requires_grad_()
     sgd = torch.optim.SGD([leaf], lr=rate, momentum=momentum, dampening=dampening)
 
@@ -128,7 +130,9 @@ def extremal_perturbation(
         scores, slope = descent(canvas.cut(masks).unflatten(0, (-1, count)), pictures, weights)
         scores = scores.view(len(q), -1)
         wanted = ranked(masks, shares, ties)
-        trace.add(t, every, q, (scores * signs).sum(1) + pull * excess(masks, wanted), scores[:, 0])
+        shown = F.interpolate(canvas.cut(masks)[:, None], canvas.grid, mode="bilinear", align_corners=True)[:, 0]
+        points[:, t] = q
+        trace.add(t, every, shown, (scores * signs).sum(1) + pull * excess(masks, wanted), scores[:, 0])
         total = 2 * pull * (masks - wanted) / masks[0].numel()
         canvas.cut(total).add_(slope.flatten(0, 1))
         leaf.grad = canvas.pulled_back(q, total)
@@ -136,7 +140,7 @@ def extremal_perturbation(
         leaf.data.clamp_(0, 1)
         q = leaf.detach().clone()
 
-    found = {"mask": canvas.cut(canvas.masks(q)), **trace.details}
+    found = {"mask": canvas.cut(canvas.masks(q)), "trace_points": points, **trace.details}
     found = {name: rows.unflatten(0, (-1, count)) for name, rows in found.items()}
     values = found["mask"].sum(1)
     return Raw(values, found if count > 1 else {name: rows[:, 0] for name, rows in found.items()})
@@ -249,7 +253,7 @@ def read(levels: Tensor, at: Maps) -> Images:
     return torch.lerp(low, high, (place - lower)[:, None].expand_as(low))
 
 
-def _pyramid(image: Images, perturbation: str, count: int, most: float) -> Tensor:
+def levels_of(image: Images, perturbation: str, count: int, most: float) -> Tensor:
     """Return the pictures from nothing to themselves, (n, count, 3, H, W)."""
     shares = torch.linspace(0, 1, count, dtype=torch.float64).tolist()
     if perturbation == "fade":

@@ -1,0 +1,97 @@
+"""Blurs against scipy's."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+import architectures
+import limelight as ll
+from limelight.core.fills import filled
+from limelight.ops.blur import gaussian_blur, median_blur, rise_blur
+
+SIZES = [(64, 48), (21, 30), (7, 9), (1, 5)]
+
+
+def pictures(size: tuple[int, int]) -> torch.Tensor:
+    return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def kernel(k: int, sigma: float) -> np.ndarray:
+    """Of k x k pixels, adding up to 1."""
+    axis = np.exp(-0.5 * ((np.arange(k) - k // 2) / sigma) ** 2)
+    return np.outer(axis, axis) / axis.sum() ** 2
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("k", "sigma"), [(11, 5.0), (51, 50.0), (81, 10.0), (41, 5.0), (1, 1.0)])
+def test_gaussian(k: int, sigma: float, size: tuple[int, int]) -> None:
+    """The border is mirrored about the outermost pixel, as often as it takes in pictures smaller than the kernel."""
+    x = pictures(size)
+    expected = ndimage.correlate(x.numpy(), kernel(k, sigma)[None, None], mode="mirror")
+    torch.testing.assert_close(gaussian_blur(x, k, sigma), torch.from_numpy(expected), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("k", [11, 3, 1])
+def test_median(k: int, size: tuple[int, int]) -> None:
+    """The border is repeated; the middle of an odd number of values is one of them."""
+    x = pictures(size)
+    expected = ndimage.median_filter(x.numpy(), (1, 1, k, k), mode="nearest")
+    assert torch.equal(median_blur(x, k), torch.from_numpy(expected))
+
+
+def test_median_of_ties() -> None:
+    x = pictures((20, 17)).round()
+    expected = ndimage.median_filter(x.numpy(), (1, 1, 11, 11), mode="nearest")
+    assert torch.equal(median_blur(x), torch.from_numpy(expected))
+
+
+def test_rise() -> None:
+    """A folded kernel, nearly flat, and nothing outside of the picture."""
+    x = pictures((30, 20))
+    impulse = np.zeros((11, 11))
+    impulse[5, 5] = 1
+    folded = ndimage.gaussian_filter(impulse, 5)
+    assert 0.0077 < folded.min() < folded.max() < 0.0089
+    expected = ndimage.correlate(x.numpy(), folded[None, None], mode="constant")
+    torch.testing.assert_close(rise_blur(x), torch.from_numpy(expected), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("blur", [gaussian_blur, median_blur])
+def test_commutes_with_normalisation(blur: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Per channel a x + b, a > 0: blurred before or after, it is the same; and pictures don't mix."""
+    x = pictures((24, 31))
+    scale, shift = (torch.tensor(v).double().view(3, 1, 1) for v in ((0.2, 1.5, 3.0), (-1.0, 0.3, 2.0)))
+    torch.testing.assert_close(blur(scale * x + shift), scale * blur(x) + shift, rtol=0, atol=1e-12)
+    torch.testing.assert_close(blur(x[1:]), blur(x)[1:], rtol=0, atol=0)
+    constant = torch.full_like(x, 0.7)
+    torch.testing.assert_close(blur(constant), constant, rtol=0, atol=1e-14)
+
+
+def test_fills_are_these_blurs() -> None:
+    c, x = ll.Classifier(architectures.build("plain")), architectures.images(2)
+
+    def gauss(k: int, sigma: float) -> torch.Tensor:
+        return torch.from_numpy(ndimage.correlate(x.double().numpy(), kernel(k, sigma)[None, None], mode="mirror"))
+
+    median = torch.from_numpy(ndimage.median_filter(x.double().numpy(), (1, 1, 11, 11), mode="nearest"))
+    expected = {
+        "gauss-11-5": gauss(11, 5.0),
+        "gauss-51-50": gauss(51, 50.0),
+        "gauss-81-10": gauss(81, 10.0),
+        "median-11": median,
+        "gauss-median": (gauss(51, 50.0) + median) / 2,
+        "mean": x.double().mean((2, 3), keepdim=True).expand(x.shape),
+    }
+    for name, values in expected.items():
+        torch.testing.assert_close(filled(c, x, name), values.float(), rtol=0, atol=1e-5)
+    # What 51 x 50 leaves is close to the mean of 51 x 51 pixels.
+    box = torch.from_numpy(ndimage.uniform_filter(x.double().numpy(), (1, 1, 51, 51), mode="mirror")).float()
+    assert (filled(c, x, "gauss-51-50") - box).abs().max() < 0.05 * x.std()
+    noise = filled(c, x, "noise")
+    assert torch.equal(noise, filled(c, x, "noise"))
+    assert torch.equal(noise[1:], filled(c, x[1:], "noise"))
+    assert noise.std() == pytest.approx(1, abs=0.05)
