@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy import ndimage
 from test_gradient import Of, Scored, scoring
-from test_i_gos import SIZE, Counting, counted, enlarged, smooth
+from test_i_gos import SIZE, Counting, Recording, counted, enlarged, smooth
 from torch import Tensor
 
 import limelight as ll
 from limelight.core.fills import filled
-from limelight.core.rng import Draws
+from limelight.core.rng import Draws, draws_per_image
 from limelight.errors import InvalidOption
 from limelight.maps.perturbation import emp
 from limelight.maps.perturbation.masks import Penalty
@@ -309,6 +309,20 @@ def test_jitter_cuts_everywhere() -> None:
         assert torch.equal(emp._moved(x, 4, [Draws(0)], step), moved)  # the baseline is cut like the picture
     assert len(seen) == 16
     assert emp._moved(x, 0, [Draws(0)], 3) is x
+
+
+def test_the_baseline_is_cut_like_the_picture() -> None:
+    """A mask of 1 takes nothing of the picture away: what that leaves to be shown is the baseline, moved."""
+    net, (_, x) = Recording(), smooth()
+    c = ll.Classifier(net)
+    c.trace(x)
+    for game, still in (("deletion", x), ("insertion", filled(c, x, "gauss-81-10"))):
+        net.seen.clear()
+        ll.method("emp", **PLAIN | {"n": 4, "jitter": 4}, game=game, score="logit").run(c, x, 1)
+        draws = draws_per_image(0, x)
+        for step, picture in enumerate(net.seen):
+            torch.testing.assert_close(picture, emp._moved(still, 4, draws, step), rtol=0, atol=1e-9)
+        assert not torch.equal(net.seen[0], net.seen[1])
 
 
 def test_noise_and_seed() -> None:

@@ -334,6 +334,20 @@ def test_rescued_by_hand() -> None:
     assert weights(10, rescue=False) == pytest.approx([1e-4] * 10)
 
 
+def test_rescue_looks_a_step_back() -> None:
+    """After step 2 it asks for the score before step 1, which has fallen by 8e-4, not for that before step 2."""
+    a, l1 = 0.1, 1e-3
+    c = scoring(lambda x: a * x[:, 0].mean((1, 2)))
+    step = 8e-4 * 4 / (a * (a - l1))  # the score falls by step a (a - l1) / 4
+    options = {"l1": l1, "tv": 0.0, "baseline": "zero", "score": "logit", "noise": 0.0, "first_step": step}
+    details = ll.method("i-gos", n=5, points=1, size=2, **options).run(c, torch.ones(1, 3, 2, 2).double(), 0).details
+    fallen = a - details["trace_score"][0]
+    assert fallen[:3].tolist() == pytest.approx([0, 8e-4, 16e-4], rel=0.02)
+    taken, area = a - fallen, (1 - details["trace_masks"][0]).mean((1, 2))
+    weights = (details["trace_objective"][0] - taken)[1:] / area[1:]
+    assert weights.tolist() == pytest.approx([l1, l1, l1, l1 / 10, l1 / 10])
+
+
 def test_no_rescue_where_the_score_falls() -> None:
     c = scoring(lambda x: 0.5 * x[:, 0].mean((1, 2)))
     options = {"l1": 0.1, "tv": 0.0, "baseline": "zero", "score": "logit", "noise": 0.0, "first_step": 0.5}
@@ -343,6 +357,33 @@ def test_no_rescue_where_the_score_falls() -> None:
     )
     assert plain["trace_score"][0, 1] < plain["trace_score"][0, 0] - 0.01
     assert torch.equal(plain["trace_objective"], rescued["trace_objective"])
+
+
+class Recording(nn.Module):
+    """Keeps the pictures through which a gradient goes; its scores don't change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused, self.seen = nn.Parameter(torch.zeros((), dtype=torch.float64)), list[Tensor]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.requires_grad:
+            self.seen.append(x.detach())
+        return torch.stack([0 * x.sum((1, 2, 3)), 1 + 0 * x.sum((1, 2, 3))], 1)
+
+
+def test_noise_is_fresh_at_every_point_and_step() -> None:
+    net, (_, x) = Recording(), smooth()
+    c = ll.Classifier(net)
+    c.trace(x)
+    net.seen.clear()
+    ll.method("i-gos", n=3, points=4, size=5, noise=0.2, score="logit").run(c, x, 1)
+    share = (torch.arange(1, 5).double() / 4).repeat(3)[:, None, None, None]
+    noise = torch.cat(net.seen) - (x * share + filled(c, x, "gauss-51-50") * (1 - share))
+    assert len(noise) == 12
+    assert noise.std().item() == pytest.approx(0.2, rel=0.05)
+    correlated = torch.corrcoef(noise.flatten(1)) - torch.eye(12)
+    assert correlated.abs().max() < 0.25  # of 504 values each
 
 
 # -- laws ------------------------------------------------------------------------------------------------------
