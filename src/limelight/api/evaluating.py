@@ -36,8 +36,8 @@ def metrics() -> dict[str, MetricCard]:
 def evaluate(
     classifier: Classifier | nn.Module | str,
     images: Any,
-    methods: Sequence[str | Method] = ("grad-cam",),
-    metrics: Sequence[str | Metric] = ("adcc", "insertion", "deletion"),
+    methods: Sequence[str | Method] | Mapping[str, Method] = ("grad-cam",),
+    metrics: Sequence[str | Metric] | Mapping[str, Metric] = ("adcc", "insertion", "deletion"),
     targets: TargetLike = None,
     truth: Any = None,
     *,
@@ -51,8 +51,8 @@ def evaluate(
         classifier: a ``Classifier``, a module, or a name that ``load`` knows.
         images: a folder, a csv, or a list of pictures: paths, PIL pictures, arrays, normalised tensors,
             ``Sample``s or synthetic ``Scene``s, which bring their truth along; or a tensor (n, 3, H, W).
-        methods: names or methods.
-        metrics: names or metrics.
+        methods: names or methods; or methods by the name that stands in the rows.
+        metrics: names or metrics, likewise.
         targets: None for the predicted class, ``"label"`` for the true one where it is known, a class, or
             one per image. All metrics of an image are about that class.
         truth: masks or boxes in pixels of the network's input, see ``Truth.of``; None for what the images
@@ -70,8 +70,8 @@ def evaluate(
     """
     if not methods or not metrics:
         raise InvalidOption(f"nothing to evaluate: {len(methods)} methods, {len(metrics)} metrics")
-    chosen = labelled([method_under(m, protocol) for m in methods])
-    judges = labelled([_metric_under(m, protocol) for m in metrics])
+    chosen = methods if isinstance(methods, Mapping) else labelled([method_under(m, protocol) for m in methods])
+    judges = metrics if isinstance(metrics, Mapping) else labelled([_metric_under(m, protocol) for m in metrics])
     if protocol is not None and not any(m.options.protocol == protocol for m in judges.values()):
         known = sorted({p for m in judges.values() for p in m.card.profiles})
         raise InvalidOption(f"none of these metrics has a protocol {protocol!r} (they have: {', '.join(known)})")

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from limelight.cli import compare, demo, evaluate, explain, methods, metrics, models, sanity
+from limelight.cli import benchmark, compare, demo, evaluate, explain, methods, metrics, models, sanity
 from limelight.cli.output import fail
 from limelight.errors import ConservationWarning, LimelightError
 
@@ -26,6 +26,7 @@ app.command("demo")(demo.demo)
 app.command("explain")(explain.explain)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
+app.command("benchmark")(benchmark.benchmark)
 app.command("sanity")(sanity.sanity)
 app.command("methods")(methods.methods)
 app.command("metrics")(metrics.metrics)

@@ -61,6 +61,17 @@ def counted(total: int, what: str) -> Generator[Callable[[int], None]]:
 
 
 @contextmanager
+def filling(what: str) -> Generator[Callable[[int, int], None]]:
+    """Show a bar for work that says how much is done and how much there is."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=notes, disable=not notes.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
 def progress(items: Sequence[T], what: str) -> Generator[Iterable[T]]:
     """Show a bar on long work, nothing if the error stream is no terminal."""
     from rich.progress import Progress, TimeRemainingColumn

@@ -124,6 +124,21 @@ class Classifier:
         """Return the normalised input for a picture, shape (3, H, W)."""
         return self._preprocess(image)
 
+    def seeing(self, preprocess: Callable[[Image.Image], Tensor], size: int | None = None) -> "Classifier":
+        """Return a classifier of the same module that gets its pictures in another way; see ``Classifier``."""
+        return Classifier(
+            self.module,
+            layer=self.layer,
+            preprocess=preprocess,
+            labels=self.labels,
+            size=size or self.size,
+            outputs=self._declared_outputs,
+            multilabel=self._declared_multilabel,
+            reshape=self._reshape,
+            name=self.name,
+            fold=self._fold,
+        )
+
     def display(self, x: Tensor) -> Tensor:
         """Undo the normalisation of one input: (3, H, W) in [0, 1]."""
         mean, std = self._per_channel(x)

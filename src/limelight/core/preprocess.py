@@ -16,13 +16,13 @@ class Preprocess:
     """Resize the shorter side, crop the centre, scale to [0, 1], normalise.
 
     Attributes:
-        resize: length of the shorter side in pixels; None keeps the size.
+        resize: length of the shorter side in pixels, or (rows, columns) whatever the proportions; None keeps the size.
         crop: side of the central square in pixels, or (rows, columns); None keeps all.
         mean: per channel, for values in [0, 1].
         std: per channel.
     """
 
-    resize: int | None = 256
+    resize: int | tuple[int, int] | None = 256
     crop: int | tuple[int, int] | None = 224
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -30,7 +30,9 @@ class Preprocess:
     def __call__(self, image: Image.Image) -> Tensor:
         """Return the normalised picture, float32 of shape (3, H, W)."""
         image = image.convert("RGB")
-        if self.resize is not None and min(image.size) != self.resize:
+        if isinstance(self.resize, tuple):
+            image = image.resize((self.resize[1], self.resize[0]), Image.Resampling.BILINEAR)
+        elif self.resize is not None and min(image.size) != self.resize:
             scale = self.resize / min(image.size)
             width, height = (max(self.resize, int(side * scale)) for side in image.size)
             image = image.resize((width, height), Image.Resampling.BILINEAR)

@@ -313,8 +313,8 @@ def methods(out: Path) -> Chapter:
                 for name, c in cards.items()
             ],
         ),
-        "F is a forward pass, R a backward pass, and R_t one down to the explained layer only. A high share is no proof of a good "
-        "map: a network may have reasons to look beside the object, as the cheat does, and a map that "
+        "F is a forward pass, R a backward pass, and R_t one down to the explained layer only. A high share is no "
+        "proof of a good map: a network may have reasons to look beside the object, as the cheat does, and a map that "
         "hugs the object can be wrong about the network.",
     ]
     if twins:

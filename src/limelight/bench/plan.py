@@ -1,0 +1,113 @@
+"""Which cells a recipe asks for, which of them are there, and the keys that tell."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from limelight import api
+from limelight.bench.recipe import Data, Recipe
+from limelight.bench.store import key_of
+from limelight.core.classifier import Classifier
+from limelight.core.method import Method
+from limelight.core.metric import Metric
+from limelight.data.samples import Sample
+from limelight.data.synthetic import TEST_SEEDS, scenes
+from limelight.errors import InvalidOption
+
+CHUNK = 16
+"""Images that are worked on together: enough to share passes, few enough that little is lost."""
+
+
+def samples_of(data: Data, source: str | Path | None, limit: int | None = None) -> list[Sample]:
+    """Return the pictures of a recipe.
+
+    Raises:
+        InvalidOption: the recipe wants a folder and none is given.
+        InvalidImage: the folder can't be read.
+    """
+    if data.dataset == "scenes":
+        count = 500 if data.n == "all" else data.n
+        found = api.as_samples(scenes(count, seed=TEST_SEEDS + data.seed, objects=data.objects))
+    else:
+        if source is None:
+            raise InvalidOption("the recipe wants pictures of yours: give the folder or csv with --data")
+        found = _chosen(api.as_samples(source), data)
+    if limit is not None and limit < len(found):
+        found = [found[i] for i in np.linspace(0, len(found) - 1, limit).round().astype(int)]
+    return found
+
+
+def _chosen(found: list[Sample], data: Data) -> list[Sample]:
+    if data.n == "all" or data.n >= len(found):
+        return found
+    if data.rule == "first":
+        return found[: data.n]
+    if data.rule == "even":
+        return [found[i] for i in np.linspace(0, len(found) - 1, data.n).round().astype(int)]
+    drawn = np.random.default_rng(data.seed).choice(len(found), data.n, replace=False)
+    return [found[i] for i in np.sort(drawn)]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model's part of a run.
+
+    Attributes:
+        recipe: what is measured.
+        name: of the model.
+        methods: by label.
+        metrics: by label.
+        samples: the pictures.
+        weights: the hash of the model's weights.
+    """
+
+    recipe: Recipe
+    name: str
+    methods: Mapping[str, Method]
+    metrics: Mapping[str, Metric]
+    samples: Sequence[Sample]
+    weights: str
+
+    def keys(self, images: range) -> npt.NDArray[np.int64]:
+        """Return the keys of these images' cells, (images, methods, metrics)."""
+        pre = self.recipe.preprocess.model_dump_json() if self.recipe.preprocess else ""
+        methods = [repr(m) for m in self.methods.values()]
+        metrics = [m.protocol for m in self.metrics.values()]
+        names = [identity(self.samples[i]) for i in images]
+        flat = [
+            key_of(self.name, self.weights, pre, self.recipe.target, name, method, metric)
+            for name in names
+            for method in methods
+            for metric in metrics
+        ]
+        return np.array(flat, dtype=np.int64).reshape(len(names), len(methods), len(metrics))
+
+
+def identity(sample: Sample) -> str:
+    """Return what tells a picture from another: its name, and the size of its file."""
+    size = Path(sample.image).stat().st_size if isinstance(sample.image, str | Path) else ""
+    return f"{sample.name}:{size}"
+
+
+def chunks(count: int, shard: tuple[int, int] = (0, 1)) -> Iterator[range]:
+    """Yield the chunks of images that belong to shard i of n."""
+    index, shards = shard
+    for number, start in enumerate(range(0, count, CHUNK)):
+        if number % shards == index:
+            yield range(start, min(count, start + CHUNK))
+
+
+def settings(recipe: Recipe) -> dict[str, Any]:
+    """Return what fixes the numbers of a run."""
+    return {"limelight": 1, "recipe": recipe.model_dump(mode="json", exclude={"about", "paper"})}
+
+
+def prepared(recipe: Recipe, model: Classifier) -> Classifier:
+    """Return the model with the recipe's way from picture to input."""
+    if recipe.preprocess is None:
+        return model
+    return model.seeing(recipe.preprocess.function, recipe.preprocess.center_crop or None)

@@ -1,0 +1,249 @@
+"""The rows of a run on disk: files that appear whole or not at all, and can be read while others are written."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import numpy.typing as npt
+
+from limelight.errors import CorruptStore, InvalidOption, MissingExtra
+
+SETTINGS, ROWS = "settings.json", "rows"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One image of one model explained by one method and judged by one metric.
+
+    Attributes:
+        key: of all that fixes the number; see ``key_of``.
+        image: name of the image.
+        model: name of the model.
+        method: label of the method.
+        metric: label of the metric.
+        value: the number; NaN where it is not defined, or where there is an error.
+        error: why there is no number, or "".
+        target: the explained class.
+        label: its name.
+        probability: that the model gives it.
+        reason: why the map is empty, or "".
+        seconds: time of the explanation.
+        forwards: passes of the explanation, in full-model equivalents.
+        backwards: backward passes of it.
+        spent: passes that the metric added.
+        parts: what the number is made of, as JSON.
+        curve: what it is the area of, or empty.
+    """
+
+    key: int
+    image: str
+    model: str
+    method: str
+    metric: str
+    value: float = float("nan")
+    error: str = ""
+    target: int = -1
+    label: str = ""
+    probability: float = float("nan")
+    reason: str = ""
+    seconds: float = 0.0
+    forwards: float = 0.0
+    backwards: float = 0.0
+    spent: float = 0.0
+    parts: str = ""
+    curve: tuple[float, ...] = ()
+
+
+def key_of(*parts: str) -> int:
+    """Return a number of 63 bits that is that of these words only."""
+    digest = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+class Store:
+    """A folder with the settings of a run and its rows.
+
+    Args:
+        folder: made if it is not there.
+        settings: that fix the numbers; those of an earlier run must be the same. None to read only.
+
+    Raises:
+        CorruptStore: the folder holds rows of other settings, or damaged files.
+        InvalidOption: it can't be written to, or there is no run in it.
+    """
+
+    def __init__(self, folder: str | Path, settings: Mapping[str, Any] | None = None) -> None:
+        self.folder = Path(folder)
+        path = self.folder / SETTINGS
+        if settings is None:
+            if not path.is_file():
+                raise InvalidOption(f"there is no run in {self.folder}: no {SETTINGS}")
+            self.settings = _read_json(path)
+            return
+        wanted = json.loads(json.dumps(settings))
+        with _explained(self.folder):
+            (self.folder / ROWS).mkdir(parents=True, exist_ok=True)
+            if path.is_file():
+                _same(path, _read_json(path), wanted)
+            else:
+                _publish(path, json.dumps(wanted, indent=1).encode())
+        self.settings: Mapping[str, Any] = wanted
+
+    @property
+    def files(self) -> list[Path]:
+        """The files with rows."""
+        return sorted((self.folder / ROWS).glob("*.parquet"))
+
+    def add(self, cells: Iterable[Cell]) -> None:
+        """Write finished cells; after a crash either all of them are there or none.
+
+        Raises:
+            InvalidOption: the disk is full, or the folder can't be written to any more; earlier rows are safe.
+        """
+        arrow, parquet = _arrow()
+        rows = [asdict(cell) for cell in cells]
+        if not rows:
+            return
+        table = arrow.Table.from_pylist(rows, schema=_schema(arrow))
+        sink = arrow.BufferOutputStream()
+        parquet.write_table(table, sink, compression="zstd")
+        with _explained(self.folder):
+            _publish(self.folder / ROWS / f"{uuid.uuid4().hex}.parquet", sink.getvalue().to_pybytes())
+
+    def table(self, columns: list[str] | None = None) -> Any:
+        """Return all rows, a ``pyarrow.Table``; of cells that stand twice the first without an error.
+
+        Raises:
+            CorruptStore: a file is damaged; the message names it.
+        """
+        arrow, parquet = _arrow()
+        wanted = None if columns is None else list(dict.fromkeys([*columns, "key", "error"]))
+        tables: list[Any] = []
+        for file in self.files:
+            try:
+                tables.append(parquet.read_table(file, columns=wanted))
+            except (arrow.ArrowInvalid, OSError) as error:
+                raise CorruptStore(
+                    f"{file} is damaged ({str(error).splitlines()[0]}); remove it, and what it held is measured again"
+                ) from error
+        if not tables:
+            return _schema(arrow).empty_table().select(wanted or _schema(arrow).names)
+        table = arrow.concat_tables(tables).unify_dictionaries()
+        failed = np.asarray(table["error"].combine_chunks().cast("string").to_numpy(zero_copy_only=False)) != ""
+        order = np.lexsort((failed, table["key"].to_numpy()))
+        keys = table["key"].to_numpy()[order]
+        first = np.ones(len(keys), dtype=bool)
+        first[1:] = keys[1:] != keys[:-1]
+        return table if first.all() else table.take(np.sort(order[first]))
+
+    def keys(self) -> npt.NDArray[np.int64]:
+        """Return the keys of all finished cells, sorted."""
+        return np.sort(self.table(["key"])["key"].to_numpy())
+
+
+def done(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Tell which of the wanted keys are among the sorted ones."""
+    at = np.searchsorted(keys, wanted)
+    found = np.zeros(wanted.shape, dtype=bool)
+    inside = at < len(keys)
+    found[inside] = keys[at[inside]] == wanted[inside]
+    return found
+
+
+def merge(folders: Iterable[str | Path], into: str | Path) -> Store:
+    """Put the rows of several runs of one recipe together; what they have in common stands there once.
+
+    Raises:
+        CorruptStore: their settings differ, or a file is damaged.
+    """
+    stores = [Store(folder) for folder in folders]
+    if not stores:
+        raise InvalidOption("nothing to merge: give the folders of runs")
+    merged = Store(into, stores[0].settings)
+    for store in stores:
+        _same(store.folder / SETTINGS, store.settings, merged.settings)
+        store.table(["key"])  # a damaged file is found before anything is copied
+    there = {file.name for file in merged.files}
+    for store in stores:
+        for file in store.files:
+            if file.name not in there:
+                with _explained(merged.folder):
+                    _publish(merged.folder / ROWS / file.name, file.read_bytes())
+                there.add(file.name)
+    return merged
+
+
+def _schema(arrow: Any) -> Any:
+    kinds: dict[Any, Any] = {
+        int: arrow.int64(),
+        float: arrow.float64(),
+        str: arrow.string(),
+        tuple[float, ...]: arrow.list_(arrow.float32()),
+    }
+    repeated = {"image", "model", "method", "metric", "error", "label", "reason"}
+    words = arrow.dictionary(arrow.int32(), arrow.string())
+    hints = get_type_hints(Cell)
+    return arrow.schema([(name, words if name in repeated else kinds[kind]) for name, kind in hints.items()])
+
+
+def _publish(path: Path, content: bytes) -> None:
+    """Write a file so that nobody ever sees a part of it."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # what went wrong first is what has to be known
+            draft.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Generator[None]:
+    try:
+        yield
+    except CorruptStore:  # is an OSError too
+        raise
+    except OSError as error:
+        why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
+        raise InvalidOption(f"can't write to {folder}: {why}; rows that were finished are safe there") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorruptStore(f"{path} can't be read as the settings of a run: {error}") from error
+
+
+def _same(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any], at: str = "") -> None:
+    """Refuse settings that differ, by the name of the first that does."""
+    for name in dict.fromkeys([*there, *wanted]):
+        a, b = there.get(name), wanted.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            _same(path, a, b, f"{at}{name}.")
+        elif a != b:
+            raise CorruptStore(
+                f"{path.parent} holds rows of other settings: {at}{name} is {a!r} there and {b!r} here; "
+                "give another folder, or the recipe it was made with"
+            )
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtra("pyarrow", "tables") from None
+    return pyarrow, pyarrow.parquet

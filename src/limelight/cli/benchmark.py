@@ -1,0 +1,53 @@
+"""limelight benchmark."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limelight.cli.output import console, filling, print_json
+from limelight.errors import InvalidOption
+
+
+def benchmark(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What is to be measured.")],
+    out: Annotated[Path, typer.Option(help="The run's folder; a run that was stopped goes on.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Pictures, a folder per class, or a csv, if the recipe wants them.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = None,
+    shard: Annotated[str, typer.Option(metavar="I/N", help="Do the I-th of N parts, from 1.")] = "1/1",
+    weights: Annotated[str | None, typer.Option(help="In place of the recipe's: DEFAULT, a file, …")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Measure models x methods x metrics over a data set, as a recipe says; go on where a run was stopped.
+
+    Example: limelight benchmark recipes/demo.toml --out runs/demo
+    """
+    from limelight.bench.recipe import read_recipe
+    from limelight.bench.run import benchmark as measure
+
+    part = _shard(shard)
+    plan = read_recipe(recipe)
+    with filling(plan.name) as show:
+        tally = measure(plan, out, source=data, limit=limit, shard=part, device=device, weights=weights, on_cells=show)
+    if as_json:
+        print_json(vars(tally) | {"folder": str(out)})
+        return
+    failed = f", {tally.failed} of them failed" if tally.failed else ""
+    console.print(
+        f"[bold]{plan.name}[/]: {tally.finished} cells measured{failed}, {tally.before} were there, "
+        f"of {tally.cells}; {tally.seconds:.0f} s → {out}"
+    )
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Read I/N, from 1."""
+    try:
+        index, count = (int(part) for part in text.split("/"))
+    except ValueError:
+        raise InvalidOption(f"--shard {text}: expected I/N, such as 2/8") from None
+    if not 1 <= index <= count:
+        raise InvalidOption(f"--shard {text}: expected 1 <= I <= N")
+    return index - 1, count

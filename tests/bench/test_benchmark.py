@@ -1,0 +1,191 @@
+"""Runs that are stopped, go on, fail in places, and are done in parts."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from limelight import cli
+from limelight.bench.plan import chunks, samples_of
+from limelight.bench.recipe import Data, read_recipe
+from limelight.bench.run import benchmark
+from limelight.bench.store import Store, merge
+from limelight.card import METHODS, register_method
+from limelight.data.synthetic import scene
+
+RECIPE = """
+name = "small"
+[data]
+dataset = "{dataset}"
+n = {n}
+[models]
+names = ["demo/resnet"]
+[[methods]]
+name = "grad-cam"
+[[methods]]
+name = "{second}"
+label = "second"
+[[metrics]]
+name = "average-drop"
+[[metrics]]
+name = "complexity"
+"""
+
+
+def recipe_file(folder: Path, n: int = 6, second: str = "layer-cam", dataset: str = "scenes") -> Path:
+    path = folder / "small.toml"
+    path.write_text(RECIPE.format(n=n, second=second, dataset=dataset))
+    return path
+
+
+def numbers(folder: Path) -> dict[tuple[str, str, str], float]:
+    rows = Store(folder).table().to_pylist()
+    found = {(r["image"], r["method"], r["metric"]): r["value"] for r in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def test_every_cell_once_and_as_evaluate_says(tmp_path: Path) -> None:
+    import limelight as ll
+
+    recipe = read_recipe(recipe_file(tmp_path))
+    tally = benchmark(recipe, tmp_path / "run")
+    assert (tally.cells, tally.finished, tally.before, tally.failed) == (24, 24, 0, 0)
+    found = numbers(tmp_path / "run")
+    results = ll.evaluate(
+        "demo/resnet", samples_of(recipe.data, None), ["grad-cam", "layer-cam"], ["average-drop", "complexity"]
+    )
+    for row in results.rows:
+        method = {"layer-cam": "second"}.get(row.method, row.method)
+        for metric, value in row.values.items():
+            assert found[row.image, method, metric] == pytest.approx(value, abs=1e-6)
+    again = benchmark(recipe, tmp_path / "run")
+    assert (again.finished, again.before) == (0, 24)
+
+
+def test_a_larger_run_goes_on_from_a_smaller_one(tmp_path: Path) -> None:
+    benchmark(read_recipe(recipe_file(tmp_path)), tmp_path / "run", limit=2)
+    tally = benchmark(read_recipe(recipe_file(tmp_path)), tmp_path / "run")
+    assert (tally.before, tally.finished) == (8, 16)
+
+
+def test_shards_are_parts_that_merge(tmp_path: Path) -> None:
+    parts = [list(chunks(100, (i, 3))) for i in range(3)]
+    assert sorted(i for part in parts for chunk in part for i in chunk) == list(range(100))
+    recipe = read_recipe(recipe_file(tmp_path, n=20))
+    for i in range(2):
+        benchmark(recipe, tmp_path / str(i), shard=(i, 2))
+    merged = merge([tmp_path / "0", tmp_path / "1"], tmp_path / "all")
+    assert merged.table().num_rows == 80
+    assert benchmark(recipe, tmp_path / "all").finished == 0
+
+
+def test_a_method_that_fails_costs_its_own_cells_only(tmp_path: Path) -> None:
+    shown = []
+
+    @register_method("failing", family="test", cites="none", cost="1 F")
+    def failing(acts, image):
+        """Fails on one picture."""
+        shown.append(len(image))
+        bright = image.mean((1, 2, 3))
+        if bool((bright == worst).any()):
+            raise ValueError("no such luck")
+        return acts.mean(1)
+
+    try:
+        import limelight as ll
+
+        recipe = read_recipe(recipe_file(tmp_path, second="failing"))
+        samples = samples_of(recipe.data, None)
+        model = ll.load("demo/resnet")
+        worst = model.preprocess(Image.fromarray(samples[3].image)).mean((0, 1, 2))
+        tally = benchmark(recipe, tmp_path / "run")
+    finally:
+        METHODS.own.pop("failing")
+    rows = Store(tmp_path / "run").table().to_pylist()
+    assert tally.failed == 2
+    assert {(r["image"], r["method"]) for r in rows if r["error"]} == {(samples[3].name, "second")}
+    assert all("no such luck" in r["error"] for r in rows if r["error"])
+    assert len(rows) == 24
+    assert sum(np.isfinite(r["value"]) for r in rows) == 22
+
+
+def test_a_file_among_the_pictures_that_is_none(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i in range(3):
+        Image.fromarray(scene(i, objects=1).image).save(pictures / f"{i}.png")
+    (pictures / "1.png").write_bytes(b"no picture")
+    recipe = read_recipe(recipe_file(tmp_path, dataset="folder"))
+    tally = benchmark(recipe, tmp_path / "run", source=pictures)
+    rows = Store(tmp_path / "run").table().to_pylist()
+    assert tally.failed == 4
+    assert {r["image"] for r in rows if r["error"]} == {"1.png"}
+    assert all("1.png" in r["error"] for r in rows if r["error"])
+
+
+@pytest.mark.parametrize("rule", ["first", "even", "random"])
+def test_which_pictures(tmp_path: Path, rule: str) -> None:
+    for i in range(10):
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    found = [s.name for s in samples_of(Data(n=4, rule=rule, seed=1), tmp_path)]
+    assert len(set(found)) == 4
+    assert found == sorted(found)
+    if rule == "random":
+        assert found == [s.name for s in samples_of(Data(n=4, rule=rule, seed=1), tmp_path)]
+        assert found != [s.name for s in samples_of(Data(n=4, rule=rule, seed=2), tmp_path)]
+    else:
+        assert (
+            found == {"first": ["0.png", "1.png", "2.png", "3.png"], "even": ["0.png", "3.png", "6.png", "9.png"]}[rule]
+        )
+
+
+def test_killed_at_random_and_resumed(tmp_path: Path) -> None:
+    """A real process, killed ten times at any moment: the rows are those of a run that nobody disturbed."""
+    path = recipe_file(tmp_path, n=64)
+    command = [sys.executable, "-m", "limelight", "benchmark", str(path), "--out", str(tmp_path / "killed")]
+    moments = random.Random(0)
+    kills = 0
+    for _ in range(10):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        before = len(list((tmp_path / "killed" / "rows").glob("*.parquet")))
+        # The import takes most of the time: the clock starts when rows begin to appear, or sometimes before.
+        while moments.random() > 0.002 and process.poll() is None and time.monotonic() < deadline:
+            if len(list((tmp_path / "killed" / "rows").glob("*.parquet"))) > before:
+                break
+            time.sleep(0.005)
+        time.sleep(0.2 * moments.random())
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills >= 3
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    benchmark(read_recipe(path), tmp_path / "quiet")
+    killed, quiet = numbers(tmp_path / "killed"), numbers(tmp_path / "quiet")
+    assert killed.keys() == quiet.keys()
+    for cell, value in quiet.items():
+        assert killed[cell] == pytest.approx(value, abs=1e-6, nan_ok=True)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recipe_file(tmp_path, n=2)
+    for arguments, code, said in (
+        (["--out", str(tmp_path / "run")], 0, "8 cells measured"),
+        (["--out", str(tmp_path / "run")], 0, "8 were there"),
+        (["--out", str(tmp_path / "run"), "--shard", "3/2"], 2, "1 <= I <= N"),
+        (["--out", str(tmp_path / "run"), "--shard", "x"], 2, "expected I/N"),
+        (["--out", str(path)], 2, "can't write to"),
+    ):
+        with pytest.raises(SystemExit) as done:
+            cli.main(["benchmark", str(path), *arguments])
+        printed = capsys.readouterr()
+        assert (done.value.code or 0) == code
+        assert said in " ".join((printed.out + printed.err).split())

@@ -1,0 +1,136 @@
+"""Rows on disk: whole or not at all, once, and of one kind."""
+
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from limelight.bench.store import Cell, Store, done, key_of, merge
+from limelight.errors import CorruptStore, InvalidOption
+
+SETTINGS = {"recipe": {"name": "a", "data": {"n": 3}}}
+
+
+def cells(*keys: int, error: str = "") -> list[Cell]:
+    return [
+        Cell(
+            key=k,
+            image=f"image-{k}",
+            model="m",
+            method="grad-cam",
+            metric="deletion",
+            value=k / 10,
+            error=error,
+            curve=(1.0, 0.5),
+        )
+        for k in keys
+    ]
+
+
+def test_what_is_written_comes_back(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run", SETTINGS)
+    assert len(store.keys()) == 0
+    store.add(cells(3, 1))
+    store.add(cells(2))
+    store.add([])
+    again = Store(tmp_path / "run", SETTINGS)
+    assert again.keys().tolist() == [1, 2, 3]
+    rows = sorted(again.table().to_pylist(), key=lambda row: row["key"])
+    assert [row["value"] for row in rows] == [0.1, 0.2, 0.3]
+    assert rows[0]["image"] == "image-1"
+    assert rows[0]["curve"] == [1.0, 0.5]
+    assert Store(tmp_path / "run").settings == SETTINGS
+
+
+def test_keys_are_those_of_their_words_only() -> None:
+    assert key_of("a", "b") == key_of("a", "b")
+    assert len({key_of("a", "b"), key_of("ab"), key_of("a", "b", ""), key_of("b", "a")}) == 4
+    assert 0 <= key_of("a") < 2**63
+
+
+def test_done() -> None:
+    wanted = np.array([[1, 2], [5, 9]])
+    assert done(np.array([2, 5]), wanted).tolist() == [[False, True], [True, False]]
+    assert not done(np.array([], dtype=np.int64), wanted).any()
+
+
+def test_a_cell_that_stands_twice_counts_once_and_without_its_error(tmp_path: Path) -> None:
+    store = Store(tmp_path, SETTINGS)
+    store.add([replace(cell, value=float("nan")) for cell in cells(1, 2, error="boom")])
+    store.add(cells(1))
+    rows = {row["key"]: row for row in store.table().to_pylist()}
+    assert len(rows) == store.table().num_rows == 2
+    assert rows[1]["error"] == ""
+    assert rows[1]["value"] == 0.1
+    assert rows[2]["error"] == "boom"
+
+
+@pytest.mark.parametrize("spoil", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"not parquet at all"])
+def test_a_damaged_file_is_named(tmp_path: Path, spoil) -> None:
+    store = Store(tmp_path, SETTINGS)
+    store.add(cells(1))
+    store.add(cells(2))
+    victim = store.files[0]
+    victim.write_bytes(spoil(victim.read_bytes()))
+    with pytest.raises(CorruptStore, match=victim.name):
+        store.keys()
+    victim.unlink()
+    assert len(store.keys()) == 1
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    Store(tmp_path, SETTINGS).add(cells(1))
+    with pytest.raises(CorruptStore, match=r"recipe\.data\.n is 3 there and 4 here"):
+        Store(tmp_path, {"recipe": {"name": "a", "data": {"n": 4}}})
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(CorruptStore, match=r"settings\.json"):
+        Store(tmp_path, SETTINGS)
+    with pytest.raises(InvalidOption, match="no run"):
+        Store(tmp_path / "elsewhere")
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path, SETTINGS)
+    store.add(cells(1))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InvalidOption, match="the disk is full; rows that were finished are safe"):
+        store.add(cells(2))
+    monkeypatch.undo()
+    assert store.keys().tolist() == [1]
+    assert [p.name for p in (tmp_path / "rows").iterdir()] == [store.files[0].name]  # no draft is left
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to a read-only folder")
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(InvalidOption, match="can't write to"):
+            Store(tmp_path / "run", SETTINGS)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(InvalidOption, match="can't write to"):
+        Store(tmp_path / "run", SETTINGS)
+
+
+def test_merge(tmp_path: Path) -> None:
+    Store(tmp_path / "a", SETTINGS).add(cells(1, 2))
+    Store(tmp_path / "b", SETTINGS).add(cells(2, 3))
+    merged = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+    assert merged.table().num_rows == 3
+    assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").files == merged.files
+    Store(tmp_path / "c", {"recipe": {"name": "b"}})
+    with pytest.raises(CorruptStore, match=r"recipe\.name"):
+        merge([tmp_path / "a", tmp_path / "c"], tmp_path / "none")
+    with pytest.raises(InvalidOption, match="nothing to merge"):
+        merge([], tmp_path / "none")
