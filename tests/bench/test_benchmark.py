@@ -123,7 +123,7 @@ def test_a_file_among_the_pictures_that_is_none(tmp_path: Path) -> None:
         Image.fromarray(scene(i, objects=1).image).save(pictures / f"{i}.png")
     (pictures / "1.png").write_bytes(b"no picture")
     recipe = read_recipe(recipe_file(tmp_path, dataset="folder"))
-    tally = benchmark(recipe, tmp_path / "run", source=pictures)
+    tally = benchmark(recipe, tmp_path / "run", data=pictures)
     rows = Store(tmp_path / "run").table().to_pylist()
     assert tally.failed == 4
     assert {r["image"] for r in rows if r["error"]} == {"1.png"}

@@ -3,19 +3,22 @@
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from math import isnan
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import Field
 
-from limelight.card import METHODS
+from limelight.card import METHODS, METRICS, Registry
 from limelight.core.method import Method, build
-from limelight.core.metric import Metric, build_metric
+from limelight.core.metric import Metric, MetricOptions, build_metric
 from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
-from limelight.errors import InvalidOption, nearest
+from limelight.core.spec import Options
+from limelight.errors import InvalidOption, UnknownMethod, UnknownMetric, nearest
 
 Named = Annotated[str, Field(min_length=1)]
+Pixels = Annotated[int, Field(ge=1)]
 
 
 class _Strict(pydantic.BaseModel):
@@ -34,22 +37,45 @@ class _Open(pydantic.BaseModel):
         return {k: tuple(v) if isinstance(v, list) else v for k, v in extra.items()}
 
 
+class Mosaics(_Strict):
+    """Pictures put together for the grid pointing game; see ``limelight.mosaics``.
+
+    Attributes:
+        n: pictures per side.
+        count: mosaics.
+        confidence: least probability that every model of the recipe gives the true class of a picture.
+        seed: of the draw.
+    """
+
+    n: Annotated[int, Field(ge=2)] = 2
+    count: Annotated[int, Field(ge=1)] = 500
+    confidence: Annotated[float, Field(ge=0, le=1)] = 0.99
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
 class Data(_Strict):
     """Which pictures.
 
     Attributes:
-        dataset: ``scenes`` (drawn, with known truth), or ``folder`` (any folder or csv, given as ``--data``).
+        dataset: ``scenes`` (drawn, with known truth), ``folder`` (any folder or csv), or a published data set. All
+            but ``scenes`` are on disk, and ``--data`` says where.
+        split: which part of a published data set; the one on which it is evaluated unless given.
         n: how many; ``all`` of them by default.
         rule: the ``first``, ``even``ly spread over all, or drawn at ``random`` without replacement.
         seed: of that draw.
         objects: in a drawn scene.
+        mosaics: pictures are put together to mosaics; None to take them one by one.
     """
 
-    dataset: Literal["scenes", "folder"] = "folder"
+    dataset: Literal[
+        "scenes", "folder", "imagenet", "voc2007", "coco2017", "coco2014", "cub200", "ucm", "imagenet-seg"
+    ] = "folder"
+    split: Literal["", "train", "val", "trainval", "test"] = ""
     n: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
     rule: Literal["first", "even", "random"] = "first"
     seed: Annotated[int, Field(ge=0)] = 0
     objects: Annotated[int, Field(ge=1)] = 1
+    mosaics: Mosaics | None = None
 
 
 class Preprocessing(_Strict):
@@ -58,19 +84,35 @@ class Preprocessing(_Strict):
     Attributes:
         resize_shorter: length of the shorter side, pixels; 0 keeps the size.
         center_crop: side of the central square, pixels; 0 keeps all.
+        resize: (rows, columns) in place of both, whatever the picture's proportions.
         mean: per colour, of values in [0, 1].
         std: per colour.
     """
 
     resize_shorter: Annotated[int, Field(ge=0)] = 256
     center_crop: Annotated[int, Field(ge=0)] = 224
+    resize: tuple[Pixels, Pixels] | None = None
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+
+    @pydantic.model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.resize and self.model_fields_set & {"resize_shorter", "center_crop"}:
+            raise ValueError("resize stands in place of resize_shorter and center_crop; give one or the other")
+        return self
 
     @property
     def function(self) -> Preprocess:
         """What does it."""
-        return Preprocess(self.resize_shorter or None, self.center_crop or None, self.mean, self.std)
+        resize, crop = (self.resize, None) if self.resize else (self.resize_shorter or None, self.center_crop or None)
+        return Preprocess(resize, crop, self.mean, self.std)
+
+    @property
+    def side(self) -> int | None:
+        """Side of the input if it is always the same square, pixels."""
+        if self.resize:
+            return self.resize[0] if self.resize[0] == self.resize[1] else None
+        return self.center_crop or None
 
 
 class Models(_Strict):
@@ -79,11 +121,18 @@ class Models(_Strict):
     Attributes:
         names: as ``limelight.load`` knows them.
         weights: for all of them.
-        layers: the layers to explain, by model; the classifier's own choice for others, or that of ``default``.
+        weights_of: for some, by model, in place of these; a name or a file, as ``limelight.load`` takes it.
+        multilabel: whether a picture may have several classes, so that each has a probability of its own (sigmoid);
+            None to leave it to the model.
+        layers: the layers to explain, by model; the classifier's own choice for others, or that of ``default``. It
+            is for methods of one layer, or of several that they fuse; those that explain a pyramid or go on to the
+            pixels take theirs from an option of their own.
     """
 
     names: Annotated[tuple[Named, ...], Field(min_length=1)]
     weights: str = "DEFAULT"
+    weights_of: Mapping[str, Named] = Field(default_factory=dict[str, str])
+    multilabel: bool | None = None
     layers: Mapping[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
 
 
@@ -92,7 +141,7 @@ class MethodEntry(_Open):
 
     Attributes:
         name: of the method.
-        label: under which it stands in the results; its name unless given.
+        label: under which it stands in the results; its name unless given. No model has two of one label.
         only: models with which it goes; all unless given.
     """
 
@@ -107,17 +156,28 @@ class MetricEntry(_Open):
     Attributes:
         name: of the metric.
         label: under which it stands in the results; its name unless given.
+        at_least: it counts where the model gives the explained class at least this probability, and is not defined
+            elsewhere.
+        where: label of another metric; it counts where that one is defined, and is not defined elsewhere.
     """
 
     name: Named
     label: str = ""
+    at_least: Annotated[float, Field(ge=0, le=1)] = 0.0
+    where: str = ""
+
+    @property
+    def condition(self) -> str:
+        """What restricts it, as a word for keys; "" if nothing does."""
+        return f"at-least-{self.at_least:g}/where-{self.where}" if self.at_least or self.where else ""
 
 
 class Paper(_Strict):
     """The published numbers that stand beside ours.
 
     Attributes:
-        table: a csv beside the recipe with the columns model, method, metric, value.
+        table: a csv, relative to the recipe, with the columns paper, table, model, method, metric, value: names as
+            in the recipe, values in units of the metrics. The metric ``seconds`` is the time of an explanation.
         note: what has to be known to compare.
     """
 
@@ -133,6 +193,7 @@ class Recipe(_Strict):
         about: a sentence for readers.
         target: the class that is explained: the predicted one (``top1``), or the true one (``label``).
         degenerate: whether empty maps count (``include``).
+        one_by_one: every picture and method by itself, so that an explanation's seconds are its own.
         data: which pictures.
         preprocess: how they become inputs; None for the weights' own way.
         models: which networks.
@@ -146,6 +207,7 @@ class Recipe(_Strict):
     about: str = ""
     target: Literal["top1", "label"] = "top1"
     degenerate: Literal["include", "skip"] = "include"
+    one_by_one: bool = False
     data: Data = Data()
     preprocess: Preprocessing | None = None
     models: Models
@@ -167,7 +229,7 @@ class Recipe(_Strict):
             if entry.only and model not in entry.only:
                 continue
             shared = dict(self.map)
-            if layer and METHODS.find(entry.name).layers != "none":
+            if layer and METHODS.find(entry.name).layers in ("one", "several"):
                 shared["layer"] = layer if len(layer) > 1 else layer[0]
             found[entry.label or entry.name] = build(entry.name, **(shared | entry.options))
         return found
@@ -182,6 +244,28 @@ class Recipe(_Strict):
         """
         shared = {"degenerate": self.degenerate}
         return {e.label or e.name: build_metric(e.name, **(shared | e.options)) for e in self.metrics}
+
+    @property
+    def entries(self) -> dict[str, MetricEntry]:
+        """What the recipe says of each metric, by label."""
+        return {e.label or e.name: e for e in self.metrics}
+
+    def counts(self, metric: str, probability: float, values: Mapping[str, float]) -> bool:
+        """Tell whether a metric counts for one picture and method.
+
+        Args:
+            metric: its label.
+            probability: that the model gives the explained class.
+            values: of that picture and method by label, among them that of the metric named by ``where``.
+        """
+        entry = self.entries[metric]
+        if probability < entry.at_least:
+            return False
+        return not entry.where or (not isnan(values[entry.where]) and self.counts(entry.where, probability, values))
+
+    def weights(self, model: str) -> str:
+        """Return the weights of a model."""
+        return self.models.weights_of.get(model, self.models.weights)
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -203,29 +287,57 @@ def read_recipe(path: str | Path) -> Recipe:
         recipe = Recipe(**given)
     except pydantic.ValidationError as error:
         raise InvalidOption(f"{path.name}: {_said(error, given)}") from None
-    _check_labels(path, "method", [e.label or e.name for e in recipe.methods])
-    _check_labels(path, "metric", [e.label or e.name for e in recipe.metrics])
-    for entry in recipe.methods:
-        stranger = next((m for m in entry.only if m not in recipe.models.names), None)
-        if stranger is not None:
-            hint = nearest(stranger, recipe.models.names)
-            raise InvalidOption(
-                f"{path.name}: {entry.name} is only for {stranger!r}, which is none of the models{hint}"
-            )
-    for model in recipe.models.layers:
-        if model != "default" and model not in recipe.models.names:
-            hint = nearest(model, recipe.models.names)
-            raise InvalidOption(f"{path.name}: models.layers names {model!r}, which is none of the models{hint}")
-    for model in recipe.models.names:
-        recipe.methods_of(model)
-    assert recipe.judges
+    try:
+        _check(recipe)
+    except (InvalidOption, UnknownMethod, UnknownMetric) as error:
+        raise type(error)(f"{path.name}: {error}") from None
     return recipe
 
 
-def _check_labels(path: Path, kind: str, labels: Sequence[str]) -> None:
+def _check(recipe: Recipe) -> None:
+    """Check what a table alone can't tell."""
+    names = recipe.models.names
+    for model in recipe.models.layers.keys() - {"default"}:
+        _one_of(model, names, "models.layers names", "model")
+    for model in recipe.models.weights_of:
+        _one_of(model, names, "models.weights_of names", "model")
+    for entry in recipe.methods:
+        for model in entry.only:
+            _one_of(model, names, f"{entry.name} is only for", "model")
+        _check_options(entry, METHODS, Options)
+    for entry in recipe.metrics:
+        _check_options(entry, METRICS, MetricOptions)
+        if entry.where:
+            others = [label for label in recipe.entries if label != (entry.label or entry.name)]
+            _one_of(entry.where, others, f"{entry.label or entry.name} counts where", "other metric")
+            if recipe.entries[entry.where].where:
+                raise InvalidOption(f"{entry.where!r} itself counts where another metric does; name that one")
+    for model in names:
+        _no_two("method", [e.label or e.name for e in recipe.methods if not e.only or model in e.only])
+        if not recipe.methods_of(model):
+            raise InvalidOption(f"no method goes with the model {model!r}")
+    _no_two("metric", [e.label or e.name for e in recipe.metrics])
+    assert recipe.judges
+
+
+def _one_of(name: str, known: Sequence[str], what: str, kind: str) -> None:
+    if name not in known:
+        raise InvalidOption(f"{what} {name!r}, which is no {kind} here{nearest(name, known)}")
+
+
+def _check_options(entry: MethodEntry | MetricEntry, registry: Registry[Any], shared: type[pydantic.BaseModel]) -> None:
+    """Refuse a key that is neither the entry's own nor an option; either may have been meant."""
+    known = dict.fromkeys([*type(entry).model_fields, *registry.find(entry.name).options, *shared.model_fields])
+    for key in entry.options:
+        if key not in known:
+            hint = nearest(key, known)
+            raise InvalidOption(f"{entry.name} has no option {key!r}{hint} (there are: {', '.join(known)})")
+
+
+def _no_two(kind: str, labels: Sequence[str]) -> None:
     twice = next((one for one in labels if labels.count(one) > 1), None)
     if twice is not None:
-        raise InvalidOption(f"{path.name}: two {kind}s are called {twice!r}; give one of them a label of its own")
+        raise InvalidOption(f"two {kind}s are called {twice!r}; give one of them a label of its own")
 
 
 def _said(error: pydantic.ValidationError, given: Mapping[str, Any]) -> str:
@@ -233,21 +345,33 @@ def _said(error: pydantic.ValidationError, given: Mapping[str, Any]) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        table, key = first["loc"][:-1], str(first["loc"][-1])
-        known = _fields(Recipe, [str(part) for part in table if isinstance(part, str)])
-        return f"unknown key {where!r}{nearest(key, known)} (there are: {', '.join(known)})"
+        known = _fields([str(part) for part in first["loc"][:-1]])
+        return f"unknown key {where!r}{nearest(str(first['loc'][-1]), known)} (there are: {', '.join(known)})"
     if first["type"] == "missing":
         return f"{where} is missing"
     return f"{where} = {first['input']!r}: {first['msg']}"
 
 
-def _fields(model: type[pydantic.BaseModel], table: Sequence[str]) -> list[str]:
-    for name in table:
-        inner = {"data": Data, "preprocess": Preprocessing, "models": Models, "paper": Paper}.get(name)
-        model = inner or model
-    return list(model.model_fields)
+def _fields(table: Sequence[str]) -> list[str]:
+    """Return the keys of a table."""
+    parts = {"data": Data, "mosaics": Mosaics, "preprocess": Preprocessing, "models": Models, "paper": Paper}
+    return list((parts[table[-1]] if table else Recipe).model_fields)
 
 
 def schema() -> str:
-    """Return the JSON schema of recipes."""
-    return json.dumps(Recipe.model_json_schema(), indent=2) + "\n"
+    """Return the JSON schema of recipes, with the options of every method and metric that ships."""
+    made = Recipe.model_json_schema()
+    for entry, registry, shared in ((MethodEntry, METHODS, Options), (MetricEntry, METRICS, MetricOptions)):
+        cards = {n: c for n, c in registry.cards().items() if c.module.startswith("limelight.")}
+        table = made["$defs"][entry.__name__]
+        common = f"{entry.__name__}Keys"
+        made["$defs"][common] = {"enum": [*entry.model_fields, *shared.model_fields]}
+        table["properties"]["name"]["enum"] = list(cards)
+        table["allOf"] = [
+            {
+                "if": {"properties": {"name": {"const": name}}},
+                "then": {"propertyNames": {"anyOf": [{"$ref": f"#/$defs/{common}"}, {"enum": list(card.options)}]}},
+            }
+            for name, card in cards.items()
+        ]
+    return json.dumps(made, indent=2) + "\n"

@@ -18,7 +18,10 @@ def benchmark(
     limit: Annotated[int | None, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Do the I-th of N parts, from 1.")] = "1/1",
     weights: Annotated[str | None, typer.Option(help="In place of the recipe's: DEFAULT, a file, …")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …; several with commas work side by side.")] = None,
+    executor: Annotated[str, typer.Option(help="local, or ray (that of RAY_ADDRESS, or one here).")] = "local",
+    workers: Annotated[int | None, typer.Option(min=1, help="Of the cluster (else as many as fit).")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads of each worker.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
     """Measure models x methods x metrics over a data set, as a recipe says; go on where a run was stopped.
@@ -31,7 +34,19 @@ def benchmark(
     part = _shard(shard)
     plan = read_recipe(recipe)
     with filling(plan.name) as show:
-        tally = measure(plan, out, source=data, limit=limit, shard=part, device=device, weights=weights, on_cells=show)
+        tally = measure(
+            plan,
+            out,
+            data=data,
+            limit=limit,
+            shard=part,
+            devices=device.split(",") if device else (),
+            weights=weights,
+            executor=executor,
+            workers=workers,
+            threads=threads,
+            on_cells=show,
+        )
     if as_json:
         print_json(vars(tally) | {"folder": str(out)})
         return

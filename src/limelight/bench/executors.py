@@ -1,0 +1,201 @@
+"""Where the chunks of a run are worked on: here, on one or several devices, or on a Ray cluster."""
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from limelight import zoo
+from limelight.bench.measure import measured
+from limelight.bench.plan import Job, prepared, samples_of
+from limelight.bench.recipe import Recipe
+from limelight.bench.store import Cell
+from limelight.core.classifier import Classifier
+from limelight.errors import MissingExtra
+
+AHEAD = 2
+"""Chunks that wait for each worker, so that none is idle and no more are kept than can be worked on."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Cells of one model on one chunk of images.
+
+    Attributes:
+        model: its name.
+        images: numbers of the pictures.
+        missing: which cells are wanted, (images, methods, metrics).
+    """
+
+    model: str
+    images: range
+    missing: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Source:
+    """All that a worker needs to begin.
+
+    Attributes:
+        recipe: what is measured.
+        data: folder or csv of pictures, where the recipe wants one.
+        limit: so many pictures, evenly spread.
+        weights: in place of the recipe's.
+        threads: that a worker on a processor may use; None for as many as there are.
+    """
+
+    recipe: Recipe
+    data: str | Path | None = None
+    limit: int | None = None
+    weights: str | None = None
+    threads: int | None = None
+
+
+class Worker:
+    """Holds one model at a time, and fills cells with it.
+
+    Args:
+        source: what it needs.
+        device: where its models run.
+    """
+
+    def __init__(self, source: Source, device: str | None = None) -> None:
+        self._source, self._device = source, device
+        self._held: tuple[Job, Classifier] | None = None
+        self.samples = samples_of(source.recipe.data, source.data, source.limit)
+        if source.threads:
+            torch.set_num_threads(source.threads)
+
+    def job(self, name: str) -> Job:
+        """Return a model's part of the run, and hold the model from now on."""
+        return self._job(name)[0]
+
+    def _job(self, name: str) -> tuple[Job, Classifier]:
+        if self._held is None or self._held[0].name != name:
+            self._held = None  # the last one is let go before the next is there
+            recipe, weights = self._source.recipe, self._source.weights or self._source.recipe.models.weights
+            model = prepared(recipe, zoo.load(name, weights=weights, device=self._device))
+            job = Job(recipe, name, recipe.methods_of(name), recipe.judges, self.samples, model.weights_hash())
+            self._held = job, model
+        return self._held
+
+    def cells(self, task: Task) -> list[Cell]:
+        """Return the cells of a task."""
+        job, model = self._job(task.model)
+        return measured(job, model, task.images, task.missing)
+
+
+Executor = Callable[[Source, Sequence[Task]], Iterator[list[Cell]]]
+
+
+def local(worker: Worker, devices: Sequence[str] = ()) -> Executor:
+    """Return an executor in this process.
+
+    Args:
+        worker: used where there is one device at most.
+        devices: one worker in a thread of its own for each of several.
+    """
+    if len(devices) < 2:
+        return lambda source, tasks: (worker.cells(task) for task in tasks)
+
+    def threaded(source: Source, tasks: Sequence[Task]) -> Iterator[list[Cell]]:
+        waiting: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        finished: queue.Queue[list[Cell] | BaseException] = queue.Queue(AHEAD * len(devices))
+        for task in tasks:
+            waiting.put(task)
+
+        def work(device: str) -> None:
+            own = Worker(source, device)
+            try:
+                while (task := waiting.get()) is not None:
+                    finished.put(own.cells(task))
+            except BaseException as error:  # is raised where it can be heard
+                finished.put(error)
+
+        for _ in devices:
+            waiting.put(None)
+        threads = [threading.Thread(target=work, args=(device,), daemon=True) for device in devices]
+        for thread in threads:
+            thread.start()
+        for _ in tasks:
+            found = finished.get()
+            if isinstance(found, BaseException):
+                raise found
+            yield found
+
+    return threaded
+
+
+def with_ray(workers: int | None = None, gpus: float | None = None) -> Executor:
+    """Return an executor on a Ray cluster: that of ``RAY_ADDRESS``, or one of this machine.
+
+    Every worker is an actor that holds a model. One that dies is begun again, here or elsewhere, and its chunks are
+    given to the next that is free.
+
+    Args:
+        workers: how many; None for as many as the cluster has room for.
+        gpus: GPUs of each; None for one, where the cluster has any.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtra("ray", "ray") from None
+    return _Cluster(ray, workers, gpus)
+
+
+class _Cluster:
+    def __init__(self, ray: Any, workers: int | None, gpus: float | None) -> None:
+        self._ray, self._workers, self._gpus = ray, workers, gpus
+
+    def __call__(self, source: Source, tasks: Sequence[Task]) -> Iterator[list[Cell]]:
+        """Yield the cells of each task as it is finished, in any order."""
+        ray = self._ray
+        ours = not ray.is_initialized()
+        if ours:
+            ray.init(address=os.environ.get("RAY_ADDRESS"), include_dashboard=False, log_to_driver=False)
+        try:
+            yield from self._finished(source, list(tasks))
+        finally:
+            if ours:
+                ray.shutdown()
+
+    def _finished(self, source: Source, tasks: list[Task]) -> Iterator[list[Cell]]:
+        ray = self._ray
+        room = ray.cluster_resources()
+        gpus = (1.0 if room.get("GPU") else 0.0) if self._gpus is None else self._gpus
+        fits = int(room["GPU"] / gpus) if gpus else int(room.get("CPU", 1) / (source.threads or 1))
+        count = min(self._workers or max(1, fits), len(tasks))
+        device = "cuda" if gpus else None
+        actor = ray.remote(Worker).options(num_cpus=source.threads or 1, num_gpus=gpus, max_restarts=-1)
+        actors = [actor.remote(source, device) for _ in range(count)]
+        waiting, flying = tasks[::-1], dict[Any, tuple[Any, Task]]()
+
+        def give(to: Any) -> None:
+            if waiting:
+                task = waiting.pop()
+                flying[to.cells.remote(task)] = to, task
+
+        for _ in range(AHEAD):
+            for one in actors:
+                give(one)
+        while flying:
+            (ready,), _ = ray.wait(list(flying), num_returns=1)
+            one, task = flying.pop(ready)
+            try:
+                found = ray.get(ready)
+            except (ray.exceptions.RayActorError, ray.exceptions.ActorUnavailableError):
+                waiting.append(task)  # the actor is begun again
+                give(one)
+                continue
+            give(one)
+            yield found

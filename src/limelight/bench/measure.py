@@ -1,0 +1,104 @@
+"""Fill the cells of a chunk of images; what fails is a cell with its error."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from limelight import api
+from limelight.bench.plan import Job
+from limelight.bench.store import Cell
+from limelight.core.classifier import Classifier
+from limelight.core.results import Row
+from limelight.data.samples import Sample
+from limelight.errors import LimelightError
+
+
+def measured(job: Job, model: Classifier, images: range, missing: npt.NDArray[np.bool_]) -> list[Cell]:
+    """Return the missing cells of a chunk: one pass per image serves all methods and metrics that can share it.
+
+    Args:
+        job: the model's part of the run.
+        model: the model.
+        images: numbers of the pictures.
+        missing: which cells are wanted, (images, methods, metrics).
+    """
+    rows: dict[tuple[int, str], Row | str] = {}
+    # Pictures of which the same is missing go together.
+    patterns: dict[bytes, list[int]] = {}
+    for i in range(len(images)):
+        if missing[i].any():
+            patterns.setdefault(missing[i].tobytes(), []).append(i)
+    for together in patterns.values():
+        lacks = missing[together[0]]
+        methods = {m: job.methods[m] for m, lack in zip(job.methods, lacks.any(1), strict=True) if lack}
+        metrics = {m: job.metrics[m] for m, lack in zip(job.metrics, lacks.any(0), strict=True) if lack}
+        named = [(i, job.samples[images[i]]) for i in together]
+        _measure(job, model, named, methods, metrics, rows)
+    return list(_cells(job, images, missing, rows))
+
+
+def _cells(
+    job: Job, images: range, missing: npt.NDArray[np.bool_], rows: Mapping[tuple[int, str], Row | str]
+) -> Iterator[Cell]:
+    methods, metrics, keys = list(job.methods), list(job.metrics), job.keys(images)
+    for i, m, k in zip(*(axis.tolist() for axis in missing.nonzero()), strict=True):
+        yield _cell(job, int(keys[i, m, k]), job.samples[images[i]].name, methods[m], metrics[k], rows[i, methods[m]])
+
+
+def _measure(
+    job: Job,
+    model: Classifier,
+    named: Sequence[tuple[int, Sample]],
+    methods: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    rows: dict[tuple[int, str], Row | str],
+) -> None:
+    """Put a row, or why there is none, for each picture and method into ``rows``."""
+    number = {sample.name: i for i, sample in named}
+
+    def finished(found: list[Row]) -> None:
+        rows.update({(number[row.image], row.method): row for row in found})
+
+    try:
+        target = "label" if job.recipe.target == "label" else None
+        api.evaluate(model, [s for _, s in named], methods, metrics, target, on_rows=finished)
+    except (LimelightError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
+        left = [(i, s) for i, s in named if any((i, m) not in rows for m in methods)]
+        if len(left) == 1 and len(methods) == 1:
+            rows[left[0][0], next(iter(methods))] = f"{type(error).__name__}: {error}"
+            return
+        # Who is to blame is found by halves: first the pictures, then the methods.
+        if len(left) > 1:
+            for part in (left[: len(left) // 2], left[len(left) // 2 :]):
+                _measure(job, model, part, methods, metrics, rows)
+            return
+        for name, method in methods.items():
+            if (left[0][0], name) not in rows:
+                _measure(job, model, left, {name: method}, metrics, rows)
+
+
+def _cell(job: Job, key: int, image: str, method: str, metric: str, row: Row | str) -> Cell:
+    if isinstance(row, str):
+        return Cell(key, image, job.name, method, metric, error=row)
+    parts = {k.removeprefix(f"{metric}."): v for k, v in row.parts.items() if k.startswith(f"{metric}.")}
+    return Cell(
+        key,
+        image,
+        job.name,
+        method,
+        metric,
+        value=row.values[metric],
+        target=row.target,
+        label=row.label,
+        probability=row.probability,
+        reason=row.reason,
+        seconds=row.seconds,
+        forwards=row.forwards,
+        backwards=row.backwards,
+        spent=row.spent.get(metric, 0.0),
+        parts=json.dumps(parts) if parts else "",
+        curve=tuple(row.curves.get(metric, ())),
+    )
