@@ -133,19 +133,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time the perturbation methods.")
     parser.add_argument("--models", nargs="+", default=["resnet18", "squeezenet1_0"])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--points", type=int, default=8, help="of I-GOS's integral, which has 20")
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--points", type=int, default=4, help="of I-GOS's integral, which has 20")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="contenders whose name has one of these in it")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    table = Table("model", "batch", "contender", "steps", "F", "R", "s per image", "in floors")
     for model in given.models:
         for batch in given.batch:
+            table = Table("model", "batch", "contender", "steps", "F", "R", "s per image", "in floors")
             for cells in rows(Setting(model, batch, given.device), given):
                 table.add_row(model, str(batch), *cells)
-    Console(width=130).print(f"torch {torch.__version__}, {given.device}, 1 thread", table)
+            Console(width=130).print(f"torch {torch.__version__}, {given.device}, 1 thread", table)
 
 
 if __name__ == "__main__":

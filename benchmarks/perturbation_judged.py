@@ -14,6 +14,7 @@ The paper's tables are csv files with the columns paper, table, model, method, m
 import argparse
 import random
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from gradient_cams_judged import METHODS as NAMES
-from gradient_cams_judged import orders
+from gradient_cams_judged import orders, printed
 from torch import Tensor
 
 import limelight as ll
@@ -106,6 +107,21 @@ def passes(results: ll.Results) -> list[str]:
         forwards, backwards = (np.mean([getattr(row, of) for row in rows]) for of in ("forwards", "backwards"))
         lines.append(f"| {name} | {forwards:.4g} | {backwards:.4g} |")
     return lines
+
+
+def signs(results: ll.Results, files: list[Path]) -> list[str]:
+    """Return which means stand in another order than the printed ones, whether they can be told or not."""
+    lines: list[str] = []
+    for (_, metric), models in printed(files).items():
+        means = dict(zip(results.methods, results.values(metric).mean(1).tolist(), strict=True))
+        pairs = [(v, a, b) for v in models.values() for a, b in combinations((m for m in means if m in v), 2)]
+        other = [f"{a} / {b}" for v, a, b in pairs if (v[a] - v[b]) * (means[a] - means[b]) < 0]
+        lines.append(f"- {metric}, {len(other)} of {len(pairs)}: {'; '.join(other) or 'none'}")
+    return [
+        "Means that stand in another order than the printed ones, whether that can be told from chance or not:",
+        "",
+        *lines,
+    ]
 
 
 def searches(folder: Path) -> dict[str, Numbers]:
@@ -208,7 +224,7 @@ def main() -> None:
     print(f"{len(results.images)} pictures, {results.settings['model']}\n")
     parts = [[results.to_markdown()], passes(results), warm_start(found)]
     if given.papers:
-        parts.append(orders(results, given.papers))
+        parts += [signs(results, given.papers), orders(results, given.papers)]
     print("\n\n".join("\n".join(lines) for lines in parts))
     if given.figure:
         figure(found, given.figure)

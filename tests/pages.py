@@ -40,15 +40,21 @@ class Page(HTMLParser):
         return [attributes for tag, attributes in self.tags if tag in names]
 
 
-def check(path: Path) -> Page:
-    """Parse a page and check that it is whole, self-contained and accessible."""
+def check(path: Path, *, script: bool = False) -> Page:
+    """Parse a page and check that it is whole, self-contained and accessible.
+
+    Args:
+        path: of the page.
+        script: whether it may have one script of its own.
+    """
     page = Page(path)
     assert page.html.startswith("<!DOCTYPE html>")
     assert page.all("html") == [{"lang": "en"}]
     assert len(page.all("main")) == len(page.all("h1")) == len(page.all("title")) == 1
     levels = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3", "h4")]
     assert all(after <= before + 1 for before, after in zip([0, *levels], levels, strict=False)), levels
-    assert not page.all("script", "iframe", "object", "embed", "link")
+    assert not page.all("iframe", "object", "embed", "link")
+    assert page.all("script") == [{}] * script
     for word in ("url(", "@import", "http:", "https:"):
         assert word not in page.html
 
@@ -59,7 +65,10 @@ def check(path: Path) -> Page:
         if "href" in attributes:
             assert attributes["href"] in {f"#{name}" for name in ids}
         if "src" in attributes:
-            data = (attributes["src"] or "").removeprefix("data:image/png;base64,")
+            source = attributes["src"] or ""
+            if source.startswith("data:image/svg+xml;base64,"):
+                continue
+            data = source.removeprefix("data:image/png;base64,")
             with Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG"]) as image:
                 image.load()
                 assert (attributes["width"], attributes["height"]) == tuple(map(str, image.size))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from limelight import cli
 from limelight.bench.plan import chunks, samples_of
-from limelight.bench.recipe import Data, read_recipe
+from limelight.bench.recipe import Recipe, read_recipe
 from limelight.bench.run import benchmark
 from limelight.bench.store import Store, merge
 from limelight.card import METHODS, register_method
@@ -59,7 +59,7 @@ def test_every_cell_once_and_as_evaluate_says(tmp_path: Path) -> None:
     assert (tally.cells, tally.finished, tally.before, tally.failed) == (24, 24, 0, 0)
     found = numbers(tmp_path / "run")
     results = ll.evaluate(
-        "demo/resnet", samples_of(recipe.data, None), ["grad-cam", "layer-cam"], ["average-drop", "complexity"]
+        "demo/resnet", samples_of(recipe, None), ["grad-cam", "layer-cam"], ["average-drop", "complexity"]
     )
     for row in results.rows:
         method = {"layer-cam": "second"}.get(row.method, row.method)
@@ -102,7 +102,7 @@ def test_a_method_that_fails_costs_its_own_cells_only(tmp_path: Path) -> None:
         import limelight as ll
 
         recipe = read_recipe(recipe_file(tmp_path, second="failing"))
-        samples = samples_of(recipe.data, None)
+        samples = samples_of(recipe, None)
         model = ll.load("demo/resnet")
         worst = model.preprocess(Image.fromarray(samples[3].image)).mean((0, 1, 2))
         tally = benchmark(recipe, tmp_path / "run")
@@ -130,16 +130,21 @@ def test_a_file_among_the_pictures_that_is_none(tmp_path: Path) -> None:
     assert all("1.png" in r["error"] for r in rows if r["error"])
 
 
+def wanting(rule: str, seed: int) -> Recipe:
+    entries = {"methods": [{"name": "grad-cam"}], "metrics": [{"name": "complexity"}]}
+    return Recipe(name="few", data={"n": 4, "rule": rule, "seed": seed}, models={"names": ["demo/resnet"]}, **entries)
+
+
 @pytest.mark.parametrize("rule", ["first", "even", "random"])
 def test_which_pictures(tmp_path: Path, rule: str) -> None:
     for i in range(10):
         Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / f"{i}.png")
-    found = [s.name for s in samples_of(Data(n=4, rule=rule, seed=1), tmp_path)]
+    found = [s.name for s in samples_of(wanting(rule, 1), tmp_path)]
     assert len(set(found)) == 4
     assert found == sorted(found)
     if rule == "random":
-        assert found == [s.name for s in samples_of(Data(n=4, rule=rule, seed=1), tmp_path)]
-        assert found != [s.name for s in samples_of(Data(n=4, rule=rule, seed=2), tmp_path)]
+        assert found == [s.name for s in samples_of(wanting(rule, 1), tmp_path)]
+        assert found != [s.name for s in samples_of(wanting(rule, 2), tmp_path)]
     else:
         assert (
             found == {"first": ["0.png", "1.png", "2.png", "3.png"], "even": ["0.png", "3.png", "6.png", "9.png"]}[rule]

@@ -5,6 +5,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from limelight import zoo
+from limelight import api, zoo
 from limelight.bench.measure import measured
-from limelight.bench.plan import Job, prepared, samples_of
+from limelight.bench.plan import Job, prepared, samples_of, spread
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell
 from limelight.core.classifier import Classifier
+from limelight.data.samples import Sample
 from limelight.errors import MissingExtra
 
 AHEAD = 2
@@ -69,7 +71,6 @@ class Worker:
     def __init__(self, source: Source, device: str | None = None) -> None:
         self._source, self._device = source, device
         self._held: tuple[Job, Classifier] | None = None
-        self.samples = samples_of(source.recipe.data, source.data, source.limit)
         if source.threads:
             torch.set_num_threads(source.threads)
 
@@ -80,11 +81,39 @@ class Worker:
     def _job(self, name: str) -> tuple[Job, Classifier]:
         if self._held is None or self._held[0].name != name:
             self._held = None  # the last one is let go before the next is there
-            recipe, weights = self._source.recipe, self._source.weights or self._source.recipe.models.weights
-            model = prepared(recipe, zoo.load(name, weights=weights, device=self._device))
-            job = Job(recipe, name, recipe.methods_of(name), recipe.judges, self.samples, model.weights_hash())
-            self._held = job, model
+            recipe, model = self._source.recipe, self._load(name)
+            samples = self._named if model.labels or not self._by_name else self._numbered
+            methods = recipe.methods_of(name)
+            if recipe.one_by_one:  # or the first picture would pay for what is made once
+                api.explain(model, samples[0].image, list(methods.values()))
+            self._held = Job(recipe, name, methods, recipe.judges, samples, model.weights_hash()), model
         return self._held
+
+    def _load(self, name: str) -> Classifier:
+        source, recipe = self._source, self._source.recipe
+        weights = source.weights or recipe.weights(name)
+        model = zoo.load(name, weights=weights, device=self._device, multilabel=recipe.models.multilabel)
+        return prepared(recipe, model)
+
+    @cached_property
+    def _named(self) -> list[Sample]:
+        return self._samples(indices=False)
+
+    @cached_property
+    def _numbered(self) -> list[Sample]:
+        return self._samples(indices=True)
+
+    @property
+    def _by_name(self) -> bool:
+        return self._source.recipe.data.dataset != "scenes" and any(isinstance(s.label, str) for s in self._named)
+
+    def _samples(self, *, indices: bool) -> list[Sample]:
+        source, mosaics = self._source, self._source.recipe.data.mosaics
+        found = samples_of(source.recipe, source.data, indices=indices)
+        if mosaics:  # of pictures about which every model is sure
+            models = [self._load(name) for name in source.recipe.models.names]
+            found = api.mosaics(models, found, **mosaics.model_dump())
+        return spread(found, source.limit)
 
     def cells(self, task: Task) -> list[Cell]:
         """Return the cells of a task."""

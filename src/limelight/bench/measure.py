@@ -1,7 +1,9 @@
 """Fill the cells of a chunk of images; what fails is a cell with its error."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -35,8 +37,13 @@ def measured(job: Job, model: Classifier, images: range, missing: npt.NDArray[np
         lacks = missing[together[0]]
         methods = {m: job.methods[m] for m, lack in zip(job.methods, lacks.any(1), strict=True) if lack}
         metrics = {m: job.metrics[m] for m, lack in zip(job.metrics, lacks.any(0), strict=True) if lack}
+        metrics |= {where: job.metrics[where] for where in [job.recipe.entries[m].where for m in metrics] if where}
         named = [(i, job.samples[images[i]]) for i in together]
-        _measure(job, model, named, methods, metrics, rows)
+        if job.recipe.one_by_one:
+            for one, (name, method) in product(named, methods.items()):
+                _measure(job, model, [one], {name: method}, metrics, rows)
+        else:
+            _measure(job, model, named, methods, metrics, rows)
     return list(_cells(job, images, missing, rows))
 
 
@@ -90,7 +97,7 @@ def _cell(job: Job, key: int, image: str, method: str, metric: str, row: Row | s
         job.name,
         method,
         metric,
-        value=row.values[metric],
+        value=row.values[metric] if job.recipe.counts(metric, row.probability, row.values) else math.nan,
         target=row.target,
         label=row.label,
         probability=row.probability,

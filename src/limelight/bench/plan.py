@@ -14,6 +14,7 @@ from limelight.bench.store import key_of
 from limelight.core.classifier import Classifier
 from limelight.core.method import Method
 from limelight.core.metric import Metric
+from limelight.data.datasets import open_dataset
 from limelight.data.samples import Sample
 from limelight.data.synthetic import TEST_SEEDS, scenes
 from limelight.errors import InvalidOption
@@ -22,23 +23,36 @@ CHUNK = 16
 """Images that are worked on together: enough to share passes, few enough that little is lost."""
 
 
-def samples_of(data: Data, source: str | Path | None, limit: int | None = None) -> list[Sample]:
-    """Return the pictures of a recipe.
+def samples_of(recipe: Recipe, source: str | Path | None, *, indices: bool = False) -> list[Sample]:
+    """Return the pictures of a recipe, before mosaics are made of them.
+
+    Args:
+        recipe: what is measured.
+        source: where the data set is.
+        indices: whether labels are to be indices in the data set's own order, for models without names of classes.
 
     Raises:
-        InvalidOption: the recipe wants a folder and none is given.
-        InvalidImage: the folder can't be read.
+        InvalidOption: the recipe wants a data set and it is not said where it is.
+        InvalidImage: it can't be read, or is not complete.
     """
+    data = recipe.data
     if data.dataset == "scenes":
         count = 500 if data.n == "all" else data.n
-        found = api.as_samples(scenes(count, seed=TEST_SEEDS + data.seed, objects=data.objects))
-    else:
-        if source is None:
-            raise InvalidOption("the recipe wants pictures of yours: give the folder or csv with --data")
-        found = _chosen(api.as_samples(source), data)
-    if limit is not None and limit < len(found):
-        found = [found[i] for i in np.linspace(0, len(found) - 1, limit).round().astype(int)]
-    return found
+        return api.as_samples(scenes(count, seed=TEST_SEEDS + data.seed, objects=data.objects))
+    if source is None and ":" not in data.dataset:
+        raise InvalidOption(f"the recipe wants pictures ({data.dataset}): say with --data where they are")
+    per = "class" if recipe.target == "label" else "picture"
+    return _chosen(
+        open_dataset(data.dataset, source, data.split or None, truth=data.truth or None, per=per, indices=indices),
+        data,
+    )
+
+
+def spread(samples: list[Sample], limit: int | None) -> list[Sample]:
+    """Return so many of the samples, evenly spread."""
+    if limit is None or limit >= len(samples):
+        return samples
+    return [samples[i] for i in np.linspace(0, len(samples) - 1, limit).round().astype(int)]
 
 
 def _chosen(found: list[Sample], data: Data) -> list[Sample]:
@@ -47,7 +61,7 @@ def _chosen(found: list[Sample], data: Data) -> list[Sample]:
     if data.rule == "first":
         return found[: data.n]
     if data.rule == "even":
-        return [found[i] for i in np.linspace(0, len(found) - 1, data.n).round().astype(int)]
+        return spread(found, data.n)
     drawn = np.random.default_rng(data.seed).choice(len(found), data.n, replace=False)
     return [found[i] for i in np.sort(drawn)]
 
@@ -76,7 +90,8 @@ class Job:
         """Return the keys of these images' cells, (images, methods, metrics)."""
         pre = self.recipe.preprocess.model_dump_json() if self.recipe.preprocess else ""
         methods = [repr(m) for m in self.methods.values()]
-        metrics = [m.protocol for m in self.metrics.values()]
+        entries = self.recipe.entries
+        metrics = [m.protocol + entries[label].condition for label, m in self.metrics.items()]
         names = [identity(self.samples[i]) for i in images]
         flat = [
             key_of(self.name, self.weights, pre, self.recipe.target, name, method, metric)
@@ -110,4 +125,4 @@ def prepared(recipe: Recipe, model: Classifier) -> Classifier:
     """Return the model with the recipe's way from picture to input."""
     if recipe.preprocess is None:
         return model
-    return model.seeing(recipe.preprocess.function, recipe.preprocess.center_crop or None)
+    return model.seeing(recipe.preprocess.function, recipe.preprocess.side)

@@ -15,10 +15,16 @@ from limelight.core.method import Method, build
 from limelight.core.metric import Metric, MetricOptions, build_metric
 from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from limelight.core.spec import Options
+from limelight.data.datasets import DATASETS
 from limelight.errors import InvalidOption, UnknownMethod, UnknownMetric, nearest
 
 Named = Annotated[str, Field(min_length=1)]
 Pixels = Annotated[int, Field(ge=1)]
+
+
+_SCHEMES = ("hf:", "wds:")
+_PUBLISHED = ("scenes", *(name for name in DATASETS if not name.startswith(_SCHEMES)))
+_DATASETS: Any = [{"enum": list(_PUBLISHED)}, {"pattern": f"^({'|'.join(_SCHEMES)})."}]
 
 
 class _Strict(pydantic.BaseModel):
@@ -57,9 +63,10 @@ class Data(_Strict):
     """Which pictures.
 
     Attributes:
-        dataset: ``scenes`` (drawn, with known truth), ``folder`` (any folder or csv), or a published data set. All
-            but ``scenes`` are on disk, and ``--data`` says where.
-        split: which part of a published data set; the one on which it is evaluated unless given.
+        dataset: ``scenes`` (drawn, with known truth), or what ``limelight.data.datasets`` opens: a published data set,
+            ``folder`` (any folder or csv), ``hf:NAME`` or ``wds:PATTERN``; ``--data`` says where it is.
+        split: which part of it; its first unless given.
+        truth: what is to be known of where a class is, of what the data set has; its first unless given.
         n: how many; ``all`` of them by default.
         rule: the ``first``, ``even``ly spread over all, or drawn at ``random`` without replacement.
         seed: of that draw.
@@ -67,10 +74,9 @@ class Data(_Strict):
         mosaics: pictures are put together to mosaics; None to take them one by one.
     """
 
-    dataset: Literal[
-        "scenes", "folder", "imagenet", "voc2007", "coco2017", "coco2014", "cub200", "ucm", "imagenet-seg"
-    ] = "folder"
-    split: Literal["", "train", "val", "trainval", "test"] = ""
+    dataset: Annotated[str, Field(json_schema_extra={"anyOf": _DATASETS})] = "folder"
+    split: str = ""
+    truth: str = ""
     n: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
     rule: Literal["first", "even", "random"] = "first"
     seed: Annotated[int, Field(ge=0)] = 0
@@ -191,7 +197,7 @@ class Recipe(_Strict):
     Attributes:
         name: of the run.
         about: a sentence for readers.
-        target: the class that is explained: the predicted one (``top1``), or the true one (``label``).
+        target: the class that is explained: the predicted one (``top1``), or each true one (``label``).
         degenerate: whether empty maps count (``include``).
         one_by_one: every picture and method by itself, so that an explanation's seconds are its own.
         data: which pictures.
@@ -230,7 +236,7 @@ class Recipe(_Strict):
                 continue
             shared = dict(self.map)
             if layer and METHODS.find(entry.name).layers in ("one", "several"):
-                shared["layer"] = layer if len(layer) > 1 else layer[0]
+                shared["layer"] = layer[0] if len(layer) == 1 else layer
             found[entry.label or entry.name] = build(entry.name, **(shared | entry.options))
         return found
 
@@ -294,9 +300,27 @@ def read_recipe(path: str | Path) -> Recipe:
     return recipe
 
 
+def published(recipe: Recipe, path: str | Path) -> str:
+    """Return the csv with the paper's numbers, which lies where the recipe says; "" if it says nothing.
+
+    Raises:
+        InvalidOption: it is not there.
+    """
+    if not recipe.paper.table:
+        return ""
+    table = Path(path).parent / recipe.paper.table
+    try:
+        return table.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidOption(
+            f"{Path(path).name}: the paper's numbers {table} can't be read: {error.strerror}"
+        ) from error
+
+
 def _check(recipe: Recipe) -> None:
     """Check what a table alone can't tell."""
     names = recipe.models.names
+    _check_data(recipe.data)
     for model in recipe.models.layers.keys() - {"default"}:
         _one_of(model, names, "models.layers names", "model")
     for model in recipe.models.weights_of:
@@ -318,6 +342,23 @@ def _check(recipe: Recipe) -> None:
             raise InvalidOption(f"no method goes with the model {model!r}")
     _no_two("metric", [e.label or e.name for e in recipe.metrics])
     assert recipe.judges
+
+
+def _check_data(data: Data) -> None:
+    """Check what can be known of a data set without its files."""
+    if data.dataset.startswith(_SCHEMES):
+        return
+    if data.dataset not in _PUBLISHED:
+        hint = nearest(data.dataset, _PUBLISHED)
+        raise InvalidOption(
+            f"there is no data set {data.dataset!r}{hint} (there are: {', '.join(_PUBLISHED)}, hf:NAME, wds:PATTERN)"
+        )
+    card = DATASETS.get(data.dataset)
+    known = {"split": card.splits if card else (), "truth": card.truths if card else ()}
+    for key, given in (("split", data.split), ("truth", data.truth)):
+        if given and given not in known[key]:
+            right = f"it has {', '.join(known[key])}" if known[key] else "give none"
+            raise InvalidOption(f"{data.dataset} has no {key} {given!r}{nearest(given, known[key])} ({right})")
 
 
 def _one_of(name: str, known: Sequence[str], what: str, kind: str) -> None:
@@ -364,14 +405,13 @@ def schema() -> str:
     for entry, registry, shared in ((MethodEntry, METHODS, Options), (MetricEntry, METRICS, MetricOptions)):
         cards = {n: c for n, c in registry.cards().items() if c.module.startswith("limelight.")}
         table = made["$defs"][entry.__name__]
-        common = f"{entry.__name__}Keys"
-        made["$defs"][common] = {"enum": [*entry.model_fields, *shared.model_fields]}
+        common = [*entry.model_fields, *shared.model_fields]
         table["properties"]["name"]["enum"] = list(cards)
         table["allOf"] = [
             {
                 "if": {"properties": {"name": {"const": name}}},
-                "then": {"propertyNames": {"anyOf": [{"$ref": f"#/$defs/{common}"}, {"enum": list(card.options)}]}},
+                "then": {"propertyNames": {"enum": list(dict.fromkeys([*common, *card.options]))}},
             }
             for name, card in cards.items()
         ]
-    return json.dumps(made, indent=2) + "\n"
+    return json.dumps(made, indent=1) + "\n"

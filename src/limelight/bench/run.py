@@ -9,6 +9,7 @@ from limelight.bench.executors import Source, Task, Worker, local, with_ray
 from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Store, done
+from limelight.core.provenance import versions
 from limelight.errors import InvalidOption
 
 
@@ -43,6 +44,7 @@ def benchmark(
     executor: str = "local",
     workers: int | None = None,
     threads: int | None = None,
+    published: str = "",
     on_cells: Callable[[int, int], None] | None = None,
 ) -> Tally:
     """Measure all that a recipe asks for and is not yet in the folder.
@@ -58,6 +60,7 @@ def benchmark(
         executor: ``local``, or ``ray`` for a cluster.
         workers: of the cluster; None for as many as it has room for.
         threads: of each worker on a processor.
+        published: the paper's numbers as csv, for the report.
         on_cells: called with the cells that are finished and the cells in all, whenever either changes.
 
     Returns:
@@ -72,16 +75,28 @@ def benchmark(
     source = Source(recipe, data, limit, weights, threads)
     worker = Worker(source, devices[0] if devices else None)
     store = Store(out, settings(recipe))
-    tally, tasks = Tally(), list[Task]()
+    tally, tasks, weights_of = Tally(), list[Task](), dict[str, str]()
     keys = store.keys()
     for name in recipe.models.names:
         job = worker.job(name)
-        for part in chunks(len(worker.samples), shard):
+        weights_of[name] = f"sha256:{job.weights}"
+        for part in chunks(len(job.samples), shard):
             there = done(keys, job.keys(part))
             tally.cells += there.size
             tally.before += int(there.sum())
             if not there.all():
                 tasks.append(Task(name, part, ~there))
+    store.note(
+        {
+            "about": recipe.about,
+            "paper": {"note": recipe.paper.note, "table": published},
+            "versions": versions(),
+            "weights": weights_of,
+            "device": ", ".join(devices) or "cpu",
+            "limit": limit,
+            "source": str(data) if data else None,
+        }
+    )
     execute = with_ray(workers) if executor == "ray" else local(worker, devices)
     if on_cells is not None:
         on_cells(tally.before, tally.cells)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from limelight.errors import CorruptStore, InvalidOption, MissingExtra
 
-SETTINGS, ROWS = "settings.json", "rows"
+SETTINGS, NOTES, ROWS = "settings.json", "notes.json", "rows"
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,17 @@ class Store:
                 _publish(path, json.dumps(wanted, indent=1).encode())
         self.settings: Mapping[str, Any] = wanted
 
+    def note(self, notes: Mapping[str, Any]) -> None:
+        """Keep what readers want to know, and no number depends on."""
+        with _explained(self.folder):
+            _publish(self.folder / NOTES, json.dumps(notes, indent=1, default=str).encode())
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What was noted last; nothing if nothing was."""
+        path = self.folder / NOTES
+        return _read_json(path) if path.is_file() else {}
+
     @property
     def files(self) -> list[Path]:
         """The files with rows."""
@@ -171,6 +182,7 @@ def merge(folders: Iterable[str | Path], into: str | Path) -> Store:
     for store in stores:
         _same(store.folder / SETTINGS, store.settings, merged.settings)
         store.table(["key"])  # a damaged file is found before anything is copied
+    merged.note(stores[0].notes)
     there = {file.name for file in merged.files}
     for store in stores:
         for file in store.files:

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from limelight.cli import benchmark, compare, demo, evaluate, explain, methods, metrics, models, sanity
+from limelight.cli import benchmark, compare, demo, evaluate, explain, methods, metrics, models, report, sanity
 from limelight.cli.output import fail
 from limelight.errors import ConservationWarning, LimelightError
 
@@ -27,6 +27,7 @@ app.command("explain")(explain.explain)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("benchmark")(benchmark.benchmark)
+app.command("report")(report.report)
 app.command("sanity")(sanity.sanity)
 app.command("methods")(methods.methods)
 app.command("metrics")(metrics.metrics)

@@ -28,7 +28,7 @@ def benchmark(
 
     Example: limelight benchmark recipes/demo.toml --out runs/demo
     """
-    from limelight.bench.recipe import read_recipe
+    from limelight.bench.recipe import published, read_recipe
     from limelight.bench.run import benchmark as measure
 
     part = _shard(shard)
@@ -45,6 +45,7 @@ def benchmark(
             executor=executor,
             workers=workers,
             threads=threads,
+            published=published(plan, recipe),
             on_cells=show,
         )
     if as_json:

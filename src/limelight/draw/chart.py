@@ -150,3 +150,209 @@ def stacked(pictures: Sequence[Image.Image], background: str = "white") -> Image
         sheet.paste(picture, ((width - picture.width) // 2, top))
         top += picture.height
     return sheet
+
+
+# -- drawings that follow a light or dark page ----------------------------------------------------------------
+
+_INK, _SOFT = "#1c1d17", "#575a4b"
+_DARK = {
+    _INK: "#eceee2",
+    _SOFT: "#aeb19f",
+    **dict(
+        zip(
+            COLOURS,
+            [
+                "#5aaee6",
+                "#f08b4b",
+                "#3fc99b",
+                "#e2a6c8",
+                "#94d2f5",
+                "#f2bd45",
+                "#aaaaaa",
+                "#cf988c",
+                "#63c47e",
+                "#e07fa6",
+            ],
+            strict=True,
+        )
+    ),
+}
+"""Each colour of a drawing, and what it is on dark ground."""
+_MARKS = "osD^vPX<>p"
+WIDE = 480
+"""Width of a drawing, pixels; small enough for its words to be read on a phone."""
+
+
+STRIP = 80
+"""Dots in a row of ``distributions`` at most."""
+
+
+def tradeoff(
+    points: Mapping[str, tuple[float, float, float, float]],
+    *,
+    x_label: str,
+    y_label: str,
+    front: Sequence[str] = (),
+) -> tuple[str, tuple[int, int]]:
+    """Draw what methods reach against what they cost, on a logarithmic axis.
+
+    Methods of the same cost, to two digits, stand side by side.
+
+    Args:
+        points: name -> cost, figure, and the ends of its interval (NaN for none).
+        x_label: what the cost is.
+        y_label: what the figure is.
+        front: methods that no other beats in both, from cheap to dear; a line joins them.
+
+    Returns:
+        An SVG document, and its size in pixels.
+    """
+    with _plain():
+        height = 3.3 + 0.23 * -(-len(points) // 3)
+        figure, axes = _axes(height)
+        if len(front) > 1:
+            axes.step(*zip(*(points[n][:2] for n in front), strict=True), where="post", color=_SOFT, lw=1, ls=":")
+        costs = {name: float(f"{point[0]:.2g}") for name, point in points.items()}
+        reach = max(costs.values()) / min(costs.values()) * 2.25
+        for number, (name, (cost, value, low, high)) in enumerate(points.items()):
+            alike = [other for other in costs if costs[other] == costs[name]]
+            cost *= reach ** ((alike.index(name) - (len(alike) - 1) / 2) * min(0.028, 0.3 / len(alike)))
+            colour, mark = COLOURS[number % len(COLOURS)], _MARKS[(number + number // len(_MARKS)) % len(_MARKS)]
+            ends = None if low != low else [[max(0.0, value - low)], [max(0.0, high - value)]]
+            axes.errorbar([cost], [value], ends, fmt=mark, color=colour, ms=6.5, elinewidth=1.2, label=name)
+        axes.set(xlabel=x_label, ylabel=y_label, xscale="log")
+        _log_ticks(axes, [p[0] for p in points.values()])
+        _legend(figure, axes)
+        return _svg(figure)
+
+
+def bands(
+    lines: Mapping[str, tuple[Array, Array]], *, x_label: str = "share of pixels", y_label: str = "probability"
+) -> tuple[str, tuple[int, int]]:
+    """Draw a line per name from 0 to 1, and a band around it.
+
+    Args:
+        lines: name -> values at equal distances, and half the width of the band, likewise (NaN for none).
+        x_label: what runs from 0 to 1.
+        y_label: what the values are.
+
+    Returns:
+        An SVG document, and its size in pixels.
+    """
+    with _plain():
+        figure, axes = _axes(3.3 + 0.23 * -(-len(lines) // 3))
+        for number, (name, (values, half)) in enumerate(lines.items()):
+            colour, style = COLOURS[number % len(COLOURS)], _STYLES[number // len(COLOURS) % len(_STYLES)]
+            x = np.linspace(0, 1, len(values))
+            axes.fill_between(x, values - half, values + half, color=colour, alpha=0.16, lw=0)
+            axes.plot(x, values, color=colour, ls=style, lw=1.7, label=name)
+        axes.set(xlabel=x_label, ylabel=y_label, xlim=(0, 1))
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        _legend(figure, axes)
+        return _svg(figure)
+
+
+def distributions(values: Mapping[str, Array], *, label: str) -> tuple[str, tuple[int, int]]:
+    """Draw how the numbers of images are spread: a row per name.
+
+    A thick line holds the middle half of the images and a thin one nine in ten; a mark stands at the mean. Behind
+    them lies a dot per image, or so many of them, evenly chosen by their rank.
+
+    Args:
+        values: name -> a number per image, at least one, without NaN.
+        label: what the numbers are.
+
+    Returns:
+        An SVG document, and its size in pixels.
+    """
+    with _plain():
+        figure, axes = _axes(0.85 + 0.4 * len(values))
+        for row, numbers in enumerate(values.values()):
+            colour = COLOURS[row % len(COLOURS)]
+            ordered = np.sort(numbers)
+            shown = ordered[np.linspace(0, len(ordered) - 1, min(STRIP, len(ordered))).round().astype(int)]
+            lift = row + 0.17 + 0.22 * (np.arange(len(shown)) * 0.618 % 1)
+            axes.plot(shown, lift, ".", color=colour, ms=3, alpha=0.55, mew=0)
+            p5, p25, p75, p95 = np.quantile(ordered, [0.05, 0.25, 0.75, 0.95])
+            axes.hlines(row, p5, p95, color=colour, lw=1.2)
+            axes.hlines(row, p25, p75, color=colour, lw=5)
+            axes.plot([ordered.mean()], [row], "D", ms=5, mfc=_INK, mec="none")
+        axes.set(xlabel=label, yticks=range(len(values)), yticklabels=list(values), ylim=(len(values) - 0.5, -0.6))
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
+        axes.spines["left"].set_visible(False)
+        return _svg(figure)
+
+
+def _plain() -> Any:
+    """Settings under which words stay words, and the same numbers give the same bytes."""
+    from matplotlib import rc_context
+
+    ink = dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.labelcolor", "ytick.labelcolor"), _INK
+    )
+    return rc_context(
+        {
+            **ink,
+            "xtick.color": _SOFT,
+            "ytick.color": _SOFT,
+            "font.size": 10.5,
+            "font.family": "DejaVu Sans",
+            "svg.fonttype": "none",
+            "svg.hashsalt": "limelight",
+        }
+    )
+
+
+def _axes(height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDE / 100, height), dpi=100, layout="constrained", facecolor="none")
+    axes = figure.subplots()
+    axes.set_facecolor("none")
+    axes.grid(color=_SOFT, alpha=0.25, lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 2 if max(map(len, labels), default=0) > 18 else 3
+    figure.legend(
+        handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=9, columnspacing=1.2,
+        handletextpad=0.5, handlelength=1.6, borderaxespad=0.2,
+    )  # fmt: skip
+
+
+def _log_ticks(axes: Any, costs: Sequence[float]) -> None:
+    """Put numbers that people read at 1, 2 and 5 of each power of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+    low, high = min(costs), max(costs)
+    axes.set_xlim(low / 1.5, high * 1.5)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 10 else f"{x:.3g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _svg(figure: Any) -> tuple[str, tuple[int, int]]:
+    """Return a figure as SVG whose colours are those of the page around it, and its size in pixels."""
+    import io
+
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    file = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    light, dark = (
+        "".join(f"--{colour[1:]}:{shade};" for colour, shade in some)
+        for some in (zip(_DARK, _DARK, strict=True), _DARK.items())
+    )
+    for colour in _DARK:
+        text = text.replace(colour, f"var(--{colour[1:]})")
+    style = f"<style>svg{{{light}}}@media(prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
+    head = text.index(">", text.index("<svg")) + 1
+    width, height = figure.get_size_inches() * figure.dpi
+    return text[:head] + style + text[head:], (round(width), round(height))

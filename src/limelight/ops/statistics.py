@@ -136,18 +136,18 @@ def paired_ps(
 
     # Swaps leave the weight of an image alone, so a swapped image moves the mean by a fixed step.
     both = defined[one] & defined[other]
-    weights, total = _levelled(both.astype(float), checked[0][2])
+    weights, total = levelled(both.astype(float), checked[0][2])
     weights = (weights / np.maximum(total, 1.0)).T
     a = np.einsum("np,npk->pk", weights, values[:, one])
     b = np.einsum("np,npk->pk", weights, values[:, other])
     steps = weights[..., None] * (values[:, one] - values[:, other])  # n, pairs, k
     # The same difference may come out of two swaps with other roundings.
     size = np.abs(values).max((0, 2), initial=0.0)
-    least = np.abs(_figure(kind, a) - _figure(kind, b)) - 1e-10 * np.maximum(size[one], size[other])
+    least = np.abs(figure(kind, a) - figure(kind, b)) - 1e-10 * np.maximum(size[one], size[other])
 
     def hits(swaps: Floats, some: Integers, by: Floats) -> Integers:
         moved = (swaps @ by.reshape(len(by), a[some].size)).reshape(-1, *a[some].shape)
-        apart = _figure(kind, a[some] - moved) - _figure(kind, b[some] + moved)
+        apart = figure(kind, a[some] - moved) - figure(kind, b[some] + moved)
         return (np.abs(apart) >= least[some]).sum(0)
 
     p = np.full(len(one), np.nan)
@@ -239,11 +239,11 @@ def pooled(kind: Pooling, columns: Floats, weights: Floats, groups: Integers | N
     Returns:
         (r,), NaN where all weights are 0.
     """
-    weights, total = _levelled(weights, groups)
-    return _figure(kind, weights @ columns / np.where(total > 0, total, np.nan))
+    weights, total = levelled(weights, groups)
+    return figure(kind, weights @ columns / np.where(total > 0, total, np.nan))
 
 
-def _levelled(weights: Floats, groups: Integers | None) -> tuple[Floats, Floats]:
+def levelled(weights: Floats, groups: Integers | None) -> tuple[Floats, Floats]:
     """Scale weights, (r, n), so that every class that has any weighs 1; return them and their sums, (r, 1).
 
     Without classes the weights stay whole numbers, and the mean is as exact as can be.
@@ -257,7 +257,7 @@ def _levelled(weights: Floats, groups: Integers | None) -> tuple[Floats, Floats]
     return weights * share, (totals > 0).sum(1, keepdims=True, dtype=float)
 
 
-def _figure(kind: Pooling, means: Floats) -> Floats:
+def figure(kind: Pooling, means: Floats) -> Floats:
     """Turn means of columns, (..., k), into figures, (...)."""
     if kind != "adcc":
         return means[..., 0]

@@ -1,16 +1,20 @@
-"""One self-contained HTML page: pictures inside, no script, nothing fetched from anywhere."""
+"""One self-contained HTML page: pictures inside, nothing fetched from anywhere; a script only where tables sort."""
 
 import base64
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
 from limelight.draw import to_png_bytes
+
+Order = Literal["ascending", "descending"]
 
 
 @dataclass(frozen=True)
@@ -21,16 +25,49 @@ class Figure:
         image: shown at its own size or smaller.
         alt: what one would say of it to somebody who cannot see it.
         caption: stands below it.
+        photo: whether it may lose what nobody sees, to be a fifth as large.
     """
 
     image: Image.Image
+    alt: str
+    caption: str = ""
+    photo: bool = False
+
+    @property
+    def source(self) -> str:
+        """The picture as a data URI."""
+        if self.photo:
+            file = io.BytesIO()
+            self.image.convert("RGB").save(file, "JPEG", quality=88)
+            return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+        return "data:image/png;base64," + base64.b64encode(to_png_bytes(self.image)).decode()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.image.size
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture of lines, sharp at any size.
+
+    Attributes:
+        svg: the document, which follows a light or dark page by itself.
+        size: width and height, pixels.
+        alt: what one would say of it to somebody who cannot see it.
+        caption: stands below it.
+    """
+
+    svg: str
+    size: tuple[int, int]
     alt: str
     caption: str = ""
 
     @property
     def source(self) -> str:
         """The picture as a data URI."""
-        return "data:image/png;base64," + base64.b64encode(to_png_bytes(self.image)).decode()
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
 
 
 @dataclass(frozen=True)
@@ -39,9 +76,33 @@ class Figures:
 
     Attributes:
         items: from left to right.
+        large: whether each needs room, as charts do.
     """
 
-    items: Sequence[Figure]
+    items: Sequence[Figure | Drawing]
+    large: bool = False
+
+
+@dataclass(frozen=True)
+class Value:
+    """A cell of a table that says more than a number.
+
+    Attributes:
+        text: what stands there.
+        number: by which it is sorted; NaN comes last.
+        strong: whether it stands out.
+        note: stands below it.
+        figures: stand below that, small.
+    """
+
+    text: str
+    number: float = float("nan")
+    strong: bool = False
+    note: str = ""
+    figures: Sequence[Figure] = ()
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -52,11 +113,13 @@ class Table:
         caption: says what the table shows.
         columns: the heads; the first one is that of the row heads.
         rows: each begins with its head.
+        sorts: how each column is sorted when it is first asked for; nothing for a table that stays as it is.
     """
 
     caption: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str | float | Figure]]
+    rows: Sequence[Sequence[str | float | Figure | Value]]
+    sorts: Sequence[Order] = ()
 
     @property
     def pictures(self) -> bool:
@@ -94,7 +157,44 @@ class Code:
     text: str
 
 
-Block = str | Figures | Table | Facts | Code
+@dataclass(frozen=True)
+class Filter:
+    """A field that leaves only those rows of sortable tables, and groups around them, that hold a word.
+
+    Attributes:
+        label: says what to type.
+    """
+
+    label: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A part of a section under a heading of its own.
+
+    Attributes:
+        title: the heading.
+        blocks: from top to bottom.
+    """
+
+    title: str
+    blocks: "Sequence[Block]"
+
+
+@dataclass(frozen=True)
+class Details:
+    """What only some want to know; it opens on demand, and in print.
+
+    Attributes:
+        summary: what is inside.
+        blocks: from top to bottom.
+    """
+
+    summary: str
+    blocks: "Sequence[Block]"
+
+
+Block = str | Figures | Table | Facts | Code | Filter | Group | Details
 """Part of a section; a text is a paragraph, in which words between backticks are code."""
 
 
@@ -127,8 +227,16 @@ def write_page(path: Path, title: str, lead: Sequence[Block], sections: Sequence
         footer: where the page comes from.
     """
     page = _environment().get_template("page.html")
-    html = page.render(title=title, lead=lead, sections=sections, footer=footer)
+    script = any(_moves(block) for section in sections for block in section.blocks)
+    html = page.render(title=title, lead=lead, sections=sections, footer=footer, script=script)
     path.write_text(html, encoding="utf-8")
+
+
+def _moves(block: Block) -> bool:
+    """Tell whether a block needs the script."""
+    if isinstance(block, Group | Details):
+        return isinstance(block, Details) or any(map(_moves, block.blocks))
+    return isinstance(block, Filter) or (isinstance(block, Table) and bool(block.sorts))
 
 
 def _environment() -> Environment:

@@ -1,0 +1,56 @@
+"""limelight report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limelight.cli.output import console, print_json
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run; see: limelight benchmark.")],
+    out: Annotated[Path | None, typer.Option(help="The page (else RUN/report.html).")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="The run's recipe, for its words and its paper's numbers.")
+    ] = None,
+    paper: Annotated[
+        Path | None, typer.Option(help="A csv of published numbers: model, method, metric, value.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The run's pictures, to show the best and the worst of each method.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Write the tables beside the page as .md.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Write them as .tex, with booktabs.")] = False,
+    device: Annotated[str | None, typer.Option(help="Where maps are made again: cpu, cuda, …")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Make a page of a run that opens anywhere: leaderboard, costs, curves, best and worst pictures, settings.
+
+    Example: limelight report runs/demo --latex
+    """
+    from limelight.report import benchmark as story
+
+    page = out or run / "report.html"
+    found = story.open_run(run, recipe=recipe, paper=paper, data=data, device=device)
+    files = [story.write(found, page)]
+    for wanted, suffix, text in ((markdown, ".md", story.to_markdown), (latex, ".tex", story.to_latex)):
+        if wanted:
+            files.append(page.with_suffix(suffix))
+            files[-1].write_text(text(found), encoding="utf-8")
+    if as_json:
+        figures = [
+            {"model": board.model, **{k: None if v != v else v for k, v in vars(f).items()}}
+            for board, summary in found.told
+            for f in summary
+        ]
+        print_json({"files": [str(file) for file in files], "figures": figures})
+        return
+    for board, summary in found.told:
+        metric = next(iter(board.columns))
+        best = [m for m in board.methods if summary[m, metric].rank == 1]
+        if best:
+            console.print(
+                f"• {board.model}: by {metric} {' and '.join(best)} leads, {summary[best[0], metric]}.", markup=False
+            )
+    console.print(f"→ {', '.join(map(str, files))}", soft_wrap=True, markup=False)
