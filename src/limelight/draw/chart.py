@@ -354,5 +354,5 @@ def _svg(figure: Any) -> tuple[str, tuple[int, int]]:
         text = text.replace(colour, f"var(--{colour[1:]})")
     style = f"<style>svg{{{light}}}@media(prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
     head = text.index(">", text.index("<svg")) + 1
-    width, height = figure.get_size_inches() * figure.dpi
+    width, height = figure.get_size_inches() * 100
     return text[:head] + style + text[head:], (round(width), round(height))

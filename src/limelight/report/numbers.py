@@ -391,7 +391,7 @@ class _Draws:
         first = families[members[0][0]]
         self.members = members
         self.figures = np.empty((len(members), RESAMPLES))
-        self._kind = first.kind
+        self._kind: statistics.Pooling = first.kind
         self._groups = None if first.groups is None else first.groups[which]
         self._values = np.stack([families[f].values[which, m] for f, m in members], 1)  # n, methods, k
 
