@@ -183,7 +183,7 @@ WIDE = 480
 """Width of a drawing, pixels; small enough for its words to be read on a phone."""
 
 
-STRIP = 80
+STRIP = 50
 """Dots in a row of ``distributions`` at most."""
 
 

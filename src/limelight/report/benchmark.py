@@ -371,9 +371,9 @@ def _front(points: Mapping[str, tuple[float, float]], higher: bool) -> list[str]
 def courses(run: Run) -> list[Section]:
     """Draw the curves that some metrics are the area of."""
     blocks: list[Block] = []
-    for board in run.boards:
+    for board, found in zip(run.boards, curves(run.store, run.boards), strict=True):
         drawn: list[Drawing] = []
-        for metric, lines in curves(run.store, board).items():
+        for metric, lines in found.items():
             shown = {m: (mean, 1.96 * error) for m, (mean, error) in lines.items()}
             early = "; ".join(
                 f"{m} {np.interp(1 / 8, np.linspace(0, 1, len(v)), v):.2f}" for m, (v, _) in shown.items()
@@ -536,19 +536,16 @@ def beside_the_paper(run: Run) -> list[Section]:
     text = (
         f"{len(rows)} of the paper’s {len(run.published)} numbers have a counterpart here. "
         f"{len(inside)} of {len(judged)} lie within our {CONFIDENCE:.0%} interval, which knows of the choice of "
-        "pictures alone, not of other weights, other pictures or another reading of the protocol."
+        "pictures alone, not of other weights, other pictures or another reading of the protocol; there ours is bold. "
+        "The difference is ours less the paper’s."
     )
     cells = [
-        [board.model, name, p.metric, Value(_number(p.value), p.value), _ours(f, number, p), _gap(number, p), p.where]
+        [board.model, name, p.metric, Value(_said(p, p.value), p.value), _ours(f, number, p), _gap(number, p), p.where]
         for board, p, f, number, name in rows
     ]
-    caption = (
-        "The paper’s numbers, ours, and the difference (ours less the paper’s); bold where the paper’s lies within our "
-        "interval."
-    )
     words: list[Order] = ["ascending"] * 3
     table = Table(
-        caption,
+        "The paper’s numbers and ours.",
         ["model", "method", "metric", "paper", "here", "difference", "where"],
         cells,
         [*words, "descending", "descending", "descending", "ascending"],
@@ -558,13 +555,18 @@ def beside_the_paper(run: Run) -> list[Section]:
 
 def _ours(figure: Figure | None, number: float, p: Published) -> Value:
     if figure is None or figure.low != figure.low:
-        return Value(_number(number), number)
+        return Value(_said(p, number), number)
     inside = figure.low <= p.value <= figure.high
     return Value(_number(number), number, inside, f"[{_number(figure.low)}, {_number(figure.high)}]")
 
 
 def _gap(number: float, p: Published) -> Value:
-    return Value(f"{number - p.value:+.3f}".replace("-", "−"), number - p.value)
+    gap = number - p.value
+    return Value(f"{'−' if gap < 0 else '+'}{_said(p, abs(gap))}", gap)
+
+
+def _said(p: Published, value: float) -> str:
+    return _short(value) if p.metric == "seconds" else _number(value)
 
 
 def _beside(run: Run) -> Iterator[tuple[Board, Published, Figure | None, float, str]]:
@@ -721,7 +723,7 @@ def _tex_figure(figure: Figure, *, alone: bool) -> str:
     mean = rf"\textbf{{{mean}}}" if figure.like_best and not alone else mean
     if figure.low != figure.low:
         return mean
-    return rf"{mean} {{\scriptsize [{figure.low:.3f}, {figure.high:.3f}]}}".replace("-", "$-$", 0)
+    return rf"{mean} {{\scriptsize [{figure.low:.3f}, {figure.high:.3f}]}}"
 
 
 def _tex(text: str) -> str:

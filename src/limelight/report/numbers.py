@@ -176,26 +176,27 @@ def read(store: Store, recipe: Recipe) -> tuple[list[Board], list[Failure]]:
     return boards, failures
 
 
-def curves(store: Store, board: Board) -> dict[str, dict[str, tuple[Floats, Floats]]]:
-    """Return metric -> method -> the mean of the curves and the standard error of that mean, at equal distances."""
+def curves(store: Store, boards: Sequence[Board]) -> list[dict[str, dict[str, tuple[Floats, Floats]]]]:
+    """Return for each model metric -> method -> the mean of the curves and the standard error of that mean."""
     table = store.table(["model", "method", "metric", "curve"])
+    lengths = table["curve"].combine_chunks().value_lengths().to_numpy(zero_copy_only=False)
+    table = table.take(np.flatnonzero(lengths > 1))
+    lengths, lists = lengths[lengths > 1], table["curve"].combine_chunks()
     coded = {name: _coded(table[name]) for name in ("model", "method", "metric")}
-    if board.model not in coded["model"][1]:
-        return {}
-    lists = table["curve"].combine_chunks()
-    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
-    mine = (coded["model"][0] == coded["model"][1].index(board.model)) & (lengths > 1)
-    found: dict[str, dict[str, tuple[Floats, Floats]]] = {}
-    for metric in board.columns:
-        for method in board.methods:
-            rows = mine & _is(coded["metric"], metric) & _is(coded["method"], method)
-            if rows.any():
-                length = int(np.median(lengths[rows]))  # a metric has one number of steps
-                some = np.flatnonzero(rows & (lengths == length))
-                flat = lists.take(some).flatten().to_numpy(zero_copy_only=False)
-                block = flat.reshape(-1, length).astype(np.float64)
-                spread = block.std(0, ddof=1) if len(block) > 1 else np.full(length, np.nan)
-                found.setdefault(metric, {})[method] = block.mean(0), spread / np.sqrt(len(block))
+    found: list[dict[str, dict[str, tuple[Floats, Floats]]]] = []
+    for board in boards:
+        mine, own = _is(coded["model"], board.model), dict[str, dict[str, tuple[Floats, Floats]]]()
+        for metric in board.columns:
+            some = np.flatnonzero(mine & _is(coded["metric"], metric))
+            for method in board.methods if len(some) else ():
+                rows = some[_is(coded["method"], method)[some]]
+                if len(rows):
+                    length = int(np.median(lengths[rows]))  # a metric has one number of steps
+                    flat = lists.take(rows[lengths[rows] == length]).flatten().to_numpy(zero_copy_only=False)
+                    block = flat.reshape(-1, length).astype(np.float64)
+                    spread = block.std(0, ddof=1) if len(block) > 1 else np.full(length, np.nan)
+                    own.setdefault(metric, {})[method] = block.mean(0), spread / np.sqrt(len(block))
+        found.append(own)
     return found
 
 
