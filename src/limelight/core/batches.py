@@ -32,11 +32,16 @@ def free_bytes(device: torch.device) -> int:
     return 2**31  # unknown system: assume little
 
 
-def chunk_size(bytes_per_sample: int, device: torch.device, largest: int = LARGEST_CHUNK) -> int:
-    """Return how many samples to push at once, given what one of them keeps alive, at most ``largest``."""
+def chunk_size(
+    bytes_per_sample: int, device: torch.device, largest: int = LARGEST_CHUNK, per_thread: int = PER_CPU_THREAD
+) -> int:
+    """Return how many samples to push at once, given what one of them keeps alive, at most ``largest``.
+
+    On a processor no more than ``per_thread`` of large samples for each thread.
+    """
     fits = int(SHARE_OF_FREE_MEMORY * free_bytes(device) / max(1, bytes_per_sample))
     if device.type == "cpu":
-        fits = min(fits, PER_CPU_THREAD * torch.get_num_threads() * max(1, CACHED // max(1, bytes_per_sample)))
+        fits = min(fits, per_thread * torch.get_num_threads() * max(1, CACHED // max(1, bytes_per_sample)))
     return max(1, min(largest, fits))
 
 

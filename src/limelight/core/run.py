@@ -12,7 +12,7 @@ from torch import Tensor
 
 from limelight.core import diagnosis
 from limelight.core.augment import VIEWS, averaged
-from limelight.core.batches import chunk_size, in_chunks
+from limelight.core.batches import PER_CPU_THREAD, chunk_size, in_chunks
 from limelight.core.budget import Allowance
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Meter
@@ -76,7 +76,8 @@ def _run_group(
     )
     sizes = [m.options.batch_size for m in methods if m.options.batch_size]
     per_image = classifier.trace(x).bytes_per_image * (4 if taped else 3 if gradients or slope else 1)
-    size = min(sizes) if sizes else chunk_size(per_image, x.device)
+    # What is kept for the way back falls out of a processor's cache with a second image.
+    size = min(sizes) if sizes else chunk_size(per_image, x.device, per_thread=1 if taped else PER_CPU_THREAD)
 
     each = _one_per_image(target, len(x))
 
