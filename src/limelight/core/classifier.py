@@ -83,7 +83,7 @@ class Classifier:
             raise InvalidOption(f"mean {self.mean} and std {self.std} need one value per channel, std above 0")
         self.size = size or 224
         self._preprocess = preprocess or Preprocess(round(self.size * 8 / 7), self.size, self.mean, self.std)
-        self._declared_outputs = outputs
+        self._declared_outputs: Literal["logits", "probabilities"] | None = outputs
         self._declared_multilabel = multilabel
         self._reshape = reshape
         self._names = {id(m): n for n, m in self.module.named_modules(remove_duplicate=False)}
