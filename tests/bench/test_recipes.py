@@ -171,7 +171,8 @@ WRONG: list[tuple[dict[str, str], type[LimelightError], list[str]]] = [
     ({"data": '[data]\ndataset = "ucm"\ntruth = "boxes"\n'}, InvalidOption, ["no truth 'boxes'", "it has labels"]),
     ({"data": '[data]\ndataset = "scenes"\nsplit = "test"\n'}, InvalidOption, ["no split 'test'", "give none"]),
     ({"data": "[data.mosaics]\nconfidance = 0.9\n"}, InvalidOption, ["'data.mosaics.confidance'", "mean confidence"]),
-    ({"models": '[models]\nname = ["demo/resnet"]\n'}, InvalidOption, ["models.names is missing"]),
+    ({"models": '[models]\nname = ["demo/resnet"]\n'}, InvalidOption, ["unknown key 'models.name'", "mean names"]),
+    ({"models": "[models]\n"}, InvalidOption, ["models.names is missing"]),
     (
         {"models": '[models]\nnames = ["demo/resnet"]\nlayer = {}\n'},
         InvalidOption,

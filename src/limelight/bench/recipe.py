@@ -341,7 +341,7 @@ def _check(recipe: Recipe) -> None:
         if not recipe.methods_of(model):
             raise InvalidOption(f"no method goes with the model {model!r}")
     _no_two("metric", [e.label or e.name for e in recipe.metrics])
-    assert recipe.judges
+    _ = recipe.judges  # which checks their options
 
 
 def _check_data(data: Data) -> None:
@@ -382,8 +382,8 @@ def _no_two(kind: str, labels: Sequence[str]) -> None:
 
 
 def _said(error: pydantic.ValidationError, given: Mapping[str, Any]) -> str:
-    """Say the first thing that is wrong in one line."""
-    first = error.errors()[0]
+    """Say in one line what is wrong: a key that is unknown, before what may be missing because of it."""
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = _fields([str(part) for part in first["loc"][:-1]])

@@ -21,6 +21,7 @@ from limelight.maps.perturbation.masks import (
     Trace,
     Watch,
     baseline_at,
+    noisy,
     ones,
     rendered,
 )
@@ -159,12 +160,7 @@ def emp(
         play = Play(_moved(image, jitter, own_draws, t), _moved(baseline_of(t), jitter, own_draws, t), game, rendering)
 
         def pictures(m: Tensor, i: Index, k: Index, play: Play = play, t: int = t) -> Images:
-            shown = play.picture(m[i], i, k)
-            if not noise:
-                return shown
-            pairs = zip(i.tolist(), k.tolist(), strict=True)
-            draws = [own_draws[a].numbered(t).numbered(b).normal(tuple(shown.shape[1:]), shown) for a, b in pairs]
-            return shown + noise * torch.stack(draws)
+            return noisy(play.picture(m[i], i, k), i, k, own_draws, t, noise)
 
         scores, slope = descent(mask, pictures, live[:, None] * signs)
         trace.add(t, live, mask, (scores * signs).sum(1) + penalty(mask), scores[:, 0])

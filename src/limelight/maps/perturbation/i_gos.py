@@ -13,7 +13,18 @@ from limelight.core.fills import Fill
 from limelight.core.rng import Draws
 from limelight.core.saliency import Raw
 from limelight.core.supply import Descent, FillOf, Rounds, ScoresOf
-from limelight.maps.perturbation.masks import Game, Penalty, Play, Size, Trace, Watch, baseline_at, ones, rendered
+from limelight.maps.perturbation.masks import (
+    Game,
+    Penalty,
+    Play,
+    Size,
+    Trace,
+    Watch,
+    baseline_at,
+    noisy,
+    ones,
+    rendered,
+)
 from limelight.shapes import Flags, Images, Index, Scores
 
 SHRINK = 0.2
@@ -158,12 +169,7 @@ class _Goal:
         signs = len(self.play.signs)
         share = (number // signs + 1).to(mask) / self.points
         shown = self.play.picture(share[:, None, None] * mask[i], i, number % signs)
-        if not self.noise:
-            return shown
-        pairs = zip(i.tolist(), number.tolist(), strict=True)
-        shape = tuple(shown.shape[1:])
-        draws = [self.own_draws[a].numbered(self.step).numbered(b).normal(shape, shown) for a, b in pairs]
-        return shown + self.noise * torch.stack(draws)
+        return noisy(shown, i, number, self.own_draws, self.step, self.noise)
 
     def weights(self, live: Flags) -> Tensor:
         """Return the weight of each such picture, (n, points * signs): sign / S, and 0 for images that have left."""

@@ -1,6 +1,6 @@
 """Masks in [0, 1] that keep the picture where they are 1: what they do to it, what they cost, how they changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.core.fills import Fill
+from limelight.core.rng import Draws
 from limelight.errors import InvalidOption
 from limelight.ops.blur import gaussian_blur
 from limelight.shapes import Images, Index, Maps, Scores
@@ -139,6 +140,15 @@ class Play:
         minus = torch.tensor(self.signs, device=mask.device)[number] < 0
         shown = torch.where(torch.as_tensor(minus).expand(len(shown))[:, None, None], 1 - shown, shown)[:, None]
         return self.image[i] * shown + self.baseline[i] * (1 - shown)
+
+
+def noisy(shown: Images, i: Index, number: Index, own_draws: Sequence[Draws], step: int, deviation: float) -> Images:
+    """Return pictures (m, 3, H, W) with normal noise that is fixed by the image, the step and the picture's number."""
+    if not deviation:
+        return shown
+    pairs, shape = zip(i.tolist(), number.tolist(), strict=True), tuple(shown.shape[1:])
+    draws = [own_draws[a].numbered(step).numbered(b).normal(shape, shown) for a, b in pairs]
+    return shown + deviation * torch.stack(draws)
 
 
 def rendered(mask: Tensor, size: tuple[int, int], rendering: Rendering = "bilinear") -> Maps:
