@@ -88,6 +88,17 @@ def test_compare(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert [m["method"] for m in data["methods"]] == ["grad-cam", "layer-cam"]
 
 
+def test_methods_say_which_take_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("methods", "--json") == 0
+    able = {c["name"] for c in json.loads(capsys.readouterr().out) if c["anytime"]}
+    assert {"rise", "smooth-grad", "score-cam", "emp", "i-gos", "aop", "sigcam"} <= able
+    assert not {"grad-cam", "lrp", "integrated-gradients"} & able
+    assert run("methods", "sigcam") == 0
+    assert "takes a budget" in capsys.readouterr().out
+    assert run("methods", "grad-cam") == 0
+    assert "takes a budget" not in capsys.readouterr().out
+
+
 def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("methods") == 0
     assert "grad-cam++" in capsys.readouterr().out

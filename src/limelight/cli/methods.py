@@ -22,11 +22,13 @@ def methods(
     if name is not None:
         found = {name: METHODS.find(name)}
     if as_json:
-        print_json([asdict(c) for c in found.values()])
+        print_json([asdict(c) | {"anytime": c.anytime} for c in found.values()])
         return
     if name is not None:
         c = found[name]
         console.print(f"[bold]{c.name}[/] ({c.family}, {c.cites}): {c.summary}\ncost per image: {c.passes}")
+        if c.anytime:
+            console.print("takes a budget, per image: -p budget='200 forwards', or '0.5 s'")
         table(["option", "default"], c.options.items()) if c.options else console.print("no options of its own")
         for profile, bundle in c.profiles.items():
             console.print(f"profile {profile}: {', '.join(f'{k}={v}' for k, v in bundle.items())}")
