@@ -8,7 +8,7 @@ import pytest
 from test_benchmark import numbers, recipe_file
 
 from limelight.bench.recipe import read_recipe
-from limelight.bench.run import benchmark
+from limelight.bench.run import Tally, benchmark
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (pip install limelight[ray])")
 pytestmark = [
@@ -39,12 +39,12 @@ def test_two_workers_of_which_one_dies(tmp_path: Path) -> None:
     recipe = read_recipe(recipe_file(tmp_path, n=96))
     killed: list[int] = []
 
-    def kill_one(done: int, cells: int) -> None:
-        if 0 < done < cells and not killed:
+    def kill_one(tally: Tally) -> None:
+        if 0 < tally.finished < tally.cells and not killed:
             killed.append(workers()[0])
             os.kill(killed[0], signal.SIGKILL)
 
-    tally = benchmark(recipe, tmp_path / "ray", executor="ray", workers=2, threads=1, on_cells=kill_one)
+    tally = benchmark(recipe, tmp_path / "ray", executor="ray", workers=2, threads=1, on_progress=kill_one)
     assert killed
     assert (tally.finished, tally.failed) == (384, 0)
     benchmark(recipe, tmp_path / "local")

@@ -330,3 +330,14 @@ def test_groups_not_distinguishable() -> None:
     assert groups([0, 1, 2, 3, 4], (0, 3), (0, 4), (1, 4)) == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
     assert groups([0, 1, 2, 3, 4], (1, 2)) == [[0, 1], [2, 3, 4]]  # 0 and 2 alike, but 1 and 2 lie between
     assert groups([0, 1], (0, 1)) == groups([0]) == groups([]) == []
+
+
+def test_many_methods_can_still_be_told_apart():
+    """With 40 methods there are 780 pairs; the least p-value of their swaps survives the correction for these."""
+    rng = np.random.default_rng(0)
+    columns = [rng.normal(size=(60, 1)) + 5 * (m == 0) for m in range(40)]
+    p = statistics.paired_ps("mean", columns, resamples=statistics.swaps_for(40))
+    adjusted = statistics.holm(p[np.triu_indices(40, 1)])
+    assert (adjusted[:39] < 0.05).all()
+    assert (adjusted[39:] > 0.05).mean() > 0.99
+    assert statistics.swaps_for(8) == 10_000

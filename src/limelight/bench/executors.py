@@ -3,6 +3,7 @@
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from limelight.bench.plan import Job, prepared, samples_of, spread
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell
 from limelight.core.classifier import Classifier
+from limelight.core.stopwatch import timed_passes
 from limelight.data.samples import Sample
 from limelight.errors import MissingExtra
 
@@ -39,6 +41,23 @@ class Task:
     model: str
     images: range
     missing: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What became of a task.
+
+    Attributes:
+        cells: filled.
+        images: that were worked on.
+        seconds: of a worker.
+        inside: seconds of those inside the model's passes.
+    """
+
+    cells: list[Cell]
+    images: int
+    seconds: float
+    inside: float
 
 
 @dataclass(frozen=True)
@@ -115,13 +134,16 @@ class Worker:
             found = api.mosaics(models, found, **mosaics.model_dump())
         return spread(found, source.limit)
 
-    def cells(self, task: Task) -> list[Cell]:
-        """Return the cells of a task."""
+    def finish(self, task: Task) -> Finished:
+        """Fill the cells of a task."""
         job, model = self._job(task.model)
-        return measured(job, model, task.images, task.missing)
+        start = time.perf_counter()
+        with timed_passes() as watch:
+            cells = measured(job, model, task.images, task.missing)
+        return Finished(cells, int(task.missing.any((1, 2)).sum()), time.perf_counter() - start, watch.seconds)
 
 
-Executor = Callable[[Source, Sequence[Task]], Iterator[list[Cell]]]
+Executor = Callable[[Source, Sequence[Task]], Iterator[Finished]]
 
 
 def local(worker: Worker, devices: Sequence[str] = ()) -> Executor:
@@ -132,11 +154,11 @@ def local(worker: Worker, devices: Sequence[str] = ()) -> Executor:
         devices: one worker in a thread of its own for each of several.
     """
     if len(devices) < 2:
-        return lambda source, tasks: (worker.cells(task) for task in tasks)
+        return lambda source, tasks: (worker.finish(task) for task in tasks)
 
-    def threaded(source: Source, tasks: Sequence[Task]) -> Iterator[list[Cell]]:
+    def threaded(source: Source, tasks: Sequence[Task]) -> Iterator[Finished]:
         waiting: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        finished: queue.Queue[list[Cell] | BaseException] = queue.Queue(AHEAD * len(devices))
+        finished: queue.Queue[Finished | BaseException] = queue.Queue(AHEAD * len(devices))
         for task in tasks:
             waiting.put(task)
 
@@ -144,7 +166,7 @@ def local(worker: Worker, devices: Sequence[str] = ()) -> Executor:
             own = Worker(source, device)
             try:
                 while (task := waiting.get()) is not None:
-                    finished.put(own.cells(task))
+                    finished.put(own.finish(task))
             except BaseException as error:  # is raised where it can be heard
                 finished.put(error)
 
@@ -186,8 +208,8 @@ class _Cluster:
     def __init__(self, ray: Any, workers: int | None, gpus: float | None) -> None:
         self._ray, self._workers, self._gpus = ray, workers, gpus
 
-    def __call__(self, source: Source, tasks: Sequence[Task]) -> Iterator[list[Cell]]:
-        """Yield the cells of each task as it is finished, in any order."""
+    def __call__(self, source: Source, tasks: Sequence[Task]) -> Iterator[Finished]:
+        """Yield each task as it is finished, in any order."""
         ray = self._ray
         ours = not ray.is_initialized()
         if ours:
@@ -198,7 +220,7 @@ class _Cluster:
             if ours:
                 ray.shutdown()
 
-    def _finished(self, source: Source, tasks: list[Task]) -> Iterator[list[Cell]]:
+    def _finished(self, source: Source, tasks: list[Task]) -> Iterator[Finished]:
         ray = self._ray
         room = ray.cluster_resources()
         gpus = (1.0 if room.get("GPU") else 0.0) if self._gpus is None else self._gpus
@@ -212,7 +234,7 @@ class _Cluster:
         def give(to: Any) -> None:
             if waiting:
                 task = waiting.pop()
-                flying[to.cells.remote(task)] = to, task
+                flying[to.finish.remote(task)] = to, task
 
         for _ in range(AHEAD):
             for one in actors:

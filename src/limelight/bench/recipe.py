@@ -274,15 +274,41 @@ class Recipe(_Strict):
         return self.models.weights_of.get(model, self.models.weights)
 
 
+def shipped() -> dict[str, Path]:
+    """Return the recipes that come with Limelight, by name."""
+    package = Path(__file__).parents[1]
+    folder = next((f for f in (package / "recipes", package.parents[1] / "recipes") if f.is_dir()), package)
+    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+
+
+def find_recipe(given: str | Path) -> Path:
+    """Return the file of a recipe: a path, or the name of one that comes with Limelight.
+
+    Raises:
+        InvalidOption: there is no such recipe; the message names the nearest.
+    """
+    path, ours = Path(given), shipped()
+    if path.is_file():
+        return path
+    if path.parent == Path() and path.suffix in ("", ".toml"):
+        if path.stem in ours:
+            return ours[path.stem]
+        raise InvalidOption(f"there is no recipe {str(given)!r}{nearest(path.stem, ours)} (see: limelight recipes)")
+    raise InvalidOption(f"the recipe {path} can't be read: {'it is a folder' if path.is_dir() else 'no such file'}")
+
+
 def read_recipe(path: str | Path) -> Recipe:
     """Read a recipe and check all of it, the options of methods and metrics too.
+
+    Args:
+        path: of a file, or the name of one that comes with Limelight.
 
     Raises:
         InvalidOption: the file is not there or no TOML, a key is unknown or a value is wrong.
         UnknownMethod: there is no such method.
         UnknownMetric: there is no such metric.
     """
-    path = Path(path)
+    path = find_recipe(path)
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -308,7 +334,7 @@ def published(recipe: Recipe, path: str | Path) -> str:
     """
     if not recipe.paper.table:
         return ""
-    table = Path(path).parent / recipe.paper.table
+    table = find_recipe(path).parent / recipe.paper.table
     try:
         return table.read_text(encoding="utf-8")
     except OSError as error:

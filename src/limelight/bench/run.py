@@ -1,5 +1,6 @@
 """A run: all that a recipe asks for and is not there yet."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,14 +23,32 @@ class Tally:
         before: that were there already.
         finished: that were filled now, failures among them.
         failed: that have an error in place of a number.
-        seconds: spent.
+        images: that were worked on, each once for every model.
+        seconds: since the run began.
+        measuring: of those, since models and pictures were found.
+        worked: seconds of all workers.
+        inside: seconds of those inside the models' passes.
     """
 
     cells: int = 0
     before: int = 0
     finished: int = 0
     failed: int = 0
+    images: int = 0
     seconds: float = 0.0
+    measuring: float = 0.0
+    worked: float = 0.0
+    inside: float = 0.0
+
+    @property
+    def speed(self) -> float:
+        """Images per second; NaN before the first."""
+        return self.images / self.measuring if self.images else math.nan
+
+    @property
+    def share_inside(self) -> float:
+        """Share of the workers' time inside the models' passes; NaN before the first."""
+        return self.inside / self.worked if self.worked else math.nan
 
 
 def benchmark(
@@ -45,7 +64,7 @@ def benchmark(
     workers: int | None = None,
     threads: int | None = None,
     published: str = "",
-    on_cells: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[Tally], None] | None = None,
 ) -> Tally:
     """Measure all that a recipe asks for and is not yet in the folder.
 
@@ -61,7 +80,7 @@ def benchmark(
         workers: of the cluster; None for as many as it has room for.
         threads: of each worker on a processor.
         published: the paper's numbers as csv, for the report.
-        on_cells: called with the cells that are finished and the cells in all, whenever either changes.
+        on_progress: called with what was done so far, whenever that changes.
 
     Returns:
         What was done. A picture or method that fails gives cells with the error, and the run goes on.
@@ -98,13 +117,21 @@ def benchmark(
         }
     )
     execute = with_ray(workers) if executor == "ray" else local(worker, devices)
-    if on_cells is not None:
-        on_cells(tally.before, tally.cells)
-    for cells in execute(source, tasks):
-        store.add(cells)
-        tally.finished += len(cells)
-        tally.failed += sum(bool(cell.error) for cell in cells)
-        if on_cells is not None:
-            on_cells(tally.before + tally.finished, tally.cells)
-    tally.seconds = time.perf_counter() - start
+    begun = time.perf_counter()
+
+    def tell() -> None:
+        now = time.perf_counter()
+        tally.seconds, tally.measuring = now - start, now - begun
+        if on_progress is not None:
+            on_progress(tally)
+
+    tell()
+    for done_now in execute(source, tasks):
+        store.add(done_now.cells)
+        tally.finished += len(done_now.cells)
+        tally.failed += sum(bool(cell.error) for cell in done_now.cells)
+        tally.images += done_now.images
+        tally.worked += done_now.seconds
+        tally.inside += done_now.inside
+        tell()
     return tally

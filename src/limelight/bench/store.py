@@ -78,6 +78,7 @@ class Store:
     Raises:
         CorruptStore: the folder holds rows of other settings, or damaged files.
         InvalidOption: it can't be written to, or there is no run in it.
+        MissingExtra: it is to be written to, and pyarrow is not installed.
     """
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any] | None = None) -> None:
@@ -88,6 +89,7 @@ class Store:
                 raise InvalidOption(f"there is no run in {self.folder}: no {SETTINGS}")
             self.settings = _read_json(path)
             return
+        _arrow()  # or the extra would be missed when the first rows are there
         wanted = json.loads(json.dumps(settings))
         with _explained(self.folder):
             (self.folder / ROWS).mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,20 @@ from typing import Any
 
 import typer
 
-from limelight.cli import benchmark, compare, demo, evaluate, explain, methods, metrics, models, report, sanity
+from limelight.cli import (
+    benchmark,
+    compare,
+    datasets,
+    demo,
+    evaluate,
+    explain,
+    methods,
+    metrics,
+    models,
+    recipes,
+    report,
+    sanity,
+)
 from limelight.cli.output import fail
 from limelight.errors import ConservationWarning, LimelightError
 
@@ -32,6 +45,8 @@ app.command("sanity")(sanity.sanity)
 app.command("methods")(methods.methods)
 app.command("metrics")(metrics.metrics)
 app.command("models")(models.models)
+app.command("datasets")(datasets.datasets)
+app.command("recipes")(recipes.recipes)
 
 
 def _version(show: bool) -> None:

@@ -1,16 +1,19 @@
 """limelight benchmark."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from limelight.cli.output import console, filling, print_json
 from limelight.errors import InvalidOption
 
+if TYPE_CHECKING:
+    from limelight.bench.run import Tally
+
 
 def benchmark(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What is to be measured.")],
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A file, or a name of limelight recipes.")],
     out: Annotated[Path, typer.Option(help="The run's folder; a run that was stopped goes on.")],
     data: Annotated[
         Path | None, typer.Option(help="Pictures, a folder per class, or a csv, if the recipe wants them.")
@@ -46,16 +49,22 @@ def benchmark(
             workers=workers,
             threads=threads,
             published=published(plan, recipe),
-            on_cells=show,
+            on_progress=lambda tally: show(tally.before + tally.finished, tally.cells, _pace(tally)),
         )
     if as_json:
-        print_json(vars(tally) | {"folder": str(out)})
+        print_json({**vars(tally), "folder": str(out)})
         return
     failed = f", {tally.failed} of them failed" if tally.failed else ""
     console.print(
         f"[bold]{plan.name}[/]: {tally.finished} cells measured{failed}, {tally.before} were there, "
-        f"of {tally.cells}; {tally.seconds:.0f} s → {out}"
+        f"of {tally.cells}; {', '.join(filter(None, (f'{tally.seconds:.0f} s', _pace(tally))))} → {out}",
+        soft_wrap=True,
     )
+
+
+def _pace(tally: "Tally") -> str:
+    """Say how fast a run goes, and whether the models or all around them take the time."""
+    return f"{tally.speed:.2g} images/s, {tally.share_inside:.0%} inside the model" if tally.images else ""
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -61,14 +61,20 @@ def counted(total: int, what: str) -> Generator[Callable[[int], None]]:
 
 
 @contextmanager
-def filling(what: str) -> Generator[Callable[[int, int], None]]:
-    """Show a bar for work that says how much is done and how much there is."""
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+def filling(what: str) -> Generator[Callable[[int, int, str], None]]:
+    """Show a bar for work that says how much is done, how much there is, and how it goes."""
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=notes, disable=not notes.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    columns = (
+        *Progress.get_default_columns()[:-1],
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    # Chunks may take minutes each: the time that is left is told from all of the last hour.
+    with Progress(*columns, console=notes, disable=not notes.is_terminal, speed_estimate_period=3600) as bar:
+        task = bar.add_task(what, total=None, note="")
+        yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
 
 
 @contextmanager

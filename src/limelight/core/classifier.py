@@ -14,6 +14,7 @@ from limelight.core.borrow import borrowed
 from limelight.core.fold import folded
 from limelight.core.layers import LayerInfo, Trace, trace
 from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from limelight.core.stopwatch import in_model
 from limelight.errors import InvalidImage, InvalidOption, NonFinite, UnknownLayer, UnsupportedModel, nearest
 from limelight.shapes import Images, Logits
 
@@ -284,11 +285,11 @@ class Classifier:
             watched: whether layers are looked at or hooked. If not, a folded copy may stand in for the module.
         """
         layout = self._layout or torch.preserve_format
-        if self._fold and not watched:
-            return self._folded(x)(x.contiguous(memory_format=layout))
-        if layout is torch.preserve_format or len(x) == 1:  # one image does not earn what laying out weights costs
-            return self.module(x)
-        return self.module(x.contiguous(memory_format=layout))
+        if layout is not torch.preserve_format and (len(x) > 1 or (self._fold and not watched)):
+            x = x.contiguous(memory_format=layout)  # one image does not earn what laying out weights costs
+        module = self._folded(x) if self._fold and not watched else self.module
+        with in_model(x.device):
+            return module(x)
 
     def _folded(self, x: Images) -> nn.Module:
         """The folded copy, made again when the weights have changed; it is tested against the module."""

@@ -263,7 +263,7 @@ class Results:
             array[method[row.method], image[row.image]] = value
         return array
 
-    def _pooled(self, metric: str) -> tuple[statistics.Pooling, list[Numbers], npt.NDArray[np.int64] | None]:
+    def pooled(self, metric: str) -> tuple[statistics.Pooling, list[Numbers], npt.NDArray[np.int64] | None]:
         """Return the pooling, each method's columns, and the images' groups."""
         pooling = self.column(metric).pooling
         values = self.values(metric)
@@ -291,11 +291,11 @@ class Results:
             alpha: significance level.
             seed: of the permutations.
         """
-        pooling, columns, groups = self._pooled(metric)
+        pooling, columns, groups = self.pooled(metric)
         pairs = list(combinations(range(len(columns)), 2))
         if not pairs:
             return []
-        p = statistics.paired_ps(pooling, columns, groups, seed=seed)
+        p = statistics.paired_ps(pooling, columns, groups, resamples=statistics.swaps_for(len(columns)), seed=seed)
         adjusted = statistics.holm(np.array([p[pair] for pair in pairs]))
         figure = [statistics.estimate(pooling, c, groups) for c in columns]
         sign = 1 if self.columns[metric].better == "higher" else -1
@@ -317,7 +317,7 @@ class Results:
         """
         figures: dict[tuple[str, str], Figure] = {}
         for metric, column in self.columns.items():
-            pooling, columns, groups = self._pooled(metric)
+            pooling, columns, groups = self.pooled(metric)
             means = [statistics.estimate(pooling, c, groups) for c in columns]
             ranks = statistics.ranks(np.array(means), column.better)
             best = self.methods[int(np.argmax(ranks == 1))]

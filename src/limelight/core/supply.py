@@ -18,6 +18,7 @@ from limelight.core.relevance.tape import Tape
 from limelight.core.rng import Draws, draws_per_image
 from limelight.core.saliency import Raw
 from limelight.core.spec import Spec
+from limelight.core.stopwatch import in_model
 from limelight.core.target import ScoreKind
 from limelight.errors import NonFinite, UnknownMethod, UnsupportedModel
 from limelight.shapes import Acts, Grid, Images, Index, Logits, Scores
@@ -230,7 +231,9 @@ class Supply:
                 images, numbers = at[part] // count, at[part] % count
                 with torch.enable_grad():
                     x = copies(images, numbers).detach().requires_grad_()
-                    (found,) = torch.autograd.grad(evidence.scores_of(x, images, kind or self._kind).sum(), x)
+                    score = evidence.scores_of(x, images, kind or self._kind).sum()
+                    with in_model(x.device):
+                        (found,) = torch.autograd.grad(score, x)
                 fold(images, numbers, found)
 
             in_chunks(work, n * count, size)
@@ -284,7 +287,8 @@ class Supply:
                 i, k = images[part], numbers[part]
                 with torch.enable_grad():
                     found = evidence.scores_of(copies(leaf, i, k), i, self._kind).to(weights)
-                    (slope,) = torch.autograd.grad((found * weights[i, k]).sum(), leaf)
+                    with in_model(leaf.device):
+                        (slope,) = torch.autograd.grad((found * weights[i, k]).sum(), leaf)
                 scores[i, k] = found.detach()
                 total.add_(slope)
 

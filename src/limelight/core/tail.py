@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from limelight.core.borrow import borrowed
 from limelight.core.classifier import Classifier
 from limelight.core.layers import first_tensor
+from limelight.core.stopwatch import in_model
 from limelight.core.taps import replaced
 from limelight.shapes import Images
 
@@ -106,7 +107,7 @@ class Tail:
 
         handle = self._layer.register_forward_hook(hand_over)
         try:
-            with borrowed(self._classifier.module), head:
+            with borrowed(self._classifier.module), in_model(variants.device), head:
                 return self._classifier.module(self.image)
         finally:
             handle.remove()

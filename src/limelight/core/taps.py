@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight.core.layers import first_tensor
+from limelight.core.stopwatch import in_model
 from limelight.errors import UnsupportedModel
 
 
@@ -47,10 +48,11 @@ class Taps:
         cut_off = "the score does not depend on it, or the model cuts the gradient (detach, no_grad, argmax)"
         if not score.requires_grad:
             raise UnsupportedModel(f"no gradient reaches {', '.join(at)}: {cut_off}")
-        found = cast(
-            tuple[Tensor | None, ...],
-            torch.autograd.grad(score, list(at.values()), allow_unused=True),
-        )
+        with in_model(score.device):
+            found = cast(
+                tuple[Tensor | None, ...],
+                torch.autograd.grad(score, list(at.values()), allow_unused=True),
+            )
         gradients: dict[str, Tensor] = {}
         names: list[str] = [*self.outputs, *(more or {})]
         for name, where, gradient in zip(names, at, found, strict=True):

@@ -28,6 +28,7 @@ class Dataset:
         files: what is expected in the folder.
         source: where users get it.
         licence: under what terms, as far as we know.
+        pictures: how many were published, by split; empty where lists on disk say which belong to it.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Dataset:
     files: tuple[str, ...]
     source: str
     licence: str
+    pictures: tuple[int, ...] = ()
 
 
 _IMAGENET_TERMS = "after registration; non-commercial research and education only"
@@ -65,6 +67,7 @@ DATASETS = {
         ),
         "https://image-net.org/download-images.php (or kaggle.com/c/imagenet-object-localization-challenge)",
         _IMAGENET_TERMS,
+        (50_000,),
     ),
     "imagenet-seg": Dataset(
         "ImageNet-Segmentation (Guillaumin et al. 2014): 4276 pictures with a mask each",
@@ -108,6 +111,7 @@ DATASETS = {
         ("UCMerced_LandUse/Images/*/*.tif",),
         "http://weegee.vision.ucmerced.edu/datasets/landuse.html",
         "pictures of the USGS, in the public domain",
+        (420, 1680, 2100),
     ),
     "folder": Dataset(
         "pictures of yours: a folder, a folder per class, or a csv with labels, boxes and masks",
@@ -190,12 +194,23 @@ def open_dataset(
 
 
 def missing(
-    name: str, root: str | Path | None = None, split: str | None = None, *, truth: str | None = None
+    name: str,
+    root: str | Path | None = None,
+    split: str | None = None,
+    *,
+    truth: str | None = None,
+    whole: bool = False,
 ) -> list[str]:
     """Return what is wrong with a data set on disk, a line each: files that are missing or damaged.
 
-    The lists and annotations are read, of pictures and masks it is only checked that they are there. The arguments
-    are :func:`open_dataset`'s.
+    The lists and annotations are read, of pictures and masks it is only checked that they are there.
+
+    Args:
+        name: as all others but the last, see :func:`open_dataset`.
+        root: the folder.
+        split: of the data set.
+        truth: what tells where a class is.
+        whole: whether it is a fault to have fewer pictures than were published.
 
     Raises:
         InvalidOption: there is no such data set, split or truth.
@@ -203,9 +218,16 @@ def missing(
     """
     from limelight.data.reading import Absent, absent_files
 
-    _card(name, split, truth)
+    card = _card(name, split, truth)
     try:
-        return absent_files(_files(_contents(name, root, split, truth, "class")[0]))[1]
+        samples = _contents(name, root, split, truth, "class")[0]
+        problems = absent_files(_files(samples))[1]
+        if whole and card.pictures:
+            count = card.pictures[card.splits.index(split) if split else 0]
+            there = len({sample.image for sample in samples if isinstance(sample.image, Path)})
+            if there < count:
+                problems.append(f"{there} of {count} pictures are there")
+        return problems
     except MissingExtra:
         raise
     except Absent as error:

@@ -252,6 +252,37 @@ def bands(
         return _svg(figure)
 
 
+def race(
+    lines: Mapping[str, Sequence[tuple[int, float]]], *, gone: Sequence[str], x_label: str, y_label: str
+) -> tuple[str, tuple[int, int]]:
+    """Draw how the figures of methods went while more and more pictures were judged, on a logarithmic axis.
+
+    Args:
+        lines: name -> pictures judged so far and the figure on these, from the first to the last.
+        gone: methods that were dropped, whose lines end with a cross.
+        x_label: what is counted.
+        y_label: what the figure is.
+
+    Returns:
+        An SVG document, and its size in pixels.
+    """
+    with _plain():
+        figure, axes = _axes(3.6 + 0.23 * -(-len(lines) // 3))
+        for number, (name, points) in enumerate(lines.items()):
+            colour, style = COLOURS[number % len(COLOURS)], _STYLES[number // len(COLOURS) % len(_STYLES)]
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, color=colour, ls=style, lw=1.5, marker=_MARKS[number % len(_MARKS)], ms=3.5, label=name)
+            if name in gone:
+                axes.plot(x[-1:], y[-1:], "x", color=colour, ms=9, mew=2)
+        ends = sorted({x for points in lines.values() for x, _ in points})
+        axes.set(xlabel=x_label, ylabel=y_label, xscale="log")
+        axes.set_xticks(ends, [f"{x:,}" for x in ends])
+        axes.minorticks_off()
+        axes.set_xlim(ends[0] / 1.15, ends[-1] * 1.15)
+        _legend(figure, axes)
+        return _svg(figure)
+
+
 def distributions(values: Mapping[str, Array], *, label: str) -> tuple[str, tuple[int, int]]:
     """Draw how the numbers of images are spread: a row per name.
 

@@ -169,6 +169,15 @@ def paired_ps(
     return table
 
 
+def swaps_for(methods: int) -> int:
+    """Return how many random swaps a comparison of every pair of so many methods takes.
+
+    No p-value of R swaps is below 1 / (R + 1): R grows with the pairs, or none would be left after the correction
+    for their number (``holm``).
+    """
+    return max(10_000, 40 * methods * (methods - 1) // 2)
+
+
 def holm(p: npt.ArrayLike) -> Floats:
     """Return p-values adjusted for their number by Holm's step-down method.
 

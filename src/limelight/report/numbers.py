@@ -361,7 +361,7 @@ def _intervals(families: Sequence[Family], seed: int) -> list[Floats]:
             drawn.setdefault(n, []).append(_Draws(families, some, which))
     for n, some in drawn.items():
         rng = np.random.default_rng(seed)
-        for start, rows in _chunks(n):
+        for start, rows in _chunks(n, RESAMPLES):
             lots = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
             counts = np.bincount(lots.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
             for one in some:
@@ -372,11 +372,11 @@ def _intervals(families: Sequence[Family], seed: int) -> list[Floats]:
     return found
 
 
-def _chunks(n: int) -> Iterator[tuple[int, int]]:
+def _chunks(n: int, draws: int) -> Iterator[tuple[int, int]]:
     """Yield where to begin and how many draws of n images to hold at a time."""
     step = max(1, statistics.CHUNK // n)
-    for start in range(0, RESAMPLES, step):
-        yield start, min(step, RESAMPLES - start)
+    for start in range(0, draws, step):
+        yield start, min(step, draws - start)
 
 
 class _Draws:
@@ -406,7 +406,8 @@ class _Draws:
 
 def _pair_ps(families: Sequence[Family], seed: int) -> list[Floats]:
     """Return the p-value of each pair of methods, by family, as ``statistics.paired_ps`` has them."""
-    swaps = [_Swaps(family) for family in families]
+    count = statistics.swaps_for(max((family.values.shape[1] for family in families), default=1))
+    swaps = [_Swaps(family, count) for family in families]
     drawn: dict[int, list[_Swaps]] = {}
     for one in swaps:
         if one.open.any():
@@ -415,7 +416,7 @@ def _pair_ps(families: Sequence[Family], seed: int) -> list[Floats]:
         moves = np.concatenate([one.moves for one in some], 1)
         ends = np.cumsum([one.moves.shape[1] for one in some])[:-1]
         rng = np.random.default_rng(seed)
-        for _, rows in _chunks(n):
+        for _, rows in _chunks(n, count):
             lots = (rng.random((rows, n)) < 0.5).astype(float)
             for one, moved in zip(some, np.split(moves.T @ lots.T, ends), strict=True):
                 one.count(moved)
@@ -429,10 +430,14 @@ class _Swaps:
         family: the methods.
         open: the pairs whose p-value takes random swaps; of the others it is known.
         moves: by how much a swap of each image moves the means of methods or pairs, (images, columns).
+
+    Args:
+        family: the methods.
+        count: of random swaps.
     """
 
-    def __init__(self, family: Family) -> None:
-        self.family = family
+    def __init__(self, family: Family, count: int) -> None:
+        self.family, self._count = family, count
         one, other = self._one, self._other = family.pairs
         both = family.defined[:, one] & family.defined[:, other]  # images, pairs
         weights, total = statistics.levelled(both.T.astype(float), family.groups)
@@ -449,13 +454,13 @@ class _Swaps:
         self._hits, self._known = np.zeros(len(one)), np.full(len(one), np.nan)
         differ = np.minimum((steps != 0).any(2).sum(0), 62)
         many = both.sum(0) > MANY
-        self.open = both.any(0) & (1 << differ > RESAMPLES) & ~many
+        self.open = both.any(0) & (1 << differ > count) & ~many
         for i in np.flatnonzero(both.any(0) & ~self.open):
             if many[i]:
                 self._known[i] = _normal_p(family.kind, self._a[i], self._b[i], steps[:, i])
             else:
                 pair = family.values[:, one[i]], family.values[:, other[i]]
-                self._known[i] = statistics.paired_p(family.kind, *pair, family.groups, resamples=RESAMPLES)
+                self._known[i] = statistics.paired_p(family.kind, *pair, family.groups, resamples=count)
 
     def count(self, moved: Floats) -> None:
         """Count the swaps that put two methods as far apart as they are; ``moved`` (columns, swaps)."""
@@ -473,7 +478,7 @@ class _Swaps:
     @property
     def p(self) -> Floats:
         """The p-value of each pair; NaN where no image has a value from both."""
-        return np.where(self.open, (self._hits + 1) / (RESAMPLES + 1), self._known)
+        return np.where(self.open, (self._hits + 1) / (self._count + 1), self._known)
 
 
 # -- many images -------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from limelight.core.layers import LayerInfo, first_tensor
 from limelight.core.relevance.op import Kind, Op, Spent
 from limelight.core.relevance.operations import HANDLERS, ROUTES, name_of
 from limelight.core.relevance.rules import GRADIENT, Rules
+from limelight.core.stopwatch import in_model
 from limelight.core.taps import replaced
 from limelight.errors import UnsupportedModel
 from limelight.shapes import Acts, Images, Logits, Scores
@@ -451,7 +452,7 @@ class Tape:
         self._active.rules, self._active.ledger = rules, ledger
         device = self.image.device.type
         try:
-            with torch.autocast(device, enabled=False):
+            with torch.autocast(device, enabled=False), in_model(start.device):
                 found = cast(
                     tuple[Tensor | None, ...],
                     torch.autograd.grad(start, list(stops), seed.to(start), retain_graph=True, allow_unused=True),

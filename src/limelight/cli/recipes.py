@@ -1,0 +1,36 @@
+"""limelight recipes."""
+
+from typing import Annotated
+
+import typer
+
+from limelight.cli.output import console, print_json, table
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Show one recipe, to read or to start your own from.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
+    """List the recipes that come with Limelight: the tables of the papers, ready to run.
+
+    Example: limelight recipes demo > mine.toml
+    """
+    from limelight.bench.recipe import find_recipe, read_recipe, shipped
+
+    if name is not None:
+        typer.echo(find_recipe(name).read_text(encoding="utf-8"), nl=False)
+        return
+    found = {key: read_recipe(path) for key, path in shipped().items()}
+    if as_json:
+        print_json({key: recipe.model_dump(mode="json") for key, recipe in found.items()})
+        return
+    table(
+        ["recipe", "", "pictures", "n × m × k"],
+        [
+            [key, r.about, r.data.dataset, f"{len(r.models.names)} × {len(r.methods)} × {len(r.metrics)}"]
+            for key, r in found.items()
+        ],
+    )
+    console.print(
+        "[dim]n networks, m methods, k metrics. Run one: limelight benchmark NAME --data DIR --out RUN. Their data: limelight datasets[/]"
+    )
