@@ -269,9 +269,40 @@ class Recipe(_Strict):
             return False
         return not entry.where or (not isnan(values[entry.where]) and self.counts(entry.where, probability, values))
 
-    def weights(self, model: str) -> str:
-        """Return the weights of a model."""
-        return self.models.weights_of.get(model, self.models.weights)
+    def weights(self, model: str) -> str | None:
+        """Return the weights of a model; None for random ones, which a recipe calls "none"."""
+        given = self.models.weights_of.get(model, self.models.weights)
+        return None if given.lower() == "none" else given
+
+    def varied(
+        self, *, dataset: str | None = None, models: Sequence[str] = (), more_models: Sequence[str] = ()
+    ) -> "Recipe":
+        """Return the recipe for other pictures or networks.
+
+        Args:
+            dataset: in place of the recipe's; all of its pictures, unless the recipe takes so many.
+            models: in place of the recipe's, each a name or ``NAME=WEIGHTS``.
+            more_models: beside the others, likewise; their layers are the classifier's own choice.
+
+        Raises:
+            InvalidOption: there is no such data set.
+        """
+        given = self.model_dump()
+        if dataset is not None:
+            given["data"] |= {"dataset": dataset, "split": "", "truth": ""}
+        named, new = list(models or self.models.names), [*models, *more_models]
+        weights = dict(text.split("=", 1) for text in new if "=" in text)
+        names = [text.split("=", 1)[0] for text in (*named, *more_models)]
+        own = {name: () for name in names if name not in self.models.names and name not in self.models.layers}
+        given["models"] |= {
+            "names": tuple(dict.fromkeys(names)),
+            "weights_of": {k: v for k, v in (dict(self.models.weights_of) | weights).items() if k in names},
+            "layers": {k: v for k, v in (dict(self.models.layers) | own).items() if k in names or k == "default"},
+        }
+        given["methods"] = [m for m in given["methods"] if not m["only"] or set(m["only"]) & set(names)]
+        for method in given["methods"]:
+            method["only"] = tuple(name for name in method["only"] if name in names)
+        return checked(given, self.name)
 
 
 def shipped() -> dict[str, Path]:
@@ -315,14 +346,29 @@ def read_recipe(path: str | Path) -> Recipe:
         raise InvalidOption(f"the recipe {path} can't be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidOption(f"the recipe {path} is no TOML: {error}") from error
+    return checked(given, path.name)
+
+
+def checked(given: Mapping[str, Any], name: str) -> Recipe:
+    """Return the recipe of these tables.
+
+    Args:
+        given: what the file holds.
+        name: of the file, for what is said of it.
+
+    Raises:
+        InvalidOption: a key is unknown or a value is wrong.
+        UnknownMethod: there is no such method.
+        UnknownMetric: there is no such metric.
+    """
     try:
         recipe = Recipe(**given)
     except pydantic.ValidationError as error:
-        raise InvalidOption(f"{path.name}: {_said(error, given)}") from None
+        raise InvalidOption(f"{name}: {_said(error, given)}") from None
     try:
         _check(recipe)
     except (InvalidOption, UnknownMethod, UnknownMetric) as error:
-        raise type(error)(f"{path.name}: {error}") from None
+        raise type(error)(f"{name}: {error}") from None
     return recipe
 
 

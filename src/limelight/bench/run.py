@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from limelight.bench.executors import Source, Task, Worker, local, with_ray
@@ -11,7 +11,7 @@ from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Store, done
 from limelight.core.provenance import versions
-from limelight.errors import InvalidOption
+from limelight.errors import InvalidOption, WeightsUnavailable
 
 
 @dataclass
@@ -28,6 +28,7 @@ class Tally:
         measuring: of those, since models and pictures were found.
         worked: seconds of all workers.
         inside: seconds of those inside the models' passes.
+        left_out: models without weights, and why.
     """
 
     cells: int = 0
@@ -39,6 +40,7 @@ class Tally:
     measuring: float = 0.0
     worked: float = 0.0
     inside: float = 0.0
+    left_out: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def speed(self) -> float:
@@ -64,6 +66,7 @@ def benchmark(
     workers: int | None = None,
     threads: int | None = None,
     published: str = "",
+    retry: bool = False,
     on_progress: Callable[[Tally], None] | None = None,
 ) -> Tally:
     """Measure all that a recipe asks for and is not yet in the folder.
@@ -80,10 +83,12 @@ def benchmark(
         workers: of the cluster; None for as many as it has room for.
         threads: of each worker on a processor.
         published: the paper's numbers as csv, for the report.
+        retry: measure again what failed before.
         on_progress: called with what was done so far, whenever that changes.
 
     Returns:
-        What was done. A picture or method that fails gives cells with the error, and the run goes on.
+        What was done. A picture or method that fails gives cells with the error, and the run goes on; so it does
+        without models whose weights are not to be had, unless these are all.
 
     Raises:
         LimelightError: see ``limelight.errors``. What was finished is in the folder.
@@ -95,9 +100,15 @@ def benchmark(
     worker = Worker(source, devices[0] if devices else None)
     store = Store(out, settings(recipe))
     tally, tasks, weights_of = Tally(), list[Task](), dict[str, str]()
-    keys = store.keys()
+    keys = store.keys(failed=not retry)
     for name in recipe.models.names:
-        job = worker.job(name)
+        try:
+            job = worker.job(name)
+        except WeightsUnavailable as error:
+            tally.left_out[name] = str(error)
+            if len(tally.left_out) == len(recipe.models.names):
+                raise
+            continue
         weights_of[name] = f"sha256:{job.weights}"
         for part in chunks(len(job.samples), shard):
             there = done(keys, job.keys(part))
@@ -113,6 +124,7 @@ def benchmark(
             "weights": weights_of,
             "device": ", ".join(devices) or "cpu",
             "limit": limit,
+            "left_out": tally.left_out,
             "source": str(data) if data else None,
         }
     )

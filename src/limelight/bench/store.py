@@ -150,16 +150,21 @@ class Store:
         if not tables:
             return _schema(arrow).empty_table().select(wanted or _schema(arrow).names)
         table = arrow.concat_tables(tables).unify_dictionaries()
-        failed = np.asarray(table["error"].combine_chunks().cast("string").to_numpy(zero_copy_only=False)) != ""
-        order = np.lexsort((failed, table["key"].to_numpy()))
+        order = np.lexsort((_failed(table), table["key"].to_numpy()))
         keys = table["key"].to_numpy()[order]
         first = np.ones(len(keys), dtype=bool)
         first[1:] = keys[1:] != keys[:-1]
         return table if first.all() else table.take(np.sort(order[first]))
 
-    def keys(self) -> npt.NDArray[np.int64]:
-        """Return the keys of all finished cells, sorted."""
-        return np.sort(self.table(["key"])["key"].to_numpy())
+    def keys(self, *, failed: bool = True) -> npt.NDArray[np.int64]:
+        """Return the keys of all finished cells, sorted; with those that failed, or without them."""
+        table = self.table(["key"])
+        keys = table["key"].to_numpy()
+        return np.sort(keys if failed else keys[~_failed(table)])
+
+
+def _failed(table: Any) -> npt.NDArray[np.bool_]:
+    return np.asarray(table["error"].combine_chunks().cast("string").to_numpy(zero_copy_only=False)) != ""
 
 
 def done(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

@@ -18,6 +18,13 @@ def benchmark(
     data: Annotated[
         Path | None, typer.Option(help="Pictures, a folder per class, or a csv, if the recipe wants them.")
     ] = None,
+    dataset: Annotated[str | None, typer.Option(help="In place of the recipe's; see: limelight datasets.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[=WEIGHTS]", help="In place of the recipe's; may be repeated.")
+    ] = None,
+    add_model: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[=WEIGHTS]", help="Beside the recipe's; may be repeated.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Do the I-th of N parts, from 1.")] = "1/1",
     weights: Annotated[str | None, typer.Option(help="In place of the recipe's: DEFAULT, a file, …")] = None,
@@ -25,6 +32,7 @@ def benchmark(
     executor: Annotated[str, typer.Option(help="local, or ray (that of RAY_ADDRESS, or one here).")] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="Of the cluster (else as many as fit).")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads of each worker.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Measure again what failed before.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
     """Measure models x methods x metrics over a data set, as a recipe says; go on where a run was stopped.
@@ -36,6 +44,8 @@ def benchmark(
 
     part = _shard(shard)
     plan = read_recipe(recipe)
+    if dataset or model or add_model:
+        plan = plan.varied(dataset=dataset, models=model or (), more_models=add_model or ())
     with filling(plan.name) as show:
         tally = measure(
             plan,
@@ -49,11 +59,14 @@ def benchmark(
             workers=workers,
             threads=threads,
             published=published(plan, recipe),
+            retry=retry,
             on_progress=lambda tally: show(tally.before + tally.finished, tally.cells, _pace(tally)),
         )
     if as_json:
         print_json({**vars(tally), "folder": str(out)})
         return
+    for name, why in tally.left_out.items():
+        console.print(f"left out: {name}: {why}", style="yellow", markup=False, highlight=False)
     failed = f", {tally.failed} of them failed" if tally.failed else ""
     console.print(
         f"[bold]{plan.name}[/]: {tally.finished} cells measured{failed}, {tally.before} were there, "

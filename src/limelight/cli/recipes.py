@@ -31,6 +31,4 @@ def recipes(
             for key, r in found.items()
         ],
     )
-    console.print(
-        "[dim]n networks, m methods, k metrics. Run one: limelight benchmark NAME --data DIR --out RUN. Their data: limelight datasets[/]"
-    )
+    console.print("[dim]n networks, m methods, k metrics. Run one: limelight benchmark NAME --data DIR --out RUN[/]")
