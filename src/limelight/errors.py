@@ -19,6 +19,7 @@
     ├── WeightsUnavailable   (OSError)      weights that are not on this machine
     ├── MissingExtra         (ImportError)  an optional dependency that is not installed
     ├── QueryBudget          (RuntimeError) a black box would be asked more often than it may be
+    ├── WorkerLost           (RuntimeError) workers of a cluster died again and again on the same pictures
     └── CorruptStore         (OSError)      a results store that is damaged
 
 Every message says what was given, what would be right and where to look.
@@ -102,6 +103,10 @@ class MissingExtra(LimelightError, ImportError):
 
 class QueryBudget(LimelightError, RuntimeError):
     """A black box would be asked more often than it may be."""
+
+
+class WorkerLost(LimelightError, RuntimeError):
+    """Workers of a cluster died again and again on the same pictures."""
 
 
 class CorruptStore(LimelightError, OSError):

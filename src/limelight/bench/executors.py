@@ -4,7 +4,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,10 +23,16 @@ from limelight.bench.store import Cell
 from limelight.core.classifier import Classifier
 from limelight.core.stopwatch import timed_passes
 from limelight.data.samples import Sample
-from limelight.errors import MissingExtra
+from limelight.errors import MissingExtra, WorkerLost
 
 AHEAD = 2
 """Chunks that wait for each worker, so that none is idle and no more are kept than can be worked on."""
+
+LIVES = 3
+"""Deaths of workers on one chunk after which the fault is taken to lie in the chunk."""
+
+LOOK_AGAIN = 10
+"""Seconds after which a cluster is looked at again: it may have grown."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,9 @@ class Worker:
             found = api.mosaics(models, found, **mosaics.model_dump())
         return spread(found, source.limit)
 
+    def ready(self) -> None:
+        """Answer, if it is there."""
+
     def finish(self, task: Task) -> Finished:
         """Fill the cells of a task."""
         job, model = self._job(task.model)
@@ -188,10 +198,10 @@ def with_ray(workers: int | None = None, gpus: float | None = None) -> Executor:
     """Return an executor on a Ray cluster: that of ``RAY_ADDRESS``, or one of this machine.
 
     Every worker is an actor that holds a model. One that dies is begun again, here or elsewhere, and its chunks are
-    given to the next that is free.
+    given to the next that is free; a cluster that grows gets more of them.
 
     Args:
-        workers: how many; None for as many as the cluster has room for.
+        workers: how many; None for as many as the cluster has room for at any time.
         gpus: GPUs of each; None for one, where the cluster has any.
 
     Raises:
@@ -224,29 +234,66 @@ class _Cluster:
         ray = self._ray
         room = ray.cluster_resources()
         gpus = (1.0 if room.get("GPU") else 0.0) if self._gpus is None else self._gpus
-        fits = int(room["GPU"] / gpus) if gpus else int(room.get("CPU", 1) / (source.threads or 1))
-        count = min(self._workers or max(1, fits), len(tasks))
-        device = "cuda" if gpus else None
-        actor = ray.remote(Worker).options(num_cpus=source.threads or 1, num_gpus=gpus, max_restarts=-1)
-        actors = [actor.remote(source, device) for _ in range(count)]
-        waiting, flying = tasks[::-1], dict[Any, tuple[Any, Task]]()
+        needs = {"num_cpus": source.threads or 1, "num_gpus": gpus}
+        actor = ray.remote(Worker).options(**needs, max_restarts=-1)
+        waiting, flying = tasks[::-1], dict[Any, tuple[Any, Task | None]]()
+        deaths, lost = Counter[tuple[str, range]](), list[Task]()
+        hired = 0
 
-        def give(to: Any) -> None:
+        def call(one: Any) -> None:
+            """Ask whether a worker is there; it gets no tasks before it answers."""
+            flying[one.ready.remote()] = one, None
+
+        def give(one: Any) -> None:
             if waiting:
                 task = waiting.pop()
-                flying[to.finish.remote(task)] = to, task
+                flying[one.finish.remote(task)] = one, task
 
-        for _ in range(AHEAD):
-            for one in actors:
-                give(one)
-        while flying:
-            (ready,), _ = ray.wait(list(flying), num_returns=1)
-            one, task = flying.pop(ready)
-            try:
-                found = ray.get(ready)
-            except (ray.exceptions.RayActorError, ray.exceptions.ActorUnavailableError):
-                waiting.append(task)  # the actor is begun again
-                give(one)
-                continue
-            give(one)
-            yield found
+        while waiting or any(task for _, task in flying.values()):
+            most = min(self._workers or self._fits(needs), hired + len(waiting))
+            for _ in range(most - hired):  # the cluster may have grown
+                call(actor.remote(source, "cuda" if gpus else None))
+            hired = max(hired, most)
+            ready, _ = ray.wait(list(flying), num_returns=1, timeout=LOOK_AGAIN)
+            for one, _ in [flying[answer] for answer in ready]:
+                its = [answer for answer, (whose, _) in flying.items() if whose is one]  # in the order of their calls
+                its, _ = ray.wait(its, num_returns=len(its), timeout=0)
+                died: list[Task | None] = []
+                for answer in its:
+                    task = flying.pop(answer)[1]
+                    try:
+                        found = ray.get(answer)
+                    except (ray.exceptions.RayActorError, ray.exceptions.ActorUnavailableError) as error:
+                        if getattr(error, "actor_init_failed", False):
+                            raise WorkerLost(f"a worker can't begin: {str(error).splitlines()[-1]}") from error
+                        died.append(task)
+                        continue
+                    for _ in range(1 if task else AHEAD):
+                        give(one)
+                    if task is not None:
+                        yield found
+                if died:
+                    running, *queued = died
+                    waiting += [t for t in queued if t is not None]
+                    if running is None:
+                        time.sleep(0.2)  # not there yet
+                    else:
+                        deaths[running.model, running.images] += 1
+                        (lost if deaths[running.model, running.images] == LIVES else waiting).append(running)
+                    call(one)  # the cluster begins it again, here or elsewhere
+        if lost:
+            raise WorkerLost(
+                f"workers died {LIVES} times each on {', '.join(_named(task) for task in lost[:3])}"
+                f"{' …' if len(lost) > 3 else ''}, perhaps for want of memory; all else is finished, "
+                "and the same command tries these again"
+            )
+
+    def _fits(self, needs: Mapping[str, float]) -> int:
+        """How many workers the cluster has room for; at least one, for which it may have to grow."""
+        room = self._ray.cluster_resources()
+        kinds = {"GPU": needs["num_gpus"]} if needs["num_gpus"] else {"CPU": needs["num_cpus"]}
+        return max(1, *(int(room.get(kind, 0) / each) for kind, each in kinds.items()))
+
+
+def _named(task: Task) -> str:
+    return f"pictures {task.images.start + 1} to {task.images.stop} of {task.model}"

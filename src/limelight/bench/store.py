@@ -62,6 +62,11 @@ class Cell:
     curve: tuple[float, ...] = ()
 
 
+def _digest(content: bytes) -> str:
+    """Return the name of a file of this content."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def key_of(*parts: str) -> int:
     """Return a number of 63 bits that is that of these words only."""
     digest = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).digest()
@@ -128,8 +133,9 @@ class Store:
         table = arrow.Table.from_pylist(rows, schema=_schema(arrow))
         sink = arrow.BufferOutputStream()
         parquet.write_table(table, sink, compression="zstd")
+        content = sink.getvalue().to_pybytes()
         with _explained(self.folder):
-            _publish(self.folder / ROWS / f"{uuid.uuid4().hex}.parquet", sink.getvalue().to_pybytes())
+            _publish(self.folder / ROWS / f"{_digest(content)}.parquet", content)
 
     def table(self, columns: list[str] | None = None) -> Any:
         """Return all rows, a ``pyarrow.Table``; of cells that stand twice the first without an error.
@@ -142,11 +148,12 @@ class Store:
         tables: list[Any] = []
         for file in self.files:
             try:
-                tables.append(parquet.read_table(file, columns=wanted))
-            except (arrow.ArrowInvalid, OSError) as error:
-                raise CorruptStore(
-                    f"{file} is damaged ({str(error).splitlines()[0]}); remove it, and what it held is measured again"
-                ) from error
+                content = file.read_bytes()
+            except OSError as error:
+                raise CorruptStore(f"{file} can't be read: {error.strerror}") from error
+            if _digest(content) != file.stem:  # Parquet by itself would give other numbers without a word
+                raise CorruptStore(f"{file} is damaged; remove it, and what it held is measured again")
+            tables.append(parquet.read_table(arrow.BufferReader(content), columns=wanted))
         if not tables:
             return _schema(arrow).empty_table().select(wanted or _schema(arrow).names)
         table = arrow.concat_tables(tables).unify_dictionaries()
@@ -241,7 +248,10 @@ def _explained(folder: Path) -> Generator[None]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it holds no table")
+        return found
     except (OSError, ValueError) as error:
         raise CorruptStore(f"{path} can't be read as the settings of a run: {error}") from error
 
@@ -254,9 +264,14 @@ def _same(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any], at: s
             _same(path, a, b, f"{at}{name}.")
         elif a != b:
             raise CorruptStore(
-                f"{path.parent} holds rows of other settings: {at}{name} is {a!r} there and {b!r} here; "
+                f"{path.parent} holds rows of other settings: {at}{name} is {_short(a)} there and {_short(b)} here; "
                 "give another folder, or the recipe it was made with"
             )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]} …"
 
 
 def _arrow() -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,7 @@ from limelight import api, zoo
 from limelight.bench.plan import prepared, samples_of
 from limelight.bench.recipe import Recipe, read_recipe
 from limelight.bench.store import Store
+from limelight.card import METHODS
 from limelight.core.classifier import Classifier
 from limelight.core.provenance import versions
 from limelight.core.results import Column, Figure, Summary
@@ -232,20 +234,62 @@ def write(run: Run, path: Path) -> Path:
 
 
 def lead(run: Run) -> list[Block]:
-    """Say what was measured, in a sentence and a few numbers."""
+    """Say what was measured, and how far it tells which method to trust."""
     about = run.recipe.about or str(run.notes.get("about", ""))
     images = max((len(board.images) for board in run.boards), default=0)
     methods = list(dict.fromkeys(m for board in run.boards for m in board.methods))
-    metrics = _columns(run)
     cells = sum(int(board.there.sum()) for board in run.boards)
     failed = sum(one.cells for one in run.failures)
-    which = {"top1": "the predicted class", "label": "the true class"}[run.recipe.target]
-    facts = [
-        (f"{images:,}", f"{_many('picture', images)} explained for {which}, by {_count('model', len(run.boards))}"),
-        (str(len(methods)), f"{_many('method', len(methods))}, judged by {_count('metric', len(metrics))}"),
-        (f"{cells:,}", f"{_many('number', cells)} behind this page" + (f"; {failed:,} failed" if failed else "")),
+    which = {"top1": "predicted", "label": "true"}[run.recipe.target]
+    measured = (
+        f"{_count('picture', images)}, each explained for its {which} class on {_count('model', len(run.boards))} by "
+        f"{_count('method', len(methods))}, judged by {_count('metric', len(_columns(run)))}: "
+        f"{_count('number', cells)}" + (f"; {failed:,} more failed." if failed else ".")
+    )
+    facts = _verdict(run)
+    return [*([about] if about else []), measured, *([Facts(facts)] if facts else [])]
+
+
+def _verdict(run: Run) -> list[tuple[str, str]]:
+    """Count in how many comparisons, of one metric on one model each, it shows which method is best."""
+    among = [
+        (board.model, [m for m in board.methods if summary[m, metric].like_best])
+        for board, summary in run.told
+        for metric in board.columns
+        if sum(summary[m, metric].rank > 0 for m in board.methods) > 1
     ]
-    return [*([about] if about else []), Facts(facts)]
+    if not among:
+        return []
+    often = Counter(name for _, names in among for name in names)
+    most = max(often.values())
+    first = [name for name, count in often.items() if count == most]
+    alone = Counter(names[0] for _, names in among if len(names) == 1)
+    clear = ", ".join(f"`{name}` in {count}" for name, count in alone.most_common(3))
+    facts = [
+        (
+            f"{most} of {len(among)}",
+            f"comparisons (one metric on one model) find {_words([f'`{name}`' for name in first[:3]])}"
+            f"{f' and {len(first) - 3} more' if len(first) > 3 else ''} best, or not distinguishable from the best; "
+            "no method more often",
+        ),
+        (
+            f"{alone.total()} of {len(among)}",
+            f"{'has' if alone.total() == 1 else 'have'} one clear leader"
+            + (f": {clear}" if alone else "; everywhere several methods may be the best"),
+        ),
+    ]
+    cards = METHODS.cards()
+    blank = {e.label or e.name for e in run.recipe.methods if e.name in cards and cards[e.name].family == "baseline"}
+    if blank:
+        blind = [names for _, names in among if blank.intersection(names)]
+        found = [f"`{name}`" for name in often if name in blank]
+        text = (
+            f"can’t tell even {' or '.join(found)} from the best, so they don’t say which to trust"
+            if found
+            else "can’t tell a map that knows nothing of the model from the best"
+        )
+        facts.append((f"{len(blind)} of {len(among)}", text))
+    return facts
 
 
 def leaderboard(run: Run) -> Section:
@@ -254,7 +298,7 @@ def leaderboard(run: Run) -> Section:
     other = "".join(f"; {m} is {pooled[c.pooling]}" for m, c in _columns(run).items() if c.pooling in pooled)
     blocks: list[Block] = [
         f"Figures are means over the pictures{other}. In brackets stands the {CONFIDENCE:.0%} bootstrap interval, "
-        "where the figure falls when the pictures are drawn anew, and behind it the rank. ↑ higher is better, ↓ lower. "
+        "where the figure falls when the pictures are drawn anew, and # is the rank. ↑ higher is better, ↓ lower. "
         "Passes (forward and backward) and seconds are those of one explanation."
     ]
     if any(len(board.methods) > 1 for board in run.boards):
@@ -318,8 +362,8 @@ def _figure_cell(figure: Figure, *, alone: bool) -> Value:
     if figure.mean != figure.mean:
         return Value("–", note="not defined")
     interval = "" if figure.low != figure.low else f"[{_number(figure.low)}, {_number(figure.high)}]"
-    note = interval if alone else f"{interval} #{figure.rank}".strip()
-    return Value(_number(figure.mean), figure.mean, figure.like_best and not alone, note)
+    mark = "" if alone else f"#{figure.rank}"
+    return Value(_number(figure.mean), figure.mean, figure.like_best and not alone, interval, mark)
 
 
 def trade_off(run: Run) -> Section:
@@ -492,7 +536,7 @@ class Album:
             small = picture.copy()
             small.thumbnail((SIDE, SIDE))
             number = _number(float(values[i]))
-            found.append(Picture(small, f"{name}, {what}: {number}.", f"{number} {name}", photo=True))
+            found.append(Picture(small, f"{name}, {what}: {number}.", f"{number}\n{name}", photo=True))
         return found
 
     def _maps(self, board: Board, method: str, images: Sequence[int]) -> list[Any] | None:
@@ -624,6 +668,10 @@ def troubles(run: Run) -> Section:
             blocks.append(f"{len(run.failures) - LISTED} more are in the run’s folder.")
     else:
         blocks.append("Nothing failed.")
+    left_out = run.notes.get("left_out") or {}
+    if left_out:
+        rows = [[name, why] for name, why in left_out.items()]
+        blocks.append(Table("Models that were left out, as their weights were not to be had.", ["model", "why"], rows))
     return Section("Empty maps and failures", blocks)
 
 

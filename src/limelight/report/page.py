@@ -92,6 +92,7 @@ class Value:
         number: by which it is sorted; NaN comes last.
         strong: whether it stands out.
         note: stands below it.
+        mark: stands before it, small.
         figures: stand below that, small.
     """
 
@@ -99,6 +100,7 @@ class Value:
     number: float = float("nan")
     strong: bool = False
     note: str = ""
+    mark: str = ""
     figures: Sequence[Figure] = ()
 
     def __str__(self) -> str:

@@ -1,0 +1,309 @@
+"""A race of methods as a page: what is recommended and why, what it costs, and how the race went."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import limelight
+from limelight import api
+from limelight.bench.choose import Choice, Standing
+from limelight.core.classifier import Classifier
+from limelight.core.results import Column
+from limelight.data.images import load_image
+from limelight.data.samples import Sample
+from limelight.draw import chart
+from limelight.errors import InvalidOption, LimelightError
+from limelight.report.page import (
+    Block,
+    Code,
+    Details,
+    Drawing,
+    Facts,
+    Figure,
+    Figures,
+    Order,
+    Section,
+    Table,
+    Value,
+    write_page,
+)
+
+SHOWN = 4
+"""Pictures whose maps are shown."""
+
+SIDE = 168
+"""Longer side of such a picture, pixels."""
+
+MOST_PASSES = 1000
+"""Maps that need more passes are not made again for the page."""
+
+FINE = ("propagation", "pixel gradient")
+"""Families whose maps are of single pixels, which a picture behind them would hide."""
+
+
+def save(
+    choice: Choice, path: str | Path, *, classifier: Classifier | None = None, samples: Sequence[Sample] = ()
+) -> Path:
+    """Write the outcome of a race; the suffix says how.
+
+    Args:
+        choice: the outcome.
+        path: ``.html`` for a page that opens anywhere, ``.json`` for programs.
+        classifier: the model, if the page is to show maps.
+        samples: the pictures, likewise.
+
+    Raises:
+        InvalidOption: another suffix.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".json"):
+        raise InvalidOption(f"cannot write {path.name!r}: the suffix must be .html or .json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() == ".json":
+        path.write_text(json.dumps(choice.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
+        return path
+    sections = [_standings(choice), _trade_off(choice), _course(choice), *_maps(choice, classifier, samples)]
+    footer = f"Made by `limelight choose` with Limelight {limelight.__version__}; this page needs no network."
+    title = f"{choice.recommended} for {choice.results.settings['model']}"
+    write_page(path, title, _lead(choice), [*sections, _making(choice)], footer)
+    return path
+
+
+def _lead(choice: Choice) -> list[Block]:
+    spent = choice.spent
+    raced = sum(not s.floor for s in choice.standings)
+    facts = [
+        (f"{choice.pictures:,}", f"of {_count('picture', choice.given)} judged, by {choice.metric}"),
+        (str(raced), f"methods raced, {sum(s.dropped > 0 and not s.floor for s in choice.standings)} of them dropped"),
+        (f"{spent.saved:.0%}", f"saved: {spent.passes:,.0f} passes in place of {spent.full:,.0f}"),
+        (f"{spent.seconds:,.0f} s", "of explaining and judging"),
+    ]
+    name = choice.recommended
+    return [f"`{name}`{choice.reason.removeprefix(name)}", *choice.cautions, Facts(facts)]
+
+
+def _standings(choice: Choice) -> Section:
+    columns = choice.results.columns
+    rows: list[list[str | float | Figure | Value]] = []
+    for s in choice.standings:
+        figures = [_cell(s, metric) for metric in columns]
+        costs = [Value(_short(x), x) for x in (s.passes, s.seconds)]
+        fate = float(s.dropped or len(choice.rounds) + 1 + (s.method == choice.recommended))
+        rows.append(
+            [
+                Value(s.method, strong=s.method == choice.recommended),
+                Value(_fate(choice, s), fate, strong=s.method == choice.recommended, note=_surely(choice, s)),
+                *figures,
+                Value(f"{s.pictures:,}", s.pictures),
+                *costs,
+            ]
+        )
+    heads = [_arrow(column, metric) for metric, column in columns.items()]
+    firsts: list[Order] = ["descending" if c.better == "higher" else "ascending" for c in columns.values()]
+    table = Table(
+        "The methods: those that stayed to the end, then those that were dropped, the last first.",
+        ["method", "outcome", *heads, "pictures", "passes", "seconds"],
+        rows,
+        ["ascending", "descending", *firsts, "descending", "ascending", "ascending"],
+    )
+    others = list(columns)[1:]
+    told = f" Only `{choice.metric}` decides." if others else ""
+    text = (
+        "In brackets stands the 95% bootstrap interval. A dropped method’s figure is of the pictures up to then. "
+        f"Passes and seconds are those of one explanation.{told} The p of a dropped method is corrected for all tests "
+        f"of the race; that of a kept one is of a single two-sided test against the best: below {choice.alpha:g} it is "
+        "behind, though not surely enough to be dropped, and not recommended however cheap. `random-map` and "
+        "`centre-map` know nothing of the picture: they are the floor, and never recommended."
+    )
+    blocks: list[Block] = [text, table]
+    if choice.left_out:
+        reasons = [[name, reason] for name, reason in choice.left_out.items()]
+        blocks.append(Details("Methods that were left out", [Table("What did not run.", ["method", "why"], reasons)]))
+    return Section("Standings", blocks)
+
+
+def _cell(s: Standing, metric: str) -> Value:
+    mean, low, high = s.figures[metric]
+    if mean != mean:
+        return Value("–", note="not defined")
+    return Value(_number(mean), mean, note="" if low != low else f"[{_number(low)}, {_number(high)}]")
+
+
+def _fate(choice: Choice, s: Standing) -> str:
+    if s.method == choice.recommended:
+        return "recommended"
+    if s.dropped:
+        return f"dropped, round {s.dropped}"
+    if s.floor:
+        return "kept, the floor"
+    return "kept, as good" if s.like_best else "kept, behind"
+
+
+def _surely(choice: Choice, s: Standing) -> str:
+    if s.method == choice.best:
+        return "the best figure"
+    return "" if s.p != s.p else f"p = {_p(s.p)}"
+
+
+def _trade_off(choice: Choice) -> Section:
+    column = choice.results.columns[choice.metric]
+    drawn: list[Drawing] = []
+    for label, cost in (("passes per picture", "passes"), ("seconds per picture", "seconds")):
+        points = {
+            s.method: (float(getattr(s, cost)), *s.figures[choice.metric])
+            for s in choice.standings
+            if getattr(s, cost) > 0 and s.figures[choice.metric][0] == s.figures[choice.metric][0]
+        }
+        if points:
+            front = _front(points, column.better == "higher")
+            svg = chart.tradeoff(points, x_label=label, y_label=_arrow(column, choice.metric), front=front)
+            said = "; ".join(f"{n} {_number(p[1])} at {_short(p[0])}" for n, p in points.items())
+            drawn.append(Drawing(*svg, f"{choice.metric} against {label}: {said}."))
+    text = (
+        "Further right costs more; methods of one cost stand side by side. A dotted line joins those that no cheaper "
+        "one beats. Bars are the intervals, which are wide for methods that were dropped early."
+    )
+    return Section("Quality and cost", [text, Figures(drawn, large=True)])
+
+
+def _front(points: dict[str, tuple[float, float, float, float]], higher: bool) -> list[str]:
+    """Return the methods that no other beats in both, from cheap to dear."""
+    sign = 1 if higher else -1
+    front: list[str] = []
+    for name in sorted(points, key=lambda n: (float(f"{points[n][0]:.2g}"), -sign * points[n][1])):
+        if not front or sign * points[name][1] > sign * points[front[-1]][1]:
+            front.append(name)
+    return front
+
+
+def _course(choice: Choice) -> Section:
+    column = choice.results.columns[choice.metric]
+    lines = {
+        s.method: [
+            (r.pictures, r.figures[s.method])
+            for r in choice.rounds
+            if s.method in r.figures and r.figures[s.method] == r.figures[s.method]
+        ]
+        for s in choice.standings
+    }
+    lines = {name: points for name, points in lines.items() if points}
+    text = (
+        "Each round doubles the pictures. After it, whatever is surely worse than the best is dropped (a cross): a "
+        "paired permutation test, corrected for the number of methods and rounds, so that the truly best one is "
+        f"dropped with a chance of at most {choice.alpha:g}."
+    )
+    blocks: list[Block] = [f"{text} The race is over: {choice.stopped}."]
+    if lines:
+        gone = [s.method for s in choice.standings if s.dropped]
+        svg = chart.race(lines, gone=gone, x_label="pictures judged", y_label=_arrow(column, choice.metric))
+        said = "; ".join(f"{n} {_number(p[-1][1])} after {p[-1][0]}" for n, p in lines.items())
+        blocks.append(Figures([Drawing(*svg, f"{choice.metric} while pictures were judged: {said}.")], large=True))
+        rows: list[list[str | float]] = [
+            [
+                f"{r.number}",
+                f"{r.pictures:,}",
+                f"{r.best} ({_number(r.figures[r.best])})",
+                ", ".join(f"{n} ({_number(r.figures[n])}, p = {_p(r.p[n])})" for n in r.dropped) or "none",
+                f"{r.passes:,.0f}",
+            ]
+            for r in choice.rounds
+        ]
+        heads = ["round", "pictures", "best", "dropped", "passes so far"]
+        blocks.append(Table("Round by round; p is corrected for the number of methods and rounds.", heads, rows))
+    return Section("The race", blocks)
+
+
+def _maps(choice: Choice, classifier: Classifier | None, samples: Sequence[Sample]) -> list[Section]:
+    """Show the recommended method's maps beside those of the best, or of the next."""
+    there = {s.name: s for s in samples}
+    names = [name for name in choice.results.images if name in there][:SHOWN]
+    if classifier is None or not names:
+        return []
+    kept = [s.method for s in choice.standings if not s.floor]
+    wanted = list(dict.fromkeys([choice.recommended, choice.best, *kept]))[:2]
+    shown: list[str | float | Figure | Value]
+    rows: list[list[str | float | Figure | Value]] = []
+    pictures = [_small(load_image(there[name].image)) for name in names if not _is_tensor(there[name].image)]
+    if len(pictures) < len(names):
+        return []
+    shown = [Figure(p, f"The picture {name}.") for p, name in zip(pictures, names, strict=True)]
+    rows.append(["picture", *shown])
+    for method in wanted:
+        found = _explained(choice, classifier, method, [there[name] for name in names])
+        if found:
+            rows.append([method, *found])
+    if len(rows) == 1:
+        return []
+    text = "The first pictures of the race. Numbers compare methods; whether maps make sense is for you to see."
+    caption = f"Maps of {' and '.join(str(row[0]) for row in rows[1:])}."
+    return [Section("What the maps look like", [text, Table(caption, ["", *names], rows)])]
+
+
+def _explained(choice: Choice, classifier: Classifier, method: str, samples: Sequence[Sample]) -> list[Figure]:
+    rows = {r.image: r for r in choice.results.rows if r.method == method}
+    made = choice.methods[method]
+    if choice[method].passes > MOST_PASSES or any(s.name not in rows for s in samples):
+        return []
+    try:
+        targets = [rows[s.name].target for s in samples]
+        found = api.explain(classifier, [s.image for s in samples], method=made, target=targets)
+    except (LimelightError, RuntimeError, ValueError):  # a page without these maps is better than none
+        return []
+    shown: list[Figure] = []
+    for sample, e in zip(samples, found, strict=True):
+        row, view = (
+            rows[sample.name],
+            e.view("signed") if made.card.family in FINE and not e.degenerate else e.overlay(),
+        )
+        value = _number(row.values[choice.metric]) if row.values[choice.metric] == row.values[choice.metric] else "–"
+        alt = f"{sample.name}, the map of {method} for {row.label}: {choice.metric} {value}."
+        shown.append(Figure(_small(view), alt, f"{row.label}: {value}"))
+    return shown
+
+
+def _small(picture: Any) -> Any:
+    small = picture.convert("RGB")
+    small.thumbnail((SIDE, SIDE))
+    return small
+
+
+def _is_tensor(image: Any) -> bool:
+    return hasattr(image, "is_floating_point")
+
+
+def _making(choice: Choice) -> Section:
+    columns = choice.results.columns
+    judged: list[list[str | float]] = [[_arrow(c, m), c.protocol] for m, c in columns.items()]
+    settings = json.dumps(choice.to_dict()["settings"], indent=1, ensure_ascii=False, default=str)
+    return Section(
+        "How it was measured",
+        [
+            Table("Each metric’s protocol: all that fixes a number.", ["metric", "protocol"], judged),
+            Details("Model, options and versions", [Code(settings)]),
+        ],
+    )
+
+
+# -- words -------------------------------------------------------------------------------------------------
+
+
+def _arrow(column: Column, name: str) -> str:
+    return f"{name} {'↑' if column.better == 'higher' else '↓'}"
+
+
+def _number(value: float) -> str:
+    return (f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}").replace("-", "−")
+
+
+def _short(value: float) -> str:
+    """Write a cost with two or three digits that count."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 1e-3 else f"{value:.5f}"
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 1e-3 else "less than 0.001"
+
+
+def _count(thing: str, count: int) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
