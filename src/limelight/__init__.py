@@ -27,9 +27,12 @@ if TYPE_CHECKING:
         metric,
         metrics,
         mosaics,
+        propose,
         sanity,
         save,
     )
+    from limelight.api.proposing import Proposals
+    from limelight.bench.choose import choose
     from limelight.card import register_method, register_metric
     from limelight.core.black_box import BlackBox
     from limelight.core.classifier import Classifier
@@ -50,11 +53,13 @@ _HOME = {
     "Measured": "limelight.core.judge",
     "Method": "limelight.core.method",
     "Metric": "limelight.core.metric",
+    "Proposals": "limelight.api.proposing",
     "Raw": "limelight.core.saliency",
     "Results": "limelight.core.results",
     "Saliency": "limelight.core.saliency",
     "Truth": "limelight.core.truth",
     "check": "limelight.api",
+    "choose": "limelight.bench.choose",
     "compare": "limelight.api",
     "evaluate": "limelight.api",
     "example_image": "limelight.api",
@@ -65,6 +70,7 @@ _HOME = {
     "metric": "limelight.api",
     "metrics": "limelight.api",
     "mosaics": "limelight.api",
+    "propose": "limelight.api",
     "register_method": "limelight.card",
     "register_metric": "limelight.card",
     "sanity": "limelight.api",
@@ -79,11 +85,13 @@ __all__ = [
     "Measured",
     "Method",
     "Metric",
+    "Proposals",
     "Raw",
     "Results",
     "Saliency",
     "Truth",
     "check",
+    "choose",
     "compare",
     "errors",
     "evaluate",
@@ -95,6 +103,7 @@ __all__ = [
     "metric",
     "metrics",
     "mosaics",
+    "propose",
     "register_method",
     "register_metric",
     "sanity",

@@ -152,6 +152,7 @@ def test_what_was_saved(choice: Choice) -> None:
         each.setdefault(r.method, []).append(r.forwards + r.backwards + sum(r.spent.values()))
     assert choice.spent.full == pytest.approx(16 * sum(float(np.mean(v)) for v in each.values()))
     assert 0.05 < choice.spent.saved < 0.5
+    assert choice.finished
 
 
 def test_the_same_seed_is_the_same_race(model: Any) -> None:
@@ -231,6 +232,7 @@ def test_what_is_finished_is_kept(model: Any) -> None:
     assert kept.pictures == 8
     assert len(kept.rounds) == 1
     assert kept.stopped == "it was interrupted"
+    assert not kept.finished
     assert kept.recommended == "grad-cam"
 
 

@@ -6,6 +6,7 @@ from limelight.api.evaluating import compare, evaluate, method_under, metrics
 from limelight.api.explaining import example_image, explain, methods, plan, refusals
 from limelight.api.grids import mosaics
 from limelight.api.inputs import as_classifier, as_input, as_samples
+from limelight.api.proposing import Proposals, propose
 from limelight.core.method import build as method
 from limelight.core.metric import build_metric as metric
 
@@ -13,6 +14,7 @@ load = zoo.load
 save = zoo.save
 
 __all__ = [
+    "Proposals",
     "SANITY_LIMIT",
     "Verdict",
     "as_classifier",
@@ -31,6 +33,7 @@ __all__ = [
     "metrics",
     "mosaics",
     "plan",
+    "propose",
     "refusals",
     "sanity",
     "sanity_strip",

@@ -8,6 +8,7 @@ import typer
 
 from limelight.cli import (
     benchmark,
+    choose,
     compare,
     datasets,
     demo,
@@ -16,6 +17,7 @@ from limelight.cli import (
     methods,
     metrics,
     models,
+    propose,
     recipes,
     report,
     sanity,
@@ -39,6 +41,8 @@ app.command("demo")(demo.demo)
 app.command("explain")(explain.explain)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
+app.command("choose")(choose.choose)
+app.command("propose")(propose.propose)
 app.command("benchmark")(benchmark.benchmark)
 app.command("report")(report.report)
 app.command("sanity")(sanity.sanity)

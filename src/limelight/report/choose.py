@@ -76,7 +76,10 @@ def _lead(choice: Choice) -> list[Block]:
     facts = [
         (f"{choice.pictures:,}", f"of {_count('picture', choice.given)} judged, by {choice.metric}"),
         (str(raced), f"methods raced, {sum(s.dropped > 0 and not s.floor for s in choice.standings)} of them dropped"),
-        (f"{spent.saved:.0%}", f"saved: {spent.passes:,.0f} passes in place of {spent.full:,.0f}"),
+        (
+            f"{spent.saved:.0%}",
+            f"{'saved' if choice.finished else 'not spent'}: {spent.passes:,.0f} passes in place of {spent.full:,.0f}",
+        ),
         (f"{spent.seconds:,.0f} s", "of explaining and judging"),
     ]
     name = choice.recommended

@@ -1,0 +1,160 @@
+"""limelight choose."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from limelight.cli.output import (
+    console,
+    evenly,
+    expand,
+    filling,
+    load_model,
+    notes,
+    parse_parameters,
+    print_json,
+    print_left_out,
+    split_names,
+    table,
+)
+from limelight.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from limelight.bench.choose import Choice, Standing
+
+
+def choose(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES…", help="Pictures, folders of them, or one csv as for evaluate.")
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
+    methods: Annotated[
+        str, typer.Option("--methods", help="Names with commas between, 'usual', 'quick' (up to 100 passes) or 'all'.")
+    ] = "usual",
+    metrics: Annotated[str, typer.Option("--metrics", help="Names with commas between; the first decides.")] = "adcc",
+    budget: Annotated[
+        str | None, typer.Option(help="Of the whole race: '5000 forwards' or '60 s' (else all pictures).")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="'label' for the true class, or a class (else the predicted one; the true one with a truth)."
+        ),
+    ] = None,
+    weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
+    layer: Annotated[str | None, typer.Option(help="Layer to explain (else the last map).")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = None,
+    alpha: Annotated[float, typer.Option(help="Chance at most that the truly best method is dropped.")] = 0.05,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order of the pictures.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Where to write the race: a page (.html) or .json.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Find the method for your model and pictures: a race that drops what is clearly worse early.
+
+    Example: limelight choose photos --model torchvision/resnet50 --budget "5000 forwards" --out choice.html
+    """
+    import limelight as ll
+    from limelight import api
+    from limelight.bench.choose import choose as race
+
+    options = parse_parameters(parameter or []) | ({"layer": layer} if layer else {})
+    chosen: Any = {"usual": None, "quick": "quick", "all": "all"}.get(methods, split_names(methods))
+    judges = [ll.metric(name) for name in split_names(metrics)]  # wrong names are found before the model is loaded
+    for name in chosen if isinstance(chosen, list) else []:
+        ll.method(name, **options)
+    if out is not None and out.suffix.lower() not in (".html", ".json"):
+        raise InvalidOption(f"--out {out}: the suffix must be .html or .json")
+    samples = evenly(api.as_samples(images[0] if len(images) == 1 else expand(images)), limit)
+    if target is None and any(m.needs_truth for m in judges) and all(s.label is not None for s in samples):
+        target = "label"
+    classifier = load_model(model, weights, device)
+
+    def save(choice: "Choice") -> None:
+        if out is not None:
+            from limelight.report.choose import save as write
+
+            write(choice, out, classifier=classifier, samples=samples)
+
+    try:
+        with filling("racing") as show:
+            choice = race(
+                classifier,
+                samples,
+                chosen,
+                judges,
+                target,
+                budget=budget,
+                alpha=alpha,
+                seed=seed,
+                on_rows=lambda done, most: show(done, most, ""),
+                options=options,
+            )
+    except BaseException as error:
+        finished: Choice | None = getattr(error, "finished", None)
+        if finished is not None:
+            save(finished)
+            notes.print("stopped; this is what was finished:")
+            _tell(finished, classifier.name, out)
+        raise
+    save(choice)
+    if as_json:
+        print_json(choice.to_dict())
+    else:
+        _tell(choice, classifier.name, out)
+
+
+def _tell(choice: "Choice", model: str, out: Path | None) -> None:
+    """Print the standings, and what follows."""
+    from rich.markup import escape
+
+    rounds = f"{len(choice.rounds)} round{'' if len(choice.rounds) == 1 else 's'}"
+    console.print(
+        f"[bold]{model}[/], {choice.pictures} of {choice.given} pictures, {rounds}; the race is over: {choice.stopped}"
+    )
+    columns = choice.results.columns
+    heads = [f"{name} {'↑' if c.better == 'higher' else '↓'}" for name, c in columns.items()]
+    first, *others = columns
+    rows = [
+        [s.method, _fate(choice, s), escape(_figure(*s.figures[first])), s.pictures, s.passes, s.seconds]
+        for s in choice.standings
+    ]
+    table(["method", "outcome", heads[0], "seen", "passes", "seconds"], rows)
+    console.print(
+        f"[dim]as good: can't be told from the best; behind: can be (p < {choice.alpha:g} in a single test); "
+        "out (k): clearly worse, dropped in round k[/]",
+        highlight=False,
+    )
+    if others:
+        told = [[s.method, *(escape(_figure(*s.figures[m])) for m in others)] for s in choice.standings]
+        table(["method", *heads[1:]], told, title=f"{first} decides; what the others say:")
+    console.print(f"[bold green]✓[/] {escape(choice.reason)}", highlight=False)
+    for caution in choice.cautions:
+        console.print(f"[yellow]![/] {escape(caution)}", highlight=False)
+    spent = choice.spent
+    console.print(
+        f"[dim]{spent.passes:,.0f} passes in {spent.seconds:.3g} s; all methods on all {choice.given} pictures would "
+        f"have taken {spent.full:,.0f}: {spent.saved:.0%} {'saved' if choice.finished else 'not spent'}[/]",
+        highlight=False,
+    )
+    print_left_out(choice.left_out)
+    if out is not None:
+        console.print(f"→ {out}", soft_wrap=True, markup=False)
+
+
+def _figure(mean: float, low: float, high: float) -> str:
+    if mean != mean:
+        return "–"
+    return f"{mean:.3f}" if low != low else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _fate(choice: "Choice", standing: "Standing") -> str:
+    if standing.method == choice.recommended:
+        return "✓"
+    if standing.dropped:
+        return f"out ({standing.dropped})"
+    return "floor" if standing.floor else "as good" if standing.like_best else "behind"

@@ -1,0 +1,181 @@
+"""limelight propose."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from limelight.cli.output import console, evenly, load_model, parse_parameters, print_json, progress, table
+from limelight.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from limelight.api.proposing import Proposals
+    from limelight.data.samples import Sample
+
+
+def propose(
+    model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="IMAGE|FOLDER|CSV",
+            help="Pictures, folders, or a csv with file, label, x1, y1, x2, y2 (true boxes).",
+        ),
+    ] = None,
+    method: Annotated[
+        str, typer.Option("--method", help="Whose map's peaks choose; see: limelight methods.")
+    ] = "collection-cam",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Class: a label, an index or 'label' for the true one (else the predicted one; the true one "
+            "where all pictures have true boxes)."
+        ),
+    ] = None,
+    weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
+    layer: Annotated[
+        str | None, typer.Option(help="Layer to explain; several with commas (else the method's own choice).")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of the method; repeatable.")
+    ] = None,
+    radius: Annotated[int, typer.Option(min=0, help="A peak is the largest among so many pixels on each side.")] = 16,
+    threshold: Annotated[float, typer.Option(help="Least value of a peak; the map lies in [0, 1].")] = 0.5,
+    scenes: Annotated[
+        int | None, typer.Option(min=1, help="Add so many drawn scenes with known boxes, for demo/… models.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for a figure of each picture (else IMAGE.propose.png for one, none for several)."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Propose boxes of objects: selective search, from which the peaks of a saliency map choose.
+
+    Boxes are in pixels of the original picture. Where true boxes are known, the recall at IoU 0.5 and the mean best IoU
+    are compared with those of as many boxes that are chosen without the map, and of all candidates.
+
+    Example: limelight propose cat.jpg --model torchvision/resnet50 --method collection-cam --out boxes
+    """
+    import limelight as ll
+    from limelight.api import proposing
+    from limelight.api.inputs import wanted_targets
+
+    options = parse_parameters(parameter or [])
+    if layer:
+        options["layer"] = tuple(layer.split(",")) if "," in layer else layer
+    chosen = ll.method(method, **options)  # a wrong name or option is found before the model is loaded
+    samples = evenly(_samples(images or [], scenes), limit)
+    if out is not None and out.suffix:
+        raise InvalidOption(f"--out {out}: it is a folder, for a figure of each picture; give a name without a suffix")
+    classifier = load_model(model, weights, device)
+    truths = [_true_boxes(s) for s in samples]
+    if target is None and all(truths) and all(s.label is not None for s in samples):
+        target = "label"
+    targets = wanted_targets(classifier, samples, target)
+    classes = targets if isinstance(targets, list) else [targets] * len(samples)
+
+    found: list[tuple[Sample, Path | None, Proposals, dict[str, tuple[float, float]] | None]] = []
+    with progress(range(len(samples)), "proposing") as bar:
+        for i in bar:
+            p = proposing.propose(classifier, samples[i].image, chosen, classes[i], radius=radius, threshold=threshold)
+            path = _destination(out, samples[i].name, len(samples))
+            if path:
+                p.save(path, truths[i] or None)
+            found.append((samples[i], path, p, p.overlap(truths[i]) if truths[i] else None))
+    overlaps = [overlap for *_, overlap in found if overlap is not None]
+    summary = proposing.summarise(overlaps) if overlaps else []
+    if as_json:
+        rows = [
+            {
+                "image": s.name,
+                "file": str(path) if path else None,
+                **p.settings(),
+                "truth": t,
+                "overlap": _named(overlap),
+            }
+            for (s, path, p, overlap), t in zip(found, truths, strict=True)
+        ]
+        print_json({"images": rows, "summary": summary})
+        return
+    for sample, path, p, _ in found:
+        arrow = f" → {path}" if path else ""
+        head = f"{p.explanation.title} · {p.explanation.method} · {p.cost} · {p.seconds:.1f} s"
+        console.print(f"[bold]{sample.name}[/]: {head}{arrow}", highlight=False)
+        for box, i in zip(p.boxes.tolist(), p.chosen, strict=True):
+            console.print(f"  {tuple(box)} {p.confidences[i]:.2f}", highlight=False)
+        lost = sum(c is None for c in p.choices)
+        for remark in (
+            p.explanation.reason,
+            *p.explanation.notes,
+            f"{lost} of {len(p.peaks)} peaks lie in no candidate" if lost else "",
+        ):
+            if remark:
+                console.print(f"  [dim]{remark}[/]")
+    if summary:
+        _compared(summary)
+
+
+def _samples(images: list[Path], scenes: int | None) -> "list[Sample]":
+    """Read all that was named on the command line."""
+    from limelight import api
+    from limelight.data import synthetic
+    from limelight.data.samples import from_scenes
+
+    if not images and scenes is None:
+        raise InvalidOption("give pictures, a folder or a csv, or --scenes 20 for drawn ones")
+    samples = [sample for source in images for sample in api.as_samples(source)]
+    drawn = synthetic.scenes(scenes, seed=synthetic.TEST_SEEDS) if scenes else []
+    for sample, scene in zip(from_scenes(drawn), drawn, strict=True):
+        boxes = tuple(tuple(map(float, one.box)) for one in scene.objects if one.label == scene.label)
+        samples.append(replace(sample, boxes=boxes))  # type: ignore[arg-type]
+    return api.as_samples(samples)
+
+
+def _true_boxes(sample: "Sample") -> list[list[float]]:
+    """Return the boxes of a sample; of one that has only a mask, the box around all of it."""
+    if sample.boxes or sample.mask is None:
+        return [list(box) for box in sample.boxes]
+    mask = sample.truth_mask()
+    around = mask.getbbox() if mask else None
+    return [[float(v) for v in around]] if around else []
+
+
+def _destination(out: Path | None, name: str, count: int) -> Path | None:
+    if out is None and count > 1:
+        return None
+    bare = re.sub(r"\.(png|jpe?g|webp|gif|bmp|tiff?|ppm)(?=#|$)", "", name, flags=re.IGNORECASE)
+    plain = re.sub(r"[^\w.-]+", "-", bare).strip("-") or "image"
+    return (out or Path()) / f"{plain}.propose.png"
+
+
+def _named(overlap: dict[str, tuple[float, float]] | None) -> dict[str, dict[str, float]] | None:
+    if overlap is None:
+        return None
+    return {way: {"recall": recall, "iou": iou} for way, (recall, iou) in overlap.items()}
+
+
+def _compared(summary: list[dict[str, Any]]) -> None:
+    """Print how well the boxes fit the true ones."""
+    from limelight.api.proposing import WAYS
+
+    def cell(figure: dict[str, float | None]) -> str:
+        ends = "" if figure["low"] is None else f" \\[{figure['low']:.2f}, {figure['high']:.2f}]"
+        return f"{figure['mean']:.2f}{ends}"
+
+    table(
+        ["boxes", "recall at IoU 0.5 ↑", "mean best IoU ↑"],
+        [[WAYS[row["boxes"]], cell(row["recall"]), cell(row["iou"])] for row in summary],
+    )
+    console.print(f"[dim]mean \\[95% bootstrap interval] over {summary[0]['images']} pictures with true boxes[/]")
+    plain = next(row for row in summary if row["boxes"] == "plain")
+    if plain["recall"]["p"] is not None:
+        console.print(
+            f"[dim]with the map against without it, paired permutation test: recall p = {plain['recall']['p']:.2g}, "
+            f"IoU p = {plain['iou']['p']:.2g}[/]",
+            highlight=False,
+        )
