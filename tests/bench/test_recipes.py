@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+import limelight as ll
 from limelight import zoo
+from limelight.bench.plan import CHUNK, Job, images_at_once
 from limelight.bench.recipe import MetricEntry, Recipe, read_recipe, schema
 from limelight.errors import InvalidOption, LimelightError, UnknownMethod, UnknownMetric
 
@@ -312,3 +314,16 @@ def test_recipes_are_valid_by_the_schema():
         assert list(validator.iter_errors(tomllib.loads(path.read_text(encoding="utf-8")))) == [], path.name
     for changed in ('[[methods]]\nname = "rise"\nn_mask = 9\n', '[[methods]]\nname = "gradcam"\n'):
         assert list(validator.iter_errors(tomllib.loads("".join((SMALL | {"methods": changed}).values()))))
+
+
+def test_images_go_together_by_what_they_cost():
+    """Every method and metric has a cost that can be told before; the dearer, the fewer images."""
+    model = ll.load("demo/resnet")
+
+    def together(methods, metrics):
+        built = {name: ll.method(name) for name in methods}, {name: ll.metric(name) for name in metrics}
+        return images_at_once(Job(read_recipe("demo"), "demo/resnet", *built, [], ""), model)
+
+    assert together(["grad-cam"], ["complexity"]) == CHUNK
+    assert together(ll.methods(), ll.metrics()) == 1
+    assert 1 <= together(["rise"], ["insertion"]) < CHUNK

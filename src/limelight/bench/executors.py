@@ -17,7 +17,7 @@ import torch
 
 from limelight import api, zoo
 from limelight.bench.measure import measured
-from limelight.bench.plan import Job, prepared, samples_of, spread
+from limelight.bench.plan import Job, images_at_once, prepared, samples_of, spread
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell
 from limelight.core.classifier import Classifier
@@ -100,9 +100,10 @@ class Worker:
         if source.threads:
             torch.set_num_threads(source.threads)
 
-    def job(self, name: str) -> Job:
-        """Return a model's part of the run, and hold the model from now on."""
-        return self._job(name)[0]
+    def job(self, name: str) -> tuple[Job, int]:
+        """Return a model's part of the run, and how many images go together; hold the model from now on."""
+        job, model = self._job(name)
+        return job, images_at_once(job, model)
 
     def _job(self, name: str) -> tuple[Job, Classifier]:
         if self._held is None or self._held[0].name != name:

@@ -1,5 +1,6 @@
 """Which cells a recipe asks for, which of them are there, and the keys that tell."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from limelight import api
 from limelight.bench.recipe import Data, Recipe
@@ -17,10 +19,13 @@ from limelight.core.metric import Metric
 from limelight.data.datasets import open_dataset
 from limelight.data.samples import Sample
 from limelight.data.synthetic import TEST_SEEDS, scenes
-from limelight.errors import InvalidOption
+from limelight.errors import InvalidOption, UnsupportedModel
 
 CHUNK = 16
-"""Images that are worked on together: enough to share passes, few enough that little is lost."""
+"""Images of a part that goes to one shard as a whole."""
+
+PASSES = 4000
+"""Passes that are worked on together: enough to share some, few enough that little is lost when a run is stopped."""
 
 
 def samples_of(recipe: Recipe, source: str | Path | None, *, indices: bool = False) -> list[Sample]:
@@ -108,12 +113,28 @@ def identity(sample: Sample) -> str:
     return f"{sample.name}:{size}"
 
 
-def chunks(count: int, shard: tuple[int, int] = (0, 1)) -> Iterator[range]:
-    """Yield the chunks of images that belong to shard i of n."""
+def chunks(count: int, shard: tuple[int, int] = (0, 1), size: int = CHUNK) -> Iterator[range]:
+    """Yield the images that belong to shard i of n, at most so many together."""
     index, shards = shard
     for number, start in enumerate(range(0, count, CHUNK)):
         if number % shards == index:
-            yield range(start, min(count, start + CHUNK))
+            end = min(count, start + CHUNK)
+            yield from (range(first, min(end, first + size)) for first in range(start, end, size))
+
+
+def images_at_once(job: Job, model: Classifier) -> int:
+    """Return how many images are worked on together, by the passes that they are expected to take."""
+    x = torch.zeros(1, len(model.mean), model.size, model.size, device=model.device, dtype=model.dtype)
+    maps = 0.0
+    for method in job.methods.values():
+        with contextlib.suppress(UnsupportedModel):  # is a cell with its error when it is tried
+            cost = method.cost(model, x)
+            maps += cost.forwards + cost.backwards
+    total = maps
+    for metric in job.metrics.values():
+        own, explains = metric.cost(model.size, model.size)
+        total += own.forwards * len(job.methods) + maps * explains
+    return int(min(max(1.0, PASSES / max(total, 1.0)), CHUNK))
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:

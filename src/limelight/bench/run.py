@@ -9,9 +9,13 @@ from pathlib import Path
 from limelight.bench.executors import Source, Task, Worker, local, with_ray
 from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
-from limelight.bench.store import Store, done
+from limelight.bench.store import Cell, Store, done
 from limelight.core.provenance import versions
 from limelight.errors import InvalidOption, WeightsUnavailable
+
+
+PATIENCE = 0.02, 30.0
+"""Seconds per file that is there, and at most, for which rows are held: all files are read when a run goes on."""
 
 
 @dataclass
@@ -103,14 +107,14 @@ def benchmark(
     keys = store.keys(failed=not retry)
     for name in recipe.models.names:
         try:
-            job = worker.job(name)
+            job, together = worker.job(name)
         except WeightsUnavailable as error:
             tally.left_out[name] = str(error)
             if len(tally.left_out) == len(recipe.models.names):
                 raise
             continue
         weights_of[name] = f"sha256:{job.weights}"
-        for part in chunks(len(job.samples), shard):
+        for part in chunks(len(job.samples), shard, together):
             there = done(keys, job.keys(part))
             tally.cells += there.size
             tally.before += int(there.sum())
@@ -138,12 +142,19 @@ def benchmark(
             on_progress(tally)
 
     tell()
-    for done_now in execute(source, tasks):
-        store.add(done_now.cells)
-        tally.finished += len(done_now.cells)
-        tally.failed += sum(bool(cell.error) for cell in done_now.cells)
-        tally.images += done_now.images
-        tally.worked += done_now.seconds
-        tally.inside += done_now.inside
-        tell()
+    held, last, files = list[Cell](), time.perf_counter(), len(store.files)
+    try:
+        for done_now in execute(source, tasks):
+            held += done_now.cells
+            tally.finished += len(done_now.cells)
+            tally.failed += sum(bool(cell.error) for cell in done_now.cells)
+            tally.images += done_now.images
+            tally.worked += done_now.seconds
+            tally.inside += done_now.inside
+            if time.perf_counter() - last > min(PATIENCE[0] * files, PATIENCE[1]):
+                store.add(held)
+                held, last, files = [], time.perf_counter(), files + 1
+            tell()
+    finally:
+        store.add(held)
     return tally

@@ -1,5 +1,6 @@
 """What an explanation costs: counted passes, and the formulas that predict them."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -44,6 +45,7 @@ class Cost:
 
 
 UNITS = ("F", "F_t", "R", "R_t")
+_KNOWN = {"max": max, "min": min, "len": len, "ceil": math.ceil}
 _TERM = re.compile(r"(?P<count>.+?)\s+(?P<unit>F_t|F|R_t|R)(?:\s*\+\s*|$)")
 
 
@@ -52,7 +54,7 @@ def predict(formula: str, values: Mapping[str, Any], tail: float = 1.0) -> Cost:
     counts: dict[str, float] = dict.fromkeys(UNITS, 0.0)
     for term in _TERM.finditer(formula):
         counts[term["unit"]] += float(
-            eval(term["count"], {"__builtins__": {"max": max, "min": min, "len": len}}, dict(values))
+            eval(term["count"], {"__builtins__": _KNOWN}, dict(values))
         )
     return Cost(*counts.values(), tail=tail)
 

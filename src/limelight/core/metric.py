@@ -11,13 +11,14 @@ from torch import Tensor
 
 from limelight.card import METRICS, MetricCard
 from limelight.core.classifier import Classifier
-from limelight.core.cost import Cost
+from limelight.core.cost import Cost, predict
 from limelight.core.judge import NEEDS_A_METHOD, Batch, Measured, Space, Subject
 from limelight.core.options import checked
 from limelight.core.spec import Spec
 from limelight.core.target import TargetLike, resolve
 from limelight.core.truth import Truth
 from limelight.errors import InvalidMap, InvalidOption, MissingTruth, UnknownMetric
+from limelight.ops.order import pixels_per_step
 from limelight.shapes import Images, Maps, Scores
 
 
@@ -93,6 +94,13 @@ class Metric:
     def pooling(self) -> Literal["mean", "class-mean", "adcc"]:
         """How images become the figure of a data set; see ``MetricCard``."""
         return "mean" if getattr(self.options, "level", None) == "image" else self.card.pooling
+
+    def cost(self, height: int, width: int) -> tuple[Cost, bool]:
+        """Predict the passes that it adds per image of that size, and tell whether it explains again beside these."""
+        values = self.options.model_dump() | {"H": height, "W": width}
+        if "step" in values:
+            values["step"] = pixels_per_step(values["step"], width)
+        return predict(self.card.cost, values), self.card.cost.endswith(" E")
 
     @property
     def needs_truth(self) -> bool:
