@@ -151,15 +151,38 @@ def photograph(weights: Path, folder: Path) -> None:
     draw.gallery([panels[:5], panels[5:]], size=216).save(folder / "photo.png")
 
 
+def report(run: Path, folder: Path) -> None:
+    """The first page of a run's report, as a browser shows it."""
+    import shutil
+
+    from PIL import Image
+    from playwright.sync_api import sync_playwright
+
+    from limelight.report import benchmark as story
+
+    page = story.write(story.open_run(run), run / "report.html").resolve()
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1180, "height": 1560})
+        tab.goto(page.as_uri())
+        tab.screenshot(path=folder / "report.png")
+        browser.close()
+    with Image.open(folder / "report.png") as image:  # few colours take a fifth of the room
+        image.convert("RGB").quantize(128).save(folder / "report.png", optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make what the README shows.")
     parser.add_argument("--table", action="store_true", help="the tables only")
     parser.add_argument("--squeezenet", type=Path, metavar="FILE", help="weights, to make the photograph too")
+    parser.add_argument("--run", type=Path, metavar="FOLDER", help="a run, to make the page of its report too")
     given = parser.parse_args()
     readme = ROOT / "README.md"
     readme.write_text(with_tables(readme.read_text()))
     if given.squeezenet:
         photograph(given.squeezenet, ROOT / "docs" / "pictures")
+    elif given.run:
+        report(given.run, ROOT / "docs" / "pictures")
     elif not given.table:
         pictures(ROOT / "docs" / "pictures")
 

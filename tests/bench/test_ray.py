@@ -52,4 +52,3 @@ def test_two_workers_of_which_one_dies(tmp_path: Path) -> None:
     assert ours.keys() == theirs.keys()
     for cell, value in ours.items():
         assert theirs[cell] == pytest.approx(value, abs=1e-5)
-

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from limelight import cli
+from limelight.bench.recipe import checked
 from limelight.data.synthetic import test_split
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +23,9 @@ README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 PROPAGATION = (ROOT / "docs" / "propagation.md").read_text()
 PERTURBATION = (ROOT / "docs" / "perturbation.md").read_text()
+PROPOSALS = (ROOT / "docs" / "proposals.md").read_text()
+CHOOSING = (ROOT / "docs" / "choosing.md").read_text()
+BENCHMARK = (ROOT / "docs" / "benchmark.md").read_text()
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -68,24 +73,42 @@ def test_snippets_about_perturbation(folder: Path) -> None:
     assert (folder / "steps.gif").stat().st_size > 1000
 
 
-def commands() -> list[str]:
-    shown = blocks(README, "sh") + blocks(PROPAGATION, "sh") + blocks(PERTURBATION, "sh")
-    return [line for block in shown for line in block.splitlines() if line.startswith("limelight ")]
+def test_snippets_about_proposals_and_choosing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for page in (PROPOSALS, CHOOSING):
+        names: dict[str, object] = {}
+        for snippet in blocks(page, "python"):
+            exec(compile(snippet, "page.md", "exec"), names)
+    assert (folder / "proposals.png").stat().st_size > 1000
+    assert re.search(r"^(grad|layer|eigen)-cam:", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_recipe_of_the_guide_is_one() -> None:
+    (recipe,) = blocks(BENCHMARK, "toml")
+    assert checked(tomllib.loads(recipe), "mine").name == "mine"
+
+
+def commands() -> list[list[str]]:
+    """The commands of each block, which follow one another."""
+    pages = (README, PROPAGATION, PERTURBATION, PROPOSALS, CHOOSING, BENCHMARK)
+    shown = [block.replace("\\\n", "") for page in pages for block in blocks(page, "sh")]
+    found = [[line for line in block.splitlines() if line.startswith("limelight ")] for block in shown]
+    return [block for block in found if block]
 
 
 def test_the_readme_has_commands() -> None:
-    assert len(commands()) >= 5
+    assert sum(map(len, commands())) >= 20
     assert "pip install -e . && limelight demo" in README  # run by tests/cli/test_demo.py
     assert 'pip install -e ".[test]" && pytest' in README  # run by continuous integration
     assert 'pip install --quiet --disable-pip-version-check -e ".[test]" && pytest' in (ROOT / ".ci/run").read_text()
 
 
-@pytest.mark.parametrize("command", commands())
-def test_commands_of_the_readme(command: str, folder: Path) -> None:
-    with pytest.raises(SystemExit) as done:
-        cli.main(shlex.split(command)[1:])
-    assert not done.value.code
-    assert "--out explained.png" not in command or (folder / "explained.png").exists()
+@pytest.mark.parametrize("block", commands(), ids=lambda block: block[0])
+def test_commands_of_the_documents(block: list[str], folder: Path) -> None:
+    for command in block:
+        with pytest.raises(SystemExit) as done:
+            cli.main(shlex.split(command)[1:])
+        assert not done.value.code, command
+        assert "--out explained.png" not in command or (folder / "explained.png").exists()
 
 
 def tool(name: str) -> ModuleType:
@@ -108,8 +131,8 @@ def test_the_pictures_are_made_by_the_code(tmp_path: Path) -> None:
             assert new.size == shown.size
             difference = np.abs(np.asarray(new.convert("RGB"), int) - np.asarray(shown.convert("RGB"), int))
             assert difference.mean() < 2, "run: python tools/make_readme.py"
-    # The photograph takes minutes, and weights that do not ship with the code.
-    made = {made.name for made in tmp_path.iterdir()} | {"photo.png"}
+    # The photograph takes minutes, and weights that do not ship with the code; the report takes a browser.
+    made = {made.name for made in tmp_path.iterdir()} | {"photo.png", "report.png"}
     assert set(re.findall(r"docs/pictures/([\w.]+)", README)) == made
 
 

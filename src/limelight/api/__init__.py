@@ -14,8 +14,8 @@ load = zoo.load
 save = zoo.save
 
 __all__ = [
-    "Proposals",
     "SANITY_LIMIT",
+    "Proposals",
     "Verdict",
     "as_classifier",
     "as_input",

@@ -13,7 +13,6 @@ from limelight.bench.store import Cell, Store, done
 from limelight.core.provenance import versions
 from limelight.errors import InvalidOption, WeightsUnavailable
 
-
 PATIENCE = 0.02, 30.0
 """Seconds per file that is there, and at most, for which rows are held: all files are read when a run goes on."""
 

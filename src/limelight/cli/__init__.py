@@ -14,6 +14,7 @@ from limelight.cli import (
     demo,
     evaluate,
     explain,
+    merge,
     methods,
     metrics,
     models,
@@ -44,6 +45,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("choose")(choose.choose)
 app.command("propose")(propose.propose)
 app.command("benchmark")(benchmark.benchmark)
+app.command("merge")(merge.merge)
 app.command("report")(report.report)
 app.command("sanity")(sanity.sanity)
 app.command("methods")(methods.methods)

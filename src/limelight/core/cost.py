@@ -53,9 +53,7 @@ def predict(formula: str, values: Mapping[str, Any], tail: float = 1.0) -> Cost:
     """Evaluate a card's cost formula, such as ``(n + 1) F + n R_t`` with ``{"n": 4}``."""
     counts: dict[str, float] = dict.fromkeys(UNITS, 0.0)
     for term in _TERM.finditer(formula):
-        counts[term["unit"]] += float(
-            eval(term["count"], {"__builtins__": _KNOWN}, dict(values))
-        )
+        counts[term["unit"]] += float(eval(term["count"], {"__builtins__": _KNOWN}, dict(values)))
     return Cost(*counts.values(), tail=tail)
 
 

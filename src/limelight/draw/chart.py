@@ -213,15 +213,16 @@ def tradeoff(
         if len(front) > 1:
             axes.step(*zip(*(points[n][:2] for n in front), strict=True), where="post", color=_SOFT, lw=1, ls=":")
         costs = {name: float(f"{point[0]:.2g}") for name, point in points.items()}
-        reach = max(costs.values()) / min(costs.values()) * 2.25
+        reach, placed = max(costs.values()) / min(costs.values()) * 2.25, list[float]()
         for number, (name, (cost, value, low, high)) in enumerate(points.items()):
             alike = [other for other in costs if costs[other] == costs[name]]
             cost *= reach ** ((alike.index(name) - (len(alike) - 1) / 2) * min(0.028, 0.3 / len(alike)))
+            placed.append(cost)
             colour, mark = COLOURS[number % len(COLOURS)], _MARKS[(number + number // len(_MARKS)) % len(_MARKS)]
             ends = None if low != low else [[max(0.0, value - low)], [max(0.0, high - value)]]
             axes.errorbar([cost], [value], ends, fmt=mark, color=colour, ms=6.5, elinewidth=1.2, label=name)
         axes.set(xlabel=x_label, ylabel=y_label, xscale="log")
-        _log_ticks(axes, [p[0] for p in points.values()])
+        _log_ticks(axes, placed)
         _legend(figure, axes)
         return _svg(figure)
 

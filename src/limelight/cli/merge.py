@@ -1,0 +1,26 @@
+"""limelight merge."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limelight.cli.output import console, print_json
+
+
+def merge(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of runs of one recipe.")],
+    out: Annotated[Path, typer.Option(help="Folder for all of it; it may be one that holds some already.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Put the shards of a run together that were made on different machines; what they share stands there once.
+
+    Example: limelight merge runs/shard-* --out runs/adcc
+    """
+    from limelight.bench.store import merge as together
+
+    rows = together(runs, out).table(["key"]).num_rows
+    if as_json:
+        print_json({"folder": str(out), "cells": rows})
+        return
+    console.print(f"{rows} cells → {out}", soft_wrap=True, highlight=False)
