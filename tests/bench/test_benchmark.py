@@ -212,6 +212,12 @@ def test_models_without_weights_are_left_out(tmp_path: Path) -> None:
         benchmark(recipe.varied(models=["demo/vgg=/nowhere/weights.pt"]), tmp_path / "none")
 
 
+def test_random_weights_are_the_same_each_time(tmp_path: Path) -> None:
+    recipe = read_recipe(recipe_file(tmp_path, n=2)).varied(models=["demo/resnet=none"])
+    assert benchmark(recipe, tmp_path / "run").finished == 8
+    assert benchmark(recipe, tmp_path / "run").before == 8
+
+
 def test_a_recipe_for_other_pictures_and_networks(tmp_path: Path) -> None:
     recipe = read_recipe(recipe_file(tmp_path))
     other = recipe.varied(dataset="ucm", models=["demo/vgg"], more_models=["demo/vit=none"])

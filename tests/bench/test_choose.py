@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import limelight as ll
-from limelight.bench.choose import FLOOR, USUAL, Choice, choose, schedule, standing
+from limelight.bench.choose import FLOOR, USUAL, Choice, choose
+from limelight.bench.race import schedule, standing
 from limelight.data.synthetic import scenes
 from limelight.errors import InvalidImage, InvalidOption, MissingTruth, UnknownMethod, UnknownMetric
 from limelight.report.choose import save

@@ -35,6 +35,9 @@ LOOK_AGAIN = 10
 """Seconds after which a cluster is looked at again: it may have grown."""
 
 
+_LOADING = threading.Lock()  # the generator of random weights belongs to all threads
+
+
 @dataclass(frozen=True)
 class Task:
     """Cells of one model on one chunk of images.
@@ -119,7 +122,9 @@ class Worker:
     def _load(self, name: str) -> Classifier:
         source, recipe = self._source, self._source.recipe
         weights = source.weights or recipe.weights(name)
-        model = zoo.load(name, weights=weights, device=self._device, multilabel=recipe.models.multilabel)
+        with _LOADING, torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # random weights have to be the same for every worker, and when a run goes on
+            model = zoo.load(name, weights=weights, device=self._device, multilabel=recipe.models.multilabel)
         return prepared(recipe, model)
 
     @cached_property

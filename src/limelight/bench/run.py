@@ -104,6 +104,7 @@ def benchmark(
     store = Store(out, settings(recipe))
     tally, tasks, weights_of = Tally(), list[Task](), dict[str, str]()
     keys = store.keys(failed=not retry)
+    side_by_side = max(len(devices), (workers or 8) if executor == "ray" else 1)
     for name in recipe.models.names:
         try:
             job, together = worker.job(name)
@@ -113,6 +114,8 @@ def benchmark(
                 raise
             continue
         weights_of[name] = f"sha256:{job.weights}"
+        if side_by_side > 1:  # so many parts that all have some until the end
+            together = min(together, -(-len(job.samples) // (4 * side_by_side)))
         for part in chunks(len(job.samples), shard, together):
             there = done(keys, job.keys(part))
             tally.cells += there.size

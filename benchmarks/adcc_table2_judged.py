@@ -1,0 +1,56 @@
+"""Of the orders of methods that ADCC's Table 2 prints: how many hold in a run of its recipe on another network.
+
+    limelight benchmark adcc-table2 --dataset folder --data PICTURES --add-model NAME=WEIGHTS --limit 64 --out RUN
+    python benchmarks/adcc_table2_judged.py RUN
+
+Two methods stand in some order by each metric on each of the paper's six networks. On the run's network the same order
+is found, the other one, or none that can be told (paired permutation test, Holm, 5 %).
+"""
+
+import json
+import sys
+from collections import Counter
+
+import pandas as pd
+
+from limelight.bench.recipe import published, read_recipe
+from limelight.bench.store import Store
+from limelight.core.evaluate import columns
+from limelight.core.results import Results, Row
+from limelight.report.benchmark import published as table_of
+
+
+def results(run: str) -> Results:
+    table = Store(run).table().to_pandas()
+    rows: list[Row] = []
+    for (image, method), cells in table.groupby(["image", "method"], observed=True):
+        parts = {
+            f"{metric}.{part}": value
+            for metric, text in zip(cells["metric"], cells["parts"], strict=True)
+            for part, value in json.loads(text or "{}").items()
+        }
+        one, values = cells.iloc[0], dict(zip(cells["metric"], cells["value"], strict=True))
+        known = (one[k] for k in ("target", "label", "probability", "reason", "seconds", "forwards", "backwards"))
+        rows.append(Row(image, method, *known, values, parts))
+    return Results(rows, columns(read_recipe("adcc-table2").judges))
+
+
+def main(run: str) -> None:
+    found, recipe = results(run), read_recipe("adcc-table2")
+    paper = {(p.model, p.metric, p.method): p.value for p in table_of(published(recipe, "adcc-table2"))}
+    counts: dict[str, Counter[str]] = {}
+    for metric, column in found.columns.items():
+        for pair in found.compare(metric):
+            for model in recipe.models.names:
+                a, b = (paper.get((model, metric, method)) for method in (pair.first, pair.second))
+                if a is None or b is None or a == b:
+                    continue
+                theirs = pair.first if (a > b) == (column.better == "higher") else pair.second
+                said = {theirs: "the same", "not distinguishable": "can't be told"}.get(pair.verdict, "the other")
+                for name in (metric, "all", model):
+                    counts.setdefault(name, Counter())[said] += 1
+    print(pd.DataFrame(counts).T.fillna(0).astype(int)[["the same", "the other", "can't be told"]].to_string())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
