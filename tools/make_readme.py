@@ -163,7 +163,7 @@ def report(run: Path, folder: Path) -> None:
     page = story.write(story.open_run(run), run / "report.html").resolve()
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1180, "height": 1560})
+        tab = browser.new_page(viewport={"width": 1180, "height": 2010})
         tab.goto(page.as_uri())
         tab.screenshot(path=folder / "report.png")
         browser.close()
