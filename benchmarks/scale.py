@@ -4,6 +4,7 @@
     python benchmarks/scale.py cost [--models resnet18 …]   the ADCC table's recipe on one picture, against its floor
     python benchmarks/scale.py growth                       more pictures, more methods
     python benchmarks/scale.py workers [--images 16]        one worker against two, one thread each; share in the model
+    python benchmarks/scale.py rows                         the summary of a million rows: seconds and memory
     python benchmarks/scale.py plan [--device cuda]         hours of the ADCC table on GPUs, against arithmetic
 
 Weights are random, the time does not depend on them. One thread. The floor is the
@@ -12,6 +13,8 @@ plain forward passes that the rows of the run say were needed, in batches of 16,
 
 import argparse
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,9 +25,11 @@ import torchvision
 from rich.console import Console
 from rich.table import Table
 
+import limelight as ll
+from limelight.bench.plan import settings
 from limelight.bench.recipe import Recipe, checked, read_recipe
 from limelight.bench.run import Tally, benchmark
-from limelight.bench.store import Store
+from limelight.bench.store import Cell, Store
 
 SIX = ("vgg16", "resnet18", "resnet50", "resnet101", "resnext50_32x4d", "resnext101_32x8d")
 PICTURES = 50_000
@@ -111,7 +116,7 @@ def growth(room: Path) -> None:
     for count in (1, 2, 4):
         tally = timed(small(methods[:count], 8, "torchvision/resnet18"), room / f"m{count}")
         rows.append([f"{count} methods, 8 pictures", tally.worked, tally.worked / 8 / count])
-    for pictures in (4, 16, 32):
+    for pictures in (4, 8, 16):
         tally = timed(small(methods[:2], pictures, "torchvision/resnet18"), room / f"p{pictures}")
         rows.append([f"2 methods, {pictures} pictures", tally.worked, tally.worked / pictures / 2])
     show("resnet18, three metrics", ["", "seconds", "seconds per picture and method"], rows)
@@ -131,6 +136,50 @@ def workers(images: int, room: Path) -> None:
     ours, theirs = (Store(room / one).table(["key", "value"]).sort_by("key") for one in ("local", "w2"))
     difference = np.abs(ours["value"].to_numpy() - theirs["value"].to_numpy())
     console.print(f"greatest difference between two workers and local: {np.nanmax(difference):.2g}")
+
+
+SUMMARY = """
+import resource, sys, time
+from limelight.report.benchmark import open_run
+start = time.perf_counter()
+figures = sum(len(list(summary)) for _, summary in open_run(sys.argv[1]).told)
+seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(f"{figures} figures with intervals and ranks: {seconds:.1f} s, at most {peak:.2f} GiB with all that is imported")
+"""
+
+
+def rows(room: Path) -> None:
+    names = [name for name, card in ll.methods().items() if card.layers == "one"][:10]
+    metrics = ("average-drop", "insertion", "deletion", "complexity", "overall")
+    recipe = checked(
+        {
+            "name": "million",
+            "data": {"dataset": "scenes", "n": 5000},
+            "models": {"names": ["demo/resnet", "demo/vgg", "demo/vit", "demo/hans"]},
+            "methods": [{"name": name} for name in names],
+            "metrics": [{"name": name} for name in metrics],
+        },
+        "million",
+    )
+    store, rng, key = Store(room / "million", settings(recipe)), np.random.default_rng(0), 0
+    held: list[Cell] = []
+    for model in recipe.models.names:
+        for image in range(5000):
+            values = rng.random((len(names), len(metrics)))
+            cells = [
+                Cell(
+                    key + i, f"{image}.png", model, method, metric, float(values[m, k]), target=image % 8, forwards=1.0
+                )
+                for i, (m, k) in enumerate(np.ndindex(values.shape))
+                for method, metric in [(names[m], metrics[k])]
+            ]
+            key += len(cells)
+            held += cells
+            if image % 500 == 499:
+                store.add(held)
+                held = []
+    console.print(f"{key:,} rows in {len(store.files)} files")
+    subprocess.run([sys.executable, "-c", SUMMARY, str(room / "million")], check=True)
 
 
 def plan(models: list[str], device: str) -> None:
@@ -167,7 +216,7 @@ PASSES = {"small": 1422, "large": 4427}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["cost", "growth", "workers", "plan"])
+    parser.add_argument("what", choices=["cost", "growth", "workers", "rows", "plan"])
     parser.add_argument("--models", nargs="+", default=list(SIX), choices=SIX)
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--device", default="cpu")
@@ -180,6 +229,8 @@ def main() -> None:
             growth(Path(room))
         elif given.what == "workers":
             workers(given.images, Path(room))
+        elif given.what == "rows":
+            rows(Path(room))
         else:
             plan(given.models, given.device)
 

@@ -561,7 +561,7 @@ class _Race:
                 figures = " against ".join(f"{choice[n].figures[choice.metric][0]:.3f}" for n in (name, floor))
                 yield (
                     f"{name} is not clearly better than {floor}, which knows nothing of the picture: {figures} by "
-                    f"{choice.metric}, p = {_p(p)}."
+                    f"{choice.metric}, {_p(p)}."
                 )
         if self.tests * 0.5**self.seen >= self.alpha:
             wanted = math.floor(math.log2(self.tests / self.alpha)) + 1
@@ -617,7 +617,7 @@ def _reason(
     if name != best:
         return (
             f"{name}: as good as the best ({best}) as far as {pictures} can tell, {figure[name]} against "
-            f"{figure[best]} by {metric} (p = {_p(standings[name].p)}), at {passes[name]} per picture instead of "
+            f"{figure[best]} by {metric} ({_p(standings[name].p)}), at {passes[name]} per picture instead of "
             f"{passes[best]}."
         )
     said = f"{name}: the best by {metric} on {pictures} ({figure[name]} at {passes[name]} per picture)"
@@ -632,7 +632,7 @@ def _reason(
 
 
 def _p(value: float) -> str:
-    return f"{value:.2g}" if value >= 0.001 else "less than 0.001"
+    return f"p = {value:.2g}" if value >= 1e-3 else "p < 0.001"
 
 
 def _count(thing: str, count: float) -> str:

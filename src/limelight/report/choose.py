@@ -146,7 +146,7 @@ def _fate(choice: Choice, s: Standing) -> str:
 def _surely(choice: Choice, s: Standing) -> str:
     if s.method == choice.best:
         return "the best figure"
-    return "" if s.p != s.p else f"p = {_p(s.p)}"
+    return "" if s.p != s.p else f"{_p(s.p)}"
 
 
 def _trade_off(choice: Choice) -> Section:
@@ -207,7 +207,7 @@ def _course(choice: Choice) -> Section:
                 f"{r.number}",
                 f"{r.pictures:,}",
                 f"{r.best} ({_number(r.figures[r.best])})",
-                ", ".join(f"{n} ({_number(r.figures[n])}, p = {_p(r.p[n])})" for n in r.dropped) or "none",
+                ", ".join(f"{n} ({_number(r.figures[n])}, {_p(r.p[n])})" for n in r.dropped) or "none",
                 f"{r.passes:,.0f}",
             ]
             for r in choice.rounds
@@ -305,7 +305,7 @@ def _short(value: float) -> str:
 
 
 def _p(value: float) -> str:
-    return f"{value:.2g}" if value >= 1e-3 else "less than 0.001"
+    return f"p = {value:.2g}" if value >= 1e-3 else "p < 0.001"
 
 
 def _count(thing: str, count: int) -> str:
