@@ -101,6 +101,7 @@ def benchmark(
         raise InvalidOption(f"there is no executor {executor!r}; there are local and ray")
     source = Source(recipe, data, limit, weights, threads)
     worker = Worker(source, devices[0] if devices else None)
+    execute = with_ray(workers) if executor == "ray" else local(worker, devices)
     store = Store(out, settings(recipe))
     tally, tasks, weights_of = Tally(), list[Task](), dict[str, str]()
     keys = store.keys(failed=not retry)
@@ -134,7 +135,6 @@ def benchmark(
             "source": str(data) if data else None,
         }
     )
-    execute = with_ray(workers) if executor == "ray" else local(worker, devices)
     begun = time.perf_counter()
 
     def tell() -> None:
