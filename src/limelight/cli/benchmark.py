@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limelight.cli.options import Limit
 from limelight.cli.output import console, filling, print_json
 from limelight.errors import InvalidOption
 
@@ -25,7 +26,7 @@ def benchmark(
     add_model: Annotated[
         list[str] | None, typer.Option(metavar="NAME[=WEIGHTS]", help="Beside the recipe's; may be repeated.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = None,
+    limit: Limit = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Do the I-th of N parts, from 1.")] = "1/1",
     weights: Annotated[str | None, typer.Option(help="In place of the recipe's: DEFAULT, a file, …")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; several with commas work side by side.")] = None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Target, Weights
 from limelight.cli.output import (
     console,
     evenly,
@@ -28,7 +29,7 @@ def choose(
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGES…", help="Pictures, folders of them, or one csv as for evaluate.")
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
+    model: Model,
     methods: Annotated[
         str, typer.Option("--methods", help="Names with commas between, 'usual', 'quick' (up to 100 passes) or 'all'.")
     ] = "usual",
@@ -36,22 +37,15 @@ def choose(
     budget: Annotated[
         str | None, typer.Option(help="Of the whole race: '5000 forwards' or '60 s' (else all pictures).")
     ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            help="'label' for the true class, or a class (else the predicted one; the true one with a truth)."
-        ),
-    ] = None,
-    weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
-    layer: Annotated[str | None, typer.Option(help="Layer to explain (else the last map).")] = None,
-    parameter: Annotated[
-        list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = None,
+    target: Target = None,
+    weights: Weights = "DEFAULT",
+    layer: Layer = None,
+    parameter: OptionsOfAll = None,
+    limit: Limit = None,
     alpha: Annotated[float, typer.Option(help="Chance at most that the truly best method is dropped.")] = 0.05,
     seed: Annotated[int, typer.Option(min=0, help="Of the order of the pictures.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Where to write the race: a page (.html) or .json.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Find the method for your model and pictures: a race that drops what is clearly worse early.

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from limelight.cli.options import Device, Layer, Model, Weights
 from limelight.cli.output import (
     console,
     fail,
@@ -23,25 +24,25 @@ from limelight.errors import InvalidOption
 
 def compare(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
+    model: Model,
     methods: Annotated[
         str, typer.Option("--methods", help="Names with commas between, 'quick' (up to 100 passes) or 'all'.")
     ] = "quick",
     metrics: Annotated[
         str, typer.Option("--metrics", help="Names with commas between, or 'none'.")
     ] = "adcc,insertion,deletion",
-    weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
+    weights: Weights = "DEFAULT",
     target: Annotated[
         str | None, typer.Option(help="Class to explain: a label or an index (else the predicted one).")
     ] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer to explain (else the last map).")] = None,
+    layer: Layer = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable."),
     ] = None,
     view: Annotated[str, typer.Option(help="overlay, map, signed, contour or image.")] = "overlay",
     out: Annotated[Path | None, typer.Option(help="Where to write the picture (else IMAGE.compare.png).")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Explain one picture by many methods, and judge every map.

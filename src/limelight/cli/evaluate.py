@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Target, Weights
 from limelight.cli.output import (
     console,
     counted,
@@ -33,7 +34,7 @@ def evaluate(
             help="Pictures, a folder per class, or a csv with file, label, mask, x1, y1, x2, y2.",
         ),
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
+    model: Model,
     methods: Annotated[
         str, typer.Option("--methods", help="Names with commas between, 'quick' (up to 100 passes) or 'all'.")
     ] = "grad-cam",
@@ -43,22 +44,15 @@ def evaluate(
     protocol: Annotated[
         str | None, typer.Option(help="A paper's settings: rise, adcc, collection-cam, aop, ae, …")
     ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            help="'label' for the true class, or a class (else the predicted one; the true one with a truth)."
-        ),
-    ] = None,
-    weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
-    layer: Annotated[str | None, typer.Option(help="Layer to explain (else the last map).")] = None,
-    parameter: Annotated[
-        list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = None,
+    target: Target = None,
+    weights: Weights = "DEFAULT",
+    layer: Layer = None,
+    parameter: OptionsOfAll = None,
+    limit: Limit = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to write the numbers: .csv, .parquet, .json, or .md for the summary.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Measure how far explanations of a folder of pictures can be trusted.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limelight.cli.options import Device, Model, Weights
 from limelight.cli.output import console, expand, load_model, parse_parameters, print_json, progress
 from limelight.errors import InvalidOption
 
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
 def explain(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or folders of them.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
+    model: Model,
     method: Annotated[str, typer.Option("--method", help="See: limelight methods.")] = "grad-cam",
-    weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
+    weights: Weights = "DEFAULT",
     target: Annotated[
         str | None, typer.Option(help="Class to explain: a label or an index (else the predicted one).")
     ] = None,
@@ -44,7 +45,7 @@ def explain(
         bool, typer.Option("--dry-run", help="Say what would be done, and which operations have no rule.")
     ] = False,
     plain: Annotated[bool, typer.Option("--plain", help="No title: the picture at the model's input size.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Show where a model looks.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from limelight.cli.options import Device, Limit, Model, Weights
 from limelight.cli.output import console, evenly, load_model, parse_parameters, print_json, progress, table
 from limelight.errors import InvalidOption
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def propose(
-    model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
+    model: Model,
     images: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -34,7 +35,7 @@ def propose(
             "where all pictures have true boxes)."
         ),
     ] = None,
-    weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
+    weights: Weights = "DEFAULT",
     layer: Annotated[
         str | None, typer.Option(help="Layer to explain; several with commas (else the method's own choice).")
     ] = None,
@@ -46,12 +47,12 @@ def propose(
     scenes: Annotated[
         int | None, typer.Option(min=1, help="Add so many drawn scenes with known boxes, for demo/… models.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = None,
+    limit: Limit = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for a figure of each picture (else IMAGE.propose.png for one, none for several)."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Propose boxes of objects: selective search, from which the peaks of a saliency map choose.

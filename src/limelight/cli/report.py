@@ -50,7 +50,8 @@ def report(
         metric = next(iter(board.columns))
         best = [m for m in board.methods if summary[m, metric].rank == 1]
         if best:
-            console.print(
-                f"• {board.model}: by {metric} {' and '.join(best)} leads, {summary[best[0], metric]}.", markup=False
-            )
+            rivals = sum(summary[m, metric].like_best for m in board.methods if m not in best)
+            doubt = f", not distinguishable from {rivals} more" if rivals else ""
+            led = f"{' and '.join(best)} leads, {summary[best[0], metric]}{doubt}"
+            console.print(f"• {board.model}: by {metric} {led}.", soft_wrap=True, markup=False)
     console.print(f"→ {', '.join(map(str, files))}", soft_wrap=True, markup=False)

@@ -5,26 +5,27 @@ from typing import Annotated
 
 import typer
 
+from limelight.cli.options import Device, Model, Weights
 from limelight.cli.output import console, counted, evenly, load_model, method_names, not_had, print_json, print_left_out
 from limelight.errors import InvalidOption
 
 
 def sanity(
     images: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER", help="A picture, or a folder of them.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")],
+    model: Model,
     methods: Annotated[
         str, typer.Option("--methods", help="Names with commas between, 'quick' (up to 100 passes) or 'all'.")
     ] = "grad-cam",
     mode: Annotated[str, typer.Option(help="'cascading' from the output down, or 'independent' layers.")] = "cascading",
     layers: Annotated[str, typer.Option(help="Which lose their weights: affine, conv or all.")] = "affine",
-    weights: Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")] = "DEFAULT",
+    weights: Weights = "DEFAULT",
     target: Annotated[
         str | None, typer.Option(help="Class to explain: a label or an index (else the predicted one).")
     ] = None,
     threshold: Annotated[float, typer.Option(help="Mean rank correlation up to which a method passes.")] = 0.5,
     limit: Annotated[int, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = 16,
     out: Annotated[Path, typer.Option(help="Where to write the strip of maps.")] = Path("sanity.png"),
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Tell which methods' maps do not depend on what the model has learned.

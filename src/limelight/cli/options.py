@@ -1,0 +1,18 @@
+"""Options that several commands have."""
+
+from typing import Annotated
+
+import typer
+
+Model = Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")]
+Target = Annotated[
+    str | None,
+    typer.Option(help="'label' for the true class, or a class (else the predicted one; the true one with a truth)."),
+]
+Weights = Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")]
+Layer = Annotated[str | None, typer.Option(help="Layer to explain (else the last map).")]
+OptionsOfAll = Annotated[
+    list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Take so many pictures, evenly spread.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, …")]
