@@ -18,7 +18,7 @@ from limelight.core.method import Method, as_method
 from limelight.core.metric import Metric, as_metric, build_metric
 from limelight.core.results import Figure, Results, Row
 from limelight.core.run import run
-from limelight.core.target import TargetLike
+from limelight.core.target import TargetLike, either_name
 from limelight.errors import CheckFailed, InvalidOption
 
 SANITY_LIMIT = 0.5
@@ -26,6 +26,7 @@ SANITY_LIMIT = 0.5
 about 0, the same map has 1; the literature gives no number."""
 
 
+@either_name
 def check(
     classifier: Classifier | nn.Module | str,
     images: Any,
@@ -97,6 +98,7 @@ class Verdict:
     reason: str
 
 
+@either_name
 def sanity(
     classifier: Classifier | nn.Module | str,
     images: Any,
@@ -140,6 +142,7 @@ def sanity(
     return verdicts, results
 
 
+@either_name
 def sanity_strip(
     classifier: Classifier | nn.Module | str,
     image: Any,

@@ -16,7 +16,7 @@ from limelight.core.metric import Metric, as_metric, build_metric
 from limelight.core.provenance import versions
 from limelight.core.results import Results, Row
 from limelight.core.run import run
-from limelight.core.target import TargetLike
+from limelight.core.target import TargetLike, either_name
 from limelight.core.truth import Truth
 from limelight.data.samples import Sample
 from limelight.errors import InvalidImage, InvalidOption
@@ -33,6 +33,7 @@ def metrics() -> dict[str, MetricCard]:
     return METRICS.cards()
 
 
+@either_name
 def evaluate(
     classifier: Classifier | nn.Module | str,
     images: Any,
@@ -54,7 +55,8 @@ def evaluate(
         methods: names or methods; or methods by the name that stands in the rows.
         metrics: names or metrics, likewise.
         targets: None for the predicted class, ``"label"`` for the true one where it is known, a class, or
-            one per image. All metrics of an image are about that class.
+            one per image. All metrics of an image are about that class. Of folders of classes and a model whose
+            classes have no names, but as many, the folders are the classes in sorted order.
         truth: masks or boxes in pixels of the network's input, see ``Truth.of``; None for what the images
             bring along.
         protocol: a paper's settings for all methods and metrics given by name that have them.
@@ -94,7 +96,7 @@ def evaluate(
 
     try:
         for where, x in _rounds(model, samples, batch_size or IMAGES_AT_ONCE):
-            there = truth_of(model, [samples[i] for i in where], x)
+            there = truth_of(model, [samples[i] for i in where], x, judges.values())
             if known is not None:
                 there = Truth.of(known[torch.tensor(where)], len(where), size_of(x), x.device)
             asked = [wanted[i] for i in where] if isinstance(wanted, list) else wanted
@@ -115,6 +117,7 @@ def _rounds(model: Classifier, samples: Sequence[Sample], size: int) -> Iterator
             yield where, torch.stack([inputs[i] for i in where])
 
 
+@either_name
 def compare(
     classifier: Classifier | nn.Module | str,
     image: Any,
@@ -145,7 +148,7 @@ def compare(
     wanted = wanted_targets(model, [sample], target)
     saliencies = run(list(chosen.values()), model, x, wanted)
     row = [explanations(s, model, x, name)[0] for name, s in zip(chosen, saliencies, strict=True)]
-    there = truth_of(model, [sample], x) if truth is None else Truth.of(truth, 1, size_of(x), x.device)
+    there = truth_of(model, [sample], x, judges.values()) if truth is None else Truth.of(truth, 1, size_of(x), x.device)
     rows = judged(model, x, wanted, chosen, judges, there, [sample.name], saliencies=saliencies)
     return Gallery([row]), Results(rows, columns(judges), settings_of(model, chosen, judges))
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from limelight.api.inputs import as_classifier, as_input, per_image
+from limelight.api.inputs import as_classifier, as_input
 from limelight.card import METHODS, Card
 from limelight.core.classifier import Classifier
 from limelight.core.explanation import Explanation, Gallery, explanations
@@ -15,7 +15,7 @@ from limelight.core.method import Method, as_method
 from limelight.core.plan import Plan
 from limelight.core.plan import plan as plan_of
 from limelight.core.run import run
-from limelight.core.target import TargetLike
+from limelight.core.target import TargetLike, either_name, understood
 from limelight.data.synthetic import test_split
 from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel
 
@@ -30,6 +30,7 @@ def example_image(number: int = 0, *, watermark: bool = False) -> Image.Image:
     return Image.fromarray(test_split(number + 1, watermark=watermark)[number].image)
 
 
+@either_name
 def explain(
     classifier: Classifier | nn.Module | str,
     image: Any,
@@ -65,13 +66,13 @@ def explain(
     if not given:
         raise InvalidImage("the list of images is empty")
     inputs = [as_input(model, one) for one in given]
-    targets = per_image(target, len(inputs))
+    asked = understood(target, len(inputs))
 
     rows: list[list[Explanation]] = [[] for _ in inputs]
     for shape in dict.fromkeys(tuple(x.shape) for x in inputs):  # pictures of one size go together
         where = [i for i, x in enumerate(inputs) if tuple(x.shape) == shape]
         batch = torch.stack([inputs[i] for i in where])
-        chunk = [targets[i] for i in where] if targets is not None else target
+        chunk = [asked[i] for i in where] if isinstance(asked, list) else asked
         for m, saliency in zip(chosen, run(chosen, model, batch, chunk), strict=True):
             for i, explanation in zip(where, explanations(saliency, model, batch, m.name), strict=True):
                 rows[i].append(explanation)

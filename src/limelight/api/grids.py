@@ -7,10 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limelight.api.inputs import as_classifier, as_input, as_samples
+from limelight.api.inputs import as_classifier, as_input, as_samples, true_classes
 from limelight.core.batches import in_chunks
 from limelight.core.classifier import Classifier
-from limelight.core.target import resolve
 from limelight.data.samples import Sample
 from limelight.errors import InvalidOption
 
@@ -59,10 +58,7 @@ def mosaics(
     if unknown is not None:
         raise InvalidOption(f"mosaics need the true class of every picture; that of {unknown} is not known")
     inputs = torch.stack(_same_size([as_input(models[0], s.image) for s in samples]))
-    labels = resolve(
-        [s.label for s in samples if s.label is not None], len(samples), models[0].classes(), models[0].labels
-    )
-    assert labels is not None
+    labels = true_classes(models[0], samples)
     sure = torch.ones(len(samples), dtype=torch.bool)
     for model in models:
         logits = torch.cat(in_chunks(lambda part, m=model: m(inputs[part].to(m.device)).cpu(), len(samples), 16))

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from limelight import zoo
 from limelight.core.classifier import Classifier
-from limelight.core.target import resolve
+from limelight.core.metric import Metric
+from limelight.core.target import Asked, resolve, understood
 from limelight.core.truth import Truth
 from limelight.data.images import load_image
-from limelight.data.samples import Sample, from_scenes, read_samples
+from limelight.data.samples import Label, Sample, from_scenes, read_samples
 from limelight.data.synthetic import Scene
-from limelight.errors import InvalidImage, InvalidOption, UnknownTarget
+from limelight.errors import InvalidImage, UnknownTarget
+from limelight.shapes import Index
 
 
 def as_classifier(classifier: Classifier | nn.Module | str) -> Classifier:
@@ -67,29 +69,58 @@ def as_samples(images: Any) -> list[Sample]:
     return found
 
 
-def per_image(target: Any, n: int) -> list[Any] | None:
-    """Return one target per image if that is what was given; one for all stays as it is."""
-    if isinstance(target, Tensor) and target.ndim > 0:
-        target = target.flatten().tolist()
-    if not isinstance(target, list | tuple):
-        return None
-    if len(target) != n:
-        raise InvalidOption(f"{len(target)} targets for {n} images; give one for all, or one for each")
-    return list(target)
-
-
-def wanted_targets(model: Classifier, samples: Sequence[Sample], targets: Any) -> Any:
+def wanted_targets(model: Classifier, samples: Sequence[Sample], targets: Any) -> Asked:
     """Return the class of each picture for whatever was given as targets; ``"label"`` is the true one.
 
     Raises:
         UnknownTarget: the true class of some picture is not known.
+        InvalidOption: not one target per picture, or none at all.
     """
-    if targets == "label" and not (model.labels and "label" in model.labels):
+    if isinstance(targets, str) and targets == "label" and not (model.labels and "label" in model.labels):
         unknown = next((s.name for s in samples if s.label is None), None)
         if unknown is not None:
             raise UnknownTarget(f"targets='label', but the true class of {unknown} is not known")
-        return [s.label for s in samples]
-    return per_image(targets, len(samples)) or targets
+        return [_class_of(model, s) for s in samples]
+    return understood(targets, len(samples))
+
+
+def true_classes(model: Classifier, samples: Sequence[Sample]) -> Index:
+    """Return the true class of each picture, all of which are known, (n,).
+
+    Raises:
+        UnknownTarget: the model has no class of that name, or its classes have no names.
+    """
+    labels = [_class_of(model, s) for s in samples]
+    found = resolve(labels, len(labels), model.classes(), model.labels)
+    assert found is not None
+    return found
+
+
+def _class_of(model: Classifier, sample: Sample) -> Label:
+    """Return the label, or for a model whose classes have no names the place of its folder among the folders.
+
+    Raises:
+        UnknownTarget: there are not as many folders as classes, or their names are other numbers.
+    """
+    label, folders = sample.label, sample.classes
+    assert label is not None
+    if model.labels or isinstance(label, int) or label not in folders:
+        return label
+    shown = f"{', '.join(folders[:5])}{' …' if len(folders) > 5 else ''}"
+    numbers = all(name.isascii() and name.isdecimal() for name in folders)
+    if len(folders) != model.classes():
+        if numbers:
+            return label
+        raise UnknownTarget(
+            f"{sample.name}: the {model.classes()} classes of {model.name} have no names, and there are {len(folders)} "
+            f"folders of classes ({shown}); give labels= to Classifier, or a folder for every class"
+        )
+    if numbers and [int(name) for name in folders] != list(range(len(folders))):
+        raise UnknownTarget(
+            f"the folders ({shown}) are numbers that, sorted as text, are other classes than they say; give labels= to "
+            "Classifier, or names of one length, such as 01 and 10"
+        )
+    return folders.index(label)
 
 
 def truth_given(truth: Any, model: Classifier, samples: Sequence[Sample]) -> Truth:
@@ -98,8 +129,12 @@ def truth_given(truth: Any, model: Classifier, samples: Sequence[Sample]) -> Tru
     return Truth.of(truth, len(samples), (int(size[0]), int(size[1])), torch.device("cpu"))
 
 
-def truth_of(model: Classifier, samples: Sequence[Sample], x: Tensor) -> Truth | None:
-    """Carry masks and boxes of the original pictures to where the preprocessing puts them."""
+def truth_of(model: Classifier, samples: Sequence[Sample], x: Tensor, judges: Iterable[Metric] = ()) -> Truth | None:
+    """Carry masks and boxes of the original pictures to where the preprocessing puts them.
+
+    Raises:
+        UnknownTarget: one of the metrics needs the true classes, and they can't be told.
+    """
     masks = [_mask(model, s) for s in samples]
     if all(m is None for m in masks) and all(s.label is None for s in samples):
         return None
@@ -108,7 +143,12 @@ def truth_of(model: Classifier, samples: Sequence[Sample], x: Tensor) -> Truth |
     labels = [s.label for s in samples]
     known = None
     if all(label is not None for label in labels):
-        known = resolve([label for label in labels if label is not None], len(x), model.classes(x), model.labels)
+        model.trace(x)
+        try:
+            known = true_classes(model, samples)
+        except UnknownTarget:
+            if any("labels" in judge.card.needs for judge in judges):
+                raise
     others = None if any(s.others is None for s in samples) else torch.tensor([bool(s.others) for s in samples])
     difficult = torch.tensor([s.difficult for s in samples])
     truth = Truth(torch.stack(placed), difficult, others, known)

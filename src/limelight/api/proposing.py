@@ -24,7 +24,7 @@ from limelight.core.classifier import Classifier
 from limelight.core.cost import Cost
 from limelight.core.explanation import Explanation
 from limelight.core.method import Method, as_method
-from limelight.core.target import TargetLike, class_scores
+from limelight.core.target import TargetLike, class_scores, either_name, understood
 from limelight.data.images import load_image
 from limelight.draw import boxes as drawing
 from limelight.errors import InvalidOption, MissingTruth
@@ -229,6 +229,7 @@ class Proposals:
         return draw.to_png_bytes(self.view())
 
 
+@either_name
 def propose(
     classifier: Classifier | nn.Module | str,
     image: Any,
@@ -274,7 +275,7 @@ def propose(
     start = time.perf_counter()
     model = as_classifier(classifier)
     chosen = as_method(method, **options)
-    if callable(target):
+    if callable(understood(target, 1)):
         raise InvalidOption("a function of the outputs has no probability in a box; give a class as target")
     _check_peak_options(radius, threshold)
     picture, x, window = _seen(model, image)

@@ -28,7 +28,7 @@ from limelight.core.evaluate import columns, labelled
 from limelight.core.method import Method, as_method
 from limelight.core.metric import Metric, as_metric
 from limelight.core.results import Results, Row
-from limelight.core.target import TargetLike
+from limelight.core.target import Asked, TargetLike, either_name
 from limelight.data.samples import Sample
 from limelight.errors import InvalidImage, InvalidOption, LimelightError
 from limelight.ops import statistics
@@ -209,6 +209,7 @@ class Choice:
 # -- the race ----------------------------------------------------------------------------------------------
 
 
+@either_name
 def choose(
     classifier: Classifier | nn.Module | str,
     images: Any,
@@ -267,13 +268,13 @@ def choose(
     model, samples = api.as_classifier(classifier), api.as_samples(images)
     if not samples:
         raise InvalidImage("the list of images is empty")
-    left_out = _refused(methods, model, samples, targets, chosen)
+    wanted = wanted_targets(model, samples, targets)
+    left_out = _refused(methods, model, samples, wanted, chosen)
     racers = labelled([m for m in chosen if m.name not in left_out])
     if sum(not _idle(m) for m in racers.values()) < 2:
         said = f" ({'; '.join(left_out.values())})" if left_out else ""
         raise InvalidOption(f"there is nothing to choose from: a race takes at least two methods{said}")
     racers |= {name: api.method(name) for name in FLOOR if name not in racers}
-    wanted = wanted_targets(model, samples, targets)
     race = _Race(model, samples, wanted, racers, judges, alpha, seed, batch_size, on_rows, left_out)
     try:
         stopped = _run(race, schedule(len(samples), first), budget, on_round)
@@ -292,11 +293,11 @@ def _named(methods: Any, options: Mapping[str, Any]) -> list[Method]:
     return [as_method(m, **options) if isinstance(m, str) else m for m in methods]
 
 
-def _refused(methods: Any, model: Classifier, samples: Sequence[Sample], targets: Any, chosen: list[Method]) -> Any:
+def _refused(methods: Any, model: Classifier, samples: Sequence[Sample], wanted: Asked, chosen: list[Method]) -> Any:
     if methods is not None and methods not in ("quick", "all"):
         return {}
-    wanted = wanted_targets(model, samples[:1], targets if not isinstance(targets, list | tuple) else targets[:1])
-    return api.refusals(model, samples[0].image, chosen, wanted, None if methods == "all" else MOST_PASSES)
+    first = wanted[:1] if isinstance(wanted, list) else wanted
+    return api.refusals(model, samples[0].image, chosen, first, None if methods == "all" else MOST_PASSES)
 
 
 def _idle(method: Method) -> bool:

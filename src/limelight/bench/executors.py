@@ -137,7 +137,9 @@ class Worker:
 
     @property
     def _by_name(self) -> bool:
-        return self._source.recipe.data.dataset != "scenes" and any(isinstance(s.label, str) for s in self._named)
+        # Which class of a model a user's folder is, is told by ``api.evaluate``, or refused.
+        known = self._source.recipe.data.dataset in ("scenes", "folder")
+        return not known and any(isinstance(s.label, str) for s in self._named)
 
     def _samples(self, *, indices: bool) -> list[Sample]:
         source, mosaics = self._source, self._source.recipe.data.mosaics

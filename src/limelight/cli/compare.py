@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from limelight.cli.options import Device, Layer, Model, Weights
+from limelight.cli.options import Device, Explained, Layer, Model, Weights
 from limelight.cli.output import (
     console,
     fail,
@@ -32,9 +32,7 @@ def compare(
         str, typer.Option("--metrics", help="Names with commas between, or 'none'.")
     ] = "adcc,insertion,deletion",
     weights: Weights = "DEFAULT",
-    target: Annotated[
-        str | None, typer.Option(help="Class to explain: a label or an index (else the predicted one).")
-    ] = None,
+    target: Explained = None,
     layer: Layer = None,
     parameter: Annotated[
         list[str] | None,

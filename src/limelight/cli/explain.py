@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limelight.cli.options import Device, Model, Weights
+from limelight.cli.options import Device, Explained, Model, Weights
 from limelight.cli.output import console, expand, load_model, parse_parameters, print_json, progress
 from limelight.errors import InvalidOption
 
@@ -19,9 +19,7 @@ def explain(
     model: Model,
     method: Annotated[str, typer.Option("--method", help="See: limelight methods.")] = "grad-cam",
     weights: Weights = "DEFAULT",
-    target: Annotated[
-        str | None, typer.Option(help="Class to explain: a label or an index (else the predicted one).")
-    ] = None,
+    target: Explained = None,
     layer: Annotated[
         str | None, typer.Option(help="Layer to explain; several with commas (else the last map).")
     ] = None,

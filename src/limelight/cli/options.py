@@ -5,9 +5,17 @@ from typing import Annotated
 import typer
 
 Model = Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")]
+Explained = Annotated[
+    str | None,
+    typer.Option("--target", "--targets", help="Class to explain: a label or an index (else the predicted one)."),
+]
 Target = Annotated[
     str | None,
-    typer.Option(help="'label' for the true class, or a class (else the predicted one; the true one with a truth)."),
+    typer.Option(
+        "--target",
+        "--targets",
+        help="'label' for the true class, or a class (else the predicted one; the true one with a truth).",
+    ),
 ]
 Weights = Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")]
 Layer = Annotated[str | None, typer.Option(help="Layer to explain (else the last map).")]

@@ -31,8 +31,10 @@ def propose(
     target: Annotated[
         str | None,
         typer.Option(
+            "--target",
+            "--targets",
             help="Class: a label, an index or 'label' for the true one (else the predicted one; the true one "
-            "where all pictures have true boxes)."
+            "where all pictures have true boxes).",
         ),
     ] = None,
     weights: Weights = "DEFAULT",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.options import Device, Model, Weights
+from limelight.cli.options import Device, Explained, Model, Weights
 from limelight.cli.output import console, counted, evenly, load_model, method_names, not_had, print_json, print_left_out
 from limelight.errors import InvalidOption
 
@@ -19,9 +19,7 @@ def sanity(
     mode: Annotated[str, typer.Option(help="'cascading' from the output down, or 'independent' layers.")] = "cascading",
     layers: Annotated[str, typer.Option(help="Which lose their weights: affine, conv or all.")] = "affine",
     weights: Weights = "DEFAULT",
-    target: Annotated[
-        str | None, typer.Option(help="Class to explain: a label or an index (else the predicted one).")
-    ] = None,
+    target: Explained = None,
     threshold: Annotated[float, typer.Option(help="Mean rank correlation up to which a method passes.")] = 0.5,
     limit: Annotated[int, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = 16,
     out: Annotated[Path, typer.Option(help="Where to write the strip of maps.")] = Path("sanity.png"),

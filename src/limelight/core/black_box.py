@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from limelight.card import METHODS
 from limelight.core.classifier import Classifier
 from limelight.core.cost import predict
+from limelight.core.labels import LabelsLike
 from limelight.core.spec import Spec
 from limelight.errors import InvalidOption, MissingExtra, QueryBudget, UnsupportedModel
 from limelight.shapes import Images
@@ -74,7 +75,7 @@ class BlackBox(Classifier):
         multilabel: bool = False,
         budget: int | None = None,
         preprocess: Callable[[Image.Image], Tensor] | None = None,
-        labels: Sequence[str] | None = None,
+        labels: LabelsLike | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         size: int | None = None,

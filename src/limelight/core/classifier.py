@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from limelight.core.borrow import borrowed
 from limelight.core.fold import folded
+from limelight.core.labels import LabelsLike, names_of
 from limelight.core.layers import LayerInfo, Trace, trace
 from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from limelight.core.stopwatch import in_model
@@ -34,7 +35,8 @@ class Classifier:
         layer: the layer to explain: a dotted name, a module, or several of them; None for the last layer
             that has a spatial map.
         preprocess: turns a PIL picture into (3, H, W); None for resize, crop and normalise.
-        labels: names of the classes.
+        labels: names of the classes: a list, a dict ``{index: name}`` or a file; see ``labels.names_of``. They are
+            counted when the model is first passed.
         mean: per-channel mean of the normalisation, for values in [0, 1]. ImageNet's unless given.
         std: per-channel standard deviation.
         size: side of the square input in pixels, for the default preprocessing and for listing layers.
@@ -49,7 +51,7 @@ class Classifier:
     Raises:
         UnsupportedModel: ``module`` is not a module, or its weights are tensors of inference mode.
         UnknownLayer: no such layer; the message names the nearest.
-        InvalidOption: mean or std that cannot be.
+        InvalidOption: mean or std that cannot be, or labels that are none.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Classifier:
         *,
         layer: LayerLike | Sequence[LayerLike] | None = None,
         preprocess: Callable[[Image.Image], Tensor] | None = None,
-        labels: Sequence[str] | None = None,
+        labels: LabelsLike | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         size: int | None = None,
@@ -77,7 +79,7 @@ class Classifier:
                 "build or load the model outside of it"
             )
         self.name = name or type(self.module).__name__
-        self.labels = list(labels) if labels is not None else None
+        self.labels = names_of(labels) if labels is not None else None
         self.mean = tuple(mean if mean is not None else getattr(preprocess, "mean", IMAGENET_MEAN))
         self.std = tuple(std if std is not None else getattr(preprocess, "std", IMAGENET_STD))
         if len(self.mean) != len(self.std) or any(s <= 0 for s in self.std):
@@ -244,8 +246,9 @@ class Classifier:
         raise NonFinite(f"{self.name} gives NaN or infinite logits for image {int(bad.nonzero()[0])}: {cause}")
 
     def classes(self, x: Images | None = None) -> int:
-        """Return the number of classes."""
-        return max(2, self.trace(x).logits.shape[-1])  # a single output is read as two classes
+        """Return the number of classes; without images, as any pass has shown it."""
+        seen = next(iter(self._traces.values()), None) if x is None else None
+        return max(2, (seen or self.trace(x)).logits.shape[-1])  # a single output is read as two classes
 
     # -- layers -----------------------------------------------------------------------------------------
 
@@ -256,10 +259,20 @@ class Classifier:
         key = tuple(x.shape[1:])
         if key not in self._traces:
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
-            self._traces[key] = trace(self.module, noise, unwrap, self._reshape)
+            seen = trace(self.module, noise, unwrap, self._reshape)
+            self._count_labels(seen.logits.shape[-1])
+            self._traces[key] = seen
             if self._layout is None:
                 self._layout = self._fastest_layout(noise, self._traces[key].logits)
         return self._traces[key]
+
+    def _count_labels(self, outputs: int) -> None:
+        classes = max(2, outputs)
+        if self.labels is not None and len(self.labels) != classes:
+            read = " (a single output is read as two: no and yes)" if outputs == 1 else ""
+            raise InvalidOption(
+                f"{len(self.labels)} labels for the {classes} classes of {self.name}{read}; give one for each class"
+            )
 
     def _fastest_layout(self, x: Images, logits: Logits) -> torch.memory_format:
         """Channels-last on the CPU, where convolutions are then up to twice as fast, if the model bears it.

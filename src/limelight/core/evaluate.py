@@ -13,7 +13,7 @@ from limelight.core.metric import Metric, measure
 from limelight.core.results import Column, Row
 from limelight.core.run import run
 from limelight.core.saliency import Saliency
-from limelight.core.target import TargetLike
+from limelight.core.target import TargetLike, understood
 from limelight.core.truth import Truth
 from limelight.errors import InvalidOption
 from limelight.shapes import Images
@@ -51,12 +51,13 @@ def judged(
         saliencies: what the methods gave, if they have been run.
         on_rows: called with each method's rows when they are finished.
     """
-    if callable(target) and not isinstance(target, torch.Tensor):
+    asked = understood(target, len(x))
+    if callable(asked):
         raise InvalidOption("metrics are about a class; a function as target has no probability")
     with torch.inference_mode(False), torch.no_grad():
         x = classifier.checked(x)
         if saliencies is None:
-            saliencies = run(list(methods.values()), classifier, x, target)
+            saliencies = run(list(methods.values()), classifier, x, asked)
         first = saliencies[0]
         batch = Batch(classifier, x, first.target, truth, probability=first.probability, batch_size=batch_size)
         again = {pair for m in metrics.values() for pair in m.explained_again}

@@ -1,8 +1,8 @@
 """Run a model once on a batch, and once back, and collect what its layers gave."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from limelight.core.cost import Meter
 from limelight.core.layers import LayerInfo
 from limelight.core.relevance.tape import Tape
 from limelight.core.taps import tapped
-from limelight.core.target import ScoreKind, Target, TargetLike, class_scores, resolve
+from limelight.core.target import ScoreKind, Target, TargetLike, class_scores, resolve, understood
 from limelight.errors import InvalidOption, NonFinite
 from limelight.shapes import Acts, Images, Index, Logits, Scores
 
@@ -182,11 +182,11 @@ def _stages(
 def _target(classifier: Classifier, output: Any, x: Images, target: Any) -> tuple[Target, Logits | None]:
     if isinstance(target, Target):
         return target, classifier.logits(output) if target.function is None else None
-    if callable(target) and not isinstance(target, Tensor):
-        function = cast(Callable[[Any], Tensor], target)
-        return Target(torch.full((len(x),), -1, device=x.device), function), None
+    asked = understood(target, len(x))
+    if asked is not None and not isinstance(asked, list):
+        return Target(torch.full((len(x),), -1, device=x.device), asked), None
     logits = classifier.finite(classifier.logits(output), x)
-    index = resolve(target, len(x), logits.shape[1], classifier.labels)
+    index = resolve(asked, len(x), logits.shape[1], classifier.labels)
     return Target(logits.argmax(1) if index is None else index.to(x.device)), logits
 
 

@@ -13,7 +13,7 @@ from limelight.core.options import checked
 from limelight.core.run import run
 from limelight.core.saliency import Saliency
 from limelight.core.spec import Options, Spec
-from limelight.core.target import TargetLike
+from limelight.core.target import TargetLike, either_name
 from limelight.errors import InvalidOption
 from limelight.shapes import Grid, Images, Maps
 
@@ -26,14 +26,17 @@ class Method(Spec):
         changed = self.options.model_dump(exclude_defaults=True)
         return f"method({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in changed.items())])})"
 
+    @either_name
     def __call__(self, classifier: Classifier, x: Images, target: TargetLike = None) -> Maps:
         """Return the finished maps, (n, H, W) float32 in [0, 1], on x's device."""
         return self.run(classifier, x, target).map
 
+    @either_name
     def evidence(self, classifier: Classifier, x: Images, target: TargetLike = None) -> Grid:
         """Return the raw maps, (n, h, w): the method's own resolution and sign."""
         return self.run(classifier, x, target).raw
 
+    @either_name
     def run(self, classifier: Classifier, x: Images, target: TargetLike = None) -> Saliency:
         """Explain a batch and return the whole record.
 

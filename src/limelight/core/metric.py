@@ -15,7 +15,7 @@ from limelight.core.cost import Cost, predict
 from limelight.core.judge import NEEDS_A_METHOD, Batch, Measured, Space, Subject
 from limelight.core.options import checked
 from limelight.core.spec import Spec
-from limelight.core.target import TargetLike, resolve
+from limelight.core.target import TargetLike, either_name, resolve
 from limelight.core.truth import Truth
 from limelight.errors import InvalidMap, InvalidOption, MissingTruth, UnknownMetric
 from limelight.ops.order import pixels_per_step
@@ -107,6 +107,7 @@ class Metric:
         """Whether it needs masks or boxes."""
         return "truth" in self.card.needs
 
+    @either_name
     def __call__(
         self,
         classifier: Classifier,
@@ -135,6 +136,7 @@ class Metric:
         """
         return self.measure(classifier, x, target, maps, method=method, truth=truth).values
 
+    @either_name
     def measure(
         self,
         classifier: Classifier,
@@ -148,8 +150,6 @@ class Metric:
         """Return values, what they are made of, and what they cost; arguments as those of a call."""
         with torch.inference_mode(False), torch.no_grad():
             x = classifier.checked(x)
-            if callable(target) and not isinstance(target, Tensor):
-                raise InvalidOption("metrics are about a class; a function as target has no probability")
             index = resolve(target, len(x), classifier.classes(x), classifier.labels)
             size = (x.shape[-2], x.shape[-1])
             known = None if truth is None else Truth.of(truth, len(x), size, x.device)

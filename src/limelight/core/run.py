@@ -23,7 +23,7 @@ from limelight.core.relevance.conservation import conserved
 from limelight.core.saliency import Finish, Saliency
 from limelight.core.spec import Spec
 from limelight.core.supply import GRADIENT_NEEDS, SLOPE_NEEDS, TAPE_NEEDS, Supply
-from limelight.core.target import ScoreKind, TargetLike
+from limelight.core.target import Asked, ScoreKind, TargetLike, understood
 from limelight.errors import ConservationWarning, InvalidOption, NonFinite, UnsupportedModel
 from limelight.shapes import Images
 
@@ -43,6 +43,7 @@ def run(methods: Sequence[Spec], classifier: Classifier, x: Images, target: Targ
     results: dict[int, Saliency] = {}
     with torch.inference_mode(False), torch.no_grad():  # whatever mode the caller is in
         x = classifier.checked(x)
+        target = understood(target, len(x))  # is counted here, before chunks have counts of their own
         classifier.admit(methods, x)
         # One backward per explained scalar, and a recorded pass for those that need one.
         for kind, recorded in product(get_args(ScoreKind), (False, True)):
@@ -57,17 +58,16 @@ def run(methods: Sequence[Spec], classifier: Classifier, x: Images, target: Targ
     return [results[i] for i in range(len(methods))]
 
 
-def _with_views(method: Spec, classifier: Classifier, x: Images, plain: Saliency, target: TargetLike) -> Saliency:
+def _with_views(method: Spec, classifier: Classifier, x: Images, plain: Saliency, target: Asked) -> Saliency:
     """Explain the same classes on other views of the pictures too, and average."""
     alone = replace(method, options=method.options.model_copy(update={"augment": "none"}))
-    if not callable(target):
-        target = plain.target
-    views = [run([alone], classifier, there(x), target)[0] for there, _ in VIEWS[method.options.augment]]
+    same = target if callable(target) else plain.target
+    views = [run([alone], classifier, there(x), same)[0] for there, _ in VIEWS[method.options.augment]]
     return averaged([plain, *views], method.options.augment)
 
 
 def _run_group(
-    methods: Sequence[Spec], classifier: Classifier, x: Images, target: TargetLike, kind: ScoreKind
+    methods: Sequence[Spec], classifier: Classifier, x: Images, target: Asked, kind: ScoreKind
 ) -> list[Saliency]:
     layers = [_layers_of(m, classifier, x) for m in methods]
     wanted = {info.name: info for infos in layers for info in infos}
@@ -79,12 +79,10 @@ def _run_group(
     # What is kept for the way back falls out of a processor's cache with a second image.
     size = min(sizes) if sizes else chunk_size(per_image, x.device, per_thread=1 if taped else PER_CPU_THREAD)
 
-    each = _one_per_image(target, len(x))
-
     def explain(images: slice) -> list[Saliency]:
         start = time.perf_counter()
         meter = Meter()
-        chunk = target[images] if each else target  # type: ignore[index]
+        chunk = target[images] if isinstance(target, list) else target
         if taped:
             evidence = record(classifier, x[images], chunk, kind, wanted, gradients=gradients, meter=meter)
         else:
@@ -100,14 +98,6 @@ def _run_group(
 
 def _wants(method: Spec, needs: frozenset[str]) -> bool:
     return bool(needs & method.needs)
-
-
-def _one_per_image(target: TargetLike, n: int) -> bool:
-    """Whether there is a target for each image. The count is checked here, before chunks have counts of their own."""
-    several = target.ndim > 0 if isinstance(target, Tensor) else isinstance(target, list | tuple)
-    if several and len(target) != n:  # type: ignore[arg-type]
-        raise InvalidOption(f"{len(target)} targets for {n} images; give one for all, or one for each")  # type: ignore[arg-type]
-    return several
 
 
 def _layers_of(method: Spec, classifier: Classifier, x: Images) -> list[LayerInfo]:

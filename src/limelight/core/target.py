@@ -1,9 +1,13 @@
 """Which scalar is explained."""
 
+import functools
+import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +15,18 @@ from limelight.errors import InvalidOption, UnknownTarget, nearest
 from limelight.shapes import Index, Logits, Scores
 
 ScoreKind = Literal["logit", "prob", "logprob", "margin"]
-TargetLike = None | int | str | Sequence[int | str] | Tensor | Callable[[Any], Tensor]
+TargetLike = (
+    None | int | np.integer[Any] | str | Sequence[Any] | np.ndarray[Any, Any] | Tensor | Callable[[Any], Tensor]
+)
+"""What a user may say: nothing for the predicted class; an index or a label, as Python, NumPy, pandas or PyTorch write
+it; one of them per image; or a function of the module's outputs."""
+Asked = None | list[int | str] | Callable[[Any], Tensor]
+"""What is left of that once it is understood: nothing, a class per image, or a function."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+MOST_DIGITS = 18
+"""Of a class index that is given as text."""
 
 
 @dataclass(frozen=True)
@@ -54,46 +69,112 @@ def class_scores(logits: Logits, index: Index, kind: ScoreKind, multilabel: bool
     return logits.gather(1, index[:, None])[:, 0]
 
 
-def resolve(target: TargetLike, n: int, classes: int, labels: Sequence[str] | None) -> Index | None:
-    """Turn what the user said into one class index per image; None if the prediction is meant.
+def either_name(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function take its ``target`` under the name ``targets`` too, or the other way round."""
+    own = next(name for name in ("target", "targets") if name in inspect.signature(function).parameters)
+    other = "targets" if own == "target" else "target"
+
+    @functools.wraps(function)
+    def renamed(*args: P.args, **kwargs: P.kwargs) -> R:
+        if other in kwargs:
+            if own in kwargs:
+                raise InvalidOption(f"{own}= and {other}= are two names of one thing; give one of them")
+            kwargs[own] = kwargs.pop(other)
+        return function(*args, **kwargs)
+
+    return renamed
+
+
+def understood(target: Any, n: int) -> Asked:
+    """Return one class index or label per image for whatever a user may give as target; None and functions as they are.
+
+    Args:
+        target: see ``TargetLike``; also a NumPy or pandas scalar, an array or tensor of any kind of whole numbers or
+            labels, a pandas Series, Index or Categorical, a range.
+        n: number of images.
 
     Raises:
-        UnknownTarget: an index outside [0, classes), or a name that is no label.
-        InvalidOption: not one target per image.
+        InvalidOption: something else, not one per image, or an entry that is neither a whole number nor a label.
     """
-    if target is None:
-        return None
-    if isinstance(target, int | str):
-        given: list[Any] = [target] * n
-    elif isinstance(target, Tensor):
-        given = target.flatten().tolist() * (n if target.ndim == 0 else 1)
-    elif isinstance(target, Sequence):
-        given = list(target)
-    else:
+    if target is None or (callable(target) and not isinstance(target, Tensor | np.ndarray)):
+        return cast(Asked, target)
+    if isinstance(target, str | int | float | np.generic):
+        return [_entry(target)] * n
+    if isinstance(target, dict | set | frozenset | bytes) or not hasattr(target, "__len__"):
         raise InvalidOption(
             f"target is a {type(target).__name__}; give a class index, a label, one of them per image, "
             "or a function of the model's outputs"
         )
+    if isinstance(target, Tensor):
+        values: Any = target.detach().cpu().numpy()
+    elif isinstance(target, list | tuple | range):  # whose entries may be of several kinds
+        values = target
+    else:
+        values = np.asarray(target)
+    if isinstance(values, np.ndarray):
+        if values.ndim == 0:
+            return [_entry(values[()])] * n
+        if values.size != max(values.shape):
+            raise InvalidOption(
+                f"targets of shape {values.shape} for {n} images; give one class per image, ({n},): "
+                "of scores or one-hot rows, that is argmax(1)"
+            )
+        values = list(values.ravel())
+    given = cast(Sequence[Any], values)
     if len(given) != n:
         raise InvalidOption(f"{len(given)} targets for {n} images; give one for all, or one for each")
-    return torch.tensor([_class(t, classes, labels) for t in given])
+    return [_entry(one) for one in given]
 
 
-def _class(target: Any, classes: int, labels: Sequence[str] | None) -> int:
+def _entry(one: Any) -> int | str:
+    """Return an index or a label for one entry of what was given."""
+    if isinstance(one, Tensor | np.ndarray | np.generic) and math.prod(one.shape) == 1:
+        one = one.item()
+    if isinstance(one, float):
+        raise InvalidOption(f"target {one!r} is a float; a class is a whole number, or a label")
+    if isinstance(one, bool) or not isinstance(one, int | str):
+        raise InvalidOption(f"target {one!r} is neither a class index nor a label")
+    return one
+
+
+def resolve(target: Any, n: int, classes: int, labels: Sequence[str] | None) -> Index | None:
+    """Turn what the user said into one class index per image; None if the prediction is meant.
+
+    Raises:
+        UnknownTarget: an index outside [0, classes), or a name that is no label or the label of several classes.
+        InvalidOption: not one target per image, or no target at all.
+    """
+    asked = understood(target, n)
+    if asked is None:
+        return None
+    if not isinstance(asked, list):
+        raise InvalidOption("metrics are about a class; a function as target has no probability")
+    found = {one: _class(one, classes, labels) for one in set(asked)}
+    return torch.tensor([found[one] for one in asked], dtype=torch.long)
+
+
+def _class(target: int | str, classes: int, labels: Sequence[str] | None) -> int:
     if isinstance(target, str):
-        if labels and target in labels:
-            return list(labels).index(target)
-        if target.lstrip("-").isdigit():
-            target = int(target)
-        elif not labels:
-            raise UnknownTarget(f"target {target!r}: this model has no label names; give an index below {classes}")
-        else:
-            lower = [label.lower() for label in labels]
-            if lower.count(target.lower()) == 1:
-                return lower.index(target.lower())
+        named = _named(target, labels or ())
+        if len(named) == 1:
+            return named[0]
+        if named:
+            several = ", ".join(map(str, named[:5])) + (" …" if len(named) > 5 else "")
+            raise UnknownTarget(f"{target!r} is the name of {len(named)} classes ({several}); give the index")
+        digits = target.strip().removeprefix("-")
+        if not (digits.isascii() and digits.isdecimal()):
+            if not labels:
+                raise UnknownTarget(f"target {target!r}: this model has no label names; give an index below {classes}")
             raise UnknownTarget(f"there is no class {target!r} among {classes}{nearest(target, labels)}")
-    if isinstance(target, bool) or not isinstance(target, int):
-        raise InvalidOption(f"target {target!r} is neither a class index nor a label")
+        if len(digits) > MOST_DIGITS:  # of which Python would make no number
+            raise UnknownTarget(f"target {target[:MOST_DIGITS]}… is out of range; the model has {classes} classes")
+        target = int(target)
     if not 0 <= target < classes:
         raise UnknownTarget(f"target {target} is out of range; the model has classes 0 to {classes - 1}")
     return target
+
+
+def _named(target: str, labels: Sequence[str]) -> list[int]:
+    """Return the classes of a name; capitals count only where they tell classes apart."""
+    exact = [i for i, label in enumerate(labels) if label == target]
+    return exact or [i for i, label in enumerate(labels) if label.lower() == target.lower()]

@@ -46,6 +46,8 @@ class Sample:
         mask_value: the only value of the mask that belongs to the class; None for all but 0.
         difficult: whether every object of the class carries the "difficult" flag.
         others: whether the picture holds other classes too; None if unknown.
+        classes: the names of all folders of classes that were read together, sorted; empty if there are none. A model
+            without names of classes, but with as many, has them in this order (as torchvision's ``ImageFolder``).
     """
 
     image: Any
@@ -56,6 +58,7 @@ class Sample:
     mask_value: int | None = None
     difficult: bool = False
     others: bool | None = None
+    classes: tuple[str, ...] = ()
 
     def truth_mask(self) -> Image.Image | None:
         """Return where the class is: 255 there and 0 elsewhere, mode ``"L"``, as large as the upright picture.
@@ -167,7 +170,10 @@ def _from_folder(root: Path) -> list[Sample]:
             f"{root} holds both pictures ({loose[0]}) and a folder of pictures ({folder}); "
             "give a folder of pictures, a folder per class, or a labels.csv"
         )
-    return [Sample(root / path, path.as_posix(), None if loose else path.parts[0]) for path in found]
+    if loose:
+        return [Sample(root / path, path.as_posix()) for path in found]
+    classes = tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[0] != "."))
+    return [Sample(root / path, path.as_posix(), path.parts[0], classes=classes) for path in found]
 
 
 # -- csv -------------------------------------------------------------------------------------------------

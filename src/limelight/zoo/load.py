@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from limelight.core.classifier import Classifier, LayerLike
+from limelight.core.labels import LabelsLike
 from limelight.errors import MissingExtra, UnknownModel, nearest
 from limelight.zoo.parts import Recipe, is_file_name
 
@@ -23,7 +24,7 @@ def load(
     name: str | Path,
     *,
     weights: str | Path | None = "DEFAULT",
-    labels: Sequence[str] | None = None,
+    labels: LabelsLike | None = None,
     device: str | torch.device | None = None,
     layer: LayerLike | Sequence[LayerLike] | None = None,
     trust: bool = False,
@@ -37,7 +38,7 @@ def load(
             that ``save`` or ``torch.export.save`` wrote.
         weights: the zoo's own (``"DEFAULT"`` or its name for them), None for random ones, or a file with a
             state dict, in safetensors or of ``torch.save``. Its number of classes may differ.
-        labels: names of the classes, instead of the zoo's.
+        labels: names of the classes, instead of the zoo's; see ``Classifier``.
         device: where to put the model.
         layer: the layer to explain, see ``Classifier``.
         trust: read files that can run code of their own while they are read.

@@ -1,0 +1,101 @@
+"""Names of classes, in whatever form they are kept."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from limelight.errors import InvalidOption
+
+LabelsLike = Sequence[str] | Mapping[Any, Any] | str | Path
+MOST_BYTES = 1 << 25
+"""Of a file of names: 300 000 classes with a hundred letters each."""
+FORMS = (
+    "a list of names, a dict {index: name} or {name: index}, or a file: .json with one of these, or text with a name "
+    "per line"
+)
+
+
+def names_of(given: Any) -> list[str]:
+    """Return the names of classes by index, whatever form they were given in.
+
+    Args:
+        given: a list, tuple, array, pandas Series or Index of names; a dict ``{index: name}`` (Hugging Face's
+            ``id2label``, whose keys may be text) or ``{name: index}`` (torchvision's ``class_to_idx``); or the path of
+            a file: ``.json`` with a list or such a dict (names may be ``[wnid, name]``, as in Keras' list of ImageNet's
+            classes), any other as text with one name per line.
+
+    Raises:
+        InvalidOption: none of these, an index without a name or given twice, a name that is none, or a file that can't
+            be read.
+    """
+    if isinstance(given, str | Path):
+        return _read(Path(given))
+    if isinstance(given, Mapping):
+        return _by_index(cast(Mapping[Any, Any], given))
+    if isinstance(given, bytes | set | frozenset) or not isinstance(given, Iterable):
+        raise InvalidOption(f"labels are a {type(given).__name__}; give {FORMS}")
+    return [_name(one, i) for i, one in enumerate(cast(Iterable[Any], given))]
+
+
+def _by_index(given: Mapping[Any, Any]) -> list[str]:
+    indices = {key: _index(key) for key in given}
+    if None in indices.values() and all(_index(value) is not None for value in given.values()):
+        given = {value: key for key, value in given.items()} if len(set(given.values())) == len(given) else {}
+        if not given:
+            raise InvalidOption("labels {name: index} give an index twice; every class has one name")
+        indices = {key: _index(key) for key in given}
+    wrong = next((key for key, index in indices.items() if index is None), None)
+    if wrong is not None:
+        raise InvalidOption(f"labels have the key {wrong!r}, which is no index of a class; give {FORMS}")
+    named = {index: given[key] for key, index in indices.items() if index is not None}
+    if len(named) < len(given):
+        raise InvalidOption("labels give an index twice, as a number and as text; every class has one name")
+    missing = [i for i in range(len(named)) if i not in named]
+    if missing:
+        last = max(named)
+        raise InvalidOption(
+            f"labels name {len(named)} classes up to {last}, but class {missing[0]} has no name; "
+            f"give one for each of 0 to {last}"
+        )
+    return [_name(named[i], i) for i in range(len(named))]
+
+
+def _index(key: Any) -> int | None:
+    """Return the index that a key is or spells, None if it is none."""
+    if isinstance(key, str):
+        return int(key) if key.isascii() and key.isdecimal() and len(key) < 10 else None
+    if isinstance(key, bool) or not hasattr(key, "__index__"):
+        return None
+    return key.__index__() if key.__index__() >= 0 else None
+
+
+def _name(one: Any, index: int) -> str:
+    name: Any = one[1] if isinstance(one, list) and len(cast(list[Any], one)) == 2 else one  # [wnid, name]
+    if isinstance(name, str):
+        return str(name)
+    if not isinstance(name, bool) and hasattr(name, "__index__"):  # classes that are called by numbers, such as digits
+        return str(name.__index__())
+    raise InvalidOption(f"the name of class {index} is {name!r}, not text; labels are {FORMS}")
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        if not path.is_file():
+            raise InvalidOption(f"there is no file {str(path)[:200]!r} of labels; give {FORMS}")
+        if path.stat().st_size > MOST_BYTES:
+            raise InvalidOption(f"{path} has {path.stat().st_size:,} bytes; that is no list of names of classes")
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            found = json.loads(text)
+            if not isinstance(found, list | dict):
+                raise InvalidOption(f"{path} holds a {type(found).__name__}, not a list or a dict of names")
+            return names_of(found)
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, InvalidOption):
+            raise
+        raise InvalidOption(f"can't read the labels in {str(path)[:200]!r}: {error}") from error
+    lines = [line.strip() for line in text.rstrip().splitlines()]
+    if "" in lines:
+        raise InvalidOption(f"{path}, line {lines.index('') + 1} is empty; give one name per line, in order")
+    return lines
