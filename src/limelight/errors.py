@@ -28,6 +28,8 @@ Every message says what was given, what would be right and where to look.
 import difflib
 from collections.abc import Iterable
 
+from limelight.text import visible
+
 
 class ConservationWarning(UserWarning):
     """Relevance was lost or made where it should not be, or passed an operation for which there is no rule."""
@@ -35,6 +37,9 @@ class ConservationWarning(UserWarning):
 
 class LimelightError(Exception):
     """Base of every error that Limelight raises on purpose."""
+
+    def __str__(self) -> str:
+        return visible(super().__str__(), keep="\n")
 
 
 class UnknownMethod(LimelightError, LookupError):

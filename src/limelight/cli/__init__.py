@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -22,9 +22,11 @@ from limelight.cli import (
     recipes,
     report,
     sanity,
+    streams,
 )
 from limelight.cli.output import fail
 from limelight.errors import ConservationWarning, LimelightError
+from limelight.text import visible
 
 # Typer has Click inside or beside it, depending on its version; its own public names lead to either.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -59,7 +61,7 @@ def _version(show: bool) -> None:
     if show:
         from limelight import __version__
 
-        typer.echo(f"limelight {__version__}")
+        print(f"limelight {__version__}")
         raise typer.Exit
 
 
@@ -71,14 +73,39 @@ def options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; a user's mistake ends with one line and exit code 2, never a traceback."""
-    warnings.simplefilter("ignore", ConservationWarning)  # what is amiss is printed beside the result
+    """Run the command line; a user's mistake ends with one line and exit code 2, never a traceback.
+
+    Exit codes are 0, what a command says, 2 for mistakes, 130 for an interruption, and 1 where nobody reads the output.
+    """
+    streams.open_all()
+    with streams.printable(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConservationWarning)  # what is amiss is printed beside the result
+        warnings.showwarning = _show_warning
+        try:
+            try:
+                _run(arguments)
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except BrokenPipeError:  # nobody reads on: ``limelight methods | head -1``
+            streams.hang_up()
+            sys.exit(1)
+        except OSError as error:
+            streams.hang_up()
+            fail(f"the output can't be written: {error.strerror or error}")
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    print(f"limelight: warning: {visible(' '.join(str(message).split()))}", file=sys.stderr)
+
+
+def _run(arguments: list[str] | None) -> None:
     try:
         code = app(args=arguments, standalone_mode=False)
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        _interrupted()
     except _ClickException as error:
         message = getattr(error, "format_message", error.__str__)()
         context = getattr(error, "ctx", None)
@@ -87,7 +114,16 @@ def main(arguments: list[str] | None = None) -> None:
         fail(f"{message} (see: {context.command_path if context else 'limelight'} --help)")
     except LimelightError as error:
         fail(str(error))
+    except BrokenPipeError:
+        raise
     except (MemoryError, OSError) as error:
         fail(f"{type(error).__name__}: {error}")
     else:
+        if code == 130:  # so say some versions of Typer
+            _interrupted()
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupted() -> NoReturn:
+    print("limelight: interrupted", file=sys.stderr)
+    sys.exit(130)

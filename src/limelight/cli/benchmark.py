@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limelight.cli.options import Limit
-from limelight.cli.output import console, filling, print_json
+from limelight.cli.output import filling, print_json, say
 from limelight.errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -67,12 +67,18 @@ def benchmark(
         print_json({**vars(tally), "folder": str(out)})
         return
     for name, why in tally.left_out.items():
-        console.print(f"left out: {name}: {why}", style="yellow", markup=False, highlight=False)
+        say("[yellow]left out: {}: {}[/]", name, why)
     failed = f", {tally.failed} of them failed" if tally.failed else ""
-    console.print(
-        f"[bold]{plan.name}[/]: {tally.finished} cells measured{failed}, {tally.before} were there, "
-        f"of {tally.cells}; {', '.join(filter(None, (f'{tally.seconds:.0f} s', _pace(tally))))} → {out}",
-        soft_wrap=True,
+    say(
+        "[bold]{}[/]: {} cells measured{}, {} were there, of {}; {} → {}",
+        plan.name,
+        tally.finished,
+        failed,
+        tally.before,
+        tally.cells,
+        ", ".join(filter(None, (f"{tally.seconds:.0f} s", _pace(tally)))),
+        out,
+        wrap=False,
     )
 
 

@@ -7,15 +7,14 @@ import typer
 
 from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Target, Weights
 from limelight.cli.output import (
-    console,
     evenly,
     expand,
     filling,
     load_model,
-    notes,
     parse_parameters,
     print_json,
     print_left_out,
+    say,
     split_names,
     table,
 )
@@ -92,7 +91,7 @@ def choose(
         finished: Choice | None = getattr(error, "finished", None)
         if finished is not None:
             save(finished)
-            notes.print("stopped; this is what was finished:")
+            say("stopped; this is what was finished:", error=True)
             _tell(finished, classifier.name, out)
         raise
     save(choice)
@@ -104,40 +103,47 @@ def choose(
 
 def _tell(choice: "Choice", model: str, out: Path | None) -> None:
     """Print the standings, and what follows."""
-    from rich.markup import escape
-
     rounds = f"{len(choice.rounds)} round{'' if len(choice.rounds) == 1 else 's'}"
-    console.print(
-        f"[bold]{model}[/], {choice.pictures} of {choice.given} pictures, {rounds}; the race is over: {choice.stopped}"
+    say(
+        "[bold]{}[/], {} of {} pictures, {}; the race is over: {}",
+        model,
+        choice.pictures,
+        choice.given,
+        rounds,
+        choice.stopped,
     )
     columns = choice.results.columns
     heads = [f"{name} {'↑' if c.better == 'higher' else '↓'}" for name, c in columns.items()]
     first, *others = columns
     rows = [
-        [s.method, _fate(choice, s), escape(_figure(*s.figures[first])), s.pictures, s.passes, s.seconds]
+        [s.method, _fate(choice, s), _figure(*s.figures[first]), s.pictures, s.passes, s.seconds]
         for s in choice.standings
     ]
     table(["method", "outcome", heads[0], "seen", "passes", "seconds"], rows)
-    console.print(
-        f"[dim]as good: can't be told from the best; behind: can be (p < {choice.alpha:g} in a single test); "
+    say(
+        "[dim]as good: can't be told from the best; behind: can be (p < {:g} in a single test); "
         "out (k): clearly worse, dropped in round k[/]",
-        highlight=False,
+        choice.alpha,
     )
     if others:
-        told = [[s.method, *(escape(_figure(*s.figures[m])) for m in others)] for s in choice.standings]
+        told = [[s.method, *(_figure(*s.figures[m]) for m in others)] for s in choice.standings]
         table(["method", *heads[1:]], told, title=f"{first} decides; what the others say:")
-    console.print(f"[bold green]✓[/] {escape(choice.reason)}", highlight=False)
+    say("[bold green]✓[/] {}", choice.reason)
     for caution in choice.cautions:
-        console.print(f"[yellow]![/] {escape(caution)}", highlight=False)
+        say("[yellow]![/] {}", caution)
     spent = choice.spent
-    console.print(
-        f"[dim]{spent.passes:,.0f} passes in {spent.seconds:.3g} s; all methods on all {choice.given} pictures would "
-        f"have taken {spent.full:,.0f}: {spent.saved:.0%} {'saved' if choice.finished else 'not spent'}[/]",
-        highlight=False,
+    say(
+        "[dim]{:,.0f} passes in {:.3g} s; all methods on all {} pictures would have taken {:,.0f}: {:.0%} {}[/]",
+        spent.passes,
+        spent.seconds,
+        choice.given,
+        spent.full,
+        spent.saved,
+        "saved" if choice.finished else "not spent",
     )
     print_left_out(choice.left_out)
     if out is not None:
-        console.print(f"→ {out}", soft_wrap=True, markup=False)
+        say("→ {}", out, wrap=False)
 
 
 def _figure(mean: float, low: float, high: float) -> str:

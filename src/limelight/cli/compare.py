@@ -8,7 +8,6 @@ import typer
 
 from limelight.cli.options import Device, Explained, Layer, Model, Weights
 from limelight.cli.output import (
-    console,
     fail,
     load_model,
     method_names,
@@ -16,6 +15,7 @@ from limelight.cli.output import (
     parse_parameters,
     print_json,
     print_left_out,
+    say,
     split_names,
     table,
 )
@@ -81,7 +81,7 @@ def compare(
             {"image": str(image), "file": str(path), "methods": rows, "protocols": protocols, "left_out": left_out}
         )
         return
-    console.print(f"[bold]{image.name}[/]: {row[0].title} → {path}")
+    say("[bold]{}[/]: {} → {}", image.name, row[0].title, path)
     arrows = {name: f"{name} {'↑' if c.better == 'higher' else '↓'}" for name, c in results.columns.items()}
     table(
         ["method", *arrows.values(), "passes", "seconds"],
@@ -92,9 +92,9 @@ def compare(
         for remark in (e.reason, *e.notes):
             remarks.setdefault(remark, []).append(e.method)
     for remark in filter(None, remarks):
-        console.print(f"[dim]{', '.join(remarks[remark])}: {remark}[/]", highlight=False)
+        say("[dim]{}: {}[/]", ", ".join(remarks[remark]), remark)
     if judges:
-        console.print("[dim]one picture proves nothing: limelight evaluate FOLDER gives means and intervals[/]")
+        say("[dim]one picture proves nothing: limelight evaluate FOLDER gives means and intervals[/]")
     print_left_out(left_out)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.output import console, print_json, table
+from limelight.cli.output import print_json, say, table
 from limelight.errors import InvalidOption
 
 
@@ -33,14 +33,15 @@ def datasets(
             print_json({key: asdict(card) for key, card in DATASETS.items()})
             return
         table(["data set", "what it holds", "from"], [[k, c.title, c.source] for k, c in DATASETS.items()])
-        console.print("[dim]One: limelight datasets NAME. Is it complete? limelight datasets NAME --data DIR[/]")
+        say("[dim]One: limelight datasets NAME. Is it complete? limelight datasets NAME --data DIR[/]")
         return
     if data is not None:
         wrong = missing(name, data, split, truth=truth, whole=True)
         if as_json:
             print_json({"name": name, "folder": str(data), "missing": wrong})
         else:
-            console.print("\n".join(wrong) or f"{name} is complete in {data}", soft_wrap=True, markup=False)
+            for line in wrong or [f"{name} is complete in {data}"]:
+                say("{}", line, wrap=False)
         raise typer.Exit(1 if wrong else 0)
     if name not in DATASETS:
         raise InvalidOption(f"there is no data set {name!r}{nearest(name, DATASETS)} (see: limelight datasets)")
@@ -48,7 +49,7 @@ def datasets(
     if as_json:
         print_json(asdict(card))
         return
-    console.print(f"[bold]{name}[/]: {card.title}", highlight=False, soft_wrap=True)
+    say("[bold]{}[/]: {}", name, card.title, wrap=False)
     lines = {
         "expects": "\n".join(card.files),
         "splits": ", ".join(card.splits),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.output import console, print_json, progress
+from limelight.cli.output import print_json, progress, say
 from limelight.errors import InvalidOption
 
 
@@ -35,12 +35,10 @@ def demo(
         return
     for chapter in chapters:
         if chapter.summary:
-            console.print(f"• {chapter.summary}", highlight=False)
-    console.print(
-        f"\n[bold]{page}[/] is the whole story, in {seconds:.0f} s; open it in a browser. Then try:", soft_wrap=True
-    )
+            say("• {}", chapter.summary)
+    say("\n[bold]{}[/] is the whole story, in {:.0f} s; open it in a browser. Then try:", page, seconds, wrap=False)
     for step in steps:
-        console.print(f"  {step}", highlight=False, soft_wrap=True)
+        say("  {}", step, wrap=False)
 
 
 def _make_folder(out: Path) -> None:

@@ -13,10 +13,10 @@ from limelight.cli.output import (
     load_model,
     method_names,
     not_had,
-    notes,
     parse_parameters,
     print_json,
     print_left_out,
+    say,
     split_names,
     table,
 )
@@ -83,7 +83,7 @@ def evaluate(
     except (LimelightError, KeyboardInterrupt) as error:
         finished = getattr(error, "finished", None)
         if out is not None and finished:
-            notes.print(f"stopped; the {len(finished)} rows that were finished are in {finished.save(out)}")
+            say("stopped; the {} rows that were finished are in {}", len(finished), finished.save(out), error=True)
         raise
     if out is not None:
         results.save(out)
@@ -93,25 +93,23 @@ def evaluate(
         protocols = {name: c.protocol for name, c in results.columns.items()}
         print_json({"figures": figures, "protocols": protocols, "left_out": left_out, "settings": results.settings})
         return
-    console.print(f"[bold]{classifier.name}[/], {len(results.images)} images, explained class: {target or 'predicted'}")
+    say("[bold]{}[/], {} images, explained class: {}", classifier.name, len(results.images), target or "predicted")
     _figures(results, summary)
     undefined = {f.metric: f.undefined for f in summary if f.undefined}
     for metric, count in undefined.items():
-        console.print(f"[dim]{metric} is not defined for {count} of {len(results.images)} images[/]")
+        say("[dim]{} is not defined for {} of {} images[/]", metric, count, len(results.images))
     print_left_out(left_out)
     for name, column in results.columns.items():
-        console.print(f"[dim]{name}: {column.protocol}[/]", highlight=False)
+        say("[dim]{}: {}[/]", name, column.protocol)
     if out is not None:
-        console.print(f"→ {out}")
+        say("→ {}", out, wrap=False)
 
 
 def _figures(results: "Results", summary: "Summary") -> None:
     """Print a line per method, or where that is too wide, one table per metric with the best on top."""
-    from rich.markup import escape
-
     alone = len(results.methods) == 1
     heads = {name: f"{name} {'↑' if c.better == 'higher' else '↓'}" for name, c in results.columns.items()}
-    cells = {(f.method, f.metric): escape(str(f)) + ("*" if f.like_best and not alone else "") for f in summary}
+    cells = {(f.method, f.metric): str(f) + ("*" if f.like_best and not alone else "") for f in summary}
     seconds = {m: [r.seconds for r in results.rows if r.method == m] for m in results.methods}
     ends = {m: [summary[m, next(iter(heads))].degenerate, sum(s) / len(s)] for m, s in seconds.items()}
     widths = [max(len(head), *(len(cells[m, name]) for m in results.methods)) + 2 for name, head in heads.items()]
@@ -124,7 +122,7 @@ def _figures(results: "Results", summary: "Summary") -> None:
             table(["rank", head, ""], [[f.rank or "–", f.method, cells[f.method, name]] for f in ranked])
         table(["method", "empty maps", "s/image"], [[m, *end] for m, end in ends.items()])
     best = "" if alone else "; *: the best, and what is not distinguishable from it (paired permutation test, Holm)"
-    console.print(f"[dim]mean {escape(f'[{summary.confidence:.0%} bootstrap interval]')}{best}[/]")
+    say("[dim]mean \\[{:.0%} bootstrap interval]{}[/]", summary.confidence, best)
     images, pairs = len(results.images), len(results.methods) * (len(results.methods) - 1) // 2
     if 2 ** (1 - images) * pairs >= 0.05:
-        console.print(f"[dim]{images} pictures are too few to tell {len(results.methods)} methods apart[/]")
+        say("[dim]{} pictures are too few to tell {} methods apart[/]", images, len(results.methods))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limelight.cli.options import Device, Explained, Model, Weights
-from limelight.cli.output import console, expand, load_model, parse_parameters, print_json, progress
+from limelight.cli.output import expand, load_model, parse_parameters, print_json, progress, say
 from limelight.errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -89,10 +89,10 @@ def explain(
         return
     for file, path, film, e in results:
         written = f"{path}, {film}" if film else f"{path}"
-        console.print(f"[bold]{file.name}[/]: {e.title} · {e.method} · {e.cost} · {e.seconds:.2f} s → {written}")
+        say("[bold]{}[/]: {} · {} · {} · {:.2f} s → {}", file.name, e.title, e.method, e.cost, e.seconds, written)
         for remark in (e.reason, *e.notes):
             if remark:
-                console.print(f"  [dim]{remark}[/]")
+                say("  [dim]{}[/]", remark)
 
 
 def show_plan(plan: "Plan", as_json: bool) -> None:
@@ -101,16 +101,16 @@ def show_plan(plan: "Plan", as_json: bool) -> None:
         print_json({**asdict(plan), "cost": str(plan.cost)})
         return
     at = f" at {', '.join(plan.layers)}" if plan.layers else ""
-    console.print(f"[bold]{plan.method}[/]{at}: {plan.cost} per picture")
+    say("[bold]{}[/]{}: {} per picture", plan.method, at, plan.cost)
     if plan.operations:
-        console.print("with a rule: " + ", ".join(f"{n} {kind}" for kind, n in plan.operations.items()))
+        say("with a rule: {}", ", ".join(f"{n} {kind}" for kind, n in plan.operations.items()))
         for function, owners in plan.unruled.items():
             where = ", ".join(owners[:3]) + (f" and {len(owners) - 3} more" if len(owners) > 3 else "")
-            console.print(f"[bold]without a rule[/]: {function} in {where}")
+            say("[bold]without a rule[/]: {} in {}", function, where)
         if plan.unruled:
-            console.print("[dim]these hand on their own gradient; -p strict=true refuses them[/]")
+            say("[dim]these hand on their own gradient; -p strict=true refuses them[/]")
         else:
-            console.print("without a rule: none")
+            say("without a rule: none")
 
 
 def _destination(out: Path | None, name: str, count: int) -> Path:

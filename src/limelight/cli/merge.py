@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.output import console, print_json
+from limelight.cli.output import print_json, say
 
 
 def merge(
@@ -23,4 +23,4 @@ def merge(
     if as_json:
         print_json({"folder": str(out), "cells": rows})
         return
-    console.print(f"{rows} cells → {out}", soft_wrap=True, highlight=False)
+    say("{} cells → {}", rows, out, wrap=False)

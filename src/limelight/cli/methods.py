@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from limelight.card import METHODS
-from limelight.cli.output import console, print_json, table
+from limelight.cli.output import print_json, say, table
 
 
 def methods(
@@ -26,14 +26,14 @@ def methods(
         return
     if name is not None:
         c = found[name]
-        console.print(f"[bold]{c.name}[/] ({c.family}, {c.cites}): {c.summary}\ncost per image: {c.passes}")
+        say("[bold]{}[/] ({}, {}): {}\ncost per image: {}", c.name, c.family, c.cites, c.summary, c.passes)
         if c.anytime:
-            console.print("takes a budget, per image: -p budget='200 forwards', or '0.5 s'")
-        table(["option", "default"], c.options.items()) if c.options else console.print("no options of its own")
+            say("takes a budget, per image: -p budget='200 forwards', or '0.5 s'")
+        table(["option", "default"], c.options.items()) if c.options else say("no options of its own")
         for profile, bundle in c.profiles.items():
-            console.print(f"profile {profile}: {', '.join(f'{k}={v}' for k, v in bundle.items())}")
+            say("profile {}: {}", profile, ", ".join(f"{k}={v}" for k, v in bundle.items()))
         return
     for family, cards in groupby(found.values(), key=lambda c: c.family):
         rows = [[c.name, c.passes, c.summary] for c in cards]
         table(["method", "passes per image", "what it does"], rows, title=family)
-    console.print("[dim]F forward, R backward pass; _t: only the part behind the layer. One: limelight methods NAME[/]")
+    say("[dim]F forward, R backward pass; _t: only the part behind the layer. One: limelight methods NAME[/]")

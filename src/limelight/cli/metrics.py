@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from limelight.card import METRICS
-from limelight.cli.output import console, print_json, table
+from limelight.cli.output import print_json, say, table
 
 
 def metrics(
@@ -25,12 +25,12 @@ def metrics(
     if name is not None:
         c = found[name]
         low, high = ("unbounded" if v is None else f"{v:g}" for v in (c.low, c.high))
-        console.print(f"[bold]{c.name}[/] ({c.family}, {c.cites}): {c.summary}", highlight=False)
-        console.print(f"{c.better} is better; from {low} to {high}; cost per image: {c.cost}", highlight=False)
-        table(["option", "default"], c.options.items()) if c.options else console.print("no options of its own")
+        say("[bold]{}[/] ({}, {}): {}", c.name, c.family, c.cites, c.summary)
+        say("{} is better; from {} to {}; cost per image: {}", c.better, low, high, c.cost)
+        table(["option", "default"], c.options.items()) if c.options else say("no options of its own")
         for profile, bundle in c.profiles.items():
-            same = "the defaults"
-            console.print(f"protocol {profile}: {', '.join(f'{k}={v}' for k, v in bundle.items()) or same}")
+            said = ", ".join(f"{k}={v}" for k, v in bundle.items())
+            say("protocol {}: {}", profile, said or "the defaults")
         return
     by_family = sorted(
         found.values(), key=lambda c: list(dict.fromkeys(m.family for m in found.values())).index(c.family)
@@ -38,7 +38,7 @@ def metrics(
     for family, cards in groupby(by_family, key=lambda c: c.family):
         rows = [[c.name, "↑" if c.better == "higher" else "↓", c.cost, c.summary] for c in cards]
         table(["metric", "", "passes per image", "what it says"], rows, title=family)
-    console.print(
+    say(
         "[dim]↑ higher is better, ↓ lower; F one forward pass, E one explanation, J layers. "
         "One: limelight metrics NAME[/]"
     )

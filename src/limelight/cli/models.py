@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.output import console, print_json, table
+from limelight.cli.output import print_json, say, table
 
 
 def models(
@@ -31,7 +31,7 @@ def models(
     if not shown:
         raise typer.BadParameter(f"no model's name contains {name!r}", param_hint="NAME")
     for model in shown:
-        console.print(model, highlight=False)
+        say("{}", model, wrap=False)
 
 
 def _layers(name: str, as_json: bool) -> None:
@@ -61,4 +61,4 @@ def _layers(name: str, as_json: bool) -> None:
         return
     marks = [{**r, "stage": "*" if r["stage"] else "", "default": "*" if r["default"] else ""} for r in rows]
     table(list(rows[0]) if rows else ["layer"], [list(r.values()) for r in marks], title=classifier.name)
-    console.print("[dim]stage: last layer of its resolution; depth: share of the arithmetic done there[/]")
+    say("[dim]stage: last layer of its resolution; depth: share of the arithmetic done there[/]")

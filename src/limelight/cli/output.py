@@ -1,40 +1,83 @@
 """What the commands print, and how they read their options."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, LiteralString, NoReturn, TypeVar
 
-import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from limelight.errors import InvalidOption
+from limelight.text import shortened, to_json, visible
 
 T = TypeVar("T")
+
+LONGEST = 2000
+"""Characters of an error's line; what is longer quotes something that nobody reads."""
 
 console = Console()
 notes = Console(stderr=True)
 
 
+def marked(template: LiteralString, *values: object) -> Text:
+    """Return a styled text: markup of our own with places, and what stands in them, which is plain text.
+
+    No markup, emoji or link of a value has an effect, and what is unseen in it is shown.
+
+    Args:
+        template: markup with a ``{}`` for each value, which may have a format such as ``{:.2f}``.
+        values: of any origin.
+    """
+    styled, whole, given, end = Text.from_markup(template, emoji=False), Text(), iter(values), 0
+    for place in re.finditer(r"\{(?::([^{}]*))?\}", styled.plain):
+        start = place.start()
+        text = visible(format(next(given), place[1] or ""))
+        whole.append_text(styled[end:start]).append(text, styled.get_style_at_offset(console, start))
+        end = place.end()
+    return whole.append_text(styled[end:])
+
+
+def say(template: LiteralString, *values: object, wrap: bool = True, error: bool = False) -> None:
+    """Print a line for people, see ``marked``.
+
+    Args:
+        template: of our own.
+        values: of any origin.
+        wrap: whether it is broken between words where it is wider than the terminal; paths had better not be.
+        error: whether it goes to the error stream.
+    """
+    (notes if error else console).print(marked(template, *values), soft_wrap=not wrap)
+
+
 def fail(message: str) -> NoReturn:
     """Print one line on the error stream and leave with exit code 2."""
-    typer.echo(f"limelight: {' '.join(message.split())}", err=True)
+    print(f"limelight: {visible(shortened(' '.join(message.split()), LONGEST))}", file=sys.stderr)
     sys.exit(2)
 
 
 def print_json(data: Any) -> None:
     """Print results for programs."""
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    print(to_json(data, ascii_only="utf" not in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """Print results for people; numbers stand on the right."""
+def table(
+    columns: Sequence[str | Text], rows: Iterable[Sequence[float | str | Text]], title: str | None = None
+) -> None:
+    """Print results for people; numbers stand on the right.
+
+    Args:
+        columns: heads.
+        rows: cells; a ``str`` is plain text of any origin, a ``Text`` (see ``marked``) has a style.
+        title: stands above.
+    """
     rows = [list(row) for row in rows]
     shown = Table(
-        title=title,
+        title=title if title is None else _cell(title),
         title_justify="left",
         title_style="bold",
         box=None,
@@ -43,52 +86,54 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     )
     for i, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
-        shown.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        shown.add_column(_cell(column), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row))
+        shown.add_row(*map(_cell, row))
     console.print(shown)
+
+
+def _cell(value: float | str | Text) -> Text:
+    if isinstance(value, Text):
+        return value
+    return Text(f"{value:.3g}" if isinstance(value, float) else visible(value, keep="\n"))
+
+
+def _bar(*more: Any, **settings: Any) -> Any:
+    """Return a bar on the error stream, nothing if that is no terminal."""
+    from rich.progress import Progress, TextColumn, TimeRemainingColumn
+
+    what = TextColumn("{task.description}", style="progress.description", markup=False)
+    columns = (what, *Progress.get_default_columns()[1:-1], *more, TimeRemainingColumn())
+    return Progress(*columns, console=notes, disable=not notes.is_terminal, **settings)
 
 
 @contextmanager
 def counted(total: int, what: str) -> Generator[Callable[[int], None]]:
     """Show a bar for work that says itself how much is done."""
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import MofNCompleteColumn
 
-    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=notes, disable=not notes.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
+    with _bar(MofNCompleteColumn()) as bar:
+        task = bar.add_task(visible(what), total=total)
         yield lambda done: bar.advance(task, done)
 
 
 @contextmanager
 def filling(what: str) -> Generator[Callable[[int, int, str], None]]:
     """Show a bar for work that says how much is done, how much there is, and how it goes."""
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import MofNCompleteColumn, TextColumn
 
-    columns = (
-        *Progress.get_default_columns()[:-1],
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-    )
+    note = TextColumn("{task.fields[note]}", markup=False)
     # Chunks may take minutes each: the time that is left is told from all of the last hour.
-    with Progress(*columns, console=notes, disable=not notes.is_terminal, speed_estimate_period=3600) as bar:
-        task = bar.add_task(what, total=None, note="")
-        yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
+    with _bar(MofNCompleteColumn(), note, speed_estimate_period=3600) as bar:
+        task = bar.add_task(visible(what), total=None, note="")
+        yield lambda done, total, note: bar.update(task, completed=done, total=total, note=visible(note))
 
 
 @contextmanager
 def progress(items: Sequence[T], what: str) -> Generator[Iterable[T]]:
     """Show a bar on long work, nothing if the error stream is no terminal."""
-    from rich.progress import Progress, TimeRemainingColumn
-
-    with Progress(
-        *Progress.get_default_columns()[:-1],
-        TimeRemainingColumn(),
-        console=notes,
-        disable=not notes.is_terminal,
-    ) as bar:
-        yield bar.track(items, description=what)
+    with _bar() as bar:
+        yield bar.track(items, description=visible(what))
 
 
 def parse_parameters(given: Sequence[str]) -> dict[str, Any]:
@@ -127,7 +172,7 @@ def load_model(name: str, weights: str, device: str | None) -> Any:
 def print_left_out(left_out: Mapping[str, str]) -> None:
     """Say which methods a model can't have, and why."""
     for name, reason in left_out.items():
-        console.print(f"[dim]left out: {reason if reason.startswith(name) else f'{name}: {reason}'}[/]")
+        say("[dim]left out: {}[/]", reason if reason.startswith(name) else f"{name}: {reason}")
 
 
 def evenly(items: Sequence[T], limit: int | None) -> list[T]:

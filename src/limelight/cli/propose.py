@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limelight.cli.options import Device, Limit, Model, Weights
-from limelight.cli.output import console, evenly, load_model, parse_parameters, print_json, progress, table
+from limelight.cli.output import evenly, load_model, parse_parameters, print_json, progress, say, table
 from limelight.errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -108,9 +108,9 @@ def propose(
     for sample, path, p, _ in found:
         arrow = f" → {path}" if path else ""
         head = f"{p.explanation.title} · {p.explanation.method} · {p.cost} · {p.seconds:.1f} s"
-        console.print(f"[bold]{sample.name}[/]: {head}{arrow}", highlight=False)
+        say("[bold]{}[/]: {}{}", sample.name, head, arrow)
         for box, i in zip(p.boxes.tolist(), p.chosen, strict=True):
-            console.print(f"  {tuple(box)} {p.confidences[i]:.2f}", highlight=False)
+            say("  {} {:.2f}", tuple(box), p.confidences[i])
         lost = sum(c is None for c in p.choices)
         for remark in (
             p.explanation.reason,
@@ -118,7 +118,7 @@ def propose(
             f"{lost} of {len(p.peaks)} peaks lie in no candidate" if lost else "",
         ):
             if remark:
-                console.print(f"  [dim]{remark}[/]")
+                say("  [dim]{}[/]", remark)
     if summary:
         _compared(summary)
 
@@ -167,18 +167,18 @@ def _compared(summary: list[dict[str, Any]]) -> None:
     from limelight.api.proposing import WAYS
 
     def cell(figure: dict[str, float | None]) -> str:
-        ends = "" if figure["low"] is None else f" \\[{figure['low']:.2f}, {figure['high']:.2f}]"
+        ends = "" if figure["low"] is None else f" [{figure['low']:.2f}, {figure['high']:.2f}]"
         return f"{figure['mean']:.2f}{ends}"
 
     table(
         ["boxes", "recall at IoU 0.5 ↑", "mean best IoU ↑"],
         [[WAYS[row["boxes"]], cell(row["recall"]), cell(row["iou"])] for row in summary],
     )
-    console.print(f"[dim]mean \\[95% bootstrap interval] over {summary[0]['images']} pictures with true boxes[/]")
+    say("[dim]mean \\[95% bootstrap interval] over {} pictures with true boxes[/]", summary[0]["images"])
     plain = next(row for row in summary if row["boxes"] == "plain")
     if plain["recall"]["p"] is not None:
-        console.print(
-            f"[dim]with the map against without it, paired permutation test: recall p = {plain['recall']['p']:.2g}, "
-            f"IoU p = {plain['iou']['p']:.2g}[/]",
-            highlight=False,
+        say(
+            "[dim]with the map against without it, paired permutation test: recall p = {:.2g}, IoU p = {:.2g}[/]",
+            plain["recall"]["p"],
+            plain["iou"]["p"],
         )

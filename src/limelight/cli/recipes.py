@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.output import console, print_json, table
+from limelight.cli.output import print_json, say, table
 
 
 def recipes(
@@ -31,4 +31,4 @@ def recipes(
             for key, r in found.items()
         ],
     )
-    console.print("[dim]n networks, m methods, k metrics. Run one: limelight benchmark NAME --data DIR --out RUN[/]")
+    say("[dim]n networks, m methods, k metrics. Run one: limelight benchmark NAME --data DIR --out RUN[/]")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.output import console, print_json
+from limelight.cli.output import print_json, say
 
 
 def report(
@@ -52,6 +52,6 @@ def report(
         if best:
             rivals = sum(summary[m, metric].like_best for m in board.methods if m not in best)
             doubt = f", not distinguishable from {rivals} more" if rivals else ""
-            led = f"{' and '.join(best)} leads, {summary[best[0], metric]}{doubt}"
-            console.print(f"• {board.model}: by {metric} {led}.", soft_wrap=True, markup=False)
-    console.print(f"→ {', '.join(map(str, files))}", soft_wrap=True, markup=False)
+            names, figure = " and ".join(best), summary[best[0], metric]
+            say("• {}: by {} {} leads, {}{}.", board.model, metric, names, figure, doubt, wrap=False)
+    say("→ {}", ", ".join(map(str, files)), wrap=False)

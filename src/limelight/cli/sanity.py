@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from limelight.cli.options import Device, Explained, Model, Weights
-from limelight.cli.output import console, counted, evenly, load_model, method_names, not_had, print_json, print_left_out
+from limelight.cli.output import counted, evenly, load_model, method_names, not_had, print_json, print_left_out, say
 from limelight.errors import InvalidOption
 
 
@@ -65,9 +65,9 @@ def sanity(
         print_json({"verdicts": rows, "file": str(out), "images": len(results.images), "left_out": left_out})
         return
     width = max(len(v.method) for v in verdicts)
-    console.print(f"[bold]{classifier.name}[/], {len(results.images)} images, {mode} randomisation of {layers} layers")
+    say("[bold]{}[/], {} images, {} randomisation of {} layers", classifier.name, len(results.images), mode, layers)
     for v in verdicts:
-        mark = "[green]pass[/]" if v.passed else "[red]FAIL[/]"
-        console.print(f"{mark}  {v.method:{width}}  {v.reason}", highlight=False)
+        line = "[green]pass[/]  {}  {}" if v.passed else "[red]FAIL[/]  {}  {}"
+        say(line, v.method.ljust(width), v.reason)
     print_left_out(left_out)
-    console.print(f"maps under progressive randomisation → {out}", soft_wrap=True)
+    say("maps under progressive randomisation → {}", out, wrap=False)

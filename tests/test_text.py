@@ -1,0 +1,125 @@
+"""Hostile text in each kind of output, as what reads that output sees it."""
+
+import json
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostile import TEXTS
+from limelight.errors import InvalidImage
+from limelight.text import csv_cell, file_name, latex, markdown, shortened, to_json, visible
+
+every = pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
+anything = st.text(st.characters(exclude_categories=[]))  # lone surrogates too
+
+
+def unseen(text: str) -> list[str]:
+    """Return the characters that nobody would see, or that act; the standard's own categories say which."""
+    return [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in PREFIXES]
+
+
+PREFIXES = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd" + "".join(
+    map(chr, range(0x13430, 0x13439))
+)
+"""Signs of scripts that are seen, though the standard counts them as formats."""
+
+
+@every
+def test_all_is_visible(text: str) -> None:
+    shown = visible(text)
+    assert not unseen(shown)
+    shown.encode()
+    if not unseen(text) and "\uffff" not in text:
+        assert shown == text
+
+
+@given(anything)
+def test_nothing_unseen_of_any_text(text: str) -> None:
+    assert not unseen(visible(text))
+    assert visible(visible(text)) == visible(text)
+    assert json.loads(to_json([text])) == [text]
+    assert not unseen(to_json([text]).replace("\n", ""))
+    assert "\n" not in markdown(text)
+
+
+def test_what_is_unseen_is_written_out() -> None:
+    assert visible("a\nb\t\x1b[1m\u202e\U000e0041\udcff\ud800") == r"a\nb\t\x1b[1m\u202e\U000e0041\xff\ud800"
+    assert visible("a\nb", keep="\n") == "a\nb"
+    assert visible(3) == "3"
+
+
+def test_long_texts_lose_their_middle() -> None:
+    assert shortened("abcdefgh", 5) == "ab…gh"
+    assert shortened("abcde", 5) == "abcde"
+
+
+@every
+def test_json_is_read_back(text: str) -> None:
+    data = {text: [text, 1.5, None, True]}
+    for said in (to_json(data), to_json(data, None), to_json(data, ascii_only=True)):
+        assert json.loads(said) == data
+        assert not unseen(said.replace("\n", ""))
+    assert to_json(data, ascii_only=True).isascii()
+    assert to_json("猫") == '"猫"'
+
+
+@every
+def test_markdown_shows_the_text_itself(text: str) -> None:
+    escaped = markdown(text)
+    assert "\n" not in escaped
+    # In CommonMark a backslash before punctuation gives the punctuation.
+    assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", escaped) == visible(text)
+    plain = re.sub(r"\\[!-/:-@\[-`{-~]", "", escaped)
+    assert not re.search(r"[`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])", re.sub(r"\\[!-/:-@\[-`{-~]", "-", escaped))
+    assert not re.match(r"[#+=-]|\d+[.)](\s|$)", plain)
+
+
+def test_names_stay_readable_in_markdown() -> None:
+    for name in ("grad-cam++", "demo/resnet", "average_drop", "0.123", "torchvision/resnet50"):
+        assert markdown(name) == name
+
+
+@every
+def test_latex_has_no_command_of_the_text(text: str) -> None:
+    own = r"\\text(backslash|asciitilde|asciicircum|less|greater|bar|asciigrave)\{\}|\\[&%$#_{}]"
+    rest = re.sub(own, "", latex(text)).replace("-{}", "-")
+    assert not set(rest) & set('\\{}$&#^_~%<>|`"')
+    assert "--" not in latex(text)
+
+
+@every
+def test_csv_has_no_formula(text: str) -> None:
+    cell = csv_cell(text)
+    assert not re.match(r"\s*[=+@-]|[\t\r]", cell) or cell == "-2"
+    assert cell.removeprefix("'") == text
+
+
+def test_numbers_stay_numbers_in_csv() -> None:
+    for value in (-1.5, 3, True, None, "-1.5", "+3", "-1e-05", "-inf", "nan", "12", "label"):
+        assert csv_cell(value) is value
+
+
+@every
+def test_names_of_files_are_names(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("files")
+    name = file_name(text)
+    (folder / f"{name}.grad-cam.png.part").write_text("x")
+    assert [p.parent for p in folder.rglob("*") if p.is_file()] == [folder]
+    assert not unseen(name)
+    assert not re.search(r'[\\/:*?"<>|\s]', name)
+    assert not name.startswith((".", "-"))
+    assert name.partition(".")[0].lower() not in ("con", "nul", "com1", "")
+
+
+def test_names_of_files_stay_readable() -> None:
+    assert file_name("torchvision/resnet50") == "torchvision-resnet50"
+    assert file_name("a cat (1)") == "a-cat-1"
+    assert file_name("кошка.v2") == "кошка.v2"
+
+
+@every
+def test_errors_show_what_they_quote(text: str) -> None:
+    assert not unseen(str(InvalidImage(f"{text} is no picture")).replace("\n", ""))
