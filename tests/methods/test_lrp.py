@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from test_goldens import TINY, classifier, golden, inputs
+from test_goldens import TINY, CifarResNet, classifier, golden, images, inputs
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import architectures
 import limelight as ll
+from conftest import npz, shared
 from limelight.core.relevance.op import Op, divide_by
 from limelight.core.relevance.rules import (
     AlphaBeta,
@@ -337,7 +338,7 @@ def test_comp_assigns_the_rules_of_the_tutorial_to_vgg16() -> None:
         elif number == "0":
             assert isinstance(rule, Box)
         else:
-            expected = Gamma(0.25, 1e-9, classic=True) if int(number) <= 16 else Epsilon(1e-9, rms=0.25)
+            expected = Gamma(0.25, 1e-9) if int(number) <= 16 else Epsilon(1e-9, rms=0.25)
             assert rule == expected
     assert sum(isinstance(rule, Gamma) for rule in found.values()) == 6
     assert sum(isinstance(rule, Epsilon) and rule.rms > 0 for rule in found.values()) == 6
@@ -387,8 +388,9 @@ def test_comp_as_in_the_tutorial() -> None:
     ours = ll.method("lrp-comp", tutorial=True, init="logit").evidence(c, x, 1)
     theirs = tutorial(net, x, torch.zeros(1).double(), torch.ones(1).double(), 1)
     assert deviation(ours, theirs) < 1e-6
-    # No relevance comes to outputs below 0 where a ReLU follows: there both forms of the stabiliser agree.
+    # No relevance comes to outputs below 0 where a ReLU follows: there both forms of the stabiliser and of gamma agree.
     assert deviation(ll.method("lrp-comp", init="logit").evidence(c, x, 1), theirs) < 1e-6
+    assert deviation(ll.method("lrp-comp", gamma="classic", init="logit").evidence(c, x, 1), theirs) < 1e-6
 
 
 def test_comp_and_the_tutorial_part_where_outputs_are_below_0() -> None:
@@ -397,6 +399,50 @@ def test_comp_and_the_tutorial_part_where_outputs_are_below_0() -> None:
     c, x = ll.Classifier(net, size=16), torch.rand(1, 3, 16, 16).double()
     ours, theirs = (ll.method("lrp-comp", tutorial=t).evidence(c, x, 1) for t in (False, True))
     assert deviation(ours, theirs) > 1e-2
+
+
+def test_comp_keeps_the_classic_gamma_by_name() -> None:
+    c, x = ll.Classifier(architectures.build("residual").double()), architectures.images(2).double()
+    classic = ll.method("lrp-comp", gamma="classic").evidence(c, x)
+    assert not torch.allclose(classic, ll.method("lrp-comp").evidence(c, x))
+    assert torch.equal(classic, ll.method("lrp", composite="comp-classic").evidence(c, x))
+    assert rule_of("classic-gamma(0.5)") == Gamma(0.5, classic=True)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("gamma", [0.25, 10.0])
+def test_generalised_gamma_is_bounded_where_outputs_cross_0(gamma: float, signed: bool) -> None:
+    """Nothing is divided by what cancels: mass grows at most (1 + 2 / gamma)-fold, however close z is to 0."""
+    generator = torch.Generator().manual_seed(0)
+    x, w = torch.randn(3, generator=generator).double(), torch.randn(4000, 3, generator=generator).double()
+    x = x if signed else x.abs()
+    w = w - torch.linspace(-1e-3, 1e-3, 4000).double()[:, None] - (w @ x / x.square().sum())[:, None] * x  # z near 0
+    net = nn.Sequential(nn.ReLU() if not signed else nn.Identity(), nn.Flatten(), nn.Linear(3, 4000, bias=False))
+    net = net.double()
+    net[-1].weight.data = w
+    tape = Tape(ll.Classifier(net.eval(), size=1), x.view(1, 3, 1, 1))
+    op, r = tape.ops[-1], torch.ones(1, 4000).double()
+    one = torch.zeros(1, 4000).double()
+    shares = [Gamma(gamma, 0.0)(op, one.index_fill(1, torch.tensor(i), 1.0)) for i in range(0, 4000, 97)]
+    assert max(float(s.abs().sum()) for s in shares) <= 1 + 2 / gamma + 1e-9
+    close(Gamma(gamma, 0.0)(op, r).sum(), r.sum(), 1e-9)
+    if not signed:
+        return
+    assert float(Gamma(gamma, 0.0, classic=True)(op, r).abs().sum()) > 10 * float(r.sum())
+
+
+@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
+@pytest.mark.parametrize("depth", [20, 56])
+def test_comp_on_trained_residual_networks(depth: int) -> None:
+    """The classic form makes up to 5e6 times of the score there, the generalised one absorbs as it should."""
+    from safetensors.torch import load_file
+
+    net = CifarResNet((depth - 2) // 6)
+    net.load_state_dict(load_file(shared("data", f"cifar10_resnet{depth}.safetensors")))
+    c, x = ll.Classifier(net.eval(), size=32), images(npz("data", "cifar10_test200.npz")["images"][:4])
+    generalised, classic = (ll.method("lrp-comp", gamma=g).run(c, x) for g in ("generalised", "classic"))
+    assert (generalised.raw.abs().sum((1, 2)) < 3 * generalised.score).all()
+    assert classic.raw.sum((1, 2)).abs().max() > 1e3 * classic.score.max()
 
 
 # -- conservation ----------------------------------------------------------------------------------------------------
@@ -478,12 +524,53 @@ def test_own_rule_and_table_in_five_lines() -> None:
     close(ours, ll.method("lrp", rules=shipped).evidence(c, x, 1))
 
 
-@pytest.mark.parametrize("composite", ["epsilon-plus", "epsilon-gamma-box", "comp"])
-def test_own_rules_go_before_those_of_the_composite(composite: str) -> None:
-    """Also where the composite's place is the more special one."""
-    c, x = ll.Classifier(vgg_like(), size=16), torch.rand(2, 3, 16, 16).double()
-    method = ll.method("lrp", composite=composite, rules={"affine": "z", "max_pool": "gradient"}, init="logit")
-    close(method.evidence(c, x, 1).sum((1, 2)), c(x)[:, 1], 1e-6)
+def spies(rules: list[str], composite: str) -> dict[str, set[str]]:
+    """Where rules of one's own are used, by the places they are given for."""
+    c, x = ll.Classifier(vgg_like(bias=True), size=16), torch.rand(1, 3, 16, 16).double()
+    seen: dict[str, set[str]] = {place: set() for place in rules}
+
+    def spy(place: str) -> Rule:
+        def rule(op: Op, r: Tensor) -> Tensor:
+            seen[place].add(op.owner)
+            return AlphaBeta(e=0.0, bias="exclude")(op, r)  # conserves
+
+        return rule
+
+    ll.method("lrp", composite=composite, rules={place: spy(place) for place in rules}).run(c, x, 1)
+    return seen
+
+
+CONVS, LINEAR = {"0", "3", "6", "9"}, {"12", "14"}
+
+
+@pytest.mark.parametrize(
+    ("composite", "rules", "expected"),
+    [
+        ("epsilon-plus", ["affine"], [CONVS | LINEAR]),
+        ("epsilon-plus", ["conv"], [CONVS]),
+        ("epsilon-plus", ["affine", "conv"], [LINEAR, CONVS]),
+        ("epsilon-plus", ["affine", "first"], [(CONVS | LINEAR) - {"0"}, {"0"}]),
+        ("epsilon-gamma-box", ["affine"], [(CONVS | LINEAR) - {"0"}]),
+        ("epsilon-gamma-box", ["conv"], [CONVS - {"0"}]),
+        ("epsilon-gamma-box", ["shallow"], [{"3", "6"}]),
+        ("epsilon-plus-flat", ["linear", "last"], [{"12"}, {"14"}]),
+        ("comp", ["shallow"], [{"3", "6"}]),
+        ("comp", ["conv"], [{"9"}]),
+        ("comp", ["affine"], [{"9"} | LINEAR]),
+        ("comp", ["first", "affine", "shallow"], [{"0"}, {"9"} | LINEAR, {"3", "6"}]),
+    ],
+)
+def test_own_rules_join_the_composite(composite: str, rules: list[str], expected: list[set[str]]) -> None:
+    """One table: the most special place counts, whoever gave it; ``affine`` stands for both kinds."""
+    assert list(spies(rules, composite).values()) == expected
+
+
+@pytest.mark.parametrize("composite", ["epsilon-gamma-box", "epsilon-plus-flat", "comp"])
+def test_saying_again_what_the_composite_says_changes_nothing(composite: str) -> None:
+    c, x = ll.Classifier(architectures.build("residual").double()), architectures.images(1).double()
+    plain = ll.method("lrp", composite=composite).evidence(c, x, 1)
+    for place, rule in composite_of(composite, c.bounds).table.items():
+        close(ll.method("lrp", composite=composite, rules={place: rule}).evidence(c, x, 1), plain)
 
 
 @pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")

@@ -162,12 +162,21 @@ class AlphaBeta:
 
 @dataclass(frozen=True)
 class Gamma:
-    """Contributions with positive weights count (1 + gamma) times.
+    """Contributions that agree with the output's sign count (1 + gamma) times, so that its denominator can't vanish.
+
+    With z+ the sum of the positive contributions and z- that of the negative ones, z = z+ + z-:
+
+        R' = (x w + gamma (x w)+) . R / (z + gamma z+)  where z > 0
+        R' = (x w + gamma (x w)-) . R / (z + gamma z-)  where z < 0
+
+    The classic form takes the first line for every output and W+ for (x w)+, whatever the sign of x. On inputs that
+    are not negative and outputs above 0 both are the same; where outputs are below 0, as at the end of a residual
+    branch, the denominators of the classic form cross 0 and relevance grows without bound.
 
     Attributes:
         gamma: at least 0; z-plus for very large ones.
         e: stabiliser.
-        classic: the form for inputs that are not negative, which treats outputs below 0 alike.
+        classic: take the classic form.
         bias: whether the denominators have it.
     """
 
@@ -184,18 +193,20 @@ class Gamma:
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
         g, with_bias = self.gamma, self.bias == "include"
-        w1, b = op.w() + g * op.w("positive"), op.b() if with_bias else None
-        b1 = None if b is None else b + g * b.clamp_min(0)
+        w1 = op.w() + g * op.w("positive")
         if self.classic:
+            b = op.b() if with_bias else None
+            b1 = None if b is None else b + g * b.clamp_min(0)
             return op.x * op.back(divide_by(r, op.forward(op.x, w1, b1), self.e), w1)
-        w2 = op.w() + g * op.w("negative")
-        b2 = None if b is None else b + g * b.clamp_max(0)
-        z = op.y if with_bias else op.forward(op.x)
         up, down = op.x.clamp_min(0), None if op.nonnegative else op.x.clamp_max(0)
-        u, v = op.forward(up, w1, b1), op.forward(up, w2, b2)
+        z = op.y if with_bias else op.forward(op.x)
+        helps = op.forward(up, "positive", op.b("positive") if with_bias else None)
         if down is not None:
-            u, v = u + op.forward(down, w2), v + op.forward(down, w1)
-        s, t = divide_by(r * (z > 0), u, self.e), divide_by(r * (z < 0), v, self.e)
+            helps = helps + op.forward(down, "negative")
+        w2 = op.w() + g * op.w("negative")
+        # What hurts is z - helps; where z < 0 both terms of (1 + g) z - g helps have one sign, so nothing cancels.
+        s = divide_by(r * (z > 0), z + g * helps, self.e)
+        t = divide_by(r * (z < 0), (1 + g) * z - g * helps, self.e)
         found = up * (op.back(s, w1) + op.back(t, w2))
         return found if down is None else found + down * (op.back(s, w2) + op.back(t, w1))
 
@@ -273,6 +284,7 @@ NAMED: Mapping[str, Callable[..., Rule]] = {
     "z-plus": AlphaBeta,
     "alpha-beta": AlphaBeta,
     "gamma": Gamma,
+    "classic-gamma": lambda gamma=0.25: Gamma(gamma, classic=True),
     "flat": Flat,
     "w-squared": Squared,
     "z-box": lambda *bounds: Box((bounds[0], bounds[1]) if bounds else None, TINY),

@@ -11,7 +11,6 @@ from torch import Tensor
 from limelight.card import register_method
 from limelight.core.relevance.op import Kind, Op
 from limelight.core.relevance.rules import (
-    COMMON,
     TINY,
     AlphaBeta,
     Box,
@@ -36,6 +35,7 @@ Composite = Literal[
     "epsilon-plus-flat",
     "alpha2-beta1-flat",
     "comp",
+    "comp-classic",
 ]
 Bounds = tuple[Tensor, Tensor]
 PLACES = ("first", "last", "shallow", "affine", *get_args(Kind))
@@ -75,12 +75,12 @@ class Average:
 def composite_of(name: Composite, bounds: Bounds, tutorial: bool = False) -> Rules:
     """Return a table of rules that was published."""
     plus, alpha2beta1, box = AlphaBeta(), AlphaBeta(2.0, 1.0), Box(bounds, TINY)
-    if name == "comp":
+    if name in ("comp", "comp-classic"):
         tiny = 1e-9
         return Rules(
             {
                 "first": box,
-                "shallow": Gamma(0.25, tiny, classic=True),
+                "shallow": Gamma(0.25, tiny, classic=name == "comp-classic"),
                 "conv": Epsilon(tiny, rms=0.25, sign_aware=not tutorial),
                 "linear": Epsilon(tiny),
                 "max_pool": Average(tiny),
@@ -125,8 +125,8 @@ def lrp(
         bounds: black and white, (3, 1, 1) each.
         stop: the layer at which relevance is stopped, if any.
         composite: a published table of rules.
-        rules: rules by place that go before those of the table: names such as ``"gamma(0.25)"``, or functions of
-            an operation and its relevance.
+        rules: rules by place, put into that table before the most special place is looked up; ``affine`` stands for
+            ``conv`` and ``linear``. Names such as ``"gamma(0.25)"``, or functions of an operation and its relevance.
         overrides: rules by name of the module, where ``*`` stands for anything.
         init: relevance of the class score: its absolute value, so that rules for positive contributions leave something
             where it is negative; the score itself; or one.
@@ -139,9 +139,11 @@ def lrp(
     """
     found = composite_of(composite, bounds)
     _check_names(tape, rules or {}, overrides or {})
-    table = {place: _rule(rule, bounds) for place, rule in (rules or {}).items()}
+    own = {place: _rule(rule, bounds) for place, rule in (rules or {}).items()}
+    if "affine" in own:  # the composite may name the two kinds apart
+        own = {"conv": own["affine"], "linear": own["affine"], **own}
     named = {pattern: _rule(rule, bounds) for pattern, rule in (overrides or {}).items()}
-    together = Rules(table, overrides=named, rest={**COMMON, **found.table})
+    together = Rules({**found.table, **own}, overrides=named)
     return Raw(tape.passed(together, start(logits, target, init), stop).sum(1))
 
 
@@ -219,7 +221,7 @@ def lrp_alpha2_beta1(
     "lrp-comp",
     family="propagation",
     cites="montavon2019",
-    cost="2 F + 1 R",
+    cost="2 F + 2 R",
     layers="stop",
 )
 def lrp_comp(
@@ -230,6 +232,7 @@ def lrp_comp(
     stop: str | None,
     *,
     init: Init = "absolute",
+    gamma: Literal["generalised", "classic"] = "generalised",
     tutorial: bool = False,
 ) -> Raw:
     """Rules by depth: exact at the top, noise absorbed in the middle, positive favoured below, bounds at the pixels.
@@ -245,10 +248,13 @@ def lrp_comp(
         bounds: black and white, (3, 1, 1) each.
         stop: the layer at which relevance is stopped, if any.
         init: see ``lrp``.
-        tutorial: stabilise without a look at the sign, as the authors' tutorial does.
+        gamma: ``classic`` is the form for outputs above 0, taken for all of them as in the first publications; both
+            agree where a ReLU follows every convolution, and it makes relevance without bound on residual networks.
+        tutorial: as the authors' tutorial, which stabilises without a look at the sign and takes the classic form.
 
     Returns:
         (n, H, W), signed; (n, h, w) at a layer.
     """
-    found = composite_of("comp", bounds, tutorial)
+    classic = tutorial or gamma == "classic"
+    found = composite_of("comp-classic" if classic else "comp", bounds, tutorial)
     return Raw(tape.passed(found, start(logits, target, init), stop).sum(1))
