@@ -1427,7 +1427,7 @@ def test_refused_maps(name: str) -> None:
         refused(InvalidMap, "map 1 .*NaN or infinite", name, maps=bad, **extra)
     refused(InvalidMap, r"\(2, 2, 2\), got \(2, 3, 2\)", name, maps=torch.zeros(2, 3, 2), **extra)
     refused(InvalidMap, r"\(2, 2, 2\), got \(1, 2, 2\)", name, maps=torch.zeros(1, 2, 2), **extra)
-    refused(InvalidMap, r"\(2, 2, 2\), got \(2, 1, 2, 2\)", name, maps=torch.zeros(2, 1, 2, 2), **extra)
+    refused(InvalidMap, r"\(2, 2, 2\), got \(2, 2, 2, 2\)", name, maps=torch.zeros(2, 2, 2, 2), **extra)
     refused(InvalidMap, "tensor.*got list", name, maps=[TOP, TOP], **extra)
 
 

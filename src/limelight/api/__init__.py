@@ -5,8 +5,9 @@ from limelight.api.checking import SANITY_LIMIT, Verdict, check, sanity, sanity_
 from limelight.api.evaluating import compare, evaluate, method_under, metrics
 from limelight.api.explaining import example_image, explain, methods, plan, refusals
 from limelight.api.grids import mosaics
-from limelight.api.inputs import as_classifier, as_input, as_samples
+from limelight.api.inputs import as_input, as_samples
 from limelight.api.proposing import Proposals, propose
+from limelight.core.classifier import as_classifier
 from limelight.core.method import build as method
 from limelight.core.metric import build_metric as metric
 

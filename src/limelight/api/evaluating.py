@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limelight.api.inputs import as_classifier, as_input, as_samples, size_of, truth_given, truth_of, wanted_targets
+from limelight.api.inputs import as_input, as_samples, size_of, truth_given, truth_of, wanted_targets
 from limelight.card import METHODS, METRICS, MetricCard
-from limelight.core.classifier import Classifier
+from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.evaluate import columns, judged, labelled
 from limelight.core.explanation import Gallery, explanations
 from limelight.core.method import Method, as_method, build
@@ -72,12 +72,14 @@ def evaluate(
     """
     if not methods or not metrics:
         raise InvalidOption(f"nothing to evaluate: {len(methods)} methods, {len(metrics)} metrics")
-    chosen = methods if isinstance(methods, Mapping) else labelled([method_under(m, protocol) for m in methods])
+    model = as_classifier(classifier)
+    if not isinstance(methods, Mapping):
+        methods = labelled([method_under(m, protocol).located(model) for m in methods])
+    chosen = {name: m.located(model) for name, m in methods.items()}
     judges = metrics if isinstance(metrics, Mapping) else labelled([_metric_under(m, protocol) for m in metrics])
     if protocol is not None and not any(m.options.protocol == protocol for m in judges.values()):
         known = sorted({p for m in judges.values() for p in m.card.profiles})
         raise InvalidOption(f"none of these metrics has a protocol {protocol!r} (they have: {', '.join(known)})")
-    model = as_classifier(classifier)
     samples = as_samples(images)
     if not samples:
         raise InvalidImage("the list of images is empty")
@@ -140,7 +142,7 @@ def compare(
         The gallery, and the numbers.
     """
     model = as_classifier(classifier)
-    chosen, judges = labelled([as_method(m) for m in methods]), labelled([as_metric(m) for m in metrics])
+    chosen, judges = labelled([as_method(m).located(model) for m in methods]), labelled([as_metric(m) for m in metrics])
     if not chosen:
         raise InvalidOption("the list of methods is empty; see limelight.methods()")
     (sample,) = as_samples([image])

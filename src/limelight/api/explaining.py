@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from limelight.api.inputs import as_classifier, as_input
+from limelight.api.inputs import as_input
 from limelight.card import METHODS, Card
-from limelight.core.classifier import Classifier
+from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.explanation import Explanation, Gallery, explanations
 from limelight.core.method import Method, as_method
 from limelight.core.plan import Plan

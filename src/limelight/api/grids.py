@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limelight.api.inputs import as_classifier, as_input, as_samples, true_classes
+from limelight.api.inputs import as_input, as_samples, true_classes
 from limelight.core.batches import in_chunks
-from limelight.core.classifier import Classifier
+from limelight.core.classifier import Classifier, as_classifier
 from limelight.data.samples import Sample
 from limelight.errors import InvalidOption
 

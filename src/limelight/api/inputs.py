@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from limelight import zoo
 from limelight.core.classifier import Classifier
 from limelight.core.metric import Metric
 from limelight.core.target import Asked, resolve, understood
@@ -19,13 +18,6 @@ from limelight.data.samples import Label, Sample, from_scenes, read_samples
 from limelight.data.synthetic import Scene
 from limelight.errors import InvalidImage, UnknownTarget
 from limelight.shapes import Index
-
-
-def as_classifier(classifier: Classifier | nn.Module | str) -> Classifier:
-    """Return a classifier for a classifier, a module or a name."""
-    if isinstance(classifier, str | Path):
-        return zoo.load(str(classifier))
-    return classifier if isinstance(classifier, Classifier) else Classifier(classifier)
 
 
 def as_input(classifier: Classifier, image: Any) -> Tensor:

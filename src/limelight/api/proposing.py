@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from limelight import draw
 from limelight.api.explaining import explain
-from limelight.api.inputs import as_classifier, as_input, size_of
+from limelight.api.inputs import as_input, size_of
 from limelight.core.batches import chunk_size, in_chunks
-from limelight.core.classifier import Classifier
+from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.cost import Cost
 from limelight.core.explanation import Explanation
 from limelight.core.method import Method, as_method

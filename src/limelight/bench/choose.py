@@ -270,7 +270,7 @@ def choose(
         raise InvalidImage("the list of images is empty")
     wanted = wanted_targets(model, samples, targets)
     left_out = _refused(methods, model, samples, wanted, chosen)
-    racers = labelled([m for m in chosen if m.name not in left_out])
+    racers = labelled([m.located(model) for m in chosen if m.name not in left_out])
     if sum(not _idle(m) for m in racers.values()) < 2:
         said = f" ({'; '.join(left_out.values())})" if left_out else ""
         raise InvalidOption(f"there is nothing to choose from: a race takes at least two methods{said}")

@@ -2,8 +2,10 @@
 
 import copy
 import hashlib
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -349,11 +351,11 @@ class Classifier:
     def _top_level(self) -> list[str]:
         return [name for name, _ in self.module.named_children()]
 
-    def layers(self, names: Sequence[str] | None, x: Images, kind: str = "one") -> list[LayerInfo]:
+    def layers(self, names: Sequence[LayerLike] | None, x: Images, kind: str = "one") -> list[LayerInfo]:
         """Return what is known of layers, the default ones where none is named.
 
         Args:
-            names: dotted names, or None.
+            names: dotted names or modules, or None.
             x: the images, for their size.
             kind: what the default is: ``"stages"``, the pyramid; ``"penultimate"``, its last layer but one; else the
                 last layer with a spatial map.
@@ -363,9 +365,8 @@ class Classifier:
             UnsupportedModel: the model has none at all.
         """
         seen = self.trace(x)
-        if names is None:
-            names = self.layer
-        if names is None:
+        chosen = self.layer if names is None else self.layer_names(names)
+        if chosen is None:
             stages = {"stages": seen.stages, "penultimate": seen.stages[-2:][:1]}
             found = stages.get(kind, seen.candidates[-1:])
             if not found:
@@ -373,7 +374,7 @@ class Classifier:
                     f"no layer of {self.name} has a spatial map; give layer= and reshape= to Classifier"
                 )
             return found
-        return [self._layer_info(name, seen) for name in names]
+        return [self._layer_info(name, seen) for name in chosen]
 
     def _layer_info(self, name: str, seen: Trace) -> LayerInfo:
         info = seen[name]
@@ -431,6 +432,13 @@ class Classifier:
                     digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
             self._hashed = (version, digest.hexdigest())
         return self._hashed[1]
+
+
+def as_classifier(classifier: Any) -> Classifier:
+    """Return a classifier for a classifier, a module, or a name that ``limelight.load`` knows."""
+    if isinstance(classifier, str | Path):  # the zoo lies above, and is found by its name as methods are
+        return importlib.import_module("limelight.zoo").load(str(classifier))
+    return classifier if isinstance(classifier, Classifier) else Classifier(classifier)
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, cast
+
+from torch import nn
 
 from limelight.card import METHODS
 from limelight.core.augment import VIEWS
-from limelight.core.classifier import Classifier
+from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.cost import Cost, predict
 from limelight.core.options import checked
 from limelight.core.run import run
@@ -24,24 +26,24 @@ class Method(Spec):
 
     def __repr__(self) -> str:
         changed = self.options.model_dump(exclude_defaults=True)
-        return f"method({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in changed.items())])})"
+        return f"method({', '.join([repr(self.name), *(f'{k}={_shown(v)}' for k, v in changed.items())])})"
 
     @either_name
-    def __call__(self, classifier: Classifier, x: Images, target: TargetLike = None) -> Maps:
+    def __call__(self, classifier: Classifier | nn.Module | str, x: Images, target: TargetLike = None) -> Maps:
         """Return the finished maps, (n, H, W) float32 in [0, 1], on x's device."""
         return self.run(classifier, x, target).map
 
     @either_name
-    def evidence(self, classifier: Classifier, x: Images, target: TargetLike = None) -> Grid:
+    def evidence(self, classifier: Classifier | nn.Module | str, x: Images, target: TargetLike = None) -> Grid:
         """Return the raw maps, (n, h, w): the method's own resolution and sign."""
         return self.run(classifier, x, target).raw
 
     @either_name
-    def run(self, classifier: Classifier, x: Images, target: TargetLike = None) -> Saliency:
+    def run(self, classifier: Classifier | nn.Module | str, x: Images, target: TargetLike = None) -> Saliency:
         """Explain a batch and return the whole record.
 
         Args:
-            classifier: the model.
+            classifier: a ``Classifier``, a module, or a name that ``limelight.load`` knows.
             x: normalised images, (n, 3, H, W).
             target: None for the predicted class, a class index, a label, one of these per image, or a
                 function of the module's outputs that gives one score per image.
@@ -51,10 +53,11 @@ class Method(Spec):
         """
         return run([self], classifier, x, target)[0]
 
-    def cost(self, classifier: Classifier, x: Images) -> Cost:
+    def cost(self, classifier: Classifier | nn.Module | str, x: Images) -> Cost:
         """Predict the passes per image, from the card's formula; a budget may end earlier."""
+        model = as_classifier(classifier)
         views = [x, *(there(x) for there, _ in VIEWS[self.options.augment])]
-        return reduce(add, (self._cost(classifier, view) for view in views))
+        return reduce(add, (self._cost(model, view) for view in views))
 
     def _cost(self, classifier: Classifier, x: Images) -> Cost:
         if self.base and self.optimiser:  # which share the clean pass
@@ -66,6 +69,13 @@ class Method(Spec):
         layers = classifier.layers(self.layers, x, self.card.layers)
         values |= {"channels": layers[-1].channels, "layers": len(layers)}
         return predict(self.card.cost, values, tail=1 - layers[0].before)
+
+
+def _shown(value: Any) -> str:
+    """Write an option as it was given, a module by its class."""
+    if isinstance(value, tuple) and any(isinstance(one, nn.Module) for one in cast(tuple[Any, ...], value)):
+        return f"({', '.join(map(_shown, cast(tuple[Any, ...], value)))})"
+    return f"<{type(value).__name__}>" if isinstance(value, nn.Module) else repr(value)
 
 
 def build(name: str, **options: Any) -> Method:

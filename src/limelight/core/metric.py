@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 import pydantic
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limelight.card import METRICS, MetricCard
-from limelight.core.classifier import Classifier
+from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.cost import Cost, predict
 from limelight.core.judge import NEEDS_A_METHOD, Batch, Measured, Space, Subject
 from limelight.core.options import checked
@@ -18,6 +18,7 @@ from limelight.core.spec import Spec
 from limelight.core.target import TargetLike, either_name, resolve
 from limelight.core.truth import Truth
 from limelight.errors import InvalidMap, InvalidOption, MissingTruth, UnknownMetric
+from limelight.ops.arrays import tensor_of
 from limelight.ops.order import pixels_per_step
 from limelight.shapes import Images, Maps, Scores
 
@@ -110,7 +111,7 @@ class Metric:
     @either_name
     def __call__(
         self,
-        classifier: Classifier,
+        classifier: Classifier | nn.Module | str,
         x: Images,
         target: TargetLike,
         maps: Maps,
@@ -121,11 +122,12 @@ class Metric:
         """Return one value per image, (n,); NaN where the metric is not defined for an image.
 
         Args:
-            classifier: the model.
+            classifier: a ``Classifier``, a module, or a name that ``limelight.load`` knows.
             x: normalised images, (n, 3, H, W).
             target: the class that the maps explain: an index, a label, one of these per image, or None for
                 the predicted one.
-            maps: (n, H, W) saliency maps, as a method gives them or of any other origin.
+            maps: (n, H, W) saliency maps, as a method gives them or of any other origin; (n, 1, H, W), arrays and
+                lists will do too.
             method: what made the maps, for metrics that explain again.
             truth: masks or boxes, for metrics of localisation; see ``Truth.of``.
 
@@ -139,7 +141,7 @@ class Metric:
     @either_name
     def measure(
         self,
-        classifier: Classifier,
+        classifier: Classifier | nn.Module | str,
         x: Images,
         target: TargetLike,
         maps: Maps,
@@ -148,6 +150,7 @@ class Metric:
         truth: Any = None,
     ) -> Measured:
         """Return values, what they are made of, and what they cost; arguments as those of a call."""
+        classifier = as_classifier(classifier)
         with torch.inference_mode(False), torch.no_grad():
             x = classifier.checked(x)
             index = resolve(target, len(x), classifier.classes(x), classifier.labels)
@@ -161,6 +164,7 @@ class Metric:
                 batch_size=self.options.batch_size,
             )
             again = self.explained_again if method is not None else ()
+            method = None if method is None else method.located(classifier)
             subject = Subject(batch, as_maps(maps, x), method=method, explained_again=again)
             return measure(self, subject, has_method=method is not None)
 
@@ -182,19 +186,32 @@ def as_metric(metric: str | Metric) -> Metric:
 
 
 def as_maps(maps: Any, x: Images) -> Maps:
-    """Return maps on the images' device, or say what is wrong with them.
+    """Return maps on the images' device, (n, H, W), or say what is wrong with them.
+
+    Args:
+        maps: (n, H, W), or (n, 1, H, W) as captum and Quantus have them; a tensor, an array, or a list of n of them.
+        x: the images.
 
     Raises:
-        InvalidMap: not (n, H, W), not finite.
+        InvalidMap: another shape, values that are no numbers, or not finite.
     """
     expected = (len(x), *x.shape[-2:])
-    if isinstance(maps, np.ndarray):
-        maps = torch.from_numpy(maps)
-    if not isinstance(maps, Tensor):
+    several: list[Any] = list(maps) if isinstance(maps, list | tuple) else [maps]
+    if not several or not all(isinstance(m, Tensor | np.ndarray) for m in several):
         raise InvalidMap(f"expected maps, a tensor of shape {expected}, got {type(maps).__name__}")
+    found = [tensor_of(m) for m in several]
+    if any(m is None for m in found):
+        raise InvalidMap("expected maps of real numbers, got something else in them")
+    if len({m.shape for m in found if m is not None}) > 1:
+        raise InvalidMap(f"expected maps of one size, {expected[1:]}, got {[tuple(m.shape) for m in several]}")
+    maps = torch.stack([m for m in found if m is not None]) if isinstance(maps, list | tuple) else found[0]
+    if tuple(maps.shape) == (expected[0], 1, *expected[1:]):
+        maps = maps[:, 0]
     if tuple(maps.shape) != expected:
-        raise InvalidMap(f"expected one map per image at its size, {expected}, got {tuple(maps.shape)}")
-    maps = maps.detach().to(x.device)
+        colours = maps.ndim == 4 and tuple(maps.shape) == tuple(x.shape)
+        hint = "; of colours, give their sum or mean over axis 1" if colours else ""
+        raise InvalidMap(f"expected one map per image at its size, {expected}, got {tuple(maps.shape)}{hint}")
+    maps = maps.to(x.device)
     maps = maps if maps.dtype == torch.float64 else maps.float()
     bad = ~torch.isfinite(maps).all(-1).all(-1)
     if bool(bad.any()):

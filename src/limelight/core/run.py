@@ -8,13 +8,13 @@ from itertools import product
 from typing import Any, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limelight.core import diagnosis
 from limelight.core.augment import VIEWS, averaged
 from limelight.core.batches import PER_CPU_THREAD, chunk_size, in_chunks
 from limelight.core.budget import Allowance
-from limelight.core.classifier import Classifier
+from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.cost import Meter
 from limelight.core.evidence import Evidence, gather, record
 from limelight.core.layers import LayerInfo
@@ -28,12 +28,14 @@ from limelight.errors import ConservationWarning, InvalidOption, NonFinite, Unsu
 from limelight.shapes import Images
 
 
-def run(methods: Sequence[Spec], classifier: Classifier, x: Images, target: TargetLike = None) -> list[Saliency]:
+def run(
+    methods: Sequence[Spec], classifier: Classifier | nn.Module | str, x: Images, target: TargetLike = None
+) -> list[Saliency]:
     """Explain a batch by several methods that share passes: one forward and backward serves all they can.
 
     Args:
         methods: at least one.
-        classifier: the model.
+        classifier: a ``Classifier``, a module, or a name that ``limelight.load`` knows.
         x: normalised images, (n, 3, H, W).
         target: see ``Method.run``.
 
@@ -41,6 +43,8 @@ def run(methods: Sequence[Spec], classifier: Classifier, x: Images, target: Targ
         One record per method, in their order.
     """
     results: dict[int, Saliency] = {}
+    classifier = as_classifier(classifier)
+    methods = [m.located(classifier) for m in methods]
     with torch.inference_mode(False), torch.no_grad():  # whatever mode the caller is in
         x = classifier.checked(x)
         target = understood(target, len(x))  # is counted here, before chunks have counts of their own
@@ -104,8 +108,7 @@ def _layers_of(method: Spec, classifier: Classifier, x: Images) -> list[LayerInf
     method = method.base or method
     if method.card.layers == "none" or (method.card.layers == "stop" and method.layers is None):
         return []
-    names = classifier.layer_names(method.layers) if method.layers is not None else None
-    infos = classifier.layers(names, x, method.card.layers)
+    infos = classifier.layers(method.layers, x, method.card.layers)
     if method.card.layers in ("one", "penultimate", "stop") and len(infos) != 1:
         raise InvalidOption(
             f"{method.name} explains one layer, got {len(infos)}: {', '.join(i.name for i in infos)}; "

@@ -1,15 +1,17 @@
 """What the engine needs to know of a method: its card, its equation, its checked options."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pydantic
+from torch import nn
 
 from limelight.card import METHODS, Card
 from limelight.core.augment import Augment
 from limelight.core.budget import Budget
+from limelight.core.classifier import Classifier, LayerLike
 from limelight.core.options import checked
 from limelight.core.target import ScoreKind
 from limelight.errors import InvalidOption
@@ -19,7 +21,7 @@ class Options(pydantic.BaseModel):
     """Options that every method has; a method's own come on top.
 
     Attributes:
-        layer: dotted name, or several; None for the classifier's own choice.
+        layer: dotted name or module, or several; None for the classifier's own choice.
         score: which scalar is explained.
         relu: keep only positive evidence in the finished map.
         normalize_at: scale after resizing (``input``) or before (``feature``).
@@ -36,7 +38,7 @@ class Options(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    layer: str | tuple[str, ...] | None = None
+    layer: LayerLike | tuple[LayerLike, ...] | None = None
     score: ScoreKind = "logit"
     relu: bool = True
     normalize_at: Literal["input", "feature"] = "input"
@@ -117,6 +119,19 @@ class Spec:
         return Spec(card, function, checked(card, function, Options, given, bundle="profile"))
 
     @property
-    def layers(self) -> tuple[str, ...] | None:
-        """The ``layer`` option as a tuple of names."""
-        return (self.options.layer,) if isinstance(self.options.layer, str) else self.options.layer
+    def layers(self) -> tuple[LayerLike, ...] | None:
+        """The ``layer`` option as a tuple."""
+        return (self.options.layer,) if isinstance(self.options.layer, str | nn.Module) else self.options.layer
+
+    def located(self, classifier: Classifier) -> Self:
+        """Return it with modules that were given as ``layer`` by their dotted names in this classifier.
+
+        Raises:
+            UnknownLayer: a module is not a part of it.
+        """
+        given = self.layers
+        if given is None or not any(isinstance(one, nn.Module) for one in given):
+            return self
+        names = classifier.layer_names(given)
+        layer = names if isinstance(self.options.layer, tuple) else names[0]
+        return replace(self, options=self.options.model_copy(update={"layer": layer}))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import MissingTruth
+from limelight.ops.arrays import tensor_of
 from limelight.shapes import Flags, Index, Masks
 
 
@@ -40,9 +41,10 @@ class Truth:
         """Understand what a user may give as truth.
 
         Args:
-            given: a ``Truth``; masks (n, H, W), where what is not 0 belongs to the class; or a list with an
-                entry per image: a mask (H, W), boxes (k, 4) as x1, y1, x2, y2 in pixels of the input (a
-                pixel is inside if its centre is), or None where nothing is known.
+            given: a ``Truth``; masks (n, H, W) or (n, 1, H, W), where what is not 0 belongs to the class; or a list
+                with an entry per image: a mask (H, W) or (1, H, W), boxes (k, 4) as x1, y1, x2, y2 in pixels of the
+                input (a pixel is inside if its centre is), or None where nothing is known. Of a single image the
+                entry itself will do.
             n: number of images.
             size: (H, W) of the input.
             device: where the masks are to be.
@@ -53,8 +55,11 @@ class Truth:
         expected = f"expected masks ({n}, {size[0]}, {size[1]}), or a list of {n} masks or boxes (k, 4)"
         if isinstance(given, Truth):
             truth = given
-        elif isinstance(given, Tensor | np.ndarray) and given.ndim == 3:
-            truth = Truth(torch.as_tensor(given) != 0)
+        elif isinstance(given, Tensor | np.ndarray) and (given.ndim > 2 or n == 1):
+            masks = _numbers(given, expected)
+            if masks.ndim == 4 and masks.shape[1] == 1:
+                masks = masks[:, 0]
+            truth = Truth(masks != 0) if masks.ndim == 3 else Truth(_mask(masks, size, expected)[None])
         elif isinstance(given, Sequence) and not isinstance(given, str):
             entries = [_mask(one, size, expected) for one in cast(Sequence[Any], given)]
             truth = Truth(torch.stack(entries) if entries else torch.zeros(0, *size, dtype=torch.bool))
@@ -73,14 +78,23 @@ class Truth:
 def _mask(one: Any, size: tuple[int, int], expected: str) -> Masks:
     if one is None:
         return torch.zeros(size, dtype=torch.bool)
-    values = torch.as_tensor(np.asarray(one) if not isinstance(one, Tensor) else one)
-    if values.shape == size:
-        return (values != 0).cpu()
+    values = _numbers(one if isinstance(one, Tensor) else np.asarray(one), expected)
+    if values.shape in (size, (1, *size)):
+        return (values.view(size) != 0).cpu()
     if values.ndim == 1 and len(values) == 4:
         values = values[None]
     if values.ndim != 2 or values.shape[1] != 4:
         raise MissingTruth(f"{expected}, got an entry of shape {tuple(values.shape)}")
     return box_mask(values.cpu(), size)
+
+
+def _numbers(given: Tensor | np.ndarray[Any, Any], expected: str) -> Tensor:
+    values = tensor_of(given)
+    if values is None:
+        raise MissingTruth(f"{expected}, got entries that are no real numbers")
+    if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+        raise MissingTruth(f"{expected}, got values that are NaN or infinite")
+    return values
 
 
 def box_mask(boxes: Tensor, size: tuple[int, int]) -> Masks:

@@ -1,0 +1,204 @@
+"""Maps, masks, networks and layers in every form in which people hold them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import limelight as ll
+from limelight.api import plan
+from limelight.errors import InvalidMap, InvalidOption, MissingTruth, UnknownLayer, UnknownModel, UnsupportedModel
+
+X = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+MAPS = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def network(outputs: int = 3) -> nn.Sequential:
+    torch.manual_seed(0)
+    body = (nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 6, 3, 1, 1), nn.ReLU())
+    return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, outputs)).eval()
+
+
+# -- maps and masks -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda m: m[:, None],
+        lambda m: m.numpy(),
+        lambda m: m[:, None].numpy(),
+        lambda m: m.double().numpy(),
+        lambda m: m.numpy().astype(">f4"),
+        lambda m: m.flip(-1).numpy()[..., ::-1],
+        lambda m: list(m),
+        lambda m: [one.numpy()[None] for one in m],
+        lambda m: m.requires_grad_(),
+    ],
+)
+def test_forms_of_maps(form: Any) -> None:
+    classifier, deletion = ll.Classifier(network()), ll.metric("deletion", step=64)
+    want = deletion(classifier, X, [0, 1], MAPS)
+    torch.testing.assert_close(deletion(classifier, X, [0, 1], form(MAPS.clone())), want)
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (MAPS[0], r"\(2, 16, 16\), got \(16, 16\)"),
+        (MAPS[:, :8], r"got \(2, 8, 16\)"),
+        (MAPS[:1], r"got \(1, 16, 16\)"),
+        (MAPS[..., None], r"got \(2, 16, 16, 1\)"),
+        (X, "of colours, give their sum or mean over axis 1"),
+        ([MAPS[0], MAPS[1][:8]], "maps of one size"),
+        ([], "got list"),
+        ("grad-cam", "got str"),
+        (np.array([["a"]]), "real numbers"),
+        (MAPS.to(torch.complex64), "real numbers"),
+        (MAPS.index_fill(0, torch.tensor([1]), torch.nan), "map 1 has values"),
+    ],
+)
+def test_what_are_no_maps(maps: Any, message: str) -> None:
+    with pytest.raises(InvalidMap, match=message):
+        ll.metric("complexity")(network(), X, 0, maps)
+
+
+MASK = torch.zeros(2, 16, 16, dtype=torch.bool)
+MASK[0, 2:9, 3:8] = MASK[1, 4:, :6] = True
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda m: m[:, None],
+        lambda m: m.numpy(),
+        lambda m: m[:, None].numpy().astype(np.uint16),
+        lambda m: m.float(),
+        lambda m: list(m),
+        lambda m: [one[None] for one in m],
+        lambda m: [[3, 2, 8, 9], np.array([[0, 4, 6, 16]])],
+        lambda m: ll.Truth(m),
+    ],
+)
+def test_forms_of_truth(form: Any) -> None:
+    classifier, metric = ll.Classifier(network()), ll.metric("proportion")
+    want = metric(classifier, X, 0, MAPS, truth=MASK)
+    assert want.isfinite().all()
+    assert torch.equal(metric(classifier, X, 0, MAPS, truth=form(MASK)), want)
+    rows = ll.evaluate(classifier, X, ["grad-cam"], ["proportion"], 0, truth=form(MASK)).rows
+    plain = ll.evaluate(classifier, X, ["grad-cam"], ["proportion"], 0, truth=MASK).rows
+    assert [r.values for r in rows] == [r.values for r in plain]
+
+
+@pytest.mark.parametrize(
+    "form", [lambda m: m, lambda m: m[None], lambda m: m[None, None], lambda m: np.array([3, 2, 8, 9])]
+)
+def test_truth_of_one_image(form: Any) -> None:
+    want = ll.metric("proportion")(network(), X[:1], 0, MAPS[:1], truth=MASK[:1])
+    assert torch.equal(ll.metric("proportion")(network(), X[:1], 0, MAPS[:1], truth=form(MASK[0])), want)
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [MASK[0], MASK[:, :8], MASK.float() * torch.nan, np.array([["a", "b"]]), MASK.expand(3, 2, 16, 16), "mask", 3],
+)
+def test_what_is_no_truth(truth: Any) -> None:
+    with pytest.raises(MissingTruth, match=r"expected masks \(2, 16, 16\)"):
+        ll.metric("proportion")(network(), X, 0, MAPS, truth=truth)
+
+
+# -- networks -----------------------------------------------------------------------------------------------
+
+
+def test_a_bare_module_is_enough() -> None:
+    net, method = network(), ll.method("grad-cam")
+    classifier = ll.Classifier(net)
+    assert torch.equal(method(net, X, 1), method(classifier, X, 1))
+    assert torch.equal(method.evidence(net, X, 1), method.evidence(classifier, X, 1))
+    assert method.run(net, X).target.tolist() == net(X).argmax(1).tolist()
+    assert str(method.cost(net, X)) == str(method.cost(classifier, X))
+    deletion = ll.metric("deletion", step=64)
+    assert torch.equal(deletion(net, X, 1, MAPS), deletion(classifier, X, 1, MAPS))
+    assert deletion.measure(net, X, 1, MAPS).curve is not None
+    again = ll.metric("coherency")
+    assert torch.equal(again(net, X, 1, MAPS, method=method), again(classifier, X, 1, MAPS, method=method))
+    assert plan(net, X[0], "grad-cam").layers == ("3",)
+    assert ll.check(net, X, "grad-cam", "complexity", at_least=0).images == 2
+    assert ll.sanity(net, X, ["grad-cam"])[1].methods == ["grad-cam"]
+    assert ll.propose(net, X[0], "grad-cam", boxes=[[0, 0, 8, 8]]).explanation.method == "grad-cam"
+    assert ll.choose(net, X, ["grad-cam", "layer-cam"], "complexity").given == 2
+
+
+def test_a_name_is_enough() -> None:
+    x = torch.randn(1, 3, 64, 64)
+    assert torch.equal(ll.method("grad-cam")("demo/resnet", x), ll.method("grad-cam")(ll.load("demo/resnet"), x))
+    assert ll.metric("complexity")("demo/resnet", x, 0, torch.rand(1, 64, 64)).shape == (1,)
+    with pytest.raises(UnknownModel):
+        ll.method("grad-cam")("demo/resnext", x)
+    with pytest.raises(UnsupportedModel, match=r"expected a torch\.nn\.Module, got function"):
+        ll.method("grad-cam")(lambda x: x, x)  # type: ignore[arg-type]
+
+
+# -- layers -------------------------------------------------------------------------------------------------
+
+
+def test_a_module_as_layer() -> None:
+    net = network()
+    classifier = ll.Classifier(net)
+    named = ll.explain(classifier, X, layer="1")[0]
+    for explained in (
+        ll.explain(classifier, X, layer=net[1])[0],
+        ll.explain(net, X, ll.method("grad-cam", layer=net[1]))[0],
+        ll.explain(net, X, "layer-cam", layer=(net[1], "3"))[0],
+    ):
+        assert explained.provenance["layers"][0] == "1"
+        assert explained.settings()["options"]["layer"] in ("1", ["1", "3"])
+    assert torch.equal(ll.explain(classifier, X, layer=net[1])[0].map, named.map)
+    method = ll.method("grad-cam", layer=net[1])
+    assert repr(method) == "method('grad-cam', layer=<ReLU>)"
+    assert method == ll.method("grad-cam", layer=net[1])
+    assert method.cost(net, X).forwards == 1
+    two = [method, ll.method("grad-cam", layer=net[3])]
+    results = ll.evaluate(classifier, X, two, ["complexity"])
+    assert results.methods == ["method('grad-cam', layer='1')", "method('grad-cam', layer='3')"]
+    assert ll.sanity(classifier, X, [method])[1].settings["methods"]["grad-cam"]["layer"] == "1"
+    sanity = ll.metric("sanity-cascading")
+    assert sanity(classifier, X, 0, MAPS, method=method).shape == (2,)
+
+
+def test_a_module_of_another_network_is_no_layer() -> None:
+    for layer in (nn.ReLU(), network()[1], (nn.ReLU(),)):
+        with pytest.raises(UnknownLayer, match="is not a part of"):
+            ll.explain(network(), X, layer=layer)
+    with pytest.raises(InvalidOption, match="option layer"):
+        ll.method("grad-cam", layer=3)
+
+
+# -- class weights ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [[], [nn.Sigmoid()]], ids=["logit", "probability"])
+def test_cam_of_a_single_output(end: list[nn.Module]) -> None:
+    """Its weights are those of the second class, halved, and with the other sign those of the first."""
+    net = nn.Sequential(*network(1), *end)
+    acts = net[:4](X)
+    want = torch.einsum("k,nkhw->nhw", net[6].weight[0].detach(), acts) / 2
+    for target, sign in ((0, -1), (1, 1)):
+        raw = ll.method("cam").evidence(net, X, target)
+        torch.testing.assert_close(raw, sign * want.detach(), rtol=1e-4, atol=1e-6)
+    raw = ll.method("cam", layer="3").evidence(net, X, 1)  # as Grad-CAM has it, but for the mean over positions
+    torch.testing.assert_close(raw / raw.abs().max(), want.detach() / want.abs().max(), rtol=1e-4, atol=1e-6)
+
+
+def test_cam_of_a_single_convolved_output() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 1, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    with torch.no_grad():
+        net[2].weight.abs_()
+    raw = ll.method("cam", layer="1").evidence(net, X, 1)
+    want = torch.einsum("k,nkhw->nhw", net[2].weight[0, :, 0, 0], net[:2](X)) / 2
+    torch.testing.assert_close(raw, want.detach(), rtol=1e-4, atol=1e-6)
