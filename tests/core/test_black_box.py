@@ -92,6 +92,22 @@ def test_wrong_scores_are_named() -> None:
         box(architectures.images(1))
 
 
+def test_the_type_of_numbers_is_kept() -> None:
+    """Nothing is known of what computes the scores, so nothing is rounded on the way there or back."""
+    seen: list[torch.dtype] = []
+
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x.dtype)
+        return x.double().mean((2, 3))
+
+    box = ll.BlackBox(predict, outputs="logits")
+    x = torch.rand(1, 3, 16, 16, dtype=torch.float64)
+    torch.testing.assert_close(box(x), x.mean((2, 3)), rtol=1e-14, atol=0)
+    assert set(seen) == {torch.float64}
+    assert box(x.float()).dtype == torch.float64
+    assert ll.explain(box, x[0], method="occlusion", window=8, stride=8).evidence.dtype == torch.float64
+
+
 def test_onnx(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     pytest.importorskip("onnxscript", reason="the extra onnx is not installed")

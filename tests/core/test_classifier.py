@@ -215,3 +215,38 @@ def test_images_are_laid_out_as_the_model_bears_it() -> None:
     plain[0].register_forward_pre_hook(lambda _, i: seen.append(i[0].is_contiguous(memory_format=torch.channels_last)))
     ll.Classifier(plain)(x)
     assert seen[-1]
+
+
+class Mean(nn.Module):
+    """No weights; perhaps a counter."""
+
+    def __init__(self, counts: bool = False) -> None:
+        super().__init__()
+        if counts:
+            self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) * 3
+
+
+@pytest.mark.parametrize("counts", [False, True])
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16])
+def test_without_weights_the_images_keep_their_type(kind: torch.dtype, counts: bool) -> None:
+    c = ll.Classifier(Mean(counts), size=8)
+    x = torch.rand(2, 3, 8, 8, dtype=torch.float64).to(kind)
+    torch.testing.assert_close(c(x), x.mean((2, 3)) * 3, rtol=0, atol=0)
+    e = ll.explain(c, x[0], method="input-x-gradient")
+    assert e.evidence.dtype == torch.promote_types(kind, torch.float32)
+    assert e.provenance["dtype"] == str(kind).removeprefix("torch.")
+
+
+@pytest.mark.parametrize(("kind", "given"), [(torch.float64, torch.float32), (torch.float32, torch.float64)])
+def test_images_take_the_type_of_the_weights(kind: torch.dtype, given: torch.dtype) -> None:
+    c = ll.Classifier(Answers(WRAPPINGS["tensor"]).to(kind))
+    assert c(architectures.images(1).to(given)).dtype == kind
+
+
+def test_probabilities_are_as_exact_as_the_model() -> None:
+    x = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    found = ll.method("gradient").run(ll.Classifier(Mean(), size=8), x, 1)
+    torch.testing.assert_close(found.probability, (x.mean((2, 3)) * 3).softmax(1)[:, 1], rtol=1e-14, atol=0)

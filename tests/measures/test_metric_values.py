@@ -1053,12 +1053,61 @@ def test_noise_is_drawn_pixel_by_pixel_within_bounds() -> None:
         assert int((after != 7).sum() - changed.sum()) == 3 * 4
 
 
-def test_quantus_preset() -> None:
-    """8 x 8 cells to black, probabilities: 4 of them in 16 x 16."""
-    w = torch.tensor([[0.4, 0.3], [0.2, 0.1]], dtype=torch.double).repeat_interleave(8, 0).repeat_interleave(8, 1)
-    c = says(weighted((w / 64).tolist()), logits=True, mean=0.5, std=0.5)
-    p = [1 / (1 + math.exp(-v)) for v in (1, 0.2, -0.4, -0.8, -1)]
-    close(perturbed("morf", c, w.tolist(), protocol="quantus").values, p[0] - sum(p) / 5, 1e-7)
+class Waves(nn.Module):
+    """A linear network of 3 classes, and two pictures of 20 x 22 with their maps, the same on every machine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(0.08 * torch.arange(3 * 1320, dtype=torch.double).mul(0.7).sin().view(3, -1).float())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) @ self.weight.T
+
+    @staticmethod
+    def pictures() -> tuple[torch.Tensor, torch.Tensor]:
+        k = torch.arange(2 * 1320, dtype=torch.double)
+        x = (1.5 * (0.37 * k).cos() + (0.011 * k).sin()).view(2, 3, 20, 22)
+        maps = ((0.13 * k).sin() + 0.3 * (0.019 * k).cos())[:880].view(2, 20, 22)
+        return x.float(), maps.float()
+
+
+QUANTUS = {
+    "morf": [
+        [-0.0035844, 0.0049636, -0.0109119, -0.0131782, -0.0045626, -0.0242895, -0.0130183, -0.0304967, 0.0041403],
+        [0.1707331, 0.1645644, 0.1016009, 0.0234812, -0.0219816, -0.0962118, -0.0502115, 0.0581143, -0.0229354],
+    ],
+    "lerf": [
+        [0.0338294, 0.0165585, 0.0334372, 0.0430077, 0.031961, 0.0154324, 0.0076319, 0.0251874, 0.0041403],
+        [-0.0868937, 0.0251971, 0.065748, -0.000919, -0.0480379, -0.142591, -0.2422255, -0.2540684, -0.0229354],
+    ],
+}
+"""What quantus 0.6.0 says of these two pictures, ``RegionPerturbation(order=name)`` with its own defaults."""
+
+
+@pytest.mark.parametrize("name", ["morf", "lerf"])
+def test_quantus_preset(name: str) -> None:
+    """Cells that the border cuts on all sides, and a black that is the picture's smallest value."""
+    x, maps = Waves.pictures()
+    c, target = ll.Classifier(Waves()), torch.tensor([1, 2])
+    curve = ll.metric(name, protocol="quantus").measure(c, x, target, maps).curve
+    assert curve is not None
+    close(curve[:, :1] - curve[:, 1:], QUANTUS[name], 1e-6)
+    one = ll.metric(name, protocol="quantus").measure(c, x[1:], target[1:], maps[1:]).curve
+    assert one is not None
+    close(one, curve[1:], 1e-6)
+    for option in ({"replace_by": "black"}, {"border": "kept"}):
+        other = ll.metric(name, protocol="quantus", **option).measure(c, x, target, maps).curve
+        assert other is not None
+        assert other.shape != curve.shape or (other - curve).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["morf", "lerf"])
+def test_quantus_itself(name: str) -> None:
+    quantus = pytest.importorskip("quantus", reason="needs the package quantus, of the extra peers")
+    x, maps = Waves.pictures()
+    metric = quantus.RegionPerturbation(order=name, disable_warnings=True)
+    curves = metric(Waves().eval(), x.numpy(), np.array([1, 2]), a_batch=maps[:, None].numpy(), device="cpu")
+    close(torch.tensor(np.array(curves)), QUANTUS[name], 1e-6)
 
 
 def test_cell_larger_than_the_picture() -> None:

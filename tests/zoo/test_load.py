@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
+from torchvision import transforms
 
 from limelight import zoo
 from limelight.core.classifier import Classifier
@@ -319,7 +320,7 @@ def test_pickles_need_trust(tmp_path: Path) -> None:
 
 def test_functions_of_the_user_can_not_be_saved(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match="preprocess"):
-        save(Classifier(Net(), preprocess=lambda _: torch.zeros(3, 8, 8)), tmp_path / "net.pt2")
+        save(Classifier(Net(), preprocess=transforms.ToTensor()), tmp_path / "net.pt2")
     with pytest.raises(UnsupportedModel, match=r"\.pt2"):
         save(Classifier(Net()), tmp_path / "net.safetensors")
 

@@ -25,13 +25,13 @@ def as_input(classifier: Classifier, image: Any) -> Tensor:
     if isinstance(image, Tensor) and image.is_floating_point():
         if image.ndim != 3:
             raise InvalidImage(f"a tensor must be a normalised image (3, H, W), got shape {tuple(image.shape)}")
-        return image.to(classifier.device, classifier.dtype)
+        return classifier.fitted(image)
     if isinstance(image, Tensor):
         array = image.detach().cpu().numpy()
         image = array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] in (1, 3, 4) else array
     if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[0] in (3, 4) and image.shape[2] > 4:
         raise InvalidImage(f"an array must have channels last (H, W, 3), got shape {image.shape}")
-    return classifier.preprocess(load_image(image)).to(classifier.device, classifier.dtype)
+    return classifier.fitted(classifier.preprocess(load_image(image)))
 
 
 def as_samples(images: Any) -> list[Sample]:

@@ -124,7 +124,7 @@ def chunks(count: int, shard: tuple[int, int] = (0, 1), size: int = CHUNK) -> It
 
 def images_at_once(job: Job, model: Classifier) -> int:
     """Return how many images are worked on together, by the passes that they are expected to take."""
-    x = torch.zeros(1, len(model.mean), model.size, model.size, device=model.device, dtype=model.dtype)
+    x = torch.zeros(1, len(model.mean), *model.input_size, device=model.device, dtype=model.dtype)
     maps = 0.0
     for method in job.methods.values():
         with contextlib.suppress(UnsupportedModel):  # is a cell with its error when it is tried
@@ -132,7 +132,7 @@ def images_at_once(job: Job, model: Classifier) -> int:
             maps += cost.forwards + cost.backwards
     total = maps
     for metric in job.metrics.values():
-        own, explains = metric.cost(model.size, model.size)
+        own, explains = metric.cost(*model.input_size)
         total += own.forwards * len(job.methods) + maps * explains
     return int(min(max(1.0, PASSES / max(total, 1.0)), CHUNK))
 

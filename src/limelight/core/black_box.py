@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from limelight.card import METHODS
@@ -40,7 +39,8 @@ class _Call(nn.Module):
         found = torch.as_tensor(np.asarray(scores) if isinstance(scores, list) else scores)
         if found.ndim != 2 or len(found) != len(x):
             raise UnsupportedModel(f"expected scores ({len(x)}, classes) for {len(x)} images, got {tuple(found.shape)}")
-        return found.to(x.device, x.dtype)
+        kind = x.dtype if isinstance(scores, list) else torch.promote_types(found.dtype, x.dtype)
+        return found.to(x.device, kind)
 
 
 class BlackBox(Classifier):
@@ -50,7 +50,8 @@ class BlackBox(Classifier):
     metrics.
 
     Args:
-        predict: maps normalised images (n, 3, H, W), float32, to scores (n, classes).
+        predict: maps normalised images (n, 3, H, W), float32 unless you explain tensors of another type, to scores
+            (n, classes).
         arrays: whether it takes NumPy arrays, in place of tensors.
         outputs: what it returns: ``"probabilities"`` or ``"logits"``.
         multilabel: whether classes are independent.
@@ -74,11 +75,11 @@ class BlackBox(Classifier):
         outputs: Literal["logits", "probabilities"] = "probabilities",
         multilabel: bool = False,
         budget: int | None = None,
-        preprocess: Callable[[Image.Image], Tensor] | None = None,
+        preprocess: Callable[..., Any] | None = None,
         labels: LabelsLike | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        size: int | None = None,
+        size: int | tuple[int, int] | None = None,
         name: str = "black box",
     ) -> None:
         if budget is not None and budget < 1:
@@ -113,9 +114,10 @@ class BlackBox(Classifier):
             except ImportError:
                 raise MissingExtra("onnxruntime", "onnx") from None
             model = onnxruntime.InferenceSession(str(model), providers=onnxruntime.get_available_providers())
-        given, found = model.get_inputs()[0].name, model.get_outputs()[0].name
+        given, found = model.get_inputs()[0], model.get_outputs()[0].name
+        kind = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
         options = {"outputs": "logits", "name": "ONNX model"} | options
-        return cls(lambda x: model.run([found], {given: x})[0], arrays=True, **options)
+        return cls(lambda x: model.run([found], {given.name: x.astype(kind)})[0], arrays=True, **options)
 
     @property
     def spent(self) -> int:

@@ -3,10 +3,12 @@
 import copy
 import hashlib
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from PIL import Image
@@ -16,7 +18,15 @@ from limelight.core.borrow import borrowed
 from limelight.core.fold import folded
 from limelight.core.labels import LabelsLike, names_of
 from limelight.core.layers import LayerInfo, Trace, trace
-from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from limelight.core.preprocess import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Normalisation,
+    Preprocess,
+    on_pictures,
+    preprocessed,
+    settled,
+)
 from limelight.core.stopwatch import in_model
 from limelight.errors import InvalidImage, InvalidOption, NonFinite, UnknownLayer, UnsupportedModel, nearest
 from limelight.shapes import Images, Logits
@@ -36,12 +46,15 @@ class Classifier:
             unwrapped; a single output per image is read as a binary classifier.
         layer: the layer to explain: a dotted name, a module, or several of them; None for the last layer
             that has a spatial map.
-        preprocess: turns a PIL picture into (3, H, W); None for resize, crop and normalise.
+        preprocess: turns a PIL picture into (3, H, W): a function, a chain of transforms or a processor of torchvision,
+            timm, Hugging Face or albumentations; None for resize, crop and normalise.
         labels: names of the classes: a list, a dict ``{index: name}`` or a file; see ``labels.names_of``. They are
             counted when the model is first passed.
-        mean: per-channel mean of the normalisation, for values in [0, 1]. ImageNet's unless given.
-        std: per-channel standard deviation.
-        size: side of the square input in pixels, for the default preprocessing and for listing layers.
+        mean: per-channel mean of the normalisation, for values in [0, 1]. None: that of ``preprocess``, found by what
+            it makes of black and white; ImageNet's where there is none.
+        std: per-channel standard deviation; None likewise.
+        size: side of the square input in pixels, or (rows, columns), for the default preprocessing and for listing
+            layers. None: that of ``preprocess``, else 224.
         outputs: ``"logits"`` or ``"probabilities"`` (a model that ends in softmax or sigmoid). None: seen
             from the model.
         multilabel: whether classes are independent (sigmoid). None: seen from the model.
@@ -53,7 +66,9 @@ class Classifier:
     Raises:
         UnsupportedModel: ``module`` is not a module, or its weights are tensors of inference mode.
         UnknownLayer: no such layer; the message names the nearest.
-        InvalidOption: mean or std that cannot be, or labels that are none.
+        InvalidOption: mean or std that cannot be, that contradict ``preprocess``, or that it does not tell; labels that
+            are none.
+        InvalidImage: ``preprocess`` makes no input of a picture.
     """
 
     def __init__(
@@ -61,11 +76,11 @@ class Classifier:
         module: nn.Module,
         *,
         layer: LayerLike | Sequence[LayerLike] | None = None,
-        preprocess: Callable[[Image.Image], Tensor] | None = None,
+        preprocess: Callable[..., Any] | None = None,
         labels: LabelsLike | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        size: int | None = None,
+        size: int | tuple[int, int] | None = None,
         outputs: Literal["logits", "probabilities"] | None = None,
         multilabel: bool | None = None,
         reshape: Callable[[Tensor], Tensor] | None = None,
@@ -82,12 +97,7 @@ class Classifier:
             )
         self.name = name or type(self.module).__name__
         self.labels = names_of(labels) if labels is not None else None
-        self.mean = tuple(mean if mean is not None else getattr(preprocess, "mean", IMAGENET_MEAN))
-        self.std = tuple(std if std is not None else getattr(preprocess, "std", IMAGENET_STD))
-        if len(self.mean) != len(self.std) or any(s <= 0 for s in self.std):
-            raise InvalidOption(f"mean {self.mean} and std {self.std} need one value per channel, std above 0")
-        self.size = size or 224
-        self._preprocess = preprocess or Preprocess(round(self.size * 8 / 7), self.size, self.mean, self.std)
+        self._see(preprocess, mean, std, size)
         self._declared_outputs: Literal["logits", "probabilities"] | None = outputs
         self._declared_multilabel = multilabel
         self._reshape = reshape
@@ -125,24 +135,47 @@ class Classifier:
             self.trace(x)  # reads from one pass what kind of scores the model gives
             return self.finite(self.logits(self.forward(x)), x)
 
-    def preprocess(self, image: Image.Image) -> Tensor:
-        """Return the normalised input for a picture, shape (3, H, W)."""
-        return self._preprocess(image)
+    def _see(
+        self,
+        preprocess: Callable[..., Any] | None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        size: int | tuple[int, int] | None = None,
+    ) -> None:
+        """Settle how pictures become inputs."""
+        mean, std = _channels("mean", mean), _channels("std", std)
+        if (mean and std and len(mean) != len(std)) or any(s <= 0 for s in std or ()):
+            raise InvalidOption(f"mean {mean} and std {std} need one value per channel, std above 0")
+        given = (size, size) if isinstance(size, int) else size
+        if preprocess is None:
+            seen = Normalisation(mean or IMAGENET_MEAN, std or IMAGENET_STD)
+            crop = given or (224, 224)
+            self._preprocess = Preprocess(round(min(crop) * 8 / 7), crop, seen.mean, seen.std)
+        else:
+            self._preprocess = on_pictures(preprocess)
+            seen = settled(self._preprocess, mean, std)
+        self.mean, self.std = seen.mean, seen.std
+        self.input_size = given or seen.size or (224, 224)
 
-    def seeing(self, preprocess: Callable[[Image.Image], Tensor], size: int | None = None) -> "Classifier":
+    @property
+    def size(self) -> int:
+        """Shorter side of the input in pixels."""
+        return min(self.input_size)
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """Return the normalised input for a picture, shape (3, H, W).
+
+        Raises:
+            InvalidImage: the given preprocessing makes something else of it.
+        """
+        return preprocessed(self._preprocess, image)
+
+    def seeing(self, preprocess: Callable[..., Any], size: int | tuple[int, int] | None = None) -> Self:
         """Return a classifier of the same module that gets its pictures in another way; see ``Classifier``."""
-        return Classifier(
-            self.module,
-            layer=self.layer,
-            preprocess=preprocess,
-            labels=self.labels,
-            size=size or self.size,
-            outputs=self._declared_outputs,
-            multilabel=self._declared_multilabel,
-            reshape=self._reshape,
-            name=self.name,
-            fold=self._fold,
-        )
+        twin = copy.copy(self)
+        twin._see(preprocess, size=size)
+        twin._traces, twin.kept = {}, {}
+        return twin
 
     def display(self, x: Tensor) -> Tensor:
         """Undo the normalisation of one input: (3, H, W) in [0, 1]."""
@@ -161,18 +194,22 @@ class Classifier:
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters live."""
-        return self._some_parameter.device
+        """Where the weights live; the CPU if there are none."""
+        return next((t.device for t in self._tensors()), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating-point type of the parameters."""
-        return self._some_parameter.dtype
+        """Floating-point type of the weights; float32 if there are none."""
+        return next((t.dtype for t in self._tensors() if t.is_floating_point()), torch.float32)
 
-    @property
-    def _some_parameter(self) -> Tensor:
-        tensors = (*self.module.parameters(), *self.module.buffers())
-        return next((t for t in tensors if t.is_floating_point()), torch.zeros(()))
+    def _tensors(self) -> Iterator[Tensor]:
+        return itertools.chain(self.module.parameters(), self.module.buffers())
+
+    def fitted(self, x: Tensor) -> Tensor:
+        """Return a tensor on the device and in the type of the weights; what there are none to fit, it keeps."""
+        device = next((t.device for t in self._tensors()), x.device)
+        kind = next((t.dtype for t in self._tensors() if t.is_floating_point()), x.dtype)
+        return x.to(device, kind)
 
     def checked(self, x: Tensor) -> Images:
         """Return a batch of images in the model's dtype, or say why it is none.
@@ -187,13 +224,13 @@ class Classifier:
             raise InvalidImage(f"expected normalised images, floating point of shape (n, 3, H, W), got {what}")
         if x.shape[1] != len(self.mean):
             raise InvalidImage(f"images have {x.shape[1]} channels; mean and std are given for {len(self.mean)}")
-        if x.device != self.device:
+        if any(True for _ in self._tensors()) and x.device != self.device:
             raise InvalidImage(f"images are on {x.device}, the model is on {self.device}; move one of them")
         if not bool(torch.isfinite(x).all()):
             raise InvalidImage("images have values that are NaN or infinite")
         # No gradient can pass through a tensor of inference mode, but through a copy of it.
         x = x.clone() if x.is_inference() else x.detach()
-        return x.to(self.dtype)
+        return self.fitted(x)
 
     @cached_property
     def _scores(self) -> tuple[bool, bool]:
@@ -257,7 +294,7 @@ class Classifier:
     def trace(self, x: Images | None = None) -> Trace:
         """Watch one pass and return all layers with their shapes; done once per input size."""
         if x is None:
-            x = torch.zeros(1, len(self.mean), self.size, self.size, device=self.device, dtype=self.dtype)
+            x = torch.zeros(1, len(self.mean), *self.input_size, device=self.device, dtype=self.dtype)
         key = tuple(x.shape[1:])
         if key not in self._traces:
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
@@ -439,6 +476,19 @@ def as_classifier(classifier: Any) -> Classifier:
     if isinstance(classifier, str | Path):  # the zoo lies above, and is found by its name as methods are
         return importlib.import_module("limelight.zoo").load(str(classifier))
     return classifier if isinstance(classifier, Classifier) else Classifier(classifier)
+
+
+def _channels(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Return the values of the channels as plain numbers, whatever holds them."""
+    if values is None:
+        return None
+    try:
+        found = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        found = ()
+    if not found or not all(map(math.isfinite, found)):
+        raise InvalidOption(f"{name} = {values!r}; give one finite number per channel, such as (0.5, 0.5, 0.5)")
+    return found
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

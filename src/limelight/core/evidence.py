@@ -68,7 +68,8 @@ class Evidence:
         """Probability of the explained class, (n,); NaN where a function is explained."""
         if self.logits is None:
             return torch.full_like(self.score, torch.nan)
-        return class_scores(self.logits.float(), self.target.index, "prob", self.classifier.multilabel)
+        logits = self.logits.to(torch.promote_types(self.logits.dtype, torch.float32))
+        return class_scores(logits, self.target.index, "prob", self.classifier.multilabel)
 
     def score_as(self, kind: ScoreKind) -> Scores:
         """Return the score of the images, (n,), as this scalar."""

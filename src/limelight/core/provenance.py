@@ -28,7 +28,7 @@ def provenance(
         "weights": WeightsStamp(classifier, classifier.weights_version()),
         "layers": [info.name for info in layers],
         "input_size": list(finish.size),
-        "dtype": str(classifier.dtype).removeprefix("torch."),
+        "dtype": str(evidence.image.dtype).removeprefix("torch."),
         "device": str(evidence.image.device),
         "protocol": finish.protocol,
         "shares_passes_with": sharing - 1,

@@ -45,9 +45,6 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     return Recipe(
         module=module,
         function=Preprocess(size, size, mean, std),
-        mean=mean,
-        std=std,
-        size=size,
         labels=fitting(about.get("classes"), classes),
         source={"zoo": "demo", "name": name},
     )

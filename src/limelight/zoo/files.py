@@ -64,7 +64,7 @@ def save(classifier: Classifier, path: str | Path) -> Path:
         "layer": classifier.layer,
         "mean": classifier.mean,
         "std": classifier.std,
-        "size": classifier.size,
+        "size": classifier.input_size,
         "dtype": str(classifier.dtype).removeprefix("torch."),
         "outputs": classifier._declared_outputs,  # pyright: ignore[reportPrivateUsage]
         "multilabel": classifier._declared_multilabel,  # pyright: ignore[reportPrivateUsage]
@@ -140,7 +140,7 @@ def _save_program(classifier: Classifier, about: dict[str, Any], path: Path) -> 
     classifier.trace()  # what kind of scores the module gives is seen in a pass
     probabilities, multilabel = classifier._scores  # pyright: ignore[reportPrivateUsage]
     about |= {"outputs": "probabilities" if probabilities else "logits", "multilabel": multilabel}
-    size = (2, len(classifier.mean), classifier.size, classifier.size)
+    size = (2, len(classifier.mean), *classifier.input_size)
     example = torch.zeros(size, device=classifier.device, dtype=classifier.dtype)
     try:
         with borrowed(classifier.module):
@@ -169,14 +169,9 @@ def _load_program(path: Path, device: str | torch.device | None, trust: bool, gi
         return Classifier(module, name=path.name, size=_input_side(program), **given)
     about: dict[str, Any] = json.loads(extra[HEADER])
     settings: dict[str, Any] = about["preprocess"]
-    crop = settings["crop"]
-    preprocess = Preprocess(
-        settings["resize"],
-        tuple(crop) if isinstance(crop, list) else crop,  # type: ignore[arg-type]
-        tuple(settings["mean"]),
-        tuple(settings["std"]),
-    )
-    known = {key: about[key] for key in ("name", "mean", "std", "size")}
+    preprocess = Preprocess(**{key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()})
+    size = about["size"]
+    known = {"name": about["name"], "size": tuple(size) if isinstance(size, list) else size}
     return Classifier(module, preprocess=preprocess, **known, **_settings(about, given))
 
 

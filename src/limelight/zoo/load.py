@@ -88,9 +88,6 @@ def classifier(name: str, made: Recipe, device: str | torch.device | None = None
         module,
         name=name,
         preprocess=made.preprocess,
-        mean=made.mean,
-        std=made.std,
-        size=made.size,
         **given,
     )
 

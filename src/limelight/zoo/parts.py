@@ -26,14 +26,10 @@ class Transform:
     Attributes:
         function: turns an RGB picture into the normalised input.
         source: see ``Recipe``; kept here so that a classifier can be saved by name.
-        mean: per channel.
-        std: per channel.
     """
 
     function: Callable[[Image.Image], Tensor]
     source: Mapping[str, Any]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Return the normalised input, shape (3, H, W)."""
@@ -46,24 +42,20 @@ class Recipe:
 
     Attributes:
         module: the model.
-        preprocess: the zoo's own.
-        size: side of the input in pixels.
+        function: the zoo's own preprocessing.
         labels: names of the classes, if they fit the module.
         source: the zoo, the name in it and whatever else is needed to build the module without its weights.
     """
 
     module: nn.Module
     function: Callable[[Image.Image], Tensor]
-    mean: Sequence[float]
-    std: Sequence[float]
-    size: int
     labels: Sequence[str] | None = None
     source: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def preprocess(self) -> Transform:
         """The preprocessing together with its source."""
-        return Transform(self.function, self.source, tuple(self.mean), tuple(self.std))
+        return Transform(self.function, self.source)
 
 
 def is_file_name(text: str) -> bool:
@@ -218,9 +210,9 @@ def offline(what: str, problem: str, cache: str) -> str:
     )
 
 
-def default_preprocess(size: int, mean: Sequence[float], std: Sequence[float]) -> Preprocess:
-    """Return the usual preprocessing: resize with a margin of one seventh, crop, normalise."""
-    return Preprocess(round(size * 8 / 7), size, tuple(mean), tuple(std))
+def default_preprocess(size: int) -> Preprocess:
+    """Return the usual preprocessing: resize with a margin of one seventh, crop, normalise as for ImageNet."""
+    return Preprocess(round(size * 8 / 7), size)
 
 
 def no_such_model(family: str, name: str, hint: str) -> UnknownModel:

@@ -73,9 +73,6 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     return Recipe(
         module=module,
         function=timm.data.create_transform(**config, is_training=False),
-        mean=config["mean"],
-        std=config["std"],
-        size=int(config["input_size"][-1]),
         labels=fitting(_imagenet() if classes == 1000 else None, classes),
         source={"zoo": "timm", "name": full},
     )

@@ -9,12 +9,10 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor, nn
 
-from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from limelight.errors import InvalidOption, WeightsUnavailable, nearest
 from limelight.zoo.parts import (
     Recipe,
     awake,
-    default_preprocess,
     fitting,
     is_file_name,
     no_such_model,
@@ -74,15 +72,10 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     else:
         module = _download(name, entry)
     transforms = entry.transforms()
-    mean, std = getattr(transforms, "mean", IMAGENET_MEAN), getattr(transforms, "std", IMAGENET_STD)
-    size = int(getattr(transforms, "crop_size", [224])[0])
     classes = _classes(module)
     return Recipe(
         module=module,
-        function=transforms if hasattr(transforms, "mean") else default_preprocess(size, mean, std),
-        mean=mean,
-        std=std,
-        size=size,
+        function=transforms,
         labels=fitting(entry.meta.get("categories"), classes),
         source={"zoo": "torchvision", "name": name, "entry": entry.name},
     )

@@ -2,14 +2,13 @@
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
-from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from limelight.core.preprocess import on_pictures
 from limelight.errors import InvalidOption, MissingExtra, UnknownModel, UnsupportedModel
 from limelight.zoo.hub import repository_folder
 from limelight.zoo.parts import (
@@ -110,16 +109,7 @@ def _recipe(transformers: Any, module: nn.Module, folder: Path, name: str) -> Re
     if not (folder / PROCESSOR).is_file():
         side: Any = getattr(config, "image_size", 224)
         size = int(min(side) if isinstance(side, list | tuple) else side)
-        function = default_preprocess(size, IMAGENET_MEAN, IMAGENET_STD)
-        return Recipe(module, function, IMAGENET_MEAN, IMAGENET_STD, size, labels, source)
+        return Recipe(module, default_preprocess(size), labels, source)
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
-
-    def function_of_processor(image: Image.Image) -> Tensor:
-        return processor(images=image, return_tensors="pt")["pixel_values"][0]
-
-    normal = bool(getattr(processor, "do_normalize", True))
-    mean: Sequence[float] = processor.image_mean if normal else (0.0, 0.0, 0.0)
-    std: Sequence[float] = processor.image_std if normal else (1.0, 1.0, 1.0)
-    size = int(function_of_processor(Image.new("RGB", (320, 320))).shape[-1])
     source["processor"] = json.loads(processor.to_json_string())
-    return Recipe(module, function_of_processor, mean, std, size, labels, source)
+    return Recipe(module, on_pictures(processor), labels, source)

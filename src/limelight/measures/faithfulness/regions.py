@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,7 +16,8 @@ from limelight.errors import InvalidOption
 from limelight.ops.order import ranks
 from limelight.shapes import Curve, Images, Index, Maps, Scores
 
-Replacement = Literal["uniform", "zero", "black"]
+Replacement = Literal["uniform", "zero", "black", "minimum"]
+Border = Literal["kept", "cut"]
 Whole = Annotated[int, Field(ge=1)]
 
 
@@ -30,7 +30,7 @@ Whole = Annotated[int, Field(ge=1)]
     random=True,
     low=None,
     high=None,
-    profiles={"quantus": {"cell": 8, "replace_by": "black", "score": "prob"}},
+    profiles={"quantus": {"cell": 8, "border": "cut", "replace_by": "minimum", "score": "prob"}},
 )
 def morf(
     image: Images,
@@ -41,6 +41,7 @@ def morf(
     draws: Draws,
     *,
     cell: Whole = 9,
+    border: Border = "kept",
     steps: Whole = 100,
     replace_by: Replacement = "uniform",
     repeats: Whole = 10,
@@ -58,15 +59,21 @@ def morf(
         clean: f(x_0).
         scores_of: f(x_k).
         draws: of the noise; every method meets the same.
-        cell: side in pixels; cells that don't fit at the right and lower border are left alone.
+        cell: side in pixels.
+        border: whether what is left at the right and lower border is ``kept``, or the cells are centred so that they
+            cover all of the picture, and its border cuts them.
         steps: L; at most the number of cells.
-        replace_by: noise between black and white, the mean colour, or black.
+        replace_by: noise between black and white, the mean colour (``zero``), black, or the picture's smallest
+            normalised value in any colour (``minimum``), which is a colour that depends on the normalisation.
         repeats: draws of noise to average over.
         score: f.
 
-    Source: Samek et al. 2017, eqs. 8 to 12.
+    Source: Samek et al. 2017, eqs. 8 to 12; ``quantus`` is the region perturbation of the package of this name, whose
+    result is the curve of losses, f(x_0) - f(x_k), and which calls the smallest value black.
     """
-    return _aopc(signed, image, classifier, clean(score), scores_of, draws, cell, steps, replace_by, repeats, score)
+    return _aopc(
+        signed, image, classifier, clean(score), scores_of, draws, cell, border, steps, replace_by, repeats, score
+    )
 
 
 @register_metric(
@@ -78,7 +85,7 @@ def morf(
     random=True,
     low=None,
     high=None,
-    profiles={"quantus": {"cell": 8, "replace_by": "black", "score": "prob"}},
+    profiles={"quantus": {"cell": 8, "border": "cut", "replace_by": "minimum", "score": "prob"}},
 )
 def lerf(
     image: Images,
@@ -89,6 +96,7 @@ def lerf(
     draws: Draws,
     *,
     cell: Whole = 9,
+    border: Border = "kept",
     steps: Whole = 100,
     replace_by: Replacement = "uniform",
     repeats: Whole = 10,
@@ -106,14 +114,17 @@ def lerf(
         scores_of: f(x_k).
         draws: of the noise; every method meets the same.
         cell: side in pixels.
+        border: as in ``morf``.
         steps: L; at most the number of cells.
-        replace_by: noise between black and white, the mean colour, or black.
+        replace_by: as in ``morf``.
         repeats: draws of noise to average over.
         score: f.
 
     Source: Samek et al. 2017, section III-B.
     """
-    return _aopc(-signed, image, classifier, clean(score), scores_of, draws, cell, steps, replace_by, repeats, score)
+    return _aopc(
+        -signed, image, classifier, clean(score), scores_of, draws, cell, border, steps, replace_by, repeats, score
+    )
 
 
 def _aopc(
@@ -124,27 +135,28 @@ def _aopc(
     scores_of: Callable[..., Curve],
     draws: Draws,
     cell: int,
+    border: Border,
     steps: int,
     replace_by: Replacement,
     repeats: int,
     score: ScoreOf,
 ) -> Measured:
-    place = _cells(relevance, cell)
-    steps = min(steps, (image.shape[-2] // cell) * (image.shape[-1] // cell))
+    place, count = _cells(relevance, cell, border)
+    steps = min(steps, count)
     repeats = repeats if replace_by == "uniform" else 1
-    other = _replacements(replace_by, repeats, image, classifier, draws)  # repeats 3 H W
+    other = _replacements(replace_by, repeats, image, classifier, draws)
 
     def frames(i: Index, s: Index) -> Images:
         gone = place[i] <= (s % steps)[:, None, None]
-        return torch.where(gone[:, None], other[s // steps], image[i])
+        return torch.where(gone[:, None], other(i, s // steps), image[i])
 
     f = scores_of(frames, steps * repeats, score).unflatten(1, (repeats, steps)).mean(1)
     curve = torch.cat([f0[:, None], f], 1)
     return Measured((f0[:, None] - curve).mean(1), curve=curve)
 
 
-def _cells(relevance: Maps, cell: int) -> Tensor:
-    """Return for every pixel the place of its cell in decreasing order, or a place that never comes.
+def _cells(relevance: Maps, cell: int, border: Border) -> tuple[Tensor, int]:
+    """Return for every pixel the place of its cell in decreasing order, or a place that never comes; and their number.
 
     Raises:
         InvalidOption: not even one cell fits.
@@ -152,17 +164,25 @@ def _cells(relevance: Maps, cell: int) -> Tensor:
     _, height, width = relevance.shape
     if min(height, width) < cell:
         raise InvalidOption(f"cell = {cell} does not fit into pictures of {height} x {width}")
-    order = ranks(F.avg_pool2d(relevance[:, None], cell)[:, 0])
+    missing = [-side % cell if border == "cut" else -(side % cell) for side in (height, width)]
+    top, left = (n // 2 if n > 0 else 0 for n in missing)
+    margins = (left, missing[1] - left, top, missing[0] - top)
+    order = ranks(F.avg_pool2d(F.pad(relevance, margins)[:, None], cell)[:, 0])
     place = order.repeat_interleave(cell, 1).repeat_interleave(cell, 2)
-    bottom, right = height - place.shape[1], width - place.shape[2]
-    return F.pad(place, (0, right, 0, bottom), value=height * width)
+    return F.pad(place, tuple(-n for n in margins), value=height * width), order[0].numel()
 
 
 def _replacements(
     replace_by: Replacement, repeats: int, image: Images, classifier: Classifier, draws: Draws
-) -> Float[Tensor, "repeats c H W"]:
-    shape = (repeats, *image.shape[1:])
+) -> Callable[[Index, Index], Images]:
+    """Return a function: image and repeat, (m,) -> what replaces its cells, (m, 3, H, W)."""
     low, high = (bound.to(image) for bound in classifier.bounds)
+    if replace_by == "minimum":
+        least = image.amin((1, 2, 3), keepdim=True).expand_as(image)
+        return lambda i, _: least[i]
+    shape = (repeats, *image.shape[1:])
     if replace_by == "uniform":
-        return low + (high - low) * draws.uniform(shape, like=image)
-    return image.new_zeros(shape) if replace_by == "zero" else low.expand(shape)
+        other = low + (high - low) * draws.uniform(shape, like=image)
+    else:
+        other = image.new_zeros(shape) if replace_by == "zero" else low.expand(shape)
+    return lambda _, repeat: other[repeat]

@@ -23,4 +23,4 @@ def positive_ratio(signed: Maps) -> Scores:
 
     Source: Attribution Equilibrium, section 5.
     """
-    return (signed > 0).float().mean((-2, -1)).to(signed.dtype)
+    return (signed > 0).to(signed.dtype).mean((-2, -1))

@@ -44,6 +44,6 @@ def segmentation_ap(signed: Maps, truth: Truth, *, binarise: bool = True) -> Mea
             labels = torch.stack([~truth.masks[i], truth.masks[i]])
         else:
             scores, labels = signed[i], truth.masks[i]
-        values[i] = average_precision_score(labels.flatten().cpu().numpy(), scores.flatten().float().cpu().numpy())
-    right = (foreground == truth.masks).float().mean((-2, -1))
+        values[i] = average_precision_score(labels.flatten().cpu().numpy(), scores.flatten().double().cpu().numpy())
+    right = (foreground == truth.masks).to(signed.dtype).mean((-2, -1))
     return Measured(values.to(signed), {"pixel-accuracy": right})
