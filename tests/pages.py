@@ -2,6 +2,8 @@
 
 import base64
 import io
+import re
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -40,6 +42,19 @@ class Page(HTMLParser):
         return [attributes for tag, attributes in self.tags if tag in names]
 
 
+def policy_of(html: str) -> str:
+    """Return the policy that lets a page have its own style and script, and pictures inside it, and nothing else."""
+
+    def only(tag: str) -> str:
+        whole = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        return " ".join(f"'sha256-{base64.b64encode(sha256(w.encode()).digest()).decode()}'" for w in whole) or "'none'"
+
+    return (
+        f"default-src 'none'; img-src data:; style-src {only('style')}; script-src {only('script')}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
 def check(path: Path, *, script: bool = False) -> Page:
     """Parse a page and check that it is whole, self-contained and accessible.
 
@@ -55,6 +70,8 @@ def check(path: Path, *, script: bool = False) -> Page:
     assert all(after <= before + 1 for before, after in zip([0, *levels], levels, strict=False)), levels
     assert not page.all("iframe", "object", "embed", "link")
     assert page.all("script") == [{}] * script
+    (policy,) = [m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    assert policy == policy_of(page.html)
     for word in ("url(", "@import", "http:", "https:"):
         assert word not in page.html
 

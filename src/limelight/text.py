@@ -51,18 +51,17 @@ def visible(text: object, keep: str = "") -> str:
         text: of any origin.
         keep: characters that are left as they are, such as line ends.
     """
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else written_out(found[0]), str(text))
 
-    def written(found: re.Match[str]) -> str:
-        char, code = found[0], ord(found[0])
-        if char in keep:
-            return char
-        if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte of a file's name that it can't decode
-            code -= 0xDC00
-        return _SHORT.get(char) or (
-            f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-        )
 
-    return _UNSEEN.sub(written, str(text))
+def written_out(char: str) -> str:
+    r"""Return a character's code: ``\\n``, ``\\x1b``, ``\\u202e``."""
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte of a file's name that it can't decode
+        code -= 0xDC00
+    return _SHORT.get(char) or (
+        f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    )
 
 
 def shortened(text: str, most: int) -> str:

@@ -1,12 +1,15 @@
 """Numbers per image, and what is said of them."""
 
+import csv
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import limelight as ll
+from hostile import TEXTS
 from limelight.core.results import Column, Results, Row
 from limelight.errors import CorruptStore, InvalidOption, ProtocolMismatch
 
@@ -146,3 +149,26 @@ def test_files(tmp_path: Path) -> None:
 
 def test_public_name() -> None:
     assert ll.Results is Results
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
+def test_names_of_strangers_leave_tables_whole(text: str, tmp_path: Path) -> None:
+    """A name is one cell of a Markdown table, and of a csv, where no spreadsheet takes it for a formula."""
+    text = text.encode(errors="replace").decode()
+    column = Column("m", "m/1", "higher")
+    values = {text: -0.5}
+    found = Results(
+        [Row(text, name, -1, text, 0.5, text, 0.1, 1.0, 0.0, values) for name in (text, "other")], {text: column}
+    )
+    lines = found.to_markdown().splitlines()
+    assert len(lines) == 4
+    assert all(len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 4 for line in lines)
+    with found.save(tmp_path / "rows.csv").open(newline="", encoding="utf-8") as file:
+        head, first, second = csv.reader(file)
+    assert len(head) == len(first) == len(second)
+    named = dict(zip(head, first, strict=True))
+    for key in ("image", "method", "label", "reason"):
+        assert named[key].removeprefix("'") == text.removeprefix("'")
+        assert not re.match(r"\s*[=+@]|-[^0-9]|[\t\r]", named[key])
+    assert named["target"] == "-1"
+    assert first[-1] == "-0.5"

@@ -1,12 +1,16 @@
 import io
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from hostile import TEXTS
 from limelight.draw import (
     Panel,
     annotate,
+    boxes,
+    chart,
     colorize,
     contour,
     gallery,
@@ -15,10 +19,12 @@ from limelight.draw import (
     signed,
     to_png_bytes,
     top_region,
+    trace,
 )
-from limelight.draw.assets import font
+from limelight.draw.assets import font, legible, plotted
 from limelight.draw.sheet import _wrap
 from limelight.errors import InvalidImage, InvalidOption
+from limelight.text import shortened, visible
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -302,3 +308,41 @@ def test_unusable_png_texts(tmp_path):
     for source in (b"", b"text", jpeg.getvalue(), tmp_path / "missing.png", tmp_path):
         with pytest.raises(InvalidImage, match="as a PNG file"):
             read_png_metadata(source)
+
+
+# -- text of strangers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
+def test_any_text_can_be_drawn(text):
+    """No formula, no box for a glyph that lacks, nothing left out of a legend; and no picture grows with a text."""
+    tile = Image.new("RGB", (64, 64))
+    assert max(gallery([[Panel(tile, text, text)]], titles=[text], row_titles=[text], size=64).size) < 2000
+    assert annotate(tile, text, text).width < 400
+    boxes.outlined(tile, [boxes.Outline((1, 1, 60, 60), "#ffffff", text)])
+    line = np.linspace(0, 1, 9)
+    chart.curves({text: {text: line, "other": line}}, x_label=text, y_label=text)
+    chart.courses({text: line}, [0, 2], levels={text: {text: 0.5}})
+    for svg, _ in (
+        chart.tradeoff({text: (1, 0.5, 0.4, 0.6), "b": (2, 0.5, 0.4, 0.6)}, x_label=text, y_label=text),
+        chart.bands({text: (line, line)}, x_label=text, y_label=text),
+        chart.race({text: [(1, 0.5)]}, gone=[text], x_label=text, y_label=text),
+        chart.distributions({text: line}, label=text),
+    ):
+        words = [e.text for e in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+        assert sum(w is not None and shortened(visible(shortened(text, 60)), 60)[:12].strip() in w for w in words) >= 2
+    if not text.isspace():
+        assert trace._line(text, 200).size == (200, 28)
+
+
+def test_what_the_font_lacks_is_written_out():
+    assert legible("a猫\u202e") == r"a\u732b\u202e"
+    assert legible("кошка é →") == "кошка é →"
+    assert legible("a\nb", keep="\n") == "a\nb"
+    assert len(legible("x" * 10**6)) < 1000
+
+
+def test_labels_of_charts_are_plain():
+    assert plotted("$x$") == r"\$x\$"
+    assert plotted("_x") == " _x"
+    assert plotted("猫", drawn_here=False) == "猫"

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hostile import TEXTS
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell, Store, key_of
 from limelight.cli.report import report as command
@@ -318,7 +320,45 @@ def test_latex_is_booktabs_and_escaped(folder: Path) -> None:
     assert {line.count(" & ") for line in rows} == {len(METRICS) + 2}
     best = next(f for f in run.summaries[0] if f.metric == "average-drop" and f.rank == 1)
     assert rf"\textbf{{{best.mean:.3f}}} {{\scriptsize [{best.low:.3f}, {best.high:.3f}]}}" in text
-    assert story._tex("a_b & 5% {x}") == r"a\_b \& 5\% \{x\}"
+
+
+def test_names_of_strangers_are_names_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Labels of methods and metrics, pictures and errors that are markup: in the page, Markdown, LaTeX, terminal."""
+    texts = [t.encode(errors="replace").decode() for t in TEXTS.values() if t.strip()]
+    made = Recipe(
+        name="[/x] <b>| $ \n\x1b[31m",
+        about="\n# <i>a</i> | [/y]\u202e",
+        data={"dataset": "folder"},
+        models={"names": ["demo/resnet"]},
+        methods=[{"name": "grad-cam", "label": text} for text in texts],
+        metrics=[{"name": "complexity", "label": text} for text in texts[:3]],
+    )
+    settings = {"limelight": 1, "recipe": made.model_dump(mode="json", exclude={"about", "paper"})}
+    store = Store(tmp_path, settings)
+    store.note({"about": made.about, "left_out": {texts[0]: texts[1]}})
+    keys = (key_of(str(number)) for number in itertools.count())
+    store.add(
+        [
+            Cell(next(keys), image, "demo/resnet", method, metric, 0.1 * i, seconds=0.1, forwards=1.0)
+            for i, image in enumerate(texts[:4])
+            for method in texts
+            for metric in texts[:3]
+        ]
+    )
+    store.add([Cell(next(keys), text, "demo/resnet", text, texts[0], error=text) for text in texts])
+    command(tmp_path, markdown=True, latex=True)
+    said = capsys.readouterr().out
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", said)
+    page = Page(tmp_path / "report.html")
+    assert len(page.all("script")) == 1
+    assert not page.all("b", "i", "a") or {a["href"][0] for a in page.all("a") if a["href"]} == {"#"}
+    marked = (tmp_path / "report.md").read_text(encoding="utf-8")
+    table = [line for line in marked.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + len(texts)
+    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table} == {8}
+    rows = [line for line in (tmp_path / "report.tex").read_text(encoding="utf-8").splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 1 + len(texts)
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {5}
 
 
 # -- what is refused --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from limelight.bench.executors import Source, Task, Worker, local, with_ray
 from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell, Store, done
+from limelight.core.device import usable
 from limelight.core.provenance import versions
 from limelight.errors import InvalidOption, WeightsUnavailable
 
@@ -99,6 +100,8 @@ def benchmark(
     start = time.perf_counter()
     if executor not in ("local", "ray"):
         raise InvalidOption(f"there is no executor {executor!r}; there are local and ray")
+    for device in devices:
+        usable(device)
     source = Source(recipe, data, limit, weights, threads)
     worker = Worker(source, devices[0] if devices else None)
     execute = with_ray(workers) if executor == "ray" else local(worker, devices)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limelight.cli.options import Limit
-from limelight.cli.output import filling, print_json, say
+from limelight.cli.output import filling, print_json, say, split_names
 from limelight.errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def benchmark(
             data=data,
             limit=limit,
             shard=part,
-            devices=device.split(",") if device else (),
+            devices=split_names(device) if device else (),
             weights=weights,
             executor=executor,
             workers=workers,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from limelight.errors import CorruptStore, InvalidOption, MissingExtra, ProtocolMismatch, nearest
 from limelight.ops import statistics
+from limelight.text import csv_cell, markdown
 
 Numbers = npt.NDArray[np.float64]
 
@@ -157,14 +158,14 @@ class Summary(Sequence[Figure]):
         """Return a table: a line per method; bold is the best and what is not distinguishable from it."""
         metrics = self._names("metric")
         arrows = {m: "↑" if self.columns[m].better == "higher" else "↓" for m in metrics}
-        lines = ["| method | " + " | ".join(f"{m} {arrows[m]}" for m in metrics) + " | empty maps |"]
+        lines = ["| method | " + " | ".join(f"{markdown(m)} {arrows[m]}" for m in metrics) + " | empty maps |"]
         lines.append("| --- |" + " --- |" * (len(metrics) + 1))
         for method in self._names("method"):
             figures = [self[method, m] for m in metrics]
             cells = [str(f) if intervals else f"{f.mean:.3f}" for f in figures]
             cells = [f"**{c}**" if f.like_best else c for c, f in zip(cells, figures, strict=True)]
             total = max(f.images + f.undefined for f in figures)
-            lines.append(f"| {method} | " + " | ".join(cells) + f" | {figures[0].degenerate} of {total} |")
+            lines.append(f"| {markdown(method)} | " + " | ".join(cells) + f" | {figures[0].degenerate} of {total} |")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -434,9 +435,9 @@ class Results:
 
         with path.open("w", newline="", encoding="utf-8") as file:
             names = list(dict.fromkeys(k for record in self.records() for k in record))
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(self.records())
+            writer = csv.writer(file)
+            writer.writerow(map(csv_cell, names))
+            writer.writerows([csv_cell(record.get(name, "")) for name in names] for record in self.records())
 
     def _to_json(self, path: Path) -> None:
         about = {"protocols": {n: c.protocol for n, c in self.columns.items()}, "settings": self.settings}

@@ -8,8 +8,12 @@ import numpy.typing as npt
 from PIL import ImageFont
 
 from limelight.errors import InvalidOption, nearest
+from limelight.text import shortened, visible, written_out
 
-__all__ = ["font", "palette"]
+__all__ = ["font", "legible", "palette", "plotted"]
+
+_LONGEST = 400
+"""Characters of a text; no picture has room for more."""
 
 
 @lru_cache(maxsize=32)
@@ -31,7 +35,41 @@ def palette(name: str, steps: int = 256) -> npt.NDArray[np.uint8]:
 @lru_cache(maxsize=32)
 def font(size: float, bold: bool = False) -> ImageFont.FreeTypeFont:
     """Return DejaVu Sans, which comes with Matplotlib and covers most alphabets, in pixels."""
+    return ImageFont.truetype(_file(bold), size)
+
+
+def _file(bold: bool = False) -> Path:
     import matplotlib
 
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), size)
+    return Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+
+
+@lru_cache(maxsize=1)
+def _glyphs() -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(str(_file())).get_charmap())
+
+
+def legible(text: str, keep: str = "") -> str:
+    """Return a text that ``font`` can draw: characters that it lacks, or that nobody would see, are written out.
+
+    Args:
+        text: of any origin; of a very long one the middle is left out.
+        keep: characters that are left as they are, such as line ends.
+    """
+    seen = visible(shortened(text, _LONGEST), keep)
+    return "".join(c if ord(c) in _glyphs() or c in keep else written_out(c) for c in seen)
+
+
+def plotted(text: str, most: int = 60, *, drawn_here: bool = True) -> str:
+    r"""Return a text that Matplotlib draws as it is: no formula between ``$``, none kept out of a legend for its ``_``.
+
+    Args:
+        text: of any origin.
+        most: characters; of a longer text the middle is left out.
+        drawn_here: in our font; or later by a reader's browser, which may have others.
+    """
+    short = shortened(text, most)
+    seen = shortened(legible(short) if drawn_here else visible(short), most).replace("$", r"\$")
+    return f" {seen}" if seen.startswith("_") or not seen else seen

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from PIL import Image, ImageDraw
 
-from limelight.draw.assets import font
+from limelight.draw.assets import font, legible
 
 __all__ = ["CHOSEN", "PLAIN", "TRUE", "Outline", "outlined"]
 
@@ -102,7 +102,8 @@ def _tag(
 ) -> tuple[float, float, float, float]:
     """Write a label in its box's upper left corner, below those that are there already; return where it stands."""
     face = font(max(11, side / 26), bold=True)
-    wide, high = face.getlength(one.label) + 8, sum(face.getmetrics()) + 2
+    label = legible(one.label)
+    wide, high = face.getlength(label) + 8, sum(face.getmetrics()) + 2
     x, y = min(box[0], size[0] - wide), min(box[1], size[1] - high)
     bottom = size[1] - high
 
@@ -112,5 +113,5 @@ def _tag(
     while clash() and y < bottom - 1:
         y += 1
     pen.rectangle((x, y, x + wide, y + high), _SHADE)
-    pen.text((x + 4, y + 1), one.label, one.colour, face)
+    pen.text((x + 4, y + 1), label, one.colour, face)
     return x, y, x + wide, y + high

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from limelight.draw.assets import plotted
 from limelight.draw.paint import Array
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#666666", "#8c564b", "#117733", "#882255")
@@ -38,9 +39,9 @@ def curves(
                 values,
                 color=COLOURS[number % len(COLOURS)],
                 linestyle=_STYLES[number // len(COLOURS) % len(_STYLES)],
-                label=name,
+                label=plotted(name),
             )
-        axes.set(title=title, xlabel=x_label, ylabel=y_label, xlim=(0, 1), ylim=(0, 1.02))
+        axes.set(title=plotted(title), xlabel=plotted(x_label), ylabel=plotted(y_label), xlim=(0, 1), ylim=(0, 1.02))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -125,11 +126,11 @@ def _step_axes(axes: Any, steps: int, name: str, levels: Mapping[str, float]) ->
     from matplotlib.ticker import MaxNLocator
 
     last = max(1, steps - 1)
-    axes.set(xlabel="step", ylabel=name, xlim=(-0.02 * last, 1.02 * last))
+    axes.set(xlabel="step", ylabel=plotted(name), xlim=(-0.02 * last, 1.02 * last))
     for text, level in levels.items():
         axes.axhline(level, color="#6b6b6b", linestyle=":", linewidth=1)
         beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-        axes.annotate(text.replace(" ", "\n"), (1, level), (4, 0), fontsize=8, **beside)
+        axes.annotate(plotted(text).replace(" ", "\n"), (1, level), (4, 0), fontsize=8, **beside)
     if name == "probability":
         axes.set_ylim(-0.03, 1.03)
     low, high = axes.get_ylim()
@@ -220,8 +221,8 @@ def tradeoff(
             placed.append(cost)
             colour, mark = COLOURS[number % len(COLOURS)], _MARKS[(number + number // len(_MARKS)) % len(_MARKS)]
             ends = None if low != low else [[max(0.0, value - low)], [max(0.0, high - value)]]
-            axes.errorbar([cost], [value], ends, fmt=mark, color=colour, ms=6.5, elinewidth=1.2, label=name)
-        axes.set(xlabel=x_label, ylabel=y_label, xscale="log")
+            axes.errorbar([cost], [value], ends, fmt=mark, color=colour, ms=6.5, elinewidth=1.2, label=_label(name))
+        axes.set(xlabel=_label(x_label), ylabel=_label(y_label), xscale="log")
         _log_ticks(axes, placed)
         _legend(figure, axes)
         return _svg(figure)
@@ -246,8 +247,8 @@ def bands(
             colour, style = COLOURS[number % len(COLOURS)], _STYLES[number // len(COLOURS) % len(_STYLES)]
             x = np.linspace(0, 1, len(values))
             axes.fill_between(x, values - half, values + half, color=colour, alpha=0.16, lw=0)
-            axes.plot(x, values, color=colour, ls=style, lw=1.7, label=name)
-        axes.set(xlabel=x_label, ylabel=y_label, xlim=(0, 1))
+            axes.plot(x, values, color=colour, ls=style, lw=1.7, label=_label(name))
+        axes.set(xlabel=_label(x_label), ylabel=_label(y_label), xlim=(0, 1))
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         _legend(figure, axes)
         return _svg(figure)
@@ -272,11 +273,13 @@ def race(
         for number, (name, points) in enumerate(lines.items()):
             colour, style = COLOURS[number % len(COLOURS)], _STYLES[number // len(COLOURS) % len(_STYLES)]
             x, y = zip(*points, strict=True)
-            axes.plot(x, y, color=colour, ls=style, lw=1.5, marker=_MARKS[number % len(_MARKS)], ms=3.5, label=name)
+            axes.plot(
+                x, y, color=colour, ls=style, lw=1.5, marker=_MARKS[number % len(_MARKS)], ms=3.5, label=_label(name)
+            )
             if name in gone:
                 axes.plot(x[-1:], y[-1:], "x", color=colour, ms=9, mew=2)
         ends = sorted({x for points in lines.values() for x, _ in points})
-        axes.set(xlabel=x_label, ylabel=y_label, xscale="log")
+        axes.set(xlabel=_label(x_label), ylabel=_label(y_label), xscale="log")
         axes.set_xticks(ends, [f"{x:,}" for x in ends])
         axes.minorticks_off()
         axes.set_xlim(ends[0] / 1.15, ends[-1] * 1.15)
@@ -309,7 +312,12 @@ def distributions(values: Mapping[str, Array], *, label: str) -> tuple[str, tupl
             axes.hlines(row, p5, p95, color=colour, lw=1.2)
             axes.hlines(row, p25, p75, color=colour, lw=5)
             axes.plot([ordered.mean()], [row], "D", ms=5, mfc=_INK, mec="none")
-        axes.set(xlabel=label, yticks=range(len(values)), yticklabels=list(values), ylim=(len(values) - 0.5, -0.6))
+        axes.set(
+            xlabel=_label(label),
+            yticks=range(len(values)),
+            yticklabels=[_label(name, 32) for name in values],
+            ylim=(len(values) - 0.5, -0.6),
+        )
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
@@ -369,14 +377,22 @@ def _log_ticks(axes: Any, costs: Sequence[float]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+def _label(text: str, most: int = 60) -> str:
+    """Return a label that a browser draws."""
+    return plotted(text, most, drawn_here=False)
+
+
 def _svg(figure: Any) -> tuple[str, tuple[int, int]]:
     """Return a figure as SVG whose colours are those of the page around it, and its size in pixels."""
     import io
+    import warnings
 
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     file = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # the reader's browser has more fonts
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     light, dark = (
         "".join(f"--{colour[1:]}:{shade};" for colour, shade in some)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from limelight.draw import chart
-from limelight.draw.assets import font
+from limelight.draw.assets import font, legible
 from limelight.draw.paint import Array, Picture, overlay
 from limelight.draw.sheet import Panel, gallery
 
@@ -152,7 +152,7 @@ def _number(value: float) -> str:
 def _line(text: str, width: int) -> Image.Image:
     """Write a line in the middle of a white band."""
     band = Image.new("RGB", (width, 28), "white")
-    face = font(14, bold=True)
+    face, text = font(14, bold=True), legible(text)
     while text and face.getlength(text) > width - 24:
         text = f"{text.rstrip('…')[:-1]}…"
     ImageDraw.Draw(band).text((width / 2, 16), text, "#1a1a1a", face, "mm")

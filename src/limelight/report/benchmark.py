@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from limelight.bench.recipe import Recipe, read_recipe
 from limelight.bench.store import Store
 from limelight.card import METHODS
 from limelight.core.classifier import Classifier
+from limelight.core.device import usable
 from limelight.core.provenance import versions
 from limelight.core.results import Column, Figure, Summary
 from limelight.data.images import load_image
@@ -43,6 +43,7 @@ from limelight.report.page import (
     write_page,
 )
 from limelight.report.page import Figure as Picture
+from limelight.text import latex, markdown, to_json
 
 SHOWN = 3
 """Pictures at each end."""
@@ -151,9 +152,11 @@ def open_run(
         device: where maps are made again.
 
     Raises:
-        InvalidOption: there is no run, it has no rows, or the table of a paper can't be read.
+        InvalidOption: there is no run, it has no rows, the device can't be used, or the table of a paper can't be read.
         CorruptStore: a file is damaged.
     """
+    if device is not None:
+        usable(device)
     store = Store(folder)
     made_by = recipe_of(store)
     notes = store.notes
@@ -229,7 +232,7 @@ def write(run: Run, path: Path) -> Path:
     name = run.recipe.name
     footer = f"Made by `limelight report` with Limelight {limelight.__version__}; this page needs no network."
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_page(path, f"{name[0].upper()}{name[1:]}: the benchmark", lead(run), sections, footer)
+    write_page(path, f"{name[:1].upper()}{name[1:]}: the benchmark", lead(run), sections, footer)
     return path
 
 
@@ -683,8 +686,8 @@ def making(run: Run) -> Section:
     blocks: list[Block] = [
         "Two numbers may be compared if and only if their protocols are equal.",
         Table("Each metric’s protocol: all that fixes a number.", ["metric", "protocol", "figure"], judged),
-        Details("The recipe, whole", [Code(json.dumps(recipe, indent=1, ensure_ascii=False))]),
-        Details("Settings of the run", [Code(json.dumps(run.store.settings, indent=1, ensure_ascii=False))]),
+        Details("The recipe, whole", [Code(to_json(recipe, 1))]),
+        Details("Settings of the run", [Code(to_json(run.store.settings, 1))]),
     ]
     measured: dict[str, str] = {k: str(v) for k, v in run.notes.get("versions", {}).items()}
     now = versions()
@@ -695,7 +698,7 @@ def making(run: Run) -> Section:
     blocks.append(Details("Versions", [table]))
     rest = {k: v for k, v in run.notes.items() if k not in ("versions", "about", "paper")}
     if rest:
-        blocks.append(Details("Weights, device and source", [Code(json.dumps(rest, indent=1, ensure_ascii=False))]))
+        blocks.append(Details("Weights, device and source", [Code(to_json(rest, 1))]))
     return Section("How it was measured", blocks)
 
 
@@ -705,23 +708,28 @@ def making(run: Run) -> Section:
 def to_markdown(run: Run) -> str:
     """Return the tables of the page as Markdown."""
     about = run.recipe.about or str(run.notes.get("about", ""))
-    lines = [f"# {run.recipe.name}", "", *([about, ""] if about else [])]
+    lines = [f"# {markdown(run.recipe.name)}", "", *([markdown(about), ""] if about else [])]
     lines += ["Bold is the best, and what is not distinguishable from it.", ""]
     for board, summary in run.told:
         ends = [" passes | seconds |", " ---: | ---: |"]
         ends += [f" {_short(p)} | {_short(s)} |" for p, s in zip(board.passes, board.seconds, strict=True)]
         table = [a + b for a, b in zip(summary.to_markdown().splitlines(), ends, strict=True)]
-        lines += [f"## {board.model}, {_count('picture', len(board.images))}", "", *table, ""]
+        lines += [f"## {markdown(board.model)}, {_count('picture', len(board.images))}", "", *table, ""]
     if rows := list(_beside(run)):
         lines += ["## Beside the paper", "", "| model | method | metric | paper | here | difference |"]
         lines.append("| --- | --- | --- | ---: | ---: | ---: |")
         lines += [
-            f"| {board.model} | {name} | {p.metric} | {p.value:.3f} | {number:.3f} | {number - p.value:+.3f} |"
+            f"| {' | '.join(map(markdown, (board.model, name, p.metric)))} | {p.value:.3f} | {number:.3f} "
+            f"| {number - p.value:+.3f} |"
             for board, p, _, number, name in rows
         ]
         lines.append("")
     if run.failures:
-        lines += ["## Failures", "", *(f"- {f.model}, {f.method}: {f.error} ({_some(f.images)})" for f in run.failures)]
+        lines += ["## Failures", ""]
+        lines += [
+            f"- {markdown(f.model)}, {markdown(f.method)}: {markdown(f.error)} ({markdown(_some(f.images))})"
+            for f in run.failures
+        ]
         lines.append("")
     return "\n".join(lines)
 
@@ -731,15 +739,15 @@ def to_latex(run: Run) -> str:
     parts = ["% needs \\usepackage{booktabs}"]
     for board, summary in run.told:
         heads = [
-            f"{_tex(m)} $\\{'uparrow' if c.better == 'higher' else 'downarrow'}$" for m, c in board.columns.items()
+            f"{latex(m)} $\\{'uparrow' if c.better == 'higher' else 'downarrow'}$" for m, c in board.columns.items()
         ]
         rows: list[str] = []
         for m, name in enumerate(board.methods):
             cells = [_tex_figure(summary[name, metric], alone=len(board.methods) == 1) for metric in board.columns]
             costs = [_short(float(x[m])).replace("–", "--").replace(",", "{,}") for x in (board.passes, board.seconds)]
-            rows.append(" & ".join([_tex(name), *cells, *costs]) + r" \\")
+            rows.append(" & ".join([latex(name), *cells, *costs]) + r" \\")
         caption = (
-            f"{_tex(board.model)}, {_count('picture', len(board.images))}. Bold: the best, and what is not "
+            f"{latex(board.model)}, {_count('picture', len(board.images))}. Bold: the best, and what is not "
             f"distinguishable from it; in brackets the {CONFIDENCE * 100:.0f}\\,\\% bootstrap interval."
         )
         label = re.sub(r"\W+", "-", f"{run.recipe.name}-{board.model}".lower())
@@ -772,11 +780,6 @@ def _tex_figure(figure: Figure, *, alone: bool) -> str:
     if figure.low != figure.low:
         return mean
     return rf"{mean} {{\scriptsize [{figure.low:.3f}, {figure.high:.3f}]}}"
-
-
-def _tex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)
 
 
 # -- words -------------------------------------------------------------------------------------------------

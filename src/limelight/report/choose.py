@@ -1,6 +1,5 @@
 """A race of methods as a page: what is recommended and why, what it costs, and how the race went."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from limelight.report.page import (
     Value,
     write_page,
 )
+from limelight.text import to_json
 
 SHOWN = 4
 """Pictures whose maps are shown."""
@@ -61,7 +61,7 @@ def save(
         raise InvalidOption(f"cannot write {path.name!r}: the suffix must be .html or .json")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() == ".json":
-        path.write_text(json.dumps(choice.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
+        path.write_text(to_json(choice.to_dict(), 1), encoding="utf-8")
         return path
     sections = [_standings(choice), _trade_off(choice), _course(choice), *_maps(choice, classifier, samples)]
     footer = f"Made by `limelight choose` with Limelight {limelight.__version__}; this page needs no network."
@@ -278,7 +278,7 @@ def _is_tensor(image: Any) -> bool:
 def _making(choice: Choice) -> Section:
     columns = choice.results.columns
     judged: list[list[str | float]] = [[_arrow(c, m), c.protocol] for m, c in columns.items()]
-    settings = json.dumps(choice.to_dict()["settings"], indent=1, ensure_ascii=False, default=str)
+    settings = to_json(choice.to_dict()["settings"], 1)
     return Section(
         "How it was measured",
         [

@@ -1,6 +1,11 @@
-"""One self-contained HTML page: pictures inside, nothing fetched from anywhere; a script only where tables sort."""
+"""One self-contained HTML page: pictures inside, nothing fetched from anywhere; a script only where tables sort.
+
+Whatever stands on it is text, of whomever it comes from; and should a tag slip through, the page's own policy lets no
+browser fetch, run or send anything.
+"""
 
 import base64
+import hashlib
 import io
 import re
 from collections.abc import Sequence
@@ -13,6 +18,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from limelight.draw import to_png_bytes
+from limelight.text import visible
 
 Order = Literal["ascending", "descending"]
 
@@ -228,9 +234,21 @@ def write_page(path: Path, title: str, lead: Sequence[Block], sections: Sequence
         sections: in reading order; their titles differ.
         footer: where the page comes from.
     """
-    page = _environment().get_template("page.html")
-    script = any(_moves(block) for section in sections for block in section.blocks)
-    html = page.render(title=title, lead=lead, sections=sections, footer=footer, script=script)
+    style = _own("page.css")
+    script = _own("page.js") if any(_moves(block) for section in sections for block in section.blocks) else ""
+    html = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=title,
+            lead=lead,
+            sections=sections,
+            footer=footer,
+            style=style,
+            script=script,
+            policy=_policy(style, script),
+        )
+    )
     path.write_text(html, encoding="utf-8")
 
 
@@ -241,6 +259,27 @@ def _moves(block: Block) -> bool:
     return isinstance(block, Filter) or (isinstance(block, Table) and bool(block.sorts))
 
 
+def _own(name: str) -> Markup:
+    """Return a file of ours that stands in every page."""
+    return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))
+
+
+def _policy(style: str, script: str) -> str:
+    """Return the content security policy of a page: its own style and script, pictures inside it, nothing else."""
+    style_hash, script_hash = (
+        "'none'" if not text else f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in (style, script)
+    )
+    return (
+        f"default-src 'none'; img-src data:; style-src {style_hash}; script-src {script_hash}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _seen(text: str) -> str:
+    return visible(text, keep="\n")
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("limelight.report"),
@@ -248,6 +287,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else _seen(value),
     )
     environment.filters |= {"inline": _inline, "kind": lambda block: type(block).__name__}
     return environment
@@ -255,5 +295,5 @@ def _environment() -> Environment:
 
 def _inline(text: str) -> Markup:
     """Turn words between backticks into code; everything else is plain text."""
-    parts = [escape(part) for part in text.split("`")]
+    parts = [escape(part) for part in re.split("`([^`]+)`", _seen(text))]
     return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts))

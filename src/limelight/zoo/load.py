@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from limelight.core.classifier import Classifier, LayerLike
+from limelight.core.device import usable
 from limelight.core.labels import LabelsLike
 from limelight.errors import MissingExtra, UnknownModel, nearest
 from limelight.zoo.parts import Recipe, is_file_name
@@ -51,10 +52,11 @@ def load(
     Raises:
         UnknownModel: no family, model or file of this name; the message names the nearest.
         MissingExtra: the family's package is not installed.
-        InvalidOption: the model has no weights of this name.
+        InvalidOption: the model has no weights of this name, or the device can't be used.
         WeightsUnavailable: the weights are not here and the network does not answer.
         UnsupportedModel: weights of another architecture, or a file that only ``trust=True`` would read.
     """
+    device = None if device is None else usable(device)  # before a model is made or fetched
     name, weights = str(name), None if weights is None else str(weights)
     given: dict[str, Any] = {"labels": labels, "layer": layer, "outputs": outputs, "multilabel": multilabel}
     family, slash, model = name.partition("/")
