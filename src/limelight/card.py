@@ -148,7 +148,8 @@ class Registry(Generic[AnyCard]):
 
     def cards(self) -> dict[str, AnyCard]:
         """Return every card by name: those that ship, in reading order, then the user's own."""
-        return self._shipped | {name: card for name, (card, _) in self.own.items()}
+        own = self.own.copy()  # another thread may import a method meanwhile
+        return self._shipped | {name: card for name, (card, _) in own.items()}
 
     def find(self, name: str) -> AnyCard:
         """Return one card, or say which names are near."""
@@ -161,8 +162,8 @@ class Registry(Generic[AnyCard]):
     def load(self, name: str) -> tuple[AnyCard, Callable[..., Any]]:
         """Return a card and its function, importing the module if need be."""
         card = self.find(name)
-        if name not in self.own:
-            importlib.import_module(card.module)
+        if name not in self.own or card.module.startswith("limelight."):
+            importlib.import_module(card.module)  # waits for a thread that is in the midst of it
         return self.own[name]
 
     @cached_property

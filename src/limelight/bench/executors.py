@@ -21,6 +21,7 @@ from limelight.bench.plan import Job, images_at_once, prepared, samples_of, spre
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell
 from limelight.core.classifier import Classifier
+from limelight.core.rng import seeded
 from limelight.core.stopwatch import timed_passes
 from limelight.data.samples import Sample
 from limelight.errors import MissingExtra, WorkerLost
@@ -33,9 +34,6 @@ LIVES = 3
 
 LOOK_AGAIN = 10
 """Seconds after which a cluster is looked at again: it may have grown."""
-
-
-_LOADING = threading.Lock()  # the generator of random weights belongs to all threads
 
 
 @dataclass(frozen=True)
@@ -122,8 +120,7 @@ class Worker:
     def _load(self, name: str) -> Classifier:
         source, recipe = self._source, self._source.recipe
         weights = source.weights or recipe.weights(name)
-        with _LOADING, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # random weights have to be the same for every worker, and when a run goes on
+        with seeded(0):  # random weights have to be the same for every worker, and when a run goes on
             model = zoo.load(name, weights=weights, device=self._device, multilabel=recipe.models.multilabel)
         return prepared(recipe, model)
 

@@ -90,16 +90,11 @@ def _linear(classifier: Classifier, tail: Tail, output: Tensor, acts: Acts) -> L
     seen: list[tuple[nn.Module, Tensor]] = []
 
     def watch(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        if tail.reached:
-            seen.append((module, args[0].detach().clone()))
+        seen.append((module, args[0].detach().clone()))
 
     linear = [m for m in classifier.module.modules() if isinstance(m, nn.Linear) or _is_pointwise(m)]
-    handles = [m.register_forward_pre_hook(watch) for m in linear]
-    try:
-        tail(output.clone())  # what follows may overwrite it
-    finally:
-        for handle in handles:
-            handle.remove()
+    # What follows may overwrite what it is given.
+    tail(output.clone(), [(m.register_forward_pre_hook, watch) for m in linear])
     names = {id(m): name for name, m in classifier.module.named_modules()}
     for module, given in seen:
         spatial = given.shape == acts.shape

@@ -1,5 +1,6 @@
 """A classifier of which only the scores are known."""
 
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,9 @@ LOOK_INSIDE = frozenset(
 """Needs that only a module with layers and gradients can serve."""
 
 
+_counting = threading.Lock()  # one for all: a lock of its own would keep a black box from being pickled
+
+
 class _Call(nn.Module):
     """A callable as a module without layers, which counts the images that it is given."""
 
@@ -31,9 +35,12 @@ class _Call(nn.Module):
         self.predict, self.arrays, self.budget, self.spent = predict, arrays, budget, 0
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.budget is not None and self.spent + len(x) > self.budget:
-            raise QueryBudget(f"{len(x)} more images would exceed the budget: {self.spent} of {self.budget} are spent")
-        self.spent += len(x)
+        with _counting:
+            if self.budget is not None and self.spent + len(x) > self.budget:
+                raise QueryBudget(
+                    f"{len(x)} more images would exceed the budget: {self.spent} of {self.budget} are spent"
+                )
+            self.spent += len(x)
         given = x.detach()
         scores = self.predict(given.cpu().numpy() if self.arrays else given)
         found = torch.as_tensor(np.asarray(scores) if isinstance(scores, list) else scores)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from limelight.core.borrow import borrowed
 from limelight.core.fold import folded
+from limelight.core.hooks import duplicate
 from limelight.core.labels import LabelsLike, names_of
 from limelight.core.layers import LayerInfo, Trace, trace
 from limelight.core.preprocess import (
@@ -235,7 +236,7 @@ class Classifier:
     @cached_property
     def _scores(self) -> tuple[bool, bool]:
         """Whether outputs are probabilities, and whether classes are independent."""
-        seen = next(iter(self._traces.values()), None)
+        seen = next(iter(list(self._traces.values())), None)
         config = getattr(self.module, "config", None)
         sigmoid = seen is not None and seen.last_module == "Sigmoid"
         softmax = seen is not None and (
@@ -298,11 +299,11 @@ class Classifier:
         key = tuple(x.shape[1:])
         if key not in self._traces:
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
-            seen = trace(self.module, noise, unwrap, self._reshape)
-            self._count_labels(seen.logits.shape[-1])
-            self._traces[key] = seen
+            found = trace(self.module, noise, unwrap, self._reshape)
+            self._count_labels(found.logits.shape[-1])
             if self._layout is None:
-                self._layout = self._fastest_layout(noise, self._traces[key].logits)
+                self._layout = self._fastest_layout(noise, found.logits)
+            self._traces.setdefault(key, found)  # last, for other threads take it to be complete
         return self._traces[key]
 
     def _count_labels(self, outputs: int) -> None:
@@ -359,7 +360,7 @@ class Classifier:
     @property
     def stages(self) -> list[str]:
         """Names of the last layer of each spatial resolution, shallow to deep."""
-        seen = next(iter(self._traces.values()), None) or self.trace()
+        seen = next(iter(list(self._traces.values())), None) or self.trace()
         return [layer.name for layer in seen.stages]
 
     def layer_names(self, layers: LayerLike | Sequence[LayerLike]) -> tuple[str, ...]:
@@ -443,7 +444,7 @@ class Classifier:
         """
         twin = copy.copy(self)
         try:
-            twin.module = copy.deepcopy(self.module)
+            twin.module = duplicate(self.module)
         except (RuntimeError, TypeError) as error:
             raise UnsupportedModel(f"{self.name} can't be copied: {error}") from error
         twin._names = {id(m): n for n, m in twin.module.named_modules(remove_duplicate=False)}

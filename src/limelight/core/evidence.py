@@ -120,15 +120,18 @@ def gather(
         meter: counts the passes.
     """
     taken = tapped(classifier.modules(list(layers)), gradients=gradients or slope, whole=slope)
-    with borrowed(classifier.module), taken as taps:
-        image = x.detach().clone().requires_grad_(slope)
-        output = classifier.forward(image.clone() if slope else x)  # a module may overwrite what it is given
+    with borrowed(classifier.module):
+        with taken as taps:
+            image = x.detach().clone().requires_grad_(slope)
+            output = classifier.forward(image.clone() if slope else x)  # a module may overwrite what it is given
         meter.add(forward=len(x))
-        resolved, logits = _target(classifier, output, x, target)
-        score = _score(classifier, output, logits, resolved, kind)
+        with torch.set_grad_enabled(gradients or slope):  # what a target function calls is no part of the pass
+            resolved, logits = _target(classifier, output, x, target)
+            score = _score(classifier, output, logits, resolved, kind)
+            total = score.sum()
         found: dict[str, Tensor] = {}
         if slope or (gradients and layers):
-            found = taps.gradients(score.sum(), {IMAGE: image} if slope else None)
+            found = taps.gradients(total, {IMAGE: image} if slope else None)
             meter.add(backward=len(x) * slope, backward_tail=len(x) * (not slope))
     stages = _stages(classifier, layers, taps.outputs, found)
     logits = None if logits is None else logits.detach()

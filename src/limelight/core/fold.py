@@ -1,6 +1,5 @@
 """A faster copy of a network for passes in which no layer is watched."""
 
-import copy
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from limelight.core.borrow import borrowed
+from limelight.core.hooks import duplicate, hooked
 
 
 def folded(module: nn.Module, x: Tensor) -> nn.Module:
@@ -20,7 +20,7 @@ def folded(module: nn.Module, x: Tensor) -> nn.Module:
         module: is not changed.
         x: an image, (1, 3, H, W).
     """
-    twin = copy.deepcopy(module)
+    twin = duplicate(module)
     outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}
     pairs: dict[nn.BatchNorm2d, nn.Conv2d] = {}
     runs: dict[nn.Module, int] = {}
@@ -36,14 +36,11 @@ def folded(module: nn.Module, x: Tensor) -> nn.Module:
         if id(args[0]) in outputs and norm.running_mean is not None:
             pairs[norm] = outputs[id(args[0])][0]
 
-    handles = [m.register_forward_hook(after) for m in twin.modules() if isinstance(m, nn.Conv2d)]
-    handles += [m.register_forward_pre_hook(before) for m in twin.modules() if isinstance(m, nn.BatchNorm2d)]
+    hooks = [(m.register_forward_hook, after) for m in twin.modules() if isinstance(m, nn.Conv2d)]
+    hooks += [(m.register_forward_pre_hook, before) for m in twin.modules() if isinstance(m, nn.BatchNorm2d)]
     with borrowed(twin):
-        try:
+        with hooked(hooks):
             twin(x)
-        finally:
-            for handle in handles:
-                handle.remove()
         twin.eval()
         for norm, conv in pairs.items():
             if runs[norm] == runs[conv] == 1:  # shared modules stay as they are

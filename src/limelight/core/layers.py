@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from limelight.core.borrow import borrowed
+from limelight.core.hooks import hooked
 from limelight.errors import UnsupportedModel
 from limelight.shapes import Acts
 
@@ -231,15 +232,11 @@ def trace(
         return hook
 
     modules = {name: m for name, m in module.named_modules() if name}
+    watched = hooked([(m.register_forward_hook, note(name)) for name, m in modules.items()])
     with borrowed(module), torch.enable_grad():
-        handles = [m.register_forward_hook(note(name)) for name, m in modules.items()]
-        try:
-            with arithmetic:
-                raw_output = module(x.detach().clone().requires_grad_())
-            total = max(1, arithmetic.total)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with watched, arithmetic:
+            raw_output = module(x.detach().clone().requires_grad_())
+        total = max(1, arithmetic.total)
         logits = logits_of(raw_output)
         gradients = _gradients(logits, [s.output for s in seen])
 

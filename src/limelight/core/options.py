@@ -1,6 +1,7 @@
 """Options are derived from a function's keyword-only parameters: there is no second list of them."""
 
 import inspect
+import threading
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from limelight.card import BaseCard
 from limelight.errors import InvalidOption, nearest
 
 Options = TypeVar("Options", bound=pydantic.BaseModel)
+_making = threading.Lock()  # two classes for one function, made at the same time, would not be equal
 
 
 def checked(
@@ -28,7 +30,8 @@ def checked(
     Raises:
         InvalidOption: no such option or bundle, or a value out of range.
     """
-    model = _model(card, function, base)
+    with _making:
+        model = _model(card, function, base)
     unknown = [o for o in given if o not in model.model_fields]
     if unknown:
         known = ", ".join([*card.options, *base.model_fields])

@@ -4,7 +4,10 @@ Every image of a batch gets the same draws, or draws that depend on its own pixe
 its images give one by one, and the draws are made on the CPU, so that every device gets the same.
 """
 
+import threading
 import zlib
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -36,3 +39,21 @@ def draws_per_image(seed: int, images: Images) -> list[Draws]:
     """Return random numbers for each image, fixed by the seed and its pixels."""
     pixels = images.detach().float().cpu().contiguous().numpy()
     return [Draws(zlib.crc32(one.tobytes(), seed)) for one in pixels]
+
+
+_global = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int, devices: Sequence[torch.device] = ()) -> Generator[None]:
+    """Let the global generators begin at a seed, and put them back behind the block; one thread at a time.
+
+    For what is not ours and draws from them, such as the way in which layers initialise themselves.
+
+    Args:
+        seed: of the processor's generator and of those of the devices.
+        devices: those whose generators are put back too.
+    """
+    with _global, torch.random.fork_rng(devices=[d for d in devices if d.type == "cuda"]):
+        torch.manual_seed(seed)
+        yield

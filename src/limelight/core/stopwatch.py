@@ -1,5 +1,6 @@
 """How long a model itself works: the time inside of its forward and backward passes."""
 
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,34 +16,37 @@ class Stopwatch:
     def __init__(self) -> None:
         self._seconds = 0.0
         self._events: list[tuple[Any, Any]] = []
-        self._running = False
+        self._inside = threading.local()  # whether this thread is within a pass that is added already
+        self._adding = threading.Lock()
 
     @property
     def seconds(self) -> float:
         """Time of all passes that have begun and ended."""
-        for start, end in self._events:
-            end.synchronize()
-            self._seconds += start.elapsed_time(end) / 1000
-        self._events.clear()
-        return self._seconds
+        with self._adding:
+            for start, end in self._events:
+                end.synchronize()
+                self._seconds += start.elapsed_time(end) / 1000
+            self._events.clear()
+            return self._seconds
 
     @contextmanager
     def passing(self, device: torch.device) -> Generator[None]:
         """Add the time of the block, unless it is within another that is added already."""
-        if self._running:
+        if getattr(self._inside, "a_pass", False):
             yield
             return
-        self._running = True
+        self._inside.a_pass = True
         on_gpu = device.type == "cuda"
         start = _event(device) if on_gpu else perf_counter()
         try:
             yield
         finally:
-            self._running = False
-            if on_gpu:
-                self._events.append((start, _event(device)))
-            else:
-                self._seconds += perf_counter() - start
+            self._inside.a_pass = False
+            with self._adding:
+                if on_gpu:
+                    self._events.append((start, _event(device)))
+                else:
+                    self._seconds += perf_counter() - start
 
 
 def _event(device: torch.device) -> Any:

@@ -1,6 +1,6 @@
 """Run the part of a network that lies behind one of its layers, without the part before it."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,32 +11,47 @@ from torch.utils import _pytree as pytree
 
 from limelight.core.borrow import borrowed
 from limelight.core.classifier import Classifier
+from limelight.core.hooks import Hook, Registration, hooked
 from limelight.core.layers import first_tensor
 from limelight.core.stopwatch import in_model
 from limelight.core.taps import replaced
 from limelight.shapes import Images
 
 
-class _Head(TorchFunctionMode):
-    """Keeps what every call before a layer returned, without its numbers, and then returns that in its place."""
+class _Keeps(TorchFunctionMode):
+    """Keeps what every call returned, without its numbers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.results: list[Any] = []
-        self.cursor = 0
-        self.runs = 0  # of the layer, whose last run counts
-        self.end = 0  # results up to there are from before the end of that run
-        self.replays = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.replays:
-            if self.cursor >= self.end:
-                return func(*args, **(kwargs or {}))
-            self.cursor += 1
-            return self.results[self.cursor - 1]
         result = func(*args, **(kwargs or {}))
         self.results.append(pytree.tree_map_only(Tensor, _without_numbers, result))
         return result
+
+
+class _Returns(TorchFunctionMode):
+    """Returns what was kept in place of making the calls before a layer; each run has its own."""
+
+    def __init__(self, results: list[Any]) -> None:
+        super().__init__()
+        self._results, self.done = results, 0
+
+    @property
+    def reached(self) -> bool:
+        """Whether the run has come to the layer."""
+        return self.done == len(self._results)
+
+    def finish(self) -> None:
+        """Make the calls from here on."""
+        self.done = len(self._results)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.reached:
+            return func(*args, **(kwargs or {}))
+        self.done += 1
+        return self._results[self.done - 1]
 
 
 def _without_numbers(tensor: Tensor) -> Tensor:
@@ -49,7 +64,7 @@ class Tail:
 
     The calls before the layer are skipped: in their place stand results of the same shape and without
     numbers. Where something bypasses the layer these would reach the end, so the logits are compared once;
-    ``exact`` tells.
+    ``exact`` tells. Once made it is never changed, so that threads can share it.
 
     Args:
         classifier: the model.
@@ -59,28 +74,19 @@ class Tail:
 
     def __init__(self, classifier: Classifier, name: str, x: Images) -> None:
         self._classifier, self.image, self._layer = classifier, x, classifier.module.get_submodule(name)
-        self._head = _Head()
+        keeps = _Keeps()
         outputs: list[Tensor] = []
+        ends: list[int] = []  # of the layer's runs, of which the last counts
 
         def watch(_module: nn.Module, _args: Any, output: Any) -> None:
             with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]
                 outputs.append(_tensor(output).clone())  # what follows may overwrite it
-            self._head.runs, self._head.end = self._head.runs + 1, len(self._head.results)
+            ends.append(len(keeps.results))
 
-        handle = self._layer.register_forward_hook(watch)
-        try:
-            with borrowed(classifier.module), self._head:
-                logits = classifier.logits(classifier.module(x))
-        finally:
-            handle.remove()
-        del self._head.results[self._head.end :]
-        self._head.replays = True
+        with borrowed(classifier.module), hooked([(self._layer.register_forward_hook, watch)]), keeps:
+            logits = classifier.logits(classifier.module(x))
+        self._before, self._runs = keeps.results[: ends[-1]], len(ends)
         self.exact = self._same(outputs[-1], logits)
-
-    @property
-    def reached(self) -> bool:
-        """Whether the run that is going on has come to the layer."""
-        return self._head.cursor == self._head.end
 
     def _same(self, output: Tensor, logits: Tensor) -> bool:
         twice = torch.cat([output, output])
@@ -92,25 +98,29 @@ class Tail:
             again, logits.expand_as(again), rtol=1e-4, atol=1e-5 * float(logits.abs().max())
         )
 
-    def __call__(self, variants: Tensor) -> Any:
-        """Return the module's outputs for variants of the layer's output."""
-        head = self._head
-        head.cursor, left = 0, head.runs
+    def __call__(self, variants: Tensor, hooks: Iterable[Registration] = ()) -> Any:
+        """Return the module's outputs for variants of the layer's output.
+
+        Args:
+            variants: in the layer's own layout.
+            hooks: what watches the modules behind the layer.
+        """
+        returns, left = _Returns(self._before), self._runs
 
         def hand_over(_module: nn.Module, _args: Any, output: Any) -> Any:
             nonlocal left
             left -= 1
             if left:
                 return None
-            head.cursor = head.end
+            returns.finish()
             return replaced(output, _tensor(output), variants)
 
-        handle = self._layer.register_forward_hook(hand_over)
-        try:
-            with borrowed(self._classifier.module), in_model(variants.device), head:
-                return self._classifier.module(self.image)
-        finally:
-            handle.remove()
+        def behind(hook: Hook) -> Hook:
+            return lambda *args: hook(*args) if returns.reached else None
+
+        hooks = [(self._layer.register_forward_hook, hand_over), *((place, behind(hook)) for place, hook in hooks)]
+        with borrowed(self._classifier.module), in_model(variants.device), hooked(hooks), returns:
+            return self._classifier.module(self.image)
 
 
 def _tensor(output: Any) -> Tensor:
@@ -127,8 +137,5 @@ def overwritten(layer: nn.Module, edit: Callable[[Tensor], Tensor]) -> Generator
         found = _tensor(output)
         return replaced(output, found, edit(found))
 
-    handle = layer.register_forward_hook(hook)
-    try:
+    with hooked([(layer.register_forward_hook, hook)]):
         yield
-    finally:
-        handle.remove()

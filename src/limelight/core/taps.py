@@ -1,12 +1,13 @@
 """Read activations and gradients of any layers in one forward and one backward pass."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from limelight.core.hooks import Hook, hooked
 from limelight.core.layers import first_tensor
 from limelight.core.stopwatch import in_model
 from limelight.errors import UnsupportedModel
@@ -64,23 +65,33 @@ class Taps:
 
 @contextmanager
 def tapped(layers: Mapping[str, nn.Module], *, gradients: bool, whole: bool = False) -> Generator[Taps]:
-    """Watch layers for the duration of the block; a layer that runs several times shows its last run.
+    """Watch layers in the passes of the block; a layer that runs several times shows its last run.
 
     With ``whole`` the graph goes on to the image, which must ask for its gradient.
     """
     taps = Taps(gradients, whole)
-    if whole:
-        torch.set_grad_enabled(True)
 
-    def hook(name: str) -> Callable[[nn.Module, Any, Any], Any]:
+    def hook(name: str) -> Hook:
         return lambda _module, _args, output: taps.take(name, output)
 
-    handles = [module.register_forward_hook(hook(name)) for name, module in layers.items()]
-    try:
+    # A hook switches gradients on in the middle of the pass; behind it they are what they were.
+    with (
+        torch.set_grad_enabled(whole or torch.is_grad_enabled()),
+        hooked((module.register_forward_hook, hook(name)) for name, module in layers.items()),
+    ):
         yield taps
-    finally:
-        for handle in handles:
-            handle.remove()
+    expect_all(layers, taps.outputs)
+
+
+def expect_all(layers: Iterable[str], outputs: Mapping[str, Tensor]) -> None:
+    """Say which layer did not run, if one didn't.
+
+    Raises:
+        UnsupportedModel: it gave no output in this pass.
+    """
+    missing = next((name for name in layers if name not in outputs), None)
+    if missing is not None:
+        raise UnsupportedModel(f"layer {missing!r} did not run for these images, though it did in a trial pass")
 
 
 def replaced(output: Any, old: Tensor, new: Tensor) -> Any:

@@ -9,7 +9,6 @@ no half-decoded picture is returned. Formats that run other programs (EPS) or ar
 import io
 import os
 import struct
-import warnings
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from limelight.errors import InvalidImage, nearest
+from limelight.quiet import quiet
 
 __all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "ImageSource", "list_images", "load_image"]
 
@@ -154,8 +154,7 @@ def _neighbours(path: Path) -> str:
 def _explained(name: str) -> Generator[None, None, None]:
     """Turn whatever Pillow raises into one error, and keep its warnings from the user."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata, large pictures: judged here
+        with quiet():  # odd metadata, large pictures: judged here
             yield
     except InvalidImage:
         raise

@@ -1,6 +1,8 @@
 """Curves as pictures."""
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -324,24 +326,28 @@ def distributions(values: Mapping[str, Array], *, label: str) -> tuple[str, tupl
         return _svg(figure)
 
 
-def _plain() -> Any:
-    """Settings under which words stay words, and the same numbers give the same bytes."""
+_SETTINGS = threading.Lock()
+
+
+@contextmanager
+def _plain() -> Generator[None]:
+    """Settings under which words stay words, and the same numbers give the same bytes; they belong to all threads."""
     from matplotlib import rc_context
 
     ink = dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.labelcolor", "ytick.labelcolor"), _INK
     )
-    return rc_context(
-        {
-            **ink,
-            "xtick.color": _SOFT,
-            "ytick.color": _SOFT,
-            "font.size": 10.5,
-            "font.family": "DejaVu Sans",
-            "svg.fonttype": "none",
-            "svg.hashsalt": "limelight",
-        }
-    )
+    plain: Any = {
+        **ink,
+        "xtick.color": _SOFT,
+        "ytick.color": _SOFT,
+        "font.size": 10.5,
+        "font.family": "DejaVu Sans",
+        "svg.fonttype": "none",
+        "svg.hashsalt": "limelight",
+    }
+    with _SETTINGS, rc_context(plain):
+        yield
 
 
 def _axes(height: float) -> tuple[Any, Any]:

@@ -2,12 +2,12 @@
 
 import io
 import os
-import warnings
 from collections.abc import Mapping
 
 from PIL import Image, PngImagePlugin
 
 from limelight.errors import InvalidImage, InvalidOption
+from limelight.quiet import quiet
 
 __all__ = ["read_png_metadata", "to_png_bytes"]
 
@@ -46,8 +46,7 @@ def read_png_metadata(source: str | os.PathLike[str] | bytes) -> dict[str, str]:
         InvalidImage: no such file, or not a PNG file.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a large picture does not matter here
+        with quiet():  # a large picture does not matter here
             file = io.BytesIO(source) if isinstance(source, bytes) else source
             with Image.open(file, formats=["PNG"]) as image:
                 return {str(key): str(text) for key, text in image.info.items() if isinstance(text, str)}

@@ -3,7 +3,6 @@
 Clusters are numbered in the order of their first members, so that equal partitions have equal labels.
 """
 
-import warnings
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,7 +10,8 @@ import numpy.typing as npt
 from scipy.linalg import eigh
 from scipy.spatial.distance import pdist, squareform
 from sklearn.cluster import KMeans, kmeans_plusplus
-from sklearn.exceptions import ConvergenceWarning
+
+from limelight.quiet import quiet
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -65,8 +65,7 @@ def kmeans(vectors: Floats, n_clusters: int, *, init: Init = "kmeans++", seed: i
     n_clusters = min(n_clusters, distinct(vectors))
     start, starts = (_spread_means, 10) if init == "kmeans++" else (_random_means, 1)
     settings: dict[str, Any] = {"init": start, "n_init": starts, "max_iter": 300, "tol": 0}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # nearly equal vectors may leave a cluster empty
+    with quiet():  # nearly equal vectors may leave a cluster empty
         model = KMeans(n_clusters, **settings, random_state=seed)
         return Partition(_in_order(np.asarray(model.fit_predict(vectors))))
 

@@ -1,6 +1,5 @@
 """Record a forward pass of any eager network, and pass relevance back along it as often as one likes."""
 
-import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from limelight.core.borrow import borrowed
 from limelight.core.classifier import Classifier, unwrap
+from limelight.core.hooks import Hook, hooked
 from limelight.core.layers import LayerInfo, first_tensor
 from limelight.core.relevance.op import Kind, Op, Spent
 from limelight.core.relevance.operations import HANDLERS, ROUTES, name_of
 from limelight.core.relevance.rules import GRADIENT, Rules
 from limelight.core.stopwatch import in_model
-from limelight.core.taps import replaced
+from limelight.core.taps import expect_all, replaced
 from limelight.errors import UnsupportedModel
 from limelight.shapes import Acts, Images, Logits, Scores
 
@@ -193,7 +193,6 @@ class Tape:
 
     def __init__(self, classifier: Classifier, x: Images, layers: Mapping[str, LayerInfo] | None = None) -> None:
         self.classifier, self._layers = classifier, dict(layers or {})
-        self._thread = threading.get_ident()
         self._active = _Active()
         self._info: Any = WeakTensorKeyDictionary()
         self._holders: dict[int, list[Op]] = {}
@@ -268,19 +267,17 @@ class Tape:
         """Know which module is at work, and keep the outputs of the wanted layers."""
 
         def before(module: nn.Module, _args: Any) -> None:
-            if threading.get_ident() == self._thread and id(module) in self._names:
+            if id(module) in self._names:
                 self._owners.append(self._names[id(module)])
 
         def after(module: nn.Module, args: Any, output: Any) -> None:
-            if threading.get_ident() == self._thread and id(module) in self._names:
+            if id(module) in self._names:
                 if isinstance(module, torch.jit.ScriptModule):
                     self._opaque(module, args, output)
                 self._owners.pop()
 
-        def keep(name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def keep(name: str) -> Hook:
             def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-                if threading.get_ident() != self._thread:
-                    return None
                 found = first_tensor(output)
                 if found is None:
                     raise UnsupportedModel(f"layer {name!r} returns no tensor with a spatial map")
@@ -289,14 +286,12 @@ class Tape:
 
             return hook
 
-        handles = [register_module_forward_pre_hook(before), register_module_forward_hook(after)]
+        layers = self.classifier.modules(list(self._layers))
         # A layer's own hooks run after those of all modules: what is kept is what the user's hooks made of it.
-        handles += [m.register_forward_hook(keep(n)) for n, m in self.classifier.modules(list(self._layers)).items()]
-        try:
+        hooks = [(register_module_forward_pre_hook, before), (register_module_forward_hook, after)]
+        with hooked([*hooks, *((m.register_forward_hook, keep(n)) for n, m in layers.items())]):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        expect_all(layers, self.outputs)
 
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make one call of the network, recorded if it depends on the image."""

@@ -1,7 +1,6 @@
 """Sanity checks: does the map change when the model forgets what it has learned?"""
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Literal, cast
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from limelight.card import register_metric
 from limelight.core.classifier import Classifier
 from limelight.core.judge import Measured
+from limelight.core.rng import seeded
 from limelight.core.saliency import Saliency
 from limelight.errors import NonFinite, UnsupportedModel
 from limelight.ops import resize
@@ -163,7 +163,7 @@ def randomised(
     for number, name in enumerate(layer_order(classifier, image, layers)):
         module = copy.module.get_submodule(name)
         before = {k: v.clone() for k, v in module.state_dict().items()}
-        with _seeded(seed + number, copy.device), torch.no_grad():
+        with seeded(seed + number, [copy.device]), torch.no_grad():
             _reset(module, reset)
         yield name, copy
         if not keep:
@@ -177,12 +177,3 @@ def _reset(module: nn.Module, reset: Reset) -> None:
             nn.init.uniform_(bias)
     else:
         cast(nn.Linear, module).reset_parameters()
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Generator[None]:
-    """Layers initialise themselves from the global generators; put those back as they were."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
