@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from limelight import cli
-from limelight.bench.store import Store
+from limelight.bench.store import Cell, Store
 from limelight.data.synthetic import scene
 
 RECIPE = """
@@ -212,6 +213,37 @@ def test_another_recipe_is_kept_out(recipe: Path, run: Path) -> None:
     for part in (str(run), "recipe.metrics", "average-drop", "complexity", "give another folder"):
         assert part in line
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+class Evil:
+    """A pickle that leaves a trace when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_run_is_data_and_runs_nobodys_code(run: Path) -> None:
+    """The settings of a run that somebody sent name a file as its model."""
+    trace, model, foreign = run.parent / "ran", run.parent / "model.pt", run.parent / "foreign"
+    torch.save(Evil(trace), model)
+    own = Store(run)
+    store = Store(foreign, json.loads(json.dumps(own.settings).replace("demo/resnet", str(model))))
+    rows = [row | {"model": str(model), "curve": ()} for row in own.table().to_pylist()]
+    store.add([Cell(**row) for row in rows])
+    store.note(own.notes)
+    code, _, err = told("report", foreign)
+    assert code == 0, err
+    page = (foreign / "report.html").read_text()
+    assert "the run names files for it, which are opened with" in page
+    assert "--trust" in page
+    code, _, err = told("merge", foreign, "--out", run.parent / "all")
+    assert code == 0, err
+    assert not trace.exists()
+    assert told("report", foreign, "--trust")[0] == 0
+    assert trace.exists()
 
 
 # -- disks -------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Loading classifiers by name and from files, saving them, and the errors on the way."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import transforms
@@ -17,7 +19,7 @@ from limelight.core.method import build
 from limelight.core.preprocess import Preprocess
 from limelight.errors import InvalidOption, UnknownModel, UnsupportedModel, WeightsUnavailable
 from limelight.zoo import available, load, save
-from limelight.zoo.files import code_in_program
+from limelight.zoo.files import HEADER
 
 PICTURE = Image.effect_noise((300, 260), 80).convert("RGB")
 
@@ -263,7 +265,7 @@ def test_any_module_comes_back(tmp_path: Path) -> None:
     classifier = Classifier(Net(), size=32, labels=labels, preprocess=preprocess, layer="features.4", name="mine")
     path = save(classifier, tmp_path / "net")
     assert path.suffix == ".pt2"
-    again = load(path)
+    again = load(path, trust=True)
     for key in ("name", "labels", "mean", "std", "size", "layer"):
         assert getattr(again, key) == getattr(classifier, key)
     torch.testing.assert_close(again.preprocess(PICTURE), classifier.preprocess(PICTURE))
@@ -274,7 +276,7 @@ def test_any_module_comes_back(tmp_path: Path) -> None:
 def test_layers_of_an_exported_program_are_found(tmp_path: Path) -> None:
     torch.manual_seed(0)
     classifier = Classifier(nn.Sequential(Net(), nn.Softmax(1)), size=32)
-    again = load(save(classifier, tmp_path / "net.pt2"))
+    again = load(save(classifier, tmp_path / "net.pt2"), trust=True)
     assert again.stages == classifier.stages == ["0.features.2", "0.features"]
     same_map(classifier, again, torch.randn(2, 3, 32, 32))
 
@@ -283,29 +285,68 @@ def test_programs_of_others(tmp_path: Path) -> None:
     example = torch.zeros(2, 3, 48, 48)
     program = torch.export.export(Net().eval(), (example,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
     torch.export.save(program, tmp_path / "theirs.pt2")
-    classifier = load(tmp_path / "theirs.pt2")
+    classifier = load(tmp_path / "theirs.pt2", trust=True)
     assert classifier.size == 48
     assert classifier(torch.zeros(1, 3, 48, 48)).shape == (1, 5)
 
 
+def test_a_program_is_code(tmp_path: Path) -> None:
+    path = save(Classifier(Net(), size=32), tmp_path / "net.pt2")
+    with pytest.raises(UnsupportedModel, match=r"can do all that you can.*trust=True \(--trust"):
+        load(path)
+    empty = tmp_path / "empty.pt2"
+    empty.write_bytes(b"")
+    with pytest.raises(UnsupportedModel, match="trust=True"):  # what it holds is not looked at
+        load(empty)
+
+
+def test_code_of_a_repository_needs_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    transformers = pytest.importorskip("transformers")
+    transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]).save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    settings |= {
+        "model_type": "mine",
+        "auto_map": {"AutoConfig": "code.Mine", "AutoModelForImageClassification": "code.Net"},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    (tmp_path / "code.py").write_text(
+        f"__import__('pathlib').Path({str(tmp_path / 'ran')!r}).touch()\nraise ValueError('code ran')\n"
+    )
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # what transformers would ask of whoever sits there
+    with pytest.raises(UnsupportedModel, match=r"code that it brings \(code\.Net\).*trust=True"):
+        load(f"hf/{tmp_path}", weights=None)
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(UnsupportedModel):
+        load(f"hf/{tmp_path}", weights=None, trust=True)
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_header_can_not_ask_for_trust(tmp_path: Path) -> None:
+    path = save(load("demo/resnet"), tmp_path / "a")
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()[HEADER])
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    about["source"]["trust"] = True
+    save_file(state, path, {HEADER: json.dumps(about)})
+    with pytest.raises(UnsupportedModel, match="is damaged"):
+        load(path)
+
+
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("name", "weights", "free"),
     [
-        (b"torch.ops.aten.linear.default", b"torch.os.system", "torch.os.system"),
-        (b"integer=True", b"__import__('os')", "code rather than a size"),
+        ("demo/resnet", "DEFAULT", True),
+        ("torchvision/resnet18", None, True),
+        ("hf/org/name", "DEFAULT", True),
+        ("demo/resnet", "w.pth", False),
+        ("torchvision/../x.pt2", "a/b.safetensors", False),
+        ("x.pt2", "DEFAULT", False),
+        ("./demo/resnet", "DEFAULT", False),
+        ("demo", "DEFAULT", False),
     ],
 )
-def test_programs_that_would_run_code_are_refused(old: bytes, new: bytes, message: str, tmp_path: Path) -> None:
-    import zipfile
-
-    path = save(Classifier(Net(), size=32), tmp_path / "net.pt2")
-    assert code_in_program(path) is None
-    bad = tmp_path / "bad.pt2"
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(bad, "w") as copy:
-        for entry in source.infolist():
-            copy.writestr(entry, source.read(entry).replace(old, new))
-    with pytest.raises(UnsupportedModel, match=message):
-        load(bad)
+def test_names_of_a_zoo_need_no_trust(name: str, weights: str | None, free: bool) -> None:
+    assert zoo.needs_no_trust(name, weights) is free
 
 
 def test_pickles_need_trust(tmp_path: Path) -> None:
@@ -326,4 +367,4 @@ def test_functions_of_the_user_can_not_be_saved(tmp_path: Path) -> None:
 
 
 def test_names_are_public() -> None:
-    assert set(zoo.__all__) == {"available", "load", "save"}
+    assert set(zoo.__all__) == {"available", "load", "needs_no_trust", "save"}

@@ -16,7 +16,7 @@ from scipy import ndimage
 from skimage.measure import label
 from torch import Tensor, nn
 
-from limelight import draw
+from limelight import draw, files
 from limelight.api.explaining import explain
 from limelight.api.inputs import as_input, size_of
 from limelight.core.batches import chunk_size, in_chunks
@@ -217,13 +217,10 @@ class Proposals:
         path = Path(path)
         if path.suffix.lower() not in (".png", ".json"):
             raise InvalidOption(f"cannot write {path.name!r}: the suffix must be .png or .json")
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".png":
-            path.write_bytes(draw.to_png_bytes(self.view(truth), {"limelight": json.dumps(self.settings())}))
-        else:
-            numbers = {"candidates": self.candidates.tolist(), "confidences": self.confidences.tolist()}
-            path.write_text(json.dumps(self.settings() | numbers, indent=1))
-        return path
+            return files.write(path, draw.to_png_bytes(self.view(truth), {"limelight": json.dumps(self.settings())}))
+        numbers = {"candidates": self.candidates.tolist(), "confidences": self.confidences.tolist()}
+        return files.write(path, json.dumps(self.settings() | numbers, indent=1))
 
     def _repr_png_(self) -> bytes:
         return draw.to_png_bytes(self.view())

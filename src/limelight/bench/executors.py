@@ -78,6 +78,7 @@ class Source:
         limit: so many pictures, evenly spread.
         weights: in place of the recipe's.
         threads: that a worker on a processor may use; None for as many as there are.
+        trust: whether to run code that comes with models.
     """
 
     recipe: Recipe
@@ -85,6 +86,7 @@ class Source:
     limit: int | None = None
     weights: str | None = None
     threads: int | None = None
+    trust: bool = False
 
 
 class Worker:
@@ -120,8 +122,9 @@ class Worker:
     def _load(self, name: str) -> Classifier:
         source, recipe = self._source, self._source.recipe
         weights = source.weights or recipe.weights(name)
+        options: Any = {"device": self._device, "multilabel": recipe.models.multilabel, "trust": source.trust}
         with seeded(0):  # random weights have to be the same for every worker, and when a run goes on
-            model = zoo.load(name, weights=weights, device=self._device, multilabel=recipe.models.multilabel)
+            model = zoo.load(name, weights=weights, **options)
         return prepared(recipe, model)
 
     @cached_property

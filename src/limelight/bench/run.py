@@ -71,6 +71,7 @@ def benchmark(
     threads: int | None = None,
     published: str = "",
     retry: bool = False,
+    trust: bool = False,
     on_progress: Callable[[Tally], None] | None = None,
 ) -> Tally:
     """Measure all that a recipe asks for and is not yet in the folder.
@@ -88,6 +89,7 @@ def benchmark(
         threads: of each worker on a processor.
         published: the paper's numbers as csv, for the report.
         retry: measure again what failed before.
+        trust: run code that comes with the recipe's models, see ``limelight.load``.
         on_progress: called with what was done so far, whenever that changes.
 
     Returns:
@@ -102,7 +104,7 @@ def benchmark(
         raise InvalidOption(f"there is no executor {executor!r}; there are local and ray")
     for device in devices:
         usable(device)
-    source = Source(recipe, data, limit, weights, threads)
+    source = Source(recipe, data, limit, weights, threads, trust)
     worker = Worker(source, devices[0] if devices else None)
     execute = with_ray(workers) if executor == "ray" else local(worker, devices)
     store = Store(out, settings(recipe))

@@ -1,12 +1,8 @@
 """The rows of a run on disk: files that appear whole or not at all, and can be read while others are written."""
 
-import contextlib
-import errno
 import hashlib
 import json
-import os
-import uuid
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -14,9 +10,12 @@ from typing import Any, get_type_hints
 import numpy as np
 import numpy.typing as npt
 
+from limelight import files
 from limelight.errors import CorruptStore, InvalidOption, MissingExtra
 
 SETTINGS, NOTES, ROWS = "settings.json", "notes.json", "rows"
+SAFE = "; rows that were finished are safe there"
+_AGAIN = "is damaged; remove it, and what it held is measured again"
 
 
 @dataclass(frozen=True)
@@ -96,18 +95,14 @@ class Store:
             return
         _arrow()  # or the extra would be missed when the first rows are there
         wanted = json.loads(json.dumps(settings))
-        with _explained(self.folder):
-            (self.folder / ROWS).mkdir(parents=True, exist_ok=True)
-            if path.is_file():
-                _same(path, _read_json(path), wanted)
-            else:
-                _publish(path, json.dumps(wanted, indent=1).encode())
+        if not path.exists():
+            files.write(path, json.dumps(wanted, indent=1), new=True, kept=SAFE)
+        _same(path, _read_json(path), wanted)  # of two that begin at once, one finds the other's
         self.settings: Mapping[str, Any] = wanted
 
     def note(self, notes: Mapping[str, Any]) -> None:
         """Keep what readers want to know, and no number depends on."""
-        with _explained(self.folder):
-            _publish(self.folder / NOTES, json.dumps(notes, indent=1, default=str).encode())
+        files.write(self.folder / NOTES, json.dumps(notes, indent=1, default=str), kept=SAFE)
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -134,8 +129,7 @@ class Store:
         sink = arrow.BufferOutputStream()
         parquet.write_table(table, sink, compression="zstd")
         content = sink.getvalue().to_pybytes()
-        with _explained(self.folder):
-            _publish(self.folder / ROWS / f"{_digest(content)}.parquet", content)
+        files.write(self.folder / ROWS / f"{_digest(content)}.parquet", content, kept=SAFE)
 
     def table(self, columns: list[str] | None = None) -> Any:
         """Return all rows, a ``pyarrow.Table``; of cells that stand twice the first without an error.
@@ -143,17 +137,9 @@ class Store:
         Raises:
             CorruptStore: a file is damaged; the message names it.
         """
-        arrow, parquet = _arrow()
+        arrow, _ = _arrow()
         wanted = None if columns is None else list(dict.fromkeys([*columns, "key", "error"]))
-        tables: list[Any] = []
-        for file in self.files:
-            try:
-                content = file.read_bytes()
-            except OSError as error:
-                raise CorruptStore(f"{file} can't be read: {error.strerror}") from error
-            if _digest(content) != file.stem:  # Parquet by itself would give other numbers without a word
-                raise CorruptStore(f"{file} is damaged; remove it, and what it held is measured again")
-            tables.append(parquet.read_table(arrow.BufferReader(content), columns=wanted))
+        tables = [_rows(file, wanted) for file in self.files]
         if not tables:
             return _schema(arrow).empty_table().select(wanted or _schema(arrow).names)
         table = arrow.concat_tables(tables).unify_dictionaries()
@@ -201,8 +187,7 @@ def merge(folders: Iterable[str | Path], into: str | Path) -> Store:
     for store in stores:
         for file in store.files:
             if file.name not in there:
-                with _explained(merged.folder):
-                    _publish(merged.folder / ROWS / file.name, file.read_bytes())
+                files.write(merged.folder / ROWS / file.name, _content(file), kept=SAFE)
                 there.add(file.name)
     return merged
 
@@ -220,40 +205,41 @@ def _schema(arrow: Any) -> Any:
     return arrow.schema([(name, words if name in repeated else kinds[kind]) for name, kind in hints.items()])
 
 
-def _publish(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees a part of it."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):  # what went wrong first is what has to be known
-            draft.unlink(missing_ok=True)
-        raise
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file of rows, if they are those that were written."""
+    with files.refusing(CorruptStore, f"{path} can't be read"):
+        content = files.content_of(path)
+    if _digest(content) != path.stem:  # Parquet by itself would give other numbers without a word
+        raise CorruptStore(f"{path} {_AGAIN}")
+    return content
 
 
-@contextlib.contextmanager
-def _explained(folder: Path) -> Generator[None]:
-    try:
-        yield
-    except CorruptStore:  # is an OSError too
-        raise
-    except OSError as error:
-        why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
-        raise InvalidOption(f"can't write to {folder}: {why}; rows that were finished are safe there") from error
+def _rows(path: Path, columns: list[str] | None) -> Any:
+    """Return the rows of a file, whose digest says that they are those that were written, but not by whom."""
+    content = _content(path)
+    arrow, parquet = _arrow()
+    with files.refusing(CorruptStore, f"{path} {_AGAIN}"):
+        file = parquet.ParquetFile(arrow.BufferReader(content))
+        if file.metadata.num_rows > len(content):  # the keys alone take 8 bytes each, which nothing compresses
+            raise ValueError(f"it claims {file.metadata.num_rows:,} rows")
+        wanted = _schema(arrow)
+        wanted = arrow.schema([wanted.field(name) for name in columns or wanted.names])
+        lacks = [name for name in wanted.names if name not in file.schema_arrow.names]
+        if lacks:
+            raise ValueError(f"it has no column {lacks[0]}")
+        table = file.read(columns=wanted.names).select(wanted.names).cast(wanted)
+        table.validate(full=True)
+        if any(column.null_count for column in table.columns):
+            raise ValueError("it has empty cells")
+    return table
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+    with files.refusing(CorruptStore, f"{path} can't be read as the settings of a run"):
+        found = json.loads(files.text_of(path))
         if not isinstance(found, dict):
             raise ValueError("it holds no table")
         return found
-    except (OSError, ValueError) as error:
-        raise CorruptStore(f"{path} can't be read as the settings of a run: {error}") from error
 
 
 def _same(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any], at: str = "") -> None:

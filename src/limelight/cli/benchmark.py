@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limelight.cli.options import Limit
+from limelight.cli.options import Limit, Trust
 from limelight.cli.output import filling, print_json, say, split_names
 from limelight.errors import InvalidOption
 
@@ -34,6 +34,7 @@ def benchmark(
     workers: Annotated[int | None, typer.Option(min=1, help="Of the cluster (else as many as fit).")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads of each worker.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Measure again what failed before.")] = False,
+    trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
     """Measure models x methods x metrics over a data set, as a recipe says; go on where a run was stopped.
@@ -61,6 +62,7 @@ def benchmark(
             threads=threads,
             published=published(plan, recipe),
             retry=retry,
+            trust=trust,
             on_progress=lambda tally: show(tally.before + tally.finished, tally.cells, _pace(tally)),
         )
     if as_json:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Target, Weights
+from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Target, Trust, Weights
 from limelight.cli.output import (
     evenly,
     expand,
@@ -45,6 +45,7 @@ def choose(
     seed: Annotated[int, typer.Option(min=0, help="Of the order of the pictures.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Where to write the race: a page (.html) or .json.")] = None,
     device: Device = None,
+    trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Find the method for your model and pictures: a race that drops what is clearly worse early.
@@ -65,7 +66,7 @@ def choose(
     samples = evenly(api.as_samples(images[0] if len(images) == 1 else expand(images)), limit)
     if target is None and any(m.needs_truth for m in judges) and all(s.label is not None for s in samples):
         target = "label"
-    classifier = load_model(model, weights, device)
+    classifier = load_model(model, weights, device, trust)
 
     def save(choice: "Choice") -> None:
         if out is not None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from limelight.cli.options import Device, Explained, Layer, Model, Weights
+from limelight.cli.options import Device, Explained, Layer, Model, Trust, Weights
 from limelight.cli.output import (
     fail,
     load_model,
@@ -41,6 +41,7 @@ def compare(
     view: Annotated[str, typer.Option(help="overlay, map, signed, contour or image.")] = "overlay",
     out: Annotated[Path | None, typer.Option(help="Where to write the picture (else IMAGE.compare.png).")] = None,
     device: Device = None,
+    trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Explain one picture by many methods, and judge every map.
@@ -48,7 +49,7 @@ def compare(
     Example: limelight compare cat.jpg --model torchvision/resnet50 --methods grad-cam,layer-cam --metrics adcc,deletion
     """
     import limelight as ll
-    from limelight import draw
+    from limelight import draw, files
     from limelight.draw import chart
 
     options = parse_parameters(parameter or []) | ({"layer": layer} if layer else {})
@@ -58,7 +59,7 @@ def compare(
     path = out or Path(f"{image.stem}.compare.png")
     if path.suffix.lower() != ".png":
         raise InvalidOption(f"--out {path}: the picture is a .png")
-    classifier = load_model(model, weights, device)
+    classifier = load_model(model, weights, device, trust)
     left_out = not_had(methods, classifier, image, chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
     if not chosen:
@@ -72,8 +73,7 @@ def compare(
     if charts:
         picture = chart.stacked([picture, chart.curves(charts, width=max(900, picture.width))])
     about = json.dumps([[e.settings() | {"metrics": numbers[e.method]} for e in row]])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(draw.to_png_bytes(picture, {"limelight": about}))
+    files.write(path, draw.to_png_bytes(picture, {"limelight": about}))
     if as_json:
         protocols = {name: c.protocol for name, c in results.columns.items()}
         rows = [e.settings() | {"metrics": _plain(numbers[e.method])} for e in row]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Target, Weights
+from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Target, Trust, Weights
 from limelight.cli.output import (
     console,
     counted,
@@ -53,6 +53,7 @@ def evaluate(
         Path | None, typer.Option(help="Where to write the numbers: .csv, .parquet, .json, or .md for the summary.")
     ] = None,
     device: Device = None,
+    trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Measure how far explanations of a folder of pictures can be trusted.
@@ -70,7 +71,7 @@ def evaluate(
     if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".json", ".md"):
         raise InvalidOption(f"--out {out}: the suffix must be .csv, .parquet, .json or .md")
     samples = evenly(api.as_samples(source), limit)
-    classifier = load_model(model, weights, device)
+    classifier = load_model(model, weights, device, trust)
     left_out = not_had(methods, classifier, samples[0].image, chosen)
     chosen = [m for m in chosen if m.name not in left_out]
     if target is None and needs_truth and all(s.label is not None for s in samples):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limelight.cli.options import Device, Explained, Model, Weights
+from limelight.cli.options import Device, Explained, Model, Trust, Weights
 from limelight.cli.output import expand, load_model, parse_parameters, print_json, progress, say
 from limelight.errors import InvalidOption
 
@@ -44,6 +44,7 @@ def explain(
     ] = False,
     plain: Annotated[bool, typer.Option("--plain", help="No title: the picture at the model's input size.")] = False,
     device: Device = None,
+    trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Show where a model looks.
@@ -66,7 +67,7 @@ def explain(
             raise InvalidOption(f"{option} {given} is one file for {len(files)} pictures; give a folder")
     if trace is not None and trace.suffix.lower() not in ("", ".gif"):
         raise InvalidOption(f"--trace {trace}: an animation is a .gif")
-    classifier = load_model(model, weights, device)
+    classifier = load_model(model, weights, device, trust)
     if dry_run:
         show_plan(plan(classifier, files[0], chosen), as_json)
         return

@@ -4,12 +4,14 @@ from typing import Annotated
 
 import typer
 
+from limelight.cli.options import Trust
 from limelight.cli.output import print_json, say, table
 
 
 def models(
     name: Annotated[str | None, typer.Argument(help="A model, or a part of names to list.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="List the layers that can be explained.")] = False,
+    trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """List the models that can be loaded by name, or the layers of one.
@@ -21,7 +23,7 @@ def models(
     if layers:
         if name is None:
             raise typer.BadParameter("--layers needs the name of a model", param_hint="NAME")
-        _layers(name, as_json)
+        _layers(name, as_json, trust)
         return
     found = [f"{family}/{model}" for family, names in zoo.available().items() for model in names]
     shown = [model for model in found if name is None or name.lower() in model.lower()]
@@ -34,14 +36,14 @@ def models(
         say("{}", model, wrap=False)
 
 
-def _layers(name: str, as_json: bool) -> None:
+def _layers(name: str, as_json: bool, trust: bool) -> None:
     from limelight import zoo
     from limelight.errors import WeightsUnavailable
 
     try:
-        classifier = zoo.load(name)
+        classifier = zoo.load(name, trust=trust)
     except WeightsUnavailable:  # layers do not depend on the weights
-        classifier = zoo.load(name, weights=None)
+        classifier = zoo.load(name, weights=None, trust=trust)
     trace = classifier.trace()
     stages = {layer.name for layer in trace.stages}
     rows = [

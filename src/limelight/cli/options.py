@@ -18,6 +18,9 @@ Target = Annotated[
     ),
 ]
 Weights = Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or a file.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run code that comes with the model (.pt2, pickles, code of hf/…).")
+]
 Layer = Annotated[str | None, typer.Option(help="Layer to explain (else the last map).")]
 OptionsOfAll = Annotated[
     list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable.")

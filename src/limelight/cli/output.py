@@ -162,11 +162,11 @@ def expand(images: Sequence[Path]) -> list[Path]:
     return [file for given in images for file in (list_images(given) if given.is_dir() else [given])]
 
 
-def load_model(name: str, weights: str, device: str | None) -> Any:
-    """Load a model as ``--model``, ``--weights`` and ``--device`` say."""
+def load_model(name: str, weights: str, device: str | None, trust: bool) -> Any:
+    """Load a model as ``--model``, ``--weights``, ``--device`` and ``--trust`` say."""
     from limelight import zoo
 
-    return zoo.load(name, weights=None if weights.lower() == "none" else weights, device=device)
+    return zoo.load(name, weights=None if weights.lower() == "none" else weights, device=device, trust=trust)
 
 
 def print_left_out(left_out: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limelight.cli.options import Device, Limit, Model, Weights
+from limelight.cli.options import Device, Limit, Model, Trust, Weights
 from limelight.cli.output import evenly, load_model, parse_parameters, print_json, progress, say, table
 from limelight.errors import InvalidOption
 
@@ -55,6 +55,7 @@ def propose(
         typer.Option(help="Folder for a figure of each picture (else IMAGE.propose.png for one, none for several)."),
     ] = None,
     device: Device = None,
+    trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Propose boxes of objects: selective search, from which the peaks of a saliency map choose.
@@ -75,7 +76,7 @@ def propose(
     samples = evenly(_samples(images or [], scenes), limit)
     if out is not None and out.suffix:
         raise InvalidOption(f"--out {out}: it is a folder, for a figure of each picture; give a name without a suffix")
-    classifier = load_model(model, weights, device)
+    classifier = load_model(model, weights, device, trust)
     truths = [_true_boxes(s) for s in samples]
     if target is None and all(truths) and all(s.label is not None for s in samples):
         target = "label"

@@ -23,21 +23,26 @@ def report(
     markdown: Annotated[bool, typer.Option("--markdown", help="Write the tables beside the page as .md.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Write them as .tex, with booktabs.")] = False,
     device: Annotated[str | None, typer.Option(help="Where maps are made again: cpu, cuda, …")] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Load models that the run names and that are in no zoo, and run their code."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Make a page of a run that opens anywhere: leaderboard, costs, curves, best and worst pictures, settings.
 
     Example: limelight report runs/demo --latex
     """
+    from limelight.files import write
     from limelight.report import benchmark as story
 
     page = out or run / "report.html"
-    found = story.open_run(run, recipe=recipe, paper=paper, data=data, device=device)
+    found = story.open_run(run, recipe=recipe, paper=paper, data=data, device=device, trust=trust)
     files = [story.write(found, page)]
     for wanted, suffix, text in ((markdown, ".md", story.to_markdown), (latex, ".tex", story.to_latex)):
         if wanted:
             files.append(page.with_suffix(suffix))
-            files[-1].write_text(text(found), encoding="utf-8")
+            write(files[-1], text(found))
     if as_json:
         figures = [
             {"model": board.model, **{k: None if v != v else v for k, v in vars(f).items()}}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.options import Device, Explained, Model, Weights
+from limelight.cli.options import Device, Explained, Model, Trust, Weights
 from limelight.cli.output import counted, evenly, load_model, method_names, not_had, print_json, print_left_out, say
 from limelight.errors import InvalidOption
 
@@ -24,6 +24,7 @@ def sanity(
     limit: Annotated[int, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = 16,
     out: Annotated[Path, typer.Option(help="Where to write the strip of maps.")] = Path("sanity.png"),
     device: Device = None,
+    trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Tell which methods' maps do not depend on what the model has learned.
@@ -31,7 +32,7 @@ def sanity(
     Example: limelight sanity photos --model torchvision/resnet18 --methods grad-cam,eigen-cam
     """
     import limelight as ll
-    from limelight import api
+    from limelight import api, draw, files
 
     if mode not in ("cascading", "independent"):
         raise InvalidOption(f"--mode {mode}: there are cascading and independent")
@@ -41,7 +42,7 @@ def sanity(
     chosen = [ll.method(n) for n in names]
     ll.metric(f"sanity-{mode}", layers=layers)
     samples = evenly(api.as_samples(images), limit)
-    classifier = load_model(model, weights, device)
+    classifier = load_model(model, weights, device, trust)
     left_out = not_had(methods, classifier, samples[0].image, chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
     with counted(len(samples) * len(chosen), "randomising") as advance:
@@ -56,8 +57,7 @@ def sanity(
             on_rows=lambda rows: advance(len(rows)),
         )
     strip = api.sanity_strip(classifier, samples[0], chosen, mode=mode, target=target, layers=layers)  # type: ignore[arg-type]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    strip.save(out)
+    files.write(out, draw.to_png_bytes(strip))
     if as_json:
         rows = [
             {"method": v.method, "passed": v.passed, "similarity": v.figure.mean, "reason": v.reason} for v in verdicts

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from limelight import draw
+from limelight import draw, files
 from limelight.card import METHODS
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Cost
@@ -214,9 +214,7 @@ class Explanation:
         if path.suffix.lower() != ".gif":
             raise InvalidOption(f"cannot write {path.name!r}: an animation is saved as .gif")
         film = trace.animation(self._course(FRAMES), json.dumps({"limelight": self.settings()}))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(film)
-        return path
+        return files.write(path, film)
 
     def panel(self, kind: View = "overlay", title: str | None = None) -> draw.Panel:
         """Return a picture with its title, for a gallery."""
@@ -265,19 +263,17 @@ class Explanation:
         suffix = path.suffix.lower()
         if suffix not in (".png", ".npz", ".json"):
             raise InvalidOption(f"cannot write {path.name!r}: the suffix must be .png, .npz or .json")
-        path.parent.mkdir(parents=True, exist_ok=True)
         if suffix == ".png":
             picture = self._titled(view) if titled and view not in SHEETS else self.view(view)
-            path.write_bytes(draw.to_png_bytes(picture, {"limelight": json.dumps(settings)}))
-        elif suffix == ".json":
-            path.write_text(json.dumps(settings | {"evidence": self.evidence.tolist()}, indent=1))
-        else:
-            with path.open("wb") as file:
-                arrays: dict[str, Any] = {f"details/{k}": v for k, v in self.details.items() if isinstance(v, Tensor)}
-                arrays |= {"map": self.map, "evidence": self.evidence, "image": self.image}
-                numbers = {name: value.detach().cpu().numpy() for name, value in arrays.items()}
-                record = json.dumps(settings | _finish_record(self.finish))
-                np.savez_compressed(file, allow_pickle=False, settings=np.array(record), **numbers)
+            return files.write(path, draw.to_png_bytes(picture, {"limelight": json.dumps(settings)}))
+        if suffix == ".json":
+            return files.write(path, json.dumps(settings | {"evidence": self.evidence.tolist()}, indent=1))
+        arrays: dict[str, Any] = {f"details/{k}": v for k, v in self.details.items() if isinstance(v, Tensor)}
+        arrays |= {"map": self.map, "evidence": self.evidence, "image": self.image}
+        numbers = {name: value.detach().cpu().numpy() for name, value in arrays.items()}
+        record = json.dumps(settings | _finish_record(self.finish))
+        with files.whole(path) as draft, draft.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, settings=np.array(record), **numbers)
         return path
 
     @staticmethod
@@ -417,10 +413,8 @@ class Gallery(Sequence["list[Explanation]"]):
         path = Path(path)
         if path.suffix.lower() != ".png":
             raise InvalidOption(f"cannot write {path.name!r}: a gallery is saved as .png")
-        path.parent.mkdir(parents=True, exist_ok=True)
         settings = json.dumps([[e.settings() for e in row] for row in self.rows])
-        path.write_bytes(draw.to_png_bytes(self.picture(kind), {"limelight": settings}))
-        return path
+        return files.write(path, draw.to_png_bytes(self.picture(kind), {"limelight": settings}))
 
     def _repr_png_(self) -> bytes:
         return draw.to_png_bytes(self.picture())

@@ -1,5 +1,6 @@
 """Numbers for every image, method and metric, and what may be said of them."""
 
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from limelight import files
 from limelight.errors import CorruptStore, InvalidOption, MissingExtra, ProtocolMismatch, nearest
 from limelight.ops import statistics
 from limelight.text import csv_cell, markdown
@@ -395,10 +397,9 @@ class Results:
             [{**record, "_extra": json.dumps(more)} for record, more in zip(self.records(), extra, strict=True)]
         )
         about = json.dumps({"columns": columns, "settings": self.settings}, default=str)
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        parquet.write_table(table.replace_schema_metadata({"limelight": about}), path)
-        return path
+        with files.whole(path) as draft:
+            parquet.write_table(table.replace_schema_metadata({"limelight": about}), draft)
+        return Path(path)
 
     @staticmethod
     def from_parquet(path: str | Path) -> "Results":
@@ -426,26 +427,26 @@ class Results:
         writers = {".parquet": self.to_parquet, ".csv": self._to_csv, ".json": self._to_json, ".md": self._to_md}
         if path.suffix.lower() not in writers:
             raise InvalidOption(f"cannot write {path.name!r}: the suffix must be one of {', '.join(writers)}")
-        path.parent.mkdir(parents=True, exist_ok=True)
         writers[path.suffix.lower()](path)
         return path
 
     def _to_csv(self, path: Path) -> None:
         import csv
 
-        with path.open("w", newline="", encoding="utf-8") as file:
-            names = list(dict.fromkeys(k for record in self.records() for k in record))
-            writer = csv.writer(file)
-            writer.writerow(map(csv_cell, names))
-            writer.writerows([csv_cell(record.get(name, "")) for name in names] for record in self.records())
+        names = list(dict.fromkeys(k for record in self.records() for k in record))
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(map(csv_cell, names))
+        writer.writerows([csv_cell(record.get(name, "")) for name in names] for record in self.records())
+        files.write(path, text.getvalue())
 
     def _to_json(self, path: Path) -> None:
         about = {"protocols": {n: c.protocol for n, c in self.columns.items()}, "settings": self.settings}
         rows = [{k: None if v != v else v for k, v in record.items()} for record in self.records()]
-        path.write_text(json.dumps(about | {"rows": rows}, indent=1, default=str), encoding="utf-8")
+        files.write(path, json.dumps(about | {"rows": rows}, indent=1, default=str))
 
     def _to_md(self, path: Path) -> None:
-        path.write_text(self.to_markdown() + "\n", encoding="utf-8")
+        files.write(path, self.to_markdown() + "\n")
 
 
 _KNOWN = ("image", "method", "target", "label", "probability", "reason", "seconds", "forwards", "backwards")

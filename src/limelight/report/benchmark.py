@@ -26,6 +26,7 @@ from limelight.data.images import load_image
 from limelight.data.samples import Sample
 from limelight.draw import chart
 from limelight.errors import InvalidOption, LimelightError
+from limelight.files import reason_of
 from limelight.report.numbers import ALPHA, CONFIDENCE, Board, Failure, curves, read, recipe_of, summaries
 from limelight.report.page import (
     Block,
@@ -107,6 +108,7 @@ class Run:
         published: a paper's numbers.
         data: where the pictures are, if they are not drawn.
         device: where maps are made again.
+        trust: whether models that are in no zoo are loaded for that.
     """
 
     store: Store
@@ -117,6 +119,7 @@ class Run:
     published: Sequence[Published] = ()
     data: Path | None = None
     device: str | None = None
+    trust: bool = False
 
     @cached_property
     def summaries(self) -> list[Summary]:
@@ -141,6 +144,7 @@ def open_run(
     paper: str | Path | None = None,
     data: str | Path | None = None,
     device: str | None = None,
+    trust: bool = False,
 ) -> Run:
     """Read a run's folder.
 
@@ -150,6 +154,8 @@ def open_run(
         paper: csv with published numbers, in place of the recipe's: model, method, metric, value.
         data: the pictures, where the recipe wants some; without them the page has their names alone.
         device: where maps are made again.
+        trust: load models for that which are in no zoo, too, and run their code: what a run says of its models may
+            have been written by anybody.
 
     Raises:
         InvalidOption: there is no run, it has no rows, the device can't be used, or the table of a paper can't be read.
@@ -170,7 +176,7 @@ def open_run(
         text = _text(Path(paper))
     boards, failures = read(store, made_by)
     source = Path(data) if data is not None else None
-    return Run(store, made_by, notes, boards, failures, published(text) if text else (), source, device)
+    return Run(store, made_by, notes, boards, failures, published(text) if text else (), source, device, trust)
 
 
 def _text(path: Path) -> str:
@@ -231,7 +237,6 @@ def write(run: Run, path: Path) -> Path:
     ]
     name = run.recipe.name
     footer = f"Made by `limelight report` with Limelight {limelight.__version__}; this page needs no network."
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_page(path, f"{name[:1].upper()}{name[1:]}: the benchmark", lead(run), sections, footer)
     return path
 
@@ -483,6 +488,8 @@ def extremes(run: Run) -> Section:
             "Where a method does well and where it fails, with the maps made anew. The worst say more about a method "
             "than its mean does."
         )
+        without = [f"No maps of {name} are shown: {why}." for name, why in album.without.items()]
+        blocks = [*without, *blocks]
     return Section("Best and worst", [text, *blocks])
 
 
@@ -501,10 +508,12 @@ class Album:
     Attributes:
         run: the run.
         samples: its pictures by name.
+        without: models that could not be had again, and why.
     """
 
     run: Run
     samples: Mapping[str, Sample]
+    without: dict[str, str] = field(default_factory=dict[str, str])
     _held: tuple[str, Classifier] | None = field(default=None, repr=False)
 
     @classmethod
@@ -545,8 +554,10 @@ class Album:
     def _maps(self, board: Board, method: str, images: Sequence[int]) -> list[Any] | None:
         if board.passes[board.methods.index(method)] > MOST_PASSES:
             return None
+        model = self._model(board.model)
+        if model is None:
+            return None
         try:
-            model = self._model(board.model)
             made_by = self.run.recipe.methods_of(board.model)[method]
             given = [self.samples[board.images[i]].image for i in images]
             found = api.explain(model, given, method=made_by, target=[int(board.targets[i]) for i in images])
@@ -555,16 +566,28 @@ class Album:
         fine = made_by.card.family in FINE
         return [e.view("signed") if fine and not e.degenerate else e.overlay() for e in found]
 
-    def _model(self, name: str) -> Classifier:
+    def _model(self, name: str) -> Classifier | None:
+        if name in self.without:
+            return None
         if self._held is None or self._held[0] != name:
             self._held = None
-            recipe = self.run.recipe
-            multilabel = recipe.models.multilabel
-            model = zoo.load(name, weights=recipe.weights(name), device=self.run.device, multilabel=multilabel)
-            if f"sha256:{model.weights_hash()}" != self.run.notes.get("weights", {}).get(name):
-                raise InvalidOption(f"{name} has other weights than those that were measured")
-            self._held = name, prepared(recipe, model)
+            try:
+                self._held = name, self._loaded(name)
+            except (LimelightError, RuntimeError, ValueError) as error:
+                self.without[name] = reason_of(error)
+                return None
         return self._held[1]
+
+    def _loaded(self, name: str) -> Classifier:
+        recipe, run = self.run.recipe, self.run
+        weights = recipe.weights(name)
+        if not run.trust and not zoo.needs_no_trust(name, weights):
+            raise InvalidOption("the run names files for it, which are opened with `--trust` only")
+        options: Any = {"device": run.device, "multilabel": recipe.models.multilabel, "trust": run.trust}
+        model = zoo.load(name, weights=weights, **options)
+        if f"sha256:{model.weights_hash()}" != run.notes.get("weights", {}).get(name):
+            raise InvalidOption("its weights are other than those that were measured")
+        return prepared(recipe, model)
 
 
 # -- the paper ---------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import limelight
-from limelight import api
+from limelight import api, files
 from limelight.bench.choose import Choice, Standing
 from limelight.core.classifier import Classifier
 from limelight.core.results import Column
@@ -59,10 +59,8 @@ def save(
     path = Path(path)
     if path.suffix.lower() not in (".html", ".json"):
         raise InvalidOption(f"cannot write {path.name!r}: the suffix must be .html or .json")
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() == ".json":
-        path.write_text(to_json(choice.to_dict(), 1), encoding="utf-8")
-        return path
+        return files.write(path, to_json(choice.to_dict(), 1))
     sections = [_standings(choice), _trade_off(choice), _course(choice), *_maps(choice, classifier, samples)]
     footer = f"Made by `limelight choose` with Limelight {limelight.__version__}; this page needs no network."
     title = f"{choice.recommended} for {choice.results.settings['model']}"

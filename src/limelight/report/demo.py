@@ -20,6 +20,7 @@ from limelight.core.explanation import Explanation
 from limelight.core.results import Summary
 from limelight.data.synthetic import CLASSES, TEST_SEEDS, Scene, scenes, test_split
 from limelight.draw import chart
+from limelight.files import write
 from limelight.report.page import Block, Code, Facts, Figure, Figures, Section, Table, write_page
 
 SCENES = 24
@@ -92,7 +93,7 @@ def reading(out: Path) -> Chapter:
         Figure(e.view("contour"), f"A line around the {_where(e)}.", "The strongest tenth of the area."),
     ]
     file = out / "scene.png"
-    file.write_bytes(draw.to_png_bytes(Image.fromarray(scene.image)))
+    write(file, draw.to_png_bytes(Image.fromarray(scene.image)))
     text = (
         f"The network says {e.label}, with a probability of {e.probability:.2f}. A saliency map answers the question "
         "which parts of the picture that score came from: the brighter a place, the more it spoke for the answer."
@@ -141,7 +142,7 @@ def cheating(out: Path) -> Chapter:
         rows,
     )
     sample = out / "stamped.png"
-    sample.write_bytes(draw.to_png_bytes(Image.fromarray(stars[1][0].image)))
+    write(sample, draw.to_png_bytes(Image.fromarray(stars[1][0].image)))
 
     hans, honest = numbers["hans"], numbers["resnet"]
     lost = f"{hans['stars_found_without_stamp']} of {len(stars[1])}"
@@ -282,7 +283,7 @@ def methods(out: Path) -> Chapter:
         for e, (name, c) in zip(gallery[shown[0]], cards.items(), strict=True)
     ]
     file = out / "gallery.png"
-    file.write_bytes(draw.to_png_bytes(draw.gallery([tiles[i : i + 8] for i in range(0, len(tiles), 8)], size=160)))
+    write(file, draw.to_png_bytes(draw.gallery([tiles[i : i + 8] for i in range(0, len(tiles), 8)], size=160)))
     files = [e.save(out / "maps" / f"{e.method}{suffix}") for e in gallery[shown[0]] for suffix in (".png", ".npz")]
     reference = list(cards).index("grad-cam")
     twins = [
@@ -345,7 +346,7 @@ def trusting(out: Path) -> Chapter:
     curves = {metric: results.curves(metric) for metric in ("insertion", "deletion")}
     verdicts, _ = api.sanity(model, given[:SANITY_SCENES], ["grad-cam", "eigen-cam", "fake-cam"], targets="label")
     file = out / "curves.png"
-    file.write_bytes(draw.to_png_bytes(chart.curves(curves)))
+    write(file, draw.to_png_bytes(chart.curves(curves)))
 
     start, end = (float(curves["insertion"]["grad-cam"][i]) for i in (0, -1))
     drop, adcc = ([figures[name, m].mean for name in ("fake-cam", "grad-cam")] for m in ("average-drop", "adcc"))
@@ -615,7 +616,7 @@ def _pictures(
     """Put the same pictures into a file and into a table of the page."""
     panels = [[draw.Panel(f.image, caption=f.caption) for f in figures] for _, figures in rows]
     sheet = draw.gallery(panels, titles=columns[1:], row_titles=[head for head, _ in rows], size=160)
-    path.write_bytes(draw.to_png_bytes(sheet))
+    write(path, draw.to_png_bytes(sheet))
     return path, Table(caption, columns, [[head, *figures] for head, figures in rows])
 
 

@@ -21,6 +21,7 @@ from limelight.bench.store import Store
 from limelight.core.evaluate import columns
 from limelight.core.results import Column, Figure, Summary
 from limelight.errors import CorruptStore, InvalidOption
+from limelight.files import refusing
 from limelight.ops import statistics
 
 MANY = 5000
@@ -169,7 +170,8 @@ def read(store: Store, recipe: Recipe) -> tuple[list[Board], list[Failure]]:
     for number in order:
         mine = models == number
         if (mine & ~failed).any():
-            boards.append(_board(names[number], table, coded, np.flatnonzero(mine & ~failed), recipe, judges))
+            with refusing(CorruptStore, f"the rows in {store.folder} are not of its settings"):
+                boards.append(_board(names[number], table, coded, np.flatnonzero(mine & ~failed), recipe, judges))
         failures += _failures(names[number], coded, np.flatnonzero(mine & failed))
     del table
     _release()

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
+from limelight import files
 from limelight.draw import to_png_bytes
 from limelight.text import visible
 
@@ -249,7 +250,7 @@ def write_page(path: Path, title: str, lead: Sequence[Block], sections: Sequence
             policy=_policy(style, script),
         )
     )
-    path.write_text(html, encoding="utf-8")
+    files.write(path, html)
 
 
 def _moves(block: Block) -> bool:

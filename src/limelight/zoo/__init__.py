@@ -1,6 +1,6 @@
 """Models by name."""
 
 from limelight.zoo.files import save
-from limelight.zoo.load import available, load
+from limelight.zoo.load import available, load, needs_no_trust
 
-__all__ = ["available", "load", "save"]
+__all__ = ["available", "load", "needs_no_trust", "save"]

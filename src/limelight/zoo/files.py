@@ -7,25 +7,49 @@ unfolded again under their old names.
 
 import io
 import json
-import re
-import zipfile
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
+import pydantic
 import torch
 from torch import nn
 
+from limelight import files
 from limelight.core.borrow import borrowed
 from limelight.core.classifier import Classifier
 from limelight.core.preprocess import Preprocess
 from limelight.errors import UnknownModel, UnsupportedModel, nearest
 from limelight.zoo.load import classifier as wrapped
 from limelight.zoo.load import recipe
-from limelight.zoo.parts import Transform, plain_state
+from limelight.zoo.parts import Transform, archive, plain_state, safetensors_at
 
 HEADER = "limelight.classifier"
+CODE = "if you know who made it, load it with trust=True (--trust on the command line)"
+"""Ends what is said of files that are code."""
+
+
+class _Crop(pydantic.BaseModel):
+    """How an exported program wants its pictures, as ``Preprocess``."""
+
+    resize: int | tuple[int, int] | None
+    crop: int | tuple[int, int] | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class _About(pydantic.BaseModel):
+    """What stands in the header of a file that ``save`` wrote; read back, it may say anything."""
+
+    name: str
+    labels: list[str] | None
+    layer: tuple[str, ...] | None
+    size: int | tuple[int, int]
+    dtype: Literal["float16", "bfloat16", "float32", "float64"]
+    outputs: Literal["logits", "probabilities"] | None
+    multilabel: bool | None
+    source: dict[str, Any] | None = None
+    preprocess: _Crop | None = None
 
 
 def save(classifier: Classifier, path: str | Path) -> Path:
@@ -41,6 +65,7 @@ def save(classifier: Classifier, path: str | Path) -> Path:
 
     Raises:
         UnsupportedModel: a part of it can't be written to a file, or the module can't be exported.
+        InvalidOption: the file can't be written.
     """
     path = Path(path)
     preprocess = classifier._preprocess  # pyright: ignore[reportPrivateUsage]
@@ -83,11 +108,11 @@ def load(path: Path, *, device: str | torch.device | None, trust: bool, **given:
         UnknownModel: no such file.
         UnsupportedModel: the file holds weights only, or could run code and is not trusted.
     """
-    if not path.is_file():
+    if not files.exists(path):
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise UnknownModel(f"there is no file {path}{nearest(path.name, beside)}")
     if path.suffix == ".safetensors":
-        return _load_weights(path, device, given)
+        return _load_weights(path, device, trust, given)
     if path.suffix == ".pt2":
         return _load_program(path, device, trust, given)
     return _load_pickle(path, device, trust, given)
@@ -97,33 +122,34 @@ def load(path: Path, *, device: str | torch.device | None, trust: bool, **given:
 
 
 def _save_weights(classifier: Classifier, about: dict[str, Any], path: Path) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     state = {k: v.detach().cpu().clone().contiguous() for k, v in classifier.module.state_dict().items()}
-    save_file(state, path, {HEADER: json.dumps(about)})
+    with files.whole(path) as draft:
+        try:
+            save_file(state, draft, {HEADER: json.dumps(about)})
+        except SafetensorError as error:  # what the system says, in a message
+            raise OSError(str(error)) from error
 
 
-def _load_weights(path: Path, device: str | torch.device | None, given: dict[str, Any]) -> Classifier:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            header = (file.metadata() or {}).get(HEADER)
-    except SafetensorError as error:
-        raise UnsupportedModel(f"{path} is no safetensors file: {error}") from error
+def _load_weights(path: Path, device: str | torch.device | None, trust: bool, given: dict[str, Any]) -> Classifier:
+    with safetensors_at(path) as file:
+        header = (file.metadata() or {}).get(HEADER)
     if header is None:
         raise _weights_only(path)
-    about: dict[str, Any] = json.loads(header)
-    source: dict[str, Any] = about["source"]
-    family, name = str(source.pop("zoo")), str(source.pop("name"))
-    made = recipe(family, name, str(path), **source)
-    made.module.to(getattr(torch, about["dtype"]))
-    return wrapped(about["name"], made, device, **_settings(about, given))
+    with files.refusing(UnsupportedModel, f"{path} is damaged, or not as limelight.save writes it"):
+        about = _About.model_validate_json(header)
+        source = dict(about.source or {})
+        family, name = str(source.pop("zoo")), str(source.pop("name"))
+        made = recipe(family, name, str(path), trust=trust, **source)
+        made.module.to(getattr(torch, about.dtype))
+        return wrapped(about.name, made, device, **_settings(about, given))
 
 
-def _settings(about: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def _settings(about: _About, given: dict[str, Any]) -> dict[str, Any]:
     """Return labels, layer and the like: what the user gives now goes before what the file says."""
-    return {key: about[key] if value is None else value for key, value in given.items()}
+    return {key: getattr(about, key) if value is None else value for key, value in given.items()}
 
 
 def _weights_only(path: Path) -> UnsupportedModel:
@@ -149,30 +175,29 @@ def _save_program(classifier: Classifier, about: dict[str, Any], path: Path) -> 
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UnsupportedModel(f"torch.export can't export {classifier.name}: {reason}") from error
     program._example_inputs = None  # pyright: ignore[reportPrivateUsage]  # would be stored as a pickle
-    torch.export.save(program, path, extra_files={HEADER: json.dumps(about)})
+    content = io.BytesIO()  # writing to a full disk by itself, PyTorch ends the process
+    torch.export.save(program, content, extra_files={HEADER: json.dumps(about)})
+    files.write(path, content.getvalue())
 
 
 def _load_program(path: Path, device: str | torch.device | None, trust: bool, given: dict[str, Any]) -> Classifier:
-    danger = None if trust else code_in_program(path)
-    if danger is not None:
-        raise UnsupportedModel(f"{path} {danger}; if you know who made it, load it with trust=True")
+    if not trust:
+        raise UnsupportedModel(
+            f"{path} is an exported program, and a program can do all that you can: read files, overwrite them; {CODE}"
+        )
     extra = {HEADER: ""}
-    try:
-        program = torch.export.load(path, extra_files=extra)
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UnsupportedModel(f"{path} is no exported program that this PyTorch reads: {reason}") from error
-    module = cast(nn.Module, torch.export.unflatten(program))
+    with archive(path, f"{path} is no exported program that this PyTorch reads") as file:
+        program = torch.export.load(file, extra_files=extra)
+        module = cast(nn.Module, torch.export.unflatten(program))
+        size = None if extra[HEADER] else _input_side(program)
     if device is not None:
         module = module.to(device)
     if not extra[HEADER]:
-        return Classifier(module, name=path.name, size=_input_side(program), **given)
-    about: dict[str, Any] = json.loads(extra[HEADER])
-    settings: dict[str, Any] = about["preprocess"]
-    preprocess = Preprocess(**{key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()})
-    size = about["size"]
-    known = {"name": about["name"], "size": tuple(size) if isinstance(size, list) else size}
-    return Classifier(module, preprocess=preprocess, **known, **_settings(about, given))
+        return Classifier(module, name=path.name, size=size, **given)
+    with files.refusing(UnsupportedModel, f"{path} is damaged, or not as limelight.save writes it"):
+        about = _About.model_validate_json(extra[HEADER])
+        preprocess = Preprocess(**_Crop.model_validate(about.preprocess).model_dump())
+        return Classifier(module, preprocess=preprocess, name=about.name, size=about.size, **_settings(about, given))
 
 
 def _input_side(program: Any) -> int | None:
@@ -183,79 +208,18 @@ def _input_side(program: Any) -> int | None:
     return side if isinstance(side, int) else None
 
 
-SIZE_WORDS = re.compile(
-    r"[suz]f?\d+|Symbol|Integer|Rational|Add|Mul|Pow|Mod|PythonMod|FloorDiv|CeilDiv|CleanDiv|Max|Min|"
-    r"True|False|positive|integer|nonnegative|int_oo|oo"
-)
-OPERATORS = re.compile(
-    r"torch\.ops\.(aten|prims?|higher_order|torchvision|quantized)\.\w+(\.\w+)?|torch\.sym_\w+|"
-    r"_operator\.(add|sub|mul|floordiv|truediv|mod|pow|neg|pos|getitem|eq|ne|lt|le|gt|ge|and_|or_|not_)|math\.\w+"
-)
-
-
-def code_in_program(path: Path) -> str | None:
-    """Say what in an exported program could run code of its own, or None if nothing is known to.
-
-    PyTorch reads some parts of such a file with pickle, evaluates the expressions for sizes, and calls
-    functions by the names that stand in it.
-    """
-    pickled = "holds a pickle, which can run any code while it is read"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                place = entry.filename.partition("/")[2]
-                if place.endswith("_config.json"):
-                    listed: dict[str, dict[str, Any]] = json.loads(archive.read(entry))["config"]
-                    if any(e["use_pickle"] or "obj" in e["path_name"] for e in listed.values()):
-                        return pickled
-                elif place.startswith("models/") and place.endswith(".json"):
-                    for key, value in _strings(json.loads(archive.read(entry))):
-                        if key == "target" and not OPERATORS.fullmatch(value):
-                            return f"calls {value!r}, which is no operator of a network"
-                        if key == "expr_str" and not all(map(SIZE_WORDS.fullmatch, re.findall(r"[^\W\d]\w*", value))):
-                            return f"has a size {value[:40]!r}, which is code rather than a size"
-                elif place.startswith("data/aotinductor/") and entry.file_size:
-                    return "holds compiled machine code"
-                elif place.endswith((".pt", ".pkl")) and not _only_tensors(archive.read(entry)):
-                    return pickled
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"is no exported program that can be checked for code ({error})"
-    return None
-
-
-def _strings(tree: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the strings in a JSON value, each with the key under which it stands."""
-    if isinstance(tree, str):
-        yield key, tree
-    elif isinstance(tree, dict):
-        for inner, value in cast(dict[str, Any], tree).items():
-            yield from _strings(value, inner)
-    elif isinstance(tree, list):
-        for value in cast(list[Any], tree):
-            yield from _strings(value, key)
-
-
-def _only_tensors(content: bytes) -> bool:
-    try:
-        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception:  # unpickling foreign data may raise anything
-        return not content
-    return True
-
-
 # -- other files --------------------------------------------------------------------------------------------
 
 
 def _load_pickle(path: Path, device: str | torch.device | None, trust: bool, given: dict[str, Any]) -> Classifier:
-    try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling foreign data may raise anything
-        if not trust:
-            raise UnsupportedModel(
-                f"{path} is a pickle of more than tensors, and a pickle can run any code while it is read; "
-                "if you know who made it, load it with trust=True"
-            ) from error
-        found = torch.load(path, map_location="cpu", weights_only=False)
+    what = f"{path} can't be read"
+    if not trust:
+        what = (
+            f"{path} is damaged, or a pickle of more than tensors, which can run any code while it is read "
+            f"(in the second case, {CODE})"
+        )
+    with archive(path, what) as file:
+        found: Any = torch.load(file, map_location="cpu", weights_only=not trust)
     if isinstance(found, nn.Module):
         return Classifier(found if device is None else found.to(device), name=path.name, **given)
     plain_state(found, path)

@@ -75,9 +75,10 @@ def repository_folder(repository: str, what: str, *, weights: bool) -> Path:
     here = cached(repository, ["config.json"])
     if here is not None and (not weights or cached(repository, [*WEIGHTS, *SHARDED])):
         return here.parent
-    folder = _snapshot(repository, ["*.json", *(["*.safetensors"] if weights else [])], what)
+    settings = ["*.json", "*.py"]  # code is fetched, and run only if it is trusted
+    folder = _snapshot(repository, [*settings, *(["*.safetensors"] if weights else [])], what)
     if weights and not any(folder.glob("*.safetensors")):
-        folder = _snapshot(repository, ["*.json", "*.bin"], what)
+        folder = _snapshot(repository, [*settings, "*.bin"], what)
     return folder
 
 

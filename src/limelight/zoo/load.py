@@ -42,7 +42,8 @@ def load(
         labels: names of the classes, instead of the zoo's; see ``Classifier``.
         device: where to put the model.
         layer: the layer to explain, see ``Classifier``.
-        trust: read files that can run code of their own while they are read.
+        trust: run code that comes with the model: exported programs (``.pt2``), pickles of whole modules, and what a
+            repository of ``hf/`` brings along. It can do all that you can.
         outputs: see ``Classifier``.
         multilabel: see ``Classifier``.
 
@@ -61,7 +62,7 @@ def load(
     given: dict[str, Any] = {"labels": labels, "layer": layer, "outputs": outputs, "multilabel": multilabel}
     family, slash, model = name.partition("/")
     if family in FAMILIES and slash:
-        return classifier(f"{family}/{model}", recipe(family, model, weights), device, **given)
+        return classifier(f"{family}/{model}", recipe(family, model, weights, trust=trust), device, **given)
     if is_file_name(name):
         from limelight.zoo import files
 
@@ -76,9 +77,14 @@ def load(
     raise UnknownModel(f"there is no model and no file {name!r}{hint} (see: limelight models)")
 
 
-def recipe(family: str, name: str, weights: str | None, **given: Any) -> Recipe:
-    """Let a family build a model."""
-    return importlib.import_module(FAMILIES[family]).load(name, weights, **given)
+def recipe(family: str, name: str, weights: str | None, *, trust: bool = False, **given: Any) -> Recipe:
+    """Let a family build a model; only what is trusted may bring code of its own."""
+    return importlib.import_module(FAMILIES[family]).load(name, weights, trust=trust, **given)
+
+
+def needs_no_trust(name: str, weights: str | None) -> bool:
+    """Whether a model comes from a zoo, its weights too, so that naming it runs nobody's code and opens no file."""
+    return name.partition("/")[0] in FAMILIES and "/" in name and (weights is None or not is_file_name(weights))
 
 
 def classifier(name: str, made: Recipe, device: str | torch.device | None = None, **given: Any) -> Classifier:

@@ -2,10 +2,12 @@
 
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -13,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from limelight import files
 from limelight.core.preprocess import Preprocess
 from limelight.errors import UnknownModel, UnsupportedModel, WeightsUnavailable
 
@@ -60,7 +63,7 @@ class Recipe:
 
 def is_file_name(text: str) -> bool:
     """Whether a text names a file rather than a model or an entry of a zoo's list of weights."""
-    return text.lower().endswith(WEIGHT_FILES) or Path(text).is_file()
+    return text.lower().endswith(WEIGHT_FILES) or (files.exists(text) and not Path(text).is_dir())
 
 
 def fitting(labels: Sequence[str] | None, classes: int) -> Sequence[str] | None:
@@ -79,24 +82,53 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         UnsupportedModel: the file holds something else.
     """
     path = Path(path)
-    if not path.is_file():
+    if not files.exists(path):
         raise WeightsUnavailable(f"there is no file {path}; weights= takes a file, a zoo's name for them, or None")
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise UnsupportedModel(f"{path} is no safetensors file: {error}") from error
-    try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling damaged or foreign data may raise anything
-        raise UnsupportedModel(
-            f"{path} is not a file of tensors only, so reading it could run code that it contains; "
-            "save the weights with safetensors, or with torch.save(module.state_dict(), …)"
-        ) from error
+        with safetensors_at(path) as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    what = (
+        f"{path} is damaged or no file of tensors only, and reading others could run code that they contain; "
+        "save the weights with safetensors, or with torch.save(module.state_dict(), …)"
+    )
+    with archive(path, what) as file:
+        found: Any = torch.load(file, map_location="cpu", weights_only=True)
     return plain_state(found, path)
+
+
+@contextmanager
+def safetensors_at(path: Path) -> Generator[Any]:
+    """Open a safetensors file.
+
+    Raises:
+        UnsupportedModel: it is none, or damaged.
+    """
+    from safetensors import safe_open
+
+    with files.refusing(UnsupportedModel, f"{path} is no safetensors file, or damaged"):
+        files.opened(path).close()  # the library opens whatever it is given
+        with safe_open(path, "pt") as file:
+            yield file
+
+
+@contextmanager
+def archive(path: Path, what: str) -> Generator[BinaryIO]:
+    """Open a file of ``torch.save`` or ``torch.export.save``, which are zip archives or, if they are old, pickles.
+
+    Args:
+        path: of the file.
+        what: is said if reading it fails; the reason is added.
+
+    Raises:
+        UnsupportedModel: it can't be read.
+    """
+    with files.refusing(UnsupportedModel, what), files.opened(path) as file:
+        if zipfile.is_zipfile(file):
+            most = 4 * path.stat().st_size + (64 << 20)
+            with zipfile.ZipFile(file) as entries:
+                files.check_unpacked(entries, most, "PyTorch compresses nothing: pack it again as it does")
+        file.seek(0)
+        yield file
 
 
 def plain_state(found: Any, path: Path) -> dict[str, Tensor]:

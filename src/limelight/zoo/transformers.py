@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from limelight import files
 from limelight.core.preprocess import on_pictures
 from limelight.errors import InvalidOption, MissingExtra, UnknownModel, UnsupportedModel
 from limelight.zoo.hub import repository_folder
@@ -32,12 +33,13 @@ def _transformers() -> Any:
     return transformers
 
 
-def load(name: str, weights: str | None, **given: Any) -> Recipe:
+def load(name: str, weights: str | None, *, trust: bool = False, **given: Any) -> Recipe:
     """Build a model with the preprocessing and labels of its repository.
 
     Args:
         name: ``ORG/NAME`` on the hub, or a folder: ``/absolute``, ``./relative`` or ``~/at/home``.
         weights: ``"DEFAULT"``, a file, or None for random weights.
+        trust: whether to run the code that comes with the model, if any does.
         given: ``config`` and ``processor``, what their files say, when a saved file is loaded.
 
     Raises:
@@ -53,10 +55,10 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
             for file, content in ((CONFIG, given["config"]), (PROCESSOR, given.get("processor"))):
                 if content:
                     (Path(folder) / file).write_text(json.dumps(content))
-            return _from_folder(transformers, Path(folder), name, weights)
+            return _from_folder(transformers, Path(folder), name, weights, trust)
     if weights not in (None, "DEFAULT") and not is_file_name(weights):
         raise InvalidOption(f"hf/{name} has no weights {weights!r}; give a file, DEFAULT, or None for random ones")
-    return _from_folder(transformers, _folder(name, weights), name, weights)
+    return _from_folder(transformers, _folder(name, weights), name, weights, trust)
 
 
 def _folder(name: str, weights: str | None) -> Path:
@@ -73,14 +75,29 @@ def _folder(name: str, weights: str | None) -> Path:
     return repository_folder(name, f"hf/{name}", weights=weights == "DEFAULT")
 
 
-def _from_folder(transformers: Any, folder: Path, name: str, weights: str | None) -> Recipe:
-    config = transformers.AutoConfig.from_pretrained(folder)
-    config.architectures = config.architectures or []  # where it is None, AutoModel fails
+def _from_folder(transformers: Any, folder: Path, name: str, weights: str | None, trust: bool) -> Recipe:
     auto = transformers.AutoModelForImageClassification
-    if type(config) not in auto._model_mapping:
-        raise UnknownModel(f"hf/{name} is a {config.model_type}, for which transformers has no image classifier")
+    what = f"hf/{name} can't be read"
+    with files.refusing(UnsupportedModel, what):
+        code = (json.loads(files.text_of(folder / CONFIG)).get("auto_map") or {}).get(auto.__name__)
+    if code and not trust:
+        what += (
+            f" without the code that it brings ({code}), which can do all that you can; if you know who made it, load "
+            "it with trust=True (--trust on the command line)"
+        )
+    with files.refusing(UnsupportedModel, what):
+        # Said every time, as transformers would ask at the terminal.
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust)
+        config.architectures = config.architectures or []  # where it is None, AutoModel fails
+        if type(config) not in auto._model_mapping and not (code and trust):
+            raise UnknownModel(f"hf/{name} is a {config.model_type}, for which transformers has no image classifier")
+        module = _module(auto, config, folder, name, weights, trust)
+        return _recipe(transformers, module, folder, name, trust)
+
+
+def _module(auto: Any, config: Any, folder: Path, name: str, weights: str | None, trust: bool) -> nn.Module:
     if weights == "DEFAULT":
-        module, report = auto.from_pretrained(folder, output_loading_info=True)
+        module, report = auto.from_pretrained(folder, output_loading_info=True, trust_remote_code=trust)
         missing = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
         if missing:
             raise UnsupportedModel(
@@ -88,19 +105,19 @@ def _from_folder(transformers: Any, folder: Path, name: str, weights: str | None
                 "choose a fine-tuned repository, give weights=PATH, or weights=None for random weights"
             )
     elif weights is None:
-        module = awake(auto.from_config(config))
+        module = awake(auto.from_config(config, trust_remote_code=trust))
     else:
 
         def build(classes: int | None) -> nn.Module:
             if classes is not None:
                 config.num_labels = classes
-            return cast(nn.Module, auto.from_config(config))
+            return cast(nn.Module, auto.from_config(config, trust_remote_code=trust))
 
         module = with_weights(build, read_state(weights), f"hf/{name} from {weights}")
-    return _recipe(transformers, cast(nn.Module, module), folder, name)
+    return cast(nn.Module, module)
 
 
-def _recipe(transformers: Any, module: nn.Module, folder: Path, name: str) -> Recipe:
+def _recipe(transformers: Any, module: nn.Module, folder: Path, name: str, trust: bool) -> Recipe:
     config = cast(Any, module).config
     named: Mapping[int, str] = config.id2label or {}
     made_up = all(label == f"LABEL_{i}" for i, label in named.items())  # where nobody gave names
@@ -110,6 +127,6 @@ def _recipe(transformers: Any, module: nn.Module, folder: Path, name: str) -> Re
         side: Any = getattr(config, "image_size", 224)
         size = int(min(side) if isinstance(side, list | tuple) else side)
         return Recipe(module, default_preprocess(size), labels, source)
-    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    processor = transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=trust)
     source["processor"] = json.loads(processor.to_json_string())
     return Recipe(module, on_pictures(processor), labels, source)

@@ -1,0 +1,198 @@
+"""Files, with care: only regular ones are read, what is written appears whole, damage is told in our own words."""
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import uuid
+import zipfile
+from collections.abc import Generator
+from pathlib import Path
+from typing import BinaryIO
+
+from limelight.errors import InvalidOption, LimelightError
+
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+# -- reading ---------------------------------------------------------------------------------------------
+
+
+def opened(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file for reading.
+
+    A pipe would be waited for and a device may never end, so neither is opened.
+
+    Raises:
+        OSError: there is no such file, it can't be read, or it is no regular file; ``strerror`` says which.
+    """
+    _check_kind(Path(path).stat().st_mode, path)
+    # Without waiting, as the file may have become a pipe since.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    file = os.fdopen(descriptor, "rb")
+    try:
+        _check_kind(os.fstat(descriptor).st_mode, path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _check_kind(mode: int, path: str | os.PathLike[str]) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", os.fspath(path))
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+        raise OSError(errno.ENOTSUP, f"it is {kind}, and only regular files are read", os.fspath(path))
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file or folder of this name; what can't be a name is none."""
+    try:
+        Path(path).stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def content_of(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of a regular file.
+
+    Raises:
+        OSError: as for ``opened``.
+    """
+    with opened(path) as file:
+        return file.read()
+
+
+def text_of(path: str | os.PathLike[str]) -> str:
+    """Return the text of a regular file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        OSError: as for ``opened``.
+        UnicodeDecodeError: it is no UTF-8.
+    """
+    return content_of(path).decode("utf-8-sig")
+
+
+@contextlib.contextmanager
+def refusing(kind: type[LimelightError], what: str) -> Generator[None]:
+    """Turn whatever a reader raises on damaged or foreign data into one error of our own.
+
+    Args:
+        kind: of the error.
+        what: is wrong with which file; the reason is added.
+    """
+    try:
+        yield
+    except LimelightError:
+        raise
+    except MemoryError as error:
+        raise kind(f"{what}: there is not memory enough to read it") from error
+    except RecursionError as error:
+        raise kind(f"{what}: it is nested too deeply") from error
+    except Exception as error:  # on damaged data decoders raise nearly every type
+        raise kind(f"{what}: {reason_of(error)}") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why in at most a line: a system's words, the first line of a message, or else the error's type."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, KeyError):  # whose message is the key alone
+        said = f"{said} is missing"
+    return said if len(said) <= 300 else f"{said[:300]} …"
+
+
+def check_unpacked(archive: zipfile.ZipFile, most: int, how: str) -> None:
+    """Refuse an archive by its directory if what it holds would be larger than it may be.
+
+    Args:
+        archive: opened.
+        most: bytes.
+        how: ends the message: how to read it all the same.
+
+    Raises:
+        zipfile.BadZipFile: it holds too much.
+    """
+    size = sum(entry.file_size for entry in archive.infolist())
+    if size > most:
+        raise zipfile.BadZipFile(f"it unpacks to {size:,} bytes, more than {most:,}; {how}")
+
+
+# -- writing ---------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def whole(path: str | os.PathLike[str], *, new: bool = False, kept: str = "") -> Generator[Path]:
+    """Give a draft to write to, which takes the file's name when all of it is there; folders are made.
+
+    If anything goes wrong, nothing is left, and a file that had the name before is as it was.
+
+    Args:
+        path: of the file; a link is followed.
+        new: whether a file that has the name already stays; of several who write at once, one does.
+        kept: ends the message if it can't be written.
+
+    Raises:
+        InvalidOption: it can't be written, for instance because the disk is full.
+    """
+    path = Path(path)
+    draft: Path | None = None
+    try:
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            _check_kind(target.stat().st_mode, target)
+        draft = target.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+        yield draft
+        with draft.open("r+b") as file:
+            os.fsync(file.fileno())
+        if new:
+            _claim(target, draft)
+            return
+        if target.exists():
+            shutil.copymode(target, draft)
+        draft.replace(target)
+    except LimelightError:
+        raise
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "os error 28" in str(error)
+        where = isinstance(error, FileExistsError)  # while its folder was made
+        why = "the disk is full" if full else f"{path.parent} is no folder" if where else reason_of(error)
+        raise InvalidOption(f"can't write to {path}: {why}{kept}") from error
+    finally:
+        if draft is not None:
+            with contextlib.suppress(OSError):  # what went wrong first is what has to be known
+                draft.unlink(missing_ok=True)
+
+
+def _claim(path: Path, draft: Path) -> None:
+    """Give a draft the name of a file, unless there is one."""
+    with contextlib.suppress(FileExistsError):
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            raise
+        except OSError:  # not every file system has links
+            with path.open("xb") as file:
+                file.write(draft.read_bytes())
+
+
+def write(path: str | os.PathLike[str], content: str | bytes, *, new: bool = False, kept: str = "") -> Path:
+    """Write a file as a whole; text in UTF-8, where what that can't hold (half of a pair) becomes an escape.
+
+    Raises:
+        InvalidOption: as for ``whole``.
+    """
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    with whole(path, new=new, kept=kept) as draft:
+        draft.write_bytes(data)
+    return Path(path)
