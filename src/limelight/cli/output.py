@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, LiteralString, NoReturn, TypeVar
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,9 @@ from limelight.errors import InvalidOption
 from limelight.text import shortened, to_json, visible
 
 T = TypeVar("T")
+
+WIDEST = 240
+"""Columns of a terminal that a table takes at most, however narrow the terminal and however long its words."""
 
 LONGEST = 2000
 """Characters of an error's line; what is longer quotes something that nobody reads."""
@@ -89,7 +93,11 @@ def table(
         shown.add_column(_cell(column), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         shown.add_row(*map(_cell, row))
-    console.print(shown)
+    # Where not even the longest words fit, a terminal wraps the lines: rows without words would say nothing.
+    least = Measurement.get(console, console.options.update(max_width=WIDEST), shown).minimum
+    if least > console.width:
+        shown.width = least
+    console.print(shown, crop=False)
 
 
 def _cell(value: float | str | Text) -> Text:
