@@ -21,6 +21,9 @@ T = TypeVar("T")
 WIDEST = 240
 """Columns of a terminal that a table takes at most, however narrow the terminal and however long its words."""
 
+LONGEST_NAME = 60
+"""Characters of a name in a table that is never broken."""
+
 LONGEST = 2000
 """Characters of an error's line; what is longer quotes something that nobody reads."""
 
@@ -90,7 +93,9 @@ def table(
     )
     for i, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
-        shown.add_column(_cell(column), justify="right" if numbers else "left", overflow="fold")
+        names = [_cell(row[i]).plain for row in rows]  # a name is searched for, and typed again: it stays whole
+        whole = all(len(name) <= LONGEST_NAME and len(name.split()) < 2 for name in names)
+        shown.add_column(_cell(column), justify="right" if numbers else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         shown.add_row(*map(_cell, row))
     # Where not even the longest words fit, a terminal wraps the lines: rows without words would say nothing.
