@@ -5,10 +5,16 @@ import re
 import unicodedata
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import limelight as ll
 from hostile import TEXTS
+from limelight.core.cost import Cost
+from limelight.core.explanation import Explanation, Gallery
+from limelight.core.results import Column, Results, Row
+from limelight.core.saliency import Finish
 from limelight.errors import InvalidImage
 from limelight.text import csv_cell, file_name, latex, markdown, shortened, to_json, visible
 
@@ -123,3 +129,16 @@ def test_names_of_files_stay_readable() -> None:
 @every
 def test_errors_show_what_they_quote(text: str) -> None:
     assert not unseen(str(InvalidImage(f"{text} is no picture")).replace("\n", ""))
+
+
+@every
+def test_what_prints_itself_shows_what_it_is_called(text: str) -> None:
+    classifier = ll.Classifier(torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.Flatten()), name=text, size=8)
+    rows = [Row(text, text, 0, text, 0.5, text, 0.1, 1.0, 0.0, {text: 0.5})]
+    results = Results(rows, {text: Column(text, "1", "higher")})
+    explanation = Explanation(
+        *(torch.ones(2, 2), torch.ones(3, 2, 2), Finish((2, 2)), 0, text, 1.0, 0.5, text, text),
+        *((), Cost(n_forward=1), 0.1, {}, {}),
+    )
+    for one in (classifier, results, explanation, Gallery([[explanation]])):
+        assert not unseen(repr(one))

@@ -16,6 +16,7 @@ from PIL import Image
 
 from limelight import cli
 from limelight.bench.recipe import checked
+from limelight.card import METHODS, METRICS
 from limelight.data.synthetic import test_split
 
 ROOT = Path(__file__).parents[2]
@@ -134,6 +135,11 @@ def test_the_pictures_are_made_by_the_code(tmp_path: Path) -> None:
     # The photograph takes minutes, and weights that do not ship with the code; the report takes a browser.
     made = {made.name for made in tmp_path.iterdir()} | {"photo.png", "report.png"}
     assert set(re.findall(r"docs/pictures/([\w.]+)", README)) == made
+
+
+def test_the_readme_counts_right() -> None:
+    assert f"by {len(METHODS.cards())} methods" in README
+    assert f"by {len(METRICS.cards())} metrics" in README
 
 
 def test_links_lead_somewhere() -> None:

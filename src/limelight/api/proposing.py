@@ -30,6 +30,7 @@ from limelight.draw import boxes as drawing
 from limelight.errors import InvalidOption, MissingTruth
 from limelight.ops.selective_search import Boxes, ious, selective_search
 from limelight.ops.statistics import interval, paired_p
+from limelight.text import visible
 
 Floats = npt.NDArray[np.float64]
 Window = tuple[float, float, float, float]
@@ -123,7 +124,7 @@ class Proposals:
     def __repr__(self) -> str:
         peaks = _counted(len(self.peaks), "peak")
         about = f"{self.explanation.method} of {self.explanation.title}"
-        return f"Proposals({len(self.boxes)} of {len(self.candidates)} boxes at {peaks} of {about})"
+        return visible(f"Proposals({len(self.boxes)} of {len(self.candidates)} boxes at {peaks} of {about})")
 
     def overlap(self, truth: npt.ArrayLike) -> dict[str, tuple[float, float]]:
         """Compare with the true boxes.

@@ -15,7 +15,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("limelight-demo"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Show what Limelight does: embedded models and pictures, no network, less than a minute.
+    """Show what Limelight does: embedded models and pictures, no network, about a minute.
 
     Example: limelight demo --out tour
     """

@@ -11,7 +11,7 @@ def recipes(
     name: Annotated[str | None, typer.Argument(help="Show one recipe, to read or to start your own from.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
 ) -> None:
-    """List the recipes that come with Limelight: the tables of the papers, ready to run.
+    """List the recipes that come with Limelight: tables of papers, ready to run.
 
     Example: limelight recipes demo > mine.toml
     """

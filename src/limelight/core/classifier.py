@@ -31,6 +31,7 @@ from limelight.core.preprocess import (
 from limelight.core.stopwatch import in_model
 from limelight.errors import InvalidImage, InvalidOption, NonFinite, UnknownLayer, UnsupportedModel, nearest
 from limelight.shapes import Images, Logits
+from limelight.text import visible
 
 LayerLike = str | nn.Module
 
@@ -113,7 +114,7 @@ class Classifier:
 
     def __repr__(self) -> str:
         layer = f", layer={', '.join(self.layer)}" if self.layer else ""
-        return f"Classifier({self.name}{layer})"
+        return visible(f"Classifier({self.name}{layer})")
 
     # -- images and logits ------------------------------------------------------------------------------
 

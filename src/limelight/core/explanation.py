@@ -21,6 +21,7 @@ from limelight.core.saliency import Finish, Saliency
 from limelight.draw import trace
 from limelight.errors import InvalidOption
 from limelight.ops.blur import gaussian_blur
+from limelight.text import visible
 
 LONGEST_LINE = 6
 """Pictures side by side before a gallery of one image goes on in the next line."""
@@ -94,7 +95,7 @@ class Explanation:
 
     def __repr__(self) -> str:
         empty = f", empty: {self.reason}" if self.reason else ""
-        return f"Explanation({self.method} of {self.title}, {tuple(self.map.shape)}{empty})"
+        return visible(f"Explanation({self.method} of {self.title}, {tuple(self.map.shape)}{empty})")
 
     # -- pictures -----------------------------------------------------------------------------------------
 
@@ -379,7 +380,7 @@ class Gallery(Sequence["list[Explanation]"]):
 
     def __repr__(self) -> str:
         methods = ", ".join(e.method for e in self.rows[0]) if self.rows else ""
-        return f"Gallery({len(self.rows)} images x {methods})"
+        return visible(f"Gallery({len(self.rows)} images x {methods})")
 
     def picture(self, kind: View = "overlay", captions: Mapping[str, str] | None = None) -> Image.Image:
         """Return all maps in one picture, the input in the first column.

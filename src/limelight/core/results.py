@@ -15,7 +15,7 @@ import numpy.typing as npt
 from limelight import files
 from limelight.errors import CorruptStore, InvalidOption, MissingExtra, ProtocolMismatch, nearest
 from limelight.ops import statistics
-from limelight.text import csv_cell, markdown
+from limelight.text import csv_cell, markdown, visible
 
 Numbers = npt.NDArray[np.float64]
 
@@ -194,7 +194,7 @@ class Results:
             raise InvalidOption(f"{twice} pairs of image and method appear more than once; name images differently")
 
     def __repr__(self) -> str:
-        return f"Results({len(self.images)} images x {len(self.methods)} methods x {', '.join(self.columns)})"
+        return visible(f"Results({len(self.images)} images x {len(self.methods)} methods x {', '.join(self.columns)})")
 
     def __len__(self) -> int:
         return len(self.rows)
