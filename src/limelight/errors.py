@@ -35,6 +35,10 @@ class ConservationWarning(UserWarning):
     """Relevance was lost or made where it should not be, or passed an operation for which there is no rule."""
 
 
+class PictureWarning(UserWarning):
+    """Pictures that can't be read were left out."""
+
+
 class LimelightError(Exception):
     """Base of every error that Limelight raises on purpose."""
 

@@ -5,7 +5,7 @@ from limelight.api.checking import SANITY_LIMIT, Verdict, check, sanity, sanity_
 from limelight.api.evaluating import compare, evaluate, method_under, metrics
 from limelight.api.explaining import example_image, explain, methods, plan, refusals
 from limelight.api.grids import mosaics
-from limelight.api.inputs import as_input, as_samples
+from limelight.api.inputs import as_input, as_samples, first_input
 from limelight.api.proposing import Proposals, propose
 from limelight.core.classifier import as_classifier
 from limelight.core.method import build as method
@@ -26,6 +26,7 @@ __all__ = [
     "evaluate",
     "example_image",
     "explain",
+    "first_input",
     "load",
     "method",
     "method_under",

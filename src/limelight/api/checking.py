@@ -38,6 +38,7 @@ def check(
     sure: bool = False,
     targets: TargetLike = None,
     truth: Any = None,
+    strict: bool = False,
 ) -> Figure:
     """Assert in a test of your own that explanations are as good as they were.
 
@@ -55,6 +56,7 @@ def check(
         sure: ask it of the figure's whole interval.
         targets: as in ``evaluate``.
         truth: as in ``evaluate``.
+        strict: as in ``evaluate``.
 
     Returns:
         The figure with its interval.
@@ -67,7 +69,7 @@ def check(
         if judge.card.family != "randomisation":
             raise InvalidOption(f"what is asked of {judge.name}? give at_least= or at_most=")
         at_most = SANITY_LIMIT
-    figure: Figure = evaluate(classifier, images, [method], [judge], targets, truth).summary()[0]
+    figure: Figure = evaluate(classifier, images, [method], [judge], targets, truth, strict=strict).summary()[0]
     low, high = (figure.low, figure.high) if sure and figure.low == figure.low else (figure.mean, figure.mean)
     asked = f"at least {at_least:g}" if at_least is not None else f"at most {at_most:g}"
     fine = (at_least is None or low >= at_least) and (at_most is None or high <= at_most)
@@ -107,6 +109,7 @@ def sanity(
     mode: Literal["cascading", "independent"] = "cascading",
     limit: float = SANITY_LIMIT,
     targets: TargetLike = None,
+    strict: bool = False,
     on_rows: Callable[[list[Row]], None] | None = None,
     **options: Any,
 ) -> tuple[list[Verdict], Results]:
@@ -119,11 +122,12 @@ def sanity(
         mode: all layers from the output down to one (``cascading``), or one layer at a time.
         limit: mean similarity up to which a method passes.
         targets: as in ``evaluate``.
+        strict: as in ``evaluate``.
         on_rows: as in ``evaluate``.
         options: of the metric ``sanity-cascading`` or ``sanity-independent``.
     """
     judge = build_metric(f"sanity-{mode}", **options)
-    results = evaluate(classifier, images, methods, [judge], targets, on_rows=on_rows)
+    results = evaluate(classifier, images, methods, [judge], targets, strict=strict, on_rows=on_rows)
     verdicts: list[Verdict] = []
     summary, curves = results.summary(), results.curves(judge.name)
     for name in results.methods:

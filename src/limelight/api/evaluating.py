@@ -6,7 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limelight.api.inputs import as_input, as_samples, size_of, truth_given, truth_of, wanted_targets
+from limelight.api.inputs import (
+    Unreadable,
+    as_input,
+    as_samples,
+    readable,
+    size_of,
+    truth_given,
+    truth_of,
+    wanted_targets,
+)
 from limelight.card import METHODS, METRICS, MetricCard
 from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.evaluate import columns, judged, labelled
@@ -44,6 +53,7 @@ def evaluate(
     *,
     protocol: str | None = None,
     batch_size: int | None = None,
+    strict: bool = False,
     on_rows: Callable[[list[Row]], None] | None = None,
 ) -> Results:
     """Explain many pictures by several methods and judge every map by several metrics.
@@ -61,6 +71,8 @@ def evaluate(
             bring along.
         protocol: a paper's settings for all methods and metrics given by name that have them.
         batch_size: pictures, and changed copies of them, per pass; None to fit the memory.
+        strict: refuse a picture that can't be read; else it is left out, and named in a ``PictureWarning`` at the end
+            and in ``settings["unreadable"]``.
         on_rows: called with the rows of each finished batch of pictures and method.
 
     Returns:
@@ -94,11 +106,13 @@ def evaluate(
 
     def results() -> Results:
         order = {s.name: i for i, s in enumerate(samples)}
-        return Results(sorted(rows, key=lambda r: order[r.image]), columns(judges), settings_of(model, chosen, judges))
+        settings = settings_of(model, chosen, judges) | ({"unreadable": dict(unreadable)} if unreadable else {})
+        return Results(sorted(rows, key=lambda r: order[r.image]), columns(judges), settings)
 
+    unreadable = Unreadable(strict)
     try:
-        for where, x in _rounds(model, samples, batch_size or IMAGES_AT_ONCE):
-            there = truth_of(model, [samples[i] for i in where], x, judges.values())
+        for where, x, masks in _rounds(model, samples, batch_size or IMAGES_AT_ONCE, unreadable):
+            there = truth_of(model, [samples[i] for i in where], x, judges.values(), masks)
             if known is not None:
                 there = Truth.of(known[torch.tensor(where)], len(where), size_of(x), x.device)
             asked = [wanted[i] for i in where] if isinstance(wanted, list) else wanted
@@ -107,16 +121,21 @@ def evaluate(
     except BaseException as error:  # hours of work are not lost to one broken file or an impatient key
         setattr(error, "finished", results())  # noqa: B010
         raise
+    unreadable.tell(len(samples))
     return results()
 
 
-def _rounds(model: Classifier, samples: Sequence[Sample], size: int) -> Iterator[tuple[list[int], Tensor]]:
-    """Load some pictures at a time; those of one size go together."""
+def _rounds(
+    model: Classifier, samples: Sequence[Sample], size: int, unreadable: Unreadable
+) -> Iterator[tuple[list[int], Tensor, list[Tensor | None]]]:
+    """Load some pictures and their masks at a time; those of one size go together."""
     for start in range(0, len(samples), size):
-        inputs = {i: as_input(model, samples[i].image) for i in range(start, min(len(samples), start + size))}
-        for shape in dict.fromkeys(tuple(x.shape) for x in inputs.values()):
-            where = [i for i, x in inputs.items() if tuple(x.shape) == shape]
-            yield where, torch.stack([inputs[i] for i in where])
+        numbers = range(start, min(len(samples), start + size))
+        tried = {i: unreadable.tried(samples[i].name, lambda i=i: readable(model, samples[i])) for i in numbers}
+        inputs = {i: one for i, one in tried.items() if one is not None}
+        for shape in dict.fromkeys(tuple(x.shape) for x, _ in inputs.values()):
+            where = [i for i, (x, _) in inputs.items() if tuple(x.shape) == shape]
+            yield where, torch.stack([inputs[i][0] for i in where]), [inputs[i][1] for i in where]
 
 
 @either_name

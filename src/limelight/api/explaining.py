@@ -1,13 +1,14 @@
 """Explain pictures by methods."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from limelight.api.inputs import as_input
+from limelight.api.inputs import Unreadable, as_input
 from limelight.card import METHODS, Card
 from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.explanation import Explanation, Gallery, explanations
@@ -36,6 +37,8 @@ def explain(
     image: Any,
     method: str | Method | Sequence[str | Method] = "grad-cam",
     target: TargetLike = None,
+    *,
+    strict: bool = False,
     **options: Any,
 ) -> Any:
     """Explain one picture, or several, by one method, or several that share their passes.
@@ -47,6 +50,8 @@ def explain(
         method: a name, a method, or a list of them.
         target: None for the predicted class, an index, a label, one per image, or a function of the
             module's outputs.
+        strict: refuse a picture of several that can't be read; else it is left out of what is returned and named in a
+            ``PictureWarning``. It is the option ``strict`` of methods given by name too.
         options: of the method; see ``methods()``.
 
     Returns:
@@ -57,6 +62,7 @@ def explain(
         LimelightError: see ``limelight.errors``.
     """
     model = as_classifier(classifier)
+    options |= {"strict": True} if strict and not isinstance(method, Method) else {}
     several_methods = not isinstance(method, str | Method)
     chosen = [as_method(m, **options) for m in (method if several_methods else [method])]  # type: ignore[union-attr]
     if not chosen:
@@ -65,21 +71,28 @@ def explain(
     given: list[Any] = list(image) if several_images else [image]
     if not given:
         raise InvalidImage("the list of images is empty")
-    inputs = [as_input(model, one) for one in given]
-    asked = understood(target, len(inputs))
+    asked = understood(target, len(given))
+    unreadable = Unreadable(strict)
+    tried = {i: unreadable.tried(_name(one, i), lambda one=one: as_input(model, one)) for i, one in enumerate(given)}
+    inputs = {i: x for i, x in tried.items() if x is not None}
+    unreadable.tell(len(given))
 
-    rows: list[list[Explanation]] = [[] for _ in inputs]
-    for shape in dict.fromkeys(tuple(x.shape) for x in inputs):  # pictures of one size go together
-        where = [i for i, x in enumerate(inputs) if tuple(x.shape) == shape]
+    rows: dict[int, list[Explanation]] = {i: [] for i in inputs}
+    for shape in dict.fromkeys(tuple(x.shape) for x in inputs.values()):  # pictures of one size go together
+        where = [i for i, x in inputs.items() if tuple(x.shape) == shape]
         batch = torch.stack([inputs[i] for i in where])
         chunk = [asked[i] for i in where] if isinstance(asked, list) else asked
         for m, saliency in zip(chosen, run(chosen, model, batch, chunk), strict=True):
             for i, explanation in zip(where, explanations(saliency, model, batch, m.name), strict=True):
                 rows[i].append(explanation)
     if several_methods:
-        return Gallery(rows)
-    flat = [row[0] for row in rows]
+        return Gallery(list(rows.values()))
+    flat = [row[0] for row in rows.values()]
     return flat if several_images else flat[0]
+
+
+def _name(image: Any, number: int) -> str:
+    return str(image) if isinstance(image, str | Path) else f"picture {number + 1}"
 
 
 def plan(classifier: Classifier | nn.Module | str, image: Any, method: str | Method, **options: Any) -> Plan:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limelight.api.inputs import as_input, as_samples, true_classes
+from limelight.api.inputs import Unreadable, as_input, as_samples, true_classes
 from limelight.core.batches import in_chunks
 from limelight.core.classifier import Classifier, as_classifier
 from limelight.data.samples import Sample
@@ -22,6 +22,7 @@ def mosaics(
     count: int = 500,
     confidence: float = 0.99,
     seed: int = 0,
+    strict: bool = False,
 ) -> list[Sample]:
     """Build n x n mosaics of pictures about which the model is sure and right, for the metric ``grid-pg``.
 
@@ -42,6 +43,7 @@ def mosaics(
         count: mosaics; fewer where the pictures don't suffice.
         confidence: least probability of the true class.
         seed: of the drawing.
+        strict: refuse a picture that can't be read; else it is left out, with a warning.
 
     Returns:
         A sample per cell: the mosaic as the network's input, the cell's class as label, the cell as mask.
@@ -57,7 +59,12 @@ def mosaics(
     unknown = next((s.name for s in samples if s.label is None), None)
     if unknown is not None:
         raise InvalidOption(f"mosaics need the true class of every picture; that of {unknown} is not known")
-    inputs = torch.stack(_same_size([as_input(models[0], s.image) for s in samples]))
+    unreadable = Unreadable(strict)
+    tried = [unreadable.tried(s.name, lambda s=s: as_input(models[0], s.image)) for s in samples]
+    unreadable.tell(len(samples))
+    samples = [s for s, x in zip(samples, tried, strict=True) if x is not None]
+    inputs = torch.stack(_same_size([x for x in tried if x is not None]))
+    models[0].trace(inputs[:1].to(models[0].device))  # counts the classes
     labels = true_classes(models[0], samples)
     sure = torch.ones(len(samples), dtype=torch.bool)
     for model in models:

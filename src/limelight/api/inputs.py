@@ -1,9 +1,11 @@
 """What users may give: models, pictures, targets, truth."""
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,8 +18,71 @@ from limelight.core.truth import Truth
 from limelight.data.images import load_image
 from limelight.data.samples import Label, Sample, from_scenes, read_samples
 from limelight.data.synthetic import Scene
-from limelight.errors import InvalidImage, UnknownTarget
+from limelight.errors import InvalidImage, PictureWarning, UnknownTarget
 from limelight.shapes import Index
+
+T = TypeVar("T")
+
+
+class Unreadable(dict[str, str]):
+    """Pictures that can't be read, by name, and why.
+
+    Args:
+        strict: raise at the first, in place of leaving it out.
+    """
+
+    def __init__(self, strict: bool = False) -> None:
+        super().__init__()
+        self.strict = strict
+
+    def tried(self, name: str, read: Callable[[], T]) -> T | None:
+        """Return what a picture gives, or None where it can't be read.
+
+        Raises:
+            InvalidImage: it can't, and ``strict`` is asked for.
+        """
+        try:
+            return read()
+        except InvalidImage as error:
+            if self.strict:
+                raise
+            self[name] = str(error)
+            return None
+
+    def tell(self, count: int) -> None:
+        """Warn of what was left out of so many pictures.
+
+        Raises:
+            InvalidImage: all of them were.
+        """
+        if not self:
+            return
+        reasons = list(self.values())
+        if len(self) == count:
+            raise InvalidImage(reasons[0] if count == 1 else f"none of {count} pictures can be read: {reasons[0]}")
+        said = "; ".join(reason if name in reason else f"{name}: {reason}" for name, reason in list(self.items())[:5])
+        more = f"; and {len(self) - 5} more" if len(self) > 5 else ""
+        warnings.warn(
+            f"{len(self)} of {count} pictures can't be read and were left out: {said}{more}",
+            PictureWarning,
+            stacklevel=4,
+        )
+
+
+def first_input(classifier: Classifier, images: Iterable[Any]) -> Tensor:
+    """Return the first picture that can be read as the network's input, (3, H, W).
+
+    Raises:
+        InvalidImage: none can.
+    """
+    unreadable, count = Unreadable(), 0
+    for image in images:
+        count += 1
+        x = unreadable.tried(f"picture {count}", lambda image=image: as_input(classifier, image))
+        if x is not None:
+            return x
+    unreadable.tell(count)
+    raise InvalidImage("the list of images is empty")
 
 
 def as_input(classifier: Classifier, image: Any) -> Tensor:
@@ -25,6 +90,8 @@ def as_input(classifier: Classifier, image: Any) -> Tensor:
     if isinstance(image, Tensor) and image.is_floating_point():
         if image.ndim != 3:
             raise InvalidImage(f"a tensor must be a normalised image (3, H, W), got shape {tuple(image.shape)}")
+        if not bool(torch.isfinite(image).all()):
+            raise InvalidImage("an image has values that are NaN or infinite")
         return classifier.fitted(image)
     if isinstance(image, Tensor):
         array = image.detach().cpu().numpy()
@@ -38,10 +105,10 @@ def as_samples(images: Any) -> list[Sample]:
     """Return samples for a folder, a csv, or a list of pictures of any kind.
 
     Raises:
-        InvalidImage: it is none of these, or two pictures have one name.
+        InvalidImage: it is none of these.
     """
     if isinstance(images, str | Path):
-        return read_samples(images)
+        return distinct(read_samples(images))
     if isinstance(images, Tensor | np.ndarray) and images.ndim == 4:
         images = list(images)
     if not isinstance(images, Iterable) or isinstance(images, Tensor | np.ndarray):
@@ -55,9 +122,28 @@ def as_samples(images: Any) -> list[Sample]:
         else:
             name = Path(one).name if isinstance(one, str | Path) else f"image-{i:05d}"
             found.append(Sample(one, name))
-    names = [s.name for s in found]
-    if len(set(names)) < len(names):  # files of one name from several folders
-        found = [replace(s, name=str(s.image) if names.count(s.name) > 1 else s.name) for s in found]
+    return distinct(found)
+
+
+def distinct(samples: list[Sample]) -> list[Sample]:
+    """Return samples of which no two have one name, which is what rows and files are told by.
+
+    Files of one name from several folders are called by their paths; what is left is numbered.
+    """
+    counts = Counter(s.name for s in samples)
+    if len(counts) == len(samples):
+        return samples
+    taken: set[str] = set()
+    found: list[Sample] = []
+    for sample in samples:
+        path = isinstance(sample.image, str | Path) and counts[sample.name] > 1
+        name = plain = str(sample.image) if path else sample.name
+        number = 1
+        while name in taken or (name != sample.name and name in counts):
+            number += 1
+            name = f"{plain} ({number})"
+        taken.add(name)
+        found.append(replace(sample, name=name))
     return found
 
 
@@ -72,6 +158,8 @@ def wanted_targets(model: Classifier, samples: Sequence[Sample], targets: Any) -
         unknown = next((s.name for s in samples if s.label is None), None)
         if unknown is not None:
             raise UnknownTarget(f"targets='label', but the true class of {unknown} is not known")
+        if not model.labels and any(s.classes for s in samples):
+            model.trace(first_input(model, (s.image for s in samples))[None])  # counts the classes
         return [_class_of(model, s) for s in samples]
     return understood(targets, len(samples))
 
@@ -117,17 +205,30 @@ def _class_of(model: Classifier, sample: Sample) -> Label:
 
 def truth_given(truth: Any, model: Classifier, samples: Sequence[Sample]) -> Truth:
     """Understand the truth of all pictures, which is about the network's inputs."""
-    size = as_input(model, samples[0].image).shape[-2:]
-    return Truth.of(truth, len(samples), (int(size[0]), int(size[1])), torch.device("cpu"))
+    size = size_of(first_input(model, (s.image for s in samples)))
+    return Truth.of(truth, len(samples), size, torch.device("cpu"))
 
 
-def truth_of(model: Classifier, samples: Sequence[Sample], x: Tensor, judges: Iterable[Metric] = ()) -> Truth | None:
+def truth_of(
+    model: Classifier,
+    samples: Sequence[Sample],
+    x: Tensor,
+    judges: Iterable[Metric] = (),
+    masks: Sequence[Tensor | None] | None = None,
+) -> Truth | None:
     """Carry masks and boxes of the original pictures to where the preprocessing puts them.
+
+    Args:
+        model: its preprocessing.
+        samples: the pictures.
+        x: as the network's input.
+        judges: metrics, of which some may need the true classes.
+        masks: what ``true_mask`` gave for them; None to ask it now.
 
     Raises:
         UnknownTarget: one of the metrics needs the true classes, and they can't be told.
     """
-    masks = [_mask(model, s) for s in samples]
+    masks = [true_mask(model, s) for s in samples] if masks is None else masks
     if all(m is None for m in masks) and all(s.label is None for s in samples):
         return None
     size = x.shape[-2:]
@@ -147,7 +248,7 @@ def truth_of(model: Classifier, samples: Sequence[Sample], x: Tensor, judges: It
     return Truth.of(truth, len(x), (int(size[0]), int(size[1])), x.device)
 
 
-def _mask(model: Classifier, sample: Sample) -> Tensor | None:
+def true_mask(model: Classifier, sample: Sample) -> Tensor | None:
     """Preprocess a mask as if it were a picture: whatever resizes and crops the one moves the other along."""
     if isinstance(sample.image, Tensor):  # is the network's input, and so is the mask
         return None if sample.mask is None else torch.as_tensor(np.asarray(sample.mask)) != 0
@@ -156,6 +257,15 @@ def _mask(model: Classifier, sample: Sample) -> Tensor | None:
         return None
     white = model.preprocess(mask.convert("RGB"))
     return model.display(white).mean(0) > 0.5
+
+
+def readable(model: Classifier, sample: Sample) -> tuple[Tensor, Tensor | None]:
+    """Return the network's input for a sample, (3, H, W), and its mask there, (H, W), if there is one.
+
+    Raises:
+        InvalidImage: one of them can't be read.
+    """
+    return as_input(model, sample.image), true_mask(model, sample)
 
 
 def size_of(x: Tensor) -> tuple[int, int]:

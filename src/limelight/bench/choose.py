@@ -20,7 +20,7 @@ from torch import nn
 
 from limelight import api
 from limelight.api.evaluating import settings_of
-from limelight.api.inputs import wanted_targets
+from limelight.api.inputs import Unreadable, first_input, readable, wanted_targets
 from limelight.bench.race import FIRST, duel, schedule, standing
 from limelight.core.budget import limits
 from limelight.core.classifier import Classifier
@@ -144,6 +144,7 @@ class Choice:
         given: pictures there were.
         alpha: chance at most with which the truly best method was dropped.
         left_out: methods that the model can't have, and why.
+        unreadable: pictures that can't be read and were left out, and why.
     """
 
     recommended: str
@@ -159,6 +160,7 @@ class Choice:
     given: int
     alpha: float
     left_out: Mapping[str, str] = field(default_factory=dict[str, str])
+    unreadable: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def metric(self) -> str:
@@ -200,6 +202,7 @@ class Choice:
                 "standings": [vars(s) for s in self.standings],
                 "rounds": [vars(r) for r in self.rounds],
                 "left_out": dict(self.left_out),
+                "unreadable": dict(self.unreadable),
                 "protocols": {name: c.protocol for name, c in self.results.columns.items()},
                 "settings": settings,
             }
@@ -222,6 +225,7 @@ def choose(
     first: int = FIRST,
     seed: int = 0,
     batch_size: int | None = None,
+    strict: bool = False,
     on_round: Callable[[Round], None] | None = None,
     on_rows: Callable[[int, int], None] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -245,6 +249,7 @@ def choose(
         first: pictures of the first round at least.
         seed: of the order of the pictures, and of the permutations.
         batch_size: as in ``evaluate``.
+        strict: as in ``evaluate``; pictures that are left out are in ``unreadable``.
         on_round: called after each round.
         on_rows: called with the number of explanations that are judged, and of those that there may be in all.
         options: of all methods given by name.
@@ -275,12 +280,13 @@ def choose(
         said = f" ({'; '.join(left_out.values())})" if left_out else ""
         raise InvalidOption(f"there is nothing to choose from: a race takes at least two methods{said}")
     racers |= {name: api.method(name) for name in FLOOR if name not in racers}
-    race = _Race(model, samples, wanted, racers, judges, alpha, seed, batch_size, on_rows, left_out)
+    race = _Race(model, samples, wanted, racers, judges, alpha, seed, batch_size, on_rows, left_out, strict)
     try:
         stopped = _run(race, schedule(len(samples), first), budget, on_round)
     except BaseException as error:  # hours of work are not lost to one broken file or an impatient key
         setattr(error, "finished", _finished(race, error))  # noqa: B010
         raise
+    race.unreadable.tell(race.seen + len(race.unreadable))
     return race.choice(stopped)
 
 
@@ -297,7 +303,8 @@ def _refused(methods: Any, model: Classifier, samples: Sequence[Sample], wanted:
     if methods is not None and methods not in ("quick", "all"):
         return {}
     first = wanted[:1] if isinstance(wanted, list) else wanted
-    return api.refusals(model, samples[0].image, chosen, first, None if methods == "all" else MOST_PASSES)
+    x = first_input(model, (s.image for s in samples))
+    return api.refusals(model, x, chosen, first, None if methods == "all" else MOST_PASSES)
 
 
 def _idle(method: Method) -> bool:
@@ -322,7 +329,7 @@ def _run(race: "_Race", ends: list[int], budget: str | None, on_round: Callable[
                 )
             if fits < 1:
                 return f"the budget of {budget} is spent"
-        if race.seen < end:
+        if race.seen < min(end, len(race.samples)):
             race.judge(min(end - race.seen, fits))
         finished = race.close()
         if not finished.best:
@@ -331,6 +338,8 @@ def _run(race: "_Race", ends: list[int], budget: str | None, on_round: Callable[
             on_round(finished)
         if len(race.racers) == 1:
             return "one method is left"
+        if race.seen == len(race.samples):
+            break
         if race.seen < end:
             return f"the budget of {budget} is spent"
     return "all pictures have been judged"
@@ -368,6 +377,7 @@ class _Race:
         batch_size: int | None,
         on_rows: Callable[[int, int], None] | None,
         left_out: Mapping[str, str],
+        strict: bool,
     ) -> None:
         order = np.random.default_rng(seed).permutation(len(samples)).tolist()
         self.samples = [samples[i] for i in order]
@@ -375,6 +385,7 @@ class _Race:
         self.model, self.methods, self.judges = model, methods, judges
         self.alpha, self.seed, self.batch_size, self.on_rows, self.left_out = alpha, seed, batch_size, on_rows, left_out
         self.racers, self.seen, self.tests = list(methods), 0, len(methods) - 1
+        self.unreadable = Unreadable(strict)
         self.rounds: list[Round] = []
         self.rows: list[Row] = []
         self.start, self.pace = time.perf_counter(), 0.0
@@ -383,7 +394,10 @@ class _Race:
 
     def judge(self, pictures: int) -> None:
         """Let all that are in the race explain the next pictures."""
+        self._drop_unreadable(pictures)
         where = slice(self.seen, self.seen + pictures)
+        if not self.samples[where]:
+            return
         asked = self.wanted[where] if isinstance(self.wanted, list) else self.wanted
         racers = {name: self.methods[name] for name in self.racers}
         done, most = len(self.rows), len(self.rows) + len(racers) * (len(self.samples) - self.seen)
@@ -405,6 +419,24 @@ class _Race:
             raise
         self._keep(found)
         self.pace = (self.seconds - before[1]) / (self.passes - before[0])
+
+    def _drop_unreadable(self, pictures: int) -> None:
+        """Drop those of the next pictures that can't be read, so that as many are judged as there are.
+
+        Raises:
+            InvalidImage: none can be read.
+        """
+        at = self.seen
+        while at < min(len(self.samples), self.seen + pictures):
+            sample = self.samples[at]
+            if self.unreadable.tried(sample.name, lambda sample=sample: readable(self.model, sample)) is not None:
+                at += 1
+                continue
+            del self.samples[at]
+            if isinstance(self.wanted, list):
+                del self.wanted[at]
+        if not self.samples:
+            self.unreadable.tell(len(self.unreadable))
 
     def _keep(self, found: Results) -> None:
         """Take the rows of pictures that all in the race have finished."""
@@ -524,6 +556,7 @@ class _Race:
             given=len(self.samples),
             alpha=self.alpha,
             left_out=self.left_out,
+            unreadable=dict(self.unreadable),
         )
         return replace(found, cautions=tuple(self._cautions(found, len(alike))))
 

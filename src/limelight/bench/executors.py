@@ -115,7 +115,8 @@ class Worker:
             samples = self._named if model.labels or not self._by_name else self._numbered
             methods = recipe.methods_of(name)
             if recipe.one_by_one:  # or the first picture would pay for what is made once
-                api.explain(model, samples[0].image, list(methods.values()))
+                first = api.first_input(model, (s.image for s in samples))
+                api.explain(model, first, list(methods.values()))
             self._held = Job(recipe, name, methods, recipe.judges, samples, model.weights_hash()), model
         return self._held
 

@@ -71,7 +71,7 @@ def _measure(
 
     try:
         target = "label" if job.recipe.target == "label" else None
-        api.evaluate(model, [s for _, s in named], methods, metrics, target, on_rows=finished)
+        api.evaluate(model, [s for _, s in named], methods, metrics, target, strict=True, on_rows=finished)
     except (LimelightError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
         left = [(i, s) for i, s in named if any((i, m) not in rows for m in methods)]
         if len(left) == 1 and len(methods) == 1:

@@ -47,10 +47,8 @@ def samples_of(recipe: Recipe, source: str | Path | None, *, indices: bool = Fal
     if source is None and ":" not in data.dataset:
         raise InvalidOption(f"the recipe wants pictures ({data.dataset}): say with --data where they are")
     per = "class" if recipe.target == "label" else "picture"
-    return _chosen(
-        open_dataset(data.dataset, source, data.split or None, truth=data.truth or None, per=per, indices=indices),
-        data,
-    )
+    found = open_dataset(data.dataset, source, data.split or None, truth=data.truth or None, per=per, indices=indices)
+    return _chosen(api.as_samples(found), data)
 
 
 def spread(samples: list[Sample], limit: int | None) -> list[Sample]:

@@ -12,10 +12,12 @@ from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell, Store, done
 from limelight.core.device import usable
 from limelight.core.provenance import versions
-from limelight.errors import InvalidOption, WeightsUnavailable
+from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable
 
 PATIENCE = 0.02, 30.0
 """Seconds per file that is there, and at most, for which rows are held: all files are read when a run goes on."""
+
+_UNREADABLE = f"{InvalidImage.__name__}: "
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Tally:
         worked: seconds of all workers.
         inside: seconds of those inside the models' passes.
         left_out: models without weights, and why.
+        unreadable: pictures that can't be read, and why; their cells are among those that failed.
     """
 
     cells: int = 0
@@ -45,6 +48,7 @@ class Tally:
     worked: float = 0.0
     inside: float = 0.0
     left_out: dict[str, str] = field(default_factory=dict[str, str])
+    unreadable: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def speed(self) -> float:
@@ -72,6 +76,7 @@ def benchmark(
     published: str = "",
     retry: bool = False,
     trust: bool = False,
+    strict: bool = False,
     on_progress: Callable[[Tally], None] | None = None,
 ) -> Tally:
     """Measure all that a recipe asks for and is not yet in the folder.
@@ -90,6 +95,7 @@ def benchmark(
         published: the paper's numbers as csv, for the report.
         retry: measure again what failed before.
         trust: run code that comes with the recipe's models, see ``limelight.load``.
+        strict: stop at the first picture that can't be read.
         on_progress: called with what was done so far, whenever that changes.
 
     Returns:
@@ -155,6 +161,9 @@ def benchmark(
             held += done_now.cells
             tally.finished += len(done_now.cells)
             tally.failed += sum(bool(cell.error) for cell in done_now.cells)
+            for cell in done_now.cells:
+                if cell.error.startswith(_UNREADABLE):
+                    tally.unreadable[cell.image] = cell.error.removeprefix(_UNREADABLE)
             tally.images += done_now.images
             tally.worked += done_now.seconds
             tally.inside += done_now.inside
@@ -162,6 +171,9 @@ def benchmark(
                 store.add(held)
                 held, last, files = [], time.perf_counter(), files + 1
             tell()
+            if strict and tally.unreadable:
+                name, reason = next(iter(tally.unreadable.items()))
+                raise InvalidImage(reason if name in reason else f"{name}: {reason}")
     finally:
         store.add(held)
     return tally

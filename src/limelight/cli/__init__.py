@@ -25,7 +25,7 @@ from limelight.cli import (
     streams,
 )
 from limelight.cli.output import fail
-from limelight.errors import ConservationWarning, LimelightError
+from limelight.errors import ConservationWarning, LimelightError, PictureWarning
 from limelight.text import visible
 
 # Typer has Click inside or beside it, depending on its version; its own public names lead to either.
@@ -75,11 +75,13 @@ def options(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a user's mistake ends with one line and exit code 2, never a traceback.
 
-    Exit codes are 0, what a command says, 2 for mistakes, 130 for an interruption, and 1 where nobody reads the output.
+    Exit codes are 0, 1 where pictures that can't be read were left out or nobody reads the output, 2 for mistakes, and
+    130 for an interruption.
     """
     streams.open_all()
     with streams.printable(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConservationWarning)  # what is amiss is printed beside the result
+        for category in (ConservationWarning, PictureWarning):  # what is amiss is printed beside the result
+            warnings.simplefilter("ignore", category)
         warnings.showwarning = _show_warning
         try:
             try:

@@ -1,13 +1,14 @@
 """limelight benchmark."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from limelight.cli.options import Limit, Trust
-from limelight.cli.output import filling, print_json, say, split_names
-from limelight.errors import InvalidOption
+from limelight.cli.output import filling, print_json, print_unreadable, say, split_names
+from limelight.errors import InvalidOption, PictureWarning
 
 if TYPE_CHECKING:
     from limelight.bench.run import Tally
@@ -33,10 +34,14 @@ def benchmark(
     executor: Annotated[str, typer.Option(help="local, or ray (that of RAY_ADDRESS, or one here).")] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="Of the cluster (else as many as fit).")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads of each worker.")] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Stop at a picture that can't be read (else: cells with errors, exit code 1)."),
+    ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Measure again what failed before.")] = False,
     trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
-) -> None:
+) -> int:
     """Measure models x methods x metrics over a data set, as a recipe says; go on where a run was stopped.
 
     Example: limelight benchmark recipes/demo.toml --out runs/demo
@@ -44,6 +49,7 @@ def benchmark(
     from limelight.bench.recipe import published, read_recipe
     from limelight.bench.run import benchmark as measure
 
+    warnings.simplefilter("always", PictureWarning)  # of pictures for mosaics, of which there is no cell
     part = _shard(shard)
     plan = read_recipe(recipe)
     if dataset or model or add_model:
@@ -63,11 +69,12 @@ def benchmark(
             published=published(plan, recipe),
             retry=retry,
             trust=trust,
+            strict=strict,
             on_progress=lambda tally: show(tally.before + tally.finished, tally.cells, _pace(tally)),
         )
     if as_json:
         print_json({**vars(tally), "folder": str(out)})
-        return
+        return print_unreadable(tally.unreadable)
     for name, why in tally.left_out.items():
         say("[yellow]left out: {}: {}[/]", name, why)
     failed = f", {tally.failed} of them failed" if tally.failed else ""
@@ -82,6 +89,7 @@ def benchmark(
         out,
         wrap=False,
     )
+    return print_unreadable(tally.unreadable)
 
 
 def _pace(tally: "Tally") -> str:

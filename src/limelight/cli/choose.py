@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Target, Trust, Weights
+from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Strict, Target, Trust, Weights
 from limelight.cli.output import (
     evenly,
     expand,
@@ -14,6 +14,7 @@ from limelight.cli.output import (
     parse_parameters,
     print_json,
     print_left_out,
+    print_unreadable,
     say,
     split_names,
     table,
@@ -44,10 +45,11 @@ def choose(
     alpha: Annotated[float, typer.Option(help="Chance at most that the truly best method is dropped.")] = 0.05,
     seed: Annotated[int, typer.Option(min=0, help="Of the order of the pictures.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Where to write the race: a page (.html) or .json.")] = None,
+    strict: Strict = False,
     device: Device = None,
     trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
-) -> None:
+) -> int:
     """Find the method for your model and pictures: a race that drops what is clearly worse early.
 
     Example: limelight choose photos --model torchvision/resnet50 --budget "5000 forwards" --out choice.html
@@ -85,6 +87,7 @@ def choose(
                 budget=budget,
                 alpha=alpha,
                 seed=seed,
+                strict=strict,
                 on_rows=lambda done, most: show(done, most, ""),
                 options=options,
             )
@@ -100,6 +103,7 @@ def choose(
         print_json(choice.to_dict())
     else:
         _tell(choice, classifier.name, out)
+    return print_unreadable(choice.unreadable)
 
 
 def _tell(choice: "Choice", model: str, out: Path | None) -> None:

@@ -12,6 +12,7 @@ from limelight.cli.output import (
     load_model,
     method_names,
     not_had,
+    not_itself,
     parse_parameters,
     print_json,
     print_left_out,
@@ -59,8 +60,9 @@ def compare(
     path = out or Path(f"{image.stem}.compare.png")
     if path.suffix.lower() != ".png":
         raise InvalidOption(f"--out {path}: the picture is a .png")
+    not_itself("--out", path, [image])
     classifier = load_model(model, weights, device, trust)
-    left_out = not_had(methods, classifier, image, chosen, target)
+    left_out = not_had(methods, classifier, [image], chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
     if not chosen:
         fail(f"no method can explain {model}: {'; '.join(left_out.values())}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Target, Trust, Weights
+from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Strict, Target, Trust, Weights
 from limelight.cli.output import (
     console,
     counted,
@@ -16,6 +16,7 @@ from limelight.cli.output import (
     parse_parameters,
     print_json,
     print_left_out,
+    print_unreadable,
     say,
     split_names,
     table,
@@ -52,10 +53,11 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Where to write the numbers: .csv, .parquet, .json, or .md for the summary.")
     ] = None,
+    strict: Strict = False,
     device: Device = None,
     trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
-) -> None:
+) -> int:
     """Measure how far explanations of a folder of pictures can be trusted.
 
     Example: limelight evaluate photos --model torchvision/resnet50 --methods grad-cam,layer-cam --metrics adcc,deletion
@@ -72,14 +74,21 @@ def evaluate(
         raise InvalidOption(f"--out {out}: the suffix must be .csv, .parquet, .json or .md")
     samples = evenly(api.as_samples(source), limit)
     classifier = load_model(model, weights, device, trust)
-    left_out = not_had(methods, classifier, samples[0].image, chosen)
+    left_out = not_had(methods, classifier, (s.image for s in samples), chosen)
     chosen = [m for m in chosen if m.name not in left_out]
     if target is None and needs_truth and all(s.label is not None for s in samples):
         target = "label"
     try:
         with counted(len(samples) * len(chosen), "evaluating") as advance:
             results = ll.evaluate(
-                classifier, samples, chosen, judges, target, protocol=protocol, on_rows=lambda rows: advance(len(rows))
+                classifier,
+                samples,
+                chosen,
+                judges,
+                target,
+                protocol=protocol,
+                strict=strict,
+                on_rows=lambda rows: advance(len(rows)),
             )
     except (LimelightError, KeyboardInterrupt) as error:
         finished = getattr(error, "finished", None)
@@ -89,11 +98,12 @@ def evaluate(
     if out is not None:
         results.save(out)
     summary = results.summary()
+    unreadable = results.settings.get("unreadable", {})
     if as_json:
         figures = [{k: None if v != v else v for k, v in vars(f).items()} for f in summary]
         protocols = {name: c.protocol for name, c in results.columns.items()}
         print_json({"figures": figures, "protocols": protocols, "left_out": left_out, "settings": results.settings})
-        return
+        return print_unreadable(unreadable)
     say("[bold]{}[/], {} images, explained class: {}", classifier.name, len(results.images), target or "predicted")
     _figures(results, summary)
     undefined = {f.metric: f.undefined for f in summary if f.undefined}
@@ -104,6 +114,7 @@ def evaluate(
         say("[dim]{}: {}[/]", name, column.protocol)
     if out is not None:
         say("→ {}", out, wrap=False)
+    return print_unreadable(unreadable)
 
 
 def _figures(results: "Results", summary: "Summary") -> None:

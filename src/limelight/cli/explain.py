@@ -1,13 +1,24 @@
 """limelight explain."""
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limelight.cli.options import Device, Explained, Model, Trust, Weights
-from limelight.cli.output import expand, load_model, parse_parameters, print_json, progress, say
+from limelight.cli.options import Device, Explained, Model, Strict, Trust, Weights
+from limelight.cli.output import (
+    expand,
+    file_names,
+    load_model,
+    not_itself,
+    parse_parameters,
+    print_json,
+    print_unreadable,
+    progress,
+    say,
+)
 from limelight.errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -43,16 +54,18 @@ def explain(
         bool, typer.Option("--dry-run", help="Say what would be done, and which operations have no rule.")
     ] = False,
     plain: Annotated[bool, typer.Option("--plain", help="No title: the picture at the model's input size.")] = False,
+    strict: Strict = False,
     device: Device = None,
     trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
-) -> None:
+) -> int:
     """Show where a model looks.
 
     Example: limelight explain cat.jpg --model torchvision/resnet50 --method layer-cam --target tabby --out cat.png
     """
     import limelight as ll
-    from limelight.api import plan
+    from limelight.api import as_input, first_input, plan
+    from limelight.api.inputs import Unreadable
     from limelight.core.explanation import tracing
 
     options = parse_parameters(parameter or [])
@@ -69,17 +82,25 @@ def explain(
         raise InvalidOption(f"--trace {trace}: an animation is a .gif")
     classifier = load_model(model, weights, device, trust)
     if dry_run:
-        show_plan(plan(classifier, files[0], chosen), as_json)
-        return
+        show_plan(plan(classifier, first_input(classifier, files), chosen), as_json)
+        return 0
     results = []
-    with progress(files, "explaining") as bar:
-        for file in bar:
-            explanation = ll.explain(classifier, file, chosen, target)
-            path = explanation.save(
-                _destination(out, f"{file.stem}.{method}.png", len(files)), view=view, titled=not plain
-            )
-            film = trace and explanation.animate(_destination(trace, f"{file.stem}.{method}.gif", len(files)))
+    unreadable = Unreadable(strict)
+    names = file_names(files)
+    with progress(range(len(files)), "explaining") as bar:
+        for i in bar:
+            file, name = files[i], f"{names[i]}.{method}"
+            x = unreadable.tried(str(file), lambda file=file: as_input(classifier, file))
+            if x is None:
+                continue
+            explanation = ll.explain(classifier, x, chosen, target)
+            written = _destination(out, f"{name}.png", len(files))
+            not_itself("--out", written, files)
+            path = explanation.save(written, view=view, titled=not plain)
+            film = trace and explanation.animate(_destination(trace, f"{name}.gif", len(files)))
             results.append((file, path, film, explanation))
+    if not results:
+        unreadable.tell(len(files))
     if as_json:
         print_json(
             [
@@ -87,13 +108,16 @@ def explain(
                 for file, path, film, e in results
             ]
         )
-        return
+        return print_unreadable(unreadable)
+    several = Counter(file.name for file in files)
+    shown = {file: file.name if several[file.name] == 1 else str(file) for file in files}
     for file, path, film, e in results:
         written = f"{path}, {film}" if film else f"{path}"
-        say("[bold]{}[/]: {} · {} · {} · {:.2f} s → {}", file.name, e.title, e.method, e.cost, e.seconds, written)
+        say("[bold]{}[/]: {} · {} · {} · {:.2f} s → {}", shown[file], e.title, e.method, e.cost, e.seconds, written)
         for remark in (e.reason, *e.notes):
             if remark:
                 say("  [dim]{}[/]", remark)
+    return print_unreadable(unreadable)
 
 
 def show_plan(plan: "Plan", as_json: bool) -> None:

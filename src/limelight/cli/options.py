@@ -27,3 +27,7 @@ OptionsOfAll = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take so many pictures, evenly spread.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, …")]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse a picture that can't be read (else it is left out, and the exit code is 1)."),
+]

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -188,6 +189,54 @@ def print_left_out(left_out: Mapping[str, str]) -> None:
         say("[dim]left out: {}[/]", reason if reason.startswith(name) else f"{name}: {reason}")
 
 
+def print_unreadable(unreadable: Mapping[str, str]) -> int:
+    """Name the pictures that were left out on the error stream; return the exit code, 1 if there are any."""
+    for name, reason in unreadable.items():
+        say("[yellow]left out: {}[/]", reason if name in reason else f"{name}: {reason}", error=True, wrap=False)
+    return 1 if unreadable else 0
+
+
+def file_names(pictures: Sequence[Path]) -> list[str]:
+    """Return a name for the output of each picture, no two of which are one.
+
+    It is the picture's without the suffix, which stays where it alone tells two apart (x.png, x.jpg); pictures of one
+    name have as many of their folders in front as tell them apart (a-x, b-x), and what is left is numbered.
+    """
+    beside = Counter((path.parent, path.stem.lower()) for path in set(pictures))
+    plain = [path.stem if beside[path.parent, path.stem.lower()] == 1 else path.name for path in pictures]
+    names = list(plain)
+    for depth in range(1, max((len(path.parts) for path in pictures), default=0)):
+        counts = Counter(name.lower() for name in names)
+        for i, path in enumerate(pictures):
+            if counts[names[i].lower()] > 1:
+                folders = [part for part in path.parent.parts if part not in (path.anchor, "..")]
+                names[i] = "-".join([*folders[-depth:], plain[i]])
+    return numbered(names)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Number names that come again; capitals tell no files apart, as on some machines they don't."""
+    given, taken, found = {name.lower() for name in names}, set[str](), list[str]()
+    for plain in names:
+        name, number = plain, 1
+        while name.lower() in taken or (number > 1 and name.lower() in given):
+            number += 1
+            name = f"{plain}-{number}"
+        taken.add(name.lower())
+        found.append(name)
+    return found
+
+
+def not_itself(option: str, written: Path, pictures: Iterable[Path]) -> None:
+    """Refuse to write over a picture that is read.
+
+    Raises:
+        InvalidOption: it would be.
+    """
+    if written.exists() and any(picture.exists() and written.samefile(picture) for picture in pictures):
+        raise InvalidOption(f"{option} {written} is the picture itself; give another name")
+
+
 def evenly(items: Sequence[T], limit: int | None) -> list[T]:
     """Take so many items, evenly spread."""
     count = len(items) if limit is None else min(limit, len(items))
@@ -205,10 +254,16 @@ def method_names(given: str) -> list[str]:
     return list(ll.methods()) if given in ("quick", "all") else split_names(given)
 
 
-def not_had(given: str, classifier: Any, image: Any, methods: Sequence[Any], target: Any = None) -> dict[str, str]:
-    """Return which of the methods are left out and why; whoever names some gets them, or the error."""
+def not_had(
+    given: str, classifier: Any, images: Iterable[Any], methods: Sequence[Any], target: Any = None
+) -> dict[str, str]:
+    """Return which of the methods are left out and why; whoever names some gets them, or the error.
+
+    They are tried on the first of the images that can be read.
+    """
     from limelight import api
 
     if given not in ("quick", "all"):
         return {}
+    image = api.first_input(classifier, images)
     return api.refusals(classifier, image, methods, target, QUICK if given == "quick" else None)

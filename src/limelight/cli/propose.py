@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limelight.cli.options import Device, Limit, Model, Trust, Weights
-from limelight.cli.output import evenly, load_model, parse_parameters, print_json, progress, say, table
+from limelight.cli.options import Device, Limit, Model, Strict, Trust, Weights
+from limelight.cli.output import (
+    evenly,
+    load_model,
+    numbered,
+    parse_parameters,
+    print_json,
+    print_unreadable,
+    progress,
+    say,
+    table,
+)
 from limelight.errors import InvalidOption
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from limelight.api.proposing import Proposals
     from limelight.data.samples import Sample
 
@@ -54,10 +66,11 @@ def propose(
         Path | None,
         typer.Option(help="Folder for a figure of each picture (else IMAGE.propose.png for one, none for several)."),
     ] = None,
+    strict: Strict = False,
     device: Device = None,
     trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
-) -> None:
+) -> int:
     """Propose boxes of objects: selective search, from which the peaks of a saliency map choose.
 
     Boxes are in pixels of the original picture. Where true boxes are known, the recall at IoU 0.5 and the mean best IoU
@@ -66,8 +79,8 @@ def propose(
     Example: limelight propose cat.jpg --model torchvision/resnet50 --method collection-cam --out boxes
     """
     import limelight as ll
-    from limelight.api import proposing
-    from limelight.api.inputs import wanted_targets
+    from limelight.api import as_input, proposing
+    from limelight.api.inputs import Unreadable, wanted_targets
 
     options = parse_parameters(parameter or [])
     if layer:
@@ -77,21 +90,31 @@ def propose(
     if out is not None and out.suffix:
         raise InvalidOption(f"--out {out}: it is a folder, for a figure of each picture; give a name without a suffix")
     classifier = load_model(model, weights, device, trust)
-    truths = [_true_boxes(s) for s in samples]
+    unreadable = Unreadable(strict)
+    known = [unreadable.tried(s.name, lambda s=s: _true_boxes(s)) for s in samples]
+    samples = [s for s, boxes in zip(samples, known, strict=True) if boxes is not None]
+    truths = [boxes for boxes in known if boxes is not None]
+    if not samples:
+        unreadable.tell(len(known))
     if target is None and all(truths) and all(s.label is not None for s in samples):
         target = "label"
     targets = wanted_targets(classifier, samples, target)
     classes = targets if isinstance(targets, list) else [targets] * len(samples)
 
-    found: list[tuple[Sample, Path | None, Proposals, dict[str, tuple[float, float]] | None]] = []
+    found: list[tuple[Sample, Path | None, Proposals, list[list[float]]]] = []
+    paths = _destinations(out, samples)
     with progress(range(len(samples)), "proposing") as bar:
         for i in bar:
-            p = proposing.propose(classifier, samples[i].image, chosen, classes[i], radius=radius, threshold=threshold)
-            path = _destination(out, samples[i].name, len(samples))
+            image, path = samples[i].image, paths[i]
+            if unreadable.tried(samples[i].name, lambda image=image: as_input(classifier, image)) is None:
+                continue
+            p = proposing.propose(classifier, image, chosen, classes[i], radius=radius, threshold=threshold)
             if path:
                 p.save(path, truths[i] or None)
-            found.append((samples[i], path, p, p.overlap(truths[i]) if truths[i] else None))
-    overlaps = [overlap for *_, overlap in found if overlap is not None]
+            found.append((samples[i], path, p, truths[i]))
+    if not found:
+        unreadable.tell(len(known))
+    overlaps = [p.overlap(truth) for _, _, p, truth in found if truth]
     summary = proposing.summarise(overlaps) if overlaps else []
     if as_json:
         rows = [
@@ -99,13 +122,13 @@ def propose(
                 "image": s.name,
                 "file": str(path) if path else None,
                 **p.settings(),
-                "truth": t,
-                "overlap": _named(overlap),
+                "truth": truth,
+                "overlap": _named(p.overlap(truth)) if truth else None,
             }
-            for (s, path, p, overlap), t in zip(found, truths, strict=True)
+            for s, path, p, truth in found
         ]
         print_json({"images": rows, "summary": summary})
-        return
+        return print_unreadable(unreadable)
     for sample, path, p, _ in found:
         arrow = f" → {path}" if path else ""
         head = f"{p.explanation.title} · {p.explanation.method} · {p.cost} · {p.seconds:.1f} s"
@@ -122,6 +145,7 @@ def propose(
                 say("  [dim]{}[/]", remark)
     if summary:
         _compared(summary)
+    return print_unreadable(unreadable)
 
 
 def _samples(images: list[Path], scenes: int | None) -> "list[Sample]":
@@ -149,12 +173,13 @@ def _true_boxes(sample: "Sample") -> list[list[float]]:
     return [[float(v) for v in around]] if around else []
 
 
-def _destination(out: Path | None, name: str, count: int) -> Path | None:
-    if out is None and count > 1:
-        return None
-    bare = re.sub(r"\.(png|jpe?g|webp|gif|bmp|tiff?|ppm)(?=#|$)", "", name, flags=re.IGNORECASE)
-    plain = re.sub(r"[^\w.-]+", "-", bare).strip("-") or "image"
-    return (out or Path()) / f"{plain}.propose.png"
+def _destinations(out: Path | None, samples: "Sequence[Sample]") -> "list[Path | None]":
+    """Return the file of each picture's figure, no two of which are one."""
+    if out is None and len(samples) > 1:
+        return [None] * len(samples)
+    ending = re.compile(r"\.(png|jpe?g|webp|gif|bmp|tiff?|ppm)(?=#|$)", flags=re.IGNORECASE)
+    bare = [re.sub(r"[^\w.-]+", "-", ending.sub("", s.name)).strip("-") or "image" for s in samples]
+    return [(out or Path()) / f"{name}.propose.png" for name in numbered(bare)]
 
 
 def _named(overlap: dict[str, tuple[float, float]] | None) -> dict[str, dict[str, float]] | None:

@@ -5,8 +5,19 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.options import Device, Explained, Model, Trust, Weights
-from limelight.cli.output import counted, evenly, load_model, method_names, not_had, print_json, print_left_out, say
+from limelight.cli.options import Device, Explained, Model, Strict, Trust, Weights
+from limelight.cli.output import (
+    counted,
+    evenly,
+    load_model,
+    method_names,
+    not_had,
+    not_itself,
+    print_json,
+    print_left_out,
+    print_unreadable,
+    say,
+)
 from limelight.errors import InvalidOption
 
 
@@ -23,10 +34,11 @@ def sanity(
     threshold: Annotated[float, typer.Option(help="Mean rank correlation up to which a method passes.")] = 0.5,
     limit: Annotated[int, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = 16,
     out: Annotated[Path, typer.Option(help="Where to write the strip of maps.")] = Path("sanity.png"),
+    strict: Strict = False,
     device: Device = None,
     trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
-) -> None:
+) -> int:
     """Tell which methods' maps do not depend on what the model has learned.
 
     Example: limelight sanity photos --model torchvision/resnet18 --methods grad-cam,eigen-cam
@@ -38,12 +50,13 @@ def sanity(
         raise InvalidOption(f"--mode {mode}: there are cascading and independent")
     if out.suffix.lower() != ".png":
         raise InvalidOption(f"--out {out}: the picture is a .png")
+    not_itself("--out", out, [images])
     names = method_names(methods)
     chosen = [ll.method(n) for n in names]
     ll.metric(f"sanity-{mode}", layers=layers)
     samples = evenly(api.as_samples(images), limit)
     classifier = load_model(model, weights, device, trust)
-    left_out = not_had(methods, classifier, samples[0].image, chosen, target)
+    left_out = not_had(methods, classifier, (s.image for s in samples), chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
     with counted(len(samples) * len(chosen), "randomising") as advance:
         verdicts, results = ll.sanity(
@@ -54,16 +67,19 @@ def sanity(
             limit=threshold,
             targets=target,
             layers=layers,
+            strict=strict,
             on_rows=lambda rows: advance(len(rows)),
         )
-    strip = api.sanity_strip(classifier, samples[0], chosen, mode=mode, target=target, layers=layers)  # type: ignore[arg-type]
+    unreadable = results.settings.get("unreadable", {})
+    shown = next(s for s in samples if s.name not in unreadable)
+    strip = api.sanity_strip(classifier, shown, chosen, mode=mode, target=target, layers=layers)  # type: ignore[arg-type]
     files.write(out, draw.to_png_bytes(strip))
     if as_json:
         rows = [
             {"method": v.method, "passed": v.passed, "similarity": v.figure.mean, "reason": v.reason} for v in verdicts
         ]
         print_json({"verdicts": rows, "file": str(out), "images": len(results.images), "left_out": left_out})
-        return
+        return print_unreadable(unreadable)
     width = max(len(v.method) for v in verdicts)
     say("[bold]{}[/], {} images, {} randomisation of {} layers", classifier.name, len(results.images), mode, layers)
     for v in verdicts:
@@ -71,3 +87,4 @@ def sanity(
         say(line, v.method.ljust(width), v.reason)
     print_left_out(left_out)
     say("maps under progressive randomisation → {}", out, wrap=False)
+    return print_unreadable(unreadable)

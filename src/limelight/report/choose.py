@@ -248,7 +248,7 @@ def _explained(choice: Choice, classifier: Classifier, method: str, samples: Seq
         return []
     try:
         targets = [rows[s.name].target for s in samples]
-        found = api.explain(classifier, [s.image for s in samples], method=made, target=targets)
+        found = api.explain(classifier, [s.image for s in samples], method=made, target=targets, strict=True)
     except (LimelightError, RuntimeError, ValueError):  # a page without these maps is better than none
         return []
     shown: list[Figure] = []

@@ -1,0 +1,239 @@
+"""One damaged picture among many costs one row, and pictures of one name keep files and rows of their own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import limelight as ll
+from limelight import cli
+from limelight.api import as_samples
+from limelight.cli.output import file_names, numbered
+from limelight.data.samples import Sample
+from limelight.data.synthetic import test_split
+from limelight.errors import InvalidImage, PictureWarning
+
+MODEL = ("--model", "demo/resnet")
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as done:
+        cli.main([str(a) for a in arguments])
+    code = done.value.code
+    return code if isinstance(code, int) else 0
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures; the first of four files is cut off."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for i, scene in enumerate(test_split(4)):
+        Image.fromarray(scene.image).save(folder / f"{i}.png")
+    damage(folder / "0.png")
+    return folder
+
+
+def damage(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+@pytest.fixture(scope="module")
+def hopeless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hopeless")
+    for i in range(2):
+        (folder / f"{i}.png").write_bytes(b"no picture")
+    return folder
+
+
+RECIPE = """
+name = "one method"
+[models]
+names = ["demo/resnet"]
+[[methods]]
+name = "grad-cam"
+[[metrics]]
+name = "complexity"
+"""
+
+
+def commands(folder: Path, out: Path) -> dict[str, tuple[object, ...]]:
+    (out / "recipe.toml").write_text(RECIPE)
+    return {
+        "explain": ("explain", folder, *MODEL, "--out", out / "maps"),
+        "evaluate": ("evaluate", folder, *MODEL, "--metrics", "complexity", "--out", out / "rows.csv"),
+        "evaluate quick": ("evaluate", folder, *MODEL, "--methods", "quick", "--metrics", "complexity"),
+        "sanity": ("sanity", folder, *MODEL, "--out", out / "sanity.png"),
+        "propose": ("propose", folder, *MODEL, "--method", "grad-cam", "--out", out / "boxes"),
+        "choose": ("choose", folder, *MODEL, "--methods", "grad-cam,layer-cam", "--metrics", "complexity"),
+        "benchmark": ("benchmark", out / "recipe.toml", "--data", folder, "--out", out / "run"),
+    }
+
+
+NAMES = ["explain", "evaluate", "sanity", "propose", "choose", "benchmark"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, pytest.param("evaluate quick", marks=pytest.mark.slow)])
+def test_a_damaged_picture_is_named_and_left_out(
+    name: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*commands(pictures, tmp_path)[name]) == 1
+    said = capsys.readouterr().err
+    assert said.count("left out") == 1
+    assert "0.png is a damaged or unsupported picture" in said
+    if name == "explain":
+        assert {p.name for p in (tmp_path / "maps").iterdir()} == {f"{i}.grad-cam.png" for i in (1, 2, 3)}
+    elif name == "evaluate":
+        assert len((tmp_path / "rows.csv").read_text().splitlines()) == 4
+    elif name == "propose":
+        assert len(list((tmp_path / "boxes").iterdir())) == 3
+    elif name == "benchmark":
+        assert run(*commands(pictures, tmp_path)[name]) == 0  # what failed is there, and isn't tried again
+        assert run(*commands(pictures, tmp_path)[name], "--retry") == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_strict_refuses_it(name: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*commands(pictures, tmp_path)[name], "--strict") == 2
+    assert "0.png is a damaged or unsupported picture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_if_all_are_damaged_it_is_an_error(
+    name: str, hopeless: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*commands(hopeless, tmp_path)[name]) == 2
+    assert "none of 2 pictures can be read" in capsys.readouterr().err
+
+
+# -- in Python ----------------------------------------------------------------------------------------------
+
+
+def test_verbs_warn_and_go_on(pictures: Path) -> None:
+    files = sorted(pictures.iterdir())
+    classifier = ll.load("demo/resnet")
+    with pytest.warns(PictureWarning, match=r"1 of 4 pictures can't be read and were left out: .*0\.png"):
+        found = ll.explain(classifier, files, target=[0, 1, 2, 3])
+    assert [e.target for e in found] == [1, 2, 3]
+    with pytest.warns(PictureWarning):
+        assert len(ll.explain(classifier, files, ["grad-cam", "layer-cam"])) == 3
+    masks = torch.zeros(4, 128, 128)
+    for i in range(4):
+        masks[i, : 16 * (i + 1)] = 1
+    with pytest.warns(PictureWarning, match=r"0\.png"):
+        results = ll.evaluate(classifier, pictures, ["centre-map"], ["proportion"], [0, 1, 2, 3], truth=masks)
+    assert [(r.image, r.target) for r in results.rows] == [("1.png", 1), ("2.png", 2), ("3.png", 3)]
+    shares = [r.values["proportion"] for r in results.rows]
+    assert shares == sorted(shares)  # each with its own mask
+    assert list(results.settings["unreadable"]) == ["0.png"]
+    with pytest.warns(PictureWarning):
+        assert ll.check(classifier, pictures, "grad-cam", "complexity", at_least=0).images == 3
+    with pytest.warns(PictureWarning):
+        choice = ll.choose(classifier, files, ["grad-cam", "layer-cam"], "complexity")
+    assert (choice.given, choice.pictures, list(choice.unreadable)) == (3, 3, ["0.png"])
+    strict: Any
+    for strict in (
+        lambda: ll.explain(classifier, files, strict=True),
+        lambda: ll.evaluate(classifier, pictures, ["grad-cam"], ["complexity"], strict=True),
+        lambda: ll.check(classifier, pictures, "grad-cam", "complexity", at_least=0, strict=True),
+        lambda: ll.choose(classifier, files, ["grad-cam", "layer-cam"], "complexity", strict=True),
+        lambda: ll.explain(classifier, files[0]),
+        lambda: ll.evaluate(classifier, files[:1], ["grad-cam"], ["complexity"]),
+    ):
+        with pytest.raises(InvalidImage, match=r"0\.png is a damaged"):
+            strict()
+
+
+def test_tensors_and_masks_that_are_no_good_are_left_out_too(tmp_path: Path) -> None:
+    classifier = ll.load("demo/resnet")
+    x = torch.randn(3, 3, 64, 64)
+    x[1, 0, 0, 0] = torch.nan
+    with pytest.warns(PictureWarning, match="image-00001: .*NaN or infinite"):
+        rows = ll.evaluate(classifier, x, ["grad-cam"], ["complexity"]).rows
+    assert [r.image for r in rows] == ["image-00000", "image-00002"]
+    scene = test_split(1)[0].image
+    mask = np.zeros(scene.shape[:2], np.uint8)
+    mask[:9] = 1
+    samples = [Sample(scene, "good", mask=mask), Sample(scene, "bad", mask=mask[1:])]
+    with pytest.warns(PictureWarning, match="bad: the mask is"):
+        rows = ll.evaluate(classifier, samples, ["grad-cam"], ["proportion"]).rows
+    assert [r.image for r in rows] == ["good"]
+
+
+def test_a_race_with_a_budget_passes_over_damaged_pictures(tmp_path: Path) -> None:
+    for i, scene in enumerate(test_split(9)):
+        Image.fromarray(scene.image).save(tmp_path / f"{i}.png")
+        if i % 3 == 0:
+            damage(tmp_path / f"{i}.png")
+    with pytest.warns(PictureWarning, match="3 of"):
+        choice = ll.choose(
+            "demo/resnet", tmp_path, ["grad-cam", "layer-cam"], "complexity", budget="500 forwards", first=2
+        )
+    assert choice.pictures == choice.given == 6
+    assert len(choice.unreadable) == 3
+
+
+# -- names --------------------------------------------------------------------------------------------------
+
+
+def test_pictures_of_one_name_keep_their_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scene = Image.fromarray(test_split(1)[0].image)
+    files = ["a/x.png", "b/x.png", "b/x.jpg", "x.png"]
+    for file in files:
+        Path(file).parent.mkdir(exist_ok=True)
+        scene.save(file)
+    assert run("explain", *files, *MODEL, "--out", "maps") == 0
+    assert len(list(Path("maps").iterdir())) == 4
+    assert run("explain", "a/x.png", "b/x.png", *MODEL) == 0
+    assert {p.name for p in Path().glob("*.grad-cam.png")} == {"a-x.grad-cam.png", "b-x.grad-cam.png"}
+    assert run("propose", *files, *MODEL, "--method", "grad-cam", "--out", "boxes") == 0
+    assert len(list(Path("boxes").iterdir())) == 4
+    before = Path("x.png").read_bytes()
+    for command in ("explain", "compare", "sanity"):
+        assert run(command, "x.png", *MODEL, "--out", "x.png") == 2
+    assert Path("x.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (["x.png", "y.png"], ["x", "y"]),
+        (["a/x.png", "b/x.png"], ["a-x", "b-x"]),
+        (["x.png", "x.jpg"], ["x.png", "x.jpg"]),
+        (["X.png", "x.jpg"], ["X.png", "x.jpg"]),
+        (["c/a/x.png", "d/a/x.png"], ["c-a-x", "d-a-x"]),
+        (["x.png", "x.png"], ["x", "x-2"]),
+        (["a/x.png", "a-x.png", "x.png"], ["a-x", "a-x-2", "x"]),
+        (["../x.png", "x.png"], ["x", "x-2"]),
+        ([], []),
+    ],
+)
+def test_names_of_files(given: list[str], names: list[str]) -> None:
+    found = file_names([Path(one) for one in given])
+    assert len({name.lower() for name in found}) == len(given)
+    assert found == names
+    assert numbered(["x", "X", "x-2", "x"]) == ["x", "X-3", "x-2", "x-4"]
+
+
+def test_names_of_rows(tmp_path: Path) -> None:
+    scene = Image.fromarray(test_split(1)[0].image)
+    for file in ("a/x.png", "b/x.png"):
+        (tmp_path / file).parent.mkdir()
+        scene.save(tmp_path / file)
+    one, other = tmp_path / "a/x.png", tmp_path / "b/x.png"
+    assert [s.name for s in as_samples([one, other])] == [str(one), str(other)]
+    assert [s.name for s in as_samples([one, one])] == [str(one), f"{one} (2)"]
+    arrays = [Sample(np.zeros((8, 8, 3), np.uint8), "x"), Sample(np.zeros((8, 8, 3), np.uint8), "x")]
+    assert [s.name for s in as_samples([*arrays, Sample(1, "x (2)")])] == ["x", "x (3)", "x (2)"]
+    # A row of a file called x#a, and one of a file x with several classes.
+    scene.save(tmp_path / "x#a.png")
+    (tmp_path / "list.csv").write_text("file,label\na/x.png,b#c\na/x.png,d\nb/x.png,1\n")
+    assert len({s.name for s in as_samples(tmp_path / "list.csv")}) == 3
+    results = ll.evaluate("demo/resnet", [one, other], ["grad-cam"], ["complexity"])
+    assert len(results.images) == 2
+    assert json.dumps(results.images)
