@@ -337,7 +337,7 @@ def test_a_broken_picture_costs_no_finished_row(
     (pictures / "2.png").write_bytes(b"no picture")
     out = tmp_path / "numbers.csv"
     common = ("--model", "demo/resnet", "--methods", "cam,grad-cam", "--metrics", "complexity")
-    assert run("evaluate", pictures, *common, "--out", out) == 2
+    assert run("evaluate", pictures, *common, "--out", out, "--strict") == 2
     err = capsys.readouterr().err
     assert "the 4 rows that were finished are in" in " ".join(err.split())
     assert "2.png" in err.splitlines()[-1]

@@ -213,7 +213,7 @@ def test_what_was_finished_is_not_lost(tmp_path: Path) -> None:
         ll.example_image(i).save(file)
     files[3].write_bytes(b"no picture")
     with pytest.raises(InvalidImage, match=r"3\.png") as caught:
-        ll.evaluate("demo/resnet", files, ["cam", "grad-cam"], ["complexity"], batch_size=2)
+        ll.evaluate("demo/resnet", files, ["cam", "grad-cam"], ["complexity"], batch_size=2, strict=True)
     finished = caught.value.finished  # type: ignore[attr-defined]
     assert finished.images == ["0.png", "1.png"]
     assert len(finished) == 4

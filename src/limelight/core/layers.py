@@ -21,6 +21,9 @@ from limelight.shapes import Acts
 MOST_PREFIX_TOKENS = 16
 """Class, distillation and register tokens in front of the patches; no known model has more."""
 
+LEAST_STRIP = 4
+"""Positions along one axis from which halving may leave one along the other; 1 x 2, in which squares end, is no map."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -60,8 +63,8 @@ class LayerInfo:
         shape: shape of the output for one image.
         layout: where its spatial map is, or None.
         before: share of the network's arithmetic that is done when this layer is finished.
-        candidate: whether the layer can be explained: it has a map with more than one position, the
-            prediction depends on it there, and it is a feature, not the class scores themselves.
+        candidate: whether the layer can be explained: it has a map with more than one position, be it along one
+            axis only, the prediction depends on it there, and it is a feature, not the class scores themselves.
         same_as: name of the outermost module that gives the very same tensor.
         pooled: whether that tensor is only a pooled copy of an earlier one.
     """
@@ -247,6 +250,7 @@ def trace(
     layouts = [_custom(s.output, reshape) if reshape else None for s in seen]
     if not reshape:
         layouts = list(_layouts(seen, (int(x.shape[-2]), int(x.shape[-1]))))
+    wide = _wide(layouts)
     infos = [
         LayerInfo(
             name=s.name,
@@ -256,23 +260,18 @@ def trace(
             before=s.flops / total,
             candidate=layout is not None
             and latest[s.name] is s
+            and wide[i]
             and _explainable(s, layout, used[id(s.output)], int(logits.shape[-1])),
             same_as=outer.get(s.key, s.name),
             pooled=_is_one(innermost[s.key], _POOLS),
         )
-        for s, layout in zip(seen, layouts, strict=True)
+        for i, (s, layout) in enumerate(zip(seen, layouts, strict=True))
     ]
     if not any(info.candidate for info in infos):
         # A dead network (all gradients zero) still has layers; let the map itself report the dead gradient.
         infos = [
-            replace(
-                i,
-                candidate=i.layout is not None
-                and latest[s.name] is s
-                and min(i.layout.grid) > 1
-                and not _hands_on(s.module),
-            )
-            for i, s in zip(infos, seen, strict=True)
+            replace(info, candidate=latest[s.name] is s and is_wide and not _hands_on(s.module))
+            for info, s, is_wide in zip(infos, seen, wide, strict=True)
         ]
     distinct = {id(s.output): s.output for s in seen}.values()
     rows = logits.detach().float()
@@ -345,14 +344,16 @@ def _layouts(seen: list[_Seen], size: tuple[int, int]) -> Iterator[Layout | None
     is read as a map only if its rows and columns are a known grid or one that follows by halving; so an
     attention matrix (n, heads, tokens, tokens) is never taken for a picture.
     """
+    flat = [s.output.ndim == 4 and _is_one(s.module, _FLAT) for s in seen]
+    ends = max((i for i, s in enumerate(seen) if flat[i] and min(s.output.shape[2:]) > 1), default=-1)
     known: list[tuple[int, int]] = []
-    for s in seen:
+    for i, s in enumerate(seen):
         shape = tuple(int(d) for d in s.output.shape)
         layout: Layout | None = None
         if len(shape) == 4:
-            if _is_one(s.module, _FLAT):
+            if flat[i]:
                 layout = Layout("nchw", (shape[2], shape[3]))
-                if min(layout.grid) > 1 and layout.grid not in known:
+                if max(layout.grid) > 1 and (min(layout.grid) > 1 or i > ends) and layout.grid not in known:
                     known.append(layout.grid)
             elif _follows((shape[2], shape[3]), known):
                 layout = Layout("nchw", (shape[2], shape[3]))
@@ -364,7 +365,10 @@ def _layouts(seen: list[_Seen], size: tuple[int, int]) -> Iterator[Layout | None
 
 
 def _halvings(grid: tuple[int, int]) -> Iterator[set[tuple[int, int]]]:
-    """The grids that strided steps can make of one: floor or ceiling of a half, again and again."""
+    """The grids that strided steps can make of one: floor or ceiling of a half, again and again.
+
+    Of a strip one axis may come to a single position, where the other still has some.
+    """
     grids = {grid}
     while grids:
         yield grids
@@ -373,12 +377,25 @@ def _halvings(grid: tuple[int, int]) -> Iterator[set[tuple[int, int]]]:
             for h, w in grids
             for a in {h // 2, (h + 1) // 2}
             for b in {w // 2, (w + 1) // 2}
-            if min(a, b) > 1 and (a, b) != (h, w)
+            if (min(a, b) > 1 or (min(a, b) == 1 and max(a, b) >= LEAST_STRIP)) and (a, b) != (h, w)
         }
 
 
+def _wide(layouts: Sequence[Layout | None]) -> list[bool]:
+    """Tell which outputs have a map with more than one position.
+
+    A map along one axis only (a line of text of which a few rows are left) counts where no map along both follows:
+    before that it is the inside of a block that pools along one axis and spreads it out again.
+    """
+    both = max((i for i, layout in enumerate(layouts) if layout and min(layout.grid) > 1), default=-1)
+    return [
+        layout is not None and (min(layout.grid) > 1 or (max(layout.grid) > 1 and i > both))
+        for i, layout in enumerate(layouts)
+    ]
+
+
 def _follows(grid: tuple[int, int], known: list[tuple[int, int]]) -> bool:
-    return min(grid) > 1 and any(grid in grids for k in known for grids in _halvings(k))
+    return max(grid) > 1 and any(grid in grids for k in known for grids in _halvings(k))
 
 
 def _token_layout(tokens: int, known: list[tuple[int, int]], size: tuple[int, int]) -> Layout | None:
@@ -400,11 +417,11 @@ def _token_layout(tokens: int, known: list[tuple[int, int]], size: tuple[int, in
 def _square_like(n: int, size: tuple[int, int]) -> tuple[int, int]:
     """The grid of n cells with the picture's aspect ratio, or one that matches nothing."""
     rows = round((max(n, 0) * size[0] / size[1]) ** 0.5)
-    return (
-        (rows, n // rows)
-        if rows and n % rows == 0 and abs(n // rows * size[0] - rows * size[1]) <= max(size)
-        else (0, 0)
-    )
+    if not rows or n % rows:
+        return 0, 0
+    off = abs(n // rows * size[0] - rows * size[1])
+    fits = off < min(size) if min(rows, n // rows) == 1 else off <= max(size)  # two tokens are no grid of a square
+    return (rows, n // rows) if fits else (0, 0)
 
 
 def _hands_on(module: nn.Module) -> bool:
@@ -414,7 +431,7 @@ def _hands_on(module: nn.Module) -> bool:
 
 
 def _explainable(s: _Seen, layout: Layout, gradient: Tensor | None, classes: int) -> bool:
-    if min(layout.grid) <= 1 or _hands_on(s.module) or gradient is None:
+    if _hands_on(s.module) or gradient is None:
         return False
     if layout.kind == "tokens" and (isinstance(s.module, nn.Linear) or "Linear" in s.kind):
         return False  # queries, keys, values: parts of a block, not its features

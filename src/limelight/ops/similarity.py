@@ -39,7 +39,8 @@ def ssim(a: Maps, b: Maps, window: int = 11) -> Scores:
     Args:
         a: (n, H, W).
         b: (n, H, W).
-        window: side in pixels; pictures that are smaller take their largest odd side.
+        window: side in pixels; pictures that are smaller take their largest odd side, and of a window of one pixel
+            the means are all that is compared.
 
     Source: Wang et al. 2004, by scikit-image.
     """
@@ -47,5 +48,8 @@ def ssim(a: Maps, b: Maps, window: int = 11) -> Scores:
     side = min(window, *a.shape[1:])
     side -= 1 - side % 2
     pairs = zip(u.double().cpu().numpy(), v.double().cpu().numpy(), strict=True)
-    values = np.array([structural_similarity(p, q, win_size=side, data_range=1.0) for p, q in pairs])
+    sample = side > 1  # of one value there is no unbiased variance
+    values = np.array(
+        [structural_similarity(p, q, win_size=side, data_range=1.0, use_sample_covariance=sample) for p, q in pairs]
+    )
     return torch.from_numpy(values).to(a).masked_fill(flat_u | flat_v, torch.nan)
