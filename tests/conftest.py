@@ -1,15 +1,39 @@
-"""Shared fixtures."""
+"""How the tests run, and shared fixtures.
+
+A run of the whole suite, or of a folder, is spread over the processor's cores, a process on each, with one thread
+for its arithmetic; ``-n 0`` keeps it in one process, and ``OMP_NUM_THREADS=2`` gives each process two threads.
+"""
 
 import io
 import os
 from pathlib import Path
 from typing import Any
 
+# Read by torch and numpy when they are first imported, and by every process that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches for the network
+
 import numpy as np
 import pytest
 
 SHARED = Path(os.environ.get("LIMELIGHT_SHARED", Path(__file__).parents[2] / "shared"))
 """Reference outputs, weights and pictures that are too large or too restricted to ship with the code."""
+
+MOST_WORKERS = 8
+"""Each process takes about a gigabyte of memory."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Spread the tests over the cores, unless the command says how many processes there are to be."""
+    options = config.option
+    if getattr(options, "numprocesses", 0) is not None or options.usepdb or hasattr(config, "workerinput"):
+        return  # without xdist there is no such option
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores > 1 and all(Path(argument.split("::")[0]).is_dir() for argument in config.args):
+        options.numprocesses = min(cores, MOST_WORKERS)
+        if options.dist == "no":
+            options.dist = "worksteal"  # neighbours, which share fixtures, stay in one process
 
 
 def shared(*parts: str) -> Path:

@@ -157,6 +157,7 @@ def test_which_pictures(tmp_path: Path, rule: str) -> None:
         )
 
 
+@pytest.mark.slow
 def test_killed_at_random_and_resumed(tmp_path: Path) -> None:
     """A real process, killed ten times at any moment: the rows are those of a run that nobody disturbed."""
     path = recipe_file(tmp_path, n=64)

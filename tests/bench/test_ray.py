@@ -12,6 +12,7 @@ from limelight.bench.run import Tally, benchmark
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (pip install limelight[ray])")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the workers are found in /proc"),
     pytest.mark.filterwarnings("ignore"),  # Ray's own
 ]

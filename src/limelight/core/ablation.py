@@ -12,6 +12,7 @@ from limelight.core.borrow import borrowed
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Meter
 from limelight.core.evidence import Evidence, Stage
+from limelight.core.stopwatch import in_model
 from limelight.core.tail import Tail, overwritten
 from limelight.errors import UnsupportedModel
 from limelight.shapes import Acts, Images
@@ -51,7 +52,8 @@ class Linear:
     def whole(self, acts: Acts) -> Tensor:
         """Return z for one image, (1, ...)."""
         given = self.feed(acts).to(self.module.weight)
-        return self.module(given if isinstance(self.module, nn.Conv2d) else given.flatten(1))
+        with in_model(given.device):
+            return self.module(given if isinstance(self.module, nn.Conv2d) else given.flatten(1))
 
     def without(self, z: Tensor, acts: Acts, k: slice | Tensor) -> Tensor:
         """Return z for one image without each of some channels, z - W_k u_k, (m, ...)."""
