@@ -105,6 +105,7 @@ def test_the_readme_has_commands() -> None:
     assert "pytest -m slow" in CONTRIBUTING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", commands(), ids=lambda block: block[0])
 def test_commands_of_the_documents(block: list[str], folder: Path) -> None:
     for command in block:
@@ -127,6 +128,7 @@ def test_the_tables_are_up_to_date() -> None:
     assert tool("make_readme").with_tables(README) == README, "run: python tools/make_readme.py --table"
 
 
+@pytest.mark.slow
 def test_the_pictures_are_made_by_the_code(tmp_path: Path) -> None:
     tool("make_readme").pictures(tmp_path)
     for made in tmp_path.iterdir():

@@ -71,6 +71,8 @@ FEWER: dict[str, dict[str, object]] = {  # options that make a method quick enou
     "i-gos": {"n": 3, "points": 4, "size": 12, "l1": 0.01, "tv": 0.2},
     "aop": {"size": 12, "warmup": 1, "optimiser_options": {"n": 3, "points": 4}},
     "sigcam": {"size": 12, "warmup": 1, "n": 3, "optimiser_options": {"points": 4}},
+    # Of a constant reference all pixels of a max-pooling window are equal, and rounding picks the one that answers.
+    "deeplift": {"baseline": "blur"},
     "lime": {"n_samples": 60, "scale": 12, "baseline": "black"},
 }
 
@@ -132,13 +134,28 @@ def check_form(method: ll.Method, architecture: str) -> None:
 
 
 def check_double(method: ll.Method, architecture: str) -> None:
-    """float64 gives the same picture as float32."""
+    """float64 gives the same picture as float32, but for what rounding of that size does to it in float64 too."""
     if architecture in TIES.get(method.name, ()) or method.name in FORKS:
         return
     a, b = method.run(classifier(architecture), images(), TARGET), reference(method, architecture)
     assert b.raw.dtype == torch.float64
     assert b.map.dtype == torch.float32
-    torch.testing.assert_close(a.map, b.map, rtol=0, atol=2e-3)
+    off = (a.map - b.map).abs().amax()
+    if off > 2e-3:
+        assert off < min(0.2, 2 * shaken(method, architecture))
+
+
+def shaken(method: ll.Method, architecture: str) -> float:
+    """Return how far a map moves in float64 when the picture and the weights are rounded as float32 would."""
+    moved = []
+    for seed in range(4):
+        generator = torch.Generator().manual_seed(seed)
+        c, x = exact(architecture), images().double()
+        with torch.no_grad():
+            for values in (x, *c.module.parameters()):
+                values *= 1 + 2**-22 * torch.randn(values.shape, generator=generator)
+        moved.append((method.run(c, x, TARGET).map - reference(method, architecture).map).abs().amax())
+    return float(max(moved))
 
 
 def check_batch(method: ll.Method, architecture: str) -> None:

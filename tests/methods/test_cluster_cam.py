@@ -315,6 +315,7 @@ def test_refused() -> None:
 # -- scenes ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_objects_swap_base_and_scissors() -> None:
     """Explaining one object, then the other, turns base and scissors around.
 

@@ -15,8 +15,6 @@ import limelight as ll
 from limelight.maps.perturbation.extremal_perturbation import Canvas, blurred, excess, levels_of, ranked, read
 from limelight.maps.perturbation.masks import Step
 
-CHAOTIC = {("tinyresnet_bottleneck", "delete")}
-
 
 class Plain(nn.Module):
     """Five scores, linear in the picture, or constant."""
@@ -291,19 +289,21 @@ def test_torchray(model: str, variant: str) -> None:
         details = method.run(classifier(model), x, target).details
         return details["trace_objective"][0], canvas.cut(canvas.masks(details["trace_points"][0, :, -1]))
 
+    def distance(ours: Tensor, last: Tensor, theirs: Tensor, end: Tensor) -> Tensor:
+        """How far the reward of all areas, that of each, and the last masks are apart, in bounds."""
+        each = 0.0 * ours if variant == "dual" else ours - theirs
+        apart = ((ours - theirs).sum(0).abs().max() / 0.05, each.abs().max() / 0.01, (last - end).abs().max() / 0.01)
+        return torch.stack(apart)
+
     ours, last = run(x)
     torch.testing.assert_close(ours[:, 0].sum(), objective[:, 0].sum(), rtol=1e-6, atol=0)
     if torch.ones(6084).sort().indices[:4].tolist() != [4052, 4063, 4062, 4061]:  # as where these runs were made
         pytest.skip("this processor sorts equal values in another order, by which the search forks")
-    if (model, variant) in CHAOTIC:
-        # Rounding decides between two ends; the other one is had by noise of that size.
-        torch.testing.assert_close(ours[:, :20].sum(0), objective[:, :20].sum(0), rtol=0, atol=0.02)
-        noise = 1e-7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
-        ends = [(end - mask).abs().max() for end in (last, run(x + noise)[1])]
-        assert min(ends) < 1e-4
-        assert max(ends) < 0.05
-        return
-    torch.testing.assert_close(ours.sum(0), objective.sum(0), rtol=0, atol=0.05)
-    if variant != "dual":
-        torch.testing.assert_close(ours, objective, rtol=0, atol=0.01)
-    torch.testing.assert_close(last, mask, rtol=0, atol=0.01)
+    torch.testing.assert_close(ours[:, :20].sum(0), objective[:, :20].sum(0), rtol=0, atol=0.02)
+    apart = distance(ours, last, objective, mask)
+    if (apart > 1).any():
+        # Rounding, which is every processor's own, decides between several ends: noise of its size shows how far they
+        # are apart.
+        noise = (1e-7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
+        forks = torch.stack([distance(ours, last, *run(x + n)) for n in noise]).amax(0)
+        assert (apart <= (2 * forks).clamp(1, 20)).all(), (apart, forks)

@@ -5,7 +5,7 @@ from typing import Any
 import golden_network
 import pytest
 import torch
-from test_goldens import TINY, classifier, golden, inputs, np
+from test_goldens import TINY, classifier, exact, golden, inputs, np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -267,11 +267,11 @@ def test_multipliers_of_a_maximum_never_exceed_1(seed: int) -> None:
 def test_captum_deeplift(model: str) -> None:
     _, arrays = golden(f"captum-deeplift-{model}")
     attribution, target = torch.from_numpy(arrays["attr"]), torch.from_numpy(arrays["target"])
-    x = inputs(model)[: len(attribution)]
+    c, x = exact(classifier(model)), inputs(model)[: len(attribution)].double()
     method = ll.method("deeplift", profile="captum")
-    assert_same(method.evidence(classifier(model), x, target[: len(x)]), attribution.sum(1))
+    assert_same(method.evidence(c, x, target[: len(x)]), attribution.sum(1))
     largest = ll.method("deeplift", profile="captum", reduce="abs-max")
-    assert_same(largest.evidence(classifier(model), x, target[: len(x)]), attribution.abs().amax(1))
+    assert_same(largest.evidence(c, x, target[: len(x)]), attribution.abs().amax(1))
 
 
 @pytest.mark.parametrize("act", [nn.ELU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.LeakyReLU])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import golden_network
 import pytest
 import torch
-from test_goldens import TINY, CifarResNet, classifier, golden, images, inputs, np, shared
+from test_goldens import TINY, CifarResNet, classifier, exact, golden, images, inputs, np, shared
 from torch import Tensor, nn
 
 import architectures
@@ -24,17 +24,25 @@ def assert_same(ours: Tensor, theirs: np.ndarray | Tensor, tolerance: float = 1e
 def assert_same_but_for_ties(evidence: Callable[[Tensor], Tensor], x: Tensor, theirs: np.ndarray | Tensor) -> None:
     """Equal, whichever way the ties go that rounding decides: which pixel a maximum takes, whether a ReLU is open.
 
-    Their machine rounded in another way than ours. Noise of the size of rounding tosses such coins again; one that
-    falls as theirs did gives their map to the last digits.
+    Their machine rounded in its own way. Ours doesn't round (x is float64), and noise of the size of float32's rounding
+    tosses such coins: what they found lies, pixel by pixel, between the maps that this gives.
     """
-    failures: list[AssertionError] = []
-    for seed in range(10):
-        rounding = 1e-6 * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+    assert x.dtype == torch.float64
+    found: list[Tensor] = []
+    for seed in range(6):
+        rounding = 1e-6 * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)).to(x)
+        found.append(evidence(x + rounding if seed else x))
+        low, high = torch.stack(found).aminmax(dim=0)
+        between = torch.as_tensor(theirs).to(x).clamp(low, high)
         try:
-            return assert_same(evidence(x if seed == 9 else x + rounding), theirs)
-        except AssertionError as failure:
-            failures.append(failure)
-    raise failures[-1]
+            assert_same(between, theirs)
+        except AssertionError:
+            if seed == 5:
+                raise
+        else:
+            break
+    moved = (high - low > 1e-5 * high.abs().amax()).double().mean()
+    assert moved < 0.4, "most of the map is no matter of ties"
 
 
 class Scored(nn.Module):
@@ -179,8 +187,8 @@ def test_goldens(model: str) -> None:
 
 def test_golden_squeezenet() -> None:
     _, arrays = golden("captum-saliency-squeezenet")
-    x, target = inputs("squeezenet")[:1], torch.from_numpy(arrays["target"])
-    signed, c = ll.method("gradient", reduce="sum"), classifier("squeezenet")
+    x, target = inputs("squeezenet")[:1].double(), torch.from_numpy(arrays["target"])
+    signed, c = ll.method("gradient", reduce="sum"), exact(classifier("squeezenet"))
     assert_same_but_for_ties(lambda x: signed.evidence(c, x, target)[:, ::2, ::2], x, arrays["signed_stride2"].sum(1))
 
 
@@ -199,7 +207,8 @@ def test_golden_cifar() -> None:
     c, x, target, arrays = cifar()
     theirs = arrays["captum_saliency"]
     assert (theirs < 0).any()  # not magnitudes
-    assert_same(ll.method("gradient", reduce="sum").evidence(c, x, target), theirs.sum(1))
+    method = ll.method("gradient", reduce="sum")
+    assert_same_but_for_ties(lambda x: method.evidence(exact(c), x, target), x.double(), theirs.sum(1))
 
 
 # -- edges -----------------------------------------------------------------------------------------------------

@@ -4,8 +4,7 @@ import golden_network
 import numpy as np
 import pytest
 import torch
-import torchvision
-from test_goldens import TINY, classifier, golden, inputs
+from test_goldens import SEEDED_MODELS, TINY, classifier, golden, inputs, seeded
 from test_gradient import architectures_net, assert_same, cifar, line, scoring
 from torch import Tensor, nn
 
@@ -294,23 +293,9 @@ def test_squeezenet() -> None:
     torch.testing.assert_close(saliency.details["completeness_gap"], gap, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("model", ["resnet18", "resnet50", "vgg11_bn"])
+@pytest.mark.parametrize("model", SEEDED_MODELS)
 def test_seeded_torchvision(model: str) -> None:
-    about, arrays = golden(f"seeded-torchvision-{model}")
-    x = inputs("tinyvgg")
-    with torch.random.fork_rng():
-        torch.manual_seed(1234)
-        net = torchvision.models.get_model(model, weights=None, num_classes=10)
-    for m in net.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            m.momentum = None
-            m.reset_running_stats()
-    with torch.no_grad():
-        net.train()(x)
-    c = ll.Classifier(net.eval())
-    off = np.abs(c(x).numpy() - arrays["logits"]).max()
-    if off > 1e-4:
-        pytest.skip(f"the network made from the seed is not the same here: its logits are off by {off:.0e}")
+    about, arrays, c, x = seeded(model)
     method = ll.method("integrated-gradients", profile="captum", n=about["hyper_parameters"]["ig_steps"])
     ours = method.evidence(c, x[:1], torch.from_numpy(arrays["target"])[:1])
     # Maxima of tiny maps behind batch norms fitted to four pictures: noise of 1e-6 on the picture changes the map by

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_goldens import TINY, classifier, golden, inputs, np
+from test_goldens import TINY, classifier, exact, golden, inputs, np
 from test_gradient import architectures_net, assert_same, assert_same_but_for_ties, line, scoring
 from torch import Tensor
 
@@ -169,7 +169,7 @@ def test_captum_noise_tunnel(model: str, monkeypatch: pytest.MonkeyPatch) -> Non
     replay(monkeypatch, noise)
     n, sigma = about["hyper_parameters"]["nt_samples"], about["hyper_parameters"]["stdevs"]
     assert len(noise) == n
-    c, x, target = classifier(model), inputs(model)[:1], torch.from_numpy(arrays["target"])
+    c, x, target = exact(classifier(model)), inputs(model)[:1].double(), torch.from_numpy(arrays["target"])
     for key, name, options, theirs in (
         ("smoothgrad", "smooth-grad", {"reduce": "sum"}, lambda a: a),
         ("smoothgrad", "smooth-grad", {}, np.abs),
