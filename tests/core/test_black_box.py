@@ -19,22 +19,21 @@ FEW: dict[str, dict[str, Any]] = {
 }
 
 
-def boxed(**options: Any) -> tuple[ll.BlackBox, ll.Classifier]:
-    c = ll.Classifier(architectures.build("plain").double())
+def boxed(dtype: torch.dtype = torch.float32, **options: Any) -> tuple[ll.BlackBox, ll.Classifier]:
+    c = ll.Classifier(architectures.build("plain").to(dtype))
 
     def predict(x: Tensor) -> Tensor:
         with torch.no_grad():
-            return c.module.eval()(x.double()).softmax(1)
+            return c.module.eval()(x).softmax(1)
 
     return ll.BlackBox(predict, **options), c
 
 
 @pytest.mark.parametrize("name", ["rise", "occlusion", "lime", "random-map", "centre-map"])
 def test_gives_the_map_that_the_module_gives(name: str) -> None:
-    box, c = boxed()
-    x = architectures.images(2)
+    box, c = boxed(torch.float64)  # an occlusion is a small difference of scores
+    x = architectures.images(2).double()
     m = ll.method(name, **FEW.get(name, {}))
-    x = x.double()  # an occlusion is a small difference of scores
     torch.testing.assert_close(m(box, x), m(c, x), rtol=1e-3, atol=1e-4)
     assert torch.equal(m.run(box, x).target, c(x).argmax(1))
 

@@ -4,10 +4,11 @@ import golden_network
 import numpy as np
 import pytest
 import torch
-from test_goldens import SEEDED_MODELS, TINY, classifier, golden, inputs, seeded
+from test_goldens import SEEDED_MODELS, TINY, classifier, exact, golden, inputs, seeded
 from test_gradient import architectures_net, assert_same, cifar, line, scoring
 from torch import Tensor, nn
 
+import architectures
 import limelight as ll
 from limelight.core.rng import Draws
 from limelight.errors import InvalidOption
@@ -298,9 +299,9 @@ def test_seeded_torchvision(model: str) -> None:
     about, arrays, c, x = seeded(model)
     method = ll.method("integrated-gradients", profile="captum", n=about["hyper_parameters"]["ig_steps"])
     ours = method.evidence(c, x[:1], torch.from_numpy(arrays["target"])[:1])
-    # Maxima of tiny maps behind batch norms fitted to four pictures: noise of 1e-6 on the picture changes the map by
+    # Theirs is float32. Behind many batch norms fitted to four pictures noise of 1e-6 on the picture changes the map by
     # 5 to 20 % of its largest value.
-    assert_same(ours, arrays["captum_ig16"].sum(1), 3e-2 if model == "vgg11_bn" else 1e-4)
+    assert_same(ours, arrays["captum_ig16"].sum(1), 1e-4 if model == "resnet18" else 3e-2)
 
 
 # -- expected gradients ----------------------------------------------------------------------------------------
@@ -365,7 +366,7 @@ def test_gradient_shap_draws_every_baseline() -> None:
 
 
 def test_gradient_shap_does_not_depend_on_the_batch() -> None:
-    c, x = architectures_net("plain")
+    c, x = exact(architectures_net("plain")[0]), architectures.images().double()
     method = ll.method("gradient-shap", n=3, stdev=0.1)
     together = method.evidence(c, x, 1)
     assert_same(torch.cat([method.evidence(c, x[i : i + 1], 1) for i in range(3)]), together)
