@@ -72,6 +72,7 @@ def test_layers_on_the_command_line(scene: Path, tmp_path: Path) -> None:
     assert np.load(tmp_path / "x.npz")["map"].shape == (128, 128)
 
 
+@pytest.mark.slow
 def test_compare(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "c.png"
     assert run("compare", scene, "--model", "demo/vgg", "--out", out) == 0

@@ -23,6 +23,8 @@ from limelight.data.synthetic import test_split as scenes_of_the_test_split
 from limelight.report import demo as story
 from pages import check
 
+pytestmark = pytest.mark.slow  # the whole demo
+
 
 def run(*arguments: str) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()

@@ -95,7 +95,8 @@ def test_every_family_is_timed(name: str, clock: Clock) -> None:
     """Methods of all kinds pass a network by the ways that are timed: no layer works while the watch stands."""
     model = ll.load("demo/resnet")
     x = model.preprocess(ll.example_image())[None]
-    method = ll.method(name, **({"n_masks": 20} if name == "rise" else {}))
+    few = {"rise": {"n_masks": 20}, "i-gos": {"n": 2, "points": 3}, "integrated-gradients": {"n": 4}}
+    method = ll.method(name, **few.get(name, {}))
     method(model, x, 0)  # what is found out about a network once is no pass
     for layer in model.module.modules():
         if not any(layer.children()):
