@@ -82,8 +82,8 @@ def test_layers_by_name_module_and_option() -> None:
         ll.method("grad-cam", layer="layer1").evidence(ll.Classifier(net, layer="layer2"), x),
     ):
         assert torch.equal(same, expected)
-    with pytest.raises(errors.InvalidOption, match="explains one layer, got 2: layer1, layer2"):
-        ll.method("grad-cam")(ll.Classifier(net, layer=["layer1", "layer2"]), x)
+    with pytest.raises(errors.InvalidOption, match="stops at one layer, got 2: layer1, layer2"):
+        ll.method("lrp", layer=("layer1", "layer2"))(ll.Classifier(net), x)
 
 
 def test_wrong_layers_are_named() -> None:

@@ -345,3 +345,20 @@ def test_warnings_are_quiet_for_a_while_only() -> None:
 def test_methods_made_by_several_threads_are_equal() -> None:
     made = together([lambda: [ll.method(name) for name in ll.methods()] for _ in range(THREADS)])
     assert all(one == made[0] for one in made)
+
+
+@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
+def test_many_explanations_by_five_methods(net: Net, pictures: list[Tensor]) -> None:
+    """Explanations in turn by methods of five families, of one classifier, by whichever thread is free."""
+    names = ("grad-cam", "score-cam", "integrated-gradients", "lrp", "rise")
+    methods = [ll.method(name, **FEWER.get(name, {})) for name in names]
+
+    def explain(model: Classifier, i: int) -> ll.Saliency:
+        return methods[i % 5].run(model, pictures[i % 4], i % CLASSES)
+
+    alone, shared = Classifier(copy.deepcopy(net)), Classifier(net)
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(lambda i: explain(shared, i), range(100)))
+    expected = [explain(alone, i) for i in range(100)]
+    for one, want in zip(found, expected, strict=True):
+        same(one, want)

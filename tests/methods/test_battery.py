@@ -306,6 +306,19 @@ def check_saved(method: ll.Method, architecture: str) -> None:
     assert ll.method(settings["method"], **settings["options"]).options == method.options
 
 
+def check_layers(method: ll.Method, architecture: str) -> None:
+    """Of several layers the map is the mean of their own finished maps, whatever the order in which they are named."""
+    if not method.fusible or method.name == "cam":  # which has weights for the last layer only
+        return
+    c, x = ll.Classifier(classifier(architecture).module.double()), images(2).double()
+    names = [layer.name for layer in c.trace(x).candidates[-2:]]
+    runs = [make(method.name, layer=layer).run(c, x, TARGET[:2]) for layer in (names[::-1], *names)]
+    fused, *singles = runs
+    maps = torch.stack([single.finish(single.raw)[0] for single in singles])
+    torch.testing.assert_close(fused.raw, maps.mean(0), rtol=1e-6, atol=1e-8)
+    assert fused.provenance["layers"] == names
+
+
 def check_channel_order(method: ll.Method, architecture: str) -> None:
     """The channels of a layer have no order: shuffled ones give the same map."""
     if not set(method.card.needs) <= {"acts", "grads"}:

@@ -10,6 +10,7 @@ from limelight.cli.output import (
     evenly,
     expand,
     filling,
+    layers_named,
     load_model,
     parse_parameters,
     print_json,
@@ -58,7 +59,7 @@ def choose(
     from limelight import api
     from limelight.bench.choose import choose as race
 
-    options = parse_parameters(parameter or []) | ({"layer": layer} if layer else {})
+    options = parse_parameters(parameter or []) | ({"layer": layers_named(layer)} if layer else {})
     chosen: Any = {"usual": None, "quick": "quick", "all": "all"}.get(methods, split_names(methods))
     judges = [ll.metric(name) for name in split_names(metrics)]  # wrong names are found before the model is loaded
     for name in chosen if isinstance(chosen, list) else []:

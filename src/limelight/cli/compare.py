@@ -9,6 +9,7 @@ import typer
 from limelight.cli.options import Device, Explained, Layer, Model, Trust, Weights
 from limelight.cli.output import (
     fail,
+    layers_named,
     load_model,
     method_names,
     not_had,
@@ -53,7 +54,7 @@ def compare(
     from limelight import draw, files
     from limelight.draw import chart
 
-    options = parse_parameters(parameter or []) | ({"layer": layer} if layer else {})
+    options = parse_parameters(parameter or []) | ({"layer": layers_named(layer)} if layer else {})
     names = method_names(methods)
     chosen = [ll.method(name, **options) for name in names]
     judges = [] if metrics.lower() == "none" else [ll.metric(name) for name in split_names(metrics)]

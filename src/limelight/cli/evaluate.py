@@ -10,6 +10,7 @@ from limelight.cli.output import (
     console,
     counted,
     evenly,
+    layers_named,
     load_model,
     method_names,
     not_had,
@@ -65,7 +66,7 @@ def evaluate(
     import limelight as ll
     from limelight import api
 
-    options = parse_parameters(parameter or []) | ({"layer": layer} if layer else {})
+    options = parse_parameters(parameter or []) | ({"layer": layers_named(layer)} if layer else {})
     names = method_names(methods)
     chosen = [api.method_under(name, protocol, **options) for name in names]
     judges = split_names(metrics)

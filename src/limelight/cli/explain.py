@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limelight.cli.options import Device, Explained, Model, Strict, Trust, Weights
+from limelight.cli.options import Device, Explained, Layer, Model, Strict, Trust, Weights
 from limelight.cli.output import (
     expand,
     file_names,
+    layers_named,
     load_model,
     not_itself,
     parse_parameters,
@@ -31,9 +32,7 @@ def explain(
     method: Annotated[str, typer.Option("--method", help="See: limelight methods.")] = "grad-cam",
     weights: Weights = "DEFAULT",
     target: Explained = None,
-    layer: Annotated[
-        str | None, typer.Option(help="Layer to explain; several with commas (else the last map).")
-    ] = None,
+    layer: Layer = None,
     parameter: Annotated[
         list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of the method; repeatable.")
     ] = None,
@@ -70,7 +69,7 @@ def explain(
 
     options = parse_parameters(parameter or [])
     if layer:
-        options["layer"] = tuple(layer.split(",")) if "," in layer else layer
+        options["layer"] = layers_named(layer)
     chosen = ll.method(method, **options)  # a wrong name or option is found before the model is loaded
     if "watch" not in chosen.card.options and (trace is not None or view == "trace"):
         raise InvalidOption(f"{method} keeps no trace; {', '.join(tracing())} do")

@@ -21,7 +21,7 @@ Weights = Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or 
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run code that comes with the model (.pt2, pickles, code of hf/…).")
 ]
-Layer = Annotated[str | None, typer.Option(help="Layer to explain (else the last map).")]
+Layer = Annotated[str | None, typer.Option(help="Layer to explain; several with commas (else the last map).")]
 OptionsOfAll = Annotated[
     list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable.")
 ]

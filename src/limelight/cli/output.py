@@ -169,6 +169,12 @@ def split_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def layers_named(text: str) -> str | tuple[str, ...]:
+    """Read ``--layer a`` or ``--layer a,b``."""
+    names = split_names(text)
+    return names[0] if len(names) == 1 else tuple(names)
+
+
 def expand(images: Sequence[Path]) -> list[Path]:
     """Return files for files and folders of pictures."""
     from limelight.data.images import list_images

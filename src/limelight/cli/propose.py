@@ -10,6 +10,7 @@ import typer
 from limelight.cli.options import Device, Limit, Model, Strict, Trust, Weights
 from limelight.cli.output import (
     evenly,
+    layers_named,
     load_model,
     numbered,
     parse_parameters,
@@ -84,7 +85,7 @@ def propose(
 
     options = parse_parameters(parameter or [])
     if layer:
-        options["layer"] = tuple(layer.split(",")) if "," in layer else layer
+        options["layer"] = layers_named(layer)
     chosen = ll.method(method, **options)  # a wrong name or option is found before the model is loaded
     samples = evenly(_samples(images or [], scenes), limit)
     if out is not None and out.suffix:

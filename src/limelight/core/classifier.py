@@ -391,7 +391,7 @@ class Classifier:
         return [name for name, _ in self.module.named_children()]
 
     def layers(self, names: Sequence[LayerLike] | None, x: Images, kind: str = "one") -> list[LayerInfo]:
-        """Return what is known of layers, the default ones where none is named.
+        """Return what is known of layers, shallow to deep; of the default ones where none is named.
 
         Args:
             names: dotted names or modules, or None.
@@ -413,7 +413,7 @@ class Classifier:
                     f"no layer of {self.name} has a spatial map; give layer= and reshape= to Classifier"
                 )
             return found
-        return [self._layer_info(name, seen) for name in chosen]
+        return sorted((self._layer_info(name, seen) for name in chosen), key=seen.layers.index)
 
     def _layer_info(self, name: str, seen: Trace) -> LayerInfo:
         info = seen[name]

@@ -35,6 +35,16 @@ class Cost:
         """Backward passes in full-model equivalents."""
         return self.n_backward + self.tail * self.n_backward_tail
 
+    def from_layer(self, tail: float) -> "Cost":
+        """Return the same cost, with the part behind another layer, ``tail``, as the unit of F_t and R_t."""
+        scale = self.tail / tail if tail else 1.0
+        return replace(
+            self,
+            n_forward_tail=self.n_forward_tail * scale,
+            n_backward_tail=self.n_backward_tail * scale,
+            tail=tail,
+        )
+
     def __add__(self, other: "Cost") -> "Cost":
         sums = (getattr(self, f.name) + getattr(other, f.name) for f in fields(self)[:4])
         return Cost(*sums, tail=self.tail)
@@ -79,6 +89,11 @@ class Meter:
             s.n_backward + backward,
             s.n_backward_tail + backward_tail,
         )
+
+    def add_of_layer(self, other: "Meter", tail: float, unit: float) -> None:
+        """Take in what was counted at a layer with ``tail`` behind it, in passes behind a layer with ``unit``."""
+        s, more = self._spent, other.per_image(1, tail).from_layer(unit)
+        self._spent = replace(s + more, tail=s.tail)
 
     def per_image(self, images: int, tail: float) -> Cost:
         """Return what was spent, divided by the number of images."""

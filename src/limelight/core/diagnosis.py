@@ -9,16 +9,25 @@ from limelight.core.layers import LayerInfo
 from limelight.core.saliency import Raw
 from limelight.core.spec import Spec
 from limelight.core.supply import GRADIENT_NEEDS, SLOPE_NEEDS
-from limelight.shapes import Flags, Grid
+from limelight.shapes import Flags
 
 SAME_ON_POOLED_HEADS = frozenset({"grad-cam", "xgrad-cam", "hires-cam"})
 
 
-def reasons(raw: Grid, empty: Flags, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec) -> tuple[str, ...]:
+def reasons(raw: Raw, empty: Flags, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec) -> tuple[str, ...]:
     """Say for every empty map why it is empty."""
     return tuple(
-        _reason(i, raw[i], evidence, layers, method) if is_empty else "" for i, is_empty in enumerate(empty.tolist())
+        _reason_of(i, raw, evidence, layers, method) if is_empty else "" for i, is_empty in enumerate(empty.tolist())
     )
+
+
+def _reason_of(i: int, raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec) -> str:
+    if not raw.layers:
+        return _reason(i, raw.values[i], evidence, layers, method)
+    if any(bool(m.any()) for m in raw.details["masks"][i]):
+        return "constant map: the layers' maps cancel"
+    each = [_reason(i, one.values[i], evidence, [at], method) for one, at in zip(raw.layers, layers, strict=True)]
+    return "; ".join(dict.fromkeys(each))
 
 
 def _reason(i: int, raw: torch.Tensor, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec) -> str:
@@ -61,4 +70,10 @@ def notes(raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spe
                     "The gradient is the same at every position (a pooling + linear head), where "
                     "Grad-CAM, XGrad-CAM and HiRes-CAM are the same map by theorem."
                 )
-    return tuple(found)
+    for number, (one, at) in enumerate(zip(raw.layers, layers, strict=False)):
+        blank = ~raw.details["masks"][:, number].flatten(1).any(1)
+        some = raw.values.flatten(1).any(1)
+        for i in (blank & some).nonzero()[:, 0].tolist():
+            reason = _reason(i, one.values[i], evidence, [at], method)
+            found.append(f"Layer {at.name} adds nothing to the map where its own is empty ({reason}).")
+    return tuple(dict.fromkeys(found))

@@ -15,6 +15,7 @@ from limelight.core.options import checked
 from limelight.core.run import run
 from limelight.core.saliency import Saliency
 from limelight.core.spec import Options, Spec
+from limelight.core.supply import GRADIENT_NEEDS
 from limelight.core.target import TargetLike, either_name
 from limelight.errors import InvalidOption
 from limelight.shapes import Grid, Images, Maps
@@ -67,8 +68,18 @@ class Method(Spec):
         if self.card.layers in ("none", "stop"):
             return predict(self.card.cost, values)
         layers = classifier.layers(self.layers, x, self.card.layers)
-        values |= {"channels": layers[-1].channels, "layers": len(layers)}
-        return predict(self.card.cost, values, tail=1 - layers[0].before)
+        tail = 1 - layers[0].before
+        if not self.fusible:
+            return predict(self.card.cost, values | {"channels": layers[-1].channels, "layers": len(layers)}, tail)
+        each = [
+            predict(self.card.cost, values | {"channels": layer.channels, "layers": 1}, 1 - layer.before).from_layer(
+                tail
+            )
+            for layer in layers
+        ]
+        back = 1.0 if self.needs & GRADIENT_NEEDS else 0.0
+        shared = [Cost(-1.0, 0.0, 0.0, -back, 1 - layer.before).from_layer(tail) for layer in layers[1:]]
+        return reduce(add, [*each, *shared])  # one pass, and one back to the first layer, serve all
 
 
 def _shown(value: Any) -> str:
@@ -90,10 +101,26 @@ def build(name: str, **options: Any) -> Method:
     if made.options.budget and not card.anytime:
         able = ", ".join(c.name for c in METHODS.cards().values() if c.anytime)
         raise InvalidOption(f"{name} can't stop early: a budget is for {able}")
+    if made.options.fuse and "fuse" not in card.options:
+        _check_fuse(made)
     for part in (made.base, made.optimiser):  # a wrong name or option is found now
         if part and (part.base or part.optimiser):
             raise InvalidOption(f"{name} refines the map of a method that refines none itself, not of {part.name}")
     return made
+
+
+def _check_fuse(method: Method) -> None:
+    """Refuse to fuse where there is nothing to be fused.
+
+    Raises:
+        InvalidOption: one layer is given, or the method is none that explains one layer.
+    """
+    given = f"{method.name}: fuse={method.options.fuse!r} puts the maps of several layers together"
+    if not (method.base or method).fusible:
+        ways = {"stages": "it does so in its own way", "several": "it does so in its own way"}
+        raise InvalidOption(f"{given}; {ways.get(method.card.layers, 'its map is not that of a layer')}")
+    if method.layers is not None and len(method.layers) == 1:
+        raise InvalidOption(f"{given}, and one is given: layer={method.layers[0]!r}")
 
 
 def as_method(method: str | Method, **options: Any) -> Method:

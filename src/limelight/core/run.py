@@ -109,11 +109,18 @@ def _layers_of(method: Spec, classifier: Classifier, x: Images) -> list[LayerInf
     if method.card.layers == "none" or (method.card.layers == "stop" and method.layers is None):
         return []
     infos = classifier.layers(method.layers, x, method.card.layers)
-    if method.card.layers in ("one", "penultimate", "stop") and len(infos) != 1:
+    names = [info.name for info in infos]
+    if not names or len(set(names)) < len(names):
+        raise InvalidOption(f"{method.name}: layer={tuple(names)}; give at least one, and none twice")
+    if method.card.layers == "stop" and len(infos) > 1:
+        raise InvalidOption(f"{method.name} stops at one layer, got {len(infos)}: {', '.join(names)}")
+    if method.fusible and method.options.fuse and len(infos) == 1:
         raise InvalidOption(
-            f"{method.name} explains one layer, got {len(infos)}: {', '.join(i.name for i in infos)}; "
-            "layer-cam fuses several"
+            f"{method.name}: fuse={method.options.fuse!r} puts the maps of several layers together, and there is one, "
+            f"{names[0]!r}; give layer=('…', '…')"
         )
+    if method.fusible and method.options.budget and len(infos) > 1:
+        raise InvalidOption(f"{method.name}: a budget is for one layer, got {len(infos)}: {', '.join(names)}")
     return infos
 
 
@@ -172,7 +179,7 @@ def _apply(
         target=evidence.target.index,
         score=evidence.score_as(method.options.score),
         probability=evidence.probability,
-        reasons=diagnosis.reasons(raw.values, empty, evidence, [] if method.base else layers, method),
+        reasons=diagnosis.reasons(raw, empty, evidence, [] if method.base else layers, method),
         notes=(*raw.notes, *diagnosis.notes(raw, evidence, layers, method), *allowance.remarks, *remarks),
         cost=cost,
         seconds=(shared_seconds + time.perf_counter() - start) / n,

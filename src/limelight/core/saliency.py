@@ -22,12 +22,14 @@ class Raw:
         details: what was found on the way, tensors of n rows (clusters, masks, weights).
         ambiguous: per image, whether the map is one of several equally right ones.
         notes: what the reader of these maps should know.
+        layers: what each layer gave, if the maps of several are fused.
     """
 
     values: Grid
     details: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     ambiguous: Flags | None = None
     notes: tuple[str, ...] = ()
+    layers: tuple["Raw", ...] = ()
 
 
 @dataclass(frozen=True)

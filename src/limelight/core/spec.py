@@ -21,7 +21,12 @@ class Options(pydantic.BaseModel):
     """Options that every method has; a method's own come on top.
 
     Attributes:
-        layer: dotted name or module, or several; None for the classifier's own choice.
+        layer: dotted name or module, or several; None for the classifier's own choice. Of methods that explain one
+            layer several are fused.
+        fuse: how: each layer's own map is finished (rectified if ``relu``, resized to the picture, scaled to [0, 1]),
+            and the ``mean``, which is the default, or the ``max`` of them is the raw map, (n, H, W), not negative.
+            Where all maps are empty, so is it. For several layers only; Layer-CAM and Collection-CAM have ways of
+            their own to put them together.
         score: which scalar is explained.
         relu: keep only positive evidence in the finished map.
         normalize_at: scale after resizing (``input``) or before (``feature``).
@@ -39,6 +44,7 @@ class Options(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     layer: LayerLike | tuple[LayerLike, ...] | None = None
+    fuse: Literal["mean", "max"] | None = None
     score: ScoreKind = "logit"
     relu: bool = True
     normalize_at: Literal["input", "feature"] = "input"
@@ -85,6 +91,11 @@ class Spec:
         """Which scalar the shared passes explain."""
         return self.base.kind if self.base else self.options.score
 
+    @property
+    def fusible(self) -> bool:
+        """Whether it explains one layer, so that the maps of several can be fused."""
+        return self.card.layers in ("one", "penultimate") and not self.base
+
     @cached_property
     def base(self) -> "Spec | None":
         """The method whose map it refines."""
@@ -111,6 +122,8 @@ class Spec:
             given |= {o: getattr(self.options, o) for o in self.card.options if o in card.options}
         if card.layers != "none":
             given["layer"] = self.options.layer
+        if role == "base" and card.layers in ("one", "penultimate"):
+            given["fuse"] = self.options.fuse
         meant = getattr(self.options, f"{role}_options", None) or {}
         doubled = sorted((given.keys() - {"profile"}) & meant.keys() & {*self.card.options, *Options.model_fields})
         if doubled:

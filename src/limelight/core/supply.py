@@ -16,7 +16,7 @@ from limelight.core.fills import Fill, filled
 from limelight.core.layers import LayerInfo
 from limelight.core.relevance.tape import Tape
 from limelight.core.rng import Draws, draws_per_image
-from limelight.core.saliency import Raw
+from limelight.core.saliency import Finish, Raw
 from limelight.core.spec import Spec
 from limelight.core.stopwatch import in_model
 from limelight.core.target import ScoreKind
@@ -58,11 +58,13 @@ class Supply:
         self._start: Tensor | None = None
 
     def applied(self) -> Raw:
-        """Return what the method makes of it.
+        """Return what the method makes of it, fused if it explains one layer and there are several.
 
         Raises:
             UnknownMethod: it asks for what there is not.
         """
+        if self._method.fusible and len(self._layers) > 1:
+            return self._fused()
         missing = [name for name in self._method.card.needs if not hasattr(Supply, name)]
         if missing:
             known = ", ".join(n for n, v in vars(Supply).items() if isinstance(v, property | cached_property))
@@ -70,6 +72,28 @@ class Supply:
         needs = [getattr(self, name) for name in self._method.card.needs]
         result = self._method.function(*needs, **self._method.own_options)
         return result if isinstance(result, Raw) else Raw(result)
+
+    def _fused(self) -> Raw:
+        """Return the mean or maximum of the layers' maps, each finished by itself: (n, H, W) in [0, 1]."""
+        options, size = self._method.options, (int(self.image.shape[-2]), int(self.image.shape[-1]))
+        finish, unit = Finish(size, options.relu, options.normalize_at), 1 - self._layers[0].before
+        layers: list[Raw] = []
+        for info in self._layers:
+            meter = Meter()
+            layers.append(Supply(self._method, self._evidence, [info], meter, self._allowance).applied())
+            self._meter.add_of_layer(meter, 1 - info.before, unit)
+        maps = torch.stack([finish(raw.values)[0] for raw in layers], 1)  # n l H W
+        number = torch.arange(len(layers), device=maps.device).expand(len(maps), -1)
+        named = zip(self._layers, layers, strict=True)
+        details = {f"{info.name}.{name}": value for info, raw in named for name, value in raw.details.items()}
+        unsure = [raw.ambiguous for raw in layers if raw.ambiguous is not None]
+        return Raw(
+            maps.amax(1) if options.fuse == "max" else maps.mean(1),
+            {"masks": maps, "mask_layer": number, **details},
+            torch.stack(unsure).any(0) if unsure else None,
+            tuple(dict.fromkeys(note for raw in layers for note in raw.notes)),
+            tuple(layers),
+        )
 
     @property
     def stages(self) -> list[Stage]:
