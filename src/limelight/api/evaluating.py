@@ -22,7 +22,7 @@ from limelight.core.evaluate import columns, judged, labelled
 from limelight.core.explanation import Gallery, explanations
 from limelight.core.method import Method, as_method, build
 from limelight.core.metric import Metric, as_metric, build_metric
-from limelight.core.provenance import versions
+from limelight.core.provenance import as_text, versions
 from limelight.core.results import Results, Row
 from limelight.core.run import run
 from limelight.core.target import TargetLike, either_name
@@ -193,7 +193,7 @@ def settings_of(model: Classifier, methods: Mapping[str, Method], metrics: Mappi
     return {
         "model": model.name,
         "weights": f"sha256:{model.weights_hash()}",
-        "methods": {name: m.options.model_dump(mode="json") for name, m in methods.items()},
-        "metrics": {name: m.options.model_dump(mode="json") for name, m in metrics.items()},
+        "methods": {name: m.options.model_dump(mode="json", fallback=as_text) for name, m in methods.items()},
+        "metrics": {name: m.options.model_dump(mode="json", fallback=as_text) for name, m in metrics.items()},
         "versions": versions(),
     }

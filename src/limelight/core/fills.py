@@ -1,16 +1,23 @@
 """What stands where a picture is taken away."""
 
+import hashlib
+import math
+import pickle
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Any, Literal, cast
 
+import numpy as np
 import torch
+from pydantic import BeforeValidator
+from torch import Tensor
 
 from limelight.core.classifier import Classifier
 from limelight.core.rng import draws_per_image
+from limelight.errors import InvalidOption
 from limelight.ops.blur import gaussian_blur, median_blur, rise_blur
 from limelight.shapes import Images
 
-Fill = Literal[
+FillName = Literal[
     "zero",
     "black",
     "white",
@@ -27,8 +34,88 @@ Fill = Literal[
 of the picture: a Gaussian of so many pixels and such a deviation, a median, or the mean of gauss-51-50 and it."""
 
 
-def filled(classifier: Classifier, x: Images, name: Fill) -> Images:
-    """Return what stands where the pictures are taken away, (n, 3, H, W)."""
+Values = tuple[tuple[tuple[float, ...], ...], ...] | tuple[tuple[tuple[tuple[float, ...], ...], ...], ...]
+
+
+def plain(given: Any) -> Any:
+    """Return tensors, arrays and lists as nested tuples, which compare, and can be written to a file and read again.
+
+    A colour (c,) becomes (c, 1, 1).
+
+    Raises:
+        ValueError: True, False, or values that are not finite.
+    """
+    nested = _nested(given.tolist() if isinstance(given, Tensor | np.ndarray | np.generic) else given)
+    if isinstance(nested, tuple) and all(isinstance(one, int | float) for one in cast(tuple[Any, ...], nested)):
+        return tuple(((one,),) for one in cast(tuple[Any, ...], nested))
+    return nested
+
+
+def _nested(given: Any) -> Any:
+    if isinstance(given, list | tuple):
+        return tuple(map(_nested, cast(list[Any], given)))
+    if isinstance(given, bool) or (isinstance(given, int | float) and not math.isfinite(given)):
+        raise ValueError(f"a fill is a name, a finite number, a tensor of these or a function, not {given}")
+    return given
+
+
+Fill = Annotated[FillName | float | Values | Callable[[Any], Tensor], BeforeValidator(plain)]
+"""What stands where a picture is taken away: a fill by name; or, in normalised values, a number, a tensor (c,),
+(c, 1, 1), (c, H, W) or (n, c, H, W) with a picture for each image, or a function of the images (n, c, H, W)."""
+
+
+def described(fill: Any) -> str:
+    """Return a short text for a fill, of which no two fills have the same."""
+    if callable(fill):
+        name = getattr(fill, "__qualname__", type(fill).__qualname__)
+        return f"{name}-{hashlib.sha256(_content(fill)).hexdigest()[:12]}"
+    values = np.asarray(fill, dtype=np.float64)
+    if values.size <= 4:
+        return "+".join(f"{v:g}" if float(f"{v:g}") == v else repr(v) for v in values.ravel().tolist())
+    shape = "x".join(map(str, values.shape))
+    return f"tensor-{shape}-{hashlib.sha256(values.tobytes()).hexdigest()[:12]}"
+
+
+def _content(function: Any) -> bytes:
+    """Return what a function does, as bytes: its code and all that it carries along."""
+    code = getattr(function, "__code__", None)
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    try:
+        if code is None:
+            return pickle.dumps(function)
+        carried = (cells, function.__defaults__, function.__kwdefaults__)
+        return pickle.dumps((code.co_code, repr(code.co_consts), code.co_names, carried))
+    except Exception:  # what can't be pickled is told by where it is
+        return f"{id(function)}".encode()
+
+
+def filled(classifier: Classifier, x: Images, fill: Fill) -> Images:
+    """Return what stands where the pictures are taken away, (n, 3, H, W).
+
+    Raises:
+        InvalidOption: a tensor of another size, or a function that gives no pictures of the images' shape.
+    """
+    if isinstance(fill, str):
+        return _by_name(classifier, x, cast(FillName, fill))
+    if callable(fill):
+        made = cast(Any, fill(x.clone()))
+        if not isinstance(made, Tensor) or made.shape != x.shape or not bool(torch.isfinite(made).all()):
+            what = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+            raise InvalidOption(
+                f"the fill's function must give finite values of the images' shape, {tuple(x.shape)}, got {what}"
+            )
+        return made.detach().to(x)
+    values = torch.tensor(fill, dtype=x.dtype, device=x.device)
+    try:
+        return values.expand_as(x)
+    except RuntimeError as error:
+        raise InvalidOption(
+            f"a baseline of shape {tuple(values.shape)} for images of {tuple(x.shape[1:])}, {len(x)} at a time; "
+            "give one of their size, one value per colour, (3, 1, 1), or a function of the images"
+        ) from error
+
+
+def _by_name(classifier: Classifier, x: Images, name: FillName) -> Images:
     make: dict[str, Callable[[], Images]] = {
         "zero": lambda: torch.zeros_like(x),
         "black": lambda: classifier.bounds[0].to(x).expand_as(x),

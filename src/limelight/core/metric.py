@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pydantic
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from limelight.card import METRICS, MetricCard
 from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.cost import Cost, predict
+from limelight.core.fills import described
 from limelight.core.judge import NEEDS_A_METHOD, Batch, Measured, Space, Subject
 from limelight.core.options import checked
 from limelight.core.spec import Spec
@@ -248,6 +249,10 @@ def _difference(after: Cost, before: Cost, n: int, tail: float) -> Cost:
 
 
 def _short(value: Any) -> str:
+    if callable(value) or (isinstance(value, tuple) and any(isinstance(one, tuple) for one in cast(Any, value))):
+        return described(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "+".join(map(_short, value))
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+    if isinstance(value, float):  # as short as it may be without being another number's
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value).lower()

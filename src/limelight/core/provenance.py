@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limelight.core.classifier import Classifier
 from limelight.core.evidence import Evidence
+from limelight.core.fills import described
 from limelight.core.layers import LayerInfo
 from limelight.core.saliency import Finish
 from limelight.core.spec import Spec
@@ -23,7 +24,7 @@ def provenance(
     return {
         "method": method.name,
         "cites": method.card.cites,
-        "options": method.options.model_dump(mode="json", fallback=_described),
+        "options": method.options.model_dump(mode="json", fallback=as_text),
         "model": classifier.name,
         "weights": WeightsStamp(classifier, classifier.weights_version()),
         "layers": [info.name for info in layers],
@@ -36,11 +37,11 @@ def provenance(
     }
 
 
-def _described(value: Any) -> str:
+def as_text(value: Any) -> str:
     """Return words for an option that JSON can't hold: a rule of the user's own, or a tensor."""
     if isinstance(value, Tensor):
         return f"tensor {tuple(value.shape)}"
-    return getattr(value, "__name__", None) or repr(value)
+    return described(value) if callable(value) else repr(value)
 
 
 @dataclass(frozen=True)

@@ -3,54 +3,40 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from limelight.core.fills import Fill
 from limelight.core.supply import FillOf
-from limelight.errors import InvalidOption
 from limelight.shapes import Images
 
 
-def _plain(given: Any) -> Any:
-    """Return tensors and lists as nested tuples, which compare, and can be written to a file and read again."""
-    if isinstance(given, Tensor):
-        given = given.tolist()
-    return tuple(_plain(part) for part in given) if isinstance(given, list | tuple) else given
-
-
 def _several(given: Any) -> Any:
-    plain = _plain(given)
-    return plain if isinstance(plain, tuple) and _depth(plain) != 3 else (plain,)
+    """Return a row of baselines; one by itself is a row of one, a colour (3,) is one."""
+    if isinstance(given, Tensor | np.ndarray):
+        return (given,) if given.ndim in (0, 1, 3) else tuple(given)
+    return tuple(given) if isinstance(given, list | tuple) and _depth(given) != 3 else (given,)
 
 
 def _depth(nested: Any) -> int:
-    return 1 + _depth(nested[0]) if isinstance(nested, tuple) and nested else 0
+    return 1 + _depth(nested[0]) if isinstance(nested, list | tuple) and nested else 0
 
 
-Baseline = Annotated[Fill | tuple[tuple[tuple[float, ...], ...], ...], BeforeValidator(_plain)]
-"""A fill by name, or a normalised picture as a tensor: (3, H, W), or (3, 1, 1) for a colour."""
+Baseline = Fill
+"""A fill: a name, a number, a normalised picture (3, H, W), a colour (3,) or (3, 1, 1), or a function of the images."""
 Baselines = Annotated[tuple[Baseline, ...], BeforeValidator(_several), Field(min_length=1)]
-"""One of them, or several: (k, 3, H, W), or names and tensors one after another."""
+"""One of them, or several: (k, 3, H, W), or one after another."""
 
 
 def picture(baseline: Baseline, image: Images, fill: FillOf) -> Images:
     """Return the baseline of each image, (n, 3, H, W).
 
     Raises:
-        InvalidOption: a tensor of another size.
+        InvalidOption: a tensor of another size, or a function that gives something else.
     """
-    if isinstance(baseline, str):
-        return fill(baseline)
-    given = torch.tensor(baseline, dtype=image.dtype, device=image.device)
-    try:
-        return given.expand_as(image)
-    except RuntimeError as error:
-        raise InvalidOption(
-            f"a baseline of shape {tuple(given.shape)} for images of {tuple(image.shape[1:])}; "
-            "give one of their size, or one value per colour, (3, 1, 1)"
-        ) from error
+    return fill(baseline)
 
 
 def pictures(baselines: Sequence[Baseline], image: Images, fill: FillOf) -> Tensor:
