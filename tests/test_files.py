@@ -5,6 +5,8 @@ import resource
 import socket
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +17,15 @@ from torch import nn
 
 import architectures
 import limelight as ll
-from limelight import files
+from limelight import draw, files
+from limelight.bench.recipe import Paper, published, read_recipe
 from limelight.bench.store import Cell, Store
+from limelight.cli.output import parse_parameters
 from limelight.core.results import Column, Results, Row
-from limelight.errors import InvalidOption
+from limelight.data.images import load_image
+from limelight.data.reading import text_of
+from limelight.data.samples import read_samples
+from limelight.errors import CorruptStore, InvalidImage, InvalidOption, UnknownTarget, UnsupportedModel
 from limelight.report.page import Section, write_page
 
 Writer = Callable[[Path], object]
@@ -178,3 +185,156 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
                 files.opened(path)
     (tmp_path / "file").write_bytes(b"\xef\xbb\xbfa")
     assert files.text_of(tmp_path / "file") == "a"
+
+
+# -- what readers are given that is no file, or too much -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("read", "kind"),
+    [
+        (lambda path: load_image(path), InvalidImage),
+        (lambda path: ll.Explanation.load(path), CorruptStore),
+        (lambda path: Results.from_parquet(path), CorruptStore),
+        (lambda path: ll.zoo.load(path.with_suffix(".safetensors")), UnsupportedModel),
+        (lambda path: ll.zoo.load(path.with_suffix(".pt2"), trust=True), UnsupportedModel),
+        (lambda path: ll.zoo.load(path.with_suffix(".pt")), UnsupportedModel),
+        (lambda path: ll.load("demo/resnet", weights=path.with_suffix(".pt")), UnsupportedModel),
+        (lambda path: ll.load("demo/resnet", labels=path), InvalidOption),
+        (lambda path: ll.BlackBox.onnx(path), UnsupportedModel),
+        (lambda path: read_recipe(path), InvalidOption),
+        (lambda path: read_samples(path), InvalidImage),
+        (lambda path: text_of(path), InvalidOption),
+        (lambda path: draw.read_png_metadata(path), InvalidImage),
+    ],
+)
+def test_no_reader_waits_for_a_pipe(read: Callable[[Path], object], kind: type[Exception], tmp_path: Path) -> None:
+    for suffix in ("", ".safetensors", ".pt2", ".pt"):
+        os.mkfifo(tmp_path / f"pipe{suffix}")
+    with pytest.raises(kind):
+        read(tmp_path / "pipe")
+
+
+def test_a_broken_link_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(InvalidImage, match=r"a\.png is a link to .*gone\.png, which is not there"):
+        load_image(tmp_path / "a.png")
+
+
+def test_an_archive_is_refused_by_its_directory(tmp_path: Path) -> None:
+    """8 MB that unpack to 8 GB; of programs and weights likewise."""
+    path = tmp_path / "a.npz"
+    block = bytes(1 << 26)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("evidence.npy", "w") as entry:
+        for _ in range(4):
+            entry.write(block)
+    for suffix in ("pt2", "pt"):
+        path.with_suffix(f".{suffix}").write_bytes(path.read_bytes())
+    tracemalloc.start()
+    with pytest.raises(CorruptStore, match=r"unpacks to 268,435,456 bytes, more than 100,000,000; .*max_bytes="):
+        ll.Explanation.load(path, max_bytes=100_000_000)
+    for suffix in ("pt2", "pt"):
+        with pytest.raises(UnsupportedModel, match="unpacks to 268,435,456 bytes"):
+            ll.zoo.load(path.with_suffix(f".{suffix}"), trust=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+def test_how_large_a_picture_may_be_is_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (64, 48)).save(path)
+    monkeypatch.setenv("LIMELIGHT_MAX_PIXELS", "3071")
+    with pytest.raises(InvalidImage, match=r"max_pixels=3,071; .*limelight --max-pixels N.*LIMELIGHT_MAX_PIXELS"):
+        load_image(path)
+    assert load_image(path, max_pixels=3072).size == (64, 48)
+    for wrong in ("many", "-1", "9" * 5000):
+        monkeypatch.setenv("LIMELIGHT_MAX_PIXELS", wrong)
+        with pytest.raises(InvalidOption, match="expected a number of pixels"):
+            load_image(path)
+
+
+# -- names that are no UTF-8 -----------------------------------------------------------------------------------
+
+
+def test_names_that_are_no_text_can_be_told_apart() -> None:
+    names = [os.fsdecode(b"caf\xe9"), os.fsdecode(b"caf\xe8"), "caf\\xe9", "caf\\\\xe9", "café", "caf\ud800"]
+    texts = [files.name_in_text(name) for name in names]
+    assert texts[0] == "caf\\xe9"
+    assert texts[4] == "café"
+    assert len(set(texts)) == len(names)
+    for text in texts:
+        text.encode()
+
+
+def test_pictures_whose_names_are_no_text_are_measured_and_stored(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in (b"caf\xe9.png", b"caf\xe8.png"):
+        Image.effect_noise((40, 40), 60).convert("RGB").save(folder / os.fsdecode(name))
+    plain = ll.Classifier(architectures.build("plain"), labels=list("abcde"))
+    results = ll.evaluate(plain, folder, ["random-map"], ["complexity"])
+    assert results.images == ["caf\\xe8.png", "caf\\xe9.png"]
+    for suffix in ("csv", "json", "md", "parquet"):
+        results.save(tmp_path / f"a.{suffix}")
+    assert Results.from_parquet(tmp_path / "a.parquet").images == results.images
+    store = Store(tmp_path / "run", {})
+    store.add([Cell(1, name, "m", "grad-cam", "drop", error=os.fsdecode(b"\xff")) for name in results.images])
+    assert store.table().to_pylist()[0]["error"] == "\\udcff"
+
+
+# -- numbers and lists without measure -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value", ["9" * 5000, "[" * 20_000, "[" * 20_000 + "]" * 20_000, str(2**64), f"[{2**64}]"], ids=list("abcde")
+)
+def test_options_of_any_size_are_refused_in_a_line(value: str) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        ll.method("rise", **parse_parameters([f"n_masks={value}"]))
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("value", [10**5000, 2**70, [[10**5000]]], ids=["digits", "bits", "nested"])
+def test_numbers_of_any_size_are_refused_in_a_line(value: object) -> None:
+    plain = ll.Classifier(architectures.build("plain"), labels=list("abcde"))
+    with pytest.raises(InvalidOption) as caught:
+        ll.method("rise", n_masks=value)
+    assert len(str(caught.value)) < 400
+    if isinstance(value, int):
+        with pytest.raises(UnknownTarget, match="out of range"):
+            ll.explain(plain, architectures.images(1), target=value)
+        with pytest.raises(UnknownTarget):
+            ll.explain(plain, architectures.images(1), target="9" * 5000)
+
+
+# -- what a recipe may name ------------------------------------------------------------------------------------
+
+
+def test_published_numbers_lie_beside_the_recipe_or_are_ours(tmp_path: Path) -> None:
+    recipe, folder = read_recipe("adcc-table1"), tmp_path / "mine"
+    folder.mkdir()
+    path = folder / "mine.toml"
+    path.write_text("", encoding="utf-8")
+    (tmp_path / "secret.csv").write_text("secret", encoding="utf-8")
+    (folder / "link.csv").symlink_to(tmp_path / "secret.csv")
+    (folder / "own.csv").write_text("own", encoding="utf-8")
+    os.mkfifo(folder / "pipe.csv")
+
+    def named(table: str) -> str:
+        return published(recipe.model_copy(update={"paper": Paper(table=table)}), path)
+
+    assert named("own.csv") == "own"
+    assert named(str(folder / "own.csv")) == "own"
+    assert "grad-cam" in named("papers/adcc-table1.csv").lower()  # of a recipe that began as a copy of ours
+    for table in ("../secret.csv", str(tmp_path / "secret.csv"), "link.csv", "/etc/hostname", "x/../../secret.csv"):
+        with pytest.raises(InvalidOption, match=r"mine\.toml: the paper's numbers .* must lie beside the recipe"):
+            named(table)
+    for table, said in (
+        ("none.csv", "there is no such file"),
+        ("pipe.csv", "a pipe"),
+        ("a\0b", "null"),
+        (".", "folder"),
+    ):
+        with pytest.raises(InvalidOption, match=said):
+            named(table)

@@ -122,6 +122,15 @@ class CorruptStore(LimelightError, OSError):
     """A results store is damaged or was made with other settings."""
 
 
+def shown(value: object, most: int = 120) -> str:
+    """Return a value as it is written in Python, for a message: no longer than so many characters."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits; lists in lists in lists
+        return f"a {type(value).__name__} too large to be written"
+    return text if len(text) <= most else f"{text[:most]} …"
+
+
 def nearest(name: str, known: Iterable[str], n: int = 3) -> str:
     """Return ``"; did you mean a, b?"`` for the known names closest to ``name``, or an empty string."""
     names = list(known)

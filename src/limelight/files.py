@@ -3,15 +3,16 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import uuid
 import zipfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from limelight.errors import InvalidOption, LimelightError
+from limelight.errors import InvalidOption, LimelightError, MissingExtra
 
 _KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -82,23 +83,21 @@ def text_of(path: str | os.PathLike[str]) -> str:
 
 
 @contextlib.contextmanager
-def refusing(kind: type[LimelightError], what: str) -> Generator[None]:
+def refusing(kind: type[LimelightError], what: str, then: str = "") -> Generator[None]:
     """Turn whatever a reader raises on damaged or foreign data into one error of our own.
 
     Args:
         kind: of the error.
         what: is wrong with which file; the reason is added.
+        then: comes behind the reason.
     """
     try:
         yield
     except LimelightError:
         raise
-    except MemoryError as error:
-        raise kind(f"{what}: there is not memory enough to read it") from error
-    except RecursionError as error:
-        raise kind(f"{what}: it is nested too deeply") from error
     except Exception as error:  # on damaged data decoders raise nearly every type
-        raise kind(f"{what}: {reason_of(error)}") from error
+        why = {MemoryError: "there is not memory enough to read it", RecursionError: "it is nested too deeply"}
+        raise kind(f"{what}: {why.get(type(error)) or reason_of(error)}{then}") from error
 
 
 def reason_of(error: BaseException) -> str:
@@ -125,6 +124,52 @@ def check_unpacked(archive: zipfile.ZipFile, most: int, how: str) -> None:
     size = sum(entry.file_size for entry in archive.infolist())
     if size > most:
         raise zipfile.BadZipFile(f"it unpacks to {size:,} bytes, more than {most:,}; {how}")
+
+
+def arrow() -> tuple[Any, Any]:
+    """Return pyarrow and its module for Parquet.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtra("pyarrow", "tables") from None
+    return pyarrow, pyarrow.parquet
+
+
+def rows_in(content: bytes, columns: Sequence[str] | None = None) -> Any:
+    """Return the rows in the bytes of a Parquet file, a ``pyarrow.Table`` all of which holds what its columns say.
+
+    Raises:
+        ValueError: it claims more than it can hold, or has no such column; on damage pyarrow raises others.
+    """
+    pyarrow, parquet = arrow()
+    file = parquet.ParquetFile(pyarrow.BufferReader(content))
+    if file.metadata.num_rows > len(content):  # a row has numbers that differ, which take some bytes each
+        raise ValueError(f"it claims {file.metadata.num_rows:,} rows in {len(content):,} bytes")
+    lacks = [name for name in columns or () if name not in file.schema_arrow.names]
+    if lacks:
+        raise ValueError(f"it has no column {lacks[0]}")
+    table = file.read(columns)
+    table.validate(full=True)
+    return table if columns is None else table.select(columns)
+
+
+def name_in_text(name: str) -> str:
+    r"""Return a file's name as a text from which it can be told again; different names stay different.
+
+    Bytes that are no UTF-8 are written out (``caf\xe9.jpg``), and a backslash, which few names have, is doubled.
+    """
+    doubled = name.replace("\\", r"\\")
+    return storable(re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", doubled))
+
+
+def storable(text: str) -> str:
+    """Return a text that UTF-8 can hold: halves of pairs, such as Python makes of bytes in names, are written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 # -- writing ---------------------------------------------------------------------------------------------
@@ -192,7 +237,7 @@ def write(path: str | os.PathLike[str], content: str | bytes, *, new: bool = Fal
     Raises:
         InvalidOption: as for ``whole``.
     """
-    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    data = storable(content).encode() if isinstance(content, str) else content
     with whole(path, new=new, kept=kept) as draft:
         draft.write_bytes(data)
     return Path(path)

@@ -19,6 +19,7 @@ from limelight.data.images import load_image
 from limelight.data.samples import Label, Sample, from_scenes, read_samples
 from limelight.data.synthetic import Scene
 from limelight.errors import InvalidImage, PictureWarning, UnknownTarget
+from limelight.files import name_in_text
 from limelight.shapes import Index
 
 T = TypeVar("T")
@@ -120,7 +121,7 @@ def as_samples(images: Any) -> list[Sample]:
         elif isinstance(one, Sample):
             found.append(one)
         else:
-            name = Path(one).name if isinstance(one, str | Path) else f"image-{i:05d}"
+            name = name_in_text(Path(one).name) if isinstance(one, str | Path) else f"image-{i:05d}"
             found.append(Sample(one, name))
     return distinct(found)
 
@@ -137,7 +138,7 @@ def distinct(samples: list[Sample]) -> list[Sample]:
     found: list[Sample] = []
     for sample in samples:
         path = isinstance(sample.image, str | Path) and counts[sample.name] > 1
-        name = plain = str(sample.image) if path else sample.name
+        name = plain = name_in_text(str(sample.image)) if path else sample.name
         number = 1
         while name in taken or (name != sample.name and name in counts):
             number += 1

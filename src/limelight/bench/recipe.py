@@ -10,13 +10,15 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field
 
+from limelight import files
 from limelight.card import METHODS, METRICS, Registry
 from limelight.core.method import Method, build
 from limelight.core.metric import Metric, MetricOptions, build_metric
+from limelight.core.options import check_numbers
 from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from limelight.core.spec import Options
 from limelight.data.datasets import DATASETS
-from limelight.errors import InvalidOption, UnknownMethod, UnknownMetric, nearest
+from limelight.errors import InvalidOption, UnknownMethod, UnknownMetric, nearest, shown
 
 Named = Annotated[str, Field(min_length=1)]
 Pixels = Annotated[int, Field(ge=1)]
@@ -340,12 +342,10 @@ def read_recipe(path: str | Path) -> Recipe:
         UnknownMetric: there is no such metric.
     """
     path = find_recipe(path)
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidOption(f"the recipe {path} can't be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidOption(f"the recipe {path} is no TOML: {error}") from error
+    with files.refusing(InvalidOption, f"the recipe {path} can't be read"):
+        content = files.content_of(path)
+    with files.refusing(InvalidOption, f"the recipe {path} is no TOML"):
+        given = tomllib.loads(content.decode())
     return checked(given, path.name)
 
 
@@ -361,6 +361,7 @@ def checked(given: Mapping[str, Any], name: str) -> Recipe:
         UnknownMethod: there is no such method.
         UnknownMetric: there is no such metric.
     """
+    check_numbers(given, name)
     try:
         recipe = Recipe(**given)
     except pydantic.ValidationError as error:
@@ -380,13 +381,26 @@ def published(recipe: Recipe, path: str | Path) -> str:
     """
     if not recipe.paper.table:
         return ""
-    table = find_recipe(path).parent / recipe.paper.table
-    try:
-        return table.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidOption(
-            f"{Path(path).name}: the paper's numbers {table} can't be read: {error.strerror}"
-        ) from error
+    return numbers_of(find_recipe(path), recipe.paper.table)
+
+
+def numbers_of(recipe: Path, table: str) -> str:
+    """Return the text of a paper's numbers, which lie beside the recipe that names them or come with Limelight.
+
+    A recipe may be anybody's, and what it names goes into the run: so nothing else is read, whatever it says.
+
+    Raises:
+        InvalidOption: it is elsewhere, or not there.
+    """
+    what = f"{recipe.name}: the paper's numbers {shown(table)} can't be read"
+    with files.refusing(InvalidOption, what):
+        for folder in (recipe.parent, *(path.parent for path in [*shipped().values()][:1])):
+            path = (folder / table).resolve()
+            if not path.is_relative_to(folder.resolve()):
+                raise InvalidOption(f"{what}: they must lie beside the recipe, or come with Limelight")
+            if path.exists():
+                return files.text_of(path)
+    raise InvalidOption(f"{what}: there is no such file beside the recipe, nor among those of Limelight")
 
 
 def _check(recipe: Recipe) -> None:
@@ -462,7 +476,7 @@ def _said(error: pydantic.ValidationError, given: Mapping[str, Any]) -> str:
         return f"unknown key {where!r}{nearest(str(first['loc'][-1]), known)} (there are: {', '.join(known)})"
     if first["type"] == "missing":
         return f"{where} is missing"
-    return f"{where} = {first['input']!r}: {first['msg']}"
+    return f"{where} = {shown(first['input'])}: {first['msg']}"
 
 
 def _fields(table: Sequence[str]) -> list[str]:

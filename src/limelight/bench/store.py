@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limelight import files
-from limelight.errors import CorruptStore, InvalidOption, MissingExtra
+from limelight.errors import CorruptStore, InvalidOption
 
 SETTINGS, NOTES, ROWS = "settings.json", "notes.json", "rows"
 SAFE = "; rows that were finished are safe there"
@@ -68,7 +68,7 @@ def _digest(content: bytes) -> str:
 
 def key_of(*parts: str) -> int:
     """Return a number of 63 bits that is that of these words only."""
-    digest = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(files.storable("\x1f".join(parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
@@ -93,7 +93,7 @@ class Store:
                 raise InvalidOption(f"there is no run in {self.folder}: no {SETTINGS}")
             self.settings = _read_json(path)
             return
-        _arrow()  # or the extra would be missed when the first rows are there
+        files.arrow()  # or the extra would be missed when the first rows are there
         wanted = json.loads(json.dumps(settings))
         if not path.exists():
             files.write(path, json.dumps(wanted, indent=1), new=True, kept=SAFE)
@@ -121,8 +121,8 @@ class Store:
         Raises:
             InvalidOption: the disk is full, or the folder can't be written to any more; earlier rows are safe.
         """
-        arrow, parquet = _arrow()
-        rows = [asdict(cell) for cell in cells]
+        arrow, parquet = files.arrow()
+        rows = [{k: files.storable(v) if isinstance(v, str) else v for k, v in asdict(cell).items()} for cell in cells]
         if not rows:
             return
         table = arrow.Table.from_pylist(rows, schema=_schema(arrow))
@@ -137,7 +137,7 @@ class Store:
         Raises:
             CorruptStore: a file is damaged; the message names it.
         """
-        arrow, _ = _arrow()
+        arrow, _ = files.arrow()
         wanted = None if columns is None else list(dict.fromkeys([*columns, "key", "error"]))
         tables = [_rows(file, wanted) for file in self.files]
         if not tables:
@@ -217,18 +217,11 @@ def _content(path: Path) -> bytes:
 def _rows(path: Path, columns: list[str] | None) -> Any:
     """Return the rows of a file, whose digest says that they are those that were written, but not by whom."""
     content = _content(path)
-    arrow, parquet = _arrow()
+    arrow, _ = files.arrow()
+    schema = _schema(arrow)
     with files.refusing(CorruptStore, f"{path} {_AGAIN}"):
-        file = parquet.ParquetFile(arrow.BufferReader(content))
-        if file.metadata.num_rows > len(content):  # the keys alone take 8 bytes each, which nothing compresses
-            raise ValueError(f"it claims {file.metadata.num_rows:,} rows")
-        wanted = _schema(arrow)
-        wanted = arrow.schema([wanted.field(name) for name in columns or wanted.names])
-        lacks = [name for name in wanted.names if name not in file.schema_arrow.names]
-        if lacks:
-            raise ValueError(f"it has no column {lacks[0]}")
-        table = file.read(columns=wanted.names).select(wanted.names).cast(wanted)
-        table.validate(full=True)
+        names = columns or schema.names
+        table = files.rows_in(content, names).cast(arrow.schema([schema.field(name) for name in names]))
         if any(column.null_count for column in table.columns):
             raise ValueError("it has empty cells")
     return table
@@ -258,12 +251,3 @@ def _same(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any], at: s
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:200]} …"
-
-
-def _arrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtra("pyarrow", "tables") from None
-    return pyarrow, pyarrow.parquet

@@ -1,5 +1,6 @@
 """The command line: one file per command, each parses and delegates."""
 
+import os
 import sys
 import warnings
 from typing import Any, NoReturn
@@ -68,8 +69,13 @@ def _version(show: bool) -> None:
 @app.callback()
 def options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    max_pixels: int | None = typer.Option(
+        None, "--max-pixels", min=1, help="Refuse larger pictures, before they are decoded (else 64000000)."
+    ),
 ) -> None:
     """See why an image classifier decided what it did."""
+    if max_pixels is not None:  # workers have it too
+        os.environ["LIMELIGHT_MAX_PIXELS"] = str(max_pixels)
 
 
 def main(arguments: list[str] | None = None) -> None:

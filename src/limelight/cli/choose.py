@@ -10,6 +10,7 @@ from limelight.cli.output import (
     evenly,
     expand,
     filling,
+    given,
     layers_named,
     load_model,
     parse_parameters,
@@ -66,7 +67,7 @@ def choose(
         ll.method(name, **options)
     if out is not None and out.suffix.lower() not in (".html", ".json"):
         raise InvalidOption(f"--out {out}: the suffix must be .html or .json")
-    samples = evenly(api.as_samples(images[0] if len(images) == 1 else expand(images)), limit)
+    samples = evenly(api.as_samples(given(images[0]) if len(images) == 1 else expand(images)), limit)
     if target is None and any(m.needs_truth for m in judges) and all(s.label is not None for s in samples):
         target = "label"
     classifier = load_model(model, weights, device, trust)

@@ -9,6 +9,7 @@ import typer
 from limelight.cli.options import Device, Explained, Layer, Model, Trust, Weights
 from limelight.cli.output import (
     fail,
+    given,
     layers_named,
     load_model,
     method_names,
@@ -58,6 +59,7 @@ def compare(
     names = method_names(methods)
     chosen = [ll.method(name, **options) for name in names]
     judges = [] if metrics.lower() == "none" else [ll.metric(name) for name in split_names(metrics)]
+    image = given(image)
     path = out or Path(f"{image.stem}.compare.png")
     if path.suffix.lower() != ".png":
         raise InvalidOption(f"--out {path}: the picture is a .png")

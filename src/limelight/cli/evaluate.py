@@ -10,6 +10,7 @@ from limelight.cli.output import (
     console,
     counted,
     evenly,
+    given,
     layers_named,
     load_model,
     method_names,
@@ -73,7 +74,7 @@ def evaluate(
     needs_truth = any([ll.metric(name).needs_truth for name in judges])  # finds wrong names before the model is loaded
     if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".json", ".md"):
         raise InvalidOption(f"--out {out}: the suffix must be .csv, .parquet, .json or .md")
-    samples = evenly(api.as_samples(source), limit)
+    samples = evenly(api.as_samples(given(source)), limit)
     classifier = load_model(model, weights, device, trust)
     left_out = not_had(methods, classifier, (s.image for s in samples), chosen)
     chosen = [m for m in chosen if m.name not in left_out]

@@ -1,8 +1,10 @@
 """What the commands print, and how they read their options."""
 
+import atexit
 import json
 import re
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from limelight.errors import InvalidOption
+from limelight.errors import InvalidOption, shown
 from limelight.text import shortened, to_json, visible
 
 T = TypeVar("T")
@@ -156,17 +158,42 @@ def parse_parameters(given: Sequence[str]) -> dict[str, Any]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InvalidOption(f"-p {text!r}: expected option=value, such as -p gamma=2")
+            raise InvalidOption(f"-p {shown(text)}: expected option=value, such as -p gamma=2")
         try:
             options[name.replace("-", "_")] = json.loads(value)
         except json.JSONDecodeError:
             options[name.replace("-", "_")] = value
+        except (ValueError, RecursionError):  # thousands of digits, or of brackets
+            raise InvalidOption(f"-p {shown(text)}: this is too large a number, or too deep a list") from None
     return options
 
 
 def split_names(text: str) -> list[str]:
     """Read ``a,b,c``."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+MOST_GIVEN = 1 << 30
+"""Bytes of a picture that is read from standard input, at most."""
+
+
+def given(path: Path) -> Path:
+    """Return a picture's path; for ``-`` that of a file, kept until the command ends, of what standard input gives.
+
+    Raises:
+        InvalidOption: standard input gives nothing, or without end.
+    """
+    if str(path) != "-":
+        return path
+    content = sys.stdin.buffer.read(MOST_GIVEN + 1) if sys.stdin else b""
+    if not content or len(content) > MOST_GIVEN:
+        amount = f"more than {MOST_GIVEN:,} bytes" if content else "nothing"
+        raise InvalidOption(f"standard input (-) gave {amount}, not a picture")
+    folder = tempfile.TemporaryDirectory(prefix="limelight-")
+    atexit.register(folder.cleanup)
+    file = Path(folder.name) / "stdin"
+    file.write_bytes(content)
+    return file
 
 
 def layers_named(text: str) -> str | tuple[str, ...]:
@@ -179,7 +206,7 @@ def expand(images: Sequence[Path]) -> list[Path]:
     """Return files for files and folders of pictures."""
     from limelight.data.images import list_images
 
-    return [file for given in images for file in (list_images(given) if given.is_dir() else [given])]
+    return [file for one in images for file in (list_images(one) if one.is_dir() else [given(one)])]
 
 
 def load_model(name: str, weights: str, device: str | None, trust: bool) -> Any:

@@ -10,6 +10,7 @@ import typer
 from limelight.cli.options import Device, Limit, Model, Strict, Trust, Weights
 from limelight.cli.output import (
     evenly,
+    given,
     layers_named,
     load_model,
     numbered,
@@ -157,7 +158,7 @@ def _samples(images: list[Path], scenes: int | None) -> "list[Sample]":
 
     if not images and scenes is None:
         raise InvalidOption("give pictures, a folder or a csv, or --scenes 20 for drawn ones")
-    samples = [sample for source in images for sample in api.as_samples(source)]
+    samples = [sample for source in images for sample in api.as_samples(given(source))]
     drawn = synthetic.scenes(scenes, seed=synthetic.TEST_SEEDS) if scenes else []
     for sample, scene in zip(from_scenes(drawn), drawn, strict=True):
         boxes = tuple(tuple(map(float, one.box)) for one in scene.objects if one.label == scene.label)

@@ -9,6 +9,7 @@ from limelight.cli.options import Device, Explained, Model, Strict, Trust, Weigh
 from limelight.cli.output import (
     counted,
     evenly,
+    given,
     load_model,
     method_names,
     not_had,
@@ -54,7 +55,7 @@ def sanity(
     names = method_names(methods)
     chosen = [ll.method(n) for n in names]
     ll.metric(f"sanity-{mode}", layers=layers)
-    samples = evenly(api.as_samples(images), limit)
+    samples = evenly(api.as_samples(given(images)), limit)
     classifier = load_model(model, weights, device, trust)
     left_out = not_had(methods, classifier, (s.image for s in samples), chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from limelight import files
 from limelight.card import METHODS
 from limelight.core.classifier import Classifier
 from limelight.core.cost import predict
@@ -114,13 +115,21 @@ class BlackBox(Classifier):
 
         Raises:
             MissingExtra: onnxruntime is not installed.
+            UnsupportedModel: the file is not there, no model, or damaged.
         """
         if isinstance(model, str | Path):
             try:
                 import onnxruntime
             except ImportError:
                 raise MissingExtra("onnxruntime", "onnx") from None
-            model = onnxruntime.InferenceSession(str(model), providers=onnxruntime.get_available_providers())
+            with files.refusing(UnsupportedModel, f"{model} is no ONNX model, or damaged"):
+                files.opened(model).close()  # the runtime opens whatever it is given
+                settings = onnxruntime.SessionOptions()
+                settings.log_severity_level = 3  # errors; what it wonders at is nobody's business
+                providers = onnxruntime.get_available_providers()
+                model = onnxruntime.InferenceSession(str(model), settings, providers=providers)
+        if not model.get_inputs() or not model.get_outputs():
+            raise UnsupportedModel("the ONNX model has no inputs or no outputs")
         given, found = model.get_inputs()[0], model.get_outputs()[0].name
         kind = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
         options = {"outputs": "logits", "name": "ONNX model"} | options

@@ -1,6 +1,7 @@
 """One image, one method: what a user holds, looks at and keeps."""
 
 import json
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import pydantic
 import torch
 from PIL import Image
 from torch import Tensor
@@ -19,12 +21,15 @@ from limelight.core.cost import Cost
 from limelight.core.relevance.conservation import Conservation, read
 from limelight.core.saliency import Finish, Saliency
 from limelight.draw import trace
-from limelight.errors import InvalidOption
+from limelight.errors import CorruptStore, InvalidOption
 from limelight.ops.blur import gaussian_blur
 from limelight.text import visible
 
 LONGEST_LINE = 6
 """Pictures side by side before a gallery of one image goes on in the next line."""
+
+MAX_BYTES = 1 << 30
+"""Bytes to which a saved explanation may unpack, unless the caller says otherwise."""
 
 View = Literal["overlay", "map", "signed", "contour", "image", "parts", "trace"]
 SHEETS = ("parts", "trace")
@@ -278,29 +283,77 @@ class Explanation:
         return path
 
     @staticmethod
-    def load(path: str | Path) -> "Explanation":
-        """Read an explanation that was saved as ``.npz``."""
-        with np.load(path, allow_pickle=False) as file:
-            settings = json.loads(str(file["settings"]))
-            finish = settings.pop("finish")
-            cost = settings.pop("cost")
-            own = {k: settings.pop(k) for k in ("target", "label", "score", "probability", "reason", "seconds")}
-            own["probability"] = float("nan") if own["probability"] is None else own["probability"]
-            return Explanation(
-                evidence=torch.from_numpy(file["evidence"]),
-                image=torch.from_numpy(file["image"]),
-                finish=Finish((finish["size"][0], finish["size"][1]), finish["relu"], finish["normalize_at"]),
-                method=settings["method"],
-                notes=tuple(settings.pop("notes")),
-                cost=Cost(n_forward=cost["forwards"], n_backward=cost["backwards"]),
-                details={
-                    k.removeprefix("details/"): torch.from_numpy(file[k])
-                    for k in file.files
-                    if k.startswith("details/")
-                },
-                provenance=settings,
-                **own,
-            )
+    def load(path: str | Path, *, max_bytes: int = MAX_BYTES) -> "Explanation":
+        """Read an explanation that was saved as ``.npz``.
+
+        Args:
+            path: of the file.
+            max_bytes: to which it may unpack; seen in its directory, before anything is unpacked.
+
+        Raises:
+            CorruptStore: it can't be read, is no saved explanation, damaged or too large.
+        """
+        with files.refusing(CorruptStore, f"{path} can't be read as an explanation"), files.opened(path) as file:
+            with zipfile.ZipFile(file) as archive:
+                files.check_unpacked(archive, max_bytes, "if that is right, load it with a larger max_bytes=")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                record = _Record.model_validate_json(str(arrays["settings"]))
+                tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != "settings"}
+            return record.explanation(tensors)
+
+
+class _Record(pydantic.BaseModel):
+    """What a saved explanation says beside its arrays; read back, it may say anything."""
+
+    model_config = pydantic.ConfigDict(extra="allow", strict=True)
+
+    class Spent(pydantic.BaseModel):
+        forwards: float
+        backwards: float
+
+    class Finished(pydantic.BaseModel):
+        size: tuple[int, int]
+        relu: bool
+        normalize_at: Literal["input", "feature"]
+
+    target: int
+    label: str
+    score: float
+    probability: float | None
+    reason: str
+    notes: tuple[str, ...]
+    cost: Spent
+    seconds: float
+    method: str
+    finish: Finished
+
+    def explanation(self, arrays: Mapping[str, Tensor]) -> Explanation:
+        """Put it together with the arrays.
+
+        Raises:
+            ValueError: they don't belong together.
+        """
+        evidence, image, size = arrays["evidence"], arrays["image"], self.finish.size
+        floating = evidence.is_floating_point() and image.is_floating_point()
+        if evidence.ndim != 2 or 0 in evidence.shape or image.shape[1:] != size or image.ndim != 3 or not floating:
+            raise ValueError(f"evidence {tuple(evidence.shape)}, image {tuple(image.shape)}, size {size} don't fit")
+        return Explanation(
+            evidence=evidence,
+            image=image,
+            finish=Finish(size, self.finish.relu, self.finish.normalize_at),
+            target=self.target,
+            label=self.label,
+            score=self.score,
+            probability=float("nan") if self.probability is None else self.probability,
+            method=self.method,
+            reason=self.reason,
+            notes=self.notes,
+            cost=Cost(n_forward=self.cost.forwards, n_backward=self.cost.backwards),
+            seconds=self.seconds,
+            details={k.removeprefix("details/"): v for k, v in arrays.items() if k.startswith("details/")},
+            provenance={"method": self.method} | (self.model_extra or {}),
+        )
 
 
 def _finish_record(finish: Finish) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from limelight.errors import InvalidOption
+from limelight.files import text_of
 
 LabelsLike = Sequence[str] | Mapping[Any, Any] | str | Path
 MOST_BYTES = 1 << 25
@@ -85,7 +86,7 @@ def _read(path: Path) -> list[str]:
             raise InvalidOption(f"there is no file {str(path)[:200]!r} of labels; give {FORMS}")
         if path.stat().st_size > MOST_BYTES:
             raise InvalidOption(f"{path} has {path.stat().st_size:,} bytes; that is no list of names of classes")
-        text = path.read_text(encoding="utf-8-sig")
+        text = text_of(path)
         if path.suffix.lower() == ".json":
             found = json.loads(text)
             if not isinstance(found, list | dict):

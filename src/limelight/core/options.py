@@ -2,14 +2,14 @@
 
 import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pydantic
 
 from limelight.card import BaseCard
-from limelight.errors import InvalidOption, nearest
+from limelight.errors import InvalidOption, nearest, shown
 
 Options = TypeVar("Options", bound=pydantic.BaseModel)
 _making = threading.Lock()  # two classes for one function, made at the same time, would not be equal
@@ -43,12 +43,29 @@ def checked(
             known = f"it has: {', '.join(card.profiles)}" if card.profiles else "it has none"
             raise InvalidOption(f"{card.name} has no {bundle} {name!r} ({known})")
         given = dict(card.profiles[name]) | dict(given)
+    check_numbers(given, card.name)
     try:
         return model(**given)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][:1])
-        raise InvalidOption(f"{card.name}: option {where} = {first['input']!r}: {first['msg']}") from None
+        raise InvalidOption(f"{card.name}: option {where} = {shown(first['input'])}: {first['msg']}") from None
+
+
+def check_numbers(given: Any, where: str, name: str = "") -> None:
+    """Refuse whole numbers of more than 64 bits, which no computation here takes, anywhere in tables and lists.
+
+    Raises:
+        InvalidOption: there is one.
+    """
+    if isinstance(given, int) and not -(1 << 63) <= given < 1 << 63:
+        raise InvalidOption(f"{where}: {name.strip('.')} is a number of more than 64 bits")
+    if isinstance(given, Mapping):
+        for key, value in cast(Mapping[Any, Any], given).items():
+            check_numbers(value, where, f"{name}.{key}")
+    elif isinstance(given, list | tuple):
+        for value in cast(Sequence[Any], given):
+            check_numbers(value, where, name)
 
 
 @cache  # one class per function, so that equal methods compare equal

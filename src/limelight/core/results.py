@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 
 from limelight import files
 from limelight.errors import CorruptStore, InvalidOption, MissingExtra, ProtocolMismatch, nearest
@@ -390,11 +391,15 @@ class Results:
 
     def to_parquet(self, path: str | Path) -> Path:
         """Write all that is known; ``Results.from_parquet`` reads it again."""
-        arrow, parquet = _arrow()
+        arrow, parquet = files.arrow()
         columns = [vars(c) | {"label": name} for name, c in self.columns.items()]
         extra = [{"spent": dict(r.spent), "curves": {k: list(v) for k, v in r.curves.items()}} for r in self.rows]
         table = arrow.Table.from_pylist(
-            [{**record, "_extra": json.dumps(more)} for record, more in zip(self.records(), extra, strict=True)]
+            [
+                {k: files.storable(v) if isinstance(v, str) else v for k, v in record.items()}
+                | {"_extra": json.dumps(more)}
+                for record, more in zip(self.records(), extra, strict=True)
+            ]
         )
         about = json.dumps({"columns": columns, "settings": self.settings}, default=str)
         with files.whole(path) as draft:
@@ -408,14 +413,14 @@ class Results:
         Raises:
             CorruptStore: the file is no results file, or damaged.
         """
-        arrow, parquet = _arrow()
-        try:
-            table = parquet.read_table(path)
+        files.arrow()
+        with files.refusing(CorruptStore, f"{path} can't be read as results, which to_parquet writes"):
+            table = files.rows_in(files.content_of(path))
             about = json.loads((table.schema.metadata or {})[b"limelight"])
-        except (arrow.ArrowInvalid, KeyError, OSError) as error:
-            raise CorruptStore(f"{path} can't be read as results ({error}); expected what to_parquet wrote") from error
-        columns = {c.pop("label"): Column(**c) for c in about["columns"]}
-        return Results([_row(record, columns) for record in table.to_pylist()], columns, about["settings"])
+            known = pydantic.TypeAdapter(Column)
+            columns = {c.pop("label"): known.validate_python(c) for c in about["columns"]}
+            rows = pydantic.TypeAdapter(list[Row]).validate_python([_row(r, columns) for r in table.to_pylist()])
+            return Results(rows, columns, about["settings"])
 
     def save(self, path: str | Path) -> Path:
         """Write the results; the suffix says how: ``.parquet``, ``.csv``, ``.json`` (rows) or ``.md`` (summary).
@@ -452,13 +457,13 @@ class Results:
 _KNOWN = ("image", "method", "target", "label", "probability", "reason", "seconds", "forwards", "backwards")
 
 
-def _row(record: dict[str, Any], columns: Mapping[str, Column]) -> Row:
+def _row(record: dict[str, Any], columns: Mapping[str, Column]) -> dict[str, Any]:
     extra = json.loads(record.pop("_extra"))
     record.pop("degenerate")
     known = {name: record.pop(name) for name in _KNOWN}
     numbers = {name: np.nan if v is None else v for name, v in record.items()}
     values = {name: numbers.pop(name) for name in columns}
-    return Row(**known, values=values, parts=numbers, **extra)
+    return {**known, "values": values, "parts": numbers, "spent": extra["spent"], "curves": extra["curves"]}
 
 
 def _pandas() -> Any:
@@ -467,12 +472,3 @@ def _pandas() -> Any:
     except ImportError:
         raise MissingExtra("pandas", "tables") from None
     return pandas
-
-
-def _arrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtra("pyarrow", "tables") from None
-    return pyarrow, pyarrow.parquet

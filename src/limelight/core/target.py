@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limelight.errors import InvalidOption, UnknownTarget, nearest
+from limelight.errors import InvalidOption, UnknownTarget, nearest, shown
 from limelight.shapes import Index, Logits, Scores
 
 ScoreKind = Literal["logit", "prob", "logprob", "margin"]
@@ -170,7 +170,7 @@ def _class(target: int | str, classes: int, labels: Sequence[str] | None) -> int
             raise UnknownTarget(f"target {target[:MOST_DIGITS]}… is out of range; the model has {classes} classes")
         target = int(target)
     if not 0 <= target < classes:
-        raise UnknownTarget(f"target {target} is out of range; the model has classes 0 to {classes - 1}")
+        raise UnknownTarget(f"target {shown(target)} is out of range; the model has classes 0 to {classes - 1}")
     return target
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from limelight import files
 from limelight.data.reading import Contents, Drawn, Per, Thing, find, folder_with, json_of, numbers, samples_of
 from limelight.data.samples import Sample
-from limelight.errors import InvalidOption
+from limelight.errors import InvalidOption, shown
 
 BoolMap = npt.NDArray[np.bool_]
 
@@ -39,7 +40,7 @@ class Outlines:
         for shape in self.shapes:
             try:
                 inside |= _from_runs(shape, self.size) if isinstance(shape, dict) else _from_polygons(shape, self.size)
-            except (KeyError, TypeError, ValueError, IndexError) as error:
+            except (KeyError, TypeError, ValueError, IndexError, OverflowError, MemoryError) as error:
                 raise InvalidOption(f"{self.where}: the outline of an object is damaged ({error})") from error
         return inside
 
@@ -58,15 +59,15 @@ def read_coco(root: Path, split: str, truth: str, per: Per, *, year: int) -> Con
     path = listing / "annotations" / f"instances_{split}{year}.json"
     folder = find(listing, (f"{split}{year}", f"images/{split}{year}")) or listing / f"{split}{year}"
     whole = json_of(path)
-    try:
+    with files.refusing(InvalidOption, f"{path} is no file of COCO's instances"):
         names = {one["id"]: str(one["name"]) for one in sorted(whole["categories"], key=lambda one: one["id"])}
         pictures = {one["id"]: one for one in whole["images"]}
         things: dict[Any, list[Thing]] = {key: [] for key in pictures}
         for one in whole["annotations"]:
-            where = f"{path}, annotation {one['id']}"
+            where = f"{path}, annotation {shown(one['id'])}"
             for known, what in ((names, "category"), (pictures, "image")):
                 if one[f"{what}_id"] not in known:
-                    raise InvalidOption(f"{where}: there is no {what} with the id {one[f'{what}_id']!r}")
+                    raise InvalidOption(f"{where}: there is no {what} with the id {shown(one[f'{what}_id'])}")
             things[one["image_id"]].append(_thing(one, names[one["category_id"]], where))
         samples = [
             _sample(sample, ones, (int(picture["height"]), int(picture["width"])), truth, str(path))
@@ -75,8 +76,6 @@ def read_coco(root: Path, split: str, truth: str, per: Per, *, year: int) -> Con
                 folder / picture["file_name"], Path(picture["file_name"]).stem, things[key], per
             )
         ]
-    except (KeyError, TypeError) as error:
-        raise InvalidOption(f"{path} is no file of COCO's instances: {type(error).__name__} {error}") from error
     return samples, tuple(names.values())
 
 

@@ -16,7 +16,8 @@ from PIL import Image
 from limelight.data.images import SUFFIXES
 from limelight.data.reading import Absent, Contents, Drawn, absent_files, find, numbers, rows_of, text_of, things_of
 from limelight.data.samples import Box, Sample
-from limelight.errors import InvalidImage, InvalidOption, MissingExtra
+from limelight.errors import InvalidImage, InvalidOption, MissingExtra, shown
+from limelight.files import opened, refusing
 
 _PICTURES = ("val", "ILSVRC2012_img_val", "ILSVRC/Data/CLS-LOC/val", "Data/CLS-LOC/val", "")
 _DEVKIT = ("ILSVRC2012_devkit_t12/data", "devkit/data", "data", "")
@@ -133,12 +134,10 @@ def _synsets(path: Path) -> dict[int, str]:
     """Return the WordNet ids of the classes, which are the synsets without children, by the devkit's numbers."""
     from scipy.io import loadmat
 
-    try:
-        table = np.atleast_1d(loadmat(path, squeeze_me=True)["synsets"])
+    with refusing(InvalidOption, f"{path} is not the devkit's table of classes, or damaged"), opened(path) as file:
+        table = np.atleast_1d(loadmat(file, squeeze_me=True)["synsets"])
         columns = (table["ILSVRC2012_ID"], table["WNID"], table["num_children"])
         return {int(number): str(wnid) for number, wnid, children in zip(*columns, strict=True) if children == 0}
-    except Exception as error:  # on damaged data scipy raises nearly every type
-        raise InvalidOption(f"{path} is not the devkit's table of classes, or damaged: {error}") from error
 
 
 def _answers(path: Path, by_number: Mapping[int, str]) -> dict[str, str]:
@@ -146,9 +145,9 @@ def _answers(path: Path, by_number: Mapping[int, str]) -> dict[str, str]:
         return {}
     answers: dict[str, str] = {}
     for line, text in enumerate(text_of(path).split(), 1):
-        wnid = by_number.get(int(text)) if text.isdecimal() else None
+        wnid = by_number.get(int(text)) if text.isdecimal() and len(text) < 9 else None
         if wnid is None:
-            raise InvalidOption(f"{path}, line {line}: {text!r} is no class; {_META} has 1 to {len(by_number)}")
+            raise InvalidOption(f"{path}, line {line}: {shown(text)} is no class; {_META} has 1 to {len(by_number)}")
         answers[f"ILSVRC2012_val_{line:08d}"] = wnid
     return answers
 
@@ -157,12 +156,14 @@ def _solution(path: Path) -> tuple[dict[str, str], dict[str, list[Box]]]:
     """Read Kaggle's csv: after each picture, its class and four ends, inclusive and from 0, per object."""
     answers: dict[str, str] = {}
     boxes: dict[str, list[Box]] = {}
-    for line, row in enumerate(csv.reader(io.StringIO(text_of(path))), 1):
+    with refusing(InvalidOption, f"{path} is no csv, or damaged"):
+        rows = list(csv.reader(io.StringIO(text_of(path))))
+    for line, row in enumerate(rows, 1):
         if not row or row[0] == "ImageId":
             continue
         words = row[1].split() if len(row) == 2 else []
         if not words or len(words) % 5:
-            raise InvalidOption(f"{path}, line {line}: expected a picture and five words per object, got {row}")
+            raise InvalidOption(f"{path}, line {line}: expected a picture and five words per object, got {shown(row)}")
         answers[row[0]] = words[0]
         boxes[row[0]] = [
             (x1, y1, x2 + 1, y2 + 1)
@@ -206,8 +207,11 @@ class Segmented:
                 found = file["value"][field][self.number, 0]
                 for _ in range(depth - 1):
                     found = file[found][0, 0]
-                return np.asarray(file[found])
-        except (KeyError, ValueError, IndexError, TypeError, OSError) as error:
+                array = file[found]
+                if array.nbytes > 4 * self.path.stat().st_size + (64 << 20):
+                    raise ValueError(f"it claims {array.nbytes:,} bytes, in a file of {self.path.stat().st_size:,}")
+                return np.asarray(array)
+        except (KeyError, ValueError, IndexError, TypeError, OSError, RuntimeError, AttributeError) as error:
             raise InvalidImage(f"{self.name}: its {field!r} can't be read ({error})") from error
 
 
@@ -222,11 +226,9 @@ def read_imagenet_seg(root: Path) -> Contents:
     path = root if root.is_file() else root / _SEGMENTED
     if not path.is_file():
         raise Absent(f"there is no {path}")
-    try:
-        with _h5py().File(path, "r") as file:
-            images, masks = len(file["value"]["img"]), len(file["value"]["gt"])
-    except (OSError, KeyError, TypeError) as error:
-        raise InvalidOption(f"{path} is not the file of pictures and masks, or damaged: {error}") from error
+    what = f"{path} is not the file of pictures and masks, or damaged"
+    with refusing(InvalidOption, what), _h5py().File(path, "r") as file:
+        images, masks = len(file["value"]["img"]), len(file["value"]["gt"])
     if images != masks:
         raise InvalidOption(f"{path} is damaged: it has {images} pictures and {masks} masks")
     cells = [Segmented(path, number) for number in range(images)]

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from limelight.errors import InvalidImage, nearest
+from limelight.errors import InvalidImage, InvalidOption, nearest
+from limelight.files import opened
 from limelight.quiet import quiet
 
 __all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "ImageSource", "list_images", "load_image"]
@@ -36,7 +37,10 @@ SUFFIXES = (
 """The file name endings (lower case) that :func:`list_images` takes for pictures."""
 
 MAX_PIXELS = 64_000_000
-"""Default limit on width times height: 8000 x 8000, about 200 MB once decoded."""
+"""Limit on width times height, 8000 x 8000, unless the caller or the environment says otherwise."""
+
+MAX_PIXELS_VARIABLE = "LIMELIGHT_MAX_PIXELS"
+"""Environment variable with another limit; ``limelight --max-pixels N`` sets it."""
 
 ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[Any]
 """What :func:`load_image` accepts."""
@@ -55,7 +59,7 @@ _UPRIGHT = {
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
-def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def load_image(source: ImageSource, *, max_pixels: int | None = None) -> Image.Image:
     """Return the picture in ``source`` as 8-bit RGB, the right way up.
 
     * The EXIF orientation is applied and all metadata is dropped.
@@ -71,7 +75,9 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
         source: a path; the bytes of a file; a file object open for binary reading (read from where it
             stands, left open); a Pillow image (its current frame; never modified); or an array of shape
             (H, W), (H, W, 3) or (H, W, 4): uint8, uint16 or float in [0, 1].
-        max_pixels: largest accepted width times height, checked before decoding.
+        max_pixels: largest accepted width times height, checked by the header, before anything is decoded; a picture
+            takes about 8 bytes of memory per pixel. None for the environment variable ``LIMELIGHT_MAX_PIXELS``, or
+            64 million.
 
     Returns:
         A new image of mode ``"RGB"``, independent of ``source``.
@@ -79,7 +85,10 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
     Raises:
         InvalidImage: there is no such file, it is not a picture in one of :data:`FORMATS`, it is damaged
             or too large, or the array has another shape, type or range.
+        InvalidOption: the environment variable is no number.
     """
+    if max_pixels is None:
+        max_pixels = _most_pixels()
     if isinstance(source, Image.Image):
         with _explained("the image"):
             _check_size(source.size, "the image", max_pixels)
@@ -105,6 +114,15 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
     )
 
 
+def _most_pixels() -> int:
+    given = os.environ.get(MAX_PIXELS_VARIABLE, "")
+    if not given:
+        return MAX_PIXELS
+    if not (given.isascii() and given.isdecimal() and len(given) < 19):
+        raise InvalidOption(f"{MAX_PIXELS_VARIABLE}={given[:40]!r}: expected a number of pixels, such as 100000000")
+    return int(given)
+
+
 def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:
     """Return the pictures in a folder, sorted by path; hidden files and folders are skipped.
 
@@ -121,7 +139,7 @@ def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> l
         for path in root.glob("**/*" if recursive else "*")
         if path.suffix.lower() in SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path.is_file()
+        and not path.is_dir()  # what is no file either (a pipe, a broken link) is named when it is opened
     )
     if not found:
         hint = "" if recursive else " (subfolders were not searched)"
@@ -132,8 +150,10 @@ def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> l
 def _open(path: Path) -> BinaryIO:
     """Open a file for reading, or say what is in the way."""
     try:
-        return path.open("rb")
+        return opened(path)
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise InvalidImage(f"{path} is a link to {path.readlink()}, which is not there") from error
         raise InvalidImage(f"there is no file {path}{_neighbours(path)}") from error
     except IsADirectoryError as error:
         raise InvalidImage(f"{path} is a folder; list_images() lists the pictures in it") from error
@@ -178,7 +198,8 @@ def _check_size(size: tuple[int, ...], name: str, max_pixels: int) -> None:
     pixels = int(np.prod(size, dtype=np.int64))
     if pixels > max_pixels:
         raise InvalidImage(
-            f"{name}: {' x '.join(map(str, size))} is {pixels:,} pixels, more than max_pixels={max_pixels:,}"
+            f"{name}: {' x '.join(map(str, size))} is {pixels:,} pixels, more than max_pixels={max_pixels:,}; if it is "
+            f"to be read, say limelight --max-pixels N, or set {MAX_PIXELS_VARIABLE}"
         )
     if pixels == 0:
         raise InvalidImage(f"{name}: {' x '.join(map(str, size))} has no pixels")

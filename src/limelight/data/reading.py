@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from limelight import files
 from limelight.data.samples import Box, Label, Sample
-from limelight.errors import InvalidImage, InvalidOption, nearest
+from limelight.errors import InvalidImage, InvalidOption, nearest, shown
 
 Per = Literal["class", "picture"]
 Contents = tuple[list[Sample], Sequence[str]]
@@ -155,11 +156,12 @@ def text_of(path: Path) -> str:
         InvalidOption: it can't be read.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise Absent(f"there is no {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidOption(f"can't read {path}: {error}") from error
+        with files.refusing(InvalidOption, f"can't read {path}"):
+            return files.text_of(path)
+    except InvalidOption as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise Absent(f"there is no {path}") from None
+        raise
 
 
 def rows_of(path: Path, columns: int) -> list[list[str]]:
@@ -174,7 +176,7 @@ def rows_of(path: Path, columns: int) -> list[list[str]]:
         if line.strip():
             words = line.strip().split(maxsplit=columns - 1)
             if len(words) < columns:
-                raise InvalidOption(f"{path}, line {number}: expected {columns} columns, got {line.strip()!r}")
+                raise InvalidOption(f"{path}, line {number}: expected {columns} columns, got {shown(line.strip())}")
             rows.append(words)
     return rows
 
@@ -187,10 +189,8 @@ def json_of(path: Path) -> Any:
         InvalidOption: it is damaged.
     """
     text = text_of(path)
-    try:
+    with files.refusing(InvalidOption, f"{path} is no JSON, or damaged", "; unpack it once more"):
         return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InvalidOption(f"{path} is no JSON, or damaged: {error}; unpack it once more") from error
 
 
 def things_of(path: Path, *, first: int) -> list[Thing]:
@@ -204,10 +204,9 @@ def things_of(path: Path, *, first: int) -> list[Thing]:
         Absent: it is not there.
         InvalidOption: it is damaged, or an object has no class or no right box.
     """
-    try:
-        objects = ElementTree.fromstring(text_of(path)).findall("object")
-    except ElementTree.ParseError as error:
-        raise InvalidOption(f"{path} is no xml, or damaged: {error}; unpack it once more") from error
+    text = text_of(path)
+    with files.refusing(InvalidOption, f"{path} is no xml, or damaged", "; unpack it once more"):
+        objects = ElementTree.fromstring(text).findall("object")
     return [_thing(one, f"{path}, object {number}", first) for number, one in enumerate(objects, 1)]
 
 
@@ -231,10 +230,10 @@ def numbers(texts: Sequence[Any], where: str) -> tuple[float, float, float, floa
     """
     try:
         a, b, c, d = map(float, texts)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         a = b = c = d = math.nan
     if not all(map(math.isfinite, (a, b, c, d))):
-        raise InvalidOption(f"{where}: a box must be four numbers, got {', '.join(map(str, texts))}")
+        raise InvalidOption(f"{where}: a box must be four numbers, got {', '.join(map(str, texts))[:120]}")
     return a, b, c, d
 
 

@@ -5,6 +5,7 @@ all that can be checked without decoding a picture; :meth:`Sample.truth_mask` do
 """
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from limelight import files
 from limelight.data.images import FORMATS, list_images, load_image
 from limelight.data.synthetic import Scene
-from limelight.errors import InvalidImage, InvalidOption, nearest
+from limelight.errors import InvalidImage, InvalidOption, nearest, shown
+from limelight.files import name_in_text
 
 __all__ = ["Box", "Label", "Sample", "from_scenes", "read_samples"]
 
@@ -38,7 +41,8 @@ class Sample:
     Attributes:
         image: what ``load_image`` takes, or a tensor that is the network's input already; masks are then
             of its size.
-        name: short and unique among the samples that were read together.
+        name: short and unique among the samples that were read together; bytes of a file's name that are no UTF-8
+            are written out.
         label: the true class, by name or index; None if unknown.
         boxes: x1, y1, x2, y2 in pixels of the original, upright picture, ends exclusive; empty if unknown.
         mask: a file or an array (H, W) of the original, upright picture's size, where what is not 0 belongs
@@ -141,7 +145,7 @@ def read_samples(source: str | Path) -> list[Sample]:
     if path.suffix.lower() == ".csv":
         return _from_csv(path)
     load_image(path)  # the suffix may be anything: better to complain now
-    return [Sample(path, path.name)]
+    return [Sample(path, name_in_text(path.name))]
 
 
 def from_scenes(scenes: Iterable[Scene]) -> list[Sample]:
@@ -171,9 +175,12 @@ def _from_folder(root: Path) -> list[Sample]:
             "give a folder of pictures, a folder per class, or a labels.csv"
         )
     if loose:
-        return [Sample(root / path, path.as_posix()) for path in found]
-    classes = tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[0] != "."))
-    return [Sample(root / path, path.as_posix(), path.parts[0], classes=classes) for path in found]
+        return [Sample(root / path, name_in_text(path.as_posix())) for path in found]
+    classes = tuple(sorted(name_in_text(p.name) for p in root.iterdir() if p.is_dir() and p.name[0] != "."))
+    return [
+        Sample(root / path, name_in_text(path.as_posix()), name_in_text(path.parts[0]), classes=classes)
+        for path in found
+    ]
 
 
 # -- csv -------------------------------------------------------------------------------------------------
@@ -239,7 +246,7 @@ def _rows(table: Path) -> list[_Row]:
         hint = "; separate them with commas" if any(mark in name for name in header for mark in ";\t") else ""
         raise InvalidOption(
             f"{table}, line 1: there is no column {_FILES[0]!r} (or {', '.join(_FILES[1:])}); "
-            f"the first line must name the columns, it is: {', '.join(header)}{hint}"
+            f"the first line must name the columns, it is: {', '.join(header)[:300]}{hint}"
         )
     for name in sorted(_COLUMNS):
         if header.count(name) > 1:
@@ -255,16 +262,15 @@ def _rows(table: Path) -> list[_Row]:
 
 def _cells(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the names of the columns, and every row with the number of its (last) line."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            # Strict, as a quote that is never closed would swallow the rest of the file.
-            reader = csv.reader(file, skipinitialspace=True, strict=True)
-            header = [name.strip().lower() for name in next(reader, [])]
-            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells]
-    except UnicodeDecodeError as error:
-        raise InvalidOption(f"can't read {table}: it is not UTF-8 ({error}); save it as that") from error
-    except (OSError, csv.Error) as error:
-        raise InvalidOption(f"can't read {table} as csv: {error}") from error
+    with files.refusing(InvalidOption, f"can't read {table} as csv"):
+        try:
+            text = files.text_of(table)
+        except UnicodeDecodeError as error:
+            raise InvalidOption(f"can't read {table}: it is not UTF-8 ({error}); save it as that") from error
+        # Strict, as a quote that is never closed would swallow the rest of the file.
+        reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+        header = [name.strip().lower() for name in next(reader, [])]
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells]
     for line, cells in lines:
         if len(cells) != len(header):
             raise InvalidOption(
@@ -276,15 +282,20 @@ def _cells(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
 
 def _labels(header: Sequence[str], rows: list[dict[str, str]]) -> list[Label | None]:
     """Take the classes from one column: indices if there is a complete column of them, else names."""
-    indices = (name for name in _INDICES if name in header and all(row[name].isdecimal() for row in rows))
+    indices = (name for name in _INDICES if name in header and all(_is_index(row[name]) for row in rows))
     names = (name for name in _NAMES if name in header and any(row[name] for row in rows))
     column = next(indices, None) or next(names, None)
     if column is None:
         return [None] * len(rows)
     given = [row[column] for row in rows]
-    if all(text.isdecimal() for text in given if text):
+    if all(_is_index(text) for text in given if text):
         return [int(text) if text else None for text in given]
     return [text or None for text in given]
+
+
+def _is_index(text: str) -> bool:
+    """Whether a text is a whole number, of a size that an index may have."""
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def _row(table: Path, line: int, cells: dict[str, str], files: str, label: Label | None) -> _Row:
@@ -292,8 +303,8 @@ def _row(table: Path, line: int, cells: dict[str, str], files: str, label: Label
     mask, value, difficult = (cells.get(name, "") for name in ("mask", "mask_value", "difficult"))
     if not cells[files]:
         raise InvalidOption(f"{where}: the column {files!r} is empty; give a picture")
-    if value and not (mask and value.isdecimal()):
-        raise InvalidOption(f"{where}: mask_value {value!r} must be a whole number, next to a mask")
+    if value and not (mask and _is_index(value)):
+        raise InvalidOption(f"{where}: mask_value {shown(value)} must be a whole number, next to a mask")
     if difficult not in ("", "0", "1"):
         raise InvalidOption(f"{where}: difficult is {difficult!r}; it must be 0 or 1")
     return _Row(

@@ -14,6 +14,7 @@ from limelight.data.images import SUFFIXES
 from limelight.data.reading import Absent, Contents
 from limelight.data.samples import Label, Sample
 from limelight.errors import InvalidOption, MissingExtra
+from limelight.files import content_of, name_in_text, opened, refusing
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -41,7 +42,7 @@ class Member:
 
     def read(self) -> bytes:
         """Return the file's bytes."""
-        with self.path.open("rb") as file:
+        with opened(self.path) as file:
             file.seek(self.start)
             return file.read(self.size)
 
@@ -72,7 +73,7 @@ def read_shards(root: Path, pattern: str) -> Contents:
                 classes[key] = _label(member)
         if not pictures:
             raise InvalidOption(f"{shard} holds no pictures; their names must be KEY.jpg, KEY.png, …")
-        samples += [Sample(one, f"{shard.stem}/{key}", classes.get(key)) for key, one in pictures.items()]
+        samples += [Sample(one, name_in_text(f"{shard.stem}/{key}"), classes.get(key)) for key, one in pictures.items()]
     return samples, sorted({sample.label for sample in samples if isinstance(sample.label, str)})
 
 
@@ -96,15 +97,13 @@ def _shards(root: Path, pattern: str) -> list[Path]:
 
 def _members(shard: Path) -> Iterator[Member]:
     size = shard.stat().st_size
-    try:
-        with tarfile.open(shard, "r:") as tar:
-            for one in tar:
-                if one.offset_data + one.size > size:
-                    raise InvalidOption(f"{shard} is cut off inside of {one.name}; copy it once more")
-                if one.isreg():
-                    yield Member(shard, one.name, one.offset_data, one.size)
-    except (tarfile.TarError, OSError) as error:
-        raise InvalidOption(f"{shard} is no tar, is compressed (unpack it) or damaged: {error}") from error
+    what = f"{shard} is no tar, is compressed (unpack it) or damaged"
+    with refusing(InvalidOption, what), opened(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        for one in tar:
+            if one.offset_data + one.size > size:
+                raise InvalidOption(f"{shard} is cut off inside of {one.name}; copy it once more")
+            if one.isreg():
+                yield Member(shard, one.name, one.offset_data, one.size)
 
 
 def _label(member: Member) -> Label:
@@ -114,7 +113,7 @@ def _label(member: Member) -> Label:
         raise InvalidOption(f"{member.name}: a class must be a text, an index or a name: {error}") from error
     if not text:
         raise InvalidOption(f"{member.name} is empty; it must hold an index or a name")
-    return int(text) if text.isdecimal() else text
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else text
 
 
 # -- Hugging Face ----------------------------------------------------------------------------------------
@@ -142,7 +141,7 @@ class Cell:
     def read(self) -> bytes:
         """Return the picture's file."""
         cell = self.table[self.row][self.column]
-        return cell["bytes"] or Path(cell["path"]).read_bytes()
+        return cell["bytes"] or content_of(cell["path"])
 
 
 def read_hub(root: Path | None, name: str, split: str | None) -> Contents:

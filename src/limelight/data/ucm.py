@@ -6,6 +6,7 @@ import numpy as np
 
 from limelight.data.reading import Absent, Contents, folder_with
 from limelight.data.samples import Sample
+from limelight.files import name_in_text
 
 _TEST = 20  # of a hundred
 
@@ -28,10 +29,10 @@ def read_ucm(root: Path, split: str) -> Contents:
             problems.append(f"there is no .tif in {base / name}")
         tested = np.random.default_rng([0, number]).permutation(len(paths)) < len(paths) * _TEST // 100
         samples += [
-            Sample(path, path.name, name)
+            Sample(path, name_in_text(path.name), name_in_text(name))
             for path, test in zip(paths, tested, strict=True)
             if split == "all" or test == (split == "test")
         ]
     if problems:
         raise Absent(*problems)
-    return samples, classes
+    return samples, [name_in_text(name) for name in classes]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from PIL import Image, PngImagePlugin
 
 from limelight.errors import InvalidImage, InvalidOption
+from limelight.files import opened, reason_of
 from limelight.quiet import quiet
 
 __all__ = ["read_png_metadata", "to_png_bytes"]
@@ -47,9 +48,9 @@ def read_png_metadata(source: str | os.PathLike[str] | bytes) -> dict[str, str]:
     """
     try:
         with quiet():  # a large picture does not matter here
-            file = io.BytesIO(source) if isinstance(source, bytes) else source
-            with Image.open(file, formats=["PNG"]) as image:
+            given = io.BytesIO(source) if isinstance(source, bytes) else opened(source)
+            with given as file, Image.open(file, formats=["PNG"]) as image:
                 return {str(key): str(text) for key, text in image.info.items() if isinstance(text, str)}
     except Exception as error:  # on damaged data Pillow raises nearly every type
         name = "the data" if isinstance(source, bytes) else os.fspath(source)
-        raise InvalidImage(f"can't read {name} as a PNG file: {error}") from error
+        raise InvalidImage(f"can't read {name} as a PNG file: {reason_of(error)}") from error

@@ -15,7 +15,7 @@ import numpy as np
 import limelight
 from limelight import api, zoo
 from limelight.bench.plan import prepared, samples_of
-from limelight.bench.recipe import Recipe, read_recipe
+from limelight.bench.recipe import Recipe, find_recipe, numbers_of, read_recipe
 from limelight.bench.store import Store
 from limelight.card import METHODS
 from limelight.core.classifier import Classifier
@@ -25,8 +25,8 @@ from limelight.core.results import Column, Figure, Summary
 from limelight.data.images import load_image
 from limelight.data.samples import Sample
 from limelight.draw import chart
-from limelight.errors import InvalidOption, LimelightError
-from limelight.files import reason_of
+from limelight.errors import InvalidOption, LimelightError, shown
+from limelight.files import reason_of, refusing, text_of
 from limelight.report.numbers import ALPHA, CONFIDENCE, Board, Failure, curves, read, recipe_of, summaries
 from limelight.report.page import (
     Block,
@@ -171,7 +171,7 @@ def open_run(
         given = read_recipe(recipe)
         made_by = made_by.model_copy(update={"about": given.about, "paper": given.paper})
         if given.paper.table:
-            text = _text(Path(recipe).parent / given.paper.table)
+            text = numbers_of(find_recipe(recipe), given.paper.table)
     if paper is not None:
         text = _text(Path(paper))
     boards, failures = read(store, made_by)
@@ -180,10 +180,8 @@ def open_run(
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidOption(f"the paper's numbers in {path} can't be read: {error}") from error
+    with refusing(InvalidOption, f"the paper's numbers in {path} can't be read"):
+        return text_of(path)
 
 
 def published(text: str) -> list[Published]:
@@ -196,17 +194,22 @@ def published(text: str) -> list[Published]:
     Raises:
         InvalidOption: a column lacks, or a value is no number.
     """
-    rows = list(csv.DictReader(io.StringIO(text)))
+    with refusing(InvalidOption, "the table of published numbers is no csv, or damaged"):
+        rows = list(csv.DictReader(io.StringIO(text)))
     wanted = ("model", "method", "metric", "value")
     lacks = [name for name in wanted if rows and name not in rows[0]]
     if lacks or not rows:
-        raise InvalidOption(f"a table of published numbers needs rows and the columns {', '.join(wanted)}; see {lacks}")
+        raise InvalidOption(
+            f"a table of published numbers needs rows and the columns {', '.join(wanted)}; see {shown(lacks)}"
+        )
     found: list[Published] = []
     for number, row in enumerate(rows, 2):
         try:
             value = float(row["value"])
         except (TypeError, ValueError):
-            raise InvalidOption(f"published numbers, line {number}: the value {row['value']!r} is no number") from None
+            raise InvalidOption(
+                f"published numbers, line {number}: the value {shown(row['value'])} is no number"
+            ) from None
         words = re.findall(r"[\w/.+-]+|%", row["metric"].replace("_", " "))
         scale = float(np.prod([_UNITS.get(word, 1.0) for word in words]))
         name = "-".join(word.lower() for word in words if word not in (*_UNITS, "256px", "224px"))

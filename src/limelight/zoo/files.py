@@ -7,6 +7,9 @@ unfolded again under their old names.
 
 import io
 import json
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -186,7 +189,7 @@ def _load_program(path: Path, device: str | torch.device | None, trust: bool, gi
             f"{path} is an exported program, and a program can do all that you can: read files, overwrite them; {CODE}"
         )
     extra = {HEADER: ""}
-    with archive(path, f"{path} is no exported program that this PyTorch reads") as file:
+    with archive(path, f"{path} is no exported program that this PyTorch reads") as file, _silenced("torch.export"):
         program = torch.export.load(file, extra_files=extra)
         module = cast(nn.Module, torch.export.unflatten(program))
         size = None if extra[HEADER] else _input_side(program)
@@ -198,6 +201,17 @@ def _load_program(path: Path, device: str | torch.device | None, trust: bool, gi
         about = _About.model_validate_json(extra[HEADER])
         preprocess = Preprocess(**_Crop.model_validate(about.preprocess).model_dump())
         return Classifier(module, preprocess=preprocess, name=about.name, size=about.size, **_settings(about, given))
+
+
+@contextmanager
+def _silenced(logger: str) -> Generator[None]:
+    """Keep a library from printing the traceback of an error that is raised as well."""
+    log = logging.getLogger(logger)
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _input_side(program: Any) -> int | None:
