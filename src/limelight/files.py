@@ -96,14 +96,17 @@ def refusing(kind: type[LimelightError], what: str, then: str = "") -> Generator
     except LimelightError:
         raise
     except Exception as error:  # on damaged data decoders raise nearly every type
-        why = {MemoryError: "there is not memory enough to read it", RecursionError: "it is nested too deeply"}
-        raise kind(f"{what}: {why.get(type(error)) or reason_of(error)}{then}") from error
+        raise kind(f"{what}: {reason_of(error)}{then}") from error
 
 
 def reason_of(error: BaseException) -> str:
     """Return why in at most a line: a system's words, the first line of a message, or else the error's type."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, MemoryError):
+        return "there is not memory enough to read it"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, KeyError):  # whose message is the key alone
         said = f"{said} is missing"
