@@ -53,6 +53,9 @@ def test_forms(fill: Any, want: Tensor) -> None:
     hidden = ll.method("occlusion", window=16, stride=16, baseline=fill).evidence(classifier, X, 0)
     lost = classifier(X).softmax(1)[:, 0] - classifier(want).softmax(1)[:, 0]
     torch.testing.assert_close(hidden, lost[:, None, None].expand(2, 16, 16))
+    gone = ll.metric("morf", cell=16, replace_by=fill, score="prob").measure(classifier, X, 0, MAPS).curve
+    assert gone is not None
+    torch.testing.assert_close(gone[:, -1], curve[:, -1])
     for name, option, more in (
         ("emp", "baseline", {"n": 2, "size": 4}),
         ("i-gos", "baseline", {"n": 2, "size": 4}),

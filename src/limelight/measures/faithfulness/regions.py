@@ -10,13 +10,14 @@ from torch.nn import functional as F
 
 from limelight.card import register_metric
 from limelight.core.classifier import Classifier
+from limelight.core.fills import Fill, filled
 from limelight.core.judge import Measured, ScoreOf
 from limelight.core.rng import Draws
 from limelight.errors import InvalidOption
 from limelight.ops.order import ranks
 from limelight.shapes import Curve, Images, Index, Maps, Scores
 
-Replacement = Literal["uniform", "zero", "black", "minimum"]
+Replacement = Literal["uniform", "zero", "black", "minimum"] | Fill
 Border = Literal["kept", "cut"]
 Whole = Annotated[int, Field(ge=1)]
 
@@ -180,9 +181,8 @@ def _replacements(
     if replace_by == "minimum":
         least = image.amin((1, 2, 3), keepdim=True).expand_as(image)
         return lambda i, _: least[i]
-    shape = (repeats, *image.shape[1:])
     if replace_by == "uniform":
-        other = low + (high - low) * draws.uniform(shape, like=image)
-    else:
-        other = image.new_zeros(shape) if replace_by == "zero" else low.expand(shape)
-    return lambda _, repeat: other[repeat]
+        other = low + (high - low) * draws.uniform((repeats, *image.shape[1:]), like=image)
+        return lambda _, repeat: other[repeat]
+    fill = filled(classifier, image, replace_by)
+    return lambda i, _: fill[i]
