@@ -24,7 +24,10 @@ def trained(name: str) -> torch.nn.Module:
     return net.eval()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "vgg11_bn", "squeezenet1_0"])
+FOLDED = ["resnet18", "mobilenet_v2", "squeezenet1_0", pytest.param("vgg11_bn", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("name", FOLDED)
 def test_folding_changes_no_logit(name: str) -> None:
     net, x = trained(name).double(), torch.randn(2, 3, 96, 96, dtype=torch.float64)
     before = copy.deepcopy(net.state_dict())
