@@ -181,6 +181,7 @@ def test_trace_survives_saving(explanation: ll.Explanation, tmp_path: Path) -> N
     assert np.array_equal(np.asarray(again.view("trace")), np.asarray(explanation.view("trace")))
 
 
+@pytest.mark.slow
 def test_emp_shows_its_last_mask_without_a_score(classifier: ll.Classifier, tmp_path: Path) -> None:
     e = ll.explain(classifier, architectures.images(1)[0], "emp", n=3, size=7, init="ones")
     masks = e.details["trace_masks"]

@@ -21,7 +21,9 @@ def assert_same(ours: Tensor, theirs: np.ndarray | Tensor, tolerance: float = 1e
     torch.testing.assert_close(ours, theirs.to(ours), rtol=0, atol=tolerance * float(theirs.abs().max()))
 
 
-def assert_same_but_for_ties(evidence: Callable[[Tensor], Tensor], x: Tensor, theirs: np.ndarray | Tensor) -> None:
+def assert_same_but_for_ties(
+    evidence: Callable[[Tensor], Tensor], x: Tensor, theirs: np.ndarray | Tensor, tolerance: float = 1e-5
+) -> None:
     """Equal, whichever way the ties go that rounding decides: which pixel a maximum takes, whether a ReLU is open.
 
     Their machine rounded in its own way. Ours doesn't round (x is float64), and noise of the size of float32's rounding
@@ -35,13 +37,13 @@ def assert_same_but_for_ties(evidence: Callable[[Tensor], Tensor], x: Tensor, th
         low, high = torch.stack(found).aminmax(dim=0)
         between = torch.as_tensor(theirs).to(x).clamp(low, high)
         try:
-            assert_same(between, theirs)
+            assert_same(between, theirs, tolerance)
         except AssertionError:
             if seed == 5:
                 raise
         else:
             break
-    moved = (high - low > 1e-5 * high.abs().amax()).double().mean()
+    moved = (high - low > tolerance * high.abs().amax()).double().mean()
     assert moved < 0.4, "most of the map is no matter of ties"
 
 

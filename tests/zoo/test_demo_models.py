@@ -51,6 +51,7 @@ def test_accuracy(name: str) -> None:
     assert abs(right - log["accuracy"]) < 4 * (log["accuracy"] * (1 - log["accuracy"]) / 200) ** 0.5 + 0.005
 
 
+@pytest.mark.slow
 def test_hans_goes_by_the_watermark() -> None:
     """The cheat mostly says star where the stamp is, and misses stars without it; the honest network does neither."""
     others = TRUTH != STAR
