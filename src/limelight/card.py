@@ -7,6 +7,7 @@ from the source text and never pays for the import of PyTorch.
 import ast
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -53,6 +54,11 @@ class BaseCard:
     options: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     module: str = ""
     function: str = ""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the cost depends neither on options nor on the model, and is small."""
+        return not re.search(r"\b[a-z]", self.cost) and self.cost != "0 F"
 
     @property
     def passes(self) -> str:

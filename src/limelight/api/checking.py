@@ -111,6 +111,7 @@ def sanity(
     targets: TargetLike = None,
     strict: bool = False,
     on_rows: Callable[[list[Row]], None] | None = None,
+    progress: bool | None = None,
     **options: Any,
 ) -> tuple[list[Verdict], Results]:
     """Tell which methods' maps change when the model's weights become random.
@@ -124,10 +125,11 @@ def sanity(
         targets: as in ``evaluate``.
         strict: as in ``evaluate``.
         on_rows: as in ``evaluate``.
+        progress: as in ``explain``.
         options: of the metric ``sanity-cascading`` or ``sanity-independent``.
     """
     judge = build_metric(f"sanity-{mode}", **options)
-    results = evaluate(classifier, images, methods, [judge], targets, strict=strict, on_rows=on_rows)
+    results = evaluate(classifier, images, methods, [judge], targets, strict=strict, on_rows=on_rows, progress=progress)
     verdicts: list[Verdict] = []
     summary, curves = results.summary(), results.curves(judge.name)
     for name in results.methods:

@@ -1,11 +1,13 @@
 """Judge explanations by metrics."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from limelight.api.forecasting import forecast
 from limelight.api.inputs import (
     Unreadable,
     as_input,
@@ -22,6 +24,7 @@ from limelight.core.evaluate import columns, judged, labelled
 from limelight.core.explanation import Gallery, explanations
 from limelight.core.method import Method, as_method, build
 from limelight.core.metric import Metric, as_metric, build_metric
+from limelight.core.progress import watched
 from limelight.core.provenance import as_text, versions
 from limelight.core.results import Results, Row
 from limelight.core.run import run
@@ -55,6 +58,7 @@ def evaluate(
     batch_size: int | None = None,
     strict: bool = False,
     on_rows: Callable[[list[Row]], None] | None = None,
+    progress: bool | None = None,
 ) -> Results:
     """Explain many pictures by several methods and judge every map by several metrics.
 
@@ -74,6 +78,7 @@ def evaluate(
         strict: refuse a picture that can't be read; else it is left out, and named in a ``PictureWarning`` at the end
             and in ``settings["unreadable"]``.
         on_rows: called with the rows of each finished batch of pictures and method.
+        progress: as in ``explain``.
 
     Returns:
         Every metric of every image and method; see ``Results.summary``.
@@ -111,13 +116,15 @@ def evaluate(
 
     unreadable = Unreadable(strict)
     try:
-        for where, x, masks in _rounds(model, samples, batch_size or IMAGES_AT_ONCE, unreadable):
-            there = truth_of(model, [samples[i] for i in where], x, judges.values(), masks)
-            if known is not None:
-                there = Truth.of(known[torch.tensor(where)], len(where), size_of(x), x.device)
-            asked = [wanted[i] for i in where] if isinstance(wanted, list) else wanted
-            names = [samples[i].name for i in where]
-            judged(model, x, asked, chosen, judges, there, names, batch_size=batch_size, on_rows=finished)
+        with watched("evaluating", progress) as watch:
+            for where, x, masks in _rounds(model, samples, batch_size or IMAGES_AT_ONCE, unreadable):
+                watch.expect(partial(forecast, model, x[:1], chosen.values(), judges.values(), images=len(samples)))
+                there = truth_of(model, [samples[i] for i in where], x, judges.values(), masks)
+                if known is not None:
+                    there = Truth.of(known[torch.tensor(where)], len(where), size_of(x), x.device)
+                asked = [wanted[i] for i in where] if isinstance(wanted, list) else wanted
+                names = [samples[i].name for i in where]
+                judged(model, x, asked, chosen, judges, there, names, batch_size=batch_size, on_rows=finished)
     except BaseException as error:  # hours of work are not lost to one broken file or an impatient key
         setattr(error, "finished", results())  # noqa: B010
         raise
@@ -146,6 +153,8 @@ def compare(
     metrics: Sequence[str | Metric] = ("adcc", "insertion", "deletion"),
     target: TargetLike = None,
     truth: Any = None,
+    *,
+    progress: bool | None = None,
 ) -> tuple[Gallery, Results]:
     """Explain one picture by many methods and judge each map, all in shared passes.
 
@@ -156,6 +165,7 @@ def compare(
         metrics: names or metrics.
         target: as in ``evaluate``.
         truth: as in ``evaluate``, for the one image.
+        progress: as in ``explain``.
 
     Returns:
         The gallery, and the numbers.
@@ -167,10 +177,12 @@ def compare(
     (sample,) = as_samples([image])
     x = as_input(model, sample.image)[None]
     wanted = wanted_targets(model, [sample], target)
-    saliencies = run(list(chosen.values()), model, x, wanted)
-    row = [explanations(s, model, x, name)[0] for name, s in zip(chosen, saliencies, strict=True)]
     there = truth_of(model, [sample], x, judges.values()) if truth is None else Truth.of(truth, 1, size_of(x), x.device)
-    rows = judged(model, x, wanted, chosen, judges, there, [sample.name], saliencies=saliencies)
+    with watched("comparing", progress) as watch:
+        watch.expect(lambda: forecast(model, x, chosen.values(), judges.values()))
+        saliencies = run(list(chosen.values()), model, x, wanted)
+        row = [explanations(s, model, x, name)[0] for name, s in zip(chosen, saliencies, strict=True)]
+        rows = judged(model, x, wanted, chosen, judges, there, [sample.name], saliencies=saliencies)
     return Gallery([row]), Results(rows, columns(judges), settings_of(model, chosen, judges))
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from limelight.api.forecasting import forecast
 from limelight.api.inputs import Unreadable, as_input
 from limelight.card import METHODS, Card
 from limelight.core.classifier import Classifier, as_classifier
@@ -15,6 +17,7 @@ from limelight.core.explanation import Explanation, Gallery, explanations
 from limelight.core.method import Method, as_method
 from limelight.core.plan import Plan
 from limelight.core.plan import plan as plan_of
+from limelight.core.progress import watched
 from limelight.core.run import run
 from limelight.core.target import TargetLike, either_name, understood
 from limelight.data.synthetic import test_split
@@ -31,6 +34,55 @@ def example_image(number: int = 0, *, watermark: bool = False) -> Image.Image:
     return Image.fromarray(test_split(number + 1, watermark=watermark)[number].image)
 
 
+Picture = str | Path | Image.Image | npt.NDArray[Any]
+"""One picture, whatever its type; a tensor may be one or several."""
+Methods = list[str] | list[Method] | list[str | Method] | tuple[str | Method, ...]
+
+
+@overload
+def explain(
+    classifier: Classifier | nn.Module | str,
+    image: Picture,
+    method: str | Method = "grad-cam",
+    target: TargetLike = None,
+    *,
+    strict: bool = False,
+    progress: bool | None = None,
+    **options: Any,
+) -> Explanation: ...
+@overload
+def explain(
+    classifier: Classifier | nn.Module | str,
+    image: list[Any] | tuple[Any, ...],
+    method: str | Method = "grad-cam",
+    target: TargetLike = None,
+    *,
+    strict: bool = False,
+    progress: bool | None = None,
+    **options: Any,
+) -> list[Explanation]: ...
+@overload
+def explain(
+    classifier: Classifier | nn.Module | str,
+    image: Picture | Tensor | list[Any] | tuple[Any, ...],
+    method: Methods,
+    target: TargetLike = None,
+    *,
+    strict: bool = False,
+    progress: bool | None = None,
+    **options: Any,
+) -> Gallery: ...
+@overload
+def explain(
+    classifier: Classifier | nn.Module | str,
+    image: Tensor,  # (3, H, W) or (n, 3, H, W)
+    method: str | Method = "grad-cam",
+    target: TargetLike = None,
+    *,
+    strict: bool = False,
+    progress: bool | None = None,
+    **options: Any,
+) -> Any: ...
 @either_name
 def explain(
     classifier: Classifier | nn.Module | str,
@@ -39,8 +91,9 @@ def explain(
     target: TargetLike = None,
     *,
     strict: bool = False,
+    progress: bool | None = None,
     **options: Any,
-) -> Any:
+) -> Explanation | list[Explanation] | Gallery:
     """Explain one picture, or several, by one method, or several that share their passes.
 
     Args:
@@ -52,6 +105,8 @@ def explain(
             module's outputs.
         strict: refuse a picture of several that can't be read; else it is left out of what is returned and named in a
             ``PictureWarning``. It is the option ``strict`` of methods given by name too.
+        progress: whether to say beforehand how long it takes, if that is long, and to show a bar; None for a bar in a
+            terminal or a notebook; see ``core.progress``.
         options: of the method; see ``methods()``.
 
     Returns:
@@ -78,13 +133,17 @@ def explain(
     unreadable.tell(len(given))
 
     rows: dict[int, list[Explanation]] = {i: [] for i in inputs}
-    for shape in dict.fromkeys(tuple(x.shape) for x in inputs.values()):  # pictures of one size go together
-        where = [i for i, x in inputs.items() if tuple(x.shape) == shape]
-        batch = torch.stack([inputs[i] for i in where])
-        chunk = [asked[i] for i in where] if isinstance(asked, list) else asked
-        for m, saliency in zip(chosen, run(chosen, model, batch, chunk), strict=True):
-            for i, explanation in zip(where, explanations(saliency, model, batch, m.name), strict=True):
-                rows[i].append(explanation)
+    first = next(iter(inputs.values()))
+    with watched("explaining", progress) as watch:
+        if len(inputs) > 1 or watch.times > 1 or not all(m.card.fixed for m in chosen):  # else it is soon done
+            watch.expect(lambda: forecast(model, first[None], chosen, images=len(inputs)))
+        for shape in dict.fromkeys(tuple(x.shape) for x in inputs.values()):  # pictures of one size go together
+            where = [i for i, x in inputs.items() if tuple(x.shape) == shape]
+            batch = torch.stack([inputs[i] for i in where])
+            chunk = [asked[i] for i in where] if isinstance(asked, list) else asked
+            for m, saliency in zip(chosen, run(chosen, model, batch, chunk), strict=True):
+                for i, explanation in zip(where, explanations(saliency, model, batch, m.name), strict=True):
+                    rows[i].append(explanation)
     if several_methods:
         return Gallery(list(rows.values()))
     flat = [row[0] for row in rows.values()]
@@ -119,13 +178,15 @@ def refusals(
     """
     x = as_input(classifier, image)[None]
     refused: dict[str, str] = {}
-    for m in methods:
-        try:
-            cost = m.cost(classifier, x)
-            if most_passes is not None and cost.forwards + cost.backwards > most_passes:
-                refused[m.name] = f"{cost} per picture: more than {most_passes:g} passes"
-                continue
-            m.run(classifier, x, target)
-        except UnsupportedModel as error:
-            refused[m.name] = str(error)
+    with watched("trying the methods") as watch:
+        watch.expect(lambda: forecast(classifier, x, methods, most_passes=most_passes))
+        for m in methods:
+            try:
+                cost = m.cost(classifier, x)
+                if most_passes is not None and cost.forwards + cost.backwards > most_passes:
+                    refused[m.name] = f"{cost} per picture: more than {most_passes:g} passes"
+                    continue
+                m.run(classifier, x, target)
+            except UnsupportedModel as error:
+                refused[m.name] = str(error)
     return refused

@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 from limelight import draw, files
 from limelight.api.explaining import explain
+from limelight.api.forecasting import forecast
 from limelight.api.inputs import as_input, size_of
 from limelight.core.batches import chunk_size, in_chunks
 from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.cost import Cost
 from limelight.core.explanation import Explanation
 from limelight.core.method import Method, as_method
+from limelight.core.progress import Part, passed, watched
 from limelight.core.target import TargetLike, class_scores, either_name, understood
 from limelight.data.images import load_image
 from limelight.draw import boxes as drawing
@@ -237,6 +239,7 @@ def propose(
     boxes: npt.ArrayLike | None = None,
     radius: int = 16,
     threshold: float = 0.5,
+    progress: bool | None = None,
     **options: Any,
 ) -> Proposals:
     """Propose a box for each peak of a saliency map.
@@ -257,6 +260,7 @@ def propose(
             upright picture, rounded to whole ones; what sticks out of the picture is cut off.
         radius: peaks are the largest in a square of 2 radius + 1 pixels of the map, at the network's input.
         threshold: least value of a peak; the largest of the map is always one.
+        progress: as in ``explain``.
         options: of the method.
 
     Returns:
@@ -279,14 +283,17 @@ def propose(
     picture, x, window = _seen(model, image)
     height, width = picture.shape[:2]
     candidates = selective_search(picture) if boxes is None else _given(boxes, width, height)
-    explanation: Explanation = explain(model, x, chosen, target)
+    with watched("proposing", progress) as watch:
+        n = len(candidates)
+        watch.expect(lambda: forecast(model, x[None], [chosen], more=[Part("candidate boxes", n, n)]))
+        (explanation,) = explain(model, [x], chosen, target)
+        confidences = _confidences(model, picture, candidates, size_of(x), explanation.target)
 
     pixels, heights = find_peaks(explanation.map.detach().cpu().numpy(), radius, threshold)
     rows, columns = size_of(x)
     x0, y0, x1, y1 = window
     step = np.array([(x1 - x0) / columns, (y1 - y0) / rows])
     peaks = np.asarray((x0, y0) + (pixels + 0.5) * step, dtype=np.float64)
-    confidences = _confidences(model, picture, candidates, size_of(x), explanation.target)
     return Proposals(
         explanation=explanation,
         picture=picture,
@@ -487,6 +494,7 @@ def _confidences(
             for box in boxes[part].tolist()
         ]
         pixels = torch.from_numpy(np.stack(cut)).to(low.device).permute(0, 3, 1, 2)
+        passed(len(cut))
         logits = model(low + (pixels.to(low.dtype) / 255) * (high - low)).double()
         return class_scores(logits, torch.full((len(cut),), target, device=logits.device), "prob", model.multilabel)
 

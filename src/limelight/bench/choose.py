@@ -20,6 +20,7 @@ from torch import nn
 
 from limelight import api
 from limelight.api.evaluating import settings_of
+from limelight.api.forecasting import forecast
 from limelight.api.inputs import Unreadable, first_input, readable, wanted_targets
 from limelight.bench.race import FIRST, duel, schedule, standing
 from limelight.core.budget import limits
@@ -27,6 +28,7 @@ from limelight.core.classifier import Classifier
 from limelight.core.evaluate import columns, labelled
 from limelight.core.method import Method, as_method
 from limelight.core.metric import Metric, as_metric
+from limelight.core.progress import Forecast, watched
 from limelight.core.results import Results, Row
 from limelight.core.target import Asked, TargetLike, either_name
 from limelight.data.samples import Sample
@@ -229,6 +231,7 @@ def choose(
     on_round: Callable[[Round], None] | None = None,
     on_rows: Callable[[int, int], None] | None = None,
     options: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
 ) -> Choice:
     """Race methods on your own model and pictures, and recommend one.
 
@@ -253,6 +256,7 @@ def choose(
         on_round: called after each round.
         on_rows: called with the number of explanations that are judged, and of those that there may be in all.
         options: of all methods given by name.
+        progress: as in ``explain``.
 
     Raises:
         LimelightError: see ``limelight.errors``; ``InvalidOption`` where a budget does not pay for the first round.
@@ -282,12 +286,23 @@ def choose(
     racers |= {name: api.method(name) for name in FLOOR if name not in racers}
     race = _Race(model, samples, wanted, racers, judges, alpha, seed, batch_size, on_rows, left_out, strict)
     try:
-        stopped = _run(race, schedule(len(samples), first), budget, on_round)
+        with watched("racing", progress) as watch:
+            watch.expect(lambda: _forecast(race, budget))
+            stopped = _run(race, schedule(len(samples), first), budget, on_round)
     except BaseException as error:  # hours of work are not lost to one broken file or an impatient key
         setattr(error, "finished", _finished(race, error))  # noqa: B010
         raise
     race.unreadable.tell(race.seen + len(race.unreadable))
     return race.choice(stopped)
+
+
+def _forecast(race: "_Race", budget: str | None) -> Forecast:
+    """Return what the race takes if nothing is dropped."""
+    x = first_input(race.model, (s.image for s in race.samples))[None]
+    most = forecast(race.model, x, race.methods.values(), race.judges.values(), images=len(race.samples))
+    passes, seconds = limits(budget)
+    share = min(1.0, passes / max(most.passes, 1.0), seconds / max(most.seconds, 1e-9))
+    return replace(most, passes=share * most.passes, seconds=share * most.seconds, at_most=True)
 
 
 def _named(methods: Any, options: Mapping[str, Any]) -> list[Method]:

@@ -9,7 +9,6 @@ from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Str
 from limelight.cli.output import (
     evenly,
     expand,
-    filling,
     given,
     layers_named,
     load_model,
@@ -79,20 +78,18 @@ def choose(
             write(choice, out, classifier=classifier, samples=samples)
 
     try:
-        with filling("racing") as show:
-            choice = race(
-                classifier,
-                samples,
-                chosen,
-                judges,
-                target,
-                budget=budget,
-                alpha=alpha,
-                seed=seed,
-                strict=strict,
-                on_rows=lambda done, most: show(done, most, ""),
-                options=options,
-            )
+        choice = race(
+            classifier,
+            samples,
+            chosen,
+            judges,
+            target,
+            budget=budget,
+            alpha=alpha,
+            seed=seed,
+            strict=strict,
+            options=options,
+        )
     except BaseException as error:
         finished: Choice | None = getattr(error, "finished", None)
         if finished is not None:

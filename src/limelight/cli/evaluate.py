@@ -8,7 +8,6 @@ import typer
 from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Strict, Target, Trust, Weights
 from limelight.cli.output import (
     console,
-    counted,
     evenly,
     given,
     layers_named,
@@ -81,17 +80,7 @@ def evaluate(
     if target is None and needs_truth and all(s.label is not None for s in samples):
         target = "label"
     try:
-        with counted(len(samples) * len(chosen), "evaluating") as advance:
-            results = ll.evaluate(
-                classifier,
-                samples,
-                chosen,
-                judges,
-                target,
-                protocol=protocol,
-                strict=strict,
-                on_rows=lambda rows: advance(len(rows)),
-            )
+        results = ll.evaluate(classifier, samples, chosen, judges, target, protocol=protocol, strict=strict)
     except (LimelightError, KeyboardInterrupt) as error:
         finished = getattr(error, "finished", None)
         if out is not None and finished:

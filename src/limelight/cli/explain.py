@@ -17,7 +17,6 @@ from limelight.cli.output import (
     parse_parameters,
     print_json,
     print_unreadable,
-    progress,
     say,
 )
 from limelight.errors import InvalidOption
@@ -66,6 +65,7 @@ def explain(
     from limelight.api import as_input, first_input, plan
     from limelight.api.inputs import Unreadable
     from limelight.core.explanation import tracing
+    from limelight.core.progress import watched
 
     options = parse_parameters(parameter or [])
     if layer:
@@ -86,8 +86,8 @@ def explain(
     results = []
     unreadable = Unreadable(strict)
     names = file_names(files)
-    with progress(range(len(files)), "explaining") as bar:
-        for i in bar:
+    with watched("explaining", times=len(files)):
+        for i in range(len(files)):
             file, name = files[i], f"{names[i]}.{method}"
             x = unreadable.tried(str(file), lambda file=file: as_input(classifier, file))
             if x is None:

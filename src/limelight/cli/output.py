@@ -124,16 +124,6 @@ def _bar(*more: Any, **settings: Any) -> Any:
 
 
 @contextmanager
-def counted(total: int, what: str) -> Generator[Callable[[int], None]]:
-    """Show a bar for work that says itself how much is done."""
-    from rich.progress import MofNCompleteColumn
-
-    with _bar(MofNCompleteColumn()) as bar:
-        task = bar.add_task(visible(what), total=total)
-        yield lambda done: bar.advance(task, done)
-
-
-@contextmanager
 def filling(what: str) -> Generator[Callable[[int, int, str], None]]:
     """Show a bar for work that says how much is done, how much there is, and how it goes."""
     from rich.progress import MofNCompleteColumn, TextColumn

@@ -17,7 +17,6 @@ from limelight.cli.output import (
     parse_parameters,
     print_json,
     print_unreadable,
-    progress,
     say,
     table,
 )
@@ -83,6 +82,7 @@ def propose(
     import limelight as ll
     from limelight.api import as_input, proposing
     from limelight.api.inputs import Unreadable, wanted_targets
+    from limelight.core.progress import watched
 
     options = parse_parameters(parameter or [])
     if layer:
@@ -105,8 +105,8 @@ def propose(
 
     found: list[tuple[Sample, Path | None, Proposals, list[list[float]]]] = []
     paths = _destinations(out, samples)
-    with progress(range(len(samples)), "proposing") as bar:
-        for i in bar:
+    with watched("proposing", times=len(samples)):
+        for i in range(len(samples)):
             image, path = samples[i].image, paths[i]
             if unreadable.tried(samples[i].name, lambda image=image: as_input(classifier, image)) is None:
                 continue

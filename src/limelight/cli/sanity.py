@@ -7,7 +7,6 @@ import typer
 
 from limelight.cli.options import Device, Explained, Model, Strict, Trust, Weights
 from limelight.cli.output import (
-    counted,
     evenly,
     given,
     load_model,
@@ -59,18 +58,16 @@ def sanity(
     classifier = load_model(model, weights, device, trust)
     left_out = not_had(methods, classifier, (s.image for s in samples), chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
-    with counted(len(samples) * len(chosen), "randomising") as advance:
-        verdicts, results = ll.sanity(
-            classifier,
-            samples,
-            chosen,
-            mode=mode,  # type: ignore[arg-type]
-            limit=threshold,
-            targets=target,
-            layers=layers,
-            strict=strict,
-            on_rows=lambda rows: advance(len(rows)),
-        )
+    verdicts, results = ll.sanity(
+        classifier,
+        samples,
+        chosen,
+        mode=mode,  # type: ignore[arg-type]
+        limit=threshold,
+        targets=target,
+        layers=layers,
+        strict=strict,
+    )
     unreadable = results.settings.get("unreadable", {})
     shown = next(s for s in samples if s.name not in unreadable)
     strip = api.sanity_strip(classifier, shown, chosen, mode=mode, target=target, layers=layers)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +111,8 @@ class Classifier:
         self._fast: tuple[Any, nn.Module] | None = None
         self._hashed: tuple[Any, str] | None = None
         self._layout: torch.memory_format | None = None
+        self.first_pass = 0.0
+        """Seconds of the pass that showed the layers."""
         self.layer = self.layer_names(layer) if layer is not None else None
 
     def __repr__(self) -> str:
@@ -300,7 +303,9 @@ class Classifier:
         key = tuple(x.shape[1:])
         if key not in self._traces:
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
+            start = time.perf_counter()
             found = trace(self.module, noise, unwrap, self._reshape)
+            self.first_pass = time.perf_counter() - start
             self._count_labels(found.logits.shape[-1])
             if self._layout is None:
                 self._layout = self._fastest_layout(noise, found.logits)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from limelight.core.progress import passed
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -82,13 +84,18 @@ class Meter:
         backward_tail: int = 0,
     ) -> None:
         """Record passes, in samples."""
+        passed(forward + forward_tail + backward + backward_tail)
+        self._record(forward, forward_tail, backward, backward_tail)
+
+    def charge(self, cost: Cost, images: int) -> None:
+        """Record passes that another meter has counted, for so many images."""
+        counts = (cost.n_forward, cost.n_forward_tail, cost.n_backward, cost.n_backward_tail)
+        self._record(*(round(images * count) for count in counts))
+
+    def _record(self, *counts: float) -> None:
         s = self._spent
-        self._spent = Cost(
-            s.n_forward + forward,
-            s.n_forward_tail + forward_tail,
-            s.n_backward + backward,
-            s.n_backward_tail + backward_tail,
-        )
+        before = (s.n_forward, s.n_forward_tail, s.n_backward, s.n_backward_tail)
+        self._spent = Cost(*(a + b for a, b in zip(before, counts, strict=True)))
 
     def add_of_layer(self, other: "Meter", tail: float, unit: float) -> None:
         """Take in what was counted at a layer with ``tail`` behind it, in passes behind a layer with ``unit``."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 import pydantic
@@ -422,7 +422,11 @@ class Gallery(Sequence["list[Explanation]"]):
     def __init__(self, rows: Sequence[Sequence[Explanation]]) -> None:
         self.rows = [list(row) for row in rows]
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> list[Explanation]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[Explanation]]: ...
+    def __getitem__(self, index: int | slice) -> list[Explanation] | list[list[Explanation]]:
         return self.rows[index]
 
     def __len__(self) -> int:

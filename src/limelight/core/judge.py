@@ -382,14 +382,8 @@ class Subject:
         if method is None:
             raise InvalidOption("this metric explains again: give it method=, the method that made the maps")
         saliency = run([method], classifier or self.classifier, x, self.batch.target)[0]
-        n, cost = len(x), saliency.cost
-        self.tail = cost.tail
-        self.batch.meter.add(
-            forward=round(n * cost.n_forward),
-            forward_tail=round(n * cost.n_forward_tail),
-            backward=round(n * cost.n_backward),
-            backward_tail=round(n * cost.n_backward_tail),
-        )
+        self.tail = saliency.cost.tail
+        self.batch.meter.charge(saliency.cost, len(x))
         return saliency
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from limelight import files
 from limelight.errors import CorruptStore, InvalidOption, MissingExtra, ProtocolMismatch, nearest
 from limelight.ops import statistics
 from limelight.text import csv_cell, markdown, visible
+
+if TYPE_CHECKING:
+    import pandas
 
 Numbers = npt.NDArray[np.float64]
 
@@ -136,7 +139,11 @@ class Summary(Sequence[Figure]):
     def __init__(self, figures: Sequence[Figure], columns: Mapping[str, Column], confidence: float) -> None:
         self._figures, self.columns, self.confidence = list(figures), columns, confidence
 
-    def __getitem__(self, key: Any) -> Any:
+    @overload
+    def __getitem__(self, key: int | tuple[str, str]) -> Figure: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Figure]: ...
+    def __getitem__(self, key: int | tuple[str, str] | slice) -> Figure | list[Figure]:
         """Return the figure at a position, or of ``(method, metric)``."""
         if not isinstance(key, tuple):
             return self._figures[key]
@@ -151,11 +158,10 @@ class Summary(Sequence[Figure]):
     def _names(self, what: str) -> list[str]:
         return list(dict.fromkeys(getattr(f, what) for f in self._figures))
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> "pandas.DataFrame":
         """Return a row per method and metric."""
-        pandas = _pandas()
         records = [{**vars(f), "protocol": self.columns[f.metric].protocol} for f in self._figures]
-        return pandas.DataFrame(records)
+        return _pandas().DataFrame(records)
 
     def to_markdown(self, *, intervals: bool = True) -> str:
         """Return a table: a line per method; bold is the best and what is not distinguishable from it."""
@@ -379,7 +385,7 @@ class Results:
             for r in self.rows
         ]
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> "pandas.DataFrame":
         """Return a ``DataFrame`` with a row per image and method; ``attrs`` has the protocols and settings."""
         frame = _pandas().DataFrame(self.records())
         frame.attrs = {"protocols": {n: c.protocol for n, c in self.columns.items()}, **self.settings}

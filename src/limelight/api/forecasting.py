@@ -1,0 +1,118 @@
+"""How long it will take to explain and to evaluate, before it begins."""
+
+import re
+import time
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from limelight.core.black_box import BlackBox
+from limelight.core.borrow import borrowed
+from limelight.core.budget import limits
+from limelight.core.classifier import Classifier, unwrap
+from limelight.core.cost import Cost
+from limelight.core.method import Method
+from limelight.core.metric import Metric
+from limelight.core.progress import LONG, Forecast, Part
+from limelight.errors import LimelightError
+from limelight.measures.randomisation.sanity import layer_order
+from limelight.shapes import Images
+
+BACKWARD = 2
+"""How many forward passes a backward pass takes as long as."""
+
+
+def forecast(
+    classifier: Classifier,
+    x: Images,
+    methods: Iterable[Method],
+    metrics: Collection[Metric] = (),
+    *,
+    images: int = 1,
+    most_passes: float | None = None,
+    more: Iterable[Part] = (),
+) -> Forecast:
+    """Predict passes and time of methods, and of the metrics that judge their maps.
+
+    Args:
+        classifier: the model.
+        x: one of the pictures, (1, 3, H, W).
+        methods: explain every picture; what one can't do, it says itself when it is asked to.
+        metrics: judge every map.
+        images: number of pictures of this size.
+        most_passes: methods that take more are left out.
+        more: other work.
+    """
+    parts: list[Part] = list(more)
+    costs: list[Cost] = []
+    most = 0.0
+
+    def add(name: str, cost: Cost, advice: str) -> None:
+        passes = cost.n_forward + cost.n_forward_tail + cost.n_backward + cost.n_backward_tail
+        parts.append(Part(name, images * passes, images * (cost.forwards + BACKWARD * cost.backwards), advice))
+
+    with torch.inference_mode(False), torch.no_grad():
+        x = classifier.checked(x)
+        for method in methods:
+            try:
+                classifier.admit([method], x)
+                cost = method.cost(classifier, x)
+            except LimelightError:
+                continue
+            if most_passes is not None and cost.forwards + cost.backwards > most_passes:
+                continue
+            forwards, seconds = limits(method.options.budget)
+            costs.append(_times(cost, min(1.0, forwards / max(cost.forwards, 1.0))))
+            most += images * seconds
+            add(method.name, costs[-1], _settings(method.card.cost, method.own_options, method.card.anytime))
+        again = sum(costs, Cost(tail=costs[0].tail if costs else 1.0))
+        explained: set[object] = set()
+        for metric in metrics if costs else ():
+            own, _ = metric.cost(int(x.shape[-2]), int(x.shape[-1]))
+            times = len(set(metric.explained_again) - explained)
+            explained |= set(metric.explained_again)
+            if metric.card.cost.startswith("J"):
+                times = len(layer_order(classifier, x, metric.options.layers))  # type: ignore[attr-defined]
+            cost = _times(own, len(costs)) + _times(again, times)
+            settings = _settings(metric.card.cost, metric.options.model_dump())
+            add(metric.name, cost, f"explains {times} times again; leave it out" if times else settings)
+        work = sum(part.work for part in parts)
+        seconds = work * _seconds(classifier, x, work) if work else 0.0
+        if not metrics:
+            seconds = min(seconds, most)  # what the methods' budgets allow
+    return Forecast(sum(part.passes for part in parts), seconds, parts, images)
+
+
+def _times(cost: Cost, times: float) -> Cost:
+    counts = (cost.n_forward, cost.n_forward_tail, cost.n_backward, cost.n_backward_tail)
+    return Cost(*(times * count for count in counts), tail=cost.tail)
+
+
+def _settings(formula: str, options: Mapping[str, Any], anytime: bool = False) -> str:
+    """Name the options on which a cost depends, as they are set."""
+    named = dict.fromkeys(re.findall(r"[a-z_]\w*", formula))
+    found = [f"{name}={options[name]}" for name in named if name in options] + ["budget=…"] * anytime
+    return f"set by {' or '.join(found)}" if found else ""
+
+
+def _seconds(classifier: Classifier, x: Images, passes: float) -> float:
+    """Return the seconds of a pass per picture.
+
+    They are those of the very first pass, which showed the layers. Where so many as slow as this take long, another one
+    is timed, once.
+    """
+    classifier.trace(x)
+    first = classifier.first_pass
+    if passes * first < LONG or isinstance(classifier, BlackBox):  # whose passes may have a price
+        return first
+    kept = classifier.kept
+    key = ("seconds of a pass", *x.shape)
+    if key not in kept:
+        at_once = max(1, min(16, int(passes / 100)))
+        with borrowed(classifier.module):
+            start = time.perf_counter()
+            output = classifier.forward(x.expand(at_once, -1, -1, -1), watched=False)
+            unwrap(output).sum().item()  # waits for the device
+            kept[key] = (time.perf_counter() - start) / at_once
+    return kept[key]
