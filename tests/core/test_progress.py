@@ -96,11 +96,11 @@ def test_long_work_is_announced(slow: ll.Classifier, capsys: pytest.CaptureFixtu
     assert line.count("\n") == 1
     ll.compare(slow, X[0], [ll.method("rise", n_masks=200)], ["adcc"])
     assert "comparing will take about 40 s" in (line := said(capsys))
-    assert "adcc 202 (explains 1 times again; leave it out)" in line
+    assert "adcc 202 (explains again; leave it out)" in line
     ll.evaluate(slow, X.repeat(30, 1, 1, 1), ["smooth-grad"], ["complexity"])
-    assert "evaluating will take about 7.5 min: 3,030 passes of some 149 ms for 30 pictures" in said(capsys)
+    assert "evaluating will take about 7.5 min: 3,030 passes of some 150 ms for 30 pictures" in said(capsys)
     ll.sanity(slow, X.repeat(60, 1, 1, 1), ["gradient"])
-    assert "sanity-cascading 360 (explains 3 times again" in said(capsys)
+    assert "sanity-cascading 360 (explains 3 times" in said(capsys)
     ll.propose(slow, ll.example_image(), ll.method("rise", n_masks=400))
     assert "proposing will take about" in said(capsys)
     ll.choose(slow, X.repeat(6, 1, 1, 1), [ll.method("rise", n_masks=100), "gradient"], "average-drop", first=2)
@@ -203,7 +203,7 @@ def test_the_whole_is_shown_not_its_parts(monkeypatch: pytest.MonkeyPatch) -> No
         for _ in range(3):
             ll.explain(c, X[0], method="rise", n_masks=50)
     assert shown[-1] == (3 * 51, 3 * 51)
-    assert all(a <= b for (a, _), (b, _) in zip(shown, shown[1:], strict=False))
+    assert shown == sorted(shown)
 
 
 def test_an_error_ends_a_bar() -> None:

@@ -76,7 +76,8 @@ def forecast(
                 times = len(layer_order(classifier, x, metric.options.layers))  # type: ignore[attr-defined]
             cost = _times(own, len(costs)) + _times(again, times)
             settings = _settings(metric.card.cost, metric.options.model_dump())
-            add(metric.name, cost, f"explains {times} times again; leave it out" if times else settings)
+            more_often = "explains again" if times == 1 else f"explains {times} times"
+            add(metric.name, cost, f"{more_often}; leave it out" if times else settings)
         work = sum(part.work for part in parts)
         seconds = work * _seconds(classifier, x, work) if work else 0.0
         if not metrics:

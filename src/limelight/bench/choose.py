@@ -94,7 +94,7 @@ class Spent:
     @property
     def saved(self) -> float:
         """Share of the full evaluation's passes that was not spent, in [0, 1]."""
-        return 1 - self.passes / self.full if self.full else 0.0
+        return max(0.0, 1 - self.passes / self.full) if self.full else 0.0
 
 
 @dataclass(frozen=True)
