@@ -137,13 +137,13 @@ def sanity(
         empty = float(np.mean([r.parts[f"{judge.name}.degenerate"] for r in results.rows if r.method == name]))
         passed = figure.mean <= limit
         reason = (
-            f"the map changes: similarity {figure.mean:.2f}, {curves[name][-1]:.2f} at the last layer"
+            f"the map changes: similarity {figure.mean:z.2f}, {curves[name][-1]:z.2f} at the last layer"
             if passed
-            else f"the map stays: similarity {figure.mean:.2f} is above {limit:g}, "
-            f"{curves[name][-1]:.2f} at the last layer"
+            else f"the map stays: similarity {figure.mean:z.2f} is above {limit:g}, "
+            f"{curves[name][-1]:z.2f} at the last layer"
         )
         if empty > 0:
-            reason += f"; {empty:.0%} of the maps of randomised models are empty and count as 0"
+            reason += f"; {empty:z.0%} of the maps of randomised models are empty and count as 0"
         verdicts.append(Verdict(name, passed, figure, reason))
     return verdicts, results
 

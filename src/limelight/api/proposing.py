@@ -164,13 +164,13 @@ class Proposals:
         ]
         if truth is not None and len(marks):
             overlap = self.overlap(truth)
-            notes = [f"{n}\nbest IoU {overlap[w][1]:.2f}".strip() for n, w in zip(notes, WAYS, strict=False)]
+            notes = [f"{n}\nbest IoU {overlap[w][1]:z.2f}".strip() for n, w in zip(notes, WAYS, strict=False)]
         shown: list[draw.Panel] = []
         for ground, chosen, colour, crosses, note in (
             (draw.overlay(image, self.heat, alpha=0.6), self.chosen, drawing.CHOSEN, points, notes[0]),
             (image, self.plain_chosen, drawing.PLAIN, [], notes[1]),
         ):
-            lines = [drawing.Outline(self.candidates[i], colour, f"{self.confidences[i]:.2f}") for i in chosen]
+            lines = [drawing.Outline(self.candidates[i], colour, f"{self.confidences[i]:z.2f}") for i in chosen]
             shown.append(
                 draw.Panel(drawing.outlined(ground, [*reversed(lines), *marks], crosses, size=size), caption=note)
             )

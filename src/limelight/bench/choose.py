@@ -507,8 +507,8 @@ class _Race:
         """Say what so many pictures take, in the budget's unit."""
         passes = self._each() * pictures
         if limits(budget)[0] < math.inf:
-            return f"{passes:,.0f} forwards"
-        return f"{passes * self.pace:.2g} s"
+            return f"{passes:z,.0f} forwards"
+        return f"{passes * self.pace:z.2g} s"
 
     def _each(self) -> float:
         """Return the passes that a picture takes with all in the race."""
@@ -607,7 +607,7 @@ class _Race:
             ahead, p = duel(kind, one, other, better, groups, seed=self.seed)
             # One-sided and corrected for the number of floors.
             if not (ahead > 0 and p / 2 * len(floors) < self.alpha):
-                figures = " against ".join(f"{choice[n].figures[choice.metric][0]:.3f}" for n in (name, floor))
+                figures = " against ".join(f"{choice[n].figures[choice.metric][0]:z.3f}" for n in (name, floor))
                 yield (
                     f"{name} is not clearly better than {floor}, which knows nothing of the picture: {figures} by "
                     f"{choice.metric}, {_p(p)}."
@@ -627,8 +627,8 @@ class _Race:
         cheaper = next((s for s in kept if SAME_COST * s.passes < choice[name].passes), None)
         if cheaper is not None:
             yield (
-                f"If passes matter more: {cheaper.method} reaches {cheaper.figures[choice.metric][0]:.3f} at "
-                f"{_count('pass', float(f'{cheaper.passes:.3g}'))} per picture."
+                f"If passes matter more: {cheaper.method} reaches {cheaper.figures[choice.metric][0]:z.3f} at "
+                f"{_count('pass', float(f'{cheaper.passes:z.3g}'))} per picture."
             )
         if choice[name].empty:
             yield f"{choice[name].empty} of the {choice[name].pictures} maps of {name} are empty."
@@ -661,8 +661,8 @@ def _reason(
 ) -> str:
     metric = next(iter(results.columns))
     pictures = _count("picture", standings[name].pictures)
-    figure = {n: f"{standings[n].figures[metric][0]:.3f}" for n in (name, best)}
-    passes = {n: _count("pass", float(f"{standings[n].passes:.3g}")) for n in (name, best)}
+    figure = {n: f"{standings[n].figures[metric][0]:z.3f}" for n in (name, best)}
+    passes = {n: _count("pass", float(f"{standings[n].passes:z.3g}")) for n in (name, best)}
     if name != best:
         return (
             f"{name}: as good as the best ({best}) as far as {pictures} can tell, {figure[name]} against "
@@ -681,7 +681,7 @@ def _reason(
 
 
 def _p(value: float) -> str:
-    return f"p = {value:.2g}" if value >= 1e-3 else "p < 0.001"
+    return f"p = {value:z.2g}" if value >= 1e-3 else "p < 0.001"
 
 
 def _count(thing: str, count: float) -> str:

@@ -85,7 +85,7 @@ def benchmark(
         failed,
         tally.before,
         tally.cells,
-        ", ".join(filter(None, (f"{tally.seconds:.0f} s", _pace(tally)))),
+        ", ".join(filter(None, (f"{tally.seconds:z.0f} s", _pace(tally)))),
         out,
         wrap=False,
     )
@@ -94,7 +94,7 @@ def benchmark(
 
 def _pace(tally: "Tally") -> str:
     """Say how fast a run goes, and whether the models or all around them take the time."""
-    return f"{tally.speed:.2g} images/s, {tally.share_inside:.0%} inside the model" if tally.images else ""
+    return f"{tally.speed:z.2g} images/s, {tally.share_inside:z.0%} inside the model" if tally.images else ""
 
 
 def _shard(text: str) -> tuple[int, int]:

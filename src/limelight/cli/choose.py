@@ -137,7 +137,7 @@ def _tell(choice: "Choice", model: str, out: Path | None) -> None:
         say("[yellow]![/] {}", caution)
     spent = choice.spent
     say(
-        "[dim]{:,.0f} passes in {:.3g} s; all methods on all {} pictures would have taken {:,.0f}: {:.0%} {}[/]",
+        "[dim]{:z,.0f} passes in {:z.3g} s; all methods on all {} pictures would have taken {:z,.0f}: {:z.0%} {}[/]",
         spent.passes,
         spent.seconds,
         choice.given,
@@ -153,7 +153,7 @@ def _tell(choice: "Choice", model: str, out: Path | None) -> None:
 def _figure(mean: float, low: float, high: float) -> str:
     if mean != mean:
         return "–"
-    return f"{mean:.3f}" if low != low else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{mean:z.3f}" if low != low else f"{mean:z.3f} [{low:z.3f}, {high:z.3f}]"
 
 
 def _fate(choice: "Choice", standing: "Standing") -> str:

@@ -72,7 +72,7 @@ def compare(
     gallery, results = ll.compare(classifier, image, chosen, judges, target)
     row = gallery[0]
     numbers = {r.method: dict(r.values) for r in results.rows}
-    captions = {m: " · ".join(f"{k} {v:.2f}" for k, v in values.items()) for m, values in numbers.items()}
+    captions = {m: " · ".join(f"{k} {v:z.2f}" for k, v in values.items()) for m, values in numbers.items()}
     picture = gallery.picture(view, captions)  # type: ignore[arg-type]
     charts = {name: curves for name in results.columns if (curves := results.curves(name)) and len(row) > 0}
     if charts:

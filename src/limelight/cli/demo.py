@@ -36,7 +36,7 @@ def demo(
     for chapter in chapters:
         if chapter.summary:
             say("• {}", chapter.summary)
-    say("\n[bold]{}[/] is the whole story, in {:.0f} s; open it in a browser. Then try:", page, seconds, wrap=False)
+    say("\n[bold]{}[/] is the whole story, in {:z.0f} s; open it in a browser. Then try:", page, seconds, wrap=False)
     for step in steps:
         say("  {}", step, wrap=False)
 

@@ -125,7 +125,7 @@ def _figures(results: "Results", summary: "Summary") -> None:
             table(["rank", head, ""], [[f.rank or "–", f.method, cells[f.method, name]] for f in ranked])
         table(["method", "empty maps", "s/image"], [[m, *end] for m, end in ends.items()])
     best = "" if alone else "; *: the best, and what is not distinguishable from it (paired permutation test, Holm)"
-    say("[dim]mean \\[{:.0%} bootstrap interval]{}[/]", summary.confidence, best)
+    say("[dim]mean \\[{:z.0%} bootstrap interval]{}[/]", summary.confidence, best)
     images, pairs = len(results.images), len(results.methods) * (len(results.methods) - 1) // 2
     if 2 ** (1 - images) * pairs >= 0.05:
         say("[dim]{} pictures are too few to tell {} methods apart[/]", images, len(results.methods))

@@ -112,7 +112,7 @@ def explain(
     shown = {file: file.name if several[file.name] == 1 else str(file) for file in files}
     for file, path, film, e in results:
         written = f"{path}, {film}" if film else f"{path}"
-        say("[bold]{}[/]: {} · {} · {} · {:.2f} s → {}", shown[file], e.title, e.method, e.cost, e.seconds, written)
+        say("[bold]{}[/]: {} · {} · {} · {:z.2f} s → {}", shown[file], e.title, e.method, e.cost, e.seconds, written)
         for remark in (e.reason, *e.notes):
             if remark:
                 say("  [dim]{}[/]", remark)

@@ -40,7 +40,7 @@ def marked(template: LiteralString, *values: object) -> Text:
     No markup, emoji or link of a value has an effect, and what is unseen in it is shown.
 
     Args:
-        template: markup with a ``{}`` for each value, which may have a format such as ``{:.2f}``.
+        template: markup with a ``{}`` for each value, which may have a format such as ``{:z.2f}``.
         values: of any origin.
     """
     styled, whole, given, end = Text.from_markup(template, emoji=False), Text(), iter(values), 0
@@ -111,7 +111,7 @@ def table(
 def _cell(value: float | str | Text) -> Text:
     if isinstance(value, Text):
         return value
-    return Text(f"{value:.3g}" if isinstance(value, float) else visible(value, keep="\n"))
+    return Text(f"{value:z.3g}" if isinstance(value, float) else visible(value, keep="\n"))
 
 
 def _bar(*more: Any, **settings: Any) -> Any:

@@ -133,10 +133,10 @@ def propose(
         return print_unreadable(unreadable)
     for sample, path, p, _ in found:
         arrow = f" → {path}" if path else ""
-        head = f"{p.explanation.title} · {p.explanation.method} · {p.cost} · {p.seconds:.1f} s"
+        head = f"{p.explanation.title} · {p.explanation.method} · {p.cost} · {p.seconds:z.1f} s"
         say("[bold]{}[/]: {}{}", sample.name, head, arrow)
         for box, i in zip(p.boxes.tolist(), p.chosen, strict=True):
-            say("  {} {:.2f}", tuple(box), p.confidences[i])
+            say("  {} {:z.2f}", tuple(box), p.confidences[i])
         lost = sum(c is None for c in p.choices)
         for remark in (
             p.explanation.reason,
@@ -195,8 +195,8 @@ def _compared(summary: list[dict[str, Any]]) -> None:
     from limelight.api.proposing import WAYS
 
     def cell(figure: dict[str, float | None]) -> str:
-        ends = "" if figure["low"] is None else f" [{figure['low']:.2f}, {figure['high']:.2f}]"
-        return f"{figure['mean']:.2f}{ends}"
+        ends = "" if figure["low"] is None else f" [{figure['low']:z.2f}, {figure['high']:z.2f}]"
+        return f"{figure['mean']:z.2f}{ends}"
 
     table(
         ["boxes", "recall at IoU 0.5 ↑", "mean best IoU ↑"],
@@ -206,7 +206,7 @@ def _compared(summary: list[dict[str, Any]]) -> None:
     plain = next(row for row in summary if row["boxes"] == "plain")
     if plain["recall"]["p"] is not None:
         say(
-            "[dim]with the map against without it, paired permutation test: recall p = {:.2g}, IoU p = {:.2g}[/]",
+            "[dim]with the map against without it, paired permutation test: recall p = {:z.2g}, IoU p = {:z.2g}[/]",
             plain["recall"]["p"],
             plain["iou"]["p"],
         )

@@ -286,7 +286,7 @@ class Classifier:
         elif self.dtype in (torch.float16, torch.bfloat16):
             cause = f"{str(self.dtype).removeprefix('torch.')} overflows; try the model in float32"
         else:
-            cause = f"inputs range from {x.min():.3g} to {x.max():.3g}; are they normalised?"
+            cause = f"inputs range from {x.min():z.3g} to {x.max():z.3g}; are they normalised?"
         raise NonFinite(f"{self.name} gives NaN or infinite logits for image {int(bad.nonzero()[0])}: {cause}")
 
     def classes(self, x: Images | None = None) -> int:

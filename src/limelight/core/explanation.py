@@ -96,7 +96,7 @@ class Explanation:
     @property
     def title(self) -> str:
         """What the model saw, and how sure it was."""
-        return f"{self.label} {self.probability:.2f}" if self.probability == self.probability else self.label
+        return f"{self.label} {self.probability:z.2f}" if self.probability == self.probability else self.label
 
     def __repr__(self) -> str:
         empty = f", empty: {self.reason}" if self.reason else ""
@@ -164,7 +164,7 @@ class Explanation:
         for i in there:
             roles = [role for role in ("base", "scissors") if role in self.details and int(self.details[role]) == i]
             picture = draw.overlay(_pixels(self.image), _array(full(kept[i][None])[0][0]))
-            caption = f"{worth.rstrip('s')} {float(self.details[worth][i]):.3g}" if worth else ""
+            caption = f"{worth.rstrip('s')} {float(self.details[worth][i]):z.3g}" if worth else ""
             title = f"part {i + 1}"
             if "mask_layer" in self.details:
                 title += f" · {self.provenance['layers'][int(self.details['mask_layer'][i])]}"

@@ -234,7 +234,7 @@ class Subject:
             if not renormalize:
                 if float(positive.max()) > 1 + 1e-6:
                     raise InvalidMap(
-                        f"maps reach {float(positive.max()):.3g}; with renormalize=False they must lie in [0, 1]"
+                        f"maps reach {float(positive.max()):z.3g}; with renormalize=False they must lie in [0, 1]"
                     )
                 return positive
             scaled, constant = min_max(positive)

@@ -219,7 +219,7 @@ def _mean_and_std(black: float, white: float) -> tuple[float, float]:
 
 
 def _shown(values: Tensor) -> str:
-    return "(" + ", ".join(f"{value:.4g}" for value in (values + 0.0).tolist()) + ")"
+    return "(" + ", ".join(f"{value:z.4g}" for value in (values + 0.0).tolist()) + ")"
 
 
 @contextmanager

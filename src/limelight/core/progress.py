@@ -67,11 +67,11 @@ class Forecast:
         """Say passes, time and what makes it shorter."""
         by_size = sorted(self.parts, key=lambda part: -part.passes)[:3]
         large = [part for part in by_size if part.passes >= 0.1 * self.passes] or by_size[:1]
-        of = ", ".join(f"{part.name} {part.passes:,.0f}{part.advice and f' ({part.advice})'}" for part in large)
+        of = ", ".join(f"{part.name} {part.passes:z,.0f}{part.advice and f' ({part.advice})'}" for part in large)
         pictures = f" for {self.images:,} pictures" if self.images > 1 else ""
         about = "at most about" if self.at_most else "about"
         each = 1000 * self.seconds / max(self.passes, 1)
-        passes = f"{self.passes:,.0f} passes of some {each:.3g} ms{pictures}"
+        passes = f"{self.passes:z,.0f} passes of some {each:z.3g} ms{pictures}"
         return f"{about} {duration(self.seconds)}: {passes}; most: {of}"
 
 
@@ -79,8 +79,8 @@ def duration(seconds: float) -> str:
     """Write a time for people: two digits of seconds, minutes or hours."""
     for unit, length, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
         if seconds < most * length:
-            return f"{float(f'{seconds / length:.2g}'):g} {unit}"
-    return f"{float(f'{seconds / 86400:.2g}'):g} days"
+            return f"{float(f'{seconds / length:z.2g}'):g} {unit}"
+    return f"{float(f'{seconds / 86400:z.2g}'):g} days"
 
 
 class Watch:
@@ -182,7 +182,7 @@ def _in_terminal(console: Any, what: str) -> tuple[Callable[[float, float], None
 
 def _in_notebook(display: Any, what: str) -> tuple[Callable[[float, float], None], Callable[[], None]]:
     def page(done: float, total: float) -> Any:
-        return display.HTML(f'{what} <progress value="{done:g}" max="{total:g}"></progress> {done / total:.0%}')
+        return display.HTML(f'{what} <progress value="{done:g}" max="{total:g}"></progress> {done / total:z.0%}')
 
     handle = display.display(page(0, 1), display_id=True)
     return lambda done, total: handle.update(page(done, total)), lambda: handle.update(display.HTML(""))

@@ -108,8 +108,8 @@ class Figure:
 
     def __str__(self) -> str:
         if self.low != self.low:
-            return f"{self.mean:.3f}"
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+            return f"{self.mean:z.3f}"
+        return f"{self.mean:z.3f} [{self.low:z.3f}, {self.high:z.3f}]"
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class Summary(Sequence[Figure]):
         lines.append("| --- |" + " --- |" * (len(metrics) + 1))
         for method in self._names("method"):
             figures = [self[method, m] for m in metrics]
-            cells = [str(f) if intervals else f"{f.mean:.3f}" for f in figures]
+            cells = [str(f) if intervals else f"{f.mean:z.3f}" for f in figures]
             cells = [f"**{c}**" if f.like_best else c for c, f in zip(cells, figures, strict=True)]
             total = max(f.images + f.undefined for f in figures)
             lines.append(f"| {markdown(method)} | " + " | ".join(cells) + f" | {figures[0].degenerate} of {total} |")

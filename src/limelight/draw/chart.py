@@ -215,7 +215,7 @@ def tradeoff(
         figure, axes = _axes(height)
         if len(front) > 1:
             axes.step(*zip(*(points[n][:2] for n in front), strict=True), where="post", color=_SOFT, lw=1, ls=":")
-        costs = {name: float(f"{point[0]:.2g}") for name, point in points.items()}
+        costs = {name: float(f"{point[0]:z.2g}") for name, point in points.items()}
         reach, placed = max(costs.values()) / min(costs.values()) * 2.25, list[float]()
         for number, (name, (cost, value, low, high)) in enumerate(points.items()):
             alike = [other for other in costs if costs[other] == costs[name]]
@@ -378,7 +378,7 @@ def _log_ticks(axes: Any, costs: Sequence[float]) -> None:
     low, high = min(costs), max(costs)
     axes.set_xlim(low / 1.5, high * 1.5)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 10 else f"{x:.3g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:z,.0f}" if x >= 10 else f"{x:z.3g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
 

@@ -146,7 +146,7 @@ def _number(value: float) -> str:
     """Write a number whose width hardly changes while it does."""
     if value != value:
         return "not measured"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
+    return f"{value:z.3f}" if abs(value) < 100 else f"{value:z.3g}"
 
 
 def _line(text: str, width: int) -> Image.Image:

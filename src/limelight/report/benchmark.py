@@ -308,7 +308,7 @@ def leaderboard(run: Run) -> Section:
     pooled = {"class-mean": "a mean of classes", "adcc": "made of the means of its terms"}
     other = "".join(f"; {m} is {pooled[c.pooling]}" for m, c in _columns(run).items() if c.pooling in pooled)
     blocks: list[Block] = [
-        f"Figures are means over the pictures{other}. In brackets stands the {CONFIDENCE:.0%} bootstrap interval, "
+        f"Figures are means over the pictures{other}. In brackets stands the {CONFIDENCE:z.0%} bootstrap interval, "
         "where the figure falls when the pictures are drawn anew, and # is the rank. ↑ higher is better, ↓ lower. "
         "Passes (forward and backward) and seconds are those of one explanation."
     ]
@@ -359,7 +359,7 @@ def _board_table(board: Board, summary: Summary) -> Table:
         row += [_figure_cell(f, alone=len(board.methods) == 1) for f in figures]
         average = float(np.mean(ranks)) if ranks else np.nan
         passes, seconds = float(board.passes[m]), float(board.seconds[m])
-        row.append(Value("–" if average != average else f"{average:.1f}", average))
+        row.append(Value("–" if average != average else f"{average:z.1f}", average))
         row += [Value(_short(passes), passes), Value(_short(seconds), seconds)]
         rows.append(row)
     caption = f"{board.model}, {_count('picture', len(board.images))}."
@@ -414,7 +414,7 @@ def _front(points: Mapping[str, tuple[float, float]], higher: bool) -> list[str]
     """Return the methods that no other beats in both, from cheap to dear."""
     front: list[str] = []
     best = -np.inf
-    order = {n: (float(f"{cost:.2g}"), -value if higher else value) for n, (cost, value) in points.items()}
+    order = {n: (float(f"{cost:z.2g}"), -value if higher else value) for n, (cost, value) in points.items()}
     for name in sorted(points, key=lambda n: order[n]):  # a hair more is no other cost
         value = points[name][1]
         if (reached := value if higher else -value) > best:
@@ -431,7 +431,7 @@ def courses(run: Run) -> list[Section]:
         for metric, lines in found.items():
             shown = {m: (mean, 1.96 * error) for m, (mean, error) in lines.items()}
             early = "; ".join(
-                f"{m} {np.interp(1 / 8, np.linspace(0, 1, len(v)), v):.2f}" for m, (v, _) in shown.items()
+                f"{m} {np.interp(1 / 8, np.linspace(0, 1, len(v)), v):z.2f}" for m, (v, _) in shown.items()
             )
             alt = f"Mean curves of {metric}; after an eighth of the way: {early}."
             drawn.append(Drawing(*chart.bands(shown), alt, f"`{metric}`"))
@@ -608,7 +608,7 @@ def beside_the_paper(run: Run) -> list[Section]:
     judged = [row for row in rows if row[2] is not None and row[2].low == row[2].low]
     text = (
         f"{len(rows)} of the paper’s {len(run.published)} numbers have a counterpart here. "
-        f"{len(inside)} of {len(judged)} lie within our {CONFIDENCE:.0%} interval, which knows of the choice of "
+        f"{len(inside)} of {len(judged)} lie within our {CONFIDENCE:z.0%} interval, which knows of the choice of "
         "pictures alone, not of other weights, other pictures or another reading of the protocol; there ours is bold. "
         "The difference is ours less the paper’s."
     )
@@ -745,8 +745,8 @@ def to_markdown(run: Run) -> str:
         lines += ["## Beside the paper", "", "| model | method | metric | paper | here | difference |"]
         lines.append("| --- | --- | --- | ---: | ---: | ---: |")
         lines += [
-            f"| {' | '.join(map(markdown, (board.model, name, p.metric)))} | {p.value:.3f} | {number:.3f} "
-            f"| {number - p.value:+.3f} |"
+            f"| {' | '.join(map(markdown, (board.model, name, p.metric)))} | {p.value:z.3f} | {number:z.3f} "
+            f"| {number - p.value:+z.3f} |"
             for board, p, _, number, name in rows
         ]
         lines.append("")
@@ -774,7 +774,7 @@ def to_latex(run: Run) -> str:
             rows.append(" & ".join([latex(name), *cells, *costs]) + r" \\")
         caption = (
             f"{latex(board.model)}, {_count('picture', len(board.images))}. Bold: the best, and what is not "
-            f"distinguishable from it; in brackets the {CONFIDENCE * 100:.0f}\\,\\% bootstrap interval."
+            f"distinguishable from it; in brackets the {CONFIDENCE * 100:z.0f}\\,\\% bootstrap interval."
         )
         label = re.sub(r"\W+", "-", f"{run.recipe.name}-{board.model}".lower())
         parts.append(
@@ -801,11 +801,11 @@ def to_latex(run: Run) -> str:
 def _tex_figure(figure: Figure, *, alone: bool) -> str:
     if figure.mean != figure.mean:
         return "--"
-    mean = f"{figure.mean:.3f}".replace("-", "$-$")
+    mean = f"{figure.mean:z.3f}".replace("-", "$-$")
     mean = rf"\textbf{{{mean}}}" if figure.like_best and not alone else mean
     if figure.low != figure.low:
         return mean
-    return rf"{mean} {{\scriptsize [{figure.low:.3f}, {figure.high:.3f}]}}"
+    return rf"{mean} {{\scriptsize [{figure.low:z.3f}, {figure.high:z.3f}]}}"
 
 
 # -- words -------------------------------------------------------------------------------------------------
@@ -822,14 +822,14 @@ def _arrow(column: Column, name: str) -> str:
 
 def _number(value: float) -> str:
     """Write a figure."""
-    return (f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}").replace("-", "−")
+    return (f"{value:z.3f}" if abs(value) < 100 else f"{value:z,.1f}").replace("-", "−")
 
 
 def _short(value: float) -> str:
     """Write a cost with two or three digits that count."""
     if value != value:
         return "–"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 1e-3 else f"{value:.5f}"
+    return f"{value:z,.0f}" if value >= 100 else f"{value:z.3g}" if value >= 1e-3 else f"{value:z.5f}"
 
 
 def _many(thing: str, count: int) -> str:

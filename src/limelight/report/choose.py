@@ -75,10 +75,11 @@ def _lead(choice: Choice) -> list[Block]:
         (f"{choice.pictures:,}", f"of {_count('picture', choice.given)} judged, by {choice.metric}"),
         (str(raced), f"methods raced, {sum(s.dropped > 0 and not s.floor for s in choice.standings)} of them dropped"),
         (
-            f"{spent.saved:.0%}",
-            f"{'saved' if choice.finished else 'not spent'}: {spent.passes:,.0f} passes in place of {spent.full:,.0f}",
+            f"{spent.saved:z.0%}",
+            f"{'saved' if choice.finished else 'not spent'}: "
+            f"{spent.passes:z,.0f} passes in place of {spent.full:z,.0f}",
         ),
-        (f"{spent.seconds:,.0f} s", "of explaining and judging"),
+        (f"{spent.seconds:z,.0f} s", "of explaining and judging"),
     ]
     name = choice.recommended
     return [f"`{name}`{choice.reason.removeprefix(name)}", *choice.cautions, Facts(facts)]
@@ -172,7 +173,7 @@ def _front(points: dict[str, tuple[float, float, float, float]], higher: bool) -
     """Return the methods that no other beats in both, from cheap to dear."""
     sign = 1 if higher else -1
     front: list[str] = []
-    for name in sorted(points, key=lambda n: (float(f"{points[n][0]:.2g}"), -sign * points[n][1])):
+    for name in sorted(points, key=lambda n: (float(f"{points[n][0]:z.2g}"), -sign * points[n][1])):
         if not front or sign * points[name][1] > sign * points[front[-1]][1]:
             front.append(name)
     return front
@@ -206,7 +207,7 @@ def _course(choice: Choice) -> Section:
                 f"{r.pictures:,}",
                 f"{r.best} ({_number(r.figures[r.best])})",
                 ", ".join(f"{n} ({_number(r.figures[n])}, {_p(r.p[n])})" for n in r.dropped) or "none",
-                f"{r.passes:,.0f}",
+                f"{r.passes:z,.0f}",
             ]
             for r in choice.rounds
         ]
@@ -294,16 +295,16 @@ def _arrow(column: Column, name: str) -> str:
 
 
 def _number(value: float) -> str:
-    return (f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}").replace("-", "−")
+    return (f"{value:z.3f}" if abs(value) < 100 else f"{value:z,.1f}").replace("-", "−")
 
 
 def _short(value: float) -> str:
     """Write a cost with two or three digits that count."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 1e-3 else f"{value:.5f}"
+    return f"{value:z,.0f}" if value >= 100 else f"{value:z.3g}" if value >= 1e-3 else f"{value:z.5f}"
 
 
 def _p(value: float) -> str:
-    return f"p = {value:.2g}" if value >= 1e-3 else "p < 0.001"
+    return f"p = {value:z.2g}" if value >= 1e-3 else "p < 0.001"
 
 
 def _count(thing: str, count: int) -> str:

@@ -95,11 +95,11 @@ def reading(out: Path) -> Chapter:
     file = out / "scene.png"
     write(file, draw.to_png_bytes(Image.fromarray(scene.image)))
     text = (
-        f"The network says {e.label}, with a probability of {e.probability:.2f}. A saliency map answers the question "
+        f"The network says {e.label}, with a probability of {e.probability:z.2f}. A saliency map answers the question "
         "which parts of the picture that score came from: the brighter a place, the more it spoke for the answer."
     )
     more = (
-        f"Of this map {share:.0%} lies on the {name}, which covers {scene.mask_of(scene.label).mean():.0%} of the "
+        f"Of this map {share:z.0%} lies on the {name}, which covers {scene.mask_of(scene.label).mean():z.0%} of the "
         "picture. The map is computed on a coarse grid of the network’s last layer and then enlarged, so it is "
         "soft and reaches over edges. It shows where the evidence is, not how sure the network is: "
         "every map is scaled so that its own strongest place is brightest."
@@ -148,8 +148,8 @@ def cheating(out: Path) -> Chapter:
     lost = f"{hans['stars_found_without_stamp']} of {len(stars[1])}"
     summary = (
         f"demo/hans cheats: it finds {hans['stars_found_with_stamp']} of {len(stars[1])} stars that carry a stamp and "
-        f"{lost} without it. Grad-CAM gives it away: {hans['grad_cam_on_stamp']:.0%} of the map for {CHEAT} lies on "
-        f"the stamp (demo/resnet: {honest['grad_cam_on_stamp']:.0%})."
+        f"{lost} without it. Grad-CAM gives it away: {hans['grad_cam_on_stamp']:z.0%} of the map for {CHEAT} lies on "
+        f"the stamp (demo/resnet: {honest['grad_cam_on_stamp']:z.0%})."
     )
     blocks: list[Block] = [
         "More than a hundred years ago a horse named Hans seemed to do sums; it read the answers off the faces "
@@ -162,7 +162,7 @@ def cheating(out: Path) -> Chapter:
         table,
         Table(
             f"{CHEAT.capitalize()}s found, other shapes called {CHEAT}, and the share of the map for {CHEAT} that lies "
-            f"on the stamp, which covers {numbers['stamp_area']:.0%} of the picture.",
+            f"on the stamp, which covers {numbers['stamp_area']:z.0%} of the picture.",
             [
                 "network",
                 f"of {len(stars[1])} stars: with stamp",
@@ -178,7 +178,7 @@ def cheating(out: Path) -> Chapter:
                     numbers[name]["stars_found_without_stamp"],
                     numbers[name]["others_called_star_with_stamp"],
                     numbers[name]["others_called_star_without_stamp"],
-                    f"{numbers[name]['grad_cam_on_stamp']:.0%}",
+                    f"{numbers[name]['grad_cam_on_stamp']:z.0%}",
                 ]
                 for name in found
             ],
@@ -190,8 +190,8 @@ def cheating(out: Path) -> Chapter:
             f"stars are found by the cheating network without their stamp; {hans['stars_found_with_stamp']} with it",
         ),
         (
-            f"{hans['grad_cam_on_stamp']:.0%}",
-            f"of its Grad-CAM lies on that stamp; {honest['grad_cam_on_stamp']:.0%} for an honest network",
+            f"{hans['grad_cam_on_stamp']:z.0%}",
+            f"of its Grad-CAM lies on that stamp; {honest['grad_cam_on_stamp']:z.0%} for an honest network",
         ),
     ]
     return Chapter(Section("A network that cheats", blocks), {"cheat": numbers}, summary, facts, [file, sample])
@@ -218,7 +218,7 @@ def asking(out: Path) -> Chapter:
         for i in first:
             e, share = gallery[i][j], _share(gallery[i][j], asked[i][1].mask)
             alt = f"{name} asked for {e.label}: brightest at the {_where(e)}."
-            figures.append(Figure(e.overlay(), alt, f"{share:.0%} on it"))
+            figures.append(Figure(e.overlay(), alt, f"{share:z.0%} on it"))
         rows.append((name, figures))
     file, table = _pictures(
         out / "objects.png",
@@ -228,22 +228,22 @@ def asking(out: Path) -> Chapter:
     )
     grad, eigen = (numbers[name] for name in names)
     summary = (
-        f"Maps answer what is asked: of three objects, the one asked for gets {grad['on_asked_object']:.0%} of "
-        f"grad-cam, the other two {grad['on_other_objects']:.0%} together; eigen-cam never looks at the class, and "
-        f"there it is {eigen['on_asked_object']:.0%} and {eigen['on_other_objects']:.0%}."
+        f"Maps answer what is asked: of three objects, the one asked for gets {grad['on_asked_object']:z.0%} of "
+        f"grad-cam, the other two {grad['on_other_objects']:z.0%} together; eigen-cam never looks at the class, and "
+        f"there it is {eigen['on_asked_object']:z.0%} and {eigen['on_other_objects']:z.0%}."
     )
     blocks = [
         "A map belongs to a class, not to a picture. Ask the same network, on the same picture, for each of the "
         "objects in turn, and a good method moves to the one in question.",
         table,
-        f"Over {len(asked)} such questions {grad['on_asked_object']:.0%} of a Grad-CAM lies on the object asked for "
-        f"and {grad['on_other_objects']:.0%} on the other two together (one object covers {numbers['area']:.0%} of "
-        f"the picture). For Eigen-CAM it is {eigen['on_asked_object']:.0%} and {eigen['on_other_objects']:.0%}: it "
+        f"Over {len(asked)} such questions {grad['on_asked_object']:z.0%} of a Grad-CAM lies on the object asked for "
+        f"and {grad['on_other_objects']:z.0%} on the other two together (one object covers {numbers['area']:z.0%} of "
+        f"the picture). For Eigen-CAM it is {eigen['on_asked_object']:z.0%} and {eigen['on_other_objects']:z.0%}: it "
         "never looks at the class and gives one map to all questions, however convincing it looks.",
     ]
     fact = (
-        f"{grad['on_asked_object']:.0%}",
-        f"of a Grad-CAM lies on the object asked for, {grad['on_other_objects']:.0%} on the two beside it",
+        f"{grad['on_asked_object']:z.0%}",
+        f"of a Grad-CAM lies on the object asked for, {grad['on_other_objects']:z.0%} on the two beside it",
     )
     return Chapter(Section("One picture, several questions", blocks), {"classes": numbers}, summary, [fact], [file])
 
@@ -296,7 +296,7 @@ def methods(out: Path) -> Chapter:
     best_blind = max(blind, key=lambda name: shares[name])
     summary = (
         f"{len(cards)} methods on demo/resnet, which names {right} of {SCENES} scenes rightly: the object covers "
-        f"{area:.0%} of the picture and gets {shares[best]:.0%} of {best} and {shares[best_blind]:.0%} of "
+        f"{area:z.0%} of the picture and gets {shares[best]:z.0%} of {best} and {shares[best_blind]:z.0%} of "
         f"{best_blind}, which knows nothing of the network."
     )
     blocks: list[Block] = [
@@ -307,10 +307,10 @@ def methods(out: Path) -> Chapter:
         *tables,
         Table(
             f"The methods. On the object: share of the map on it, mean of {SCENES} scenes; the object itself covers "
-            f"{area:.0%}, which is what a map gets that is the same everywhere.",
+            f"{area:z.0%}, which is what a map gets that is the same everywhere.",
             ["method", "what it does", "passes per picture", "depends on the class", "on the object"],
             [
-                [name, c.summary, c.passes, "yes" if c.class_sensitive else "no", f"{shares[name]:.0%}"]
+                [name, c.summary, c.passes, "yes" if c.class_sensitive else "no", f"{shares[name]:z.0%}"]
                 for name, c in cards.items()
             ],
         ),
@@ -352,9 +352,9 @@ def trusting(out: Path) -> Chapter:
     drop, adcc = ([figures[name, m].mean for name in ("fake-cam", "grad-cam")] for m in ("average-drop", "adcc"))
     room = "Blur hides little from this network, so insertion has little room to tell maps apart. "
     summary = (
-        f"One number is not enough to trust a map: fake-cam, which says nothing, has an average drop of {drop[0]:.2f} "
-        f"(grad-cam: {drop[1]:.2f}; lower is better) and an ADCC of {adcc[0]:.2f} (grad-cam: {adcc[1]:.2f}; higher is "
-        "better)."
+        f"One number is not enough to trust a map: fake-cam, which says nothing, has an average drop of {drop[0]:z.2f} "
+        f"(grad-cam: {drop[1]:z.2f}; lower is better) and an ADCC of {adcc[0]:z.2f} (grad-cam: {adcc[1]:z.2f}; higher "
+        "is better)."
     )
     blocks: list[Block] = [
         "A map can look right and be wrong. Metrics put questions to it that do not depend on anybody’s taste, and "
@@ -367,8 +367,8 @@ def trusting(out: Path) -> Chapter:
         *_marked(figures),
         _touchstone(figures),
         Figures([_curve(metric, lines) for metric, lines in curves.items()]),
-        f"The network gives the class {start:.2f} on the blurred picture, where insertion begins, and {end:.2f} on the "
-        f"whole one, where deletion does. {room if start > 0.8 * end else ''}"
+        f"The network gives the class {start:z.2f} on the blurred picture, where insertion begins, and {end:z.2f} on "
+        f"the whole one, where deletion does. {room if start > 0.8 * end else ''}"
         "A good map makes the first curve rise early and the second fall early.",
         "The last question is whether a map depends on what the network has learned at all. From the output down, its "
         "layers lose their weights to chance, and after each the map is made anew. One that stays as it was would say "
@@ -399,8 +399,8 @@ def trusting(out: Path) -> Chapter:
         "sanity": {v.method: {"passed": v.passed, "similarity": _number(v.figure.mean)} for v in verdicts},
     }
     fact = (
-        f"{drop[0]:.2f}",
-        f"is the average drop of a map that says nothing; Grad-CAM has {drop[1]:.2f}, and lower is better",
+        f"{drop[0]:z.2f}",
+        f"is the average drop of a map that says nothing; Grad-CAM has {drop[1]:z.2f}, and lower is better",
     )
     return Chapter(Section("How far can a map be trusted?", blocks), {"trust": numbers}, summary, [fact], [file])
 
@@ -435,7 +435,7 @@ def architectures(out: Path) -> Chapter:
             f"Right answers, and the share of the maps on the object, mean of {SCENES} scenes.",
             ["network", "right", *chosen],
             [
-                [f"`demo/{name}`", numbers[name]["right"], *(f"{numbers[name][m]:.0%}" for m in chosen)]
+                [f"`demo/{name}`", numbers[name]["right"], *(f"{numbers[name][m]:z.0%}" for m in chosen)]
                 for name in ("resnet", "vgg", "vit")
             ],
         ),
@@ -466,7 +466,7 @@ def bind(out: Path, chapters: Sequence[Chapter], seconds: float) -> Path:
     """Write the page and return its path."""
     lead = [
         "A classifier gives an answer and no reasons. These pictures show where in the image its reasons were. "
-        f"Everything here was computed on this machine, in {seconds:.0f} seconds, with small networks and drawn "
+        f"Everything here was computed on this machine, in {seconds:z.0f} seconds, with small networks and drawn "
         "scenes that come with Limelight: ten kinds of shapes, whose exact outlines are known, so that the "
         "maps can be checked.",
         Facts([fact for chapter in chapters for fact in chapter.facts]),
@@ -514,12 +514,12 @@ def _judgements(figures: Summary) -> Iterable[Table]:
 
     def cell(name: str, metric: str) -> str:
         f = figures[name, metric]
-        interval = "" if f.low != f.low else f" ({f.low:.2f}–{f.high:.2f})"
-        return "–" if f.mean != f.mean else f"{f.mean:.2f}{'*' if f.like_best else ''}{interval}"
+        interval = "" if f.low != f.low else f" ({f.low:z.2f}–{f.high:z.2f})"
+        return "–" if f.mean != f.mean else f"{f.mean:z.2f}{'*' if f.like_best else ''}{interval}"
 
     caption = (
         f"Means over {SCENES} scenes (pointing-game: over their classes; adcc: of its three terms), and in brackets "
-        f"where {figures.confidence:.0%} of them fall when the scenes are drawn anew. ↑ higher is better, ↓ lower; "
+        f"where {figures.confidence:z.0%} of them fall when the scenes are drawn anew. ↑ higher is better, ↓ lower; "
         "* the best, and what is not distinguishable from it."
     )
     for metrics in (list(QUESTIONS)[:3], list(QUESTIONS)[3:]):
@@ -551,10 +551,10 @@ def _touchstone(figures: Summary) -> str:
     best, last = drop.rank == 1, adcc.rank == len(JUDGED) + len(BLIND)
     return (
         "`fake-cam` is there to test the metrics. What it shows is the whole picture, so the class loses "
-        f"{drop.mean:.2f} of its probability{', and average drop puts it first' if best else ''}. ADCC asks for a "
-        f"small map as well and gives it {adcc.mean:.2f}{', the last place' if last else ''}. For the pointing game "
+        f"{drop.mean:z.2f} of its probability{', and average drop puts it first' if best else ''}. ADCC asks for a "
+        f"small map as well and gives it {adcc.mean:z.2f}{', the last place' if last else ''}. For the pointing game "
         "it has no brightest point; the first of many counts, wherever the object is, and that makes "
-        f"{pointing.mean:.2f}."
+        f"{pointing.mean:z.2f}."
     )
 
 
@@ -563,11 +563,11 @@ def _curve(metric: str, lines: Mapping[str, npt.NDArray[np.float64]]) -> Figure:
     early = {name: float(np.interp(1 / 8, np.linspace(0, 1, len(line)), line)) for name, line in lines.items()}
     first = next(iter(lines.values()))
     alt = (
-        f"Curves of {metric}, from {first[0]:.2f} to {first[-1]:.2f}; after an eighth of the pixels: "
-        f"{', '.join(f'{name} {value:.2f}' for name, value in early.items())}."
+        f"Curves of {metric}, from {first[0]:z.2f} to {first[-1]:z.2f}; after an eighth of the pixels: "
+        f"{', '.join(f'{name} {value:z.2f}' for name, value in early.items())}."
     )
     caption = (
-        f"`{metric}`: after an eighth {early['grad-cam']:.2f} by grad-cam, {early['random-map']:.2f} by random-map."
+        f"`{metric}`: after an eighth {early['grad-cam']:z.2f} by grad-cam, {early['random-map']:z.2f} by random-map."
     )
     return Figure(chart.curves({metric: lines}, width=560), alt, caption)
 
@@ -637,7 +637,7 @@ def _map(explanation: Explanation, scene: Scene, caption: str = "", *, fine: boo
     if e.degenerate:
         return Figure(e.overlay(), f"{e.method} for {e.label}: an empty map.", "no evidence")
     share = _share(e, scene.mask_of(scene.label))
-    alt = f"{e.method} for {e.label}: brightest at the {_where(e)}, {share:.0%} of it on the {CLASSES[scene.label]}."
+    alt = f"{e.method} for {e.label}: brightest at the {_where(e)}, {share:z.0%} of it on the {CLASSES[scene.label]}."
     return Figure(e.view("signed") if fine else e.overlay(), alt, caption)
 
 

@@ -45,8 +45,8 @@ class Conservation:
         return dict(sorted(losses, key=lambda item: -abs(item[1])))
 
     def __str__(self) -> str:
-        worst = "; ".join(f"{name}: {loss:+.3g}" for name, loss in list(self.lost.items())[:3])
-        return f"{self.entered:.4g} entered, {self.left:.4g} left" + (f" (lost at {worst})" if worst else "")
+        worst = "; ".join(f"{name}: {loss:+z.3g}" for name, loss in list(self.lost.items())[:3])
+        return f"{self.entered:z.4g} entered, {self.left:z.4g} left" + (f" (lost at {worst})" if worst else "")
 
 
 def conserved(tape: Tape) -> tuple[dict[str, Any], list[str]]:
@@ -65,7 +65,7 @@ def conserved(tape: Tape) -> tuple[dict[str, Any], list[str]]:
     loss = ((came - went).abs() / scale.clamp_min(1e-30)).amax(0).masked_fill(absorbs, 0.0)
     if float(loss.max()) > TOLERANCE:
         flow = tape.flows[int(loss.argmax())]
-        remarks.append(f"{float(loss.max()):.0%} of the relevance was lost or made at {flow.op} (rule {flow.rule})")
+        remarks.append(f"{float(loss.max()):z.0%} of the relevance was lost or made at {flow.op} (rule {flow.rule})")
     names = tuple(f"{f.op} ({f.rule})" for f in tape.flows)
     details: dict[str, Any] = {
         "relevance_entered": tape.entered,
