@@ -11,6 +11,8 @@
     ├── InvalidOption        (ValueError)   an option that a method does not have, or out of its range
     ├── InvalidImage         (ValueError)   not a picture, or not one that can be used
     ├── UnsupportedModel     (ValueError)   the model lacks what the method needs
+    ├── ModelFailed          (RuntimeError) the model itself raised an exception, which is the cause
+    ├── OutOfMemory          (MemoryError)  memory ran out, with a single image too
     ├── InvalidMap           (ValueError)   saliency maps that a metric can't judge
     ├── MissingTruth         (ValueError)   a metric needs masks or boxes that were not given, or don't fit
     ├── ProtocolMismatch     (ValueError)   numbers of different protocols were to be put together
@@ -27,6 +29,7 @@ Every message says what was given, what would be right and where to look.
 
 import difflib
 from collections.abc import Iterable
+from typing import Self
 
 from limelight.text import visible
 
@@ -78,6 +81,14 @@ class UnsupportedModel(LimelightError, ValueError):
     """The model lacks something that the method needs."""
 
 
+class ModelFailed(LimelightError, RuntimeError):
+    """The model itself raised an exception, which is ``__cause__``; it does not take such images, or has a fault."""
+
+
+class OutOfMemory(LimelightError, MemoryError):
+    """Memory ran out, with a single image too."""
+
+
 class InvalidMap(LimelightError, ValueError):
     """Saliency maps of the wrong size, count, range, or with NaN."""
 
@@ -108,6 +119,9 @@ class MissingExtra(LimelightError, ImportError):
     def __init__(self, package: str, extra: str):
         super().__init__(f"{package} is not installed; install it with: pip install 'limelight[{extra}]'")
         self.package, self.extra = package, extra
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        return type(self), (self.package, self.extra)
 
 
 class QueryBudget(LimelightError, RuntimeError):

@@ -1,5 +1,6 @@
 """The model as the library sees it: outputs, images, normalisation, identity."""
 
+import copy
 from collections import OrderedDict
 from types import SimpleNamespace
 from typing import Any
@@ -99,11 +100,22 @@ def test_not_a_classifier() -> None:
         ll.Classifier("resnet18")  # type: ignore[arg-type]
 
 
-def test_weights_of_inference_mode_are_refused() -> None:
+def test_weights_of_inference_mode_have_no_gradient() -> None:
     with torch.inference_mode():
         net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    with pytest.raises(errors.UnsupportedModel, match="outside of it"):
-        ll.Classifier(net)
+    c, x = ll.Classifier(net, size=16), torch.randn(1, 3, 16, 16)
+    assert torch.equal(ll.method("rise", n_masks=8)(c, x), ll.method("rise", n_masks=8)(ll.Classifier(copied(net)), x))
+    with pytest.raises(errors.UnsupportedModel, match=r"grad-cam: .* outside of it"):
+        ll.method("grad-cam")(c, x)
+
+
+def copied(net: nn.Module) -> nn.Module:
+    """The same with weights of its own, which are no tensors of inference mode."""
+    twin = copy.deepcopy(net)
+    for m in twin.modules():
+        for name, p in list(m.named_parameters(recurse=False)):
+            setattr(m, name, nn.Parameter(p.detach().clone()))
+    return twin
 
 
 def test_normalisation_is_undone() -> None:
@@ -209,7 +221,7 @@ def test_images_are_laid_out_as_the_model_bears_it() -> None:
         torch.testing.assert_close(ll.Classifier(net)(x), expected, rtol=1e-5, atol=1e-6)
     viewing = Viewing()
     ll.Classifier(viewing)(x)
-    assert viewing.layouts[-2:] == [True, False]  # tried once, and not again
+    assert viewing.layouts[-3:] == [True, False, False]  # tried once, then as it is, and not again
     seen: list[bool] = []
     plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3))
     plain[0].register_forward_pre_hook(lambda _, i: seen.append(i[0].is_contiguous(memory_format=torch.channels_last)))

@@ -182,7 +182,7 @@ def test_every_empty_map_says_why() -> None:
 def test_layer_that_is_cut_off_is_an_error() -> None:
     net = architectures.build("residual")
     net.layer2.register_forward_hook(lambda _m, _i, out: out.detach())
-    with pytest.raises(errors.UnsupportedModel, match=r"no gradient reaches layer 'layer1'.*detach"):
+    with pytest.raises(errors.UnsupportedModel, match=r"grad-cam: no gradient passes.*'layer2'.*detach"):
         ll.method("grad-cam", layer="layer1")(ll.Classifier(net), architectures.images(1))
 
 

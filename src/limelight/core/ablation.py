@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from limelight.core.batches import chunk_size, in_chunks
+from limelight.core.batches import in_chunks
 from limelight.core.borrow import borrowed
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Meter
@@ -163,7 +163,8 @@ def ablated_scores(
 def _from_linear(evidence: Evidence, stage: Stage, linear: Linear, i: int, k: Tensor, batch_size: int | None) -> Tensor:
     acts = stage.acts[i : i + 1]
     z = linear.whole(acts)
-    size = batch_size or chunk_size(8 * z.numel() * z.element_size(), z.device, MOST_AT_ONCE)
+    each = 8 * z.numel() * z.element_size()
+    size = evidence.classifier.at_once(evidence.image, given=batch_size, each=each, largest=MOST_AT_ONCE)
 
     def work(part: slice) -> Tensor:
         rows = k[part]
@@ -178,7 +179,7 @@ def _from_layer(evidence: Evidence, stage: Stage, tail: Tail, i: int, gone: Tens
     output = stage.output[i : i + 1]
     trace = evidence.classifier.trace(evidence.image)
     behind = sum(prod(info.shape) for info in trace.layers if info.before >= stage.info.before)
-    size = batch_size or chunk_size(behind * output.element_size(), output.device)
+    size = evidence.classifier.at_once(evidence.image, given=batch_size, each=behind * output.element_size())
 
     def work(part: slice) -> Tensor:
         return evidence.scores_from(tail(without(output, stage, gone[part])), _numbers(i, gone[part]))
@@ -188,8 +189,7 @@ def _from_layer(evidence: Evidence, stage: Stage, tail: Tail, i: int, gone: Tens
 
 def _from_image(evidence: Evidence, stage: Stage, i: int, gone: Tensor, batch_size: int | None) -> Tensor:
     layer = evidence.classifier.module.get_submodule(stage.info.name)
-    trace = evidence.classifier.trace(evidence.image)
-    size = batch_size or chunk_size(trace.bytes_per_image, gone.device)
+    size = evidence.classifier.at_once(evidence.image, given=batch_size)
 
     def work(part: slice) -> Tensor:
         images = _numbers(i, gone[part])

@@ -1,10 +1,13 @@
 """Work in chunks that fit the memory."""
 
 import os
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+
+from limelight.errors import OutOfMemory
 
 T = TypeVar("T")
 
@@ -14,13 +17,21 @@ PER_CPU_THREAD = 4  # images at once: more of them fall out of the processor's c
 CACHED = 2**25  # activations per image in bytes; of smaller images more fit
 
 
+NO_MEMORY = re.compile(
+    r"out of memory|out_of_(device_|host_)?memory|outofmemory|memoryallocation|bad_alloc|alloc_failed"
+    r"|(can't|cannot|could not|failed to|unable to) allocate|not enough memory|insufficient memory|allocation failed"
+    # oneDNN that can't have its scratch space (a primitive's descriptor fails for other reasons), and cuDNN likewise.
+    r"|could not create a (primitive(?! desc)|memory)|unable to find a valid cudnn algorithm",
+    re.IGNORECASE,
+)
+"""How processors, graphics cards and the libraries on them say that an allocation failed."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an exception means that an allocation failed, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
-    )
+    return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
 
 
 def free_bytes(device: torch.device) -> int:
@@ -49,21 +60,22 @@ def in_chunks(work: Callable[[slice], T], n: int, size: int) -> list[T]:
     """Call ``work`` on consecutive slices of ``range(n)``; halve the slices when memory runs out.
 
     Raises:
-        MemoryError: a single sample does not fit.
+        OutOfMemory: a single sample does not fit.
     """
     results: list[T] = []
-    start = 0
+    start, size = 0, min(size, n)
     while start < n:
         try:
             results.append(work(slice(start, min(n, start + size))))
+            start += size
+            continue
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             if size == 1:
-                raise MemoryError("memory ran out with a single image; use a smaller input or model") from error
-            size //= 2
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-        else:
-            start += size
+                raise OutOfMemory("memory ran out with a single image; use a smaller input or model") from error
+        # Only now, when the exception is gone and with it whatever its frames held on to.
+        size //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
     return results

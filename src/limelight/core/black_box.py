@@ -11,17 +11,15 @@ from torch import Tensor, nn
 
 from limelight import files
 from limelight.card import METHODS
+from limelight.core.boundary import NEEDS_GRADIENTS
 from limelight.core.classifier import Classifier
 from limelight.core.cost import predict
 from limelight.core.labels import LabelsLike
 from limelight.core.spec import Spec
 from limelight.errors import InvalidOption, MissingExtra, QueryBudget, UnsupportedModel
-from limelight.shapes import Images
+from limelight.shapes import Images, Logits
 
-LOOK_INSIDE = frozenset(
-    {"acts", "grads", "stages", "layer_at", "class_weights", "ablated_scores"}
-    | {"gradient_of", "gradients_of", "slope", "tape", "taped", "descent", "base_map", "refined"}
-)
+LOOK_INSIDE = NEEDS_GRADIENTS | {"acts", "class_weights", "ablated_scores", "base_map"}
 """Needs that only a module with layers and gradients can serve."""
 
 
@@ -34,6 +32,7 @@ class _Call(nn.Module):
     def __init__(self, predict: Callable[[Any], Any], arrays: bool, budget: int | None) -> None:
         super().__init__()
         self.predict, self.arrays, self.budget, self.spent = predict, arrays, budget, 0
+        self.original_name = "the black box"
 
     def forward(self, x: Tensor) -> Tensor:
         with _counting:
@@ -93,6 +92,7 @@ class BlackBox(Classifier):
         if budget is not None and budget < 1:
             raise InvalidOption(f"budget is {budget}; it must be at least 1")
         self._call = _Call(predict, arrays, budget)
+        self._call.original_name = name
         super().__init__(
             self._call,
             preprocess=preprocess,
@@ -133,7 +133,13 @@ class BlackBox(Classifier):
         given, found = model.get_inputs()[0], model.get_outputs()[0].name
         kind = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
         options = {"outputs": "logits", "name": "ONNX model"} | options
-        return cls(lambda x: model.run([found], {given.name: x.astype(kind)})[0], arrays=True, **options)
+        box = cls(lambda x: model.run([found], {given.name: x.astype(kind)})[0], arrays=True, **options)
+        if given.shape[:1] == [1]:
+            box._single = "it was exported for a batch of one"
+        return box
+
+    def _batches(self, x: Images, logits: Logits) -> tuple[torch.memory_format, str]:
+        return torch.preserve_format, self._single  # nothing is tried out at a service that may cost money
 
     @property
     def spent(self) -> int:

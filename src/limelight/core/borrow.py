@@ -4,6 +4,8 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,10 +13,11 @@ from torch import nn
 
 @dataclass
 class _Loan:
-    """A module that is lent: to so many borrowers, and its own flag, which it gets back from the last."""
+    """A module that is lent: to so many borrowers; its own flag and compiled code, which it gets back from the last."""
 
     module: nn.Module
     training: bool
+    compiled: dict[str, Any]
     borrowers: int = 0
 
 
@@ -52,9 +55,13 @@ def _take(root: nn.Module) -> None:
     _roots[id(root)] = parts, 1
     try:
         for m in root.modules():
-            loan = _loans.setdefault(id(m), _Loan(m, m.training))
-            loan.borrowers += 1
+            if not hasattr(m, "training"):  # frozen scripted code
+                continue
+            if id(m) not in _loans:
+                _loans[id(m)] = _Loan(m, m.training, _made_eager(m))
+            _loans[id(m)].borrowers += 1
             parts.append(m)
+        for m in parts:  # when all flags are known, for those around compiled parts set these too
             if m.training:
                 m.training = False  # not .eval(): a user's own train() may do more than set the flag
     except BaseException:
@@ -73,5 +80,36 @@ def _give_back(root: nn.Module) -> None:
         loan.borrowers -= 1
         if not loan.borrowers:
             del _loans[id(m)]
+            _put_back(m, loan.compiled)
             if m.training != loan.training:
                 m.training = loan.training
+
+
+def _made_eager(m: nn.Module) -> dict[str, Any]:
+    """Let a module run its own code where ``torch.compile`` or ``module.compile()`` put some in its place.
+
+    Inside of compiled code no hook and no recorder sees anything, or it is compiled again for each of them.
+
+    Returns:
+        What has to be put back.
+    """
+    own = vars(m)
+    compiled = {name: own[name] for name in ("_compiled_call_impl",) if own.get(name) is not None}
+    own.update(dict.fromkeys(compiled))
+    if "dynamo_ctx" in own and "_orig_mod" in own.get("_modules", {}):
+        compiled |= {"forward": own["forward"], "__class__": type(m)}
+        own["forward"] = own["_modules"]["_orig_mod"].__call__
+        object.__setattr__(m, "__class__", _plain(type(m)))
+    return compiled
+
+
+def _put_back(m: nn.Module, compiled: dict[str, Any]) -> None:
+    if "__class__" in compiled:
+        object.__setattr__(m, "__class__", compiled.pop("__class__"))
+    vars(m).update(compiled)
+
+
+@cache
+def _plain(kind: type[nn.Module]) -> type[nn.Module]:
+    """The same class without a call of its own, which warns of hooks."""
+    return type(kind.__name__, (kind,), {"__call__": nn.Module.__call__})

@@ -14,12 +14,15 @@ from typing import Any, Literal, Self
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
+from limelight.core.batches import chunk_size, in_chunks
 from limelight.core.borrow import borrowed
+from limelight.core.boundary import forward_pass
 from limelight.core.fold import folded
 from limelight.core.hooks import duplicate
 from limelight.core.labels import LabelsLike, names_of
-from limelight.core.layers import LayerInfo, Trace, trace
+from limelight.core.layers import LayerInfo, Trace, trace, version_of
 from limelight.core.preprocess import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -29,8 +32,15 @@ from limelight.core.preprocess import (
     preprocessed,
     settled,
 )
-from limelight.core.stopwatch import in_model
-from limelight.errors import InvalidImage, InvalidOption, NonFinite, UnknownLayer, UnsupportedModel, nearest
+from limelight.errors import (
+    InvalidImage,
+    InvalidOption,
+    LimelightError,
+    NonFinite,
+    UnknownLayer,
+    UnsupportedModel,
+    nearest,
+)
 from limelight.shapes import Images, Logits
 from limelight.text import visible
 
@@ -67,7 +77,7 @@ class Classifier:
             into the convolutions: faster, for a second copy of the weights.
 
     Raises:
-        UnsupportedModel: ``module`` is not a module, or its weights are tensors of inference mode.
+        UnsupportedModel: ``module`` is not a module.
         UnknownLayer: no such layer; the message names the nearest.
         InvalidOption: mean or std that cannot be, that contradict ``preprocess``, or that it does not tell; labels that
             are none.
@@ -93,11 +103,6 @@ class Classifier:
         if not isinstance(module, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UnsupportedModel(f"expected a torch.nn.Module, got {type(module).__name__}")
         self.module = _unwrapped(module)
-        if any(t.is_inference() for t in (*self.module.parameters(), *self.module.buffers())):
-            raise UnsupportedModel(
-                "the weights were made under torch.inference_mode(), so no gradient can pass through them; "
-                "build or load the model outside of it"
-            )
         self.name = name or type(self.module).__name__
         self.labels = names_of(labels) if labels is not None else None
         self._see(preprocess, mean, std, size)
@@ -113,6 +118,8 @@ class Classifier:
         self._layout: torch.memory_format | None = None
         self.first_pass = 0.0
         """Seconds of the pass that showed the layers."""
+        self._single = ""  # why the model may only be given one image at a time
+        self._overwrites = False
         self.layer = self.layer_names(layer) if layer is not None else None
 
     def __repr__(self) -> str:
@@ -137,8 +144,10 @@ class Classifier:
         """
         with borrowed(self.module):
             x = self.checked(x)
-            self.trace(x)  # reads from one pass what kind of scores the model gives
-            return self.finite(self.logits(self.forward(x)), x)
+            size = self.at_once(x)
+            given = x.clone()  # a model may overwrite what it is given
+            found = in_chunks(lambda part: self.logits(self.forward(given[part]), len(given[part])), len(x), size)
+            return self.finite(torch.cat(found), x)
 
     def _see(
         self,
@@ -224,7 +233,9 @@ class Classifier:
         """
         if not isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidImage(f"expected a tensor of normalised images (n, 3, H, W), got {type(x).__name__}")
-        if x.ndim != 4 or x.shape[0] == 0 or not x.is_floating_point():
+        if x.ndim == 4 and not len(x):
+            raise InvalidImage(f"the batch is empty: images of shape {tuple(x.shape)}")
+        if x.ndim != 4 or not x.is_floating_point():
             what = f"{str(x.dtype).removeprefix('torch.')} of shape {tuple(x.shape)}"
             raise InvalidImage(f"expected normalised images, floating point of shape (n, 3, H, W), got {what}")
         if x.shape[1] != len(self.mean):
@@ -259,9 +270,13 @@ class Classifier:
         """Whether the classes are independent, so that probabilities are sigmoids."""
         return self._scores[1]
 
-    def logits(self, output: Any) -> Logits:
-        """Take (n, classes) logits out of whatever the module returned."""
-        values = unwrap(output)
+    def logits(self, output: Any, n: int) -> Logits:
+        """Take (n, classes) logits out of whatever the module returned for n images.
+
+        Raises:
+            UnsupportedModel: there are none, or not one row per image.
+        """
+        values = unwrap(output, n)
         probabilities, multilabel = self._scores
         if probabilities:
             binary = multilabel or values.shape[1] == 1
@@ -304,11 +319,13 @@ class Classifier:
         if key not in self._traces:
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
             start = time.perf_counter()
-            found = trace(self.module, noise, unwrap, self._reshape)
+            found = trace(self.module, noise, any_scores, self._reshape)
             self.first_pass = time.perf_counter() - start
-            self._count_labels(found.logits.shape[-1])
+            if found.logits.ndim == 2:
+                self._count_labels(found.logits.shape[-1])
             if self._layout is None:
-                self._layout = self._fastest_layout(noise, found.logits)
+                self._layout, self._single = self._batches(noise, found.logits)
+            self._overwrites |= found.overwrites
             self._traces.setdefault(key, found)  # last, for other threads take it to be complete
         return self._traces[key]
 
@@ -320,21 +337,50 @@ class Classifier:
                 f"{len(self.labels)} labels for the {classes} classes of {self.name}{read}; give one for each class"
             )
 
-    def _fastest_layout(self, x: Images, logits: Logits) -> torch.memory_format:
-        """Channels-last on the CPU, where convolutions are then up to twice as fast, if the model bears it.
+    def _batches(self, x: Images, logits: Logits) -> tuple[torch.memory_format, str]:
+        """Find out how the model likes a batch: which layout of it, and why it may only be given one image at a time.
 
-        A module that calls ``view`` on its activations does not.
+        On the CPU convolutions are up to twice as fast on channels-last images, but a module that calls ``view`` on
+        its activations does not bear them. A batch must give what its images give alone.
         """
-        if x.device.type != "cpu" or not any(isinstance(m, nn.Conv2d) for m in self.module.modules()):
-            return torch.preserve_format
-        try:
-            with borrowed(self.module):
-                same = torch.allclose(
-                    unwrap(self.module(x.contiguous(memory_format=torch.channels_last))), logits, rtol=1e-3, atol=1e-3
-                )
-        except RuntimeError:
-            same = False
-        return torch.channels_last if same else torch.preserve_format
+        pair = torch.cat([x, 1 - 2 * x.flip(-1)])
+        share = {torch.float16: 0.02, torch.bfloat16: 0.1}.get(x.dtype, 1e-3)
+
+        def trouble(given: Images) -> str:
+            copies = given.clone()
+            before = version_of(copies)
+            try:
+                with borrowed(self.module), forward_pass(self.module, given):
+                    output = self.module(copies)
+            except LimelightError as error:
+                return str(error)
+            self._overwrites |= version_of(copies) != before
+            found = any_scores(output, len(given))
+            same = torch.allclose(found[:1], logits, rtol=share, atol=share * max(1.0, float(logits.abs().max())))
+            return "" if same else "the scores of an image depend on what else is in its batch (batch statistics?)"
+
+        convolves = x.device.type == "cpu" and any(isinstance(m, nn.Conv2d) for m in self.module.modules())
+        if convolves and not trouble(pair.contiguous(memory_format=torch.channels_last)):
+            return torch.channels_last, ""
+        alone = trouble(pair)
+        if alone and trouble(x):  # a model with randomness of its own differs from itself
+            alone = ""
+        return torch.preserve_format, alone
+
+    def at_once(
+        self, x: Images, passes: int = 1, given: int | None = None, each: int | None = None, **limits: int
+    ) -> int:
+        """Return how many images to pass together: as given, or as fit; one, if the model takes no batches.
+
+        Args:
+            x: images, for their size.
+            passes: how many times the activations of a forward pass are kept at a time.
+            given: what the user wants.
+            each: bytes that one image keeps alive, where it is not all activations.
+            limits: as of ``chunk_size``.
+        """
+        seen = self.trace(x)
+        return 1 if self._single else given or chunk_size(passes * (each or seen.bytes_per_image), x.device, **limits)
 
     def forward(self, x: Images, *, watched: bool = True) -> Any:
         """Return the module's own outputs, the images laid out in memory as is fastest; no state is guarded.
@@ -342,21 +388,36 @@ class Classifier:
         Args:
             x: shape (n, 3, H, W).
             watched: whether layers are looked at or hooked. If not, a folded copy may stand in for the module.
+
+        Raises:
+            UnsupportedModel: the model takes one image at a time only, or overwrote its input all of a sudden.
+            ModelFailed: the module raised an exception; see ``boundary.forward_pass``.
         """
+        if len(x) > 1 and self._single:
+            raise UnsupportedModel(f"{self.name} takes one image at a time (batch_size=1): {self._single}")
         layout = self._layout or torch.preserve_format
+        given = x
         if layout is not torch.preserve_format and (len(x) > 1 or (self._fold and not watched)):
-            x = x.contiguous(memory_format=layout)  # one image does not earn what laying out weights costs
+            given = x.contiguous(memory_format=layout)  # one image does not earn what laying out weights costs
         module = self._folded(x) if self._fold and not watched else self.module
-        with in_model(x.device):
-            return module(x)
+        if self._overwrites and given is x:
+            given = x.clone()
+        before = version_of(given)
+        with forward_pass(module, given):
+            output = module(given)
+        if given is x and version_of(given) != before:
+            self._overwrites = True  # so that another try gets copies
+            raise UnsupportedModel(f"{self.name} writes into its input for some images only; try again, or let it copy")
+        return output
 
     def _folded(self, x: Images) -> nn.Module:
         """The folded copy, made again when the weights have changed; it is tested against the module."""
         version = self.weights_version()
         if self._fast is None or self._fast[0] != version:
-            twin = folded(self.module, x[:1].detach())
-            with torch.no_grad(), borrowed(twin):
-                ours, theirs = (unwrap(m(x[:1].detach())).double() for m in (twin, self.module))
+            image = x[:1].detach()
+            twin = folded(self.module, image)
+            with torch.no_grad(), borrowed(twin), forward_pass(self.module, image):
+                ours, theirs = (unwrap(m(image.clone()), 1).double() for m in (twin, self.module))
             if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
                 raise UnsupportedModel(f"{self.name} can't be folded: its logits would change; use fold=False")
             twin.eval()
@@ -442,6 +503,15 @@ class Classifier:
     def admit(self, methods: Sequence[Any], x: Images) -> None:
         """Refuse methods that this model can't have in principle; a module can have them all."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy, here or in another process, can't find out again."""
+        return {k: v for k, v in vars(self).items() if k not in ("_names", "kept", "_fast", "_hashed")}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+        self._names = {id(m): n for n, m in self.module.named_modules(remove_duplicate=False)}
+        self.kept, self._fast, self._hashed = {}, None, None
+
     def copied(self) -> "Classifier":
         """Return a classifier around a deep copy of the module, for whoever has to change weights.
 
@@ -454,8 +524,6 @@ class Classifier:
         except (RuntimeError, TypeError) as error:
             raise UnsupportedModel(f"{self.name} can't be copied: {error}") from error
         twin._names = {id(m): n for n, m in twin.module.named_modules(remove_duplicate=False)}
-        twin._hashed = None
-        twin.kept, twin._fast = {}, None
         return twin
 
     # -- identity ---------------------------------------------------------------------------------------
@@ -463,7 +531,7 @@ class Classifier:
     def weights_version(self) -> Mapping[str, int]:
         """Return a token that changes whenever a parameter or buffer is written to."""
         tensors = (*self.module.parameters(), *self.module.buffers())
-        return {str(i): t._version for i, t in enumerate(tensors)}
+        return {str(i): version_of(t) for i, t in enumerate(tensors)}
 
     def weights_hash(self) -> str:
         """Return the SHA-256 of all parameters and buffers, remembered until one of them changes."""
@@ -506,11 +574,15 @@ def _unwrapped(module: nn.Module) -> nn.Module:
     return module
 
 
-def unwrap(output: Any) -> Tensor:
-    """Find the class scores in a module's output: (n, classes).
+def unwrap(output: Any, n: int) -> Tensor:
+    """Find the class scores in a module's output for n images: (n, classes).
+
+    Args:
+        output: whatever the module returned.
+        n: how many images it was given.
 
     Raises:
-        UnsupportedModel: there is none.
+        UnsupportedModel: there are none, or not one row per image.
     """
     found: Any = output
     if hasattr(output, "logits"):
@@ -521,13 +593,33 @@ def unwrap(output: Any) -> Tensor:
             found = next(iter(output.values()), None)
     elif isinstance(output, list | tuple):
         found = output[0] if output else None
-    if isinstance(found, Tensor) and found.ndim == 4 and found.shape[2:] == (1, 1):
-        found = found.flatten(1)
-    if isinstance(found, Tensor) and found.ndim == 1:
-        found = found[:, None]
+    if isinstance(found, Tensor):
+        if found.is_inference():  # which could not be written to
+            found = found.clone()
+        if found.ndim == 4 and found.shape[2:] == (1, 1):
+            found = found.flatten(1)
+        if found.ndim < 2 and n == 1:  # a module that squeezes
+            found = found.reshape(1, -1)
+        if found.ndim == 1:
+            found = found[:, None]
     if not isinstance(found, Tensor) or found.ndim != 2:
         what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise UnsupportedModel(
             f"the model returns {what}, not class scores (n, classes); give target= a function of its outputs"
         )
+    if len(found) != n:
+        raise UnsupportedModel(
+            f"the model answers {len(found)} rows of scores for {n} images; it must give one per image"
+        )
     return found
+
+
+def any_scores(output: Any, n: int) -> Tensor:
+    """Find the class scores in a module's output for n images, or else whatever numbers there are of each, (n, ...)."""
+    try:
+        return unwrap(output, n)
+    except UnsupportedModel:
+        for found in pytree.tree_leaves(output):
+            if isinstance(found, Tensor) and found.is_floating_point() and found.ndim > 2 and len(found) == n:
+                return found
+        raise

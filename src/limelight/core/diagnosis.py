@@ -8,29 +8,34 @@ from limelight.core.evidence import Evidence
 from limelight.core.layers import LayerInfo
 from limelight.core.saliency import Raw
 from limelight.core.spec import Spec
-from limelight.core.supply import GRADIENT_NEEDS, SLOPE_NEEDS
+from limelight.core.supply import GRADIENT_NEEDS, SLOPE_NEEDS, Felt
 from limelight.shapes import Flags
 
 SAME_ON_POOLED_HEADS = frozenset({"grad-cam", "xgrad-cam", "hires-cam"})
 
 
-def reasons(raw: Raw, empty: Flags, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec) -> tuple[str, ...]:
+def reasons(
+    raw: Raw, empty: Flags, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec, felt: Felt
+) -> tuple[str, ...]:
     """Say for every empty map why it is empty."""
     return tuple(
-        _reason_of(i, raw, evidence, layers, method) if is_empty else "" for i, is_empty in enumerate(empty.tolist())
+        _reason_of(i, raw, evidence, layers, method, felt) if is_empty else ""
+        for i, is_empty in enumerate(empty.tolist())
     )
 
 
-def _reason_of(i: int, raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec) -> str:
+def _reason_of(i: int, raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec, felt: Felt) -> str:
     if not raw.layers:
-        return _reason(i, raw.values[i], evidence, layers, method)
+        return _reason(i, raw.values[i], evidence, layers, method, felt)
     if any(bool(m.any()) for m in raw.details["masks"][i]):
         return "constant map: the layers' maps cancel"
-    each = [_reason(i, one.values[i], evidence, [at], method) for one, at in zip(raw.layers, layers, strict=True)]
+    each = [_reason(i, one.values[i], evidence, [at], method, felt) for one, at in zip(raw.layers, layers, strict=True)]
     return "; ".join(dict.fromkeys(each))
 
 
-def _reason(i: int, raw: torch.Tensor, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec) -> str:
+def _reason(
+    i: int, raw: torch.Tensor, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec, felt: Felt
+) -> str:
     stages = [evidence.stages[info.name] for info in layers]
     where = ", ".join(info.name for info in layers)
     if stages and all(not s.acts[i].any() for s in stages):
@@ -49,9 +54,32 @@ def _reason(i: int, raw: torch.Tensor, evidence: Evidence, layers: Sequence[Laye
         return "dead gradient: the score does not change with the image"
     if stages and all(not s.acts[i].any() or (s.grads is not None and not s.grads[i].any()) for s in stages):
         return f"dead layer: in each of {where} the activations or the gradient are all 0"
+    if not raw.any():
+        return _nothing(i, evidence, method, felt)
     if method.options.relu and float(raw.max()) <= 0:
         return "no positive evidence: the map is nowhere above 0 (relu=False shows the negative part)"
     return "constant map: every position has the same value"
+
+
+def _nothing(i: int, evidence: Evidence, method: Spec, felt: Felt) -> str:
+    """Say why a map is 0 everywhere whose layers and gradients, as far as they were looked at, are not."""
+    tape = evidence.tape
+    if tape is not None and len(tape.flows) and not bool(tape.flows[0].size[i]):
+        return "no relevance: the score that is passed back is 0"
+    if tape is not None:
+        what = "relevance" if tape.flows else "gradient"
+        return f"dead {what}: nothing of what was passed back arrived"
+    limit = method.options.score in ("prob", "logprob") and float(evidence.probability[i]) > 1 - 1e-6
+    for what, seen in (("gradient", felt.gradients), ("score", felt.scores)):
+        if seen is not None and not bool(seen[i]):
+            if limit:
+                return f"saturated score: the {method.options.score} is at its limit; try score='logit'"
+            if what == "gradient" and evidence.classifier.dtype in (torch.float16, torch.bfloat16):
+                return "the gradient underflows in half precision; try the model in float32"
+            if what == "gradient":
+                return "dead gradient: the score does not change with any of the pictures that were tried"
+            return "constant score: it is the same for all of the changed pictures"
+    return "constant map: it is 0 at every position"
 
 
 def notes(raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec) -> tuple[str, ...]:

@@ -92,7 +92,9 @@ class Evidence:
     def scores_from(self, output: Any, images: Index, kind: ScoreKind | None = None) -> Scores:
         """Return the score of each of the module's outputs for m changed copies, (m,); see ``scores_of``."""
         target = Target(self.target.index[images], self.target.function)
-        logits = None if target.function else self.classifier.finite(self.classifier.logits(output), self.image)
+        logits = (
+            None if target.function else self.classifier.finite(self.classifier.logits(output, len(images)), self.image)
+        )
         return _score(self.classifier, output, logits, target, kind or self.kind)
 
 
@@ -105,6 +107,7 @@ def gather(
     *,
     gradients: bool,
     slope: bool = False,
+    whole: bool = False,
     meter: Meter,
 ) -> Evidence:
     """Run the model once, and once back if gradients are wanted, and collect what the layers gave.
@@ -117,21 +120,25 @@ def gather(
         layers: those whose outputs are wanted, by name.
         gradients: whether the score's gradients with respect to them are.
         slope: whether that with respect to the images is.
+        whole: whether the graph is to begin at the images in any case, and not at the first layer.
         meter: counts the passes.
     """
-    taken = tapped(classifier.modules(list(layers)), gradients=gradients or slope, whole=slope)
+    taken = tapped(classifier.modules(list(layers)), gradients=gradients or slope, whole=slope or whole)
     with borrowed(classifier.module):
         with taken as taps:
-            image = x.detach().clone().requires_grad_(slope)
-            output = classifier.forward(image.clone() if slope else x)  # a module may overwrite what it is given
+            image = x.detach().clone().requires_grad_(slope)  # a module may overwrite what it is given
+            output = classifier.forward(image.clone() if slope else image)
         meter.add(forward=len(x))
         with torch.set_grad_enabled(gradients or slope):  # what a target function calls is no part of the pass
             resolved, logits = _target(classifier, output, x, target)
             score = _score(classifier, output, logits, resolved, kind)
             total = score.sum()
         found: dict[str, Tensor] = {}
+        if gradients and layers and not (slope or whole or score.requires_grad):
+            # The model puts the mode back that it began with, behind a part without gradients.
+            return gather(classifier, x, target, kind, layers, gradients=True, whole=True, meter=meter)
         if slope or (gradients and layers):
-            found = taps.gradients(total, {IMAGE: image} if slope else None)
+            found = taps.gradients(classifier.module, x, total, {IMAGE: image} if slope else None)
             meter.add(backward=len(x) * slope, backward_tail=len(x) * (not slope))
     stages = _stages(classifier, layers, taps.outputs, found)
     logits = None if logits is None else logits.detach()
@@ -185,11 +192,11 @@ def _stages(
 
 def _target(classifier: Classifier, output: Any, x: Images, target: Any) -> tuple[Target, Logits | None]:
     if isinstance(target, Target):
-        return target, classifier.logits(output) if target.function is None else None
+        return target, classifier.logits(output, len(x)) if target.function is None else None
     asked = understood(target, len(x))
     if asked is not None and not isinstance(asked, list):
         return Target(torch.full((len(x),), -1, device=x.device), asked), None
-    logits = classifier.finite(classifier.logits(output), x)
+    logits = classifier.finite(classifier.logits(output, len(x)), x)
     index = resolve(asked, len(x), logits.shape[1], classifier.labels)
     return Target(logits.argmax(1) if index is None else index.to(x.device)), logits
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from limelight.core.batches import chunk_size, in_chunks
+from limelight.core.batches import in_chunks
 from limelight.core.borrow import borrowed
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Cost, Meter
@@ -84,7 +84,7 @@ class Batch:
     def logits(self) -> Logits:
         """Of the clean images, (n, classes)."""
         size = self._chunk(self.image)
-        return torch.cat(in_chunks(lambda part: self._forward(self.image[part]), len(self), size))
+        return torch.cat(in_chunks(lambda part: self._forward(self.image[part].clone()), len(self), size))
 
     def clean(self, kind: ScoreOf = "prob") -> Scores:
         """Return the target's score on the clean images, (n,)."""
@@ -102,8 +102,8 @@ class Batch:
         def logits() -> Logits:
             fill = self.fill(name)
             if name in ("zero", "black"):  # the same for every image
-                return self._forward(fill[:1]).expand(len(self), -1)
-            return torch.cat(in_chunks(lambda part: self._forward(fill[part]), len(self), self._chunk(fill)))
+                return self._forward(fill[:1].clone()).expand(len(self), -1)
+            return torch.cat(in_chunks(lambda part: self._forward(fill[part].clone()), len(self), self._chunk(fill)))
 
         found = self.kept(("fill logits", name), logits)
         return class_scores(found, self.target, kind, self.classifier.multilabel)
@@ -131,12 +131,13 @@ class Batch:
         return class_scores(flat, target, kind, self.classifier.multilabel).view(logits.shape[:2])
 
     def _chunk(self, x: Images) -> int:
-        return self._batch_size or chunk_size(self.classifier.trace(x).bytes_per_image, x.device)
+        return self.classifier.at_once(x, given=self._batch_size)
 
     def _forward(self, x: Images) -> Logits:
         with borrowed(self.classifier.module):
             self.meter.add(forward=len(x))
-            logits = self.classifier.finite(self.classifier.logits(self.classifier.forward(x, watched=False)), x)
+            output = self.classifier.forward(x, watched=False)
+            logits = self.classifier.finite(self.classifier.logits(output, len(x)), x)
         return logits if logits.dtype == torch.float64 else logits.float()
 
 

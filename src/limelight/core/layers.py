@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from limelight.core.borrow import borrowed
+from limelight.core.boundary import differentiated, forward_pass
 from limelight.core.hooks import hooked
 from limelight.errors import UnsupportedModel
 from limelight.shapes import Acts
@@ -90,7 +91,7 @@ class Trace:
     """All layers in the order in which they finish, and what the pass told about the model.
 
     ``layers`` are those with a map or tokens; ``done`` are the names of all by their last run, with the share of
-    the network's arithmetic that is done then.
+    the network's arithmetic that is done then; ``overwrites`` tells whether the model writes into its input.
     """
 
     layers: tuple[LayerInfo, ...]
@@ -99,6 +100,7 @@ class Trace:
     bytes_per_image: int
     last_module: str
     looks_like_probabilities: bool
+    overwrites: bool
 
     @property
     def ran(self) -> tuple[str, ...]:
@@ -159,6 +161,11 @@ class _Seen:
         return id(self.output), self.version
 
 
+def version_of(tensor: Tensor) -> int:
+    """Return what changes when a tensor is overwritten; a tensor of inference mode keeps no count of it."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
 def kind_of(module: nn.Module) -> str:
     """Return the name of a module's class; a module of an exported program remembers which it had."""
     remembered = getattr(module, "_ty", None)
@@ -205,7 +212,7 @@ class _Arithmetic(TorchDispatchMode):
 def trace(
     module: nn.Module,
     x: Tensor,
-    logits_of: Callable[[Any], Tensor],
+    logits_of: Callable[[Any, int], Tensor],
     reshape: Callable[[Tensor], Tensor] | None,
 ) -> Trace:
     """Push one image through the model and back, and note every layer's output.
@@ -213,9 +220,23 @@ def trace(
     Args:
         module: the model.
         x: one normalised image, shape (1, c, H, W).
-        logits_of: takes the logits out of the model's output.
+        logits_of: takes the logits of so many images out of the model's output.
         reshape: the user's own reading of a layer's output, or None.
     """
+    try:
+        return _traced(module, x, logits_of, reshape, gradients=True)
+    except UnsupportedModel:  # tensors of inference mode, through which no graph can be recorded
+        return _traced(module, x, logits_of, reshape, gradients=False)
+
+
+def _traced(
+    module: nn.Module,
+    x: Tensor,
+    logits_of: Callable[[Any, int], Tensor],
+    reshape: Callable[[Tensor], Tensor] | None,
+    *,
+    gradients: bool,
+) -> Trace:
     seen: list[_Seen] = []
     arithmetic = _Arithmetic()
 
@@ -230,23 +251,25 @@ def trace(
             finished[name] = arithmetic.total
             tensor = first_tensor(output)
             if tensor is not None and tensor.shape[0] == x.shape[0]:
-                seen.append(_Seen(name, m, tensor, _alone(output), arithmetic.total, tensor._version))
+                seen.append(_Seen(name, m, tensor, _alone(output), arithmetic.total, version_of(tensor)))
 
         return hook
 
-    modules = {name: m for name, m in module.named_modules() if name}
+    modules = {name: m for name, m in module.named_modules() if name and not isinstance(m, torch.jit.ScriptModule)}
     watched = hooked([(m.register_forward_hook, note(name)) for name, m in modules.items()])
-    with borrowed(module), torch.enable_grad():
-        with watched, arithmetic:
-            raw_output = module(x.detach().clone().requires_grad_())
+    with borrowed(module), torch.set_grad_enabled(gradients):
+        given = x.detach().requires_grad_(gradients).clone()  # a copy: the model may write into what it is given
+        version = given._version
+        with watched, arithmetic, forward_pass(module, x):
+            raw_output = module(given)
         total = max(1, arithmetic.total)
-        logits = logits_of(raw_output)
-        gradients = _gradients(logits, [s.output for s in seen])
+        logits = logits_of(raw_output, len(x))
+        slopes = _gradients(logits, [s.output for s in seen], module, x)
 
     latest = {s.name: s for s in seen}  # a module that runs several times is known by its last run
     outer = _outermost(list(latest.values()))
     innermost = {s.key: s.module for s in reversed(seen)}
-    used = {id(s.output): g for s, g in zip(seen, gradients, strict=True)}
+    used = {id(s.output): g for s, g in zip(seen, slopes, strict=True)}
     layouts = [_custom(s.output, reshape) if reshape else None for s in seen]
     if not reshape:
         layouts = list(_layouts(seen, (int(x.shape[-2]), int(x.shape[-1]))))
@@ -284,24 +307,19 @@ def trace(
         looks_like_probabilities=bool(
             (rows >= 0).all() and rows.shape[-1] > 1 and torch.allclose(rows.sum(-1), torch.ones(1).to(rows), atol=1e-4)
         ),
+        overwrites=given._version != version,
     )
 
 
-def _gradients(logits: Tensor, outputs: list[Tensor]) -> list[Tensor | None]:
-    """Gradient of the predicted class's logit at every output; None where it does not depend on it."""
+def _gradients(logits: Tensor, outputs: list[Tensor], module: nn.Module, x: Tensor) -> list[Tensor | None]:
+    """Gradient of the predicted class's logit at every output; None where it does not depend on it, or has none."""
     tracked = [t for t in {id(t): t for t in outputs}.values() if t.requires_grad]
     if not logits.requires_grad or not tracked:
         return [None] * len(outputs)
-    score = logits.flatten(1)[0].max()
     try:
-        found = torch.autograd.grad(score, tracked, allow_unused=True)
-    except RuntimeError as error:
-        if "checkpoint" not in str(error):
-            raise
-        raise UnsupportedModel(
-            "the network uses reentrant checkpoints, which no gradient can be taken through; "
-            "use checkpoint(..., use_reentrant=False), or switch checkpoints off"
-        ) from error
+        found = differentiated(module, x, logits.flatten(1)[0].max(), tracked)
+    except UnsupportedModel:  # methods that need a gradient will say so
+        return [None] * len(outputs)
     by_id = {id(t): g for t, g in zip(tracked, found, strict=True)}
     return [by_id.get(id(t)) for t in outputs]
 

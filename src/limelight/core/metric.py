@@ -14,7 +14,7 @@ from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.cost import Cost, predict
 from limelight.core.fills import described
 from limelight.core.judge import NEEDS_A_METHOD, Batch, Measured, Space, Subject
-from limelight.core.options import checked
+from limelight.core.options import BaseOptions, checked
 from limelight.core.spec import Spec
 from limelight.core.target import TargetLike, either_name, resolve
 from limelight.core.truth import Truth
@@ -24,7 +24,7 @@ from limelight.ops.order import pixels_per_step
 from limelight.shapes import Images, Maps, Scores
 
 
-class MetricOptions(pydantic.BaseModel):
+class MetricOptions(BaseOptions):
     """Options that every metric has; a metric's own come on top.
 
     Attributes:
@@ -34,8 +34,6 @@ class MetricOptions(pydantic.BaseModel):
         batch_size: inputs per pass; None to fit the memory.
         protocol: a bundle of options by which one paper measured; options given go before it.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     degenerate: Literal["include", "skip"] = "include"
     seed: int = pydantic.Field(0, ge=0)

@@ -4,14 +4,28 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import pydantic
 
 from limelight.card import BaseCard
 from limelight.errors import InvalidOption, nearest, shown
 
-Options = TypeVar("Options", bound=pydantic.BaseModel)
+
+class BaseOptions(pydantic.BaseModel):
+    """What all options are: immutable, complete, and the same again in another process."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The class was made of a function and is in no module, where another process could find it.
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return _again, (type(self).made_of, values, set(self.model_fields_set))
+
+    made_of: ClassVar[tuple[Any, ...]] = ()
+
+
+Options = TypeVar("Options", bound=BaseOptions)
 _making = threading.Lock()  # two classes for one function, made at the same time, would not be equal
 
 
@@ -76,4 +90,12 @@ def _model(card: BaseCard, function: Callable[..., Any], base: type[Options]) ->
         for name, p in inspect.signature(function).parameters.items()
         if p.kind is p.KEYWORD_ONLY
     }
-    return pydantic.create_model(f"{card.function}_options", __base__=base, **fields)
+    model = pydantic.create_model(f"{card.function}_options", __base__=base, **fields)
+    model.made_of = (card, function, base)
+    return model
+
+
+def _again(made_of: tuple[Any, ...], values: Mapping[str, Any], given: set[str]) -> BaseOptions:
+    """Return options whose values have been checked before."""
+    with _making:
+        return _model(*made_of).model_construct(given, **values)

@@ -2,7 +2,8 @@
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from typing import Any, get_args
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 
 from limelight.core import diagnosis
 from limelight.core.augment import VIEWS, averaged
-from limelight.core.batches import PER_CPU_THREAD, chunk_size, in_chunks
+from limelight.core.batches import PER_CPU_THREAD, in_chunks
+from limelight.core.boundary import NEEDS_GRADIENTS
 from limelight.core.budget import Allowance
 from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.cost import Meter
@@ -79,9 +81,10 @@ def _run_group(
         any(_wants(m, needs) for m in methods) for needs in (GRADIENT_NEEDS, SLOPE_NEEDS, TAPE_NEEDS)
     )
     sizes = [m.options.batch_size for m in methods if m.options.batch_size]
-    per_image = classifier.trace(x).bytes_per_image * (4 if taped else 3 if gradients or slope else 1)
+    kept = 4 if taped else 3 if gradients or slope else 1
     # What is kept for the way back falls out of a processor's cache with a second image.
-    size = min(sizes) if sizes else chunk_size(per_image, x.device, per_thread=1 if taped else PER_CPU_THREAD)
+    given, per_thread = min(sizes) if sizes else None, 1 if taped else PER_CPU_THREAD
+    size = classifier.at_once(x, kept, given, per_thread=per_thread)
 
     def explain(images: slice) -> list[Saliency]:
         start = time.perf_counter()
@@ -96,8 +99,21 @@ def _run_group(
             _apply(m, evidence, infos, meter, shared, len(methods)) for m, infos in zip(methods, layers, strict=True)
         ]
 
-    chunks = in_chunks(explain, len(x), size)
+    with naming([m for m in methods if m.needs & NEEDS_GRADIENTS] or methods):
+        chunks = in_chunks(explain, len(x), size)
     return [_joined([chunk[i] for chunk in chunks]) for i in range(len(methods))]
+
+
+@contextmanager
+def naming(methods: Sequence[Spec]) -> Generator[None]:
+    """Say in an error about the model which methods it is about."""
+    try:
+        yield
+    except UnsupportedModel as error:
+        names = [m.name for m in methods]
+        if not any(str(error).startswith(name) for name in names):
+            error.args = (f"{', '.join(names)}: {error}",)
+        raise
 
 
 def _wants(method: Spec, needs: frozenset[str]) -> bool:
@@ -147,7 +163,8 @@ def _apply(
         tape.restart()
         if method.options.strict and tape.unruled:
             raise UnsupportedModel(f"{method.name} has no rule for {', '.join(map(str, tape.unruled[:3]))}")
-    raw = supply.applied()
+    with naming([method]):
+        raw = supply.applied()
     details: dict[str, Any] = dict(raw.details)
     remarks: list[str] = []
     if tape:
@@ -179,7 +196,7 @@ def _apply(
         target=evidence.target.index,
         score=evidence.score_as(method.options.score),
         probability=evidence.probability,
-        reasons=diagnosis.reasons(raw, empty, evidence, [] if method.base else layers, method),
+        reasons=diagnosis.reasons(raw, empty, evidence, [] if method.base else layers, method, supply.felt),
         notes=(*raw.notes, *diagnosis.notes(raw, evidence, layers, method), *allowance.remarks, *remarks),
         cost=cost,
         seconds=(shared_seconds + time.perf_counter() - start) / n,

@@ -12,12 +12,12 @@ from limelight.card import METHODS, Card
 from limelight.core.augment import Augment
 from limelight.core.budget import Budget
 from limelight.core.classifier import Classifier, LayerLike
-from limelight.core.options import checked
+from limelight.core.options import BaseOptions, checked
 from limelight.core.target import ScoreKind
 from limelight.errors import InvalidOption
 
 
-class Options(pydantic.BaseModel):
+class Options(BaseOptions):
     """Options that every method has; a method's own come on top.
 
     Attributes:
@@ -40,8 +40,6 @@ class Options(pydantic.BaseModel):
             gradient, with a warning.
         profile: a bundle of options that reproduces one published pipeline; options given go before it.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     layer: LayerLike | tuple[LayerLike, ...] | None = None
     fuse: Literal["mean", "max"] | None = None

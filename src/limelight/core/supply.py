@@ -1,14 +1,15 @@
 """What a method may ask for by naming it as a parameter."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from limelight.core.ablation import ablated_scores
-from limelight.core.batches import chunk_size, in_chunks
+from limelight.core.batches import in_chunks
+from limelight.core.boundary import differentiated
 from limelight.core.budget import Allowance
 from limelight.core.cost import Meter
 from limelight.core.evidence import Evidence, Stage, gather, record
@@ -18,10 +19,9 @@ from limelight.core.relevance.tape import Tape
 from limelight.core.rng import Draws, draws_per_image
 from limelight.core.saliency import Finish, Raw
 from limelight.core.spec import Spec
-from limelight.core.stopwatch import in_model
 from limelight.core.target import ScoreKind
 from limelight.errors import NonFinite, UnknownMethod, UnsupportedModel
-from limelight.shapes import Acts, Grid, Images, Index, Logits, Scores
+from limelight.shapes import Acts, Flags, Grid, Images, Index, Logits, Scores
 
 GRADIENT_NEEDS = frozenset({"grads", "stages"})
 """Needs that cost the shared backward pass."""
@@ -44,6 +44,29 @@ AblatedScores = Callable[..., Tensor]
 FillOf = Callable[[Fill], Images]
 
 
+@dataclass
+class Felt:
+    """Whether what was tried on the way to a map had any effect, for each image; None if nothing was tried.
+
+    Attributes:
+        gradients: whether any gradient at changed copies was not 0, (n,).
+        scores: whether any changed copy had another score than the image, (n,).
+    """
+
+    gradients: Flags | None = None
+    scores: Flags | None = None
+
+    def gradient(self, n: int, images: Index, found: Tensor) -> None:
+        """Take in gradients at copies of n images."""
+        if self.gradients is None:
+            self.gradients = torch.zeros(n, dtype=torch.bool, device=found.device)
+        self.gradients[images[found.flatten(1).any(1)]] = True
+
+    def score(self, changed: Flags) -> None:
+        """Take in which images had a copy with another score."""
+        self.scores = changed if self.scores is None else self.scores | changed
+
+
 class Supply:
     """Everything that a method may name as a positional parameter.
 
@@ -56,6 +79,7 @@ class Supply:
         self._method, self._evidence, self._layers, self._meter = method, evidence, layers, meter
         self._allowance = allowance
         self._start: Tensor | None = None
+        self.felt = Felt()
 
     def applied(self) -> Raw:
         """Return what the method makes of it, fused if it explains one layer and there are several.
@@ -80,7 +104,9 @@ class Supply:
         layers: list[Raw] = []
         for info in self._layers:
             meter = Meter()
-            layers.append(Supply(self._method, self._evidence, [info], meter, self._allowance).applied())
+            one = Supply(self._method, self._evidence, [info], meter, self._allowance)
+            one.felt = self.felt
+            layers.append(one.applied())
             self._meter.add_of_layer(meter, 1 - info.before, unit)
         maps = torch.stack([finish(raw.values)[0] for raw in layers], 1)  # n l H W
         number = torch.arange(len(layers), device=maps.device).expand(len(maps), -1)
@@ -207,8 +233,7 @@ class Supply:
 
         def scores_of(copies: Copies, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
             images, numbers = wanted.nonzero(as_tuple=True)
-            trace = evidence.classifier.trace(evidence.image)
-            size = self._method.options.batch_size or chunk_size(trace.bytes_per_image, wanted.device)
+            size = evidence.classifier.at_once(evidence.image, given=self._method.options.batch_size)
 
             def work(part: slice) -> Scores:
                 return evidence.scores_of(copies(images[part], numbers[part]), images[part], kind or self._kind)
@@ -216,7 +241,11 @@ class Supply:
             found = in_chunks(work, len(images), size)
             self._meter.add(forward=len(images))
             scores = evidence.score.new_zeros(wanted.shape)
-            return scores.masked_scatter(wanted, torch.cat(found)) if found else scores
+            if found:
+                scores = scores.masked_scatter(wanted, torch.cat(found))
+                clean = evidence.score_as(kind or self._kind)[:, None]
+                self.felt.score(((scores - clean).abs() > 1e-6 * clean.abs()).logical_and(wanted).any(1))
+            return scores
 
         return scores_of
 
@@ -247,8 +276,7 @@ class Supply:
 
         def gradients_of(copies: Copies, count: int, fold: Fold, kind: ScoreKind | None = None) -> None:
             n = len(self.image)
-            trace = evidence.classifier.trace(evidence.image)
-            size = self._method.options.batch_size or chunk_size(3 * trace.bytes_per_image, self.image.device)
+            size = evidence.classifier.at_once(evidence.image, 3, self._method.options.batch_size)
             at = torch.arange(n * count, device=self.image.device)
 
             def work(part: slice) -> None:
@@ -256,8 +284,9 @@ class Supply:
                 with torch.enable_grad():
                     x = copies(images, numbers).detach().requires_grad_()
                     score = evidence.scores_of(x, images, kind or self._kind).sum()
-                    with in_model(x.device):
-                        (found,) = torch.autograd.grad(score, x)
+                    (found,) = differentiated(evidence.classifier.module, evidence.image, score, [x])
+                    assert found is not None
+                self.felt.gradient(n, images, found)
                 fold(images, numbers, found)
 
             in_chunks(work, n * count, size)
@@ -302,8 +331,7 @@ class Supply:
 
         def descent(leaf: Tensor, copies: CopiesOf, weights: Tensor) -> tuple[Tensor, Tensor]:
             images, numbers = weights.nonzero(as_tuple=True)
-            trace = evidence.classifier.trace(evidence.image)
-            size = self._method.options.batch_size or chunk_size(3 * trace.bytes_per_image, leaf.device)
+            size = evidence.classifier.at_once(evidence.image, 3, self._method.options.batch_size)
             leaf = leaf.detach().requires_grad_()
             scores, total = torch.zeros_like(weights), torch.zeros_like(leaf)
 
@@ -311,13 +339,16 @@ class Supply:
                 i, k = images[part], numbers[part]
                 with torch.enable_grad():
                     found = evidence.scores_of(copies(leaf, i, k), i, self._kind).to(weights)
-                    with in_model(leaf.device):
-                        (slope,) = torch.autograd.grad((found * weights[i, k]).sum(), leaf)
+                    total_score = (found * weights[i, k]).sum()
+                    (slope,) = differentiated(evidence.classifier.module, evidence.image, total_score, [leaf])
+                    assert slope is not None
                 scores[i, k] = found.detach()
                 total.add_(slope)
 
             in_chunks(work, len(images), size)
             self._meter.add(forward=len(images), backward=len(images))
+            if len(total) == len(self.image):
+                self.felt.gradient(len(total), torch.arange(len(total), device=total.device), total)
             if not bool(torch.isfinite(total).all()):
                 raise NonFinite("the gradient of the score with respect to the mask is NaN or infinite")
             return scores, total
@@ -344,6 +375,7 @@ class Supply:
         def refined(start: Tensor) -> Raw:
             assert self._method.optimiser is not None
             supply = Supply(self._method.optimiser, self._evidence, [], self._meter, self._allowance)
+            supply.felt = self.felt
             supply._start = start
             return supply.applied()
 
@@ -392,8 +424,7 @@ class Supply:
                 assert found.grads is not None
                 return found.acts, found.grads
 
-            trace = evidence.classifier.trace(evidence.image)
-            size = self._method.options.batch_size or chunk_size(3 * trace.bytes_per_image, flat.device)
+            size = evidence.classifier.at_once(evidence.image, 3, self._method.options.batch_size)
             acts, grads = zip(*in_chunks(work, n * s, size), strict=True)
             return torch.cat(acts).unflatten(0, (n, s)), torch.cat(grads).unflatten(0, (n, s))
 
@@ -438,8 +469,9 @@ def linear_head(module: nn.Module, acts: Acts, logits: Logits) -> Tensor | None:
         bias = torch.zeros_like(wanted[0]) if layer.bias is None else layer.bias.detach().to(acts)
         linear = pooled @ weight.T + bias
         convolved = torch.einsum("ck,nkhw->nchw", weight, acts) + bias[:, None, None]
-        tolerance = 1e-3 * float(wanted.abs().max()) + 1e-5
+        share = {torch.float16: 0.01, torch.bfloat16: 0.05}.get(layer.weight.dtype, 1e-3)  # what rounding takes away
+        tolerance = share * float(wanted.abs().max()) + 1e-5
         for candidate in (linear, convolved.relu().mean((-2, -1))):
-            if torch.allclose(candidate, wanted, rtol=1e-3, atol=tolerance):
+            if torch.allclose(candidate, wanted, rtol=share, atol=tolerance):
                 return torch.cat([-weight / 2, weight / 2]) if single else weight
     return None

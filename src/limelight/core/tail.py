@@ -10,11 +10,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from limelight.core.borrow import borrowed
+from limelight.core.boundary import forward_pass
 from limelight.core.classifier import Classifier
 from limelight.core.hooks import Hook, Registration, hooked
 from limelight.core.layers import first_tensor
-from limelight.core.stopwatch import in_model
 from limelight.core.taps import replaced
+from limelight.errors import LimelightError, OutOfMemory
 from limelight.shapes import Images
 
 
@@ -83,16 +84,19 @@ class Tail:
                 outputs.append(_tensor(output).clone())  # what follows may overwrite it
             ends.append(len(keeps.results))
 
-        with borrowed(classifier.module), hooked([(self._layer.register_forward_hook, watch)]), keeps:
-            logits = classifier.logits(classifier.module(x))
+        given, watched = x.clone(), hooked([(self._layer.register_forward_hook, watch)])  # a network may overwrite it
+        with borrowed(classifier.module), watched, forward_pass(classifier.module, x), keeps:
+            logits = classifier.logits(classifier.module(given), len(x))
         self._before, self._runs = keeps.results[: ends[-1]], len(ends)
         self.exact = self._same(outputs[-1], logits)
 
     def _same(self, output: Tensor, logits: Tensor) -> bool:
         twice = torch.cat([output, output])
         try:
-            again = self._classifier.logits(self(twice))
-        except (RuntimeError, ValueError, IndexError):  # shapes don't fit: the layer is no cut through the network
+            again = self._classifier.logits(self(twice), 2)
+        except OutOfMemory:
+            raise
+        except LimelightError:  # shapes don't fit: the layer is no cut through the network
             return False
         return again.shape == (2, *logits.shape[1:]) and torch.allclose(
             again, logits.expand_as(again), rtol=1e-4, atol=1e-5 * float(logits.abs().max())
@@ -119,8 +123,9 @@ class Tail:
             return lambda *args: hook(*args) if returns.reached else None
 
         hooks = [(self._layer.register_forward_hook, hand_over), *((place, behind(hook)) for place, hook in hooks)]
-        with borrowed(self._classifier.module), in_model(variants.device), hooked(hooks), returns:
-            return self._classifier.module(self.image)
+        module = self._classifier.module
+        with borrowed(module), hooked(hooks), forward_pass(module, variants), returns:
+            return module(self.image)
 
 
 def _tensor(output: Any) -> Tensor:

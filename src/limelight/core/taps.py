@@ -7,9 +7,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from limelight.core.boundary import differentiated
 from limelight.core.hooks import Hook, hooked
 from limelight.core.layers import first_tensor
-from limelight.core.stopwatch import in_model
 from limelight.errors import UnsupportedModel
 
 
@@ -39,26 +39,26 @@ class Taps:
         self.outputs[name] = kept
         return replaced(output, tensor, kept.clone())
 
-    def gradients(self, score: Tensor, more: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def gradients(
+        self, module: nn.Module, x: Tensor, score: Tensor, more: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """Return the gradient of a scalar with respect to every tapped output, and to more tensors by name.
+
+        Args:
+            module: the model.
+            x: the images that it was given.
+            score: the scalar.
+            more: tensors by name.
 
         Raises:
             UnsupportedModel: the score does not depend on a layer.
         """
-        at = {**{f"layer {n!r}": t for n, t in self.outputs.items()}, **(more or {})}
-        cut_off = "the score does not depend on it, or the model cuts the gradient (detach, no_grad, argmax)"
-        if not score.requires_grad:
-            raise UnsupportedModel(f"no gradient reaches {', '.join(at)}: {cut_off}")
-        with in_model(score.device):
-            found = cast(
-                tuple[Tensor | None, ...],
-                torch.autograd.grad(score, list(at.values()), allow_unused=True),
-            )
+        at = {**self.outputs, **(more or {})}
         gradients: dict[str, Tensor] = {}
-        names: list[str] = [*self.outputs, *(more or {})]
-        for name, where, gradient in zip(names, at, found, strict=True):
+        for name, gradient in zip(at, differentiated(module, x, score, list(at.values())), strict=True):
             if gradient is None:
-                raise UnsupportedModel(f"no gradient reaches {where}: {cut_off}")
+                where = f"layer {name!r}" if name in self.outputs else name
+                raise UnsupportedModel(f"no gradient reaches {where}: the score does not depend on it")
             gradients[name] = gradient
         return gradients
 

@@ -233,7 +233,8 @@ class Op:
 
     def of_images(self, t: Tensor) -> Tensor:
         """Sum per image, (n,)."""
-        return t.reshape(self.images, -1).sum(1) if len(t) % self.images == 0 else t.sum().expand(self.images)
+        whole = t.ndim and len(t) % self.images == 0
+        return t.reshape(self.images, -1).sum(1) if whole else t.sum().expand(self.images)
 
     def _arithmetic(self, x: Tensor) -> float:
         assert self.weight is not None

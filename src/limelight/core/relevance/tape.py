@@ -12,13 +12,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from limelight.core.borrow import borrowed
+from limelight.core.boundary import cut, differentiated, no_way
 from limelight.core.classifier import Classifier, unwrap
 from limelight.core.hooks import Hook, hooked
 from limelight.core.layers import LayerInfo, first_tensor
 from limelight.core.relevance.op import Kind, Op, Spent
 from limelight.core.relevance.operations import HANDLERS, ROUTES, name_of
 from limelight.core.relevance.rules import GRADIENT, Rules
-from limelight.core.stopwatch import in_model
 from limelight.core.taps import expect_all, replaced
 from limelight.errors import UnsupportedModel
 from limelight.shapes import Acts, Images, Logits, Scores
@@ -246,13 +246,17 @@ class Tape:
         module = self.classifier.module
         with borrowed(module), torch.enable_grad(), self._watched(), _Recorder(self):
             output = self.classifier.forward(self.image.clone())  # a network may overwrite what it is given
-            return output, unwrap(output)
+            return output, unwrap(output, len(self.image))
 
     def _before_normalising(self, scores: Logits) -> Logits:
         if scores not in self._info or not any(op.affine for op in self.ops):
+            why = cut(self.classifier.module, self.image)
+            if why:
+                raise UnsupportedModel(no_way(self.classifier.module, why))
             raise UnsupportedModel(
                 f"{self.classifier.name} hides how its scores depend on the image (scripted, exported or compiled "
-                "code, or numbers taken out of tensors); gradient methods may work: gradient, integrated-gradients"
+                "code, functions with a gradient of their own, or numbers taken out of tensors); gradient methods may "
+                "work: gradient, integrated-gradients"
             )
         seen, at = self._info[scores], scores
         while seen.made_by in NORMALISERS | {"flatten", "squeeze"} and seen.fed is not None:
@@ -441,17 +445,12 @@ class Tape:
         Raises:
             UnsupportedModel: the network cuts the way back.
         """
-        if not start.requires_grad:
-            raise UnsupportedModel("no way back to the image: the network cuts it (detach, no_grad, argmax)")
         ledger: list[Flow] | None = [] if flows else None
         self._active.rules, self._active.ledger = rules, ledger
         device = self.image.device.type
         try:
-            with torch.autocast(device, enabled=False), in_model(start.device):
-                found = cast(
-                    tuple[Tensor | None, ...],
-                    torch.autograd.grad(start, list(stops), seed.to(start), retain_graph=True, allow_unused=True),
-                )
+            with torch.autocast(device, enabled=False):
+                found = differentiated(self.classifier.module, self.image, start, stops, seed.to(start), keep=True)
         finally:
             self._active.rules, self._active.ledger = GRADIENT, None
         shares = [torch.zeros_like(s) if r is None else r for r, s in zip(found, stops, strict=True)]

@@ -56,7 +56,7 @@ def occlusion(
     """
     if stride > window:
         raise InvalidOption(f"occlusion: stride {stride} is larger than window {window}; pixels would be left out")
-    rows, columns = (cover(side, window, stride).to(image) for side in image.shape[-2:])
+    rows, columns = (cover(side, window, stride).to(score) for side in image.shape[-2:])
     base, across = fill(baseline), len(columns)
 
     def hidden(i: Index, w: Index) -> Images:

@@ -1,0 +1,223 @@
+"""Where a model's own code runs, forward and back: whatever it raises there is said in the library's words."""
+
+import re
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from limelight.card import METHODS
+from limelight.core.batches import is_out_of_memory
+from limelight.core.borrow import borrowed
+from limelight.core.hooks import hooked
+from limelight.core.stopwatch import in_model
+from limelight.errors import LimelightError, ModelFailed, OutOfMemory, UnsupportedModel
+
+NEEDS_GRADIENTS = frozenset(
+    {"grads", "stages", "layer_at", "gradient_of", "gradients_of", "slope", "tape", "taped", "descent", "refined"}
+)
+"""Needs for which a gradient has to pass through the model."""
+
+LIBRARIES = frozenset({"builtins", "torch", "numpy", "einops", "onnxruntime", "jaxtyping", "beartype"})
+"""Whose exceptions are those of a model that does not fit. Any other type is the user's own, who may wait for it."""
+
+
+def name_of(module: nn.Module) -> str:
+    """Return how messages call a model."""
+    return getattr(module, "original_name", None) or type(module).__name__
+
+
+@contextmanager
+def forward_pass(module: nn.Module, x: Tensor) -> Generator[None]:
+    """Say that the block is a forward pass of a model with images x: it is timed, and told of if it fails.
+
+    Raises:
+        OutOfMemory: memory ran out; chunks are halved.
+        UnsupportedModel: a gradient was to be recorded through tensors of inference mode.
+        ModelFailed: the model raised an exception of Python's or PyTorch's, which is the cause. One of the user's
+            own types passes through with a note, and so does an error of the operating system (a connection is lost).
+    """
+    with in_model(x.device):
+        try:
+            yield
+        except Exception as error:
+            told = _told(error, module, x)
+            if told is error:
+                raise
+            raise told from error
+
+
+def _told(error: Exception, module: nn.Module, x: Tensor) -> Exception:
+    given = f"images of shape {tuple(x.shape)}, {_plain(x.dtype)} on {x.device}"
+    if isinstance(error, LimelightError):
+        return error
+    if is_out_of_memory(error):
+        return OutOfMemory(f"memory ran out in {name_of(module)} with {given}")
+    if type(error).__module__.partition(".")[0] not in LIBRARIES or isinstance(error, OSError):
+        error.add_note(f"It was raised in {name_of(module)}, with {given}.")
+        return error
+    said = _said(error)
+    if re.search("inference tensor|inference_mode", said, re.IGNORECASE):
+        return UnsupportedModel(
+            f"no gradient can pass through {name_of(module)}: tensors in it were made under torch.inference_mode(); "
+            f"build or load the model outside of it. {_without_gradients()}"
+        )
+    return ModelFailed(f"{name_of(module)} failed with {given}{_hint(said, module)}; it says: {said}")
+
+
+def _said(error: BaseException) -> str:
+    """The message on one line; of a scripted module's traceback the end."""
+    text = str(error)
+    if "TorchScript" in text:
+        text = text.strip().rpartition("\n")[2]
+    text = " ".join(text.split())
+    kind = type(error).__name__
+    return f"{kind}: {text[:297]}…" if len(text) > 300 else f"{kind}: {text}" if text else kind
+
+
+def _hint(said: str, module: nn.Module) -> str:
+    tensors = (*module.parameters(), *module.buffers())
+    if re.search("not implemented for|unsupported.*dtype", said, re.IGNORECASE):
+        return " (this processor has no such operation in this type; try the model in float32)"
+    if re.search("scalar type|same dtype|Input type|different.*type", said, re.IGNORECASE):
+        return f" (its weights are {_several(_plain(t.dtype) for t in tensors if t.is_floating_point())})"
+    if re.search("same device|on cuda|on cpu|different devices", said, re.IGNORECASE):
+        return f" (its weights are on {_several(str(t.device) for t in tensors)})"
+    if re.search("shape|size|dimension|channel|match|expected .*D|Guard", said):
+        return " (is that the size, and are these the channels, that it was made for?)"
+    return ""
+
+
+def _several(names: Any) -> str:
+    return " and ".join(dict.fromkeys(names)) or "none"
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def differentiated(
+    module: nn.Module, x: Tensor, score: Tensor, at: Sequence[Tensor], seed: Tensor | None = None, *, keep: bool = False
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of a score with respect to tensors; None for one on which it does not depend.
+
+    Args:
+        module: the model, through which they pass.
+        x: images of the size that it was given, for finding out where they end.
+        score: any tensor made of the model's outputs.
+        at: where the gradients are wanted.
+        seed: the gradient that comes to the score; ones unless given.
+        keep: whether the graph is needed again.
+
+    Raises:
+        UnsupportedModel: no gradient reaches any of them, or an operation has none.
+        OutOfMemory: memory ran out.
+    """
+    found: Sequence[Tensor | None] = ()
+    tracked = [t for t in at if t.requires_grad]
+    if score.requires_grad and tracked:
+        with in_model(score.device):
+            try:
+                found = cast(
+                    tuple[Tensor | None, ...],
+                    torch.autograd.grad(score, tracked, seed, retain_graph=keep, allow_unused=True),
+                )
+            except RuntimeError as error:  # also NotImplementedError
+                if isinstance(error, LimelightError):
+                    raise
+                if is_out_of_memory(error):
+                    raise OutOfMemory(f"memory ran out on the way back through {name_of(module)}") from error
+                raise UnsupportedModel(_no_way_back(error, module)) from error
+    if all(g is None for g in found):
+        raise UnsupportedModel(no_way(module, cut(module, x) or BESIDE))
+    by_id = {id(t): g for t, g in zip(tracked, found, strict=True)}
+    return tuple(by_id.get(id(t)) for t in at)
+
+
+def _no_way_back(error: Exception, module: nn.Module) -> str:
+    said = _said(error)
+    if "checkpoint" in said:
+        why = "it uses re-entrant checkpoints; use checkpoint(..., use_reentrant=False), or switch checkpoints off"
+    elif "vjp" in said or "derivative" in said or ("backward" in said and "implement" in said):
+        why = f"an operation in it has no derivative ({said})"
+    elif "modified by an inplace operation" in said:
+        why = f"it overwrites numbers that its gradient is made of ({said})"
+    else:
+        why = f"the way back fails ({said})"
+    return no_way(module, why)
+
+
+def no_way(module: nn.Module, why: str) -> str:
+    """Return what is said where no gradient passes."""
+    return f"no gradient passes through {name_of(module)}: {why}. {_without_gradients()}"
+
+
+def _without_gradients() -> str:
+    able = [c.name for c in METHODS.cards().values() if not {*NEEDS_GRADIENTS, "base_map"} & {*c.needs}]
+    return f"Methods that need none: {', '.join(able)}"
+
+
+BESIDE = (
+    "the score does not depend on what is asked for, or that lies within a re-entrant checkpoint or a function with a "
+    "gradient of its own"
+)
+
+
+def cut(module: nn.Module, x: Tensor) -> str:
+    """Find out in one pass where in a model the gradient ends, and why; "" if one reaches the images.
+
+    It is the first innermost module whose input depends on the images and whose output does not.
+    """
+    ends: list[str] = []
+    with torch.enable_grad():
+        leaf = x[:1].detach().clone().requires_grad_()
+
+    def watch(name: str) -> Callable[..., None]:
+        def after(m: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            if "quantized" in type(m).__module__ and _depends((args, kwargs), leaf):
+                ends.append(f"{name!r} ({type(m).__name__}) is quantised, which has no gradient")
+            elif _depends((args, kwargs), leaf) and not _depends(output, leaf):
+                where = f"{name!r} ({type(m).__name__})" if name else "the model's own forward"
+                if torch.is_inference_mode_enabled():
+                    ends.append(f"{where} runs under torch.inference_mode()")
+                elif not torch.is_grad_enabled():
+                    ends.append(f"{where} runs under torch.no_grad()")
+                else:
+                    ends.append(f"{where} cuts it (detach, argmax, rounding, numbers taken out of tensors)")
+
+        return after
+
+    seen = [(n, m) for n, m in module.named_modules() if not isinstance(m, torch.jit.ScriptModule)]
+    watched = hooked((partial(m.register_forward_hook, with_kwargs=True), watch(n)) for n, m in seen)
+    try:
+        with borrowed(module), torch.enable_grad(), watched:
+            output = module(leaf.clone())
+    except Exception:  # the reason is wanted, not another error
+        return "it cuts the gradient (detach, no_grad, argmax, quantised layers)"
+    if _depends(output, leaf):  # of quantised layers the graph goes on, with nothing on it
+        return next((end for end in ends if "quantised" in end), "")
+    return ends[0] if ends else "it cuts the gradient (detach, no_grad, argmax, numbers taken out of tensors)"
+
+
+def _depends(tree: Any, leaf: Tensor) -> bool:
+    """Whether any tensor in a module's arguments or output was made of the leaf."""
+    todo: list[Any] = []
+    for t in pytree.tree_leaves(tree):
+        if t is leaf:
+            return True
+        if isinstance(t, Tensor) and t.grad_fn is not None:
+            todo.append(t.grad_fn)
+    seen: set[Any] = set()
+    while todo:
+        node = todo.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if getattr(node, "variable", None) is leaf:
+            return True
+        todo += [before for before, _ in getattr(node, "next_functions", ()) if before is not None]
+    return False

@@ -1,0 +1,367 @@
+"""Networks that misbehave: every method gives what it gives for a well-behaved twin, or one of our errors with a true
+reason, and leaves module and pictures as they were."""
+
+import copy
+import pickle
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+import limelight as ll
+from limelight import errors
+from limelight.card import METHODS
+from limelight.core import batches
+from limelight.core.boundary import NEEDS_GRADIENTS
+
+SIZE = 24
+FEW: dict[str, dict[str, object]] = {
+    "ss-cam": {"n": 2},
+    "is-cam": {"n": 3},
+    "occlusion": {"window": 12, "stride": 12},
+    "rise": {"n_masks": 8},
+    "xrai": {"steps": 2},
+    "integrated-gradients": {"n": 2},
+    "smooth-grad": {"n": 2},
+    "smooth-grad-cam++": {"n": 2},
+    "var-grad": {"n": 2},
+    "gradient-shap": {"n": 2},
+    "emp": {"n": 2, "size": 6},
+    "extremal-perturbation": {"n": 2, "sigma": 9},
+    "i-gos": {"n": 2, "points": 2, "size": 6},
+    "aop": {"size": 6, "warmup": 1, "optimiser_options": {"n": 2, "points": 2}},
+    "sigcam": {"size": 6, "warmup": 1, "n": 2, "optimiser_options": {"points": 2}},
+    "lime": {"n_samples": 8, "scale": 6},
+}
+
+
+def body() -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            *(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU()),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)),
+        ).eval()
+
+
+def pictures(n: int = 2) -> Tensor:
+    return torch.randn(n, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+
+
+class Odd(nn.Module):
+    """The body, used in an odd way."""
+
+    def __init__(self, way: Callable[[nn.Sequential, Tensor], Any]) -> None:
+        super().__init__()
+        self.f, self.way = body(), way
+
+    def forward(self, x: Tensor) -> Any:
+        return self.way(self.f, x)
+
+
+class NoWayBack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x.clone()
+
+
+def without_gradients(f: nn.Sequential, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        a = f[:4](x)
+    return f[4:](a)
+
+
+@torch.inference_mode()
+def in_inference_mode(f: nn.Sequential, x: Tensor) -> Tensor:
+    return f(x)
+
+
+def subtracting(f: nn.Sequential, x: Tensor) -> Tensor:
+    x -= 0.5
+    return f(x)
+
+
+def inference_weights() -> nn.Module:
+    with torch.inference_mode():
+        return body()
+
+
+def quantised() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # this way to quantise is on its way out
+        return torch.ao.quantization.quantize_dynamic(body(), {nn.Linear}, dtype=torch.qint8)
+
+
+CUTS: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "no_grad": (lambda: Odd(without_gradients), r"no_grad\(\)"),
+    "detach": (lambda: Odd(lambda f, x: f[4:](f[:4](x).detach())), "own forward cuts it"),
+    "numpy": (lambda: Odd(lambda f, x: torch.from_numpy(f(x).detach().numpy())), "own forward cuts it"),
+    "inference_mode": (lambda: Odd(in_inference_mode), r"inference_mode\(\)"),
+    "reentrant": (lambda: Odd(lambda f, x: f[4:](checkpoint(f[:4], x, use_reentrant=True))), "checkpoint"),
+    "function": (lambda: Odd(lambda f, x: f[4:](NoWayBack.apply(f[:4](x)))), "derivative"),
+    "inference weights": (inference_weights, r"inference_mode\(\)"),
+    "int8": (quantised, "quantised"),
+}
+"""Networks through which no gradient passes, with what the reason has to name."""
+
+
+def state(net: nn.Module) -> list[Any]:
+    return [
+        [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in net.modules()],
+        [(id(p), p.requires_grad, p.grad) for p in net.parameters()],
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+    ]
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, Tensor]:
+    c, x = ll.Classifier(body(), size=SIZE), pictures()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {name: ll.method(name, **FEW.get(name, {})).run(c, x, 1).raw for name in ll.methods()}
+
+
+def attempts(net: nn.Module, x: Tensor) -> dict[str, ll.Saliency | errors.LimelightError]:
+    """What each method says of a network; it fails with our errors only, and leaves everything as it was."""
+    before, given, c = state(net), x.clone(), ll.Classifier(net, size=SIZE)
+    found: dict[str, Any] = {}
+    for name in ll.methods():
+        try:
+            found[name] = ll.method(name, **FEW.get(name, {})).run(c, x, 1)
+        except errors.LimelightError as error:
+            found[name] = error
+        assert state(net) == before, name
+        assert torch.equal(x, given), name
+    return found
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", CUTS)
+def test_where_no_gradient_passes_the_reason_is_true(kind: str, expected: dict[str, Tensor]) -> None:
+    make, reason = CUTS[kind]
+    for name, found in attempts(make(), pictures()).items():
+        if isinstance(found, errors.LimelightError):
+            assert isinstance(found, errors.UnsupportedModel), (name, found)
+            assert name in str(found)
+            needs = set(METHODS.find(name).needs)
+            if needs & NEEDS_GRADIENTS and "hides" not in str(found):  # calls that no recorder sees
+                assert re.search(reason, str(found)), (name, str(found))
+        elif kind != "int8":  # which rounds
+            torch.testing.assert_close(found.raw, expected[name], rtol=1e-3, atol=1e-5, msg=name)
+        else:
+            assert found.raw.any() or "no positive evidence" not in "".join(found.reasons), name
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("way", [subtracting, lambda f, x: f(F.relu(x, inplace=True))], ids=["x -= 0.5", "relu_"])
+def test_a_network_may_overwrite_its_input(way: Callable[[nn.Sequential, Tensor], Tensor]) -> None:
+    twin = ll.Classifier(Odd(lambda f, x: way(f, x.clone())), size=SIZE)
+    x = pictures()
+    for name, found in attempts(Odd(way), x).items():
+        assert not isinstance(found, Exception), (name, found)
+        wanted = ll.method(name, **FEW.get(name, {})).run(twin, x, 1).raw
+        torch.testing.assert_close(found.raw, wanted, rtol=1e-3, atol=1e-5, msg=name)
+    maps, method, given = torch.rand(2, SIZE, SIZE), ll.method("grad-cam"), x.clone()
+    truth = maps > 0.5
+    for name in ("deletion", "insertion", "average-drop", "adcc", "road", "morf", "coherency"):
+        metric = ll.metric(name)
+        found, wanted = (
+            metric(c, x, [1, 2], maps, method=method, truth=truth) for c in (ll.Classifier(Odd(way), size=SIZE), twin)
+        )
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5, msg=name)
+        assert torch.equal(x, given), name
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize(
+    "way", [lambda f, x: f(x)[:1], lambda f, x: f(x).mean(0, keepdim=True), lambda f, x: f(x).repeat(2, 1)]
+)
+def test_one_row_per_image_or_none(way: Callable[[nn.Sequential, Tensor], Tensor], n: int) -> None:
+    net, x, maps = Odd(way), pictures(n), torch.rand(n, SIZE, SIZE)
+    for name, found in attempts(net, x).items():
+        assert isinstance(found, errors.UnsupportedModel), name
+        assert "rows of scores" in str(found)
+    for name in ll.metrics():
+        metric = ll.metric(name)
+        with pytest.raises(errors.UnsupportedModel, match="rows of scores"):
+            metric(ll.Classifier(net, size=SIZE), x, 1, maps, method=ll.method("grad-cam"), truth=maps > 0.5)
+
+
+def statistics(f: nn.Sequential, x: Tensor) -> Tensor:
+    return f((x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True).clamp_min(1e-3))
+
+
+def one_only(f: nn.Sequential, x: Tensor) -> Tensor:
+    return f(x.reshape(1, 3, SIZE, SIZE))
+
+
+@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")  # statistics have no rule
+@pytest.mark.parametrize("way", [statistics, one_only])
+@pytest.mark.parametrize("name", ["grad-cam", "lrp", "rise", "ablation-cam", "integrated-gradients", "score-cam"])
+def test_images_that_must_not_share_a_batch_do_not(name: str, way: Callable[[nn.Sequential, Tensor], Tensor]) -> None:
+    c, x, method = ll.Classifier(Odd(way), size=SIZE), pictures(), ll.method(name, **FEW.get(name, {}))
+    alone = torch.cat([method.run(c, x[i : i + 1], 1).raw for i in range(2)])
+    torch.testing.assert_close(method.run(c, x, 1).raw, alone, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(c(x), torch.cat([c.module(one) for one in x.split(1)]), rtol=1e-4, atol=1e-6)
+
+
+def test_squeezed_scores_are_read() -> None:
+    squeezing, x = Odd(lambda f, x: f(x).squeeze()), pictures()
+    for n in (1, 2):
+        torch.testing.assert_close(ll.Classifier(squeezing, size=SIZE)(x[:n]), body()(x[:n]).detach())
+
+
+class Mine(Exception):
+    pass
+
+
+def raising(error: Exception) -> Odd:
+    def way(_f: nn.Sequential, _x: Tensor) -> Tensor:
+        raise error
+
+    return Odd(way)
+
+
+def test_what_a_network_raises_is_said() -> None:
+    x = pictures()
+    fixed = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
+    for net, words in (
+        (fixed, r"Sequential failed with images of shape \(1, 3, 24, 24\).*size.*RuntimeError: mat1 and mat2"),
+        (raising(KeyError("boom")), "KeyError: 'boom'"),
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "channels.*expected input"),
+    ):
+        for name in ("grad-cam", "lrp", "rise"):
+            with pytest.raises(errors.ModelFailed, match=words) as caught:
+                ll.method(name).run(ll.Classifier(net, size=SIZE), x)
+            assert caught.value.__cause__ is not None
+    for own in (Mine("wait for me"), ConnectionError("lost")):
+        with pytest.raises(type(own), match=str(own)) as caught_own:
+            ll.method("grad-cam").run(ll.Classifier(raising(own), size=SIZE), x)
+        assert any("Odd" in note for note in caught_own.value.__notes__)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "could not create a primitive",
+        "[enforce fail at alloc_cpu.cpp:113] . DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes",
+        "std::bad_alloc",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "MPS backend out of memory (MPS allocated: 1 GB)",
+        "hipErrorOutOfMemory",
+    ],
+)
+def test_out_of_memory_in_every_tongue_halves_the_chunks(words: str) -> None:
+    assert batches.is_out_of_memory(RuntimeError(words))
+    assert not batches.is_out_of_memory(RuntimeError("could not create a primitive descriptor for a convolution"))
+
+    def greedy(f: nn.Sequential, x: Tensor) -> Tensor:
+        if len(x) > 2:
+            raise RuntimeError(words)
+        return f(x)
+
+    x = pictures(5)
+    found = ll.method("occlusion", window=12, stride=12).run(ll.Classifier(Odd(greedy), size=SIZE), x, 1).raw
+    torch.testing.assert_close(
+        found, ll.method("occlusion", window=12, stride=12).run(ll.Classifier(body(), size=SIZE), x, 1).raw
+    )
+    with pytest.raises(errors.OutOfMemory):
+        ll.method("occlusion").run(ll.Classifier(raising(RuntimeError(words)), size=SIZE), x, 1)
+
+
+def test_compiled_parts_run_their_own_code() -> None:
+    def never(_graph: Any, _inputs: Any) -> Any:
+        raise AssertionError("it was compiled")
+
+    net, x = body(), pictures()
+    inner = nn.Sequential(torch.compile(net[:4], backend=never), *net[4:])
+    in_place = copy.deepcopy(net)
+    in_place[2].compile(backend=never)
+    for odd in (inner, in_place):
+        compiled = [(type(m), vars(m).get("forward"), vars(m).get("_compiled_call_impl")) for m in odd.modules()]
+        flags = [m.training for m in odd.modules()]
+        for name in ("grad-cam", "lrp", "rise", "full-grad", "ablation-cam"):
+            method = ll.method(name, **FEW.get(name, {}))
+            found, wanted = (method.run(ll.Classifier(n, size=SIZE), x, 1).raw for n in (odd, body()))
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+        with pytest.raises(KeyError):
+            ll.method("grad-cam").run(ll.Classifier(odd, size=SIZE), x, lambda _: {}["no such key"])
+        after = [(type(m), vars(m).get("forward"), vars(m).get("_compiled_call_impl")) for m in odd.modules()]
+        assert after == compiled
+        assert [m.training for m in odd.modules()] == flags
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("script", [torch.jit.script, lambda net: torch.jit.trace(net, pictures(1))])
+def test_scripted_networks_are_black_boxes(script: Callable[[nn.Module], nn.Module]) -> None:
+    plain, x = ll.Classifier(body(), size=SIZE), pictures()
+    for name, found in attempts(script(body()), x).items():
+        if isinstance(found, Exception):
+            assert name in str(found) or "spatial map" in str(found)
+            assert name not in ("rise", "occlusion", "lime", "random-map", "centre-map")
+        else:
+            wanted = ll.method(name, **FEW.get(name, {})).run(plain, x, 1).raw
+            torch.testing.assert_close(found.raw, wanted, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_has_maps_or_says_why_not(dtype: torch.dtype) -> None:
+    for name, found in attempts(body().to(dtype), pictures().to(dtype)).items():
+        if isinstance(found, Exception):
+            assert "half" in str(found) or "float" in str(found), (name, found)
+        else:
+            assert torch.isfinite(found.map).all()
+
+
+def test_an_empty_batch_is_refused() -> None:
+    c, x = ll.Classifier(body(), size=SIZE), pictures(0)
+    for name in ll.methods():
+        with pytest.raises(errors.InvalidImage, match="empty"):
+            ll.method(name)(c, x)
+    for name in ll.metrics():
+        with pytest.raises(errors.InvalidImage, match="empty"):
+            ll.metric(name)(c, x, 1, torch.zeros(0, SIZE, SIZE), method=ll.method("grad-cam"), truth=torch.zeros(0))
+    for empty in ([], x):
+        with pytest.raises(errors.InvalidImage, match="empty"):
+            ll.explain(c, empty)
+        with pytest.raises(errors.InvalidImage, match="empty"):
+            ll.evaluate(c, empty)
+
+
+def test_everything_survives_pickling_and_copies() -> None:
+    c, x = ll.Classifier(body(), size=SIZE), pictures()
+    made: list[Any] = [ll.method(name, **FEW.get(name, {})) for name in ll.methods()]
+    made += [ll.metric(name) for name in ll.metrics()]
+    for copied in (lambda v: pickle.loads(pickle.dumps(v)), copy.deepcopy, copy.copy):
+        for one in made:
+            again = copied(one)
+            assert again == one
+            assert repr(again) == repr(one)
+            assert type(again.options) is type(one.options)
+        twin = copied(c)
+        assert torch.equal(ll.method("grad-cam", layer="1")(twin, x), ll.method("grad-cam", layer="1")(c, x))
+        assert twin.layer_names(twin.module[1]) == ("1",)
+        saliency = ll.method("lrp").run(c, x)
+        assert torch.equal(copied(saliency).map, saliency.map)
+        explanation = ll.explain(c, x[0])
+        assert torch.equal(copied(explanation).map, explanation.map)
+        results = ll.evaluate(c, x, ["grad-cam"], ["complexity"])
+        assert copied(results).rows == results.rows
+
+
+def test_errors_survive_pickling() -> None:
+    kinds = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, errors.LimelightError)]
+    for kind in kinds:
+        error = kind("zennit", "bench") if kind is errors.MissingExtra else kind("what was given")
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is kind
+        assert str(again) == str(error)
