@@ -74,7 +74,7 @@ def lively(net: nn.Module) -> nn.Module:
 def assert_calculus(net: nn.Module, x: Tensor) -> None:
     tape = taped(net, x)
     leaf = x.clone().requires_grad_()
-    logits = ll.core.classifier.unwrap(net(leaf))
+    logits = ll.core.classifier.unwrap(net(leaf), len(leaf))
     (expected,) = torch.autograd.grad(logits[:, 1].sum(), leaf)
     assert expected.abs().max() > 0
     close(tape.logits.detach(), logits.detach())
@@ -555,7 +555,7 @@ def test_checkpoints(reentrant: bool) -> None:
     c = ll.Classifier(net, size=4)
     if reentrant:
         with pytest.raises(UnsupportedModel, match="checkpoint"):
-            ll.method("lrp", strict=True).run(c, x)
+            ll.method("lrp").run(c, x)
         return
     found = ll.method("lrp").run(c, x).raw
     net.saves = False

@@ -110,10 +110,10 @@ def _seconds(classifier: Classifier, x: Images, passes: float) -> float:
     kept = classifier.kept
     key = ("seconds of a pass", *x.shape)
     if key not in kept:
-        at_once = max(1, min(16, int(passes / 100)))
+        at_once = classifier.at_once(x, given=max(1, min(16, int(passes / 100))))
         with borrowed(classifier.module):
             start = time.perf_counter()
             output = classifier.forward(x.expand(at_once, -1, -1, -1), watched=False)
-            unwrap(output).sum().item()  # waits for the device
+            unwrap(output, at_once).sum().item()  # waits for the device
             kept[key] = (time.perf_counter() - start) / at_once
     return kept[key]
