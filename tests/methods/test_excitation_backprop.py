@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
-from limelight.core.relevance.op import Op
+from limelight.core.relevance.op import Op, divide_by
 from limelight.core.relevance.rules import Box, Rules
 from limelight.core.relevance.tape import Tape
 from limelight.maps.propagation.excitation_backprop import (
@@ -85,7 +85,11 @@ def test_torchray_at_the_pixels(model: str) -> None:
     """There it goes on with pixels of both signs, as if they were probabilities too; we take the box rule."""
     _, arrays = golden(f"torchray-excitation_backprop-{model}")
     raw, target = arrays["@input"], torch.from_numpy(arrays["target"])
-    rules = {"affine": excitation, "avg_pool": "proportional(0)"}
+
+    def unclamped(op: Op, r: Tensor) -> Tensor:
+        return op.x * op.back(divide_by(r, op.forward(op.x, "positive")), "positive")
+
+    rules = {"first": unclamped, "affine": excitation, "avg_pool": "proportional(0)"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ours = ll.method("lrp", rules=rules, init="one").evidence(classifier(model), inputs(model)[: len(raw)], target)
@@ -160,6 +164,33 @@ def test_pixels_by_the_box_rule() -> None:
     difference = ll.method("c-excitation-backprop", pixels=True).evidence(c, x, 1)
     assert difference.min() == 0
     assert difference.max() > 0
+
+
+@pytest.mark.parametrize("method", BOTH)
+@pytest.mark.parametrize("act", [nn.ReLU6, nn.Hardswish, nn.SiLU, nn.GELU, nn.LeakyReLU, nn.Tanh])
+def test_it_stays_a_probability_where_activations_are_below_0(method: str, act: type[nn.Module]) -> None:
+    """Linear bottlenecks with a shortcut: inputs of both signs, and sums of both signs."""
+
+    class Bottleneck(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            wide = (nn.Conv2d(6, 18, 1), nn.BatchNorm2d(18), act())
+            self.main = nn.Sequential(*wide, nn.Conv2d(18, 18, 3, 1, 1, groups=18), act(), nn.Conv2d(18, 6, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.main(x)
+
+    torch.manual_seed(0)
+    blocks = [Bottleneck() for _ in range(4)]
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+    c = ll.Classifier(nn.Sequential(nn.Conv2d(3, 6, 3), *blocks, *head).double(), size=16)
+    for layer in ("0", "1", "2", "3", "4"):
+        saliency = ll.method(method, layer=layer).run(c, pictures(), 1)
+        assert saliency.raw.min() >= 0
+        assert saliency.raw.sum((1, 2)).max() <= 1 + 1e-9
+        lost = 1 - saliency.details["relevance_left"]
+        if method == BOTH[0] and lost.max() > 0.01:
+            assert any("lost" in note for note in saliency.notes)
 
 
 class Sum(nn.Module):

@@ -18,7 +18,8 @@ from limelight import draw, files
 from limelight.card import METHODS
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Cost
-from limelight.core.relevance.conservation import Conservation, read
+from limelight.core.relevance.conservation import OPERATIONS, Conservation, accounts, read
+from limelight.core.relevance.conservation import notes as noted
 from limelight.core.saliency import Finish, Saliency
 from limelight.draw import trace
 from limelight.errors import CorruptStore, InvalidOption
@@ -277,7 +278,8 @@ class Explanation:
         arrays: dict[str, Any] = {f"details/{k}": v for k, v in self.details.items() if isinstance(v, Tensor)}
         arrays |= {"map": self.map, "evidence": self.evidence, "image": self.image}
         numbers = {name: value.detach().cpu().numpy() for name, value in arrays.items()}
-        record = json.dumps(settings | _finish_record(self.finish))
+        passed = {k: v for k, v in self.details.items() if k == OPERATIONS}
+        record = json.dumps(settings | passed | _finish_record(self.finish))
         with files.whole(path) as draft, draft.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, settings=np.array(record), **numbers)
         return path
@@ -327,6 +329,7 @@ class _Record(pydantic.BaseModel):
     seconds: float
     method: str
     finish: Finished
+    relevance_operations: tuple[str, ...] | None = None
 
     def explanation(self, arrays: Mapping[str, Tensor]) -> Explanation:
         """Put it together with the arrays.
@@ -338,6 +341,10 @@ class _Record(pydantic.BaseModel):
         floating = evidence.is_floating_point() and image.is_floating_point()
         if evidence.ndim != 2 or 0 in evidence.shape or image.shape[1:] != size or image.ndim != 3 or not floating:
             raise ValueError(f"evidence {tuple(evidence.shape)}, image {tuple(image.shape)}, size {size} don't fit")
+        details: dict[str, Any] = {k.removeprefix("details/"): v for k, v in arrays.items() if k.startswith("details/")}
+        if self.relevance_operations is not None:
+            details[OPERATIONS] = self.relevance_operations
+        read(details)  # or the books are damaged
         return Explanation(
             evidence=evidence,
             image=image,
@@ -351,7 +358,7 @@ class _Record(pydantic.BaseModel):
             notes=self.notes,
             cost=Cost(n_forward=self.cost.forwards, n_backward=self.cost.backwards),
             seconds=self.seconds,
-            details={k.removeprefix("details/"): v for k, v in arrays.items() if k.startswith("details/")},
+            details=details,
             provenance={"method": self.method} | (self.model_extra or {}),
         )
 
@@ -371,7 +378,10 @@ def _pixels(image: Tensor) -> Any:
 def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: str) -> list[Explanation]:
     """Split a batch's record into one explanation per image."""
     result: list[Explanation] = []
+    books = accounts(saliency.details)
+    of_books = {note for account in books for note in noted(account)}
     for i, target in enumerate(saliency.target.tolist()):
+        own = noted(books[i]) if books else ()
         result.append(
             Explanation(
                 evidence=saliency.raw[i],
@@ -383,7 +393,7 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
                 probability=float(saliency.probability[i]),
                 method=method,
                 reason=saliency.reasons[i],
-                notes=saliency.notes,
+                notes=(*(note for note in saliency.notes if note not in of_books), *own),
                 cost=saliency.cost,
                 seconds=saliency.seconds,
                 details={k: v[i] if isinstance(v, Tensor) else v for k, v in saliency.details.items()},

@@ -21,7 +21,7 @@ from limelight.core.cost import Meter
 from limelight.core.evidence import Evidence, gather, record
 from limelight.core.layers import LayerInfo
 from limelight.core.provenance import provenance
-from limelight.core.relevance.conservation import conserved
+from limelight.core.relevance import conservation
 from limelight.core.saliency import Finish, Saliency
 from limelight.core.spec import Spec
 from limelight.core.supply import GRADIENT_NEEDS, SLOPE_NEEDS, TAPE_NEEDS, Supply
@@ -101,7 +101,18 @@ def _run_group(
 
     with naming([m for m in methods if m.needs & NEEDS_GRADIENTS] or methods):
         chunks = in_chunks(explain, len(x), size)
-    return [_joined([chunk[i] for chunk in chunks]) for i in range(len(methods))]
+    return [_audited(_joined([chunk[i] for chunk in chunks]), m) for i, m in enumerate(methods)]
+
+
+def _audited(saliency: Saliency, method: Spec) -> Saliency:
+    """Look through the books of relevance: warn of the worst image, and note it."""
+    images = conservation.accounts(saliency.details)
+    worst = max(images, key=lambda a: (len(a.warnings), a.beyond, abs(a.biases + a.absorbed)), default=None)
+    if worst is None:
+        return saliency
+    for remark in worst.warnings:
+        warnings.warn(f"{method.name}: {remark}", ConservationWarning, stacklevel=2)
+    return replace(saliency, notes=(*saliency.notes, *conservation.notes(worst)))
 
 
 @contextmanager
@@ -172,8 +183,8 @@ def _apply(
             forward=len(evidence.image) * tape.forwards,
             backward=len(evidence.image) * tape.backwards,
         )
-        flow, remarks = conserved(tape)
-        details |= flow
+        books, remarks = conservation.booked(tape)
+        details |= books
         for remark in remarks:
             warnings.warn(f"{method.name}: {remark}", ConservationWarning, stacklevel=2)
     if not bool(torch.isfinite(raw.values).all()):

@@ -1,17 +1,135 @@
-"""Check that relevance which enters a network also leaves it."""
+"""The books of relevance: what entered, what left, and where it was absorbed, lost or made on the way.
+
+Every pass is measured against what entered it: the absolute relevance at its start. A rule may say what it does by
+definition, and is held to that:
+
+- ``absorbs``: it may hand on less (or more) than it was given, into biases, stabilisers and dead denominators;
+- ``law(op, r, came, size)``: the total that it hands on, and the most absolute relevance (inf: any), per image, given
+  R, its sum and its absolute sum; without one it hands on what came, and what grows is warned of;
+- ``resets``: that total has nothing to do with what came.
+"""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
-from limelight.core.relevance.tape import Tape
+from limelight.core.relevance.op import Op
+from limelight.shapes import Scores
+
+if TYPE_CHECKING:
+    from limelight.core.relevance.tape import Tape
 
 TOLERANCE = 0.01
-"""Share of the relevance that entered which an operation may lose or make before it is reported."""
+"""Share of the relevance that entered which may be lost or made against a rule's law before it is reported."""
+
+ABSORBED = 0.9
+"""Share of the relevance that entered which may be absorbed (or made by biases) before a warning: beyond it, the map
+tells of less than a tenth of the score. LRP's composites absorb 1 to 85 % on trained VGGs, SqueezeNet and ResNets, and
+99.9 % and more on linear bottlenecks (MobileNetV2, EfficientNet)."""
+
+GROWN = 100.0
+"""How many times the absolute relevance that entered may be on the way before a warning: beyond it, 99 parts of 100 of
+the map cancel, and what is left is what rounding and near-zero denominators make of it."""
+
+ROUNDING = 1e-5
+"""Share of the absolute relevance at an operation that may be missing because sums in float32 are rounded."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What one operation did with the relevance that came to it.
+
+    Attributes:
+        op: the operation.
+        rule: the rule that was used.
+        entered: relevance that came from behind, per image, (n,).
+        size: sum of its absolute values, (n,).
+        left: relevance that was handed on, (n,).
+        made: sum of its absolute values, (n,).
+        absorbs: whether the rule may lose or make relevance by its definition.
+        resets: whether what the rule hands on has nothing to do with what came.
+        biases: what of it went into biases, (n,).
+        dead: absolute relevance at denominators of 0, (n,).
+        due: the total that the rule hands on by its law, (n,).
+        most: the most absolute relevance that it hands on by its law, (n,).
+    """
+
+    op: Op
+    rule: Any
+    entered: Scores
+    size: Scores
+    left: Scores
+    made: Scores
+    absorbs: bool
+    resets: bool = False
+    biases: Scores | None = None
+    dead: Scores | None = None
+    due: Scores | None = None
+    most: Scores | None = None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One way back.
+
+    Attributes:
+        entered: relevance at the start, per image, (n,).
+        size: sum of its absolute values, (n,).
+        left: relevance where it was stopped, (n,).
+        made: sum of its absolute values, (n,).
+        flows: what every operation did.
+    """
+
+    entered: Scores
+    size: Scores
+    left: Scores
+    made: Scores
+    flows: Sequence[Flow]
+
+
+def flow_of(used: Op, rule: Any, r: Tensor, shares: Sequence[Tensor | None]) -> Flow:
+    """Book what a rule made of the relevance R at an operation. Nothing is read from the device."""
+    came, size = used.of_images(r), used.size_of_images(r)
+    given = [s for s in shares if s is not None]
+    if len(given) == 1 and given[0] is r:
+        left, made = came, size
+    else:
+        left = sum((used.of_images(s) for s in given), torch.zeros_like(came))
+        made = sum((used.size_of_images(s) for s in given), torch.zeros_like(came))
+    due, most = rule.law(used, r, came, size) if hasattr(rule, "law") else (None, None)
+    absorbs, resets = (bool(getattr(rule, name, False)) for name in ("absorbs", "resets"))
+    biases, dead = (used.booked.pop(name, None) for name in ("biases", "dead"))
+    return Flow(used, rule, came, size, left, made, absorbs, resets, biases, dead, due, most)
+
+
+def pass_of(start: Tensor, stops: Sequence[Tensor], flows: Sequence[Flow], images: int) -> Pass:
+    """Book a way back with the relevance at its start and at its ends."""
+
+    def over(t: Tensor) -> Tensor:
+        return (t if t.dtype == torch.float64 else t.float()).detach().reshape(images, -1)
+
+    entered, size = over(start).sum(1), over(start).abs().sum(1)
+    left = sum((over(s).sum(1) for s in stops), torch.zeros_like(entered))
+    return Pass(entered, size, left, sum((over(s).abs().sum(1) for s in stops), torch.zeros_like(size)), flows)
+
+
+def _name(rule: Any) -> str:
+    """A rule's name, with the numbers that it was given."""
+    if hasattr(rule, "__name__"):
+        return rule.__name__
+    try:
+        known = [f for f in fields(rule) if f.repr and isinstance(getattr(rule, f.name), int | float | str)]
+    except TypeError:  # a rule of the user's own
+        return str(rule)
+    own = [f"{f.name}={getattr(rule, f.name)}" for f in known if getattr(rule, f.name) != f.default]
+    return type(rule).__name__ + (f"({', '.join(own)})" if own else "")
+
+
+# -- one image -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -21,20 +139,42 @@ class Conservation:
     Attributes:
         entered: relevance at the start.
         left: relevance where it was stopped.
-        size: the largest sum of absolute relevance on the way.
+        size: absolute relevance at the start, against which all else is measured; of several ways back in all.
+        biases: relevance that went into biases (below 0: that came from them).
+        absorbed: relevance that went into stabilisers and dead denominators of rules that may absorb.
+        strayed: relevance that went ways that no rule books: onto padding, or past the layer where it was stopped.
+        by_law: what rules that fix totals of their own took (below 0: made).
+        broken: relevance that was lost (below 0: made) against the rules' laws.
+        grew: the largest absolute relevance on the way over that at the start.
+        beyond: the same, without what rules make by their law.
+        grew_at: the operation, with its rule, where it grew most.
         operations: what it passed, from the start on, with the rule that was used.
         came: relevance that came to each of them.
         went: relevance that each of them handed on.
         absorbs: whether the rule may lose or make relevance by its definition.
+        broke: relevance that each of them lost or made against its law.
+        resets: whether rules fix amounts that have nothing to do with what entered, so that those are held to.
+        ways: how often relevance was passed back; what is said of it is the sum.
     """
 
     entered: float
     left: float
     size: float
+    biases: float
+    absorbed: float
+    strayed: float
+    by_law: float
+    broken: float
+    grew: float
+    beyond: float
+    grew_at: str
     operations: tuple[str, ...]
     came: tuple[float, ...]
     went: tuple[float, ...]
     absorbs: tuple[bool, ...]
+    broke: tuple[float, ...]
+    resets: bool
+    ways: int
 
     @property
     def lost(self) -> dict[str, float]:
@@ -44,56 +184,191 @@ class Conservation:
         losses = [(name, a - b) for name, a, b in found if abs(a - b) > scale]
         return dict(sorted(losses, key=lambda item: -abs(item[1])))
 
+    @property
+    def conserves(self) -> bool:
+        """Whether what left is what entered (and what the rules' laws make of it), to a hundredth of it."""
+        moved = abs(self.entered - self.left - self.by_law)
+        return moved <= TOLERANCE * self.size and not self.warnings
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of this account is beyond the rules' laws, or beyond what leaves a map its meaning."""
+        if self.size == 0:
+            return ()
+        found: list[str] = []
+        most, where = max(((abs(b), i) for i, b in enumerate(self.broke)), default=(0.0, 0))
+        if max(most, abs(self.broken)) > TOLERANCE * self.size:
+            one = self.broke[where] if most > TOLERANCE * self.size else self.broken
+            operation, _, rule = self.operations[where].partition(" (")
+            at = f"{'' if one == self.broke[where] else ', most'} at {operation} (rule {rule}"
+            total = f", {self._share(self.broken)} in all" if abs(self.broken - one) > TOLERANCE * self.size else ""
+            found.append(f"{self._amount(one)} was {'lost' if one > 0 else 'made'}{at}{total}")
+        if self.beyond > GROWN:
+            found.append(f"relevance grew {self.grew:.3g}-fold, most at {self.grew_at}: nearly all of it cancels")
+        if not self.resets and abs(self.biases + self.absorbed) > ABSORBED * self.size:
+            found.append(f"{self._absorbed()}: {self._amount(self.left)} is left")
+        return tuple(found)
+
+    def _share(self, of: float) -> str:
+        share = abs(of) / self.size
+        if share > 10:
+            return f"{share:.3g} times"
+        return f"{share:.0%}" if share in (0, 1) or 0.01 <= share <= 0.99 else f"{100 * share:.4g}%"
+
+    def _amount(self, of: float) -> str:
+        said = self._share(of)
+        return f"{said} the relevance" if said.endswith("times") else f"{said} of the relevance"
+
+    def _absorbed(self) -> str:
+        parts = (
+            (self.biases, "went into biases", "came from biases"),
+            (self.absorbed, "into stabilisers and dead ends", "from stabilisers and dead ends"),
+            (self.strayed, "past the layer or onto padding", "from past the layer or padding"),
+        )
+        said = [
+            f"{self._share(part)} {into if part > 0 else out}"
+            for part, into, out in parts
+            if abs(part) > TOLERANCE * self.size
+        ]
+        return ", ".join(said) or "nothing was absorbed"
+
     def __str__(self) -> str:
-        worst = "; ".join(f"{name}: {loss:+z.3g}" for name, loss in list(self.lost.items())[:3])
-        return f"{self.entered:z.4g} entered, {self.left:z.4g} left" + (f" (lost at {worst})" if worst else "")
+        ways = f" on {self.ways} ways back" if self.ways > 1 else ""
+        said = [f"{self.entered:z.4g} entered, {self.left:z.4g} left{ways}"]
+        if max(abs(self.biases), abs(self.absorbed), abs(self.strayed)) > TOLERANCE * self.size:
+            said.append(self._absorbed())
+        if abs(self.by_law) > TOLERANCE * self.size:
+            said.append(f"{abs(self.by_law):.4g} {'taken' if self.by_law > 0 else 'made'} by the rules' own law")
+        if abs(self.broken) > TOLERANCE * self.size:
+            said.append(f"{self._share(self.broken)} {'lost' if self.broken > 0 else 'made'} against the rules' law")
+        if self.grew > 1 + TOLERANCE:
+            why = "" if self.beyond > 1 + TOLERANCE else ", by the rules' own law"
+            said.append(f"grew {self.grew:.3g}-fold, most at {self.grew_at}{why}")
+        return "; ".join(said)
 
 
-def conserved(tape: Tape) -> tuple[dict[str, Any], list[str]]:
-    """Return what becomes part of the record, and remarks on losses that no rule explains."""
+OPERATIONS = "relevance_operations"
+"""Under this name the record has what relevance passed, in words."""
+
+ZERO, UNKNOWN = -2, -1
+"""Where the numbers of a batch have them."""
+
+COLUMNS = ("came", "went", "size", "made", "biases", "dead", "due", "most")
+"""What is kept of every operation in the record of a batch, each (n, operations)."""
+
+
+# -- a batch ----------------------------------------------------------------------------------------------------
+
+
+def booked(tape: "Tape") -> tuple[dict[str, Any], list[str]]:
+    """Return what becomes part of the record, and remarks on operations that have no rule."""
     remarks: list[str] = []
     if tape.fell_back:
         names = Counter(u.function for u in tape.unruled)
         where = ", ".join(f"{name} ({count}x)" if count > 1 else name for name, count in names.items())
         remarks.append(f"no rule for {where}: their own gradient was used, which does not conserve relevance")
-    if not tape.flows:
+    flows = [(flow, number) for number, p in enumerate(tape.passes) for flow in p.flows]
+    if not flows:
         return {}, remarks
-    came = torch.stack([f.entered for f in tape.flows], 1)
-    went = torch.stack([f.left for f in tape.flows], 1)
-    absorbs = torch.tensor([f.absorbs for f in tape.flows], device=came.device)
-    scale = torch.stack([f.size for f in tape.flows], 1).amax(1, keepdim=True)
-    loss = ((came - went).abs() / scale.clamp_min(1e-30)).amax(0).masked_fill(absorbs, 0.0)
-    if float(loss.max()) > TOLERANCE:
-        flow = tape.flows[int(loss.argmax())]
-        remarks.append(f"{float(loss.max()):z.0%} of the relevance was lost or made at {flow.op} (rule {flow.rule})")
-    names = tuple(f"{f.op} ({f.rule})" for f in tape.flows)
-    details: dict[str, Any] = {
-        "relevance_entered": tape.entered,
-        "relevance_left": tape.left,
-        "relevance_came": came,
-        "relevance_size": scale[:, 0],
-        "relevance_went": went,
-        "relevance_absorbs": absorbs.expand(len(came), -1),
-        "relevance_operations": names,
+    numbers: dict[int, tuple[int, Tensor]] = {}  # what many rules hand on unchanged is kept once
+
+    def at(t: Tensor | None, missing: int = 0) -> int:
+        return missing if t is None else numbers.setdefault(id(t), (len(numbers), t))[0]
+
+    def row(f: Flow) -> list[int]:
+        taken = at(f.biases, ZERO), at(f.dead, ZERO)
+        return [*map(at, (f.entered, f.left, f.size, f.made)), *taken, at(f.due, at(f.entered)), at(f.most, UNKNOWN)]
+
+    index = [row(f) for f, _ in flows]
+    last = [[at(t) for t in (p.entered, p.size, p.left, p.made)] for p in tape.passes]
+    dtype = tape.passes[0].entered.dtype
+    # All numbers come from the device at once.
+    known = torch.stack([t.to(dtype) for _, t in numbers.values()], 1).cpu().double()
+    n, none = len(known), known.new_tensor([0.0, torch.nan])
+    known = torch.cat([known, none.expand(n, 2)], 1)
+    table, ends = known[:, torch.tensor(index)], known[:, torch.tensor(last)]
+    titles = {id(f.rule): _name(f.rule) for f, _ in flows}
+    details: dict[str, Any] = {f"relevance_{name}": table[:, :, i] for i, name in enumerate(COLUMNS)}
+    details |= {
+        "relevance_entered": ends[:, :, 0].sum(1),
+        "relevance_left": ends[:, :, 2].sum(1),
+        "relevance_ends": ends,
+        "relevance_pass": torch.tensor([number for _, number in flows]).expand(n, -1),
+        "relevance_absorbs": torch.tensor([f.absorbs for f, _ in flows]).expand(n, -1),
+        "relevance_resets": torch.tensor([f.resets for f, _ in flows]).expand(n, -1),
+        OPERATIONS: tuple(f"{f.op} ({titles[id(f.rule)]})" for f, _ in flows),
     }
     return details, remarks
 
 
+def accounts(details: Mapping[str, Any]) -> list[Conservation]:
+    """Return the account of every image of a batch; none of methods that pass no relevance."""
+    if "relevance_ends" not in details:
+        return []
+    came, went, size, made, biases, dead, due, most = (cast(Tensor, details[f"relevance_{name}"]) for name in COLUMNS)
+    absorbs = cast(Tensor, details["relevance_absorbs"]).bool()
+    ends, of = cast(Tensor, details["relevance_ends"]), cast(Tensor, details["relevance_pass"])[0].long()
+    entered = ends[:, of, 1]  # (n, ops): absolute relevance at the start of its pass
+    resets = cast(Tensor, details["relevance_resets"]).bool()
+    has_law = ~most.isnan()
+    rest = due - went - biases
+    small = torch.finfo(torch.float64).tiny
+    # Where absolute relevance grows (and is warned of), its sum is as good as rounding lets it be.
+    rounded = ~has_law & (rest.abs() <= ROUNDING * torch.maximum(size, made))
+    rest = torch.where(dead > rest.abs(), dead, rest)  # losses of both signs don't make up for each other
+    # Amounts that a rule fixes are the measure of what it hands on.
+    scaled = torch.where(resets, rest * entered / most.clamp_min(small), rest)
+    broke = torch.where(absorbs | rounded, 0.0, scaled)
+    strayed = (ends[:, :, 0] - ends[:, :, 2]).sum(1) - (came - went).sum(1)
+    within = size > TOLERANCE * entered
+    lawful = torch.where(has_law, most / size.clamp_min(small), 1.0).clamp_min(1.0)
+    ratio = torch.where(within, made / size.clamp_min(small), 0.0)
+    grew, beyond = torch.zeros(len(came)), torch.zeros(len(came))
+    for number in range(ends.shape[1]):
+        here = of == number
+        if not bool(here.any()):  # it was stopped where it started
+            continue
+        start = ends[:, number, 1].clamp_min(small)
+        peak = torch.maximum(size[:, here].amax(1), ends[:, number, 3]) / start
+        alone = peak
+        if bool(has_law[:, here].any()):
+            worst = (ratio / lawful)[:, here].amax(1)
+            alone = torch.maximum(worst, peak / lawful[:, here].prod(1))
+        live = ends[:, number, 1] > 0
+        grew = torch.maximum(grew, torch.where(live, peak, 0.0))
+        beyond = torch.maximum(beyond, torch.where(live, alone, 0.0))
+    where = torch.where(within, ratio / lawful, 0.0).argmax(1).tolist()
+    operations = tuple(details.get(OPERATIONS) or map(str, range(came.shape[1])))
+    rows = zip(
+        ends[:, :, 0].sum(1).tolist(),
+        ends[:, :, 2].sum(1).tolist(),
+        ends[:, :, 1].sum(1).tolist(),
+        biases.sum(1).tolist(),
+        torch.where(absorbs, scaled, 0.0).sum(1).tolist(),
+        strayed.tolist(),
+        (came - due).sum(1).tolist(),
+        broke.sum(1).tolist(),
+        grew.tolist(),
+        beyond.tolist(),
+        (operations[i] for i in where),
+        (operations for _ in where),
+        map(tuple, came.tolist()),
+        map(tuple, went.tolist()),
+        map(tuple, absorbs.tolist()),
+        map(tuple, broke.tolist()),
+        resets.any(1).tolist(),
+        (ends.shape[1] for _ in where),
+        strict=True,
+    )
+    return [Conservation(*row) for row in rows]
+
+
 def read(details: Mapping[str, Any]) -> Conservation | None:
     """Return one image's account from its details, or None if its method passes no relevance."""
-    if "relevance_came" not in details:
-        return None
+    return next(iter(accounts({k: v[None] if isinstance(v, Tensor) else v for k, v in details.items()})), None)
 
-    def numbers(name: str) -> tuple[Any, ...]:
-        values: Tensor = details[name]
-        return tuple(values.tolist())
 
-    return Conservation(
-        float(details["relevance_entered"]),
-        float(details["relevance_left"]),
-        float(details["relevance_size"]),
-        tuple(details.get("relevance_operations", map(str, range(len(details["relevance_came"]))))),
-        numbers("relevance_came"),
-        numbers("relevance_went"),
-        numbers("relevance_absorbs"),
-    )
+def notes(account: Conservation) -> tuple[str, ...]:
+    """Return what the reader of a map should know of its account; nothing where relevance is conserved."""
+    silent = account.size == 0 or (account.conserves and account.grew <= GROWN)
+    return () if silent else (*account.warnings, f"relevance: {account}")

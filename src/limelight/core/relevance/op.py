@@ -110,6 +110,8 @@ class Op:
         windows: of a maximum, the mean of the same windows.
         pair: a batch normalisation and the affine operation right before it, as one affine operation.
         spent: counts arithmetic.
+        booked: what a rule wants to have in the books, per image: what went into ``biases``, and the absolute relevance
+            at ``dead`` denominators.
     """
 
     kind: Kind
@@ -133,6 +135,7 @@ class Op:
     windows: Callable[..., Tensor] | None = None
     pair: "Op | None" = None
     spent: Spent = field(default_factory=Spent)
+    booked: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     _cache: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     # -- where it is -----------------------------------------------------------------------------------
@@ -233,8 +236,32 @@ class Op:
 
     def of_images(self, t: Tensor) -> Tensor:
         """Sum per image, (n,)."""
-        whole = t.ndim and len(t) % self.images == 0
-        return t.reshape(self.images, -1).sum(1) if whole else t.sum().expand(self.images)
+        own = t.ndim > 1 and len(t) == self.images
+        return t.sum(list(range(1, t.ndim))) if own else self._per_image(t).sum(1)
+
+    def size_of_images(self, t: Tensor) -> Tensor:
+        """Sum of absolute values per image, (n,)."""
+        own = t.ndim > 1 and len(t) == self.images  # without a copy, whatever the memory format
+        return torch.linalg.vector_norm(t if own else self._per_image(t), 1, list(range(1, t.ndim)) if own else 1)
+
+    def _per_image(self, t: Tensor) -> Tensor:
+        if t.ndim == 0 or len(t) % self.images:  # no image has a part of its own
+            return t.reshape(1, -1).expand(self.images, -1)
+        return t.reshape(self.images, -1)
+
+    def into_biases(self, s: Tensor, b: Tensor | None) -> None:
+        """Book what goes into biases, as inputs that are always 1: the sum of s b."""
+        if b is None:
+            return
+        channels = 1 if self.kind == "conv" else s.ndim - 1
+        others = [i for i in range(1, s.ndim) if i != channels]
+        went = self.of_images((s.sum(others) if others else s) * b)
+        self.booked["biases"] = self.booked["biases"] + went if "biases" in self.booked else went
+
+    def at_dead_ends(self, r: Tensor, z: Tensor) -> None:
+        """Book the absolute relevance at denominators of 0, which goes nowhere: sums of both signs don't show it."""
+        gone = self.size_of_images(r.masked_fill(z != 0, 0))
+        self.booked["dead"] = self.booked["dead"] + gone if "dead" in self.booked else gone
 
     def _arithmetic(self, x: Tensor) -> float:
         assert self.weight is not None

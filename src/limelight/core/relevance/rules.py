@@ -82,6 +82,8 @@ class Proportional:
         with torch.enable_grad():
             xs = [x.detach().requires_grad_() for x in xs]
             z = op.average(*xs)
+        if self.e == 0:
+            op.at_dead_ends(r, z.detach())
         shares = torch.autograd.grad(z, xs, divide_by(r, z.detach(), self.e))
         return tuple(x.detach() * s for x, s in zip(xs, shares, strict=True))
 
@@ -113,6 +115,8 @@ class Epsilon:
         if self.rms:
             e = e + self.rms * z.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (z.ndim - 1))
         s = divide_by(r, z, e) if self.sign_aware else r / (z + e)
+        if self.bias == "include":
+            op.into_biases(s, op.b())
         return op.x * op.back(s)
 
 
@@ -145,17 +149,21 @@ class AlphaBeta:
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
-        helped = self._share(op, r, "positive", "negative")
         if not self.beta:
-            return helped
-        return self.alpha * helped - self.beta * self._share(op, r, "negative", "positive")
+            return self._share(op, r, "positive", "negative")
+        helped = self._share(op, self.alpha * r, "positive", "negative")
+        return helped + self._share(op, -self.beta * r, "negative", "positive")
 
     def _share(self, op: Op, r: Tensor, same: Any, other: Any) -> Tensor:
         up, down = op.x.clamp_min(0), None if op.nonnegative else op.x.clamp_max(0)
-        z = op.forward(up, same, op.b(same) if self.bias == "include" else None)
+        b = op.b(same) if self.bias == "include" else None
+        z = op.forward(up, same, b)
         if down is not None:
             z = z + op.forward(down, other)
+        if self.e == 0:
+            op.at_dead_ends(r, z)
         s = divide_by(r, z, self.e)
+        op.into_biases(s, b)
         found = up * op.back(s, same)
         return found if down is None else found + down * op.back(s, other)
 
@@ -197,7 +205,9 @@ class Gamma:
         if self.classic:
             b = op.b() if with_bias else None
             b1 = None if b is None else b + g * b.clamp_min(0)
-            return op.x * op.back(divide_by(r, op.forward(op.x, w1, b1), self.e), w1)
+            s = divide_by(r, op.forward(op.x, w1, b1), self.e)
+            op.into_biases(s, b1)
+            return op.x * op.back(s, w1)
         up, down = op.x.clamp_min(0), None if op.nonnegative else op.x.clamp_max(0)
         z = op.y if with_bias else op.forward(op.x)
         helps = op.forward(up, "positive", op.b("positive") if with_bias else None)
@@ -207,6 +217,10 @@ class Gamma:
         # What hurts is z - helps; where z < 0 both terms of (1 + g) z - g helps have one sign, so nothing cancels.
         s = divide_by(r * (z > 0), z + g * helps, self.e)
         t = divide_by(r * (z < 0), (1 + g) * z - g * helps, self.e)
+        if with_bias and op.bias is not None:
+            op.into_biases(s + t, op.b())
+            op.into_biases(g * s, op.b("positive"))
+            op.into_biases(g * t, op.b("negative"))
         found = up * (op.back(s, w1) + op.back(t, w2))
         return found if down is None else found + down * (op.back(s, w2) + op.back(t, w1))
 
@@ -260,7 +274,9 @@ class Squared:
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
         b = op.b("squared") if self.bias == "include" else None
-        return op.back(divide_by(r, op.forward(torch.ones_like(op.x), "squared", b), self.e), "squared")
+        s = divide_by(r, op.forward(torch.ones_like(op.x), "squared", b), self.e)
+        op.into_biases(s, b)
+        return op.back(s, "squared")
 
 
 @dataclass(frozen=True)

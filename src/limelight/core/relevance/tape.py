@@ -16,6 +16,7 @@ from limelight.core.boundary import cut, differentiated, no_way
 from limelight.core.classifier import Classifier, unwrap
 from limelight.core.hooks import Hook, hooked
 from limelight.core.layers import LayerInfo, first_tensor
+from limelight.core.relevance.conservation import Flow, Pass, flow_of, pass_of
 from limelight.core.relevance.op import Kind, Op, Spent
 from limelight.core.relevance.operations import HANDLERS, ROUTES, name_of
 from limelight.core.relevance.rules import GRADIENT, Rules
@@ -25,27 +26,6 @@ from limelight.shapes import Acts, Images, Logits, Scores
 
 NORMALISERS = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid"})
 """Functions that turn logits into probabilities at the end of a network; relevance starts before them."""
-
-
-@dataclass(frozen=True)
-class Flow:
-    """What one operation did with the relevance that came to it.
-
-    Attributes:
-        op: the operation.
-        rule: the rule that was used.
-        entered: relevance that came from behind, per image, (n,).
-        size: sum of its absolute values, (n,).
-        left: relevance that was handed on, (n,).
-        absorbs: whether the rule may lose or make relevance by its definition.
-    """
-
-    op: Op
-    rule: str
-    entered: Scores
-    size: Scores
-    left: Scores
-    absorbs: bool
 
 
 @dataclass(frozen=True)
@@ -84,10 +64,7 @@ class _Active:
         if self.streams is not None:
             self.streams[op] = r
         if self.ledger is not None:
-            left = sum((op.of_images(s) for s in shares if s is not None), r.new_zeros(op.images))
-            absorbs = getattr(rule, "absorbs", False)
-            name = getattr(rule, "__name__", None) or str(rule)
-            self.ledger.append(Flow(used, name, op.of_images(r), op.of_images(r.abs()), left, absorbs))
+            self.ledger.append(flow_of(used, rule, r, shares))
         if used is not op:  # a pair: all to what the affine operation was given
             return [None, *shares]
         return shares + [None] * (len(op.inputs) - len(shares))
@@ -182,9 +159,7 @@ class Tape:
         unruled: calls without a rule.
         score: the explained scalar, where gradients can start, (n,).
         spent: arithmetic of affine operations since the forward pass.
-        flows: what every operation did with relevance since ``restart``.
-        entered: relevance at the start, per image, likewise.
-        left: relevance where it was stopped, likewise.
+        passes: the books of every way back since ``restart``.
         fell_back: whether relevance may have passed a call that has no rule, likewise.
 
     Raises:
@@ -203,8 +178,7 @@ class Tape:
         self.ops: list[Op] = []
         self.unruled: list[Unruled] = []
         self.outputs: dict[str, Tensor] = {}
-        self.flows: list[Flow] = []
-        self.entered = self.left = torch.zeros(len(x))
+        self.passes: list[Pass] = []
         self.fell_back = False
         with torch.inference_mode(False), torch.enable_grad():
             self.image = x.detach().clone().requires_grad_()
@@ -222,8 +196,22 @@ class Tape:
     def restart(self) -> None:
         """Forget what was spent and where relevance went."""
         self.spent.forward = self.spent.backward = 0.0
-        self.flows, self.fell_back = [], False
-        self.entered = self.left = torch.zeros(len(self.image), device=self.image.device)
+        self.passes, self.fell_back = [], False
+
+    @property
+    def flows(self) -> list[Flow]:
+        """What every operation did with relevance since ``restart``."""
+        return [flow for way in self.passes for flow in way.flows]
+
+    @property
+    def entered(self) -> Scores:
+        """Relevance at the start of all ways back since ``restart``, per image, (n,)."""
+        return sum((way.entered for way in self.passes), torch.zeros(len(self.image), device=self.image.device))
+
+    @property
+    def left(self) -> Scores:
+        """Relevance where it was stopped, likewise."""
+        return sum((way.left for way in self.passes), torch.zeros(len(self.image), device=self.image.device))
 
     @property
     def forwards(self) -> float:
@@ -437,7 +425,7 @@ class Tape:
             start: ``logits``, one of ``outputs``, or anything made of them.
             seed: relevance there, in its shape.
             stops: ``image``, or some of ``outputs``.
-            flows: keep what every operation did in ``flows``.
+            flows: keep the books of this way in ``passes``.
 
         Returns:
             The relevance of each stop, in its shape; zeros where none arrives.
@@ -455,9 +443,7 @@ class Tape:
             self._active.rules, self._active.ledger = GRADIENT, None
         shares = [torch.zeros_like(s) if r is None else r for r, s in zip(found, stops, strict=True)]
         if ledger is not None:
-            self.flows = self.flows + ledger
-            self.entered = self.entered + _per_image(seed.to(start), len(self.image))
-            self.left = self.left + sum(_per_image(r, len(self.image)) for r in shares)
+            self.passes.append(pass_of(seed.to(start), shares, ledger, len(self.image)))
         before = self.number(start)
         self.fell_back |= bool(rules.rest) and any(u.number <= before for u in self.unruled)
         return shares
@@ -504,11 +490,6 @@ class Tape:
     def number(self, t: Tensor) -> int:
         """How many recorded calls came before a tensor."""
         return self._info[t].number if t in self._info else self._clock
-
-
-def _per_image(t: Tensor, n: int) -> Scores:
-    t = t.detach() if t.dtype == torch.float64 else t.detach().float()
-    return t.reshape(n, -1).sum(1)
 
 
 def tensors(tree: Any) -> Generator[Tensor]:

@@ -94,6 +94,7 @@ class Last:
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
+        op.into_biases(self.gradients[op], op.b())
         return op.x * op.back(self.gradients[op])
 
 
@@ -119,6 +120,10 @@ class Spread:
         product = (op.x * op.back(self.gradients[op])).view(self.flattened[op])
         m = mean_of_channels(product).reshape_as(c).relu() * (c != 0)
         return shift(c, divide(m, highest(m)))
+
+    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+        """See ``Guided``."""
+        return came, torch.full_like(size, torch.inf)
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,10 @@ class Guided:
         if self.use_a:
             more = more + op.back(divide(r, op.forward(torch.ones_like(op.x), "absolute")), "absolute")
         return shift(c, more)
+
+    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+        """What is moved about adds up to 0, and is of the order of 1 at each position, whatever came."""
+        return came, torch.full_like(size, torch.inf)
 
     def _seen(self, op: Op, c: Tensor) -> Tensor:
         """F(x) + M."""

@@ -14,7 +14,7 @@ from limelight.core.relevance.op import Op, divide_by
 from limelight.core.relevance.rules import Box, Rules, native, only_active
 from limelight.core.relevance.tape import Tape
 from limelight.core.saliency import Raw
-from limelight.shapes import Acts
+from limelight.shapes import Acts, Scores
 
 ChannelMixing = Literal["height1", "pointwise"]
 SHIFT = 1e-9
@@ -86,7 +86,11 @@ class Equilibrium:
     use_shift: bool = True
     channel_mixing: ChannelMixing = "height1"
     keep_mass: bool = False
-    absorbs = True
+
+    @property
+    def resets(self) -> bool:
+        """Whether amounts are fixed, whatever came."""
+        return not self.keep_mass
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
@@ -114,6 +118,16 @@ class Equilibrium:
             shares[0].sub_(met / op.total(met).clamp_min(1))
         found = sum(shares[1:], shares[0])
         return found * (up + down) / 2 if self.keep_mass else found
+
+    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+        """Fixed amounts, whatever came."""
+        up, down, mixes = (r > 0).flatten(1).any(1).to(size), (r < 0).flatten(1).any(1).to(size), self._mixes(op)
+        ratio = 1.0 if mixes else self.ratio
+        off = float(self.use_c and self.use_shift and not mixes)
+        total = self.use_c * (ratio * up - down) - off + self.use_a * up - self.use_b * down
+        most = self.use_c * (ratio * up + down) + off + self.use_a * up + self.use_b * down
+        kept = size / 2 if self.keep_mass else torch.ones_like(size)
+        return total * kept, most * kept
 
     def _mixes(self, op: Op) -> bool:
         if op.kind != "conv" or self.channel_mixing == "height1":

@@ -11,9 +11,9 @@ from limelight.core.relevance.op import Op, divide_by
 from limelight.core.relevance.rules import AlphaBeta, Box, Proportional, Rules, only_active
 from limelight.core.relevance.tape import Tape
 from limelight.core.saliency import Raw
-from limelight.maps.propagation.excitation_backprop import Negated, for_one_output
+from limelight.maps.propagation.excitation_backprop import Negated, for_one_output, law_of
 from limelight.maps.propagation.lrp import Composite, composite_of
-from limelight.shapes import Index, Logits
+from limelight.shapes import Index, Logits, Scores
 
 Variant = Literal["others", "clrp1", "clrp2", "sglrp"]
 
@@ -107,3 +107,7 @@ class Against:
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
         return Negated(self.rules.find(op)[1])(op, r)
+
+    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+        """That of the rule."""
+        return law_of(self.rules.find(op)[1], op, r, came, size)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from limelight.card import register_method
@@ -10,14 +11,23 @@ from limelight.core.relevance.rules import Box, Proportional, Rule, Rules
 from limelight.core.relevance.tape import Tape
 from limelight.core.saliency import Raw
 from limelight.maps.propagation.lrp import start
-from limelight.shapes import Grid, Index, Logits
+from limelight.shapes import Grid, Index, Logits, Scores
 
 Bounds = tuple[Tensor, Tensor]
 
 
 def excitation(op: Op, r: Tensor) -> Tensor:
-    """Winning probability: R' = x . W+^T (R / W+ x)."""
-    return op.x * op.back(divide_by(r, op.forward(op.x, "positive")), "positive")
+    """Winning probability: R' = x+ . W+^T (R / W+ x+)."""
+    x = op.x if op.nonnegative else op.x.clamp_min(0)
+    z = op.forward(x, "positive")
+    op.at_dead_ends(r, z)
+    return x * op.back(divide_by(r, z), "positive")
+
+
+def law_of(rule: Rule, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    """Return a rule's law, or that of one that hands on what came."""
+    law = getattr(rule, "law", None)
+    return law(op, r, came, size) if law else (came, torch.full_like(size, torch.nan))
 
 
 @dataclass(frozen=True)
@@ -25,7 +35,11 @@ class Negated:
     """A rule for all weights with the other sign: what speaks against instead of for."""
 
     rule: Rule
-    absorbs = True
+
+    @property
+    def absorbs(self) -> bool:
+        """As the rule does."""
+        return bool(getattr(self.rule, "absorbs", False))
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
@@ -34,17 +48,29 @@ class Negated:
         negated = replace(op, weight=-weight, bias=None if bias is None else -bias, output=-op.output, _cache={})
         return self.rule(negated, r)
 
+    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+        """That of the rule."""
+        return law_of(self.rule, op, r, came, size)
+
 
 @dataclass(frozen=True)
 class BothWays:
     """A rule that takes relevance below 0 for relevance of the class whose weights are -W."""
 
     rule: Rule
-    absorbs = True
+
+    @property
+    def absorbs(self) -> bool:
+        """As the rule does."""
+        return bool(getattr(self.rule, "absorbs", False))
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
         return self.rule(op, r.clamp_min(0)) + Negated(self.rule)(op, -r.clamp_max(0))
+
+    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+        """Relevance of either class counts for it."""
+        return size, size
 
 
 def for_one_output(rule: Rule, tape: Tape) -> Rule:
@@ -56,11 +82,18 @@ def for_one_output(rule: Rule, tape: Tape) -> Rule:
 class Contrast:
     """Winning probability less that with negated weights."""
 
-    absorbs = True
-
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the difference, whose total is 0."""
         return excitation(op, r) - Negated(excitation)(op, r)
+
+    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+        """Both walks carry all: their difference adds up to 0."""
+        return torch.zeros_like(came), 2 * size
+
+
+def sees_negative(tape: Tape) -> bool:
+    """Whether affine operations may be given negative numbers, other than pixels."""
+    return not all(op.nonnegative or op.first for op in tape.ops if op.affine is not None)
 
 
 def excitation_rules(last: Rule, bounds: Bounds, clamp_add: bool) -> Rules:
@@ -70,7 +103,7 @@ def excitation_rules(last: Rule, bounds: Bounds, clamp_add: bool) -> Rules:
             "first": Box(bounds),
             "last": last,
             "affine": excitation,
-            "avg_pool": Proportional(0.0),
+            "avg_pool": Proportional(0.0, clamp=True),
             "add": Proportional(0.0, clamp=clamp_add),
         },
         fold=False,
@@ -97,14 +130,14 @@ def excitation_backprop(
     target: Index,
     bounds: Bounds,
     *,
-    clamp_add: bool = False,
+    clamp_add: bool | None = None,
     pixels: bool = False,
 ) -> Raw:
     """The probability that a walk from the class down the excitatory connections comes by.
 
-    At every affine operation R' = x . W+^T (R / W+ x): the walk goes on to an input with a probability in proportion
-    to what it excites. Activations are taken to be at least 0 and scales of batch normalisations above 0. The
-    probabilities of a layer add up to 1, unless no connection excites.
+    At every affine operation R' = x+ . W+^T (R / W+ x+): the walk goes on to an input with a probability in proportion
+    to what it excites. Activations below 0 excite nothing, and scales of batch normalisations are taken to be above 0.
+    The probabilities of a layer add up to 1, unless no connection excites; what is lost so is said.
 
     Args:
         tape: the recorded pass.
@@ -112,12 +145,18 @@ def excitation_backprop(
         logits: class scores, (n, classes).
         target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
-        clamp_add: leave negative terms of sums (batch-normalised branches) out of their shares.
+        clamp_add: leave negative terms of sums (batch-normalised branches) out of their shares; by default in networks
+            whose affine operations see negative inputs. In others, the ResNets for which the method was published, sums
+            are shared as they come.
         pixels: go on to the pixels, by the box rule at the first operation.
 
     Returns:
-        (n, h, w), or (n, H, W) with ``pixels``; at least 0 if the activations are.
+        (n, h, w), or (n, H, W) with ``pixels``; at least 0 if terms of sums are, or are clamped.
+
+    Warns:
+        ConservationWarning: more than a hundredth of the probability was lost, or made by sums as they come.
     """
+    clamp_add = sees_negative(tape) if clamp_add is None else clamp_add
     rules = excitation_rules(for_one_output(excitation, tape), bounds, clamp_add)
     return Raw(winners(tape, rules, None if pixels else layer, logits, target))
 
@@ -137,7 +176,7 @@ def contrastive_excitation_backprop(
     target: Index,
     bounds: Bounds,
     *,
-    clamp_add: bool = False,
+    clamp_add: bool | None = None,
     pixels: bool = False,
 ) -> Raw:
     """The same walk, less one down the connections that speak against the class.
@@ -158,5 +197,6 @@ def contrastive_excitation_backprop(
     Returns:
         (n, h, w), or (n, H, W) with ``pixels``; at least 0.
     """
+    clamp_add = sees_negative(tape) if clamp_add is None else clamp_add
     rules = excitation_rules(Contrast(), bounds, clamp_add)
     return Raw(winners(tape, rules, None if pixels else layer, logits, target).relu())

@@ -20,7 +20,7 @@ from limelight.maps.propagation.attribution_equilibrium import (
     contributions,
     feature_map,
 )
-from limelight.shapes import Acts, Index
+from limelight.shapes import Acts, Index, Scores
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,10 @@ class Sectional:
     def absorbs(self) -> bool:
         """Purging loses relevance."""
         return self.purge
+
+    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+        """The total stays; what counts twice, and as much off, make three of one."""
+        return came, size if op.kernel_height == 1 else 3 * size
 
 
 def _section(op: Op, x: Tensor, r: Tensor) -> Tensor:

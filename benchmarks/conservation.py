@@ -1,0 +1,117 @@
+"""Which method conserves relevance on which network: the table of docs/conservation.md.
+
+    python benchmarks/conservation.py [--networks efficientnet_b0 densenet121] > docs/conservation-table.md
+
+Networks are torchvision's with random weights, whose batch statistics were made by passing pictures in training mode;
+pictures are small synthetic scenes. A cell says what became of the relevance of one of them:
+
+- ``conserves``: what leaves is what entered to a hundredth, or what the method's own law makes of it;
+- ``absorbs 53 %``: biases and stabilisers took so much, by the rules' definition; the explanation's notes say it;
+- ``warns``: a ``ConservationWarning`` gives the reason;
+- ``refuses``: the method says that it can't explain this network.
+"""
+
+import argparse
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+import limelight as ll
+from limelight.core.explanation import Explanation
+from limelight.data.synthetic import test_split
+
+METHODS = (
+    *("lrp-epsilon-plus", "lrp-alpha2-beta1", "lrp-comp", "c-lrp", "deep-taylor"),
+    *("excitation-backprop", "c-excitation-backprop", "rap", "rsp", "agf", "relevance-cam", "attribution-equilibrium"),
+)
+"""``lrp`` itself is ``lrp-epsilon-plus``."""
+
+NETWORKS = (
+    *("convnext_tiny", "efficientnet_b0", "regnet_x_400mf", "regnet_y_400mf", "mobilenet_v2"),
+    *("mobilenet_v3_small", "mobilenet_v3_large", "densenet121", "inception_v3"),
+)
+SIZE = 96
+MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of the relevance of one picture.
+
+    Attributes:
+        word: ``conserves``, ``absorbs``, ``warns`` or ``refuses``.
+        reason: in words.
+        explanation: None where refused.
+    """
+
+    word: str
+    reason: str
+    explanation: Explanation | None = None
+
+    def __str__(self) -> str:
+        if self.word == "absorbs" and self.explanation is not None and self.explanation.conservation is not None:
+            account = self.explanation.conservation
+            return f"absorbs {abs(account.entered - account.left) / account.size:.0%}"
+        return self.word
+
+
+def pictures(n: int = 8) -> Tensor:
+    x = torch.stack([torch.from_numpy(s.image).permute(2, 0, 1).float() / 255 for s in test_split(n)])
+    return (nn.functional.interpolate(x, (SIZE, SIZE), mode="bilinear") - MEAN) / STD
+
+
+def network(name: str) -> ll.Classifier:
+    """Return a network of random weights whose batch statistics are those of the pictures."""
+    import torchvision
+
+    torch.manual_seed(0)
+    more = {"init_weights": False, "aux_logits": False} if name == "inception_v3" else {}
+    net = torchvision.models.get_model(name, weights=None, **more).train()
+    for m in net.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.momentum = None  # the mean of all batches
+            m.reset_running_stats()
+    with torch.no_grad():
+        for _ in range(3):
+            net(pictures())
+    return ll.Classifier(net.eval())
+
+
+def judged(method: str, classifier: ll.Classifier, x: Tensor) -> Verdict:
+    """Explain one picture and say what became of its relevance."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            explanation = ll.explain(classifier, x, method)
+        except ll.errors.UnsupportedModel as error:
+            return Verdict("refuses", str(error))
+    reasons = [str(w.message) for w in said if issubclass(w.category, ll.errors.ConservationWarning)]
+    if reasons:
+        return Verdict("warns", "; ".join(reasons), explanation)
+    account = explanation.conservation
+    if account is not None and account.conserves:
+        return Verdict("conserves", str(account), explanation)
+    return Verdict("absorbs", " ".join(explanation.notes), explanation)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make the table of docs/conservation.md.")
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    x, columns = pictures()[0], {name: network(name) for name in given.networks}
+    found = {(m, n): judged(m, c, x) for n, c in columns.items() for m in METHODS}
+    print(f"| method | {' | '.join(columns)} |")
+    print("| --- |" + " --- |" * len(columns))
+    for m in METHODS:
+        print(f"| `{m}` | {' | '.join(str(found[m, n]) for n in columns)} |")
+    print("\n| network | method | why it warns or refuses |\n| --- | --- | --- |")
+    for (m, n), verdict in found.items():
+        if verdict.word in ("warns", "refuses"):
+            print(f"| {n} | `{m}` | {verdict.reason.removeprefix(f'{m}: ')} |")
+
+
+if __name__ == "__main__":
+    main()

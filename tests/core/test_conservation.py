@@ -1,0 +1,330 @@
+"""The books of relevance: what entered, left, was absorbed, lost and made, and what is said of it."""
+
+import importlib.util
+import re
+import sys
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import architectures
+import limelight as ll
+from limelight.core.relevance.conservation import ABSORBED, GROWN, Conservation
+from limelight.core.relevance.op import Op
+from limelight.core.relevance.rules import AlphaBeta, Epsilon, rule_of
+from limelight.core.relevance.tape import Tape
+from limelight.errors import ConservationWarning
+
+ROOT = Path(__file__).parents[2]
+PLUS = AlphaBeta(e=0.0, bias="exclude")
+
+
+def chain(*, bias: float = 0.0, depth: int = 4) -> nn.Sequential:
+    """1 x 1 convolutions with weights of 1 / 2 and one bias for all, on two channels, into one class."""
+    net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU())
+    for _ in range(depth):
+        net += nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU())
+    net += nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+    for m in net:
+        if isinstance(m, nn.Conv2d | nn.Linear):
+            m.weight.data.fill_(1 / m.weight.shape[1])
+            m.bias.data.fill_(bias if isinstance(m, nn.Conv2d) else 0.0)
+    return net.double().eval()
+
+
+def account(net: nn.Module, method: str = "lrp", **options: Any) -> tuple[Conservation, tuple[str, ...]]:
+    e = ll.explain(ll.Classifier(net, size=4), torch.ones(3, 4, 4).double(), method, 0, **options)
+    assert e.conservation is not None
+    return e.conservation, e.notes
+
+
+# -- accounts worked out by hand ---------------------------------------------------------------------------------
+
+
+def test_nothing_moves() -> None:
+    found, notes = account(chain())
+    assert (found.entered, found.left) == (pytest.approx(1), pytest.approx(1, abs=1e-4))
+    assert found.conserves
+    assert found.grew == pytest.approx(1, abs=1e-4)
+    assert not notes
+    assert not found.lost
+
+
+@pytest.mark.parametrize("composite", ["epsilon-plus", "epsilon-gamma-box", "comp"])
+def test_what_goes_into_biases(composite: str) -> None:
+    """Activations are 1, 1 + b, 1 + 2 b, ...: of what comes to the k-th of them, b / (1 + k b) goes into the bias."""
+    found, notes = account(chain(bias=0.25, depth=2), composite=composite)
+    assert found.entered == pytest.approx(1.75)
+    if composite == "epsilon-plus":  # 1.75 . (1.5 / 1.75) (1.25 / 1.5) (1 / 1.25) = 1
+        assert found.left == pytest.approx(1, abs=1e-4)
+        assert found.biases == pytest.approx(0.75, abs=1e-4)
+        assert "43% went into biases" in notes[-1]
+    gone = sum(a - b for a, b in zip(found.came, found.went, strict=True))
+    assert found.entered - found.left == pytest.approx(gone)
+    assert gone == pytest.approx(found.biases + found.absorbed, abs=1e-5)  # but for the stabilisers of pools
+    assert not found.warnings
+
+
+@pytest.mark.parametrize(
+    "rule", ["epsilon", "z-plus", "alpha-beta(2, 1)", "gamma(0.25)", "classic-gamma(0.25)", "w-squared"]
+)
+def test_biases_of_every_rule(rule: str) -> None:
+    """A bias is an input that is always 1: a network that has it as one is given the same relevance there."""
+    torch.manual_seed(0)
+    own, more = nn.Linear(3, 6).double(), nn.Linear(4, 6, bias=False).double()
+    more.weight.data = torch.cat([own.weight.data, own.bias.data[:, None]], 1)
+    head = nn.Linear(6, 2, bias=False).double()
+    x = torch.tensor([0.3, -0.7, 1.1]).double().view(3, 1, 1)
+
+    class WithOnes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = more, head
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.first(torch.cat([x.flatten(1), torch.ones(len(x), 1).double()], 1)))
+
+    plain = nn.Sequential(nn.Flatten(), own, head)
+    rules = {"affine": rule, "last": "z"}
+    e = ll.explain(ll.Classifier(plain, size=1), x, "lrp", 1, rules=rules)
+    tape = Tape(ll.Classifier(WithOnes(), size=1), x[None])
+    op = next(op for op in tape.ops if op.owner == "first")
+    y = tape.logits.detach()[0, 1]
+    r = Epsilon(0.0)(tape.ops[-1], torch.tensor([[0.0, 1.0]]).double() * y.abs())
+    at_bias = rule_of(rule)(op, r)[0, 3]
+    assert e.conservation is not None
+    assert e.conservation.biases == pytest.approx(float(at_bias), rel=1e-6)
+
+
+def test_absorption_is_warned_of_beyond_a_share() -> None:
+    with pytest.warns(ConservationWarning, match=r"lrp: 9\d.* went into biases: .*% of the relevance is left"):
+        found, notes = account(chain(bias=5.0, depth=4))
+    assert found.biases > ABSORBED * found.entered
+    assert notes[0] in found.warnings
+    assert "went into biases" in str(found)
+
+
+def times(factor: float) -> Any:
+    def rule(op: Op, r: Tensor) -> Tensor:
+        return factor * PLUS(op, r)
+
+    return rule
+
+
+def apart(factor: float) -> Any:
+    """Keeps the sum, and makes much of it that cancels."""
+
+    def rule(op: Op, r: Tensor) -> Tensor:
+        found = PLUS(op, r)
+        sign = torch.tensor([1.0, -1.0]).double().view(1, 2, 1, 1)
+        return found + factor * found.abs() * sign - (factor * found.abs() * sign).mean((1, 2, 3), keepdim=True)
+
+    rule.absorbs = True
+    return rule
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.97, 1.03, 2.0, 1e10])
+def test_losses_and_gains_are_measured_against_what_entered(factor: float) -> None:
+    """However much there is on the way: a gain of 1e10 does not set its own tolerance."""
+    with pytest.warns(ConservationWarning, match=r"relevance was (lost|made) at conv2d in 6 \(rule rule\)"):
+        found, _ = account(chain(), overrides={"6": times(factor)})
+    assert found.broken == pytest.approx(1 - factor, rel=1e-3)
+    assert next(iter(found.lost)).startswith("conv2d in 6")
+
+
+def test_small_losses_add_up() -> None:
+    with pytest.warns(ConservationWarning, match=r"3\.?\d*% of the relevance was lost, most at conv2d"):
+        account(chain(), overrides={str(i): times(0.992) for i in (2, 4, 6, 8)})
+
+
+def test_growth_is_warned_of_whatever_the_rule() -> None:
+    """Also of a rule that may absorb, and also where the sum stays."""
+    with pytest.warns(ConservationWarning, match=r"relevance grew 2\.?\d*e\+03-fold, most at conv2d in 4 \(rule\)"):
+        found, notes = account(chain(), overrides={"4": apart(2000.0)})
+    assert found.grew > GROWN
+    assert "grew" in notes[-1]
+    assert found.left == pytest.approx(1, abs=1e-3)
+
+
+def test_growth_below_the_factor_is_told_not_warned_of() -> None:
+    found, notes = account(chain(), overrides={"4": apart(3.0)})
+    assert 2 < found.grew < 5
+    assert "grew" in str(found)
+    assert not notes
+
+
+class Lawful:
+    """Hands on twice what came."""
+
+    def __init__(self, does: float) -> None:
+        self.does = does
+
+    def __call__(self, op: Op, r: Tensor) -> Tensor:
+        return self.does * PLUS(op, r)
+
+    def law(self, op: Op, r: Tensor, came: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        return 2 * came, 2 * size
+
+
+def test_a_rule_is_held_to_its_own_law() -> None:
+    found, notes = account(chain(depth=9), overrides={str(2 * i): Lawful(2) for i in range(1, 10)})
+    assert found.left == pytest.approx(512, rel=1e-3)
+    assert found.by_law == pytest.approx(-511, rel=1e-3)
+    assert found.grew == pytest.approx(512, rel=1e-3)
+    assert found.beyond == pytest.approx(1, rel=1e-3)
+    assert "by the rules' own law" in notes[-1]
+    with pytest.warns(ConservationWarning, match=r"50% of the relevance was made at conv2d in 2"):
+        account(chain(depth=1), overrides={"2": Lawful(2.5)})
+
+
+def test_what_goes_past_a_layer_is_told() -> None:
+    c, x = ll.Classifier(architectures.build("residual").double()), architectures.images(1).double()
+    e = ll.explain(c, x[0], "excitation-backprop", 1, layer="layer2.conv2")
+    assert e.conservation is not None
+    assert "past the layer" in e.notes[-1]
+    assert e.conservation.entered - e.conservation.left == pytest.approx(e.conservation.strayed + e.conservation.broken)
+
+
+def test_every_image_has_its_own_account() -> None:
+    """The warning is about the worst; the notes of an image are its own."""
+
+    def loses(op: Op, r: Tensor) -> Tensor:
+        return PLUS(op, r) * (op.x.flatten(1).amax(1) < 1.5).to(r).view(-1, 1, 1, 1)
+
+    c = ll.Classifier(chain(), size=4)
+    x = torch.stack([torch.ones(3, 4, 4), torch.full((3, 4, 4), 2.0)]).double()
+    for batch_size in (1, 2):
+        with pytest.warns(ConservationWarning, match="100% of the relevance was lost") as said:
+            fine, bad = ll.explain(c, x, "lrp", 0, overrides={"4": loses}, batch_size=batch_size)
+        assert len(said) == 1
+        assert not fine.notes
+        assert "100%" in bad.notes[0]
+        with pytest.warns(ConservationWarning):
+            alone = ll.explain(c, x[1], "lrp", 0, overrides={"4": loses})
+        assert alone.notes == bad.notes
+
+
+def test_accounts_are_saved(tmp_path: Path) -> None:
+    e = ll.explain(ll.Classifier(chain(bias=0.25), size=4), torch.ones(3, 4, 4).double(), "lrp", 0)
+    again = ll.Explanation.load(e.save(tmp_path / "e.npz"))
+    assert str(again.conservation) == str(e.conservation)
+    assert again.conservation == e.conservation
+
+
+def test_nothing_entered() -> None:
+    """A score that deep Taylor decomposition does not take: an empty map with its reason, and no remark on shares."""
+    net = chain()
+    net[-1].weight.data.neg_()
+    found, notes = account(net, "deep-taylor")
+    assert found.conserves
+    assert found.size == 0
+    assert not notes
+
+
+def test_half_precision_is_booked_exactly() -> None:
+    """Sums are taken in float32 at least."""
+    c = ll.Classifier(chain(bias=0.25, depth=2).to(torch.bfloat16), size=4)
+    e = ll.explain(c, torch.ones(3, 4, 4).to(torch.bfloat16), "lrp", 0)
+    assert e.conservation is not None
+    assert e.conservation.left == pytest.approx(1, abs=0.05)
+
+
+# -- the methods on networks ---------------------------------------------------------------------------------------
+
+
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("conservation_table", ROOT / "benchmarks" / "conservation.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+TABLE = script()
+TOTALS = {
+    **dict.fromkeys(("lrp-epsilon-plus", "lrp-alpha2-beta1", "lrp-comp", "rap"), torch.Tensor.abs),
+    "deep-taylor": torch.relu,
+    "excitation-backprop": torch.ones_like,
+    "c-lrp": torch.zeros_like,
+}
+"""What the map adds up to by the method's definition, given the score."""
+
+
+def assert_lawful_or_said(verdict: Any, method: str, x: Tensor) -> None:
+    """Against the map itself, not the books."""
+    if verdict.word == "refuses":
+        assert verdict.reason
+        return
+    e = verdict.explanation
+    raw = e.evidence.double()
+    assert torch.isfinite(raw).all()
+    if method == "excitation-backprop":
+        assert raw.min() >= 0
+        assert raw.sum() <= 1.001
+    if verdict.word != "conserves":
+        assert re.search(r"biases|stabilisers|lost|made|grew|no rule|negative inputs|past the layer", verdict.reason)
+        assert e.notes
+    elif method in TOTALS:
+        total = TOTALS[method](torch.tensor(e.score).double())
+        scale = max(abs(e.score), 1e-12) if method != "excitation-backprop" else 1.0
+        assert abs(float(raw.sum() - total)) <= 0.01 * scale
+
+
+def small(name: str) -> ll.Classifier:
+    """Networks of one block each: with linear bottlenecks, a gate and a smooth activation; with dense connections."""
+    torch.manual_seed(0)
+    if name == "bottlenecks":
+        settings = [
+            torchvision.models.mobilenetv3.InvertedResidualConfig(8, 3, 24, 8, True, "HS", 1, 1, 1),
+            torchvision.models.mobilenetv3.InvertedResidualConfig(8, 3, 24, 12, False, "RE", 2, 1, 1),
+        ]
+        net: nn.Module = torchvision.models.MobileNetV3(settings, 16, num_classes=5)
+    else:
+        net = torchvision.models.DenseNet(4, (2, 2), 8, num_classes=5)
+    for m in net.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.momentum = None
+            m.reset_running_stats()
+    with torch.no_grad():
+        net.train()(TABLE.pictures(4)[..., ::2, ::2])
+    return ll.Classifier(net.eval(), size=48)
+
+
+@pytest.fixture(scope="module", params=["bottlenecks", "dense"])
+def little(request: pytest.FixtureRequest) -> ll.Classifier:
+    return small(request.param)
+
+
+@pytest.mark.parametrize("method", TABLE.METHODS)
+def test_no_method_is_silent_outside_its_law(method: str, little: ll.Classifier) -> None:
+    x = TABLE.pictures(1)[0][:, ::2, ::2]
+    assert_lawful_or_said(TABLE.judged(method, little, x), method, x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TABLE.NETWORKS)
+def test_the_table_holds(name: str) -> None:
+    """Each cell of the published table: conserves, or says why not, or refuses."""
+    c, x = TABLE.network(name), TABLE.pictures(1)[0]
+    for method in TABLE.METHODS:
+        assert_lawful_or_said(TABLE.judged(method, c, x), method, x)
+
+
+def test_every_propagation_method_is_in_the_table() -> None:
+    family = {n for n, card in ll.card.METHODS.cards().items() if card.family == "propagation"}
+    assert family - {"lrp"} == set(TABLE.METHODS)
+
+
+def test_methods_without_a_place_refuse() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.trace(chain().float(), torch.ones(1, 3, 4, 4))
+    assert TABLE.judged("lrp-comp", ll.Classifier(scripted, size=4), torch.ones(3, 4, 4)).word == "refuses"
