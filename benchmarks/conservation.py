@@ -87,7 +87,8 @@ def judged(method: str, classifier: ll.Classifier, x: Tensor) -> Verdict:
             explanation = ll.explain(classifier, x, method)
         except ll.errors.UnsupportedModel as error:
             return Verdict("refuses", str(error))
-    reasons = [str(w.message) for w in said if issubclass(w.category, ll.errors.ConservationWarning)]
+    warned = [str(w.message) for w in said if issubclass(w.category, ll.errors.ConservationWarning)]
+    reasons = [reason.removeprefix(f"{method}: ") for reason in warned]
     if reasons:
         return Verdict("warns", "; ".join(reasons), explanation)
     account = explanation.conservation
@@ -110,7 +111,7 @@ def main() -> None:
     print("\n| network | method | why it warns or refuses |\n| --- | --- | --- |")
     for (m, n), verdict in found.items():
         if verdict.word in ("warns", "refuses"):
-            print(f"| {n} | `{m}` | {verdict.reason.removeprefix(f'{m}: ')} |")
+            print(f"| {n} | `{m}` | {verdict.reason} |")
 
 
 if __name__ == "__main__":

@@ -318,6 +318,16 @@ def test_the_table_holds(name: str) -> None:
         assert_lawful_or_said(TABLE.judged(method, c, x), method, x)
 
 
+def test_the_published_table_is_whole() -> None:
+    lines = (ROOT / "docs" / "conservation.md").read_text().splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("| method | "))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[head:] if line.startswith("|")]
+    assert tuple(rows[0][1:]) == TABLE.NETWORKS
+    body = rows[2 : 2 + len(TABLE.METHODS)]
+    assert tuple(row[0].strip("`") for row in body) == TABLE.METHODS
+    assert all(re.fullmatch(r"conserves|absorbs \d+ ?%|warns|refuses", cell) for row in body for cell in row[1:])
+
+
 def test_every_propagation_method_is_in_the_table() -> None:
     family = {n for n, card in ll.card.METHODS.cards().items() if card.family == "propagation"}
     assert family - {"lrp"} == set(TABLE.METHODS)

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from limelight.card import register_method
@@ -36,18 +37,17 @@ class Relative:
 
     Attributes:
         route: way of negative relevance.
-        signed: collects operations whose input has negative values, which get nothing.
+        signed: collects operations whose input may have negative values, which get nothing, and whether it has.
     """
 
     route: Route = "code"
-    signed: list[str] = field(default_factory=list[str], compare=False, repr=False)
+    signed: dict[str, Tensor] = field(default_factory=dict[str, Tensor], compare=False, repr=False)
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
         x = op.x
         if not op.nonnegative:
-            if bool((x < 0).any()):
-                self.signed.append(str(op))
+            self.signed[str(op)] = self.signed.get(str(op), (x < 0).any()) | (x < 0).any()
             x = x.clamp_min(0)
         helps, hurts = op.forward(x, "positive"), -op.forward(x, "negative")
         up, down = r, divide_by(r, helps + hurts)
@@ -119,8 +119,11 @@ def rap(
     if seed.shape != tape.logits.shape:  # one output tells two classes apart by its sign, and influence has none
         seed = seed.sum(1, keepdim=True)
     found = tape.passed(rules_of(inner), seed, stop).sum(1)
-    if not inner.signed:
+    has = torch.stack(list(inner.signed.values())).tolist() if inner.signed else []
+    signed = [name for name, flag in zip(inner.signed, has, strict=True) if flag]
+    if not signed:
         return Raw(found)
-    remark = f"negative inputs, which get no relevance: {', '.join(dict.fromkeys(inner.signed))}"
+    more = f" and {len(signed) - 3} more" if len(signed) > 3 else ""
+    remark = f"negative inputs, which get no relevance: {', '.join(signed[:3])}{more}"
     warnings.warn(f"rap: {remark}", ConservationWarning, stacklevel=2)
     return Raw(found, notes=(remark,))
