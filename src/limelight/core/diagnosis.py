@@ -82,7 +82,7 @@ def _nothing(i: int, evidence: Evidence, method: Spec, felt: Felt) -> str:
     return "constant map: it is 0 at every position"
 
 
-def notes(raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec) -> tuple[str, ...]:
+def notes(raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec, felt: Felt) -> tuple[str, ...]:
     """Return remarks on a batch's maps."""
     found: list[str] = []
     if raw.ambiguous is not None and bool(raw.ambiguous.any()):
@@ -102,6 +102,6 @@ def notes(raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spe
         blank = ~raw.details["masks"][:, number].flatten(1).any(1)
         some = raw.values.flatten(1).any(1)
         for i in (blank & some).nonzero()[:, 0].tolist():
-            reason = _reason(i, one.values[i], evidence, [at], method)
+            reason = _reason(i, one.values[i], evidence, [at], method, felt)
             found.append(f"Layer {at.name} adds nothing to the map where its own is empty ({reason}).")
     return tuple(dict.fromkeys(found))

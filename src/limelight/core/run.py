@@ -208,7 +208,7 @@ def _apply(
         score=evidence.score_as(method.options.score),
         probability=evidence.probability,
         reasons=diagnosis.reasons(raw, empty, evidence, [] if method.base else layers, method, supply.felt),
-        notes=(*raw.notes, *diagnosis.notes(raw, evidence, layers, method), *allowance.remarks, *remarks),
+        notes=(*raw.notes, *diagnosis.notes(raw, evidence, layers, method, supply.felt), *allowance.remarks, *remarks),
         cost=cost,
         seconds=(shared_seconds + time.perf_counter() - start) / n,
         details=details,
