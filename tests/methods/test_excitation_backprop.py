@@ -193,6 +193,18 @@ def test_it_stays_a_probability_where_activations_are_below_0(method: str, act: 
             assert any("lost" in note for note in saliency.notes)
 
 
+def test_negative_inputs_are_reported() -> None:
+    """Also where no probability is lost."""
+    c, x = ll.Classifier(architectures.build("depthwise").double()), architectures.images(1).double()
+    for method in BOTH:
+        with pytest.warns(ll.errors.ConservationWarning, match=r"negative inputs, which excite nothing"):
+            notes = ll.method(method).run(c, x, 1).notes
+        assert any("excite nothing" in note for note in notes)
+        for name in ("plain", "residual", "inception"):
+            notes = ll.method(method).run(ll.Classifier(architectures.build(name).double()), x, 1).notes
+            assert not any("negative inputs" in note for note in notes)
+
+
 class Sum(nn.Module):
     """Two branches whose sum is above 0 though one of them is not."""
 

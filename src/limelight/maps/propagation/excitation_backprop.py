@@ -1,5 +1,6 @@
 """Excitation backprop and its contrastive form."""
 
+import warnings
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,10 +11,13 @@ from limelight.core.relevance.op import Op, divide_by
 from limelight.core.relevance.rules import Box, Proportional, Rule, Rules
 from limelight.core.relevance.tape import Tape
 from limelight.core.saliency import Raw
+from limelight.errors import ConservationWarning
 from limelight.maps.propagation.lrp import start
 from limelight.shapes import Grid, Index, Logits, Scores
 
 Bounds = tuple[Tensor, Tensor]
+EFFECT = "excite nothing"
+"""What negative inputs do here."""
 
 
 def excitation(op: Op, r: Tensor) -> Tensor:
@@ -110,6 +114,29 @@ def excitation_rules(last: Rule, bounds: Bounds, clamp_add: bool) -> Rules:
     )
 
 
+def negative_inputs(tape: Tape, method: str, effect: str, but: Rule | None = None) -> tuple[str, ...]:
+    """Warn, and return what is to be noted, of affine operations on the way that were given negative numbers.
+
+    Args:
+        tape: after relevance was passed back.
+        method: its name.
+        effect: what becomes of negative inputs.
+        but: a rule that takes them as they are.
+    """
+    used = [f.op for f in tape.flows if f.rule is not but]
+    inner = [op for op in used if op.affine is not None and not (op.nonnegative or op.first)]
+    if not inner:
+        return ()
+    below = torch.stack([(op.inputs[0] < 0).any() for op in inner]).tolist()
+    names = list(dict.fromkeys(str(op) for op, has in zip(inner, below, strict=True) if has))
+    if not names:
+        return ()
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    remark = f"negative inputs, which {effect}: {', '.join(names[:3])}{more}"
+    warnings.warn(f"{method}: {remark}", ConservationWarning, stacklevel=3)
+    return (remark,)
+
+
 def winners(tape: Tape, rules: Rules, layer: str | None, logits: Logits, target: Index) -> Grid:
     """Pass 1 back from the class and sum what the channels of the layer, or of the image, get."""
     return tape.passed(rules, start(logits, target, "one"), layer).sum(1)
@@ -154,11 +181,13 @@ def excitation_backprop(
         (n, h, w), or (n, H, W) with ``pixels``; at least 0 if terms of sums are, or are clamped.
 
     Warns:
-        ConservationWarning: more than a hundredth of the probability was lost, or made by sums as they come.
+        ConservationWarning: an operation is given negative values, for which the method has no place; more than a
+            hundredth of the probability was lost, or made by sums as they come.
     """
     clamp_add = sees_negative(tape) if clamp_add is None else clamp_add
     rules = excitation_rules(for_one_output(excitation, tape), bounds, clamp_add)
-    return Raw(winners(tape, rules, None if pixels else layer, logits, target))
+    found = winners(tape, rules, None if pixels else layer, logits, target)
+    return Raw(found, notes=negative_inputs(tape, "excitation-backprop", EFFECT))
 
 
 @register_method(
@@ -199,4 +228,5 @@ def contrastive_excitation_backprop(
     """
     clamp_add = sees_negative(tape) if clamp_add is None else clamp_add
     rules = excitation_rules(Contrast(), bounds, clamp_add)
-    return Raw(winners(tape, rules, None if pixels else layer, logits, target).relu())
+    found = winners(tape, rules, None if pixels else layer, logits, target).relu()
+    return Raw(found, notes=negative_inputs(tape, "c-excitation-backprop", EFFECT))

@@ -1,10 +1,8 @@
 """Relative attributing propagation."""
 
-import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from limelight.card import register_method
@@ -12,7 +10,7 @@ from limelight.core.relevance.op import Op, divide_by
 from limelight.core.relevance.rules import Box, Proportional, Rules, only_active
 from limelight.core.relevance.tape import Tape
 from limelight.core.saliency import Raw
-from limelight.errors import ConservationWarning
+from limelight.maps.propagation.excitation_backprop import negative_inputs
 from limelight.maps.propagation.lrp import Init, start
 from limelight.shapes import Index, Logits
 
@@ -37,17 +35,14 @@ class Relative:
 
     Attributes:
         route: way of negative relevance.
-        signed: collects operations whose input may have negative values, which get nothing, and whether it has.
     """
 
     route: Route = "code"
-    signed: dict[str, Tensor] = field(default_factory=dict[str, Tensor], compare=False, repr=False)
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
         x = op.x
         if not op.nonnegative:
-            self.signed[str(op)] = self.signed.get(str(op), (x < 0).any()) | (x < 0).any()
             x = x.clamp_min(0)
         helps, hurts = op.forward(x, "positive"), -op.forward(x, "negative")
         up, down = r, divide_by(r, helps + hurts)
@@ -119,11 +114,4 @@ def rap(
     if seed.shape != tape.logits.shape:  # one output tells two classes apart by its sign, and influence has none
         seed = seed.sum(1, keepdim=True)
     found = tape.passed(rules_of(inner), seed, stop).sum(1)
-    has = torch.stack(list(inner.signed.values())).tolist() if inner.signed else []
-    signed = [name for name, flag in zip(inner.signed, has, strict=True) if flag]
-    if not signed:
-        return Raw(found)
-    more = f" and {len(signed) - 3} more" if len(signed) > 3 else ""
-    remark = f"negative inputs, which get no relevance: {', '.join(signed[:3])}{more}"
-    warnings.warn(f"rap: {remark}", ConservationWarning, stacklevel=2)
-    return Raw(found, notes=(remark,))
+    return Raw(found, notes=negative_inputs(tape, "rap", "get no relevance", by_influence))
