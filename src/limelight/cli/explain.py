@@ -20,6 +20,7 @@ from limelight.cli.output import (
     say,
 )
 from limelight.errors import InvalidOption
+from limelight.text import file_name
 
 if TYPE_CHECKING:
     from limelight.core.plan import Plan
@@ -88,7 +89,7 @@ def explain(
     names = file_names(files)
     with watched("explaining", times=len(files)):
         for i in range(len(files)):
-            file, name = files[i], f"{names[i]}.{method}"
+            file, name = files[i], f"{names[i]}.{file_name(method)}"
             x = unreadable.tried(str(file), lambda file=file: as_input(classifier, file))
             if x is None:
                 continue

@@ -21,6 +21,7 @@ from limelight.cli.output import (
     table,
 )
 from limelight.errors import InvalidOption
+from limelight.text import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,7 +181,7 @@ def _destinations(out: Path | None, samples: "Sequence[Sample]") -> "list[Path |
     if out is None and len(samples) > 1:
         return [None] * len(samples)
     ending = re.compile(r"\.(png|jpe?g|webp|gif|bmp|tiff?|ppm)(?=#|$)", flags=re.IGNORECASE)
-    bare = [re.sub(r"[^\w.-]+", "-", ending.sub("", s.name)).strip("-") or "image" for s in samples]
+    bare = [file_name(ending.sub("", s.name), "image") for s in samples]
     return [(out or Path()) / f"{name}.propose.png" for name in numbered(bare)]
 
 
