@@ -35,7 +35,7 @@ CHOICES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("excitation-backprop", "sums as they come (code)", "positive parts of sums", {"clamp_add": True}),
     ("c-lrp", "contrast y / (K - 1)", "scores of the others (clrp1)", {"variant": "clrp1"}),
     ("c-lrp", "contrast y / (K - 1)", "probabilities (sglrp)", {"variant": "sglrp"}),
-    ("lrp-comp", "stabiliser by sign", "as in the tutorial", {"tutorial": True}),
+    ("lrp-comp", "stabiliser by sign, generalised gamma", "as in the tutorial", {"tutorial": True}),
     ("deeplift", "the larger maximum answers", "gradient of the image's (captum)", {"max_pool": "gradient"}),
 ]
 
