@@ -119,9 +119,12 @@ def test_lists_of_pictures_and_methods(tmp_path: Path) -> None:
     assert len(json.loads(draw.read_png_metadata(path)["limelight"])) == 3
     assert gallery._repr_png_()[:4] == b"\x89PNG"
     assert isinstance(ll.explain(c, x[:2], "grad-cam"), list)
-    for wrong, message in (([], "empty"), ([x[0], "nothing.jpg"], "nothing.jpg")):
-        with pytest.raises(errors.InvalidImage, match=message):
-            ll.explain(c, wrong, "grad-cam")
+    with pytest.raises(errors.InvalidImage, match="empty"):
+        ll.explain(c, [], "grad-cam")
+    with pytest.warns(errors.PictureWarning, match=r"1 of 2 .*nothing\.jpg"):
+        assert len(ll.explain(c, [x[0], "nothing.jpg"], "grad-cam")) == 1
+    with pytest.raises(errors.InvalidImage, match=r"nothing\.jpg"):
+        ll.explain(c, [x[0], "nothing.jpg"], "grad-cam", strict=True)
     with pytest.raises(errors.InvalidOption, match="2 targets for 3"):
         ll.explain(c, pictures, "grad-cam", [0, 1])
     with pytest.raises(errors.InvalidOption, match="list of methods is empty"):

@@ -204,7 +204,7 @@ class Conservation:
             total = f", {self._share(self.broken)} in all" if abs(self.broken - one) > TOLERANCE * self.size else ""
             found.append(f"{self._amount(one)} was {'lost' if one > 0 else 'made'}{at}{total}")
         if self.beyond > GROWN:
-            found.append(f"relevance grew {self.grew:.3g}-fold, most at {self.grew_at}: nearly all of it cancels")
+            found.append(f"relevance grew {self.grew:z.3g}-fold, most at {self.grew_at}: nearly all of it cancels")
         if not self.resets and abs(self.biases + self.absorbed) > ABSORBED * self.size:
             found.append(f"{self._absorbed()}: {self._amount(self.left)} is left")
         return tuple(found)
@@ -212,8 +212,8 @@ class Conservation:
     def _share(self, of: float) -> str:
         share = abs(of) / self.size
         if share > 10:
-            return f"{share:.3g} times"
-        return f"{share:.0%}" if share in (0, 1) or 0.01 <= share <= 0.99 else f"{100 * share:.4g}%"
+            return f"{share:z.3g} times"
+        return f"{share:z.0%}" if share in (0, 1) or 0.01 <= share <= 0.99 else f"{100 * share:z.4g}%"
 
     def _amount(self, of: float) -> str:
         said = self._share(of)
@@ -238,12 +238,12 @@ class Conservation:
         if max(abs(self.biases), abs(self.absorbed), abs(self.strayed)) > TOLERANCE * self.size:
             said.append(self._absorbed())
         if abs(self.by_law) > TOLERANCE * self.size:
-            said.append(f"{abs(self.by_law):.4g} {'taken' if self.by_law > 0 else 'made'} by the rules' own law")
+            said.append(f"{abs(self.by_law):z.4g} {'taken' if self.by_law > 0 else 'made'} by the rules' own law")
         if abs(self.broken) > TOLERANCE * self.size:
             said.append(f"{self._share(self.broken)} {'lost' if self.broken > 0 else 'made'} against the rules' law")
         if self.grew > 1 + TOLERANCE:
             why = "" if self.beyond > 1 + TOLERANCE else ", by the rules' own law"
-            said.append(f"grew {self.grew:.3g}-fold, most at {self.grew_at}{why}")
+            said.append(f"grew {self.grew:z.3g}-fold, most at {self.grew_at}{why}")
         return "; ".join(said)
 
 
