@@ -22,7 +22,7 @@ def methods_table() -> str:
 def metrics_table() -> str:
     lines = ["| metric | good | passes per image | what it says | paper |", "| --- | --- | --- | --- | --- |"]
     lines += [
-        f"| `{c.name}` | {'↑' if c.better == 'higher' else '↓'} | {c.cost} | {c.summary} | {c.cites} |"
+        f"| `{c.name}` | {'↑' if c.better == 'higher' else '↓'} | {c.passes} | {c.summary} | {c.cites} |"
         for c in METRICS.cards().values()
     ]
     return "\n".join(lines) + "\n"

@@ -336,8 +336,8 @@ def test_warnings_are_quiet_for_a_while_only() -> None:
     second.__enter__()
     first.__exit__(None, None, None)
     warnings.warn_explicit("odd metadata", UserWarning, "TiffImagePlugin.py", 1, module="PIL.TiffImagePlugin")
-    with pytest.raises(ll.errors.ConservationWarning):
-        warnings.warn("relevance is lost", ll.errors.ConservationWarning, stacklevel=1)
+    with pytest.raises(ll.errors.PictureWarning):
+        warnings.warn("a picture is left out", ll.errors.PictureWarning, stacklevel=1)
     second.__exit__(None, None, None)
     assert list(warnings.filters) == before
 

@@ -68,14 +68,24 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
     max_pixels: int | None = typer.Option(
         None, "--max-pixels", min=1, help="Refuse larger pictures, before they are decoded (else 64000000)."
     ),
 ) -> None:
     """See why an image classifier decided what it did."""
-    if max_pixels is not None:  # workers have it too
+    if max_pixels is not None:  # workers have it too, for as long as the command runs
+        before = os.environ.get("LIMELIGHT_MAX_PIXELS")
         os.environ["LIMELIGHT_MAX_PIXELS"] = str(max_pixels)
+        context.call_on_close(lambda: _restore("LIMELIGHT_MAX_PIXELS", before))
+
+
+def _restore(variable: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value
 
 
 def main(arguments: list[str] | None = None) -> None:

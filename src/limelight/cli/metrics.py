@@ -26,7 +26,7 @@ def metrics(
         c = found[name]
         low, high = ("unbounded" if v is None else f"{v:g}" for v in (c.low, c.high))
         say("[bold]{}[/] ({}, {}): {}", c.name, c.family, c.cites, c.summary)
-        say("{} is better; from {} to {}; cost per image: {}", c.better, low, high, c.cost)
+        say("{} is better; from {} to {}; cost per image: {}", c.better, low, high, c.passes)
         table(["option", "default"], c.options.items()) if c.options else say("no options of its own")
         for profile, bundle in c.profiles.items():
             said = ", ".join(f"{k}={v}" for k, v in bundle.items())
@@ -36,7 +36,7 @@ def metrics(
         found.values(), key=lambda c: list(dict.fromkeys(m.family for m in found.values())).index(c.family)
     )
     for family, cards in groupby(by_family, key=lambda c: c.family):
-        rows = [[c.name, "↑" if c.better == "higher" else "↓", c.cost, c.summary] for c in cards]
+        rows = [[c.name, "↑" if c.better == "higher" else "↓", c.passes, c.summary] for c in cards]
         table(["metric", "", "passes per image", "what it says"], rows, title=family)
     say(
         "[dim]↑ higher is better, ↓ lower; F one forward pass, E one explanation, J layers. "
