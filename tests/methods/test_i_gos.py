@@ -552,7 +552,7 @@ def test_nothing_to_take_away(name: str) -> None:
     net, x = smooth()
     found = ll.method(name, n=3, size=5, baseline="mean").run(ll.Classifier(net), torch.full_like(x, 0.4), 1)
     assert found.degenerate.all()
-    assert "no positive evidence" in found.reasons[0]
+    assert "does not change with any of the pictures" in found.reasons[0]
 
 
 @pytest.mark.parametrize("name", ["i-gos", "emp", "aop", "sigcam"])
