@@ -173,13 +173,18 @@ def test_a_module_and_a_part_of_it(net: Net, pictures: list[Tensor]) -> None:
 def test_who_borrows_a_part_longer_than_the_whole(net: Net) -> None:
     """A part stays in evaluation mode until its last borrower is done, and every flag comes back."""
     before = [m.training for m in net.modules()]
-    whole, part = borrowed(net), borrowed(net.body)
-    with whole:
-        part.__enter__()
-    assert not any(m.training for m in net.body.modules())
-    assert any(m.training for m in net.stem.modules())
-    part.__exit__(None, None, None)
-    assert [m.training for m in net.modules()] == before
+
+    def out_of_order() -> None:
+        whole, part = borrowed(net), borrowed(net.body)
+        with whole:
+            part.__enter__()
+        assert not any(m.training for m in net.body.modules())
+        assert any(m.training for m in net.stem.modules())
+        part.__exit__(None, None, None)
+        assert [m.training for m in net.modules()] == before
+
+    # In a thread of its own: blocks that are not left in order leave PyTorch's modes behind.
+    assert together([out_of_order]) == [None]
 
 
 def test_metrics_with_scores(net: Net, pictures: list[Tensor]) -> None:
