@@ -28,10 +28,16 @@ Every message says what was given, what would be right and where to look.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Self
 
-from limelight.text import visible
+from limelight.text import shortened, visible
+
+LONGEST_WORD = 300
+"""Characters that a message quotes of a word, such as a file's name; of a longer one the middle is left out."""
+
+_LONG = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 
 
 class ConservationWarning(UserWarning):
@@ -46,7 +52,7 @@ class LimelightError(Exception):
     """Base of every error that Limelight raises on purpose."""
 
     def __str__(self) -> str:
-        return visible(super().__str__(), keep="\n")
+        return _LONG.sub(lambda word: shortened(word[0], LONGEST_WORD), visible(super().__str__(), keep="\n"))
 
 
 class UnknownMethod(LimelightError, LookupError):
