@@ -136,8 +136,13 @@ def test_the_same_net_really_mixes_passes(net: Net, pictures: list[Tensor]) -> N
     assert turns > 2 * THREADS
 
 
+ONE_OF_EACH_FAMILY = {card.family: name for name, card in ll.methods().items()}.values()
+
+
 @pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
-@pytest.mark.parametrize("name", ll.methods())
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in ONE_OF_EACH_FAMILY else pytest.mark.slow) for n in ll.methods()]
+)
 def test_every_method(name: str, net: Net, pictures: list[Tensor]) -> None:
     """One classifier for all threads, one for each, and half of them without any pass made before."""
     method = ll.method(name, **FEWER.get(name, {}))

@@ -313,7 +313,12 @@ def test_unusable_png_texts(tmp_path):
 # -- text of strangers -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
+OFTEN = ("template", "markup", "bytes", "scripts", "long")
+
+
+@pytest.mark.parametrize(
+    "text", [pytest.param(t, id=name, marks=() if name in OFTEN else pytest.mark.slow) for name, t in TEXTS.items()]
+)
 def test_any_text_can_be_drawn(text):
     """No formula, no box for a glyph that lacks, nothing left out of a legend; and no picture grows with a text."""
     tile = Image.new("RGB", (64, 64))
