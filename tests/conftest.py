@@ -23,6 +23,14 @@ MOST_WORKERS = 8
 """Each process takes about a gigabyte of memory."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave out a warning of ours; not in pyproject.toml, where it would import the package before its axes are checked.
+
+    Small networks of random weights absorb most relevance; tests of the books ask for these warnings by pytest.warns.
+    """
+    config.addinivalue_line("filterwarnings", "ignore::limelight.errors.ConservationWarning")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Spread the tests over the cores, unless the command says how many processes there are to be."""
