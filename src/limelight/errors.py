@@ -30,7 +30,6 @@ Every message says what was given, what would be right and where to look.
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Self
 
 from limelight.text import shortened, visible
 
@@ -126,7 +125,7 @@ class MissingExtra(LimelightError, ImportError):
         super().__init__(f"{package} is not installed; install it with: pip install 'limelight[{extra}]'")
         self.package, self.extra = package, extra
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+    def __reduce__(self) -> "tuple[type[MissingExtra], tuple[str, str]]":
         return type(self), (self.package, self.extra)
 
 

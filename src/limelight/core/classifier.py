@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -184,7 +184,7 @@ class Classifier:
         """
         return preprocessed(self._preprocess, image)
 
-    def seeing(self, preprocess: Callable[..., Any], size: int | tuple[int, int] | None = None) -> Self:
+    def seeing(self, preprocess: Callable[..., Any], size: int | tuple[int, int] | None = None) -> "Classifier":
         """Return a classifier of the same module that gets its pictures in another way; see ``Classifier``."""
         twin = copy.copy(self)
         twin._see(preprocess, size=size)

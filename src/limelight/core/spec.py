@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import pydantic
 from torch import nn
@@ -134,7 +134,7 @@ class Spec:
         """The ``layer`` option as a tuple."""
         return (self.options.layer,) if isinstance(self.options.layer, str | nn.Module) else self.options.layer
 
-    def located(self, classifier: Classifier) -> Self:
+    def located(self, classifier: Classifier) -> "Spec":
         """Return it with modules that were given as ``layer`` by their dotted names in this classifier.
 
         Raises:
