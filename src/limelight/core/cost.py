@@ -92,7 +92,7 @@ class Meter:
         counts = (cost.n_forward, cost.n_forward_tail, cost.n_backward, cost.n_backward_tail)
         self._record(*(round(images * count) for count in counts))
 
-    def _record(self, *counts: float) -> None:
+    def _record(self, *counts: int | float) -> None:
         s = self._spent
         before = (s.n_forward, s.n_forward_tail, s.n_backward, s.n_backward_tail)
         self._spent = Cost(*(a + b for a, b in zip(before, counts, strict=True)))

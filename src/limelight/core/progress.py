@@ -102,7 +102,7 @@ class Watch:
         if expected.seconds > LONG:
             print(f"limelight: {self.what} will take {expected}", file=sys.stderr, flush=True)
 
-    def advance(self, passes: float) -> None:
+    def advance(self, passes: int | float) -> None:
         """Tell that so many passes are done."""
         self.done += passes
         now = time.perf_counter()
@@ -117,7 +117,7 @@ class Watch:
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
-def passed(passes: float) -> None:
+def passed(passes: int | float) -> None:
     """Tell whoever watches that so many pictures went through the model."""
     watch = _watch.get()
     if watch is not None:

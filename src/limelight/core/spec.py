@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pydantic
 from torch import nn
@@ -15,6 +15,8 @@ from limelight.core.classifier import Classifier, LayerLike
 from limelight.core.options import BaseOptions, checked
 from limelight.core.target import ScoreKind
 from limelight.errors import InvalidOption
+
+AnySpec = TypeVar("AnySpec", bound="Spec")
 
 
 class Options(BaseOptions):
@@ -134,7 +136,7 @@ class Spec:
         """The ``layer`` option as a tuple."""
         return (self.options.layer,) if isinstance(self.options.layer, str | nn.Module) else self.options.layer
 
-    def located(self, classifier: Classifier) -> "Spec":
+    def located(self: AnySpec, classifier: Classifier) -> AnySpec:
         """Return it with modules that were given as ``layer`` by their dotted names in this classifier.
 
         Raises:

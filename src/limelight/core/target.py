@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from limelight.shapes import Index, Logits, Scores
 
 ScoreKind = Literal["logit", "prob", "logprob", "margin"]
 TargetLike = (
-    None | int | np.integer[Any] | str | Sequence[Any] | np.ndarray[Any, Any] | Tensor | Callable[[Any], Tensor]
+    None | int | np.integer[Any] | str | Sequence[Any] | npt.NDArray[np.generic] | Tensor | Callable[[Any], Tensor]
 )
 """What a user may say: nothing for the predicted class; an index or a label, as Python, NumPy, pandas or PyTorch write
 it; one of them per image; or a function of the module's outputs."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -88,7 +89,7 @@ def _mask(one: Any, size: tuple[int, int], expected: str) -> Masks:
     return box_mask(values.cpu(), size)
 
 
-def _numbers(given: Tensor | np.ndarray[Any, Any], expected: str) -> Tensor:
+def _numbers(given: Tensor | npt.NDArray[np.generic], expected: str) -> Tensor:
     values = tensor_of(given)
     if values is None:
         raise MissingTruth(f"{expected}, got entries that are no real numbers")

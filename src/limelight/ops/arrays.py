@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def tensor_of(values: Tensor | npt.NDArray[Any]) -> Tensor | None:
+def tensor_of(values: Tensor | npt.NDArray[np.generic]) -> Tensor | None:
     """Return numbers of any type and layout in memory as a tensor; None if they are no real numbers."""
     if isinstance(values, Tensor):
         return None if values.is_complex() else values.detach()
