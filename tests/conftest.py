@@ -38,7 +38,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if getattr(options, "numprocesses", 0) is not None or options.usepdb or hasattr(config, "workerinput"):
         return  # without xdist there is no such option
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if cores > 1 and all(Path(argument.split("::")[0]).is_dir() for argument in config.args):
+    if cores > 1 and any(Path(argument.split("::")[0]).is_dir() for argument in config.args):
         options.numprocesses = min(cores, MOST_WORKERS)
         if options.dist == "no":
             options.dist = "worksteal"  # neighbours, which share fixtures, stay in one process
