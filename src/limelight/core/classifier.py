@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from PIL import Image
@@ -45,6 +45,7 @@ from limelight.shapes import Images, Logits
 from limelight.text import visible
 
 LayerLike = str | nn.Module
+Own = TypeVar("Own", bound="Classifier")  # not Self, which checkers of types at run time know within a class alone
 
 
 class Classifier:
@@ -184,7 +185,7 @@ class Classifier:
         """
         return preprocessed(self._preprocess, image)
 
-    def seeing(self, preprocess: Callable[..., Any], size: int | tuple[int, int] | None = None) -> "Classifier":
+    def seeing(self: Own, preprocess: Callable[..., Any], size: int | tuple[int, int] | None = None) -> Own:
         """Return a classifier of the same module that gets its pictures in another way; see ``Classifier``."""
         twin = copy.copy(self)
         twin._see(preprocess, size=size)
