@@ -36,7 +36,7 @@ FORMS: list[tuple[Any, Tensor]] = [
     (COLOUR.tolist(), COLOUR.view(3, 1, 1).expand_as(X)),
     (COLOUR.view(3, 1, 1).numpy(), COLOUR.view(3, 1, 1).expand_as(X)),
     (X[0].flip(-1), X[:1].flip(-1).expand_as(X)),
-    (X.flip(-1), X.flip(-1)),
+    (X[:1].flip(-1), X[:1].flip(-1).expand_as(X)),
     (dim, X / 2),
     (torch.zeros_like, torch.zeros_like(X)),
 ]
@@ -64,14 +64,15 @@ def test_forms(fill: Any, want: Tensor) -> None:
         ("deeplift", "baseline", {}),
     ):
         assert ll.method(name, **{option: fill}, **more)(classifier, X, 0).shape == (2, 16, 16)
-    if not (isinstance(fill, Tensor) and fill.ndim == 4) and not isinstance(fill, list):  # which are several baselines
+    if not isinstance(fill, list):  # which may be several baselines
         raw = ll.method("integrated-gradients", n=2, baseline=fill).evidence(classifier, X, 0)
         two = ll.method("integrated-gradients", n=2, baseline=(fill, fill)).evidence(classifier, X, 0)
         torch.testing.assert_close(raw, two)
 
 
 @pytest.mark.parametrize(
-    "fill", [True, float("nan"), torch.tensor([1.0, torch.inf, 0]), "pink", {"a": 1}, None, [[1, 2], [3]]]
+    "fill",
+    [True, float("nan"), torch.tensor([1.0, torch.inf, 0]), "pink", {"a": 1}, None, [[1, 2], [3]], X.tolist()],
 )
 def test_what_is_no_fill(fill: Any) -> None:
     for make in (lambda: ll.metric("deletion", fill=fill), lambda: ll.method("occlusion", baseline=fill)):
@@ -83,7 +84,6 @@ def test_what_is_no_fill(fill: Any) -> None:
     ("fill", "message"),
     [
         (torch.zeros(3, 8, 8), r"a baseline of shape \(3, 8, 8\) for images of \(3, 16, 16\)"),
-        (torch.zeros(5, 3, 16, 16), r"\(5, 3, 16, 16\) for images of \(3, 16, 16\), 2 at a time"),
         (torch.zeros(4), r"\(4, 1, 1\)"),
         (lambda x: x[:1], r"of the images' shape, \(2, 3, 16, 16\), got \(1, 3, 16, 16\)"),
         (lambda x: x * torch.nan, "finite"),
@@ -95,6 +95,28 @@ def test_fills_that_do_not_fit(fill: Any, message: str) -> None:
         ll.metric("insertion", fill=fill)(network(), X, 0, MAPS)
     with pytest.raises(InvalidOption, match=message):
         ll.method("occlusion", baseline=fill)(network(), X, 0)
+
+
+def test_a_picture_for_each_image_is_refused_for_chunks_would_mix_them_up() -> None:
+    with pytest.raises(InvalidOption, match=r"2 pictures; a fill is one picture .* or a function"):
+        ll.metric("deletion", fill=X)
+    several = torch.cat([X, X.flip(-1)])
+    for fill in (X[0], dim):
+        method = ll.method("occlusion", window=16, stride=16, baseline=fill)
+        apart = ll.method("occlusion", window=16, stride=16, baseline=fill, batch_size=2)
+        torch.testing.assert_close(apart(network(), several, 0), method(network(), several, 0))
+
+
+def test_greys_or_a_colour() -> None:
+    def evidence(baseline: Any) -> Tensor:
+        return ll.method("integrated-gradients", n=2, baseline=baseline).evidence(network(), X, 0)
+
+    with pytest.raises(InvalidOption, match="3 greys or one colour"):
+        evidence([0.1, 0.2, 0.3])
+    values = torch.tensor([0.1, 0.2, 0.3])
+    greys = torch.stack([evidence(float(v)) for v in values]).mean(0)
+    torch.testing.assert_close(evidence(values.view(3, 1, 1, 1)), greys)
+    assert not torch.allclose(evidence(values), greys)
 
 
 def test_two_fills_never_share_a_protocol() -> None:
@@ -110,7 +132,6 @@ def test_two_fills_never_share_a_protocol() -> None:
             COLOUR + 1e-6,
             X[0],
             X[0] + 1e-6,
-            X,
             dim,
             *shifts,
             by(1.0),

@@ -34,21 +34,35 @@ FillName = Literal[
 of the picture: a Gaussian of so many pixels and such a deviation, a median, or the mean of gauss-51-50 and it."""
 
 
-Values = tuple[tuple[tuple[float, ...], ...], ...] | tuple[tuple[tuple[tuple[float, ...], ...], ...], ...]
+Values = tuple[tuple[tuple[float, ...], ...], ...]
 
 
 def plain(given: Any) -> Any:
     """Return tensors, arrays and lists as nested tuples, which compare, and can be written to a file and read again.
 
-    A colour (c,) becomes (c, 1, 1).
+    A colour (c,) becomes (c, 1, 1), and a batch of one picture (1, c, H, W) that picture.
 
     Raises:
-        ValueError: True, False, or values that are not finite.
+        ValueError: True, False, values that are not finite, or several pictures: a batch is explained in chunks, and
+            which picture is whose would be lost.
     """
-    nested = _nested(given.tolist() if isinstance(given, Tensor | np.ndarray | np.generic) else given)
+    given = given.tolist() if isinstance(given, Tensor | np.ndarray | np.generic) else given
+    if depth(given) == 4:
+        if len(given) > 1:
+            raise ValueError(
+                f"{len(given)} pictures; a fill is one picture (c, H, W) for all images, or a function of the images "
+                "(n, c, H, W); for a picture of its own for each image explain them one by one"
+            )
+        given = given[0]
+    nested = _nested(given)
     if isinstance(nested, tuple) and all(isinstance(one, int | float) for one in cast(tuple[Any, ...], nested)):
         return tuple(((one,),) for one in cast(tuple[Any, ...], nested))
     return nested
+
+
+def depth(given: Any) -> int:
+    """Return the number of axes of nested lists or tuples."""
+    return 1 + depth(given[0]) if isinstance(given, list | tuple) and given else 0
 
 
 def _nested(given: Any) -> Any:
@@ -60,8 +74,8 @@ def _nested(given: Any) -> Any:
 
 
 Fill = Annotated[FillName | float | Values | Callable[[Any], Tensor], BeforeValidator(plain)]
-"""What stands where a picture is taken away: a fill by name; or, in normalised values, a number, a tensor (c,),
-(c, 1, 1), (c, H, W) or (n, c, H, W) with a picture for each image, or a function of the images (n, c, H, W)."""
+"""What stands where a picture is taken away: a fill by name; or, in normalised values, a number, a colour (c,) or
+(c, 1, 1), a picture (c, H, W), or a function of the images (n, c, H, W), which gets them a few at a time."""
 
 
 def described(fill: Any) -> str:
@@ -110,7 +124,7 @@ def filled(classifier: Classifier, x: Images, fill: Fill) -> Images:
         return values.expand_as(x)
     except RuntimeError as error:
         raise InvalidOption(
-            f"a baseline of shape {tuple(values.shape)} for images of {tuple(x.shape[1:])}, {len(x)} at a time; "
+            f"a baseline of shape {tuple(values.shape)} for images of {tuple(x.shape[1:])}; "
             "give one of their size, one value per colour, (3, 1, 1), or a function of the images"
         ) from error
 

@@ -40,7 +40,7 @@ def folded(module: nn.Module, x: Tensor) -> nn.Module:
     hooks += [(m.register_forward_pre_hook, before) for m in twin.modules() if isinstance(m, nn.BatchNorm2d)]
     with borrowed(twin):
         with hooked(hooks):
-            twin(x)
+            twin(x.clone())  # which it may overwrite
         twin.eval()
         for norm, conv in pairs.items():
             if runs[norm] == runs[conv] == 1:  # shared modules stay as they are

@@ -388,8 +388,8 @@ class Supply:
 
     @property
     def fill(self) -> FillOf:
-        """A function: name -> what stands where the pictures are taken away, (n, 3, H, W)."""
-        return lambda name: filled(self._evidence.classifier, self.image, name)
+        """A function: fill -> what stands where the pictures are taken away, (n, 3, H, W); see ``fills.Fill``."""
+        return lambda fill: filled(self._evidence.classifier, self.image, fill)
 
     @cached_property
     def draws(self) -> Draws:

@@ -14,7 +14,7 @@ from limelight.core.relevance.tape import Tape
 from limelight.core.saliency import Raw
 from limelight.core.supply import FillOf
 from limelight.errors import UnsupportedModel
-from limelight.maps.pixel.baselines import Baseline, picture
+from limelight.maps.pixel.baselines import Baseline
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
 from limelight.shapes import Images, Scores
 
@@ -118,7 +118,7 @@ def deeplift(
 
     Source: Shrikumar et al. 2017, the rescale rule.
     """
-    start = picture(baseline, image, fill)
+    start = fill(baseline)
     reference = taped(start)
     rescale = Rescale(side_by_side(tape, reference))
     rules = Rules(

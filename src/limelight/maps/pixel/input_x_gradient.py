@@ -3,7 +3,7 @@
 from limelight.card import register_method
 from limelight.core.saliency import Raw
 from limelight.core.supply import FillOf
-from limelight.maps.pixel.baselines import Baseline, picture
+from limelight.maps.pixel.baselines import Baseline
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
 from limelight.shapes import Images
 
@@ -32,4 +32,4 @@ def input_x_gradient(
 
     Source: Shrikumar et al. 2016, "gradient * input".
     """
-    return Raw(over_colours((image - picture(reference, image, fill)) * at_least_single(slope), reduce))
+    return Raw(over_colours((image - fill(reference)) * at_least_single(slope), reduce))
