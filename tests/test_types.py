@@ -27,7 +27,9 @@ reveal_type(c)  # Classifier
 reveal_type(ll.explain(c, "a.png"))  # Explanation
 reveal_type(ll.explain("demo/resnet", Path("a.png"), "rise", 3, n_masks=10))  # Explanation
 reveal_type(ll.explain(c, Image.new("RGB", (8, 8)), ll.method("cam"), progress=False))  # Explanation
-reveal_type(ll.explain(c, np.zeros((8, 8, 3))))  # Explanation
+reveal_type(ll.explain(c, np.zeros((8, 8, 3))))  # Any
+reveal_type(ll.explain(c, b""))  # Explanation
+reveal_type(ll.explain(c, iter(several)))  # list[Explanation]
 reveal_type(ll.explain(c, several))  # list[Explanation]
 reveal_type(ll.explain(c, [x[0], x[1]], method="lrp"))  # list[Explanation]
 reveal_type(ll.explain(c, several)[0].map)  # Tensor

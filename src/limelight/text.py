@@ -6,6 +6,7 @@ the output in place of standing in it, is written out, as ``\x1b`` or ``\u202e``
 
 import json
 import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 _UNSEEN = re.compile(
@@ -97,6 +98,27 @@ def markdown(text: object) -> str:
 def latex(text: object) -> str:
     """Return a text for LaTeX's text mode."""
     return re.sub("-(?=-)", "-{}", "".join(_TEX.get(char, char) for char in visible(text)))
+
+
+def numbered(names: Iterable[str], mark: str = "{}-{}", same: Callable[[str], str] = str) -> list[str]:
+    """Return names of which no two are one: what comes again gets a number that is not taken.
+
+    Args:
+        names: of rows, files, pictures.
+        mark: how a name and its number, from 2, are written.
+        same: of names that are one this gives one text, such as ``str.lower`` for files.
+    """
+    plain = list(names)
+    given, taken, found = {same(name) for name in plain}, set[str](), list[str]()
+    numbers = dict.fromkeys(given, 1)
+    for name in plain:
+        key, unique = same(name), name
+        while same(unique) in taken or (unique != name and same(unique) in given):
+            numbers[key] += 1
+            unique = mark.format(name, numbers[key])
+        taken.add(same(unique))
+        found.append(unique)
+    return found
 
 
 def csv_cell(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """One damaged picture among many costs one row, and pictures of one name keep files and rows of their own."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 import limelight as ll
 from limelight import cli
 from limelight.api import as_samples
-from limelight.cli.output import file_names, numbered
+from limelight.cli.output import file_names, unlike
 from limelight.data.samples import Sample
 from limelight.data.synthetic import test_split
 from limelight.errors import InvalidImage, PictureWarning
@@ -148,6 +149,32 @@ def test_verbs_warn_and_go_on(pictures: Path) -> None:
             strict()
 
 
+def test_each_of_one_name_counts(hopeless: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classifier, missing, good = ll.load("demo/resnet"), "missing.png", pictures / "1.png"
+    for verb in (ll.explain, ll.evaluate):
+        with pytest.raises(InvalidImage, match="none of 2 pictures can be read: there is no file missing"):
+            verb(classifier, [missing, missing])
+        with pytest.warns(PictureWarning, match="2 of 3 pictures can't be read and were left out: .*; missing"):
+            found: Any = verb(classifier, [missing, missing, good])
+        assert len(getattr(found, "images", found)) == 1
+    assert run("explain", hopeless / "0.png", hopeless / "0.png", *MODEL) == 2
+    assert "none of 2 pictures can be read" in capsys.readouterr().err
+
+
+def test_a_warning_that_is_an_error_loses_no_work(pictures: Path) -> None:
+    verbs: Any = (
+        lambda: ll.evaluate("demo/resnet", pictures, ["grad-cam"], ["complexity"]),
+        lambda: ll.choose("demo/resnet", pictures, ["grad-cam", "layer-cam"], "complexity"),
+    )
+    for verb in verbs:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PictureWarning)
+            with pytest.raises(PictureWarning) as stopped:
+                verb()
+        finished: Any = stopped.value
+        assert len(getattr(finished.finished, "results", finished.finished).images) == 3
+
+
 def test_tensors_and_masks_that_are_no_good_are_left_out_too(tmp_path: Path) -> None:
     classifier = ll.load("demo/resnet")
     x = torch.randn(3, 3, 64, 64)
@@ -217,7 +244,7 @@ def test_names_of_files(given: list[str], names: list[str]) -> None:
     found = file_names([Path(one) for one in given])
     assert len({name.lower() for name in found}) == len(given)
     assert found == names
-    assert numbered(["x", "X", "x-2", "x"]) == ["x", "X-3", "x-2", "x-4"]
+    assert unlike(["x", "X", "x-2", "x"]) == ["x", "X-3", "x-2", "x-4"]
 
 
 def test_names_of_rows(tmp_path: Path) -> None:

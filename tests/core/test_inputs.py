@@ -1,15 +1,28 @@
 """Maps, masks, networks and layers in every form in which people hold them."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import limelight as ll
-from limelight.api import plan
-from limelight.errors import InvalidMap, InvalidOption, MissingTruth, UnknownLayer, UnknownModel, UnsupportedModel
+from limelight.api import as_input, plan
+from limelight.api.inputs import true_mask
+from limelight.data.samples import Sample
+from limelight.data.synthetic import test_split
+from limelight.errors import (
+    InvalidImage,
+    InvalidMap,
+    InvalidOption,
+    MissingTruth,
+    UnknownLayer,
+    UnknownModel,
+    UnsupportedModel,
+)
 
 X = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 MAPS = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -107,6 +120,60 @@ def test_truth_of_one_image(form: Any) -> None:
 def test_what_is_no_truth(truth: Any) -> None:
     with pytest.raises(MissingTruth, match=r"expected masks \(2, 16, 16\)"):
         ll.metric("proportion")(network(), X, 0, MAPS, truth=truth)
+
+
+# -- pictures -----------------------------------------------------------------------------------------------
+
+
+def test_whatever_holds_pictures_can_be_explained(tmp_path: Path) -> None:
+    classifier = ll.load("demo/resnet")
+    scenes = test_split(2)
+    arrays = np.stack([scene.image for scene in scenes])
+    files = [tmp_path / f"{i}.png" for i in range(2)]
+    for file, array in zip(files, arrays, strict=True):
+        Image.fromarray(array).save(file)
+    want = [e.map for e in ll.explain(classifier, list(arrays))]
+    inputs = torch.stack([as_input(classifier, array) for array in arrays])
+    whole = torch.from_numpy(arrays).permute(0, 3, 1, 2)
+    paths: Any = pytest.importorskip("pandas").Series(files)
+    forms: list[Any] = [arrays, inputs, whole, iter(files), paths, np.array(files), map(str, files), scenes]
+    for form in [*forms, [Sample(a, "x") for a in arrays], [file.read_bytes() for file in files]]:
+        found = ll.explain(classifier, form)
+        assert isinstance(found, list)
+        assert all(torch.equal(e.map, m) for e, m in zip(found, want, strict=True))
+    for one in (arrays[0], whole[0], inputs[0], files[0], scenes[0], Sample(files[0], "x"), files[0].read_bytes()):
+        torch.testing.assert_close(ll.explain(classifier, one).map, want[0])
+        assert plan(classifier, one, "grad-cam").layers
+    assert ll.propose(classifier, scenes[0], "grad-cam", boxes=[[0, 0, 9, 9]]).candidates.tolist()
+    for nothing in (3, None, {"a": 1}, [[arrays[0]]], object()):
+        with pytest.raises(InvalidImage, match="is not a picture"):
+            ll.explain(classifier, nothing)  # type: ignore[call-overload]
+    assert len(ll.explain(classifier, arrays, ["grad-cam", ll.method("lrp")], strict=True)) == 2
+
+
+def test_whole_numbers_are_a_picture_whose_mask_is_cropped_with_it() -> None:
+    """A network that sees the middle: a truth at the left is outside of what it sees."""
+    classifier = ll.Classifier(network(), size=16)
+    array = np.random.default_rng(0).integers(0, 255, (18, 36, 3), np.uint8)
+    mask = np.zeros((18, 36), np.uint8)
+    mask[:, 14:22] = 1
+    box = (14.0, 0.0, 22.0, 18.0)
+    tensor = torch.from_numpy(array).permute(2, 0, 1)
+    known: list[dict[str, Any]] = [{"mask": mask}, {"boxes": (box,)}]
+    shares = [
+        ll.evaluate(classifier, [Sample(image, "x", **truth)], ["centre-map"], ["proportion"]).rows[0].values
+        for image in (array, tensor)
+        for truth in known
+    ]
+    assert all(one == shares[0] for one in shares)
+    x = as_input(classifier, tensor)
+    inside = torch.zeros(16, 16)
+    inside[:, 4:12] = 1
+    given: list[dict[str, Any]] = [{"mask": inside}, {"mask": inside.numpy()}, {"boxes": ((4.0, 0.0, 12.0, 16.0),)}]
+    for truth in given:  # in pixels of the network's input
+        assert torch.equal(true_mask(classifier, Sample(x, "x", **truth)), inside.bool())
+    with pytest.raises(InvalidImage, match="the mask is 36 x 18"):
+        true_mask(classifier, Sample(x, "x", mask=mask))
 
 
 # -- networks -----------------------------------------------------------------------------------------------

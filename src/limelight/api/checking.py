@@ -10,7 +10,7 @@ from torch import nn
 
 from limelight import draw
 from limelight.api.evaluating import evaluate
-from limelight.api.inputs import as_input, as_samples, wanted_targets
+from limelight.api.inputs import as_input, as_sample, wanted_targets
 from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.evaluate import labelled
 from limelight.core.explanation import explanations
@@ -175,7 +175,7 @@ def sanity_strip(
     judge = build_metric(f"sanity-{mode}", **options)
     model = as_classifier(classifier)
     chosen = list(labelled([as_method(m).located(model) for m in methods]).items())
-    (sample,) = as_samples([image])
+    sample = as_sample(image)
     x = as_input(model, sample.image)[None]
     first = run([m for _, m in chosen], model, x, wanted_targets(model, [sample], target))
     own = judge.options.model_dump()

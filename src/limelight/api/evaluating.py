@@ -11,6 +11,7 @@ from limelight.api.forecasting import forecast
 from limelight.api.inputs import (
     Unreadable,
     as_input,
+    as_sample,
     as_samples,
     readable,
     size_of,
@@ -64,8 +65,9 @@ def evaluate(
 
     Args:
         classifier: a ``Classifier``, a module, or a name that ``load`` knows.
-        images: a folder, a csv, or a list of pictures: paths, PIL pictures, arrays, normalised tensors,
-            ``Sample``s or synthetic ``Scene``s, which bring their truth along; or a tensor (n, 3, H, W).
+        images: a folder, a csv, or whatever holds pictures (a list, an iterator, a Series): paths, PIL pictures,
+            arrays, normalised tensors, ``Sample``s or synthetic ``Scene``s, which bring their truth along; or a
+            tensor (n, 3, H, W) or an array (n, H, W, 3).
         methods: names or methods; or methods by the name that stands in the rows.
         metrics: names or metrics, likewise.
         targets: None for the predicted class, ``"label"`` for the true one where it is known, a class, or
@@ -125,10 +127,10 @@ def evaluate(
                 asked = [wanted[i] for i in where] if isinstance(wanted, list) else wanted
                 names = [samples[i].name for i in where]
                 judged(model, x, asked, chosen, judges, there, names, batch_size=batch_size, on_rows=finished)
+        unreadable.tell(len(samples))
     except BaseException as error:  # hours of work are not lost to one broken file or an impatient key
         setattr(error, "finished", results())  # noqa: B010
         raise
-    unreadable.tell(len(samples))
     return results()
 
 
@@ -174,7 +176,7 @@ def compare(
     chosen, judges = labelled([as_method(m).located(model) for m in methods]), labelled([as_metric(m) for m in metrics])
     if not chosen:
         raise InvalidOption("the list of methods is empty; see limelight.methods()")
-    (sample,) = as_samples([image])
+    sample = as_sample(image)
     x = as_input(model, sample.image)[None]
     wanted = wanted_targets(model, [sample], target)
     there = truth_of(model, [sample], x, judges.values()) if truth is None else Truth.of(truth, 1, size_of(x), x.device)

@@ -1,7 +1,7 @@
 """Explain pictures by methods."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
 from typing import Any, overload
 
 import numpy.typing as npt
@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import Unreadable, as_input
+from limelight.api.inputs import Unreadable, as_input, as_sample, samples_of, several
 from limelight.card import METHODS, Card
 from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.explanation import Explanation, Gallery, explanations
@@ -20,7 +20,8 @@ from limelight.core.plan import plan as plan_of
 from limelight.core.progress import watched
 from limelight.core.run import run
 from limelight.core.target import TargetLike, either_name, understood
-from limelight.data.synthetic import test_split
+from limelight.data.samples import Sample
+from limelight.data.synthetic import Scene, test_split
 from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel
 
 
@@ -34,8 +35,8 @@ def example_image(number: int = 0, *, watermark: bool = False) -> Image.Image:
     return Image.fromarray(test_split(number + 1, watermark=watermark)[number].image)
 
 
-Picture = str | Path | Image.Image | npt.NDArray[Any]
-"""One picture, whatever its type; a tensor may be one or several."""
+Picture = str | PathLike[str] | Image.Image | bytes | Sample | Scene
+"""One picture, whatever its type; a tensor or an array may be one or several."""
 Methods = list[str] | list[Method] | list[str | Method] | tuple[str | Method, ...]
 
 
@@ -53,7 +54,7 @@ def explain(
 @overload
 def explain(
     classifier: Classifier | nn.Module | str,
-    image: list[Any] | tuple[Any, ...],
+    image: list[Any] | tuple[Any, ...] | Iterator[Any],
     method: str | Method = "grad-cam",
     target: TargetLike = None,
     *,
@@ -64,7 +65,7 @@ def explain(
 @overload
 def explain(
     classifier: Classifier | nn.Module | str,
-    image: Picture | Tensor | list[Any] | tuple[Any, ...],
+    image: Picture | Tensor | npt.NDArray[Any] | Iterable[Any],
     method: Methods,
     target: TargetLike = None,
     *,
@@ -75,7 +76,7 @@ def explain(
 @overload
 def explain(
     classifier: Classifier | nn.Module | str,
-    image: Tensor,  # (3, H, W) or (n, 3, H, W)
+    image: Tensor | npt.NDArray[Any] | Iterable[Any],  # (3, H, W) or (n, 3, H, W); a Series of paths
     method: str | Method = "grad-cam",
     target: TargetLike = None,
     *,
@@ -98,13 +99,15 @@ def explain(
 
     Args:
         classifier: a ``Classifier``, a module, or a name that ``load`` knows.
-        image: a path, PIL picture, array (H, W, 3), or a normalised tensor (3, H, W); or a list of these, or
-            a tensor (n, 3, H, W).
+        image: a path, PIL picture, array (H, W, 3), a normalised tensor (3, H, W), a ``Sample`` or a ``Scene``; or
+            whatever holds several of these (a list, an iterator, a Series of paths), a tensor (n, 3, H, W) or an array
+            (n, H, W, 3).
         method: a name, a method, or a list of them.
         target: None for the predicted class, an index, a label, one per image, or a function of the
             module's outputs.
         strict: refuse a picture of several that can't be read; else it is left out of what is returned and named in a
-            ``PictureWarning``. It is the option ``strict`` of methods given by name too.
+            ``PictureWarning``. Methods given by name get it as their option too, which refuses operations without a
+            rule of propagation; for one of both alone, give ``method(name, strict=...)``.
         progress: whether to say beforehand how long it takes, if that is long, and to show a bar; None for a bar in a
             terminal or a notebook; see ``core.progress``.
         options: of the method; see ``methods()``.
@@ -117,20 +120,21 @@ def explain(
         LimelightError: see ``limelight.errors``.
     """
     model = as_classifier(classifier)
-    options |= {"strict": True} if strict and not isinstance(method, Method) else {}
     several_methods = not isinstance(method, str | Method)
-    chosen = [as_method(m, **options) for m in (method if several_methods else [method])]  # type: ignore[union-attr]
+    given: list[str | Method] = list(method) if several_methods else [method]  # type: ignore[arg-type,list-item]
+    ruled: dict[str, Any] = {"strict": True} if strict else {}  # a method that is built has its own
+    chosen = [as_method(m, **options, **(ruled if isinstance(m, str) else {})) for m in given]
     if not chosen:
         raise InvalidOption("the list of methods is empty; see limelight.methods()")
-    several_images = isinstance(image, list | tuple) or (isinstance(image, Tensor) and image.ndim == 4)
-    given: list[Any] = list(image) if several_images else [image]
-    if not given:
+    pictures = several(image)
+    samples = samples_of([image] if pictures is None else pictures)
+    if not samples:
         raise InvalidImage("the list of images is empty")
-    asked = understood(target, len(given))
+    asked = understood(target, len(samples))
     unreadable = Unreadable(strict)
-    tried = {i: unreadable.tried(_name(one, i), lambda one=one: as_input(model, one)) for i, one in enumerate(given)}
+    tried = {i: unreadable.tried(s.name, lambda s=s: as_input(model, s.image)) for i, s in enumerate(samples)}
     inputs = {i: x for i, x in tried.items() if x is not None}
-    unreadable.tell(len(given))
+    unreadable.tell(len(samples))
 
     rows: dict[int, list[Explanation]] = {i: [] for i in inputs}
     first = next(iter(inputs.values()))
@@ -147,17 +151,13 @@ def explain(
     if several_methods:
         return Gallery(list(rows.values()))
     flat = [row[0] for row in rows.values()]
-    return flat if several_images else flat[0]
-
-
-def _name(image: Any, number: int) -> str:
-    return str(image) if isinstance(image, str | Path) else f"picture {number + 1}"
+    return flat[0] if pictures is None else flat
 
 
 def plan(classifier: Classifier | nn.Module | str, image: Any, method: str | Method, **options: Any) -> Plan:
     """Return what a method would do with a model and a picture: layers, passes, operations without a rule."""
     model = as_classifier(classifier)
-    return plan_of(as_method(method, **options), model, as_input(model, image)[None])
+    return plan_of(as_method(method, **options), model, as_input(model, as_sample(image).image)[None])
 
 
 def refusals(
@@ -176,7 +176,7 @@ def refusals(
         target: as in ``explain``.
         most_passes: methods that would take more, forward and backward, are left out untried.
     """
-    x = as_input(classifier, image)[None]
+    x = as_input(classifier, as_sample(image).image)[None]
     refused: dict[str, str] = {}
     with watched("trying the methods") as watch:
         watch.expect(lambda: forecast(classifier, x, methods, most_passes=most_passes))

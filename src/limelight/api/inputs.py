@@ -2,13 +2,15 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from limelight.core.classifier import Classifier
@@ -21,12 +23,16 @@ from limelight.data.synthetic import Scene
 from limelight.errors import InvalidImage, PictureWarning, UnknownTarget
 from limelight.files import name_in_text
 from limelight.shapes import Index
+from limelight.text import numbered
 
 T = TypeVar("T")
 
+MARK = "{} ({})"
+"""How pictures of one name are numbered."""
+
 
 class Unreadable(dict[str, str]):
-    """Pictures that can't be read, by name, and why.
+    """Pictures that can't be read, by name, and why; each counts, also of one name.
 
     Args:
         strict: raise at the first, in place of leaving it out.
@@ -47,7 +53,7 @@ class Unreadable(dict[str, str]):
         except InvalidImage as error:
             if self.strict:
                 raise
-            self[name] = str(error)
+            self[numbered([*self, name], MARK)[-1] if name in self else name] = str(error)
             return None
 
     def tell(self, count: int) -> None:
@@ -88,41 +94,67 @@ def first_input(classifier: Classifier, images: Iterable[Any]) -> Tensor:
 
 def as_input(classifier: Classifier, image: Any) -> Tensor:
     """Return the network's input for anything that is a picture: (3, H, W), on the model's device."""
-    if isinstance(image, Tensor) and image.is_floating_point():
+    image = as_picture(image)
+    if isinstance(image, Tensor):
         if image.ndim != 3:
             raise InvalidImage(f"a tensor must be a normalised image (3, H, W), got shape {tuple(image.shape)}")
         if not bool(torch.isfinite(image).all()):
             raise InvalidImage("an image has values that are NaN or infinite")
         return classifier.fitted(image)
-    if isinstance(image, Tensor):
-        array = image.detach().cpu().numpy()
-        image = array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] in (1, 3, 4) else array
     if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[0] in (3, 4) and image.shape[2] > 4:
         raise InvalidImage(f"an array must have channels last (H, W, 3), got shape {image.shape}")
     return classifier.fitted(classifier.preprocess(load_image(image)))
 
 
+def as_picture(image: Any) -> Any:
+    """Return the array of a picture that is a tensor of whole numbers; a normalised tensor, as all else, is itself."""
+    if not isinstance(image, Tensor) or image.is_floating_point():
+        return image
+    array = image.detach().cpu().numpy()
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+        array = array.transpose(1, 2, 0)
+    return array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+
+
+def several(images: Any) -> list[Any] | None:
+    """Return the pictures of whatever holds several: a list, a batch, an iterator, a Series of paths; None for one."""
+    if isinstance(images, Tensor | np.ndarray):
+        names = isinstance(images, np.ndarray) and images.ndim == 1 and images.dtype.kind in "OUT"
+        return list(images) if images.ndim == 4 or names else None
+    one = isinstance(images, str | bytes | PathLike | Image.Image | Sample | Scene | Mapping) or hasattr(images, "read")
+    return None if one or not isinstance(images, Iterable) else list(cast(Iterable[Any], images))
+
+
 def as_samples(images: Any) -> list[Sample]:
-    """Return samples for a folder, a csv, or a list of pictures of any kind.
+    """Return samples for a folder, a csv, or whatever holds several pictures of any kind.
 
     Raises:
         InvalidImage: it is none of these.
     """
-    if isinstance(images, str | Path):
-        return distinct(read_samples(images))
-    if isinstance(images, Tensor | np.ndarray) and images.ndim == 4:
-        images = list(images)
-    if not isinstance(images, Iterable) or isinstance(images, Tensor | np.ndarray):
+    if isinstance(images, str | PathLike):
+        return distinct(read_samples(Path(images)))
+    pictures = several(images)
+    if pictures is None:
         raise InvalidImage(f"expected a folder, a csv or a list of pictures, got {type(images).__name__}")
+    return samples_of(pictures)
+
+
+def as_sample(image: Any) -> Sample:
+    """Return the sample of one picture of any kind."""
+    return samples_of([image])[0]
+
+
+def samples_of(pictures: Iterable[Any]) -> list[Sample]:
+    """Return a sample per picture of any kind, with a name of its own."""
     found: list[Sample] = []
-    for i, one in enumerate(images):
+    for i, one in enumerate(pictures):
         if isinstance(one, Scene):
             found += [replace(sample, name=f"scene-{i:05d}") for sample in from_scenes([one])]
         elif isinstance(one, Sample):
-            found.append(one)
+            found.append(replace(one, image=as_picture(one.image)))
         else:
-            name = name_in_text(Path(one).name) if isinstance(one, str | Path) else f"image-{i:05d}"
-            found.append(Sample(one, name))
+            name = name_in_text(Path(one).name) if isinstance(one, str | PathLike) else f"image-{i:05d}"
+            found.append(Sample(as_picture(one), name))
     return distinct(found)
 
 
@@ -134,18 +166,11 @@ def distinct(samples: list[Sample]) -> list[Sample]:
     counts = Counter(s.name for s in samples)
     if len(counts) == len(samples):
         return samples
-    taken: set[str] = set()
-    found: list[Sample] = []
-    for sample in samples:
-        path = isinstance(sample.image, str | Path) and counts[sample.name] > 1
-        name = plain = name_in_text(str(sample.image)) if path else sample.name
-        number = 1
-        while name in taken or (name != sample.name and name in counts):
-            number += 1
-            name = f"{plain} ({number})"
-        taken.add(name)
-        found.append(replace(sample, name=name))
-    return found
+    names = [
+        name_in_text(str(s.image)) if counts[s.name] > 1 and isinstance(s.image, str | PathLike) else s.name
+        for s in samples
+    ]
+    return [replace(s, name=name) for s, name in zip(samples, numbered(names, MARK), strict=True)]
 
 
 def wanted_targets(model: Classifier, samples: Sequence[Sample], targets: Any) -> Asked:
@@ -251,11 +276,11 @@ def truth_of(
 
 def true_mask(model: Classifier, sample: Sample) -> Tensor | None:
     """Preprocess a mask as if it were a picture: whatever resizes and crops the one moves the other along."""
-    if isinstance(sample.image, Tensor):  # is the network's input, and so is the mask
-        return None if sample.mask is None else torch.as_tensor(np.asarray(sample.mask)) != 0
     mask = sample.truth_mask()
     if mask is None:
         return None
+    if isinstance(sample.image, Tensor):  # is the network's input, and the mask is of its pixels
+        return torch.from_numpy(np.array(mask)) != 0
     white = model.preprocess(mask.convert("RGB"))
     return model.display(white).mean(0) > 0.5
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from limelight import draw, files
 from limelight.api.explaining import explain
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import as_input, size_of
+from limelight.api.inputs import as_input, as_sample, size_of
 from limelight.core.batches import chunk_size, in_chunks
 from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.cost import Cost
@@ -253,7 +253,7 @@ def propose(
 
     Args:
         classifier: a ``Classifier``, a module, or a name that ``load`` knows.
-        image: a path, PIL picture, array (H, W, 3), or a normalised tensor (3, H, W).
+        image: a path, PIL picture, array (H, W, 3), normalised tensor (3, H, W), ``Sample`` or ``Scene``.
         method: which map; a name or a method.
         target: None for the predicted class, an index or a label.
         boxes: candidates in place of those of selective search, (n, 4): x0, y0, x1, y1 in pixels of the original,
@@ -280,7 +280,7 @@ def propose(
     if callable(understood(target, 1)):
         raise InvalidOption("a function of the outputs has no probability in a box; give a class as target")
     _check_peak_options(radius, threshold)
-    picture, x, window = _seen(model, image)
+    picture, x, window = _seen(model, as_sample(image).image)
     height, width = picture.shape[:2]
     candidates = selective_search(picture) if boxes is None else _given(boxes, width, height)
     with watched("proposing", progress) as watch:
@@ -391,16 +391,13 @@ def _check_peak_options(radius: int, threshold: float) -> None:
 
 def _seen(model: Classifier, image: Any) -> tuple[npt.NDArray[np.uint8], Tensor, Window]:
     """Return the original picture (H, W, 3), the network's input (3, h, w), and where in the picture that lies."""
-    x = as_input(model, image)
-    rows, columns = size_of(x)
-    if isinstance(image, Tensor) and image.is_floating_point():
+    if isinstance(image, Tensor):
+        x = as_input(model, image)
+        rows, columns = size_of(x)
         shown = model.display(x).permute(1, 2, 0).detach().float().cpu().numpy()
         return np.rint(shown * 255).astype(np.uint8), x, (0.0, 0.0, float(columns), float(rows))
-    if isinstance(image, Tensor):
-        array = image.detach().cpu().numpy()
-        image = array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] in (1, 3, 4) else array
     picture = load_image(image)
-    return np.asarray(picture), x, where_seen(model, *picture.size)
+    return np.asarray(picture), as_input(model, picture), where_seen(model, *picture.size)
 
 
 def where_seen(model: Classifier, width: int, height: int) -> Window:

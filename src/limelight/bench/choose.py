@@ -289,10 +289,10 @@ def choose(
         with watched("racing", progress) as watch:
             watch.expect(lambda: _forecast(race, budget))
             stopped = _run(race, schedule(len(samples), first), budget, on_round)
+        race.unreadable.tell(race.seen + len(race.unreadable))
     except BaseException as error:  # hours of work are not lost to one broken file or an impatient key
         setattr(error, "finished", _finished(race, error))  # noqa: B010
         raise
-    race.unreadable.tell(race.seen + len(race.unreadable))
     return race.choice(stopped)
 
 

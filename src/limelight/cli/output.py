@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from limelight.errors import InvalidOption, shown
-from limelight.text import shortened, to_json, visible
+from limelight.text import numbered, shortened, to_json, visible
 
 T = TypeVar("T")
 
@@ -234,20 +234,12 @@ def file_names(pictures: Sequence[Path]) -> list[str]:
             if counts[names[i].lower()] > 1:
                 folders = [part for part in path.parent.parts if part not in (path.anchor, "..")]
                 names[i] = "-".join([*folders[-depth:], plain[i]])
-    return numbered(names)
+    return unlike(names)
 
 
-def numbered(names: Sequence[str]) -> list[str]:
-    """Number names that come again; capitals tell no files apart, as on some machines they don't."""
-    given, taken, found = {name.lower() for name in names}, set[str](), list[str]()
-    for plain in names:
-        name, number = plain, 1
-        while name.lower() in taken or (number > 1 and name.lower() in given):
-            number += 1
-            name = f"{plain}-{number}"
-        taken.add(name.lower())
-        found.append(name)
-    return found
+def unlike(names: Iterable[str]) -> list[str]:
+    """Number names of files that come again; capitals tell none apart, as on some machines they don't."""
+    return numbered(names, same=str.lower)
 
 
 def not_itself(option: str, written: Path, pictures: Iterable[Path]) -> None:

@@ -13,12 +13,12 @@ from limelight.cli.output import (
     given,
     layers_named,
     load_model,
-    numbered,
     parse_parameters,
     print_json,
     print_unreadable,
     say,
     table,
+    unlike,
 )
 from limelight.errors import InvalidOption
 from limelight.text import file_name
@@ -182,7 +182,7 @@ def _destinations(out: Path | None, samples: "Sequence[Sample]") -> "list[Path |
         return [None] * len(samples)
     ending = re.compile(r"\.(png|jpe?g|webp|gif|bmp|tiff?|ppm)(?=#|$)", flags=re.IGNORECASE)
     bare = [file_name(ending.sub("", s.name), "image") for s in samples]
-    return [(out or Path()) / f"{name}.propose.png" for name in numbered(bare)]
+    return [(out or Path()) / f"{name}.propose.png" for name in unlike(bare)]
 
 
 def _named(overlap: dict[str, tuple[float, float]] | None) -> dict[str, dict[str, float]] | None:

@@ -39,8 +39,8 @@ class Sample:
     """A picture and what is known of one class on it.
 
     Attributes:
-        image: what ``load_image`` takes, or a tensor that is the network's input already; masks are then
-            of its size.
+        image: what ``load_image`` takes, or a tensor that is the network's input already; masks and boxes are then
+            in its pixels.
         name: short and unique among the samples that were read together; bytes of a file's name that are no UTF-8
             are written out.
         label: the true class, by name or index; None if unknown.
@@ -78,11 +78,12 @@ class Sample:
         """
         if self.mask is None and not self.boxes:
             return None
-        size = load_image(self.image).size
+        given = self.image  # an input of the network is as large as it is
+        size = given.shape[:-3:-1] if hasattr(given, "is_floating_point") else load_image(given).size
         inside = self._inside_boxes(size) if self.mask is None else self._inside_mask(self.mask, size)
         return Image.fromarray(inside * np.uint8(255))
 
-    def _inside_boxes(self, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    def _inside_boxes(self, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
         width, height = size
         column, row = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5
         inside = np.zeros((height, width), dtype=np.bool_)
@@ -93,10 +94,11 @@ class Sample:
             inside |= (x1 <= column) & (column < x2) & (y1 <= row) & (row < y2)
         return inside
 
-    def _inside_mask(self, mask: Path | npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-        which = f"{self.name}: the mask" + ("" if isinstance(mask, np.ndarray) else f" {mask}")
-        values = mask if isinstance(mask, np.ndarray) else _mask_values(mask, which)
-        if values.shape[1::-1] != size:
+    def _inside_mask(self, mask: Any, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+        file = isinstance(mask, str | Path)
+        which = f"{self.name}: the mask" + (f" {mask}" if file else "")
+        values = _mask_values(Path(mask), which) if file else np.asarray(mask)
+        if values.shape[1::-1] != tuple(size):
             given, right = (" x ".join(map(str, side)) for side in (values.shape[1::-1], size))
             raise InvalidImage(f"{which} is {given}, but the upright picture is {right}; they must agree")
         if values.ndim == 3 and (values == values[..., :1]).all():  # grey that was saved as colour
