@@ -6,7 +6,8 @@ Networks are torchvision's with random weights, whose batch statistics were made
 pictures are small synthetic scenes. A cell says what became of the relevance of one of them:
 
 - ``conserves``: what leaves is what entered to a hundredth, or what the method's own law makes of it;
-- ``absorbs 53 %``: biases and stabilisers took so much, by the rules' definition; the explanation's notes say it;
+- ``absorbs 53%``: biases and stabilisers took so much, by the rules' definition; ``gives``: they gave so much;
+  ``rounds``: sums of amounts that cancel were rounded by so much; the explanation's notes say it;
 - ``warns``: a ``ConservationWarning`` gives the reason;
 - ``refuses``: the method says that it can't explain this network.
 """
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 
 import limelight as ll
 from limelight.core.explanation import Explanation
+from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from limelight.core.relevance.conservation import TOLERANCE
 from limelight.data.synthetic import test_split
 
 METHODS = (
@@ -33,7 +36,7 @@ NETWORKS = (
     *("mobilenet_v3_small", "mobilenet_v3_large", "densenet121", "inception_v3"),
 )
 SIZE = 96
-MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,13 @@ class Verdict:
     explanation: Explanation | None = None
 
     def __str__(self) -> str:
-        if self.word == "absorbs" and self.explanation is not None and self.explanation.conservation is not None:
-            account = self.explanation.conservation
-            return f"absorbs {abs(account.entered - account.left) / account.size:.0%}"
-        return self.word
+        if self.word != "absorbs":
+            return self.word
+        assert self.explanation is not None
+        account = self.explanation.conservation
+        assert account is not None
+        parts = ("absorbs", account.taken), ("gives", account.given), ("rounds", abs(account.rounded))
+        return ", ".join(f"{word} {part / account.size:.0%}" for word, part in parts if part > TOLERANCE * account.size)
 
 
 def pictures(n: int = 8) -> Tensor:

@@ -5,7 +5,7 @@ import re
 import sys
 import warnings
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
-from limelight.core.relevance.conservation import ABSORBED, GROWN, Conservation
+from limelight.core.relevance.conservation import ABSORBED, GROWN, TOLERANCE, Conservation, rounding_of
 from limelight.core.relevance.op import Op
-from limelight.core.relevance.rules import AlphaBeta, Epsilon, rule_of
+from limelight.core.relevance.rules import AlphaBeta, Epsilon, Rules, rule_of
 from limelight.core.relevance.tape import Tape
 from limelight.errors import ConservationWarning
 
@@ -110,10 +110,68 @@ def test_absorption_is_warned_of_beyond_a_share() -> None:
     assert "went into biases" in str(found)
 
 
-def times(factor: float) -> Any:
+@pytest.mark.parametrize("bias", [0.5, 5.0])
+def test_what_biases_take_and_give_does_not_cancel(bias: float) -> None:
+    """Activations are 1, 1 + b, 1: one bias gives b times the relevance, the next takes as much, and 1 is left."""
+    net = chain(depth=2)
+    net[2].bias.data.fill_(bias)
+    net[4].bias.data.fill_(-bias)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found, notes = account(net, rules={"affine": "epsilon(1e-9)"})
+    assert (found.left, found.biases) == (pytest.approx(1, abs=1e-4), pytest.approx(0, abs=1e-6))
+    assert (found.taken, found.given) == (pytest.approx(bias, abs=1e-4), pytest.approx(bias, abs=1e-4))
+    assert not found.conserves
+    assert notes
+    share = f"{bias:.0%}"
+    assert f"{share} went into biases, {share} came from biases" in notes[0]
+    assert [str(w.message).removeprefix("lrp: ") for w in said] == list(found.warnings)
+    assert len(said) == (bias > ABSORBED)
+
+
+def test_biases_and_stabilisers_do_not_cancel() -> None:
+    """A rule that books five times the relevance as gone into its bias, and hands all of it on."""
+
+    def both(op: Op, r: Tensor) -> Tensor:
+        op.booked["biases"] = 5 * op.of_images(r)
+        return PLUS(op, r)
+
+    both.absorbs = True
+    with pytest.warns(ConservationWarning, match="500% went into biases, 500% from stabilisers and dead ends: 1"):
+        found, _ = account(chain(), overrides={"4": both})
+    assert found.biases + found.absorbed == pytest.approx(0, abs=1e-4)
+    assert not found.conserves
+
+
+def test_books_of_another_way_back_are_not_kept() -> None:
+    tape = Tape(ll.Classifier(chain(bias=0.25), size=4), torch.ones(1, 3, 4, 4).double())
+    rules, seed = Rules({"affine": Epsilon()}), torch.ones_like(tape.logits)
+    tape.relevance(rules, tape.logits, seed, [tape.image])
+    tape.relevance(rules, tape.logits, seed, [tape.image], flows=False)
+    tape.relevance(rules, tape.logits, seed, [tape.image])
+    first, second = ([f.biases for f in way.flows] for way in tape.passes)
+    assert first == second
+    assert any(b is not None and bool(b) for b in first)
+
+
+def test_sums_are_as_exact_as_their_numbers() -> None:
+    assert rounding_of(torch.ones(1).double()) < rounding_of(torch.ones(1)) < TOLERANCE / 100
+    on_a_gpu: Any = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        found: list[float] = []
+        for torch.backends.cudnn.allow_tf32 in (True, False):
+            found.append(rounding_of(on_a_gpu))
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+    assert found == [2**-10, rounding_of(torch.ones(1))]
+
+
+def times(factor: float, *, absorbs: bool = False) -> Any:
     def rule(op: Op, r: Tensor) -> Tensor:
         return factor * PLUS(op, r)
 
+    rule.absorbs = absorbs
     return rule
 
 
@@ -181,6 +239,16 @@ def test_a_rule_is_held_to_its_own_law() -> None:
     assert "by the rules' own law" in notes[-1]
     with pytest.warns(ConservationWarning, match=r"50% of the relevance was made at conv2d in 2"):
         account(chain(depth=1), overrides={"2": Lawful(2.5)})
+
+
+def test_laws_of_what_comes_later_excuse_no_growth() -> None:
+    """It grows to 400 times, shrinks again, and only then meets rules that may double it: 2^7 times in all."""
+    own = {"20": times(20, absorbs=True), "18": times(20, absorbs=True)}
+    own |= {"16": times(1 / 20, absorbs=True), "14": times(1 / 20, absorbs=True)}
+    laws = {str(2 * i): Lawful(1) for i in range(7)}
+    with pytest.warns(ConservationWarning, match="relevance grew 400-fold"):
+        found, _ = account(chain(depth=10), overrides=own | laws)
+    assert found.beyond == pytest.approx(400, rel=1e-2)
 
 
 def test_what_goes_past_a_layer_is_told() -> None:
@@ -325,7 +393,9 @@ def test_the_published_table_is_whole() -> None:
     assert tuple(rows[0][1:]) == TABLE.NETWORKS
     body = rows[2 : 2 + len(TABLE.METHODS)]
     assert tuple(row[0].strip("`") for row in body) == TABLE.METHODS
-    assert all(re.fullmatch(r"conserves|absorbs \d+ ?%|warns|refuses", cell) for row in body for cell in row[1:])
+    parts = r"(absorbs|gives|rounds) \d+%"
+    words = re.compile(rf"conserves|warns|refuses|{parts}(, {parts})*")
+    assert all(words.fullmatch(cell) for row in body for cell in row[1:])
 
 
 def test_every_propagation_method_is_in_the_table() -> None:

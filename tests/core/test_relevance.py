@@ -253,7 +253,7 @@ def test_every_cut_carries_the_same_relevance(name: str) -> None:
     cuts = [*tape.outputs.values(), tape.image]
     for stop in cuts:
         (r,) = tape.relevance(no_bias, tape.logits, chosen(tape), [stop])
-        assert tape.entered.abs().min() > 0
+        assert tape.passes[-1].entered.abs().min() > 0
         reached = tape.flows[-1].left if stop is tape.image else r.flatten(1).sum(1)
         assert torch.isfinite(reached).all()
 
@@ -426,6 +426,77 @@ def test_no_such_rule(given: str) -> None:
         rule_of(given)
 
 
+class OwnError(Exception):
+    """Of the user."""
+
+
+def failing(error: BaseException) -> Any:
+    def rule(op: Op, r: Tensor) -> Tensor:
+        raise error
+
+    return rule
+
+
+MISTAKES: dict[str, tuple[Any, str]] = {
+    "shape": (lambda op, r: r[:, :1], r"returned \(1, 1, 4, 4\); .*a tensor of shape \(1, 8, 6, 6\)"),
+    "nothing": (lambda op, r: None, "returned NoneType"),
+    "a number": (lambda op, r: 1.0, "returned float"),
+    "too many": (lambda op, r: (op.x, op.x), r"returned \(1, 8, 6, 6\), \(1, 8, 6, 6\)"),
+    "an array": (lambda op, r: op.x.numpy(), "returned ndarray"),
+    "mismatch": (lambda op, r: op.x * r[..., :2], "failed at conv2d in 3; it says: RuntimeError: The size"),
+    "a name": (failing(NameError("x")), "it says: NameError: x"),
+    "no message": (failing(AssertionError()), "it says: AssertionError$"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_in_an_own_rule_is_told_as_one(case: str) -> None:
+    """Not as a fault of the network, on whose way back it happens."""
+    rule, said = MISTAKES[case]
+    c, x = ll.Classifier(bias_free(), size=14), torch.rand(3, 14, 14).double()
+    with pytest.raises(InvalidOption, match=said) as error:
+        ll.explain(c, x, "lrp", overrides={"3": rule})
+    assert "at conv2d in 3" in str(error.value)
+    assert "gradient" not in str(error.value)
+
+
+@pytest.mark.parametrize("error", [OwnError("mine"), MemoryError(), UnsupportedModel("not here")], ids=repr)
+def test_errors_that_someone_waits_for_pass_through_a_rule(error: Exception) -> None:
+    c, x = ll.Classifier(bias_free(), size=14), torch.rand(3, 14, 14).double()
+    wanted = ll.errors.OutOfMemory if isinstance(error, MemoryError) else type(error)
+    with pytest.raises(wanted) as told:
+        ll.explain(c, x, "lrp", overrides={"3": failing(error)})
+    if isinstance(error, OwnError):
+        assert "at conv2d in 3" in told.value.__notes__[0]
+
+
+class Gated(nn.Module):
+    """Positions are gated, as channels are by squeeze-and-excitation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.gate, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 1, 1), nn.Linear(4, 2)
+        self.head.bias.data.fill_(1.0)  # scores above 0, which deep Taylor decomposition takes
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head((self.a(x) * self.gate(x).sigmoid()).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["lrp", "deep-taylor", "c-lrp"])
+def test_a_gate_gets_no_relevance(name: str) -> None:
+    """Rules hand it all to the signal; a map there is empty, and that is its reason. Gradients do arrive."""
+    c, x = ll.Classifier(Gated().double(), size=6), torch.rand(1, 3, 6, 6).double()
+    found = ll.explain(c, x[0], name, 1, layer="gate")
+    assert not found.evidence.any()
+    assert "nothing of what was passed back arrived" in found.reason
+    tape = Tape(c, x, {i.name: i for i in c.layers(("a", "gate"), x, "one")})
+    gate, signal = tape.relevance(Z, tape.logits, chosen(tape), [tape.outputs["gate"], tape.outputs["a"]])
+    assert not gate.any()
+    assert signal.any()
+    assert all(g.any() for g in tape.gradients(tape.logits[:, 1], [tape.outputs["gate"]]))
+
+
 # -- the user's model --------------------------------------------------------------------------------------
 
 
@@ -475,7 +546,7 @@ def test_nothing_of_the_model_changes() -> None:
     def bad(op: Op, r: Tensor) -> Tensor:
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(InvalidOption, match=r"rule bad failed at conv2d.* in inner; it says: ZeroDivisionError"):
         ll.method("lrp", rules={"conv": bad}).run(c, x)
     assert_same_state(before, state(net))
 

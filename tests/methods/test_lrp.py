@@ -663,3 +663,16 @@ def test_windows_of_a_maximum_as_an_average() -> None:
     close(found[0, 0], torch.tensor([[1.0, 3], [0, 0]]).double())
     close(found[0, 1:], 0.0)
     assert F.relu(x).equal(x)
+
+
+def test_the_gamma_that_is_asked_for_counts() -> None:
+    """Also in the tutorial's way, whose own is the classic one."""
+    c, x = ll.Classifier(architectures.build("residual").double()), architectures.images(1).double()
+
+    def found(**options: Any) -> Tensor:
+        return ll.method("lrp-comp", **options).run(c, x, 1).raw
+
+    tutorial = found(tutorial=True)
+    assert torch.equal(tutorial, found(tutorial=True, gamma="classic"))
+    assert not torch.allclose(tutorial, found(tutorial=True, gamma="generalised"))
+    assert torch.equal(found(), found(gamma="generalised"))

@@ -101,7 +101,14 @@ def _plain(dtype: torch.dtype) -> str:
 
 
 def differentiated(
-    module: nn.Module, x: Tensor, score: Tensor, at: Sequence[Tensor], seed: Tensor | None = None, *, keep: bool = False
+    module: nn.Module,
+    x: Tensor,
+    score: Tensor,
+    at: Sequence[Tensor],
+    seed: Tensor | None = None,
+    *,
+    keep: bool = False,
+    optional: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of a score with respect to tensors; None for one on which it does not depend.
 
@@ -112,6 +119,8 @@ def differentiated(
         at: where the gradients are wanted.
         seed: the gradient that comes to the score; ones unless given.
         keep: whether the graph is needed again.
+        optional: whether the gradient may end on its way although the score depends on what is asked for, because
+            the graph's own functions say so.
 
     Raises:
         UnsupportedModel: no gradient reaches any of them, or an operation has none.
@@ -133,7 +142,9 @@ def differentiated(
                     raise OutOfMemory(f"memory ran out on the way back through {name_of(module)}") from error
                 raise UnsupportedModel(_no_way_back(error, module)) from error
     if all(g is None for g in found):
-        raise UnsupportedModel(no_way(module, cut(module, x) or BESIDE))
+        why = cut(module, x)
+        if why or not found or not optional:
+            raise UnsupportedModel(no_way(module, why or BESIDE))
     by_id = {id(t): g for t, g in zip(tracked, found, strict=True)}
     return tuple(by_id.get(id(t)) for t in at)
 

@@ -107,7 +107,7 @@ def _run_group(
 def _audited(saliency: Saliency, method: Spec) -> Saliency:
     """Look through the books of relevance: warn of the worst image, and note it."""
     images = conservation.accounts(saliency.details)
-    worst = max(images, key=lambda a: (len(a.warnings), a.beyond, abs(a.biases + a.absorbed)), default=None)
+    worst = max(images, key=lambda a: (len(a.warnings), a.beyond, max(a.taken, a.given)), default=None)
     if worst is None:
         return saliency
     for remark in worst.warnings:

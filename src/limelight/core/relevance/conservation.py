@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from limelight.core.relevance.op import Op
 from limelight.shapes import Scores
@@ -27,16 +28,17 @@ TOLERANCE = 0.01
 """Share of the relevance that entered which may be lost or made against a rule's law before it is reported."""
 
 ABSORBED = 0.9
-"""Share of the relevance that entered which may be absorbed (or made by biases) before a warning: beyond it, the map
-tells of less than a tenth of the score. LRP's composites absorb 1 to 85 % on trained VGGs, SqueezeNet and ResNets, and
-99.9 % and more on linear bottlenecks (MobileNetV2, EfficientNet)."""
+"""Share of the relevance that entered which biases and stabilisers may take (or give) before a warning: beyond it, less
+than a tenth of what is on the map has come through from the score. LRP's composites absorb 1 to 85 % on trained VGGs,
+SqueezeNet and ResNets, and 99.9 % and more on linear bottlenecks (MobileNetV2, EfficientNet)."""
 
 GROWN = 100.0
 """How many times the absolute relevance that entered may be on the way before a warning: beyond it, 99 parts of 100 of
 the map cancel, and what is left is what rounding and near-zero denominators make of it."""
 
-ROUNDING = 1e-5
-"""Share of the absolute relevance at an operation that may be missing because sums in float32 are rounded."""
+ROUNDING = {"float32": 1e-5, "float64": 1e-12, "tf32": 2.0**-10}
+"""Share of the absolute relevance at an operation that may be missing because sums are rounded. TensorFloat-32 keeps 10
+bits of the factors of a GPU's convolutions and products."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,33 @@ def flow_of(used: Op, rule: Any, r: Tensor, shares: Sequence[Tensor | None]) -> 
         left = sum((used.of_images(s) for s in given), torch.zeros_like(came))
         made = sum((used.size_of_images(s) for s in given), torch.zeros_like(came))
     due, most = rule.law(used, r, came, size) if hasattr(rule, "law") else (None, None)
-    absorbs, resets = (bool(getattr(rule, name, False)) for name in ("absorbs", "resets"))
-    biases, dead = (used.booked.pop(name, None) for name in ("biases", "dead"))
-    return Flow(used, rule, came, size, left, made, absorbs, resets, biases, dead, due, most)
+    biases, dead = used.booked.get("biases"), used.booked.get("dead")
+    return Flow(used, rule, came, size, left, made, absorbs(rule), resets(rule), biases, dead, due, most)
+
+
+def absorbs(rule: Any) -> bool:
+    """Whether a rule may hand on less, or more, than came, by its definition."""
+    return bool(getattr(rule, "absorbs", False))
+
+
+def resets(rule: Any) -> bool:
+    """Whether the total that a rule hands on has nothing to do with what came."""
+    return bool(getattr(rule, "resets", False))
+
+
+def law_of(rule: Any, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    """Return a rule's law: the total that it hands on, by default what came, and the most absolute relevance or NaN."""
+    law = getattr(rule, "law", None)
+    return law(op, r, came, size) if law else (came, torch.full_like(size, torch.nan))
+
+
+def rounding_of(t: Tensor) -> float:
+    """Share of the absolute relevance by which sums of such numbers may be off."""
+    if t.device.type != "cuda" or t.dtype == torch.float64:
+        return ROUNDING["float64" if t.dtype == torch.float64 else "float32"]
+    backends: Any = torch.backends
+    settings = (backends, backends.cudnn, backends.cudnn.conv, backends.cuda.matmul)
+    return ROUNDING["tf32" if any(s.fp32_precision == "tf32" for s in settings) else "float32"]
 
 
 def pass_of(start: Tensor, stops: Sequence[Tensor], flows: Sequence[Flow], images: int) -> Pass:
@@ -117,7 +143,7 @@ def pass_of(start: Tensor, stops: Sequence[Tensor], flows: Sequence[Flow], image
     return Pass(entered, size, left, sum((over(s).abs().sum(1) for s in stops), torch.zeros_like(size)), flows)
 
 
-def _name(rule: Any) -> str:
+def title(rule: Any) -> str:
     """A rule's name, with the numbers that it was given."""
     if hasattr(rule, "__name__"):
         return rule.__name__
@@ -140,11 +166,10 @@ class Conservation:
         entered: relevance at the start.
         left: relevance where it was stopped.
         size: absolute relevance at the start, against which all else is measured; of several ways back in all.
-        biases: relevance that went into biases (below 0: that came from them).
-        absorbed: relevance that went into stabilisers and dead denominators of rules that may absorb.
         strayed: relevance that went ways that no rule books: onto padding, or past the layer where it was stopped.
         by_law: what rules that fix totals of their own took (below 0: made).
         broken: relevance that was lost (below 0: made) against the rules' laws.
+        rounded: relevance that was lost (below 0: made) because sums of large amounts are rounded.
         grew: the largest absolute relevance on the way over that at the start.
         beyond: the same, without what rules make by their law.
         grew_at: the operation, with its rule, where it grew most.
@@ -152,6 +177,8 @@ class Conservation:
         came: relevance that came to each of them.
         went: relevance that each of them handed on.
         absorbs: whether the rule may lose or make relevance by its definition.
+        into_biases: relevance that went into the bias of each of them (below 0: that came from it).
+        into_stabilisers: relevance that went into its stabiliser and dead denominators, of rules that may absorb.
         broke: relevance that each of them lost or made against its law.
         resets: whether rules fix amounts that have nothing to do with what entered, so that those are held to.
         ways: how often relevance was passed back; what is said of it is the sum.
@@ -160,11 +187,10 @@ class Conservation:
     entered: float
     left: float
     size: float
-    biases: float
-    absorbed: float
     strayed: float
     by_law: float
     broken: float
+    rounded: float
     grew: float
     beyond: float
     grew_at: str
@@ -172,9 +198,31 @@ class Conservation:
     came: tuple[float, ...]
     went: tuple[float, ...]
     absorbs: tuple[bool, ...]
+    into_biases: tuple[float, ...]
+    into_stabilisers: tuple[float, ...]
     broke: tuple[float, ...]
     resets: bool
     ways: int
+
+    @property
+    def biases(self) -> float:
+        """Relevance that went into biases, less what came from them."""
+        return sum(self.into_biases)
+
+    @property
+    def absorbed(self) -> float:
+        """Relevance that went into stabilisers and dead denominators, less what came from them."""
+        return sum(self.into_stabilisers)
+
+    @property
+    def taken(self) -> float:
+        """Relevance that biases and stabilisers took, at operations where they took more than they gave."""
+        return _in(self.into_biases) + _in(self.into_stabilisers)
+
+    @property
+    def given(self) -> float:
+        """Relevance that biases and stabilisers gave, at operations where they gave more than they took."""
+        return _out(self.into_biases) + _out(self.into_stabilisers)
 
     @property
     def lost(self) -> dict[str, float]:
@@ -186,8 +234,11 @@ class Conservation:
 
     @property
     def conserves(self) -> bool:
-        """Whether what left is what entered (and what the rules' laws make of it), to a hundredth of it."""
-        moved = abs(self.entered - self.left - self.by_law)
+        """Whether what left is what entered (and what the rules' laws make of it), to a hundredth of it.
+
+        What biases took at one operation and gave at another does not make up for each other.
+        """
+        moved = max(abs(self.entered - self.left - self.by_law), self.taken, self.given, abs(self.strayed))
         return moved <= TOLERANCE * self.size and not self.warnings
 
     @property
@@ -205,7 +256,7 @@ class Conservation:
             found.append(f"{self._amount(one)} was {'lost' if one > 0 else 'made'}{at}{total}")
         if self.beyond > GROWN:
             found.append(f"relevance grew {self.grew:z.3g}-fold, most at {self.grew_at}: nearly all of it cancels")
-        if not self.resets and abs(self.biases + self.absorbed) > ABSORBED * self.size:
+        if not self.resets and max(self.taken, self.given) > ABSORBED * self.size:
             found.append(f"{self._absorbed()}: {self._amount(self.left)} is left")
         return tuple(found)
 
@@ -221,30 +272,39 @@ class Conservation:
 
     def _absorbed(self) -> str:
         parts = (
-            (self.biases, "went into biases", "came from biases"),
-            (self.absorbed, "into stabilisers and dead ends", "from stabilisers and dead ends"),
-            (self.strayed, "past the layer or onto padding", "from past the layer or padding"),
+            (_in(self.into_biases), "went into biases"),
+            (_out(self.into_biases), "came from biases"),
+            (_in(self.into_stabilisers), "into stabilisers and dead ends"),
+            (_out(self.into_stabilisers), "from stabilisers and dead ends"),
+            (self.strayed, "past the layer or onto padding"),
+            (-self.strayed, "from past the layer or padding"),
         )
-        said = [
-            f"{self._share(part)} {into if part > 0 else out}"
-            for part, into, out in parts
-            if abs(part) > TOLERANCE * self.size
-        ]
+        said = [f"{self._share(part)} {where}" for part, where in parts if part > TOLERANCE * self.size]
         return ", ".join(said) or "nothing was absorbed"
 
     def __str__(self) -> str:
         ways = f" on {self.ways} ways back" if self.ways > 1 else ""
         said = [f"{self.entered:z.4g} entered, {self.left:z.4g} left{ways}"]
-        if max(abs(self.biases), abs(self.absorbed), abs(self.strayed)) > TOLERANCE * self.size:
+        if max(self.taken, self.given, abs(self.strayed)) > TOLERANCE * self.size:
             said.append(self._absorbed())
         if abs(self.by_law) > TOLERANCE * self.size:
             said.append(f"{abs(self.by_law):z.4g} {'taken' if self.by_law > 0 else 'made'} by the rules' own law")
         if abs(self.broken) > TOLERANCE * self.size:
             said.append(f"{self._share(self.broken)} {'lost' if self.broken > 0 else 'made'} against the rules' law")
+        if abs(self.rounded) > TOLERANCE * self.size:
+            said.append(f"{self._share(self.rounded)} {'lost' if self.rounded > 0 else 'made'} by rounding")
         if self.grew > 1 + TOLERANCE:
             why = "" if self.beyond > 1 + TOLERANCE else ", by the rules' own law"
             said.append(f"grew {self.grew:z.3g}-fold, most at {self.grew_at}{why}")
         return "; ".join(said)
+
+
+def _in(amounts: Sequence[float]) -> float:
+    return sum(max(a, 0.0) for a in amounts)
+
+
+def _out(amounts: Sequence[float]) -> float:
+    return sum(max(-a, 0.0) for a in amounts)
 
 
 OPERATIONS = "relevance_operations"
@@ -287,7 +347,7 @@ def booked(tape: "Tape") -> tuple[dict[str, Any], list[str]]:
     n, none = len(known), known.new_tensor([0.0, torch.nan])
     known = torch.cat([known, none.expand(n, 2)], 1)
     table, ends = known[:, torch.tensor(index)], known[:, torch.tensor(last)]
-    titles = {id(f.rule): _name(f.rule) for f, _ in flows}
+    titles = {id(f.rule): title(f.rule) for f, _ in flows}
     details: dict[str, Any] = {f"relevance_{name}": table[:, :, i] for i, name in enumerate(COLUMNS)}
     details |= {
         "relevance_entered": ends[:, :, 0].sum(1),
@@ -296,6 +356,7 @@ def booked(tape: "Tape") -> tuple[dict[str, Any], list[str]]:
         "relevance_pass": torch.tensor([number for _, number in flows]).expand(n, -1),
         "relevance_absorbs": torch.tensor([f.absorbs for f, _ in flows]).expand(n, -1),
         "relevance_resets": torch.tensor([f.resets for f, _ in flows]).expand(n, -1),
+        "relevance_rounding": torch.full((n,), rounding_of(tape.passes[0].entered)),
         OPERATIONS: tuple(f"{f.op} ({titles[id(f.rule)]})" for f, _ in flows),
     }
     return details, remarks
@@ -306,20 +367,24 @@ def accounts(details: Mapping[str, Any]) -> list[Conservation]:
     if "relevance_ends" not in details:
         return []
     came, went, size, made, biases, dead, due, most = (cast(Tensor, details[f"relevance_{name}"]) for name in COLUMNS)
-    absorbs = cast(Tensor, details["relevance_absorbs"]).bool()
+    absorb = cast(Tensor, details["relevance_absorbs"]).bool()
     ends, of = cast(Tensor, details["relevance_ends"]), cast(Tensor, details["relevance_pass"])[0].long()
     entered = ends[:, of, 1]  # (n, ops): absolute relevance at the start of its pass
-    resets = cast(Tensor, details["relevance_resets"]).bool()
+    reset = cast(Tensor, details["relevance_resets"]).bool()
+    rounding = cast(Tensor, details["relevance_rounding"])[:, None]
     has_law = ~most.isnan()
     rest = due - went - biases
     small = torch.finfo(torch.float64).tiny
-    # Where absolute relevance grows (and is warned of), its sum is as good as rounding lets it be.
-    rounded = ~has_law & (rest.abs() <= ROUNDING * torch.maximum(size, made))
     rest = torch.where(dead > rest.abs(), dead, rest)  # losses of both signs don't make up for each other
-    # Amounts that a rule fixes are the measure of what it hands on.
-    scaled = torch.where(resets, rest * entered / most.clamp_min(small), rest)
-    broke = torch.where(absorbs | rounded, 0.0, scaled)
+    # The sum of large amounts that cancel is as good as rounding lets it be. Amounts that a rule fixes don't cancel,
+    # and are the measure of what it hands on.
+    rounding = rounding * torch.maximum(size, made)
+    rounds = ~reset & (rest.abs() <= rounding)
+    scaled = torch.where(reset, rest * entered / most.clamp_min(small), rest)
+    broke = torch.where(absorb | rounds, 0.0, scaled)
     strayed = (ends[:, :, 0] - ends[:, :, 2]).sum(1) - (came - went).sum(1)
+    stays = strayed.abs() <= rounding.amax(1)
+    rounded = torch.where(rounds, rest, 0.0).sum(1) + torch.where(stays, strayed, 0.0)
     within = size > TOLERANCE * entered
     lawful = torch.where(has_law, most / size.clamp_min(small), 1.0).clamp_min(1.0)
     ratio = torch.where(within, made / size.clamp_min(small), 0.0)
@@ -329,11 +394,13 @@ def accounts(details: Mapping[str, Any]) -> list[Conservation]:
         if not bool(here.any()):  # it was stopped where it started
             continue
         start = ends[:, number, 1].clamp_min(small)
-        peak = torch.maximum(size[:, here].amax(1), ends[:, number, 3]) / start
+        on_the_way = torch.cat([size[:, here], ends[:, number, 3:4]], 1) / start[:, None]  # in the order of time
+        peak = on_the_way.amax(1)
         alone = peak
         if bool(has_law[:, here].any()):
             worst = (ratio / lawful)[:, here].amax(1)
-            alone = torch.maximum(worst, peak / lawful[:, here].prod(1))
+            acted = F.pad(lawful[:, here].cumprod(1), (1, 0), value=1.0)  # the laws that had acted by then
+            alone = torch.maximum(worst, (on_the_way / acted).amax(1))
         live = ends[:, number, 1] > 0
         grew = torch.maximum(grew, torch.where(live, peak, 0.0))
         beyond = torch.maximum(beyond, torch.where(live, alone, 0.0))
@@ -343,20 +410,21 @@ def accounts(details: Mapping[str, Any]) -> list[Conservation]:
         ends[:, :, 0].sum(1).tolist(),
         ends[:, :, 2].sum(1).tolist(),
         ends[:, :, 1].sum(1).tolist(),
-        biases.sum(1).tolist(),
-        torch.where(absorbs, scaled, 0.0).sum(1).tolist(),
-        strayed.tolist(),
+        torch.where(stays, 0.0, strayed).tolist(),
         (came - due).sum(1).tolist(),
         broke.sum(1).tolist(),
+        rounded.tolist(),
         grew.tolist(),
         beyond.tolist(),
         (operations[i] for i in where),
         (operations for _ in where),
         map(tuple, came.tolist()),
         map(tuple, went.tolist()),
-        map(tuple, absorbs.tolist()),
+        map(tuple, absorb.tolist()),
+        map(tuple, biases.tolist()),
+        map(tuple, torch.where(absorb & ~rounds, scaled, 0.0).tolist()),
         map(tuple, broke.tolist()),
-        resets.any(1).tolist(),
+        reset.any(1).tolist(),
         (ends.shape[1] for _ in where),
         strict=True,
     )

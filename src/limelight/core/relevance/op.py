@@ -100,9 +100,9 @@ class Op:
         nonnegative: whether the inputs are known to be, because of what made them.
         images: how many images were recorded.
         stride: size of the image over that of the output.
-        affine: settings, of a convolution or linear operation.
-        weight: likewise.
-        bias: likewise.
+        affine: settings of a convolution or linear operation.
+        weight: of an affine operation.
+        bias: of an affine operation that has one.
         last: whether no affine operation lies behind.
         scale: per channel, of a batch normalisation, a constant factor or shape to sum over.
         gate: which operand of a product gates the other.
@@ -110,8 +110,8 @@ class Op:
         windows: of a maximum, the mean of the same windows.
         pair: a batch normalisation and the affine operation right before it, as one affine operation.
         spent: counts arithmetic.
-        booked: what a rule wants to have in the books, per image: what went into ``biases``, and the absolute relevance
-            at ``dead`` denominators.
+        booked: what the rule that is at work wants to have in the books, per image: what went into ``biases``, and the
+            absolute relevance at ``dead`` denominators.
     """
 
     kind: Kind

@@ -217,10 +217,10 @@ class Gamma:
         # What hurts is z - helps; where z < 0 both terms of (1 + g) z - g helps have one sign, so nothing cancels.
         s = divide_by(r * (z > 0), z + g * helps, self.e)
         t = divide_by(r * (z < 0), (1 + g) * z - g * helps, self.e)
-        if with_bias and op.bias is not None:
-            op.into_biases(s + t, op.b())
-            op.into_biases(g * s, op.b("positive"))
-            op.into_biases(g * t, op.b("negative"))
+        b = op.b() if with_bias else None
+        if b is not None:
+            op.into_biases(s, b + g * b.clamp_min(0))
+            op.into_biases(t, b + g * b.clamp_max(0))
         found = up * (op.back(s, w1) + op.back(t, w2))
         return found if down is None else found + down * (op.back(s, w2) + op.back(t, w1))
 

@@ -11,18 +11,19 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from limelight.core.batches import is_out_of_memory
 from limelight.core.borrow import borrowed
-from limelight.core.boundary import cut, differentiated, no_way
+from limelight.core.boundary import LIBRARIES, cut, differentiated, no_way
 from limelight.core.classifier import Classifier, unwrap
 from limelight.core.hooks import Hook, hooked
 from limelight.core.layers import LayerInfo, first_tensor
-from limelight.core.relevance.conservation import Flow, Pass, flow_of, pass_of
+from limelight.core.relevance.conservation import Flow, Pass, flow_of, pass_of, title
 from limelight.core.relevance.op import Kind, Op, Spent
 from limelight.core.relevance.operations import HANDLERS, ROUTES, name_of
 from limelight.core.relevance.rules import GRADIENT, Rules
 from limelight.core.taps import expect_all, replaced
-from limelight.errors import UnsupportedModel
-from limelight.shapes import Acts, Images, Logits, Scores
+from limelight.errors import InvalidOption, LimelightError, UnsupportedModel
+from limelight.shapes import Acts, Images, Logits
 
 NORMALISERS = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid"})
 """Functions that turn logits into probabilities at the end of a network; relevance starts before them."""
@@ -59,15 +60,62 @@ class _Active:
     def apply(self, op: Op, r: Tensor) -> list[Tensor | None]:
         used, rule = self.rules.find(op)
         r = r if r.dtype == torch.float64 else r.float()
-        found = rule(used, r)
-        shares = list(found) if isinstance(found, tuple | list) else [found]
         if self.streams is not None:
             self.streams[op] = r
-        if self.ledger is not None:
-            self.ledger.append(flow_of(used, rule, r, shares))
+        used.booked.clear()
+        with _told(rule, used):
+            found = rule(used, r)
+            shares = _checked(rule, used, found)
+            if self.ledger is not None:
+                self.ledger.append(flow_of(used, rule, r, shares))
         if used is not op:  # a pair: all to what the affine operation was given
             return [None, *shares]
         return shares + [None] * (len(op.inputs) - len(shares))
+
+
+@contextmanager
+def _told(rule: Any, op: Op) -> Generator[None]:
+    """Say of which rule of the user's own an exception is: on the way back it would pass for one of the network's.
+
+    One of the user's own types passes through with a note, as out of a model.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _ours(rule) or isinstance(error, LimelightError) or is_out_of_memory(error):
+            raise
+        if type(error).__module__.partition(".")[0] not in LIBRARIES:
+            error.add_note(f"It was raised in rule {title(rule)}, at {op}.")
+            raise
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise InvalidOption(f"rule {title(rule)} failed at {op}; it says: {said}") from error
+
+
+def _checked(rule: Any, op: Op, found: Any) -> list[Tensor | None]:
+    """Return what a rule gave as the relevance of each input.
+
+    Raises:
+        InvalidOption: a rule of the user's own gave something else.
+    """
+    shares = list(cast(Sequence[Any], found)) if isinstance(found, tuple | list) else [found]
+    if _ours(rule):
+        return shares
+    shapes = [tuple(x.shape) for x in op.inputs]
+    fits = isinstance(found, tuple | list) or found is not None
+    fits = fits and len(shares) <= len(shapes) and all(s is None or isinstance(s, Tensor) for s in shares)
+    if fits and all(s is None or s.shape == shape for s, shape in zip(shares, shapes, strict=False)):
+        return shares
+    given = [tuple(s.shape) if isinstance(s, Tensor) else type(s).__name__ for s in shares]
+    raise InvalidOption(
+        f"rule {title(rule)} at {op} returned {', '.join(map(str, given)) or 'nothing'}; it must return the relevance "
+        f"of the input, a tensor of shape {shapes[0]}"
+        + (f", or a tuple of tensors or None for inputs of shapes {', '.join(map(str, shapes))}" if shapes[1:] else "")
+    )
+
+
+def _ours(rule: Any) -> bool:
+    module = getattr(rule, "__module__", None) or type(rule).__module__
+    return module.partition(".")[0] == "limelight"
 
 
 @dataclass
@@ -160,7 +208,7 @@ class Tape:
         score: the explained scalar, where gradients can start, (n,).
         spent: arithmetic of affine operations since the forward pass.
         passes: the books of every way back since ``restart``.
-        fell_back: whether relevance may have passed a call that has no rule, likewise.
+        fell_back: whether relevance may have passed a call that has no rule since ``restart``.
 
     Raises:
         UnsupportedModel: the network hides its calls (a scripted module), or overwrites what was recorded.
@@ -204,23 +252,13 @@ class Tape:
         return [flow for way in self.passes for flow in way.flows]
 
     @property
-    def entered(self) -> Scores:
-        """Relevance at the start of all ways back since ``restart``, per image, (n,)."""
-        return sum((way.entered for way in self.passes), torch.zeros(len(self.image), device=self.image.device))
-
-    @property
-    def left(self) -> Scores:
-        """Relevance where it was stopped, likewise."""
-        return sum((way.left for way in self.passes), torch.zeros(len(self.image), device=self.image.device))
-
-    @property
     def forwards(self) -> float:
         """Passes of affine operations since ``restart``, in those of the whole network."""
         return self.spent.forward / self.arithmetic
 
     @property
     def backwards(self) -> float:
-        """Backward passes, likewise."""
+        """Backward passes since ``restart``, in those of the whole network."""
         return self.spent.backward / self.arithmetic
 
     @property
@@ -428,17 +466,21 @@ class Tape:
             flows: keep the books of this way in ``passes``.
 
         Returns:
-            The relevance of each stop, in its shape; zeros where none arrives.
+            The relevance of each stop, in its shape; zeros where none arrives, since a rule may hand an input nothing
+            (the gate of a product).
 
         Raises:
-            UnsupportedModel: the network cuts the way back.
+            UnsupportedModel: the network cuts the way back; under the rules of calculus, none arrives anywhere.
+            InvalidOption: a rule of the user's own fails, or returns something else.
         """
         ledger: list[Flow] | None = [] if flows else None
         self._active.rules, self._active.ledger = rules, ledger
-        device = self.image.device.type
+        device, optional = self.image.device.type, bool(rules.rest)
         try:
             with torch.autocast(device, enabled=False):
-                found = differentiated(self.classifier.module, self.image, start, stops, seed.to(start), keep=True)
+                found = differentiated(
+                    self.classifier.module, self.image, start, stops, seed.to(start), keep=True, optional=optional
+                )
         finally:
             self._active.rules, self._active.ledger = GRADIENT, None
         shares = [torch.zeros_like(s) if r is None else r for r, s in zip(found, stops, strict=True)]

@@ -67,7 +67,9 @@ def slope_of(logits: Logits, target: Index) -> Logits:
 def absolute(op: Op, r: Tensor) -> Tensor:
     """C = |x| . |W|^T (R / |W| |x|)."""
     x = op.x.abs()
-    return x * op.back(divide(r, op.forward(x, "absolute")), "absolute")
+    z = op.forward(x, "absolute")
+    op.at_dead_ends(r, z)
+    return x * op.back(divide(r, z), "absolute")
 
 
 def gate(op: Op, r: Tensor) -> Tensor:
@@ -79,6 +81,9 @@ def in_proportion(op: Op, r: Tensor) -> tuple[Tensor, ...]:
     """R'_i = x_i . pool^T (R / pool(x)), of pools and sums; all to the winner of a maximum."""
     shares = op.native(divide(r, op.y))
     return tuple(x * s for x, s in zip(op.inputs, shares, strict=True))
+
+
+absolute.absorbs = gate.absorbs = in_proportion.absorbs = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ class Spread:
     gradients: Mapping[Op, Tensor] = field(repr=False)
     flattened: Mapping[Op, torch.Size] = field(repr=False)
     use_m: bool = True
+    absorbs = True
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
@@ -160,6 +166,7 @@ class Guided:
     use_m: bool = True
     use_reg: bool = True
     gradcam: bool = False
+    absorbs = True
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
@@ -176,7 +183,10 @@ class Guided:
         return shift(c, more)
 
     def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
-        """What is moved about adds up to 0, and is of the order of 1 at each position, whatever came."""
+        """What is moved about adds up to 0, and is of the order of 1 at each position, whatever came.
+
+        Relevance is lost only to the stabiliser of C, and where its denominator is 0.
+        """
         return came, torch.full_like(size, torch.inf)
 
     def _seen(self, op: Op, c: Tensor) -> Tensor:
@@ -196,7 +206,7 @@ def factorised(values: Tensor, relevance: Tensor) -> Tensor:
 
     Args:
         values: (n, k, ...).
-        relevance: likewise.
+        relevance: at the same positions, (n, k, ...).
 
     Returns:
         At least 0, the same in each channel; (n, k, ...).

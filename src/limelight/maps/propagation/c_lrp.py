@@ -1,21 +1,26 @@
 """Contrastive layer-wise relevance propagation."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.relevance.op import Op, divide_by
+from limelight.core.relevance.op import divide_by
 from limelight.core.relevance.rules import AlphaBeta, Box, Proportional, Rules, only_active
 from limelight.core.relevance.tape import Tape
 from limelight.core.saliency import Raw
-from limelight.maps.propagation.excitation_backprop import Negated, for_one_output, law_of
+from limelight.maps.propagation.excitation_backprop import Negated, for_one_output
 from limelight.maps.propagation.lrp import Composite, composite_of
-from limelight.shapes import Index, Logits, Scores
+from limelight.shapes import Index, Logits
 
 Variant = Literal["others", "clrp1", "clrp2", "sglrp"]
+
+
+def against(tape: Tape, rules: Rules) -> Rules:
+    """Return a table in which the weights of the last affine operation are negated, under the rule that it has."""
+    last = next(op for op in reversed(tape.ops) if op.last)
+    return rules.but(last=Negated(rules.find(last)[1]))
 
 
 @register_method(
@@ -58,7 +63,7 @@ def c_lrp(
     rules = contrast_rules(tape) if composite == "z-plus" else composite_of(composite, bounds)
     for_class, for_contrast = starts(logits, target, variant)
     r_t = tape.passed(rules, for_class, stop)
-    r_o = tape.passed(rules.but(last=Against(rules)) if variant == "clrp2" else rules, for_contrast, stop)
+    r_o = tape.passed(against(tape, rules) if variant == "clrp2" else rules, for_contrast, stop)
     total_t, total_o = (r.sum((1, 2, 3), keepdim=True) for r in (r_t, r_o))
     if variant == "clrp1":
         r_t, total_t = divide_by(r_t, total_t), torch.ones_like(total_t)
@@ -95,19 +100,3 @@ def contrast_rules(tape: Tape) -> Rules:
         },
         fold=False,
     )
-
-
-@dataclass(frozen=True)
-class Against:
-    """The rule of the last affine operation in a table, for negated weights."""
-
-    rules: Rules
-    absorbs = True
-
-    def __call__(self, op: Op, r: Tensor) -> Tensor:
-        """Return the relevance of the input."""
-        return Negated(self.rules.find(op)[1])(op, r)
-
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
-        """That of the rule."""
-        return law_of(self.rules.find(op)[1], op, r, came, size)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from limelight.card import register_method
+from limelight.core.relevance.conservation import absorbs, law_of
 from limelight.core.relevance.op import Op, divide_by
 from limelight.core.relevance.rules import Box, Proportional, Rule, Rules
 from limelight.core.relevance.tape import Tape
@@ -28,12 +29,6 @@ def excitation(op: Op, r: Tensor) -> Tensor:
     return x * op.back(divide_by(r, z), "positive")
 
 
-def law_of(rule: Rule, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
-    """Return a rule's law, or that of one that hands on what came."""
-    law = getattr(rule, "law", None)
-    return law(op, r, came, size) if law else (came, torch.full_like(size, torch.nan))
-
-
 @dataclass(frozen=True)
 class Negated:
     """A rule for all weights with the other sign: what speaks against instead of for."""
@@ -43,7 +38,7 @@ class Negated:
     @property
     def absorbs(self) -> bool:
         """As the rule does."""
-        return bool(getattr(self.rule, "absorbs", False))
+        return absorbs(self.rule)
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
@@ -66,7 +61,7 @@ class BothWays:
     @property
     def absorbs(self) -> bool:
         """As the rule does."""
-        return bool(getattr(self.rule, "absorbs", False))
+        return absorbs(self.rule)
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
@@ -221,7 +216,7 @@ def contrastive_excitation_backprop(
         target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
         clamp_add: see ``excitation-backprop``.
-        pixels: likewise.
+        pixels: see ``excitation-backprop``.
 
     Returns:
         (n, h, w), or (n, H, W) with ``pixels``; at least 0.

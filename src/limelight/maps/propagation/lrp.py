@@ -232,7 +232,7 @@ def lrp_comp(
     stop: str | None,
     *,
     init: Init = "absolute",
-    gamma: Literal["generalised", "classic"] = "generalised",
+    gamma: Literal["generalised", "classic"] | None = None,
     tutorial: bool = False,
 ) -> Raw:
     """Rules by depth: exact at the top, noise absorbed in the middle, positive favoured below, bounds at the pixels.
@@ -249,12 +249,13 @@ def lrp_comp(
         stop: the layer at which relevance is stopped, if any.
         init: see ``lrp``.
         gamma: ``classic`` is the form for outputs above 0, taken for all of them as in the first publications; both
-            agree where a ReLU follows every convolution, and it makes relevance without bound on residual networks.
+            agree where a ReLU follows every convolution, and it makes relevance without bound on residual networks. By
+            default ``generalised``, in the tutorial's way ``classic``.
         tutorial: as the authors' tutorial, which stabilises without a look at the sign and takes the classic form.
 
     Returns:
         (n, H, W), signed; (n, h, w) at a layer.
     """
-    classic = tutorial or gamma == "classic"
+    classic = tutorial if gamma is None else gamma == "classic"
     found = composite_of("comp-classic" if classic else "comp", bounds, tutorial)
     return Raw(tape.passed(found, start(logits, target, init), stop).sum(1))

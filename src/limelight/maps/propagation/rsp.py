@@ -70,7 +70,7 @@ def relative(target: Acts, others: list[Acts], hostile: list[Tensor]) -> Acts:
 
     Args:
         target: contributions to the target, of maximum 1, (n, k, h, w).
-        others: likewise for other classes.
+        others: contributions to other classes, of maximum 1.
         hostile: whether each of these is hostile to the target of each image, (n,).
 
     Returns:
