@@ -277,6 +277,7 @@ def act(folder: Path) -> dict[str, Any]:
     return said
 
 
+@pytest.mark.slow
 def test_a_full_disk_and_a_read_only_one(recipe: Path) -> None:
     disk = recipe.parent / "disk"
     disk.mkdir()

@@ -45,6 +45,7 @@ def test_fake_cam_looks_perfect_where_adcc_sees_through_it(squeezenet: Summary) 
     assert squeezenet["fake-cam", "complexity"].mean > 0.999
 
 
+@pytest.mark.slow
 def test_what_ignores_the_model_fails_the_sanity_check() -> None:
     """A method that shows the picture's edges, as some that pass gradients backwards do, stays what it is."""
 

@@ -352,13 +352,15 @@ ENOUGH = {
 }
 """The networks that a check is made on, where that is not all of them."""
 DEAR = {"aop", "sigcam", "i-gos", "emp", "extremal-perturbation", "xrai", "lime"}
-"""A third of the battery's time is theirs: with the other networks they are among the slow tests."""
+"""A third of the battery's time is theirs: with networks other than the three they are among the slow tests."""
+SHAPED = {"form", "batch", "inplace"}
+"""What depends most on how a network is built; the other checks are slow tests on networks other than the three."""
 
 
 def cases() -> Iterator[Any]:
     for name, check in itertools.product(ll.methods(), CHECKS):
         for architecture in (a for a in ARCHITECTURES if a in ENOUGH.get(check, ARCHITECTURES)):
-            slow = name in DEAR and architecture not in THREE
+            slow = architecture not in THREE and (name in DEAR or check not in SHAPED)
             yield pytest.param(name, check, architecture, marks=[pytest.mark.slow] if slow else [])
 
 
@@ -443,7 +445,7 @@ def test_every_twin_is_wrong_in_one_thing_only() -> None:
 
 def test_names_in_the_exceptions_exist() -> None:
     assert FEWER.keys() | CHEAPER_WHERE_DEAD | FORKS | DEAR <= set(ll.methods())
-    assert ENOUGH.keys() <= CHECKS.keys()
+    assert ENOUGH.keys() | SHAPED <= CHECKS.keys()
     assert all(names <= set(ARCHITECTURES) for names in ENOUGH.values())
     for exceptions in (REFUSES, NOISE_HAS_NO_EFFECT, TIES):
         assert set(exceptions) <= set(ll.methods())

@@ -234,7 +234,7 @@ def seeded(model: str) -> tuple[dict[str, Any], Any, ll.Classifier, Tensor]:
     return about, arrays, c, x
 
 
-SEEDED_MODELS = ["resnet18", "resnet50", pytest.param("vgg11_bn", marks=pytest.mark.slow)]
+SEEDED_MODELS = ["resnet18", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "vgg11_bn"))]
 
 
 # Theirs is float32, which behind the fifty batch norms of resnet50 leaves no digit of what is nearly 0.

@@ -286,6 +286,7 @@ def test_cifar() -> None:
     )
 
 
+@pytest.mark.slow
 def test_squeezenet() -> None:
     about, arrays = golden("captum-integratedgradients-squeezenet")
     method = ll.method("integrated-gradients", profile="captum", n=about["hyper_parameters"]["n_steps"])

@@ -16,7 +16,11 @@ from limelight.report.page import Value
 
 CHROMIUM = shutil.which("chromium")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
+]
 
 MODELS = ("demo/resnet", "demo/vgg")
 METHODS = ("grad-cam", "lrp-epsilon-plus", "random-map")

@@ -42,7 +42,7 @@ def test_weights_are_small_and_come_with_their_log(name: str) -> None:
     assert log["parameters"] == sum(p.numel() for p in net.parameters())
 
 
-@pytest.mark.parametrize("name", GOALS)
+@pytest.mark.parametrize("name", ["resnet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vgg", "vit"))])
 def test_accuracy(name: str) -> None:
     """On all 500 test scenes the log says so; on the first 200 within the error of their number."""
     log = json.loads(demo.weights_path(name).with_suffix(".json").read_text())
