@@ -1,7 +1,6 @@
 """What is written appears whole or not at all; what is no regular file is not read."""
 
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -34,6 +33,7 @@ Writer = Callable[[Path], object]
 @contextmanager
 def small_files(most: int) -> Iterator[None]:
     """Let no file grow beyond so many bytes, as on a disk that is nearly full."""
+    resource = pytest.importorskip("resource", reason="limits of file sizes are those of Unix")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
     try:

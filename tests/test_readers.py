@@ -1,13 +1,12 @@
 """Everything that is read from files, on damaged ones: the outcome is a result, or one of our own errors.
 
-The readers work in a process of their own, with little memory and time, as damage may make a decoder ask for more or
-end the process.
+The readers work in a process of their own, with little memory and time (of the processor, whatever else it does), as
+damage may make a decoder ask for more or end the process.
 """
 
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ from torch import nn
 
 MEMORY = 3 << 30
 """Bytes on top of what the libraries have taken."""
-PATIENCE = 20
-"""Seconds for one file, on a machine that has other work too."""
+PATIENCE = 10
+"""Seconds of the processor for one file."""
+HANGS = 120
+"""Seconds of the clock after which a reader waits for something that does not come."""
 
 Reader = Callable[[Path], object]
 Made = tuple[Path, Reader]
@@ -258,41 +260,51 @@ def damaged(good: bytes, count: int, seed: str) -> Iterator[bytes]:
             yield good[:at] + draw.choice(words) + good[at + some :]
 
 
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """Let the process have so much more memory than it has by now."""
+    import resource  # of Linux, as these limits are
+
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
 def act(name: str, count: int) -> Iterator[dict[str, Any]]:
     """Read a damaged file again and again, and yield what came of it where that was wrong."""
     from limelight.errors import LimelightError
 
     folder = Path(tempfile.mkdtemp())
     path, read = READERS[name](folder)
-    read(path)
+    read(path)  # what it imports is not its own
     good = path.read_bytes()
     for number, content in enumerate(damaged(good, max(4, int(count * COSTLY.get(name, 1))), name)):
         path.write_bytes(content)
         print(json.dumps({"reader": name, "number": number}), flush=True)
-        start = time.monotonic()
-        signal.alarm(PATIENCE)
-        try:
-            read(path)
-        except LimelightError as error:
-            if "\n" in str(error).strip() or len(str(error)) > 1000:
-                yield {"reader": name, "number": number, "wrong": f"no line: {error}"}
-        except BaseException:
-            yield {"reader": name, "number": number, "wrong": traceback.format_exc()}
-        finally:
-            signal.alarm(0)
-        if time.monotonic() - start > PATIENCE / 2:
+        start = time.process_time()
+        with little_memory():
+            signal.alarm(HANGS)
+            try:
+                read(path)
+            except LimelightError as error:
+                if "\n" in str(error).strip() or len(str(error)) > 1000:
+                    yield {"reader": name, "number": number, "wrong": f"no line: {error}"}
+            except BaseException:
+                yield {"reader": name, "number": number, "wrong": traceback.format_exc()}
+            finally:
+                signal.alarm(0)
+        if time.process_time() - start > PATIENCE:
             yield {"reader": name, "number": number, "wrong": "slow"}
 
 
 def main(count: int, names: list[str]) -> None:
     """Go through the readers; for a process of its own."""
     warnings.simplefilter("ignore")
-    torch.zeros(1)
     for name in names:
-        act_on = act(name, count)
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, resource.RLIM_INFINITY))
-        for wrong in act_on:
+        for wrong in act(name, count):
             print(json.dumps(wrong), flush=True)
 
 

@@ -75,7 +75,6 @@ def test_without_rectification_and_scaled_before(fuse: str, model: ll.Classifier
     torch.testing.assert_close(found, together, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 @pytest.mark.parametrize("name", FUSIBLE)
 def test_every_method(name: str, model: ll.Classifier) -> None:
     """A map in [0, 1], a batch as its images, and the cost that is predicted."""

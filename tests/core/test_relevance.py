@@ -104,7 +104,6 @@ CLAIMED = (
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")  # weights are random
 @pytest.mark.parametrize("name", CLAIMED)
 def test_networks_need_no_preparation(name: str) -> None:
     torch.manual_seed(0)

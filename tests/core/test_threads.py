@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any, TypeVar
 
 import pytest
@@ -129,17 +128,21 @@ def same(found: Any, expected: ll.Saliency) -> None:
 
 def test_the_same_net_really_mixes_passes(net: Net, pictures: list[Tensor]) -> None:
     """Hooks that anybody's pass sets off see the pictures of others: what these tests are about happens in them."""
-    seen: list[int] = []
-    net.last.register_forward_hook(lambda *_: seen.append(threading.get_ident()))
+    seen, met = list[int](), threading.Barrier(THREADS)
+
+    def meet(*_: Any) -> None:
+        seen.append(threading.get_ident())
+        met.wait(60)  # nobody goes on before all are in their pass
+
+    net.last.register_forward_hook(meet)
     together([lambda x=x: [net(x) for _ in range(5)] for x in pictures])
-    turns = sum(a != b for a, b in pairwise(seen))
-    assert turns > 2 * THREADS
+    rounds = [seen[i : i + THREADS] for i in range(0, len(seen), THREADS)]
+    assert [len(set(one)) for one in rounds] == [THREADS] * 5
 
 
 ONE_OF_EACH_FAMILY = {card.family: name for name, card in ll.methods().items()}.values()
 
 
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in ONE_OF_EACH_FAMILY else pytest.mark.slow) for n in ll.methods()]
 )
@@ -158,7 +161,6 @@ def test_every_method(name: str, net: Net, pictures: list[Tensor]) -> None:
     assert state(net) == before
 
 
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 def test_a_module_and_a_part_of_it(net: Net, pictures: list[Tensor]) -> None:
     """Classifiers of the whole, of a part, and of another whole with the same parts, by methods of all kinds."""
     part = Backbone(net)
@@ -357,7 +359,6 @@ def test_methods_made_by_several_threads_are_equal() -> None:
     assert all(one == made[0] for one in made)
 
 
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 def test_many_explanations_by_five_methods(net: Net, pictures: list[Tensor]) -> None:
     """Explanations in turn by methods of five families, of one classifier, by whichever thread is free."""
     names = ("grad-cam", "score-cam", "integrated-gradients", "lrp", "rise")

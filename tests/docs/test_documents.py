@@ -57,7 +57,6 @@ def test_snippets_of_the_readme(folder: Path, capsys: pytest.CaptureFixture[str]
         assert promised in printed
 
 
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 def test_snippets_about_propagation(folder: Path) -> None:
     names: dict[str, object] = {}
     for snippet in blocks(PROPAGATION, "python"):

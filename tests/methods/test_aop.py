@@ -108,7 +108,6 @@ BASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 @pytest.mark.parametrize("base", BASES)
 def test_every_kind_of_base(base: str) -> None:
     """The first mask is made of what the base method finds by itself, for the score that is its own default."""

@@ -364,7 +364,6 @@ def cases() -> Iterator[Any]:
             yield pytest.param(name, check, architecture, marks=[pytest.mark.slow] if slow else [])
 
 
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")  # of random networks, and of attention
 @pytest.mark.parametrize(("name", "check", "architecture"), [*cases()])
 def test_battery(name: str, check: str, architecture: str) -> None:
     if architecture in REFUSES.get(name, ()):

@@ -100,7 +100,6 @@ def test_golden_network() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("architecture", NETWORKS)
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 def test_total_is_0(variant: str, architecture: str) -> None:
     raw = ll.method("c-lrp", variant=variant).evidence(double(architecture), architectures.images().double(), [1, 4, 2])
     assert raw.abs().amax((1, 2)).min() > 1e-6

@@ -67,7 +67,6 @@ def test_golden_network(method: str, options: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("method", BOTH)
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 def test_torchray(method: str, model: str) -> None:
     theirs = {"excitation-backprop": "excitation_backprop", "c-excitation-backprop": "contrastive_excitation_backprop"}
     _, arrays = golden(f"torchray-{theirs[method]}-{model}")
@@ -147,7 +146,6 @@ def test_probabilities_of_every_layer_add_up_to_1(layer: str) -> None:
 
 
 @pytest.mark.parametrize("model", TINY)
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 def test_so_do_those_of_trained_networks(model: str) -> None:
     for info in classifier(model).trace(inputs(model)).stages:
         raw = ll.method("excitation-backprop", layer=info.name).evidence(classifier(model), inputs(model))
@@ -281,7 +279,6 @@ def test_one_output_is_two_classes(method: str) -> None:
 @pytest.mark.parametrize(
     ("architecture", "layer"), [("residual", "layer1"), ("plain", "features.4"), ("tokens", "blocks.1.norm1")]
 )
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 def test_default_is_where_the_last_stage_but_one_ends(method: str, architecture: str, layer: str) -> None:
     c, x = ll.Classifier(architectures.build(architecture)), architectures.images(1)
     default, named = (ll.method(method, layer=name).evidence(c, x, 1) for name in (None, layer))

@@ -297,7 +297,6 @@ def test_relevance_cam_golden_network(layer: str) -> None:
     torch.testing.assert_close(found[0], golden_network.rows("relevance-cam", f"layer {layer}"), rtol=0, atol=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")  # sums that nearly cancel, in float32
 @pytest.mark.parametrize("model", TINY)
 def test_relevance_cam_authors(model: str) -> None:
     """Where convolutions have biases they are left out here; see the next test."""

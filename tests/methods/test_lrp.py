@@ -280,7 +280,6 @@ def test_captum_as_installed() -> None:
     assert deviation(ours, theirs) < 1e-6
 
 
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 @pytest.mark.parametrize("model", TINY)
 @pytest.mark.parametrize(("alpha", "tolerance"), [(1, 5e-5), (2, 1e-3)])
 def test_authors_of_rap(alpha: int, tolerance: float, model: str) -> None:
@@ -431,7 +430,6 @@ def test_generalised_gamma_is_bounded_where_outputs_cross_0(gamma: float, signed
     assert float(Gamma(gamma, 0.0, classic=True)(op, r).abs().sum()) > 10 * float(r.sum())
 
 
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 @pytest.mark.parametrize("depth", [20, 56])
 def test_comp_on_trained_residual_networks(depth: int) -> None:
     """The classic form makes up to 5e6 times of the score there, the generalised one absorbs as it should."""
@@ -450,7 +448,6 @@ def test_comp_on_trained_residual_networks(depth: int) -> None:
 
 @pytest.mark.parametrize("method", ["lrp", "lrp-alpha2-beta1", "lrp-comp"])
 @pytest.mark.parametrize("architecture", NETWORKS)
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 def test_what_comes_out_is_what_went_in_less_what_was_absorbed(method: str, architecture: str) -> None:
     c, x = ll.Classifier(architectures.build(architecture).double()), architectures.images(2).double()
     saliency = ll.method(method).run(c, x, 1)
@@ -462,7 +459,6 @@ def test_what_comes_out_is_what_went_in_less_what_was_absorbed(method: str, arch
 
 
 @pytest.mark.parametrize("architecture", ["plain", "residual", "dense", "inception"])
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 def test_nothing_is_lost_without_biases(architecture: str) -> None:
     """But at denominators of exactly 0, of which the account tells."""
     c, x = ll.Classifier(architectures.build(architecture).double()), architectures.images(2).double()
@@ -573,7 +569,6 @@ def test_saying_again_what_the_composite_says_changes_nothing(composite: str) ->
         close(ll.method("lrp", composite=composite, rules={place: rule}).evidence(c, x, 1), plain)
 
 
-@pytest.mark.filterwarnings("ignore::limelight.errors.ConservationWarning")
 def test_overrides_by_name_of_the_module() -> None:
     c, x = ll.Classifier(architectures.build("residual").double()), architectures.images(1).double()
     seen: list[str] = []

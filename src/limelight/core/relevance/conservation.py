@@ -257,7 +257,8 @@ class Conservation:
         if self.beyond > GROWN:
             found.append(f"relevance grew {self.grew:z.3g}-fold, most at {self.grew_at}: nearly all of it cancels")
         if not self.resets and max(self.taken, self.given) > ABSORBED * self.size:
-            found.append(f"{self._absorbed()}: {self._amount(self.left)} is left")
+            turned = "-" if self.left * self.entered < 0 else ""
+            found.append(f"{self._absorbed()}: {turned}{self._amount(self.left)} is left")
         return tuple(found)
 
     def _share(self, of: float) -> str:
