@@ -73,8 +73,6 @@ FEWER: dict[str, dict[str, object]] = {  # options that make a method quick enou
     "i-gos": {"n": 3, "points": 4, "size": 12, "l1": 0.01, "tv": 0.2},
     "aop": {"size": 12, "warmup": 1, "optimiser_options": {"n": 3, "points": 4}},
     "sigcam": {"size": 12, "warmup": 1, "n": 3, "optimiser_options": {"points": 4}},
-    # Of a constant reference all pixels of a max-pooling window are equal, and rounding picks the one that answers.
-    "deeplift": {"baseline": "gauss-11-5"},
     "lime": {"n_samples": 60, "scale": 12, "baseline": "black"},
 }
 

@@ -260,6 +260,61 @@ def test_multipliers_of_a_maximum_never_exceed_1(seed: int) -> None:
     )
 
 
+POOLS: list[Any] = [
+    lambda x: F.max_pool2d(x, 2),
+    lambda x: F.max_pool2d(x, (3, 2), (2, 1), (1, 0), ceil_mode=True),
+    lambda x: torch.max_pool2d(x, [3, 3], [2]),
+    lambda x: F.max_pool1d(x[:, :, 0], 3, 2),
+    lambda x: F.max_pool3d(x[:, :, None], (1, 3, 3)),
+    lambda x: F.adaptive_max_pool2d(x, (4, 3)),
+    lambda x: F.adaptive_max_pool2d(x, (None, 1)),
+    lambda x: x.amax((2, 3)),
+    lambda x: x.amax(-2, keepdim=True),
+]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_equal_values_of_a_window_share(pool: Any) -> None:
+    """Where all count as equal, a maximum becomes the mean of its windows; where none does, its own gradient stays."""
+    x = torch.randn(2, 3, 9, 10, generator=torch.Generator().manual_seed(0)).double()
+    op = next(op for op in Tape(one(Head(lambda x: pool(x).flatten(1).sum(1))), x, {}).ops if op.kind == "max_pool")
+    r = torch.randn(op.y.shape, generator=torch.Generator().manual_seed(1)).double()
+    tolerance = torch.zeros(2, 1, 1, 1)
+    torch.testing.assert_close(op.shared(r, tolerance), op.native(r)[0])
+    leaf = op.x.detach().requires_grad_()
+    assert op.windows is not None
+    (mean,) = torch.autograd.grad(op.windows(leaf), leaf, r)
+    torch.testing.assert_close(op.shared(r, tolerance + 100), mean)
+
+
+def test_windows_with_gaps_share() -> None:
+    x = torch.tensor([[2.0, 9, 2, 0], [9, 9, 9, 9], [1, 9, 2, 0]]).double().expand(1, 3, 3, 4)
+    net = Head(lambda x: F.max_pool2d(x[:, :1], 2, dilation=2).sum((1, 2, 3)))
+    op = next(op for op in Tape(one(net), x, {}).ops if op.kind == "max_pool")
+    found = op.shared(torch.tensor([[[[3.0]]]]).double(), torch.zeros(1, 1, 1, 1))
+    assert found[0, 0].tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_deeplift_of_a_batch_is_that_of_its_images(dtype: torch.dtype) -> None:
+    """Of a constant reference all values of a window are equal but for the rounding, which the batch decides."""
+    torch.manual_seed(0)
+    body = (
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+    )
+    net = nn.Sequential(*body, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * 64, 5)).to(dtype)
+    c, x = ll.Classifier(net, size=32), torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1)).to(dtype)
+    x[:, :, :12] = c.bounds[0]
+    found = ll.method("deeplift", batch_size=3).run(c, x, 2)
+    alone = torch.cat([ll.method("deeplift").evidence(c, one, 2) for one in x.split(1)])
+    assert_same(found.raw, alone, 1e-12 if dtype == torch.float64 else 1e-4)
+    assert gap(found).max() < (1e-13 if dtype == torch.float64 else 1e-5)
+
+
 # -- DeepLIFT: captum ---------------------------------------------------------------------------------------------
 
 

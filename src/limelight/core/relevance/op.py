@@ -108,6 +108,8 @@ class Op:
         gate: which operand of a product gates the other.
         axis: along which tensors were joined.
         windows: of a maximum, the mean of the same windows.
+        positions: of a maximum, what lies in each window, by axis of x: x and y -> positions, (windows, size), -1 for
+            none.
         pair: a batch normalisation and the affine operation right before it, as one affine operation.
         spent: counts arithmetic.
         booked: what the rule that is at work wants to have in the books, per image: what went into ``biases``, and the
@@ -133,6 +135,7 @@ class Op:
     gate: int | None = None
     axis: int = 0
     windows: Callable[..., Tensor] | None = None
+    positions: Callable[[Tensor, Tensor], dict[int, Tensor]] | None = None
     pair: "Op | None" = None
     spent: Spent = field(default_factory=Spent)
     booked: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
@@ -218,6 +221,29 @@ class Op:
         with torch.enable_grad():
             inputs = [exact(x).detach().requires_grad_() for x in self.inputs]
             return torch.autograd.grad(self.call(*inputs), inputs, r)
+
+    def shared(self, r: Tensor, tolerance: Tensor) -> Tensor:
+        """Of a maximum: its gradient for r, in equal parts among all positions of a window that hold it.
+
+        Args:
+            r: in the shape of y.
+            tolerance: of each image, (n, 1, ...): how far below the maximum a value counts as equal.
+        """
+        assert self.positions is not None
+        tables = sorted(self.positions(self.x, self.y).items())
+        x = self.x.detach().requires_grad_()
+        with torch.enable_grad():
+            held = x
+            for axis, at in reversed(tables):  # the last first, so that the others keep their numbers
+                held = held.index_select(axis, at.clamp_min(0).flatten()).unflatten(axis, at.shape)
+        sizes = [axis + i + 1 for i, (axis, _) in enumerate(tables)]  # axes along which a window lies
+        tied = torch.ones((), dtype=torch.bool, device=x.device)
+        for axis, (_, at) in zip(sizes, tables, strict=True):
+            tied = tied & (at >= 0).view(*at.shape, *[1] * (held.ndim - axis - 1))
+        windows = [1 if axis in sizes else side for axis, side in enumerate(held.shape)]
+        tied = tied & (held >= self.y.reshape(windows) - tolerance.view(-1, *[1] * (held.ndim - 1)))
+        parts = tied * (r.reshape(windows) / tied.sum(sizes, keepdim=True))
+        return torch.autograd.grad(held, x, parts)[0]
 
     def average(self, *inputs: Tensor) -> Tensor:
         """The operation; for a maximum, the mean of the same windows."""

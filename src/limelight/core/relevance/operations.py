@@ -198,8 +198,9 @@ def _max_pool(tape: "Tape", func: Any, args: Any, kwargs: Any) -> Any:
         return NotImplemented
     info = tape.info(args[0] if args else kwargs.get("input"))
     windows = partial(_mean_of_windows, name_of(func), args[1:], kwargs)
+    positions = partial(_positions, name_of(func), args[1:], kwargs)
     nonnegative = bool(info and info.nonnegative)
-    return _of_one(tape, "max_pool", func, args, kwargs, nonnegative=nonnegative, windows=windows)
+    return _of_one(tape, "max_pool", func, args, kwargs, nonnegative=nonnegative, windows=windows, positions=positions)
 
 
 def _mean_of_windows(name: str, args: Any, kwargs: Any, x: Tensor) -> Tensor:
@@ -216,6 +217,30 @@ def _mean_of_windows(name: str, args: Any, kwargs: Any, x: Tensor) -> Tensor:
         raise UnsupportedModel("a max pool with dilation can't be treated as an average")
     pool = getattr(F, name.replace("max", "avg"))
     return pool(x, kernel, stride, padding, ceil_mode, count_include_pad=False)
+
+
+def _positions(name: str, args: Any, kwargs: Any, x: Tensor, y: Tensor) -> dict[int, Tensor]:
+    """For each axis along which windows lie, the positions in x of each window, (windows, size); -1 beyond the edge."""
+    if name == "amax":
+        (dim, _) = _bound(args, kwargs, "dim keepdim", ((), False))
+        dims = range(x.ndim) if dim == () else [dim] if isinstance(dim, int) else dim
+        return {d % x.ndim: torch.arange(x.shape[d], device=x.device)[None] for d in dims}
+    n = int(name[-2])
+    sides = [(x.shape[axis], torch.arange(y.shape[axis], device=x.device)[:, None]) for axis in range(-n, 0)]
+    tables: list[Tensor] = []
+    if name.startswith("adaptive"):
+        for side, window in sides:
+            start, end = window * side // len(window), -(-(window + 1) * side // len(window))
+            at = start + torch.arange(int((end - start).max()), device=x.device)
+            tables.append(at.masked_fill(at >= end, -1))
+    else:
+        names = "kernel_size stride padding dilation ceil_mode return_indices"
+        kernel, stride, padding, dilation, *_ = _bound(args, kwargs, names, (None, 0, 1, False, False))
+        steps = zip(*(_spread(given, n) for given in (kernel, stride or kernel, padding, dilation)), strict=True)
+        for (side, window), (size, step, edge, apart) in zip(sides, steps, strict=True):
+            at = window * step - edge + torch.arange(size, device=x.device) * apart
+            tables.append(at.masked_fill((at < 0) | (at >= side), -1))
+    return dict(zip(range(x.ndim - n, x.ndim), tables, strict=True))
 
 
 def _avg_pool(tape: "Tape", func: Any, args: Any, kwargs: Any) -> Any:

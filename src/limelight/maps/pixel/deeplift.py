@@ -21,6 +21,9 @@ from limelight.shapes import Images, Scores
 MaxPool = Literal["rescale", "gradient"]
 SMALLEST = 1e-10
 """A difference of inputs below which the slope stands for the quotient of differences."""
+ROUNDING = 64
+"""Values of a window that differ by fewer roundings of the image's largest are equal: a constant reference makes all of
+them so, and how many images are passed at a time decides in which order their sums are rounded."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,20 @@ class Rescale:
     def activation(self, op: Op, m: Tensor) -> Tensor:
         """One output for one input."""
         dx, dy = self._differences(op)
-        return self._quotient(op, m, m * dy, dx)
+        return _quotient(m * dy, dx, op.native(m)[0], SMALLEST)
 
     def max_pool(self, op: Op, m: Tensor) -> Tensor:
-        """The position that holds the larger of both maxima answers for dy.
+        """The position that holds the larger of both maxima answers for dy; of several equal ones each for its share.
 
-        There |dx| is at least |dy|: the value at this position changed by no less than the maximum did.
+        There |dx| is at least |dy|: the value at this position changed by no less than the maximum did. The slope is
+        that of the windows whose maximum did not change.
         """
-        dx, dy = self._differences(op)
-        (risen,), (fallen,) = op.native(m * dy.clamp_min(0)), self.twins[op].native(m * dy.clamp_max(0))
-        return self._quotient(op, m, risen + fallen, dx)
+        (dx, dy), twin = self._differences(op), self.twins[op]
+        rounding, of_twin = _rounding(op.x), _rounding(twin.x)
+        smallest = (rounding + of_twin).clamp_min(SMALLEST)
+        change = op.shared(m * dy.clamp_min(0), rounding) + twin.shared(m * dy.clamp_max(0), of_twin)
+        still = dy.abs() < 2 * smallest.view(-1, *[1] * (dy.ndim - 1))
+        return _quotient(change, dx, op.shared(m * still, rounding), smallest)
 
     def multiply(self, op: Op, m: Tensor) -> tuple[Tensor, ...]:
         """d(ab) = da (b + b0) / 2 + db (a + a0) / 2."""
@@ -56,9 +63,15 @@ class Rescale:
         twin = self.twins[op]
         return op.x - twin.x, op.y - twin.y
 
-    def _quotient(self, op: Op, m: Tensor, change: Tensor, dx: Tensor) -> Tensor:
-        vanishes = dx.abs() < SMALLEST
-        return torch.where(vanishes, op.native(m)[0], change / dx.masked_fill(vanishes, 1))
+
+def _quotient(change: Tensor, dx: Tensor, slope: Tensor, smallest: float | Tensor) -> Tensor:
+    vanishes = dx.abs() < smallest
+    return torch.where(vanishes, slope, change / dx.masked_fill(vanishes, 1))
+
+
+def _rounding(x: Tensor) -> Tensor:
+    """What rounding makes of a value of each image at most, (n, 1, ...)."""
+    return ROUNDING * torch.finfo(x.dtype).eps * x.abs().amax(tuple(range(1, x.ndim)), keepdim=True)
 
 
 def side_by_side(tape: Tape, reference: Tape) -> dict[Op, Op]:
