@@ -2,9 +2,11 @@
 reason, and leaves module and pictures as they were."""
 
 import copy
+import gc
 import pickle
 import re
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -256,6 +258,74 @@ def test_what_a_network_raises_is_said() -> None:
         with pytest.raises(type(own), match=str(own)) as caught_own:
             ll.method("grad-cam").run(ll.Classifier(raising(own), size=SIZE), x)
         assert any("Odd" in note for note in caught_own.value.__notes__)
+
+
+class FailsBack(torch.autograd.Function):
+    error: Exception
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+        raise FailsBack.error
+
+
+@pytest.mark.parametrize("name", ["grad-cam", "gradient", "integrated-gradients"])
+def test_what_a_network_raises_on_the_way_back_is_said(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    c = ll.Classifier(Odd(lambda f, x: FailsBack.apply(f(x))), size=SIZE)
+    for error in (ValueError("odd"), KeyError("odd"), ZeroDivisionError("odd"), RuntimeError("odd")):
+        monkeypatch.setattr(FailsBack, "error", error, raising=False)
+        with pytest.raises(errors.UnsupportedModel, match=r"through Odd.*odd.*need none: ") as caught:
+            ll.method(name, **FEW.get(name, {})).run(c, pictures(), 1)
+        assert caught.value.__cause__ is error
+    for own in (Mine("wait for me"), ConnectionError("lost")):
+        monkeypatch.setattr(FailsBack, "error", own, raising=False)
+        with pytest.raises(type(own), match=str(own)) as caught_own:
+            ll.method(name, **FEW.get(name, {})).run(c, pictures(), 1)
+        assert any("on the way back through Odd" in note for note in caught_own.value.__notes__)
+
+
+@pytest.mark.parametrize("error", [KeyError, MemoryError, Mine, torch.OutOfMemoryError, errors.NonFinite])
+@pytest.mark.parametrize("back", [False, True])
+def test_a_pass_that_failed_holds_no_memory(error: type[Exception], back: bool) -> None:
+    """Activations are free as soon as the error is dealt with, for the next try may need their place."""
+    made: list[weakref.ref[Tensor]] = []
+    broken = False
+
+    class Held(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+            made.append(weakref.ref(held := g + 1))
+            raise error("failed")
+            return held
+
+    def way(f: nn.Sequential, x: Tensor) -> Tensor:
+        y = f[:2](x)
+        if broken and back:
+            return f[2:](Held.apply(y))
+        if broken:
+            made.append(weakref.ref(y))
+            raise error("failed")
+        return f[2:](y)
+
+    c, method = ll.Classifier(Odd(way), size=SIZE), ll.method("gradient")
+    method.run(c, pictures(), 1)
+    broken = True
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises((errors.LimelightError, Mine)):
+            method.run(c, pictures(), 1)
+        assert made
+        assert not [r for r in made if r() is not None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -41,32 +41,37 @@ def forward_pass(module: nn.Module, x: Tensor) -> Generator[None]:
         ModelFailed: the model raised an exception of Python's or PyTorch's, which is the cause. One of the user's
             own types passes through with a note, and so does an error of the operating system (a connection is lost).
     """
-    with in_model(x.device):
-        try:
-            yield
-        except Exception as error:
-            told = _told(error, module, x)
-            if told is error:
-                raise
-            raise told from error
+    given = f"with images of shape {tuple(x.shape)}, {_plain(x.dtype)} on {x.device}"
+
+    def told(error: Exception) -> LimelightError:
+        said = _said(error)
+        if re.search("inference tensor|inference_mode", said, re.IGNORECASE):
+            return UnsupportedModel(
+                f"no gradient can pass through {name_of(module)}: tensors in it were made under "
+                f"torch.inference_mode(); build or load the model outside of it. {_without_gradients()}"
+            )
+        return ModelFailed(f"{name_of(module)} failed {given}{_hint(said, module)}; it says: {said}")
+
+    with in_model(x.device), _translated(f"in {name_of(module)} {given}", told):
+        yield
 
 
-def _told(error: Exception, module: nn.Module, x: Tensor) -> Exception:
-    given = f"images of shape {tuple(x.shape)}, {_plain(x.dtype)} on {x.device}"
-    if isinstance(error, LimelightError):
-        return error
-    if is_out_of_memory(error):
-        return OutOfMemory(f"memory ran out in {name_of(module)} with {given}")
-    if type(error).__module__.partition(".")[0] not in LIBRARIES or isinstance(error, OSError):
-        error.add_note(f"It was raised in {name_of(module)}, with {given}.")
-        return error
-    said = _said(error)
-    if re.search("inference tensor|inference_mode", said, re.IGNORECASE):
-        return UnsupportedModel(
-            f"no gradient can pass through {name_of(module)}: tensors in it were made under torch.inference_mode(); "
-            f"build or load the model outside of it. {_without_gradients()}"
-        )
-    return ModelFailed(f"{name_of(module)} failed with {given}{_hint(said, module)}; it says: {said}")
+@contextmanager
+def _translated(where: str, told: Callable[[Exception], LimelightError]) -> Generator[None]:
+    """Raise what is told of an exception in place of it, unless it is ours, or the user's own, who gets a note."""
+    try:
+        yield
+    except LimelightError:
+        raise
+    except Exception as error:
+        # No exception is kept in a variable: its traceback holds this frame, and all that the pass had made with it,
+        # so memory that ran out would not be free for the next try until somebody collects such circles.
+        if is_out_of_memory(error):
+            raise OutOfMemory(f"memory ran out {where}") from error
+        if type(error).__module__.partition(".")[0] not in LIBRARIES or isinstance(error, OSError):
+            error.add_note(f"It was raised {where}.")
+            raise
+        raise told(error) from error
 
 
 def _said(error: BaseException) -> str:
@@ -123,24 +128,19 @@ def differentiated(
             the graph's own functions say so.
 
     Raises:
-        UnsupportedModel: no gradient reaches any of them, or an operation has none.
+        UnsupportedModel: no gradient reaches any of them, or an operation has none or fails. An exception of the user's
+            own types passes through with a note.
         OutOfMemory: memory ran out.
     """
     found: Sequence[Tensor | None] = ()
     tracked = [t for t in at if t.requires_grad]
     if score.requires_grad and tracked:
-        with in_model(score.device):
-            try:
-                found = cast(
-                    tuple[Tensor | None, ...],
-                    torch.autograd.grad(score, tracked, seed, retain_graph=keep, allow_unused=True),
-                )
-            except RuntimeError as error:  # also NotImplementedError
-                if isinstance(error, LimelightError):
-                    raise
-                if is_out_of_memory(error):
-                    raise OutOfMemory(f"memory ran out on the way back through {name_of(module)}") from error
-                raise UnsupportedModel(_no_way_back(error, module)) from error
+        way = f"on the way back through {name_of(module)}"
+        with in_model(score.device), _translated(way, lambda error: UnsupportedModel(_no_way_back(error, module))):
+            found = cast(
+                tuple[Tensor | None, ...],
+                torch.autograd.grad(score, tracked, seed, retain_graph=keep, allow_unused=True),
+            )
     if all(g is None for g in found):
         why = cut(module, x)
         if why or not found or not optional:
