@@ -1,7 +1,12 @@
 """A fill by name, as a number, a tensor or a function, wherever one is taken."""
 
+import functools as ft
 import json
 import pickle
+import re
+import subprocess
+import sys
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 import limelight as ll
-from limelight.core.fills import described, filled
+from limelight.core.content import described
+from limelight.core.fills import filled
 from limelight.errors import InvalidOption, ProtocolMismatch
 
 X = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -149,6 +155,87 @@ def test_two_fills_never_share_a_protocol() -> None:
     one, other = (ll.evaluate(network(), X, ["grad-cam"], judge) for judge in judges)
     with pytest.raises(ProtocolMismatch):
         _ = one + other
+
+
+FUNCTIONS = """
+import functools
+import numpy as np
+import torch
+
+SCALE = 2
+
+class Shift:
+    def __init__(self, by): self.by = by
+    def apply(self, x): return x + self.by
+    def __call__(self, x): return self.apply(x)
+
+class Turn(Shift):
+    def apply(self, x): return x * self.by
+
+class Bare:
+    __slots__ = ("by",)
+    def __init__(self, by): self.by = by
+    def __call__(self, x): return x + self.by
+
+def nested(by): return lambda x: [y for y in (lambda z: z + by)(x[None])][0]
+def nested_too(by): return lambda x: [y for y in (lambda z: z - by)(x[None])][0]
+def scaled(x): return x * SCALE
+def helped(x): return scaled(x)
+def recursive(x): return x if x.ndim else recursive(x)
+def sets(x): return x if len(x) in {"a", "b", "c", 1} else x * 0
+def cached(by): return functools.lru_cache(lambda x: x + by)
+def attributed(x): return x * attributed.by
+attributed.by = 3
+
+torch.manual_seed(0)
+FILLS = [
+    Shift(5).apply, Shift(50).apply, Turn(5).apply, Shift(5), Shift(50), Turn(5), Bare(5), Bare(50),
+    Shift(torch.zeros(3)), Shift(torch.ones(3)), Shift(np.zeros((3, 1, 1))), Shift(torch.zeros(3).bfloat16()),
+    nested(1), nested(2), nested_too(1), cached(1), cached(2),
+    functools.partial(torch.mul, other=2), functools.partial(torch.mul, other=3), functools.partial(torch.add, other=2),
+    torch.nn.ReLU(), torch.nn.Threshold(0.1, 0), torch.nn.Threshold(0.2, 0),
+    torch.nn.Conv2d(3, 3, 1), torch.nn.Conv2d(3, 3, 1),
+    lambda x, by=1: x + by, lambda x, by=2: x + by, lambda x, *, by=1: x + by,
+    scaled, helped, recursive, sets, attributed, torch.zeros_like, torch.ones_like, torch.Tensor.relu,
+    torch.zeros(3, 1, 1).add, torch.ones(3, 1, 1).add, staticmethod(scaled),
+]
+"""
+
+
+def test_functions_are_told_apart_by_what_they_do_in_every_process() -> None:
+    code = f"{FUNCTIONS}\nfrom limelight.core.content import described\nprint(*map(described, FILLS), sep='\\n')"
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    first: dict[str, Any] = {"__name__": "__main__"}
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for made in (first, names):  # anew, in another place
+        exec(FUNCTIONS, made)
+        assert [described(fill) for fill in made["FILLS"]] == there
+    assert len(set(there)) == len(there)
+    names["SCALE"] = 4
+    changed = [i for i, fill in enumerate(names["FILLS"]) if described(fill) != there[i]]
+    assert [names["FILLS"][i] for i in changed[:2]] == [names["scaled"], names["helped"]]
+    assert len(changed) == 3
+
+
+def test_what_can_not_be_looked_into_is_itself_and_no_other() -> None:
+    locks = [threading.Lock() for _ in range(3)]
+    made = [lambda x, lock=lock: x for lock in locks]
+    assert len({described(fill) for fill in made}) == 3
+    assert described(made[0]) == described(made[0])
+    del made[0], locks[0]
+    assert len({described(lambda x, lock=lock: x) for lock in [*locks, threading.Lock()]}) == 3
+
+
+def test_names_of_rows_hold_no_numbers_of_pictures_and_no_addresses() -> None:
+    noise = torch.randn(3, 16, 16)
+    for fill in (dim, noise, nn.Identity(), ft.partial(torch.mul, other=2), X.mul):
+        for made in (ll.method("occlusion", baseline=fill), ll.metric("deletion", fill=fill)):
+            assert len(repr(made)) < 100
+            assert " at 0x" not in repr(made)
+    assert repr(ll.method("occlusion", baseline=dim)) == f"method('occlusion', baseline=<{described(dim)}>)"
+    assert repr(ll.metric("deletion", fill=0.5, step=64)) == "metric('deletion', fill=0.5, step=64)"
+    ruled = ll.method("lrp", rules={"conv": lambda op, r: op.native(r)})
+    assert re.fullmatch(r"method\('lrp', rules=\{'conv': <.*<lambda>-[0-9a-f]{12}>\}\)", repr(ruled))
 
 
 def test_settings_can_be_kept() -> None:

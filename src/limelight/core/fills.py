@@ -1,8 +1,6 @@
 """What stands where a picture is taken away."""
 
-import hashlib
 import math
-import pickle
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
@@ -76,31 +74,6 @@ def _nested(given: Any) -> Any:
 Fill = Annotated[FillName | float | Values | Callable[[Any], Tensor], BeforeValidator(plain)]
 """What stands where a picture is taken away: a fill by name; or, in normalised values, a number, a colour (c,) or
 (c, 1, 1), a picture (c, H, W), or a function of the images (n, c, H, W), which gets them a few at a time."""
-
-
-def described(fill: Any) -> str:
-    """Return a short text for a fill, of which no two fills have the same."""
-    if callable(fill):
-        name = getattr(fill, "__qualname__", type(fill).__qualname__)
-        return f"{name}-{hashlib.sha256(_content(fill)).hexdigest()[:12]}"
-    values = np.asarray(fill, dtype=np.float64)
-    if values.size <= 4:
-        return "+".join(f"{v:g}" if float(f"{v:g}") == v else repr(v) for v in values.ravel().tolist())
-    shape = "x".join(map(str, values.shape))
-    return f"tensor-{shape}-{hashlib.sha256(values.tobytes()).hexdigest()[:12]}"
-
-
-def _content(function: Any) -> bytes:
-    """Return what a function does, as bytes: its code and all that it carries along."""
-    code = getattr(function, "__code__", None)
-    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    try:
-        if code is None:
-            return pickle.dumps(function)
-        carried = (cells, function.__defaults__, function.__kwdefaults__)
-        return pickle.dumps((code.co_code, repr(code.co_consts), code.co_names, carried))
-    except Exception:  # what can't be pickled is told by where it is
-        return f"{id(function)}".encode()
 
 
 def filled(classifier: Classifier, x: Images, fill: Fill) -> Images:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
 from limelight.card import METHODS
 from limelight.core.augment import VIEWS
 from limelight.core.classifier import Classifier, as_classifier
+from limelight.core.content import shown
 from limelight.core.cost import Cost, predict
 from limelight.core.options import checked
 from limelight.core.run import run
@@ -27,7 +28,7 @@ class Method(Spec):
 
     def __repr__(self) -> str:
         changed = self.options.model_dump(exclude_defaults=True)
-        return f"method({', '.join([repr(self.name), *(f'{k}={_shown(v)}' for k, v in changed.items())])})"
+        return f"method({', '.join([repr(self.name), *(f'{k}={shown(v)}' for k, v in changed.items())])})"
 
     @either_name
     def __call__(self, classifier: Classifier | nn.Module | str, x: Images, target: TargetLike = None) -> Maps:
@@ -80,13 +81,6 @@ class Method(Spec):
         back = 1.0 if self.needs & GRADIENT_NEEDS else 0.0
         shared = [Cost(-1.0, 0.0, 0.0, -back, 1 - layer.before).from_layer(tail) for layer in layers[1:]]
         return reduce(add, [*each, *shared])  # one pass, and one back to the first layer, serve all
-
-
-def _shown(value: Any) -> str:
-    """Write an option as it was given, a module by its class."""
-    if isinstance(value, tuple) and any(isinstance(one, nn.Module) for one in cast(tuple[Any, ...], value)):
-        return f"({', '.join(map(_shown, cast(tuple[Any, ...], value)))})"
-    return f"<{type(value).__name__}>" if isinstance(value, nn.Module) else repr(value)
 
 
 def build(name: str, **options: Any) -> Method:

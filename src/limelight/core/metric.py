@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from limelight.card import METRICS, MetricCard
 from limelight.core.classifier import Classifier, as_classifier
+from limelight.core.content import described, shown
 from limelight.core.cost import Cost, predict
-from limelight.core.fills import described
 from limelight.core.judge import NEEDS_A_METHOD, Batch, Measured, Space, Subject
 from limelight.core.options import BaseOptions, checked
 from limelight.core.spec import Spec
@@ -57,7 +57,7 @@ class Metric:
 
     def __repr__(self) -> str:
         changed = self.options.model_dump(exclude_defaults=True)
-        return f"metric({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in changed.items())])})"
+        return f"metric({', '.join([repr(self.name), *(f'{k}={shown(v)}' for k, v in changed.items())])})"
 
     @property
     def name(self) -> str:

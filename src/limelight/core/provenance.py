@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from limelight.core.classifier import Classifier
+from limelight.core.content import described
 from limelight.core.evidence import Evidence
-from limelight.core.fills import described
 from limelight.core.layers import LayerInfo
 from limelight.core.saliency import Finish
 from limelight.core.spec import Spec
