@@ -141,6 +141,23 @@ class CorruptStore(LimelightError, OSError):
     """A results store is damaged or was made with other settings."""
 
 
+NO_MEMORY = re.compile(
+    r"out of memory|out_of_(device_|host_)?memory|outofmemory|memoryallocation|bad_alloc|alloc_failed"
+    r"|(can't|cannot|could not|failed to|unable to) allocate|not enough memory|insufficient memory|allocation failed"
+    # oneDNN that can't have its scratch space (a primitive's descriptor fails for other reasons), and cuDNN likewise.
+    r"|could not create a (primitive(?! desc)|memory)|unable to find a valid cudnn algorithm",
+    re.IGNORECASE,
+)
+"""How processors, graphics cards and the libraries on them say that an allocation failed."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an exception means that an allocation failed, on any device."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # PyTorch's, without importing it
+        return True
+    return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
+
+
 def shown(value: object, most: int = 120) -> str:
     """Return a value as it is written in Python, for a message: no longer than so many characters."""
     try:

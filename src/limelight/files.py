@@ -12,7 +12,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from limelight.errors import InvalidOption, LimelightError, MissingExtra
+from limelight.errors import InvalidOption, LimelightError, MissingExtra, OutOfMemory, is_out_of_memory
 
 _KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -90,12 +90,17 @@ def refusing(kind: type[LimelightError], what: str, then: str = "") -> Generator
         kind: of the error.
         what: is wrong with which file; the reason is added.
         then: comes behind the reason.
+
+    Raises:
+        OutOfMemory: memory ran out: the file claims more than there is, or is larger than that.
     """
     try:
         yield
     except LimelightError:
         raise
     except Exception as error:  # on damaged data decoders raise nearly every type
+        if is_out_of_memory(error):
+            raise OutOfMemory(f"memory ran out ({reason_of(error)}); if it should suffice, {what}{then}") from error
         raise kind(f"{what}: {reason_of(error)}{then}") from error
 
 

@@ -17,6 +17,7 @@ from limelight.bench.recipe import Recipe, read_recipe
 from limelight.bench.run import benchmark
 from limelight.bench.store import Store, merge
 from limelight.card import METHODS, register_method
+from limelight.core.progress import Forecast
 from limelight.data.synthetic import scene
 from limelight.errors import InvalidOption, WeightsUnavailable
 
@@ -231,3 +232,21 @@ def test_a_recipe_for_other_pictures_and_networks(tmp_path: Path) -> None:
     table = read_recipe("adcc-table2").varied(more_models=["torchvision/squeezenet1_0"])
     options = table.methods_of("torchvision/squeezenet1_0")["Grad-CAM"].options.model_dump()
     assert options.get("layer") is None  # the recipe's default is a layer of ResNets
+
+
+def test_all_of_a_run_is_announced_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before it begins, and of one that goes on only what is left; no part of it says anything, nor does a thread."""
+    monkeypatch.setattr("limelight.api.forecasting._seconds", lambda *_: 1.0)
+    forecasts: list[Forecast] = []
+    recipe, out = recipe_file(tmp_path, n=40), tmp_path / "run"
+    for arguments in (("--limit", "20"), ("--device", "cpu,cpu")):
+        with pytest.raises(SystemExit):
+            cli.main(["benchmark", str(recipe), "--out", str(out), *arguments])
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("limelight:")]
+        assert line.startswith("limelight: measuring small will take about")
+        assert "for 20 pictures; most: average-drop 80" in line
+        assert line.endswith("; --limit N takes fewer pictures")
+    benchmark(read_recipe(recipe), out, on_forecast=forecasts.append)
+    assert forecasts == []

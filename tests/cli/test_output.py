@@ -8,6 +8,8 @@ import pytest
 
 import limelight as ll
 from limelight.cli import output
+from limelight.cli.output import filling, progress
+from limelight.core.progress import Forecast, watched
 
 
 def specs(tree: ast.AST) -> list[str]:
@@ -33,3 +35,20 @@ def test_zeros_have_no_sign(capsys: pytest.CaptureFixture[str]) -> None:
     output.say("{:z.0%} saved, {:z.2f}", -0.001, -0.0)
     output.table(["name", "a", "b"], [["x", -0.0, -0.5]])
     assert re.findall(r"-?\d[\d.%]*", capsys.readouterr().out) == ["0%", "0.00", "0", "-0.5"]
+
+
+def test_parts_of_what_has_a_bar_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    def part() -> None:
+        with watched("a part", True) as watch:
+            watch.expect(lambda: Forecast(10, 100.0))
+            watch.advance(10)
+
+    with progress([1, 2], "the whole") as items:
+        for _ in items:
+            part()
+    with filling("the whole") as show:
+        part()
+        show(1, 1, "")
+    assert capsys.readouterr().err == ""
+    part()
+    assert "a part will take about" in capsys.readouterr().err

@@ -93,8 +93,9 @@ def test_a_damaged_picture_is_named_and_left_out(
     elif name == "propose":
         assert len(list((tmp_path / "boxes").iterdir())) == 3
     elif name == "benchmark":
-        assert run(*commands(pictures, tmp_path)[name]) == 0  # what failed is there, and isn't tried again
-        assert run(*commands(pictures, tmp_path)[name], "--retry") == 1
+        for more, code in (((), 1), (("--retry",), 1), (("--strict",), 2)):  # what failed is there, and is told again
+            assert run(*commands(pictures, tmp_path)[name], *more) == code
+            assert capsys.readouterr().err.count("0.png is a damaged or unsupported picture") == 1
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -19,7 +19,6 @@ from torch.utils.checkpoint import checkpoint
 import limelight as ll
 from limelight import errors
 from limelight.card import METHODS
-from limelight.core import batches
 from limelight.core.boundary import NEEDS_GRADIENTS
 
 SIZE = 24
@@ -341,8 +340,8 @@ def test_a_pass_that_failed_holds_no_memory(error: type[Exception], back: bool) 
     ],
 )
 def test_out_of_memory_in_every_tongue_halves_the_chunks(words: str) -> None:
-    assert batches.is_out_of_memory(RuntimeError(words))
-    assert not batches.is_out_of_memory(RuntimeError("could not create a primitive descriptor for a convolution"))
+    assert errors.is_out_of_memory(RuntimeError(words))
+    assert not errors.is_out_of_memory(RuntimeError("could not create a primitive descriptor for a convolution"))
 
     def greedy(f: nn.Sequential, x: Tensor) -> Tensor:
         if len(x) > 2:

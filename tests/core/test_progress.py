@@ -6,13 +6,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 import architectures
 import limelight as ll
+from limelight import api
 from limelight.api.forecasting import forecast
 from limelight.core import progress
 from limelight.core.progress import Forecast, Part, duration, passed, watched
+from limelight.data.samples import Sample
 
 NET = nn.Sequential(
     *(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Conv2d(4, 4, 3, 2), nn.ReLU()),
@@ -79,6 +82,25 @@ def test_a_pass_is_timed_only_where_it_may_be_long(monkeypatch: pytest.MonkeyPat
     assert calls == [16]
 
 
+@pytest.mark.parametrize("place", ["as many as fit", "none fits"])
+def test_a_timed_pass_keeps_to_the_memory(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    c = ll.Classifier(NET, size=32)
+    forecast(c, X, [ll.method("gradient")])
+    c.first_pass, calls = 1.0, []
+    monkeypatch.setattr(c, "at_once", lambda x: 2)
+
+    def pass_of(x: torch.Tensor, **_: Any) -> torch.Tensor:
+        calls.append(len(x))
+        if place == "none fits":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return c.module(x)
+
+    monkeypatch.setattr(c, "forward", pass_of)
+    seconds = forecast(c, X, [ll.method("rise")]).seconds
+    assert calls == [2]
+    assert (seconds == 8001) == (place == "none fits")
+
+
 def test_a_black_box_is_asked_nothing_for_a_forecast() -> None:
     box = ll.BlackBox(lambda x: x.mean((2, 3)), budget=200, outputs="logits", size=32)
     ll.explain(box, X[0], method="rise", n_masks=100)
@@ -106,6 +128,14 @@ def test_long_work_is_announced(slow: ll.Classifier, capsys: pytest.CaptureFixtu
     ll.choose(slow, X.repeat(6, 1, 1, 1), [ll.method("rise", n_masks=100), "gradient"], "average-drop", first=2)
     assert "racing will take at most about" in (line := said(capsys))
     assert line.count("limelight:") == 1
+    ll.check(slow, X.repeat(30, 1, 1, 1), "smooth-grad", "complexity", at_least=0)
+    assert "evaluating will take about" in said(capsys)
+    api.sanity_strip(slow, X[0], [ll.method("rise", n_masks=100)])
+    assert "drawing will take about 40 s: 404 passes" in said(capsys)
+    labelled = [Sample(x, f"{i}", label=int(i % 2)) for i, x in enumerate(X.repeat(301, 1, 1, 1))]
+    with pytest.raises(ll.errors.InvalidOption, match="are recognised"):
+        ll.mosaics(slow, labelled, confidence=1)
+    assert "looking for sure pictures will take about 30 s: 301 passes" in said(capsys)
 
 
 def test_short_work_is_done_without_a_word(slow: ll.Classifier, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,6 +143,11 @@ def test_short_work_is_done_without_a_word(slow: ll.Classifier, capsys: pytest.C
     ll.explain(slow, X[0])
     ll.explain(slow, X[0], method="rise", n_masks=400, progress=False)
     ll.compare(slow, X[0], [ll.method("rise", n_masks=400)], ["complexity"], progress=False)
+    ll.check(slow, X[0][None], ll.method("rise", n_masks=400), "complexity", at_least=0, progress=False)
+    api.sanity_strip(slow, X[0], [ll.method("rise", n_masks=100)], progress=False)
+    api.refusals(slow, X[0], [ll.method("rise", n_masks=400)], progress=False)
+    with watched("the whole", False):
+        ll.explain(slow, X[0], method="rise", n_masks=400, progress=True)
     assert said(capsys) == ""
 
 
@@ -154,6 +189,14 @@ def test_nobody_looks_at_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     at_work(monkeypatch, True)
     lines = said(capsys).splitlines()
     assert lines[1:] == [f"limelight: explaining: {percent} %" for percent in range(10, 101, 10)]
+
+
+def test_forecasts_of_parts_are_put_together() -> None:
+    both = Forecast.of_all([MINUTE, MINUTE.scaled(0.5)], 7)
+    assert (both.passes, both.seconds, both.images) == (9000, 90, 7)
+    assert [(p.name, p.passes) for p in both.parts] == [("rise", 9000)]
+    assert MINUTE.scaled(0.5).parts[0].passes == 3000
+    assert "rise 3,000 (set by" in str(MINUTE.scaled(0.5))
 
 
 def test_a_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

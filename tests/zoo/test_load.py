@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ from limelight import zoo
 from limelight.core.classifier import Classifier
 from limelight.core.method import build
 from limelight.core.preprocess import Preprocess
-from limelight.errors import InvalidOption, UnknownModel, UnsupportedModel, WeightsUnavailable
+from limelight.errors import InvalidOption, OutOfMemory, UnknownModel, UnsupportedModel, WeightsUnavailable
+from limelight.files import refusing
 from limelight.zoo import available, load, save
 from limelight.zoo.files import HEADER
 
@@ -352,6 +354,11 @@ def test_a_header_can_not_ask_for_trust(tmp_path: Path) -> None:
         ("demo/resnet", "DEFAULT", True),
         ("torchvision/resnet18", None, True),
         ("hf/org/name", "DEFAULT", True),
+        ("hf//abs/folder", "DEFAULT", False),
+        ("hf/./x", "DEFAULT", False),
+        ("hf/../x", None, False),
+        ("hf/~/x", "DEFAULT", False),
+        ("hf/~user/x", "DEFAULT", False),
         ("demo/resnet", "w.pth", False),
         ("torchvision/../x.pt2", "a/b.safetensors", False),
         ("x.pt2", "DEFAULT", False),
@@ -361,6 +368,30 @@ def test_a_header_can_not_ask_for_trust(tmp_path: Path) -> None:
 )
 def test_names_of_a_zoo_need_no_trust(name: str, weights: str | None, free: bool) -> None:
     assert zoo.needs_no_trust(name, weights) is free
+
+
+@pytest.mark.parametrize(
+    "words", ["CUDA out of memory. Tried to allocate 2 GiB", "[enforce fail] can't allocate memory"]
+)
+def test_running_out_of_memory_is_no_damage(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = save(load("demo/resnet"), tmp_path / "net.safetensors")
+    move = nn.Module.to
+
+    def full(module: nn.Module, *given: Any) -> nn.Module:
+        if isinstance(given[0], torch.device):
+            raise RuntimeError(words)
+        return move(module, *given)
+
+    monkeypatch.setattr(nn.Module, "to", full)
+    for name in (saved, "demo/resnet"):
+        with pytest.raises(OutOfMemory, match=r"memory ran out on cpu while .* was loaded \(") as caught:
+            load(name, device="cpu")
+        assert "damaged" not in str(caught.value)
+    with (
+        pytest.raises(OutOfMemory, match="if it should suffice, it is damaged"),
+        refusing(UnsupportedModel, "it is damaged"),
+    ):
+        raise torch.OutOfMemoryError(words)
 
 
 def test_pickles_need_trust(tmp_path: Path) -> None:

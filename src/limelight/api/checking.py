@@ -10,12 +10,14 @@ from torch import nn
 
 from limelight import draw
 from limelight.api.evaluating import evaluate
+from limelight.api.forecasting import forecast
 from limelight.api.inputs import as_input, as_sample, wanted_targets
 from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.evaluate import labelled
 from limelight.core.explanation import explanations
 from limelight.core.method import Method, as_method
 from limelight.core.metric import Metric, as_metric, build_metric
+from limelight.core.progress import watched
 from limelight.core.results import Figure, Results, Row
 from limelight.core.run import run
 from limelight.core.target import TargetLike, either_name
@@ -39,6 +41,7 @@ def check(
     targets: TargetLike = None,
     truth: Any = None,
     strict: bool = False,
+    progress: bool | None = None,
 ) -> Figure:
     """Assert in a test of your own that explanations are as good as they were.
 
@@ -57,6 +60,7 @@ def check(
         targets: as in ``evaluate``.
         truth: as in ``evaluate``.
         strict: as in ``evaluate``.
+        progress: as in ``explain``.
 
     Returns:
         The figure with its interval.
@@ -69,7 +73,8 @@ def check(
         if judge.card.family != "randomisation":
             raise InvalidOption(f"what is asked of {judge.name}? give at_least= or at_most=")
         at_most = SANITY_LIMIT
-    figure: Figure = evaluate(classifier, images, [method], [judge], targets, truth, strict=strict).summary()[0]
+    results = evaluate(classifier, images, [method], [judge], targets, truth, strict=strict, progress=progress)
+    figure: Figure = results.summary()[0]
     low, high = (figure.low, figure.high) if sure and figure.low == figure.low else (figure.mean, figure.mean)
     asked = f"at least {at_least:g}" if at_least is not None else f"at most {at_most:g}"
     fine = (at_least is None or low >= at_least) and (at_most is None or high <= at_most)
@@ -157,6 +162,7 @@ def sanity_strip(
     mode: Literal["cascading", "independent"] = "cascading",
     target: TargetLike = None,
     steps: int = 6,
+    progress: bool | None = None,
     **options: Any,
 ) -> Image.Image:
     """Draw how each method's map of one picture changes under progressive randomisation.
@@ -168,6 +174,7 @@ def sanity_strip(
         mode: as in ``sanity``.
         target: as in ``evaluate``.
         steps: number of randomised models shown, spread over all layers.
+        progress: as in ``explain``.
         options: as in ``sanity``.
     """
     from limelight.measures.randomisation.sanity import layer_order, randomised
@@ -177,20 +184,22 @@ def sanity_strip(
     chosen = list(labelled([as_method(m).located(model) for m in methods]).items())
     sample = as_sample(image)
     x = as_input(model, sample.image)[None]
-    first = run([m for _, m in chosen], model, x, wanted_targets(model, [sample], target))
     own = judge.options.model_dump()
     names = layer_order(model, x, own["layers"])
     shown = {names[round(i)] for i in np.linspace(0, len(names) - 1, min(steps, len(names)))}
-    panels = [
-        [explanations(s, model, x, name)[0].panel(title=name)] for (name, _), s in zip(chosen, first, strict=True)
-    ]
-    copies = randomised(model, x, own["layers"], own["reset"], judge.options.seed, keep=mode == "cascading")
-    for layer, copy in copies:
-        if layer not in shown:
-            continue
-        for line, (name, m) in zip(panels, chosen, strict=True):
-            saliency = run([m], copy, x, first[0].target)[0]
-            alone = explanations(saliency, model, x, name)[0]
-            title = f"{'… ' if mode == 'cascading' else ''}{layer}" if line is panels[0] else ""
-            line.append(draw.Panel(alone.view(), title, "empty" if alone.degenerate else ""))
+    with watched("drawing", progress) as watch:
+        watch.expect(lambda: forecast(model, x, [m for _, m in chosen]).scaled(1 + len(shown)))
+        first = run([m for _, m in chosen], model, x, wanted_targets(model, [sample], target))
+        panels = [
+            [explanations(s, model, x, name)[0].panel(title=name)] for (name, _), s in zip(chosen, first, strict=True)
+        ]
+        copies = randomised(model, x, own["layers"], own["reset"], judge.options.seed, keep=mode == "cascading")
+        for layer, copy in copies:
+            if layer not in shown:
+                continue
+            for line, (name, m) in zip(panels, chosen, strict=True):
+                saliency = run([m], copy, x, first[0].target)[0]
+                alone = explanations(saliency, model, x, name)[0]
+                title = f"{'… ' if mode == 'cascading' else ''}{layer}" if line is panels[0] else ""
+                line.append(draw.Panel(alone.view(), title, "empty" if alone.degenerate else ""))
     return draw.gallery(panels)

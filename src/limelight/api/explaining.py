@@ -166,6 +166,8 @@ def refusals(
     methods: Sequence[Method],
     target: TargetLike = None,
     most_passes: float | None = None,
+    *,
+    progress: bool | None = None,
 ) -> dict[str, str]:
     """Return which methods a model can't have, by name, and why; for whoever asks for all methods there are.
 
@@ -175,10 +177,11 @@ def refusals(
         methods: tried on that image, each by itself.
         target: as in ``explain``.
         most_passes: methods that would take more, forward and backward, are left out untried.
+        progress: as in ``explain``.
     """
     x = as_input(classifier, as_sample(image).image)[None]
     refused: dict[str, str] = {}
-    with watched("trying the methods") as watch:
+    with watched("trying the methods", progress) as watch:
         watch.expect(lambda: forecast(classifier, x, methods, most_passes=most_passes))
         for m in methods:
             try:

@@ -15,7 +15,7 @@ from limelight.core.cost import Cost
 from limelight.core.method import Method
 from limelight.core.metric import Metric
 from limelight.core.progress import LONG, Forecast, Part
-from limelight.errors import LimelightError
+from limelight.errors import LimelightError, is_out_of_memory
 from limelight.measures.randomisation.sanity import layer_order
 from limelight.shapes import Images
 
@@ -46,7 +46,7 @@ def forecast(
     """
     parts: list[Part] = list(more)
     costs: list[Cost] = []
-    most = 0.0
+    most, other = 0.0, sum(part.work for part in parts)
 
     def add(name: str, cost: Cost, advice: str) -> None:
         passes = cost.n_forward + cost.n_forward_tail + cost.n_backward + cost.n_backward_tail
@@ -80,8 +80,8 @@ def forecast(
             add(metric.name, cost, f"{more_often}; leave it out" if times else settings)
         work = sum(part.work for part in parts)
         seconds = work * _seconds(classifier, x, work) if work else 0.0
-        if not metrics:
-            seconds = min(seconds, most)  # what the methods' budgets allow
+        if costs and not metrics:  # what the methods' budgets allow, and the other work
+            seconds = min(seconds, most + seconds * other / max(work, 1e-9))
     return Forecast(sum(part.passes for part in parts), seconds, parts, images)
 
 
@@ -101,7 +101,7 @@ def _seconds(classifier: Classifier, x: Images, passes: float) -> float:
     """Return the seconds of a pass per picture.
 
     They are those of the very first pass, which showed the layers. Where so many as slow as this take long, another one
-    is timed, once.
+    is timed, once, of as many pictures as fit the memory; if it runs out all the same, the first is all that is known.
     """
     classifier.trace(x)
     first = classifier.first_pass
@@ -110,10 +110,15 @@ def _seconds(classifier: Classifier, x: Images, passes: float) -> float:
     kept = classifier.kept
     key = ("seconds of a pass", *x.shape)
     if key not in kept:
-        at_once = classifier.at_once(x, given=max(1, min(16, int(passes / 100))))
-        with borrowed(classifier.module):
-            start = time.perf_counter()
-            output = classifier.forward(x.expand(at_once, -1, -1, -1), watched=False)
-            unwrap(output, at_once).sum().item()  # waits for the device
-            kept[key] = (time.perf_counter() - start) / at_once
+        at_once = min(16, classifier.at_once(x), max(1, int(passes / 100)))
+        start = time.perf_counter()
+        try:
+            with borrowed(classifier.module):
+                output = classifier.forward(x.expand(at_once, -1, -1, -1), watched=False)
+                unwrap(output, at_once).sum().item()  # waits for the device
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return first
+        kept[key] = (time.perf_counter() - start) / at_once
     return kept[key]

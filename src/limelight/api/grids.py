@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from limelight.api.forecasting import forecast
 from limelight.api.inputs import Unreadable, as_input, as_samples, true_classes
 from limelight.core.batches import in_chunks
 from limelight.core.classifier import Classifier, as_classifier
+from limelight.core.progress import Part, passed, watched
 from limelight.data.samples import Sample
 from limelight.errors import InvalidOption
 
@@ -23,6 +25,7 @@ def mosaics(
     confidence: float = 0.99,
     seed: int = 0,
     strict: bool = False,
+    progress: bool | None = None,
 ) -> list[Sample]:
     """Build n x n mosaics of pictures about which the model is sure and right, for the metric ``grid-pg``.
 
@@ -44,6 +47,7 @@ def mosaics(
         confidence: least probability of the true class.
         seed: of the drawing.
         strict: refuse a picture that can't be read; else it is left out, with a warning.
+        progress: as in ``explain``.
 
     Returns:
         A sample per cell: the mosaic as the network's input, the cell's class as label, the cell as mask.
@@ -67,9 +71,17 @@ def mosaics(
     models[0].trace(inputs[:1].to(models[0].device))  # counts the classes
     labels = true_classes(models[0], samples)
     sure = torch.ones(len(samples), dtype=torch.bool)
-    for model in models:
-        logits = torch.cat(in_chunks(lambda part, m=model: m(inputs[part].to(m.device)).cpu(), len(samples), 16))
-        sure &= (logits.argmax(1) == labels) & (logits.softmax(1).gather(1, labels[:, None])[:, 0] >= confidence)
+
+    def scores(model: Classifier, part: slice) -> Tensor:
+        passed(len(inputs[part]))
+        return model(inputs[part].to(model.device)).cpu()
+
+    with watched("looking for sure pictures", progress) as watch:
+        for model in models:
+            x, n_all = inputs[:1].to(model.device), len(samples) * len(models)
+            watch.expect(lambda m=model, x=x, n=n_all: forecast(m, x, [], more=[Part("pictures", n, n)]))
+            logits = torch.cat(in_chunks(lambda part, m=model: scores(m, part), len(samples), 16))
+            sure &= (logits.argmax(1) == labels) & (logits.softmax(1).gather(1, labels[:, None])[:, 0] >= confidence)
     found: list[Sample] = []
     for number, chosen in enumerate(_draw(labels, sure, n * n, count, seed)):
         rows = [torch.cat([inputs[i] for i in chosen[r * n : (r + 1) * n]], 2) for r in range(n)]

@@ -278,7 +278,7 @@ def choose(
     if not samples:
         raise InvalidImage("the list of images is empty")
     wanted = wanted_targets(model, samples, targets)
-    left_out = _refused(methods, model, samples, wanted, chosen)
+    left_out = _refused(methods, model, samples, wanted, chosen, progress)
     racers = labelled([m.located(model) for m in chosen if m.name not in left_out])
     if sum(not _idle(m) for m in racers.values()) < 2:
         said = f" ({'; '.join(left_out.values())})" if left_out else ""
@@ -302,7 +302,7 @@ def _forecast(race: "_Race", budget: str | None) -> Forecast:
     most = forecast(race.model, x, race.methods.values(), race.judges.values(), images=len(race.samples))
     passes, seconds = limits(budget)
     share = min(1.0, passes / max(most.passes, 1.0), seconds / max(most.seconds, 1e-9))
-    return replace(most, passes=share * most.passes, seconds=share * most.seconds, at_most=True)
+    return replace(most.scaled(share), at_most=True)
 
 
 def _named(methods: Any, options: Mapping[str, Any]) -> list[Method]:
@@ -314,12 +314,20 @@ def _named(methods: Any, options: Mapping[str, Any]) -> list[Method]:
     return [as_method(m, **options) if isinstance(m, str) else m for m in methods]
 
 
-def _refused(methods: Any, model: Classifier, samples: Sequence[Sample], wanted: Asked, chosen: list[Method]) -> Any:
+def _refused(
+    methods: Any,
+    model: Classifier,
+    samples: Sequence[Sample],
+    wanted: Asked,
+    chosen: list[Method],
+    progress: bool | None,
+) -> dict[str, str]:
     if methods is not None and methods not in ("quick", "all"):
         return {}
     first = wanted[:1] if isinstance(wanted, list) else wanted
     x = first_input(model, (s.image for s in samples))
-    return api.refusals(model, x, chosen, first, None if methods == "all" else MOST_PASSES)
+    most = None if methods == "all" else MOST_PASSES
+    return api.refusals(model, x, chosen, first, most, progress=progress)
 
 
 def _idle(method: Method) -> bool:

@@ -17,10 +17,11 @@ import torch
 
 from limelight import api, zoo
 from limelight.bench.measure import measured
-from limelight.bench.plan import Job, images_at_once, prepared, samples_of, spread
+from limelight.bench.plan import Job, forecast_of, images_at_once, prepared, samples_of, spread
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell
 from limelight.core.classifier import Classifier
+from limelight.core.progress import Forecast
 from limelight.core.rng import seeded
 from limelight.core.stopwatch import timed_passes
 from limelight.data.samples import Sample
@@ -108,6 +109,10 @@ class Worker:
         job, model = self._job(name)
         return job, images_at_once(job, model)
 
+    def expected(self, name: str, missing: npt.NDArray[np.bool_]) -> Forecast:
+        """Predict what it takes to fill the missing cells of a model, (images, methods, metrics)."""
+        return forecast_of(*self._job(name), missing)
+
     def _job(self, name: str) -> tuple[Job, Classifier]:
         if self._held is None or self._held[0].name != name:
             self._held = None  # the last one is let go before the next is there
@@ -116,7 +121,7 @@ class Worker:
             methods = recipe.methods_of(name)
             if recipe.one_by_one:  # or the first picture would pay for what is made once
                 first = api.first_input(model, (s.image for s in samples))
-                api.explain(model, first, list(methods.values()))
+                api.explain(model, first, list(methods.values()), progress=False)
             self._held = Job(recipe, name, methods, recipe.judges, samples, model.weights_hash()), model
         return self._held
 
@@ -147,7 +152,7 @@ class Worker:
         found = samples_of(source.recipe, source.data, indices=indices)
         if mosaics:  # of pictures about which every model is sure
             models = [self._load(name) for name in source.recipe.models.names]
-            found = api.mosaics(models, found, **mosaics.model_dump())
+            found = api.mosaics(models, found, **mosaics.model_dump(), progress=False)
         return spread(found, source.limit)
 
     def ready(self) -> None:

@@ -28,16 +28,7 @@ def measured(job: Job, model: Classifier, images: range, missing: npt.NDArray[np
         missing: which cells are wanted, (images, methods, metrics).
     """
     rows: dict[tuple[int, str], Row | str] = {}
-    # Pictures of which the same is missing go together.
-    patterns: dict[bytes, list[int]] = {}
-    for i in range(len(images)):
-        if missing[i].any():
-            patterns.setdefault(missing[i].tobytes(), []).append(i)
-    for together in patterns.values():
-        lacks = missing[together[0]]
-        methods = {m: job.methods[m] for m, lack in zip(job.methods, lacks.any(1), strict=True) if lack}
-        metrics = {m: job.metrics[m] for m, lack in zip(job.metrics, lacks.any(0), strict=True) if lack}
-        metrics |= {where: job.metrics[where] for where in [job.recipe.entries[m].where for m in metrics] if where}
+    for together, methods, metrics in job.lacking(missing):
         named = [(i, job.samples[images[i]]) for i in together]
         if job.recipe.one_by_one:
             for one, (name, method) in product(named, methods.items()):
@@ -71,7 +62,17 @@ def _measure(
 
     try:
         target = "label" if job.recipe.target == "label" else None
-        api.evaluate(model, [s for _, s in named], methods, metrics, target, strict=True, on_rows=finished)
+        samples = [s for _, s in named]
+        api.evaluate(
+            model,
+            samples,
+            methods,
+            metrics,
+            target,
+            strict=True,
+            on_rows=finished,
+            progress=False,  # the run says how far it is
+        )
     except (LimelightError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
         left = [(i, s) for i, s in named if any((i, m) not in rows for m in methods)]
         if len(left) == 1 and len(methods) == 1:

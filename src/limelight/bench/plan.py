@@ -11,11 +11,13 @@ import numpy.typing as npt
 import torch
 
 from limelight import api
+from limelight.api.forecasting import forecast
 from limelight.bench.recipe import Data, Recipe
 from limelight.bench.store import key_of
 from limelight.core.classifier import Classifier
 from limelight.core.method import Method
 from limelight.core.metric import Metric
+from limelight.core.progress import Forecast
 from limelight.data.datasets import open_dataset
 from limelight.data.samples import Sample
 from limelight.data.synthetic import TEST_SEEDS, scenes
@@ -104,6 +106,26 @@ class Job:
         ]
         return np.array(flat, dtype=np.int64).reshape(len(names), len(methods), len(metrics))
 
+    def lacking(
+        self, missing: npt.NDArray[np.bool_]
+    ) -> Iterator[tuple[list[int], dict[str, Method], dict[str, Metric]]]:
+        """Yield pictures of which the same is missing, by their places, and what that is.
+
+        Args:
+            missing: which cells are wanted, (images, methods, metrics).
+        """
+        alike: dict[bytes, list[int]] = {}
+        for i in np.flatnonzero(missing.any((1, 2))).tolist():
+            alike.setdefault(missing[i].tobytes(), []).append(i)
+        for places in alike.values():
+            lacks = missing[places[0]]
+            methods = {m: self.methods[m] for m, lack in zip(self.methods, lacks.any(1), strict=True) if lack}
+            metrics = {m: self.metrics[m] for m, lack in zip(self.metrics, lacks.any(0), strict=True) if lack}
+            metrics |= {
+                where: self.metrics[where] for where in [self.recipe.entries[m].where for m in metrics] if where
+            }
+            yield places, methods, metrics
+
 
 def identity(sample: Sample) -> str:
     """Return what tells a picture from another: its name, and the size of its file."""
@@ -133,6 +155,16 @@ def images_at_once(job: Job, model: Classifier) -> int:
         own, explains = metric.cost(*model.input_size)
         total += own.forwards * len(job.methods) + maps * explains
     return int(min(max(1.0, PASSES / max(total, 1.0)), CHUNK))
+
+
+def forecast_of(job: Job, model: Classifier, missing: npt.NDArray[np.bool_]) -> Forecast:
+    """Predict what it takes to fill the missing cells of a model, (images, methods, metrics)."""
+    x = torch.zeros(1, len(model.mean), *model.input_size, device=model.device, dtype=model.dtype)
+    forecasts = [
+        forecast(model, x, methods.values(), metrics.values(), images=len(places))
+        for places, methods, metrics in job.lacking(missing)
+    ]
+    return Forecast.of_all(forecasts, sum(one.images for one in forecasts))
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:

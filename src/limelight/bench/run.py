@@ -3,14 +3,18 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from limelight.bench.executors import Source, Task, Worker, local, with_ray
 from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell, Store, done
 from limelight.core.device import usable
+from limelight.core.progress import Forecast
 from limelight.core.provenance import versions
 from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable
 
@@ -35,7 +39,7 @@ class Tally:
         worked: seconds of all workers.
         inside: seconds of those inside the models' passes.
         left_out: models without weights, and why.
-        unreadable: pictures that can't be read, and why; their cells are among those that failed.
+        unreadable: pictures that can't be read, and why, also those that an earlier run met; their cells have errors.
     """
 
     cells: int = 0
@@ -49,6 +53,20 @@ class Tally:
     inside: float = 0.0
     left_out: dict[str, str] = field(default_factory=dict[str, str])
     unreadable: dict[str, str] = field(default_factory=dict[str, str])
+
+    def saw(self, image: str, error: str) -> None:
+        """Note a picture whose cell says that it can't be read."""
+        if error.startswith(_UNREADABLE):
+            self.unreadable[image] = error.removeprefix(_UNREADABLE)
+
+    def refuse_unreadable(self) -> None:
+        """Raise what is known of the first picture that can't be read.
+
+        Raises:
+            InvalidImage: there is one.
+        """
+        for name, reason in self.unreadable.items():
+            raise InvalidImage(reason if name in reason else f"{name}: {reason}")
 
     @property
     def speed(self) -> float:
@@ -78,6 +96,7 @@ def benchmark(
     trust: bool = False,
     strict: bool = False,
     on_progress: Callable[[Tally], None] | None = None,
+    on_forecast: Callable[[Forecast], None] | None = None,
 ) -> Tally:
     """Measure all that a recipe asks for and is not yet in the folder.
 
@@ -97,6 +116,7 @@ def benchmark(
         trust: run code that comes with the recipe's models, see ``limelight.load``.
         strict: stop at the first picture that can't be read.
         on_progress: called with what was done so far, whenever that changes.
+        on_forecast: called once, before anything is measured, with what all that is not there yet will take.
 
     Returns:
         What was done. A picture or method that fails gives cells with the error, and the run goes on; so it does
@@ -114,8 +134,10 @@ def benchmark(
     worker = Worker(source, devices[0] if devices else None)
     execute = with_ray(workers) if executor == "ray" else local(worker, devices)
     store = Store(out, settings(recipe))
-    tally, tasks, weights_of = Tally(), list[Task](), dict[str, str]()
-    keys = store.keys(failed=not retry)
+    tally, tasks, weights_of, forecasts = Tally(), list[Task](), dict[str, str](), list[Forecast]()
+    keys, failed = store.outcome()
+    if retry:
+        keys, failed = np.setdiff1d(keys, list(failed)), {}
     side_by_side = max(len(devices), (workers or 8) if executor == "ray" else 1)
     for name in recipe.models.names:
         try:
@@ -128,12 +150,19 @@ def benchmark(
         weights_of[name] = f"sha256:{job.weights}"
         if side_by_side > 1:  # so many parts that all have some until the end
             together = min(together, -(-len(job.samples) // (4 * side_by_side)))
+        lacking: list[npt.NDArray[np.bool_]] = []
         for part in chunks(len(job.samples), shard, together):
-            there = done(keys, job.keys(part))
+            wanted = job.keys(part)
+            there = done(keys, wanted)
             tally.cells += there.size
             tally.before += int(there.sum())
+            for key in wanted[there].tolist() if failed else ():
+                tally.saw(*failed.get(key, ("", "")))
             if not there.all():
                 tasks.append(Task(name, part, ~there))
+                lacking.append(~there)
+        if lacking and on_forecast is not None:
+            forecasts.append(worker.expected(name, np.concatenate(lacking)))
     store.note(
         {
             "about": recipe.about,
@@ -155,6 +184,12 @@ def benchmark(
             on_progress(tally)
 
     tell()
+    if forecasts and on_forecast is not None:
+        most = max(one.images for one in forecasts)
+        total = Forecast.of_all(forecasts, most)
+        on_forecast(replace(total, seconds=total.seconds / max(1, len(devices), workers or 1)))
+    if strict:
+        tally.refuse_unreadable()
     held, last, files = list[Cell](), time.perf_counter(), len(store.files)
     try:
         for done_now in execute(source, tasks):
@@ -162,8 +197,7 @@ def benchmark(
             tally.finished += len(done_now.cells)
             tally.failed += sum(bool(cell.error) for cell in done_now.cells)
             for cell in done_now.cells:
-                if cell.error.startswith(_UNREADABLE):
-                    tally.unreadable[cell.image] = cell.error.removeprefix(_UNREADABLE)
+                tally.saw(cell.image, cell.error)
             tally.images += done_now.images
             tally.worked += done_now.seconds
             tally.inside += done_now.inside
@@ -171,9 +205,8 @@ def benchmark(
                 store.add(held)
                 held, last, files = [], time.perf_counter(), files + 1
             tell()
-            if strict and tally.unreadable:
-                name, reason = next(iter(tally.unreadable.items()))
-                raise InvalidImage(reason if name in reason else f"{name}: {reason}")
+            if strict:
+                tally.refuse_unreadable()
     finally:
         store.add(held)
     return tally

@@ -149,11 +149,16 @@ class Store:
         first[1:] = keys[1:] != keys[:-1]
         return table if first.all() else table.take(np.sort(order[first]))
 
-    def keys(self, *, failed: bool = True) -> npt.NDArray[np.int64]:
-        """Return the keys of all finished cells, sorted; with those that failed, or without them."""
-        table = self.table(["key"])
-        keys = table["key"].to_numpy()
-        return np.sort(keys if failed else keys[~_failed(table)])
+    def keys(self) -> npt.NDArray[np.int64]:
+        """Return the keys of all finished cells, sorted."""
+        return self.outcome()[0]
+
+    def outcome(self) -> tuple[npt.NDArray[np.int64], dict[int, tuple[str, str]]]:
+        """Return the keys of all finished cells, sorted, and of those that failed the image and the error."""
+        arrow, _ = files.arrow()
+        table = self.table(["key", "image"])
+        failed = table.filter(arrow.array(_failed(table))).to_pylist()
+        return np.sort(table["key"].to_numpy()), {row["key"]: (row["image"], row["error"]) for row in failed}
 
 
 def _failed(table: Any) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,10 @@ import typer
 
 from limelight.cli.options import Limit, Trust
 from limelight.cli.output import filling, print_json, print_unreadable, say, split_names
+from limelight.core.progress import announce
 from limelight.errors import InvalidOption, PictureWarning
+
+FEWER = "--limit N takes fewer pictures"
 
 if TYPE_CHECKING:
     from limelight.bench.run import Tally
@@ -70,6 +73,7 @@ def benchmark(
             retry=retry,
             trust=trust,
             strict=strict,
+            on_forecast=lambda expected: announce(f"measuring {plan.name}", expected, FEWER),
             on_progress=lambda tally: show(tally.before + tally.finished, tally.cells, _pace(tally)),
         )
     if as_json:

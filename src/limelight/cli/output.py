@@ -16,6 +16,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from limelight.core.progress import watched
 from limelight.errors import InvalidOption, shown
 from limelight.text import numbered, shortened, to_json, visible
 
@@ -125,20 +126,20 @@ def _bar(*more: Any, **settings: Any) -> Any:
 
 @contextmanager
 def filling(what: str) -> Generator[Callable[[int, int, str], None]]:
-    """Show a bar for work that says how much is done, how much there is, and how it goes."""
+    """Show a bar for work that says how much is done, how much there is, and how it goes; its parts show none."""
     from rich.progress import MofNCompleteColumn, TextColumn
 
     note = TextColumn("{task.fields[note]}", markup=False)
     # Chunks may take minutes each: the time that is left is told from all of the last hour.
-    with _bar(MofNCompleteColumn(), note, speed_estimate_period=3600) as bar:
+    with watched(what, False), _bar(MofNCompleteColumn(), note, speed_estimate_period=3600) as bar:
         task = bar.add_task(visible(what), total=None, note="")
         yield lambda done, total, note: bar.update(task, completed=done, total=total, note=visible(note))
 
 
 @contextmanager
 def progress(items: Sequence[T], what: str) -> Generator[Iterable[T]]:
-    """Show a bar on long work, nothing if the error stream is no terminal."""
-    with _bar() as bar:
+    """Show a bar on long work, whose parts show none; nothing if the error stream is no terminal."""
+    with watched(what, False), _bar() as bar:
         yield bar.track(items, description=visible(what))
 
 

@@ -1,13 +1,12 @@
 """Work in chunks that fit the memory."""
 
 import os
-import re
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 
-from limelight.errors import OutOfMemory
+from limelight.errors import OutOfMemory, is_out_of_memory
 
 T = TypeVar("T")
 
@@ -15,23 +14,6 @@ SHARE_OF_FREE_MEMORY = 0.25
 LARGEST_CHUNK = 64  # beyond it no processor gains, and a mistake in the estimate costs more
 PER_CPU_THREAD = 4  # images at once: more of them fall out of the processor's cache and are slower
 CACHED = 2**25  # activations per image in bytes; of smaller images more fit
-
-
-NO_MEMORY = re.compile(
-    r"out of memory|out_of_(device_|host_)?memory|outofmemory|memoryallocation|bad_alloc|alloc_failed"
-    r"|(can't|cannot|could not|failed to|unable to) allocate|not enough memory|insufficient memory|allocation failed"
-    # oneDNN that can't have its scratch space (a primitive's descriptor fails for other reasons), and cuDNN likewise.
-    r"|could not create a (primitive(?! desc)|memory)|unable to find a valid cudnn algorithm",
-    re.IGNORECASE,
-)
-"""How processors, graphics cards and the libraries on them say that an allocation failed."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception means that an allocation failed, on any device."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
 
 
 def free_bytes(device: torch.device) -> int:

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from limelight.card import METHODS
-from limelight.core.batches import is_out_of_memory
 from limelight.core.borrow import borrowed
 from limelight.core.hooks import hooked
 from limelight.core.stopwatch import in_model
-from limelight.errors import LimelightError, ModelFailed, OutOfMemory, UnsupportedModel
+from limelight.errors import LimelightError, ModelFailed, OutOfMemory, UnsupportedModel, is_out_of_memory
 
 NEEDS_GRADIENTS = frozenset(
     {"grads", "stages", "layer_at", "gradient_of", "gradients_of", "slope", "tape", "taped", "descent", "refined"}

@@ -7,7 +7,7 @@ says nothing.
 
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -56,12 +56,26 @@ class Forecast:
     images: int = 1
     at_most: bool = False
 
+    def scaled(self, factor: float) -> "Forecast":
+        """Return that of so many times the passes, on the same pictures."""
+        parts = [replace(p, passes=factor * p.passes, work=factor * p.work) for p in self.parts]
+        return replace(self, passes=factor * self.passes, seconds=factor * self.seconds, parts=parts)
+
     def repeated(self, times: int) -> "Forecast":
-        """Return that of so many times the work."""
-        parts = [replace(p, passes=times * p.passes, work=times * p.work) for p in self.parts]
-        return replace(
-            self, passes=times * self.passes, seconds=times * self.seconds, parts=parts, images=times * self.images
-        )
+        """Return that of so many times as many pictures."""
+        return replace(self.scaled(times), images=times * self.images)
+
+    @staticmethod
+    def of_all(forecasts: Iterable["Forecast"], images: int) -> "Forecast":
+        """Return that of several pieces of work on so many pictures; parts of one name become one."""
+        each = list(forecasts)
+        parts: dict[str, Part] = {}
+        for part in (part for one in each for part in one.parts):
+            other = parts.get(part.name)
+            parts[part.name] = (
+                replace(part, passes=part.passes + other.passes, work=part.work + other.work) if other else part
+            )
+        return Forecast(sum(f.passes for f in each), sum(f.seconds for f in each), list(parts.values()), images)
 
     def __str__(self) -> str:
         """Say passes, time and what makes it shorter."""
@@ -83,6 +97,13 @@ def duration(seconds: float) -> str:
     return f"{float(f'{seconds / 86400:z.2g}'):g} days"
 
 
+def announce(what: str, expected: Forecast, advice: str = "") -> None:
+    """Say on the error stream how long work will take, if that is long, and what makes it shorter."""
+    if expected.seconds > LONG:
+        end = f"; {advice}" if advice else ""
+        print(f"limelight: {what} will take {expected}{end}", file=sys.stderr, flush=True)
+
+
 class Watch:
     """The work that is being watched: what is expected of it, and how much is done."""
 
@@ -99,8 +120,7 @@ class Watch:
             return
         expected = forecast().repeated(self.times)
         self.total = expected.passes
-        if expected.seconds > LONG:
-            print(f"limelight: {self.what} will take {expected}", file=sys.stderr, flush=True)
+        announce(self.what, expected)
 
     def advance(self, passes: int | float) -> None:
         """Tell that so many passes are done."""
@@ -127,6 +147,9 @@ def passed(passes: int | float) -> None:
 @contextmanager
 def watched(what: str, progress: bool | None = None, times: int = 1) -> Generator[Watch]:
     """Watch the work inside; where it is a part of work that is watched already, the whole is what is shown.
+
+    Whoever shows in another way how far the whole is, watches it with ``progress=False``, so that no part speaks. Each
+    thread watches for itself.
 
     Args:
         what: the work, such as ``"explaining"``.

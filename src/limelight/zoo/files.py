@@ -141,13 +141,17 @@ def _load_weights(path: Path, device: str | torch.device | None, trust: bool, gi
         header = (file.metadata() or {}).get(HEADER)
     if header is None:
         raise _weights_only(path)
-    with files.refusing(UnsupportedModel, f"{path} is damaged, or not as limelight.save writes it"):
+    what = f"{path} is damaged, or not as limelight.save writes it"
+    with files.refusing(UnsupportedModel, what):
         about = _About.model_validate_json(header)
         source = dict(about.source or {})
         family, name = str(source.pop("zoo")), str(source.pop("name"))
         made = recipe(family, name, str(path), trust=trust, **source)
         made.module.to(getattr(torch, about.dtype))
-        return wrapped(about.name, made, device, **_settings(about, given))
+    if device is not None:
+        made.module.to(device)  # what is amiss there is not the file's fault
+    with files.refusing(UnsupportedModel, what):
+        return wrapped(about.name, made, **_settings(about, given))
 
 
 def _settings(about: _About, given: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Load a classifier by name or from a file."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +10,9 @@ import torch
 from limelight.core.classifier import Classifier, LayerLike
 from limelight.core.device import usable
 from limelight.core.labels import LabelsLike
-from limelight.errors import MissingExtra, UnknownModel, nearest
-from limelight.zoo.parts import Recipe, is_file_name
+from limelight.errors import LimelightError, MissingExtra, OutOfMemory, UnknownModel, is_out_of_memory, nearest
+from limelight.files import reason_of
+from limelight.zoo.parts import Recipe, is_file_name, is_folder_name
 
 FAMILIES = {
     "torchvision": "limelight.zoo.torchvision",
@@ -56,10 +57,23 @@ def load(
         InvalidOption: the model has no weights of this name, or the device can't be used.
         WeightsUnavailable: the weights are not here and the network does not answer.
         UnsupportedModel: weights of another architecture, or a file that only ``trust=True`` would read.
+        OutOfMemory: the model, or the file, takes more memory than there is.
     """
     device = None if device is None else usable(device)  # before a model is made or fetched
     name, weights = str(name), None if weights is None else str(weights)
     given: dict[str, Any] = {"labels": labels, "layer": layer, "outputs": outputs, "multilabel": multilabel}
+    try:
+        return _found(name, weights, device, trust, given)
+    except Exception as error:
+        if isinstance(error, LimelightError) or not is_out_of_memory(error):
+            raise
+        where = f" on {device}" if device else ""
+        raise OutOfMemory(f"memory ran out{where} while {name} was loaded ({reason_of(error)})") from error
+
+
+def _found(
+    name: str, weights: str | None, device: torch.device | None, trust: bool, given: Mapping[str, Any]
+) -> Classifier:
     family, slash, model = name.partition("/")
     if family in FAMILIES and slash:
         return classifier(f"{family}/{model}", recipe(family, model, weights, trust=trust), device, **given)
@@ -84,7 +98,9 @@ def recipe(family: str, name: str, weights: str | None, *, trust: bool = False, 
 
 def needs_no_trust(name: str, weights: str | None) -> bool:
     """Whether a model comes from a zoo, its weights too, so that naming it runs nobody's code and opens no file."""
-    return name.partition("/")[0] in FAMILIES and "/" in name and (weights is None or not is_file_name(weights))
+    family, slash, model = name.partition("/")
+    here = family == "hf" and is_folder_name(model)
+    return family in FAMILIES and bool(slash) and not here and (weights is None or not is_file_name(weights))
 
 
 def classifier(name: str, made: Recipe, device: str | torch.device | None = None, **given: Any) -> Classifier:

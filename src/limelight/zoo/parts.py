@@ -66,6 +66,11 @@ def is_file_name(text: str) -> bool:
     return text.lower().endswith(WEIGHT_FILES) or (files.exists(text) and not Path(text).is_dir())
 
 
+def is_folder_name(text: str) -> bool:
+    """Whether a text names a folder on this machine rather than a repository: absolute, relative, or at home."""
+    return text.startswith(("/", ".", "~"))
+
+
 def fitting(labels: Sequence[str] | None, classes: int) -> Sequence[str] | None:
     """Return the labels if there is one for each class."""
     return labels if labels is not None and len(labels) == classes else None

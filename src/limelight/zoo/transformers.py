@@ -18,6 +18,7 @@ from limelight.zoo.parts import (
     default_preprocess,
     fitting,
     is_file_name,
+    is_folder_name,
     read_state,
     with_weights,
 )
@@ -63,7 +64,7 @@ def load(name: str, weights: str | None, *, trust: bool = False, **given: Any) -
 
 def _folder(name: str, weights: str | None) -> Path:
     """Return the folder with the model's files, on this machine."""
-    if name.startswith(("/", ".", "~")):
+    if is_folder_name(name):
         folder = Path(name).expanduser()
         if not (folder / CONFIG).is_file():
             raise UnknownModel(f"there is no {CONFIG} in {folder}; hf/FOLDER takes a folder that save_pretrained wrote")
