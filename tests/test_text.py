@@ -92,8 +92,23 @@ def test_names_stay_readable_in_markdown() -> None:
 def test_latex_has_no_command_of_the_text(text: str) -> None:
     own = r"\\text(backslash|asciitilde|asciicircum|less|greater|bar|asciigrave)\{\}|\\[&%$#_{}]"
     rest = re.sub(own, "", latex(text)).replace("-{}", "-")
+    rest = re.sub(r"^(\s*)\{([\[*])\}", r"\1\2", rest)
     assert not set(rest) & set('\\{}$&#^_~%<>|`"')
     assert "--" not in latex(text)
+
+
+@every
+def test_a_line_of_a_table_in_latex_begins_with_the_text(text: str) -> None:
+    """``\\\\`` before it takes a star and a length in brackets for its own, after any spaces; so does a rule."""
+    for start in ("", "[", "*", " [", "*[2pt]", "[]"):
+        assert not re.match(r"\s*[\[*]", latex(start + text))
+    assert latex("[a] *") == "{[}a] *"
+
+
+def test_addresses_are_no_links_in_markdown() -> None:
+    for text in ("https://a.b/c", "see HTTP://a.b", "www.a.b", "(WWW.a.b)", "ftp://a.b"):
+        assert not re.search(r"[a-z]://|www\.", markdown(text), re.IGNORECASE)
+        assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", markdown(text)) == text
 
 
 @every

@@ -90,14 +90,21 @@ def to_json(data: Any, indent: int | None = 2, *, ascii_only: bool = False) -> s
 
 
 def markdown(text: object) -> str:
-    """Return a text for a line or a table's cell of Markdown, in which it is a text and nothing else."""
-    escaped = re.sub(r"([\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", visible(text))
+    """Return a text for a line or a table's cell of Markdown, in which it is a text and nothing else.
+
+    Addresses that some readers make links of (``https://``, ``www.``) are none. What GitHub replaces in the page that
+    it has made of the text already, no escape keeps from it: names of emoji between colons, and addresses of mail.
+    """
+    escaped = re.sub(
+        r"([\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.)", r"\\\1", visible(text), flags=re.I
+    )
     return re.sub(r"^(?=[#+=-])|^(\s*\d+)(?=[.)](\s|$))", lambda found: f"{found[1] or ''}\\", escaped)
 
 
 def latex(text: object) -> str:
-    """Return a text for LaTeX's text mode."""
-    return re.sub("-(?=-)", "-{}", "".join(_TEX.get(char, char) for char in visible(text)))
+    r"""Return a text for LaTeX's text mode; at the start of a table's line too, where ``\\`` takes a ``[`` or ``*``."""
+    plain = re.sub("-(?=-)", "-{}", "".join(_TEX.get(char, char) for char in visible(text)))
+    return re.sub(r"^(\s*)([\[*])", r"\1{\2}", plain)
 
 
 def numbered(names: Iterable[str], mark: str = "{}-{}", same: Callable[[str], str] = str) -> list[str]:

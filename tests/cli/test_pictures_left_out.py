@@ -17,6 +17,7 @@ from limelight.cli.output import file_names, unlike
 from limelight.data.samples import Sample
 from limelight.data.synthetic import test_split
 from limelight.errors import InvalidImage, PictureWarning
+from limelight.report.choose import save
 
 MODEL = ("--model", "demo/resnet")
 
@@ -96,6 +97,10 @@ def test_a_damaged_picture_is_named_and_left_out(
         for more, code in (((), 1), (("--retry",), 1), (("--strict",), 2)):  # what failed is there, and is told again
             assert run(*commands(pictures, tmp_path)[name], *more) == code
             assert capsys.readouterr().err.count("0.png is a damaged or unsupported picture") == 1
+        before = (tmp_path / "run" / "settings.json").read_bytes()
+        assert run("report", tmp_path / "run", "--out", tmp_path / "run" / "settings.json") == 2
+        assert "is a file that is read" in capsys.readouterr().err
+        assert (tmp_path / "run" / "settings.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -112,10 +117,22 @@ def test_if_all_are_damaged_it_is_an_error(
     assert "none of 2 pictures can be read" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["explain", "sanity", "propose"])
+def test_json_names_what_is_left_out(
+    name: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*commands(pictures, tmp_path)[name], "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    left_out = {e["image"]: e["error"] for e in found if "error" in e} if name == "explain" else found["unreadable"]
+    ((picture, why),) = left_out.items()
+    assert picture.endswith("0.png")
+    assert "damaged" in why
+
+
 # -- in Python ----------------------------------------------------------------------------------------------
 
 
-def test_verbs_warn_and_go_on(pictures: Path) -> None:
+def test_verbs_warn_and_go_on(pictures: Path, tmp_path: Path) -> None:
     files = sorted(pictures.iterdir())
     classifier = ll.load("demo/resnet")
     with pytest.warns(PictureWarning, match=r"1 of 4 pictures can't be read and were left out: .*0\.png"):
@@ -132,11 +149,13 @@ def test_verbs_warn_and_go_on(pictures: Path) -> None:
     shares = [r.values["proportion"] for r in results.rows]
     assert shares == sorted(shares)  # each with its own mask
     assert list(results.settings["unreadable"]) == ["0.png"]
+    assert "- 0.png: " in results.save(tmp_path / "rows.md").read_text()
     with pytest.warns(PictureWarning):
         assert ll.check(classifier, pictures, "grad-cam", "complexity", at_least=0).images == 3
     with pytest.warns(PictureWarning):
         choice = ll.choose(classifier, files, ["grad-cam", "layer-cam"], "complexity")
     assert (choice.given, choice.pictures, list(choice.unreadable)) == (3, 3, ["0.png"])
+    assert "0.png is a damaged" in save(choice, tmp_path / "choice.html").read_text()
     strict: Any
     for strict in (
         lambda: ll.explain(classifier, files, strict=True),
@@ -225,6 +244,34 @@ def test_pictures_of_one_name_keep_their_own_files(tmp_path: Path, monkeypatch: 
     for command in ("explain", "compare", "sanity"):
         assert run(command, "x.png", *MODEL, "--out", "x.png") == 2
     assert Path("x.png").read_bytes() == before
+
+
+def test_no_command_writes_over_what_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    scene = Image.fromarray(test_split(1)[0].image)
+    for name in ("a.png", "b.png", "a.propose.png", "film.gif", "photos/cat.png"):
+        scene.save(name)
+    Path("list.csv").write_text("file,mask\na.png,b.png\n")
+    Path("photos/labels.csv").write_text("file\ncat.png\n")
+    Path("photos/other.png").hardlink_to("photos/cat.png")
+    before = {file: file.read_bytes() for file in sorted(Path().rglob("*.*"))}
+    steps = ("--method", "i-gos", "--trace", "film.gif")
+    for arguments in (
+        ("explain", "film.gif", *MODEL, *steps, "--out", "map.png"),
+        ("explain", "a.png", *MODEL, "--out", "photos/../a.png"),
+        ("compare", "a.png", *MODEL, "--out", "a.png"),
+        ("evaluate", "list.csv", *MODEL, "--out", "list.csv"),
+        ("evaluate", "photos", *MODEL, "--out", "photos/labels.csv"),
+        ("sanity", "photos", *MODEL, "--out", "photos/other.png"),
+        ("sanity", "list.csv", *MODEL, "--out", "b.png"),
+        ("propose", "a.png", "a.propose.png", *MODEL, "--out", "."),
+    ):
+        assert run(*arguments) == 2
+        assert "is a file that is read" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in sorted(Path().rglob("*.*"))} == before
 
 
 @pytest.mark.parametrize(

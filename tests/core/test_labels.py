@@ -161,3 +161,11 @@ def test_folders_that_are_numbers(tmp_path: Path) -> None:
     assert judged(11, tmp_path, targets="label") == [0, 1, 10]
     with pytest.raises(UnknownTarget, match="sorted as text"):
         judged(3, tmp_path, targets="label")
+
+
+def test_folders_that_count_from_one_are_told_what_to_be_called(tmp_path: Path) -> None:
+    folders(tmp_path / "from one", *map(str, range(1, 11)))
+    folders(tmp_path / "as told", *map(str, range(10)))
+    with pytest.raises(UnknownTarget, match="or call them 0 to 9, in the order"):
+        judged(10, tmp_path / "from one", targets="label")
+    assert judged(10, tmp_path / "as told", targets="label") == list(range(10))

@@ -222,9 +222,10 @@ def _class_of(model: Classifier, sample: Sample) -> Label:
             f"folders of classes ({shown}); give labels= to Classifier, or a folder for every class"
         )
     if numbers and [int(name) for name in folders] != list(range(len(folders))):
+        last = str(len(folders) - 1)
         raise UnknownTarget(
             f"the folders ({shown}) are numbers that, sorted as text, are other classes than they say; give labels= to "
-            "Classifier, or names of one length, such as 01 and 10"
+            f"Classifier, or call them {'0'.zfill(len(last))} to {last}, in the order of the classes"
         )
     return folders.index(label)
 

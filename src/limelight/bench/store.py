@@ -115,6 +115,11 @@ class Store:
         """The files with rows."""
         return sorted((self.folder / ROWS).glob("*.parquet"))
 
+    @property
+    def every(self) -> list[Path]:
+        """All files of the run."""
+        return [self.folder / SETTINGS, self.folder / NOTES, *self.files]
+
     def add(self, cells: Iterable[Cell]) -> None:
         """Write finished cells; after a crash either all of them are there or none.
 

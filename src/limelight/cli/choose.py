@@ -9,9 +9,11 @@ from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Str
 from limelight.cli.output import (
     evenly,
     expand,
+    files_of,
     given,
     layers_named,
     load_model,
+    not_itself,
     parse_parameters,
     print_json,
     print_left_out,
@@ -67,6 +69,7 @@ def choose(
     if out is not None and out.suffix.lower() not in (".html", ".json"):
         raise InvalidOption(f"--out {out}: the suffix must be .html or .json")
     samples = evenly(api.as_samples(given(images[0]) if len(images) == 1 else expand(images)), limit)
+    not_itself("--out", [out], [*images, *files_of(samples)])
     if target is None and any(m.needs_truth for m in judges) and all(s.label is not None for s in samples):
         target = "label"
     classifier = load_model(model, weights, device, trust)

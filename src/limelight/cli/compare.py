@@ -63,7 +63,7 @@ def compare(
     path = out or Path(f"{image.stem}.compare.png")
     if path.suffix.lower() != ".png":
         raise InvalidOption(f"--out {path}: the picture is a .png")
-    not_itself("--out", path, [image])
+    not_itself("--out", [path], [image])
     classifier = load_model(model, weights, device, trust)
     left_out = not_had(methods, classifier, [image], chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]

@@ -9,11 +9,13 @@ from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Str
 from limelight.cli.output import (
     console,
     evenly,
+    files_of,
     given,
     layers_named,
     load_model,
     method_names,
     not_had,
+    not_itself,
     parse_parameters,
     print_json,
     print_left_out,
@@ -74,6 +76,7 @@ def evaluate(
     if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".json", ".md"):
         raise InvalidOption(f"--out {out}: the suffix must be .csv, .parquet, .json or .md")
     samples = evenly(api.as_samples(given(source)), limit)
+    not_itself("--out", [out], [source, *files_of(samples)])
     classifier = load_model(model, weights, device, trust)
     left_out = not_had(methods, classifier, (s.image for s in samples), chosen)
     chosen = [m for m in chosen if m.name not in left_out]

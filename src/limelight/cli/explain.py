@@ -86,28 +86,29 @@ def explain(
         return 0
     results = []
     unreadable = Unreadable(strict)
-    names = file_names(files)
+    names = [f"{name}.{file_name(method)}" for name in file_names(files)]
+    outs = [_destination(out, f"{name}.png", len(files)) for name in names]
+    films = [trace and _destination(trace, f"{name}.gif", len(files)) for name in names]
+    not_itself("--out", outs, files)
+    not_itself("--trace", films, files)
     with watched("explaining", times=len(files)):
         for i in range(len(files)):
-            file, name = files[i], f"{names[i]}.{file_name(method)}"
+            file = files[i]
             x = unreadable.tried(str(file), lambda file=file: as_input(classifier, file))
             if x is None:
                 continue
             explanation = ll.explain(classifier, x, chosen, target)
-            written = _destination(out, f"{name}.png", len(files))
-            not_itself("--out", written, files)
-            path = explanation.save(written, view=view, titled=not plain)
-            film = trace and explanation.animate(_destination(trace, f"{name}.gif", len(files)))
+            path = explanation.save(outs[i], view=view, titled=not plain)
+            film = explanation.animate(where) if (where := films[i]) else None
             results.append((file, path, film, explanation))
     if not results:
         unreadable.tell(len(files))
     if as_json:
-        print_json(
-            [
-                {"image": str(file), "file": str(path), **({"trace": str(film)} if film else {}), **e.settings()}
-                for file, path, film, e in results
-            ]
-        )
+        told = [
+            {"image": str(file), "file": str(path), **({"trace": str(film)} if film else {}), **e.settings()}
+            for file, path, film, e in results
+        ]
+        print_json([*told, *({"image": name, "error": reason} for name, reason in unreadable.items())])
         return print_unreadable(unreadable)
     several = Counter(file.name for file in files)
     shown = {file: file.name if several[file.name] == 1 else str(file) for file in files}

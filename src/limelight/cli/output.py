@@ -2,14 +2,15 @@
 
 import atexit
 import json
+import os
 import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, LiteralString, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, LiteralString, NoReturn, TypeVar
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -19,6 +20,9 @@ from rich.text import Text
 from limelight.core.progress import watched
 from limelight.errors import InvalidOption, shown
 from limelight.text import numbered, shortened, to_json, visible
+
+if TYPE_CHECKING:
+    from limelight.data.samples import Sample
 
 T = TypeVar("T")
 
@@ -243,14 +247,39 @@ def unlike(names: Iterable[str]) -> list[str]:
     return numbered(names, same=str.lower)
 
 
-def not_itself(option: str, written: Path, pictures: Iterable[Path]) -> None:
-    """Refuse to write over a picture that is read.
+def not_itself(option: str, written: Iterable[Path | None], read: Iterable[Path | str | None]) -> None:
+    """Refuse to write over what is read.
+
+    Args:
+        option: that says where to write.
+        written: files that will be; None is none.
+        read: files that are, in whatever way they are called; of a folder its list of labels.
 
     Raises:
-        InvalidOption: it would be.
+        InvalidOption: one of them is both.
     """
-    if written.exists() and any(picture.exists() and written.samefile(picture) for picture in pictures):
-        raise InvalidOption(f"{option} {written} is the picture itself; give another name")
+    there = {(s.st_dev, s.st_ino): file for file in written if file is not None and (s := _status(file))}
+    if not there:
+        return
+    for one in filter(None, read):
+        for file in (Path(one), Path(one) / "labels.csv"):
+            found = _status(file)
+            if found and (found.st_dev, found.st_ino) in there:
+                own = there[found.st_dev, found.st_ino]
+                raise InvalidOption(f"{option} {own} is a file that is read, {file}; give another name")
+
+
+def _status(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except (OSError, ValueError):
+        return None
+
+
+def files_of(samples: "Iterable[Sample]") -> Iterator[Path | str]:
+    """Yield the files of pictures and masks."""
+    for sample in samples:
+        yield from (file for file in (sample.image, sample.mask) if isinstance(file, str | Path))
 
 
 def evenly(items: Sequence[T], limit: int | None) -> list[T]:

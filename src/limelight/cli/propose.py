@@ -10,9 +10,11 @@ import typer
 from limelight.cli.options import Device, Limit, Model, Strict, Trust, Weights
 from limelight.cli.output import (
     evenly,
+    files_of,
     given,
     layers_named,
     load_model,
+    not_itself,
     parse_parameters,
     print_json,
     print_unreadable,
@@ -81,7 +83,7 @@ def propose(
     Example: limelight propose cat.jpg --model torchvision/resnet50 --method collection-cam --out boxes
     """
     import limelight as ll
-    from limelight.api import as_input, proposing
+    from limelight.api import proposing
     from limelight.api.inputs import Unreadable, wanted_targets
     from limelight.core.progress import watched
 
@@ -93,6 +95,7 @@ def propose(
     if out is not None and out.suffix:
         raise InvalidOption(f"--out {out}: it is a folder, for a figure of each picture; give a name without a suffix")
     classifier = load_model(model, weights, device, trust)
+    not_itself("--out", _destinations(out, samples), [*(images or []), *files_of(samples)])
     unreadable = Unreadable(strict)
     known = [unreadable.tried(s.name, lambda s=s: _true_boxes(s)) for s in samples]
     samples = [s for s, boxes in zip(samples, known, strict=True) if boxes is not None]
@@ -109,9 +112,14 @@ def propose(
     with watched("proposing", times=len(samples)):
         for i in range(len(samples)):
             image, path = samples[i].image, paths[i]
-            if unreadable.tried(samples[i].name, lambda image=image: as_input(classifier, image)) is None:
+            p = unreadable.tried(
+                samples[i].name,
+                lambda image=image, target=classes[i]: proposing.propose(
+                    classifier, image, chosen, target, radius=radius, threshold=threshold
+                ),
+            )
+            if p is None:
                 continue
-            p = proposing.propose(classifier, image, chosen, classes[i], radius=radius, threshold=threshold)
             if path:
                 p.save(path, truths[i] or None)
             found.append((samples[i], path, p, truths[i]))
@@ -130,7 +138,7 @@ def propose(
             }
             for s, path, p, truth in found
         ]
-        print_json({"images": rows, "summary": summary})
+        print_json({"images": rows, "summary": summary, "unreadable": unreadable})
         return print_unreadable(unreadable)
     for sample, path, p, _ in found:
         arrow = f" → {path}" if path else ""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.output import print_json, say
+from limelight.cli.output import not_itself, print_json, say
 
 
 def report(
@@ -38,11 +38,10 @@ def report(
 
     page = out or run / "report.html"
     found = story.open_run(run, recipe=recipe, paper=paper, data=data, device=device, trust=trust)
-    files = [story.write(found, page)]
-    for wanted, suffix, text in ((markdown, ".md", story.to_markdown), (latex, ".tex", story.to_latex)):
-        if wanted:
-            files.append(page.with_suffix(suffix))
-            write(files[-1], text(found))
+    tables = {".md": story.to_markdown, ".tex": story.to_latex}
+    also = {page.with_suffix(suffix): tables[suffix] for suffix in [".md"] * markdown + [".tex"] * latex}
+    not_itself("--out", [page, *also], [recipe, paper, *found.store.every])
+    files = [story.write(found, page), *(write(path, text(found)) for path, text in also.items())]
     if as_json:
         figures = [
             {"model": board.model, **{k: None if v != v else v for k, v in vars(f).items()}}

@@ -8,6 +8,7 @@ import typer
 from limelight.cli.options import Device, Explained, Model, Strict, Trust, Weights
 from limelight.cli.output import (
     evenly,
+    files_of,
     given,
     load_model,
     method_names,
@@ -50,11 +51,11 @@ def sanity(
         raise InvalidOption(f"--mode {mode}: there are cascading and independent")
     if out.suffix.lower() != ".png":
         raise InvalidOption(f"--out {out}: the picture is a .png")
-    not_itself("--out", out, [images])
     names = method_names(methods)
     chosen = [ll.method(n) for n in names]
     ll.metric(f"sanity-{mode}", layers=layers)
     samples = evenly(api.as_samples(given(images)), limit)
+    not_itself("--out", [out], [images, *files_of(samples)])
     classifier = load_model(model, weights, device, trust)
     left_out = not_had(methods, classifier, (s.image for s in samples), chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
@@ -76,7 +77,8 @@ def sanity(
         rows = [
             {"method": v.method, "passed": v.passed, "similarity": v.figure.mean, "reason": v.reason} for v in verdicts
         ]
-        print_json({"verdicts": rows, "file": str(out), "images": len(results.images), "left_out": left_out})
+        counts = {"images": len(results.images), "left_out": left_out, "unreadable": unreadable}
+        print_json({"verdicts": rows, "file": str(out), **counts})
         return print_unreadable(unreadable)
     width = max(len(v.method) for v in verdicts)
     say("[bold]{}[/], {} images, {} randomisation of {} layers", classifier.name, len(results.images), mode, layers)

@@ -431,6 +431,8 @@ class Results:
     def save(self, path: str | Path) -> Path:
         """Write the results; the suffix says how: ``.parquet``, ``.csv``, ``.json`` (rows) or ``.md`` (summary).
 
+        Pictures that can't be read are named in all but a csv, which has rows alone.
+
         Raises:
             InvalidOption: another suffix.
         """
@@ -457,7 +459,9 @@ class Results:
         files.write(path, json.dumps(about | {"rows": rows}, indent=1, default=str))
 
     def _to_md(self, path: Path) -> None:
-        files.write(path, self.to_markdown() + "\n")
+        unread = [f"- {markdown(name)}: {markdown(why)}" for name, why in self.settings.get("unreadable", {}).items()]
+        heading = ["", "Pictures that can't be read, and were left out:", "", *unread] if unread else []
+        files.write(path, "\n".join([self.to_markdown(), *heading, ""]))
 
 
 _KNOWN = ("image", "method", "target", "label", "probability", "reason", "seconds", "forwards", "backwards")

@@ -195,15 +195,20 @@ def published(text: str) -> list[Published]:
         InvalidOption: a column lacks, or a value is no number.
     """
     with refusing(InvalidOption, "the table of published numbers is no csv, or damaged"):
-        rows = list(csv.DictReader(io.StringIO(text)))
+        reader = csv.DictReader(io.StringIO(text), strict=True)
+        numbered = [(reader.line_num, row) for row in reader]
     wanted = ("model", "method", "metric", "value")
+    rows = [row for _, row in numbered]
     lacks = [name for name in wanted if rows and name not in rows[0]]
     if lacks or not rows:
         raise InvalidOption(
             f"a table of published numbers needs rows and the columns {', '.join(wanted)}; see {shown(lacks)}"
         )
     found: list[Published] = []
-    for number, row in enumerate(rows, 2):
+    for number, row in numbered:
+        if None in row or None in row.values():
+            cells = "more" if None in row else "fewer"
+            raise InvalidOption(f"published numbers, line {number}: it has {cells} cells than the first line")
         try:
             value = float(row["value"])
         except (TypeError, ValueError):

@@ -122,6 +122,10 @@ def _standings(choice: Choice) -> Section:
     if choice.left_out:
         reasons = [[name, reason] for name, reason in choice.left_out.items()]
         blocks.append(Details("Methods that were left out", [Table("What did not run.", ["method", "why"], reasons)]))
+    if choice.unreadable:
+        reasons = [[name, reason] for name, reason in choice.unreadable.items()]
+        table = Table("What was not judged.", ["picture", "why"], reasons)
+        blocks.append(Details("Pictures that can’t be read", [table]))
     return Section("Standings", blocks)
 
 
