@@ -122,7 +122,7 @@ def test_a_name_of_two_classes_is_no_target() -> None:
 
 def folders(root: Path, *names: str) -> Path:
     for name in names:
-        (root / name).mkdir()
+        (root / name).mkdir(parents=True)
         Image.effect_noise((16, 16), 50).convert("RGB").save(root / name / "1.png")
     return root
 
