@@ -14,6 +14,7 @@ import limelight as ll
 from limelight import cli
 from limelight.api import as_samples
 from limelight.cli.output import file_names, unlike
+from limelight.data import images
 from limelight.data.samples import Sample
 from limelight.data.synthetic import test_split
 from limelight.errors import InvalidImage, PictureWarning
@@ -222,6 +223,24 @@ def test_a_race_with_a_budget_passes_over_damaged_pictures(tmp_path: Path) -> No
         )
     assert choice.pictures == choice.given == 6
     assert len(choice.unreadable) == 3
+
+
+def test_every_picture_is_decoded_once(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read, seen = images._read, list[str]()
+
+    def noted(file: Any, name: str, most: int) -> Image.Image:
+        seen.append(Path(name).name)
+        return read(file, name, most)
+
+    monkeypatch.setattr(images, "_read", noted)
+    with pytest.warns(PictureWarning):
+        ll.choose("demo/resnet", pictures, ["grad-cam", "layer-cam"], "complexity", progress=False)
+    assert sorted(seen) == [f"{i}.png" for i in range(4)]
+    seen.clear()
+    assert run("propose", pictures, *MODEL, "--method", "grad-cam") == 1
+    assert sorted(seen) == [f"{i}.png" for i in range(4)]
 
 
 # -- names --------------------------------------------------------------------------------------------------

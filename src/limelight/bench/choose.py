@@ -19,7 +19,7 @@ import numpy.typing as npt
 from torch import nn
 
 from limelight import api
-from limelight.api.evaluating import settings_of
+from limelight.api.evaluating import IMAGES_AT_ONCE, settings_of
 from limelight.api.forecasting import forecast
 from limelight.api.inputs import Unreadable, first_input, readable, wanted_targets
 from limelight.bench.race import FIRST, duel, schedule, standing
@@ -416,15 +416,50 @@ class _Race:
     # -- going on ------------------------------------------------------------------------------------------
 
     def judge(self, pictures: int) -> None:
-        """Let all that are in the race explain the next pictures."""
-        self._drop_unreadable(pictures)
-        where = slice(self.seen, self.seen + pictures)
-        if not self.samples[where]:
-            return
-        asked = self.wanted[where] if isinstance(self.wanted, list) else self.wanted
+        """Let all that are in the race explain so many pictures more, passing over those that can't be read.
+
+        Raises:
+            InvalidImage: none can be read.
+        """
+        before, end = (self.passes, self.seconds), self.seen + pictures
+        while self.seen < min(end, len(self.samples)):
+            some = self._next(min(end - self.seen, self.batch_size or IMAGES_AT_ONCE))
+            if some:
+                self._judge(some)
+        if not self.samples:
+            self.unreadable.tell(len(self.unreadable))
+        if self.passes > before[0]:
+            self.pace = (self.seconds - before[1]) / (self.passes - before[0])
+
+    def _next(self, count: int) -> list[Sample]:
+        """Read the next pictures, so many that can be; each is then the network's input, with the mask there."""
+        found: list[Sample] = []
+        while len(found) < count and (at := self.seen + len(found)) < len(self.samples):
+            sample = self.samples[at]
+            read = self.unreadable.tried(sample.name, lambda sample=sample: readable(self.model, sample))
+            if read is None:
+                del self.samples[at]
+                if isinstance(self.wanted, list):
+                    del self.wanted[at]
+                continue
+            x, mask = read
+            found.append(
+                Sample(
+                    x,
+                    sample.name,
+                    sample.label,
+                    mask=None if mask is None else mask.cpu().numpy(),
+                    difficult=sample.difficult,
+                    others=sample.others,
+                    classes=sample.classes,
+                )
+            )
+        return found
+
+    def _judge(self, some: Sequence[Sample]) -> None:
+        asked = self.wanted[self.seen : self.seen + len(some)] if isinstance(self.wanted, list) else self.wanted
         racers = {name: self.methods[name] for name in self.racers}
         done, most = len(self.rows), len(self.rows) + len(racers) * (len(self.samples) - self.seen)
-        before = self.passes, self.seconds
 
         def counted(rows: list[Row]) -> None:
             nonlocal done
@@ -434,32 +469,13 @@ class _Race:
 
         try:
             found = api.evaluate(
-                self.model, self.samples[where], racers, self.judges, asked, batch_size=self.batch_size, on_rows=counted
+                self.model, some, racers, self.judges, asked, batch_size=self.batch_size, strict=True, on_rows=counted
             )
         except BaseException as error:
             if isinstance(rest := getattr(error, "finished", None), Results):
                 self._keep(rest)
             raise
         self._keep(found)
-        self.pace = (self.seconds - before[1]) / (self.passes - before[0])
-
-    def _drop_unreadable(self, pictures: int) -> None:
-        """Drop those of the next pictures that can't be read, so that as many are judged as there are.
-
-        Raises:
-            InvalidImage: none can be read.
-        """
-        at = self.seen
-        while at < min(len(self.samples), self.seen + pictures):
-            sample = self.samples[at]
-            if self.unreadable.tried(sample.name, lambda sample=sample: readable(self.model, sample)) is not None:
-                at += 1
-                continue
-            del self.samples[at]
-            if isinstance(self.wanted, list):
-                del self.wanted[at]
-        if not self.samples:
-            self.unreadable.tell(len(self.unreadable))
 
     def _keep(self, found: Results) -> None:
         """Take the rows of pictures that all in the race have finished."""
