@@ -16,7 +16,7 @@ from limelight.core.explanation import Explanation, Gallery
 from limelight.core.results import Column, Results, Row
 from limelight.core.saliency import Finish
 from limelight.errors import InvalidImage
-from limelight.text import csv_cell, file_name, latex, markdown, shortened, to_json, visible
+from limelight.text import csv_cell, file_name, latex, markdown, numbered, shortened, to_json, visible, whole_number
 
 every = pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
 anything = st.text(st.characters(exclude_categories=[]))  # lone surrogates too
@@ -103,6 +103,15 @@ def test_a_line_of_a_table_in_latex_begins_with_the_text(text: str) -> None:
     for start in ("", "[", "*", " [", "*[2pt]", "[]"):
         assert not re.match(r"\s*[\[*]", latex(start + text))
     assert latex("[a] *") == "{[}a] *"
+
+
+def test_whole_numbers() -> None:
+    for text, number in (("0", 0), ("007", 7), ("9" * 18, 10**18 - 1)):
+        assert whole_number(text) == number
+    for text in ("", "-1", "+1", "1.0", "1_0", " 1", "²", "１", "٣", "0x1", "1e3", "9" * 19, "9" * 5000):
+        assert whole_number(text) is None
+    assert numbered(["a", "b", "a", "a-2", "a"]) == ["a", "b", "a-3", "a-2", "a-4"]
+    assert numbered(["a", "A"], "{} ({})", str.lower) == ["a", "A (2)"]
 
 
 def test_addresses_are_no_links_in_markdown() -> None:

@@ -107,6 +107,15 @@ def latex(text: object) -> str:
     return re.sub(r"^(\s*)([\[*])", r"\1{\2}", plain)
 
 
+MOST_DIGITS = 18
+"""Of a number that is given as text: no index or size has more, and of thousands Python makes no number."""
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number from 0 that a text spells in plain digits; None if it spells none, or has too many."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
+
+
 def numbered(names: Iterable[str], mark: str = "{}-{}", same: Callable[[str], str] = str) -> list[str]:
     """Return names of which no two are one: what comes again gets a number that is not taken.
 

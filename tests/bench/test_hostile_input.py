@@ -162,8 +162,9 @@ def test_files_that_are_no_pictures_are_counted_and_the_run_goes_on(recipe: Path
     assert wrong == {"cut.png", "empty.jpg", "words.png"}
     assert all(row["image"] in row["error"] and "\n" not in row["error"] for row in table if row["error"])
     assert all(row["value"] == row["value"] for row in table if not row["error"])
-    again = measure(recipe, run, "--data", pictures)
-    assert (again["finished"], again["before"]) == (0, 12)
+    code, out, _ = told("benchmark", recipe, "--out", run, "--json", "--data", pictures)
+    again = json.loads(out)
+    assert (code, again["finished"], again["before"], set(again["unreadable"])) == (1, 0, 12, wrong)
 
 
 # -- what happens to a folder ------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from limelight.data.synthetic import Scene
 from limelight.errors import InvalidImage, PictureWarning, UnknownTarget
 from limelight.files import name_in_text
 from limelight.shapes import Index
-from limelight.text import numbered
+from limelight.text import numbered, whole_number
 
 T = TypeVar("T")
 
@@ -213,15 +213,16 @@ def _class_of(model: Classifier, sample: Sample) -> Label:
     if model.labels or isinstance(label, int) or label not in folders:
         return label
     shown = f"{', '.join(folders[:5])}{' …' if len(folders) > 5 else ''}"
-    numbers = all(name.isascii() and name.isdecimal() for name in folders)
+    numbers = [whole_number(name) for name in folders]
+    plain = None not in numbers
     if len(folders) != model.classes():
-        if numbers:
+        if plain:
             return label
         raise UnknownTarget(
             f"{sample.name}: the {model.classes()} classes of {model.name} have no names, and there are {len(folders)} "
             f"folders of classes ({shown}); give labels= to Classifier, or a folder for every class"
         )
-    if numbers and [int(name) for name in folders] != list(range(len(folders))):
+    if plain and numbers != list(range(len(folders))):
         last = str(len(folders) - 1)
         raise UnknownTarget(
             f"the folders ({shown}) are numbers that, sorted as text, are other classes than they say; give labels= to "

@@ -10,6 +10,7 @@ from limelight.cli.options import Limit, Trust
 from limelight.cli.output import filling, print_json, print_unreadable, say, split_names
 from limelight.core.progress import announce
 from limelight.errors import InvalidOption, PictureWarning
+from limelight.text import whole_number
 
 FEWER = "--limit N takes fewer pictures"
 
@@ -103,10 +104,9 @@ def _pace(tally: "Tally") -> str:
 
 def _shard(text: str) -> tuple[int, int]:
     """Read I/N, from 1."""
-    try:
-        index, count = (int(part) for part in text.split("/"))
-    except ValueError:
-        raise InvalidOption(f"--shard {text}: expected I/N, such as 2/8") from None
+    index, count = (whole_number(part) for part in text.partition("/")[::2])
+    if index is None or count is None:
+        raise InvalidOption(f"--shard {text}: expected I/N, such as 2/8")
     if not 1 <= index <= count:
         raise InvalidOption(f"--shard {text}: expected 1 <= I <= N")
     return index - 1, count

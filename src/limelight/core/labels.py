@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from limelight.errors import InvalidOption
 from limelight.files import text_of
+from limelight.text import whole_number
 
 LabelsLike = Sequence[str] | Mapping[Any, Any] | str | Path
 MOST_BYTES = 1 << 25
@@ -65,7 +66,7 @@ def _by_index(given: Mapping[Any, Any]) -> list[str]:
 def _index(key: Any) -> int | None:
     """Return the index that a key is or spells, None if it is none."""
     if isinstance(key, str):
-        return int(key) if key.isascii() and key.isdecimal() and len(key) < 10 else None
+        return whole_number(key)
     if isinstance(key, bool) or not hasattr(key, "__index__"):
         return None
     return key.__index__() if key.__index__() >= 0 else None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from limelight.errors import InvalidOption, UnknownTarget, nearest, shown
 from limelight.shapes import Index, Logits, Scores
+from limelight.text import MOST_DIGITS, whole_number
 
 ScoreKind = Literal["logit", "prob", "logprob", "margin"]
 TargetLike = (
@@ -26,8 +27,6 @@ Asked = None | list[int | str] | Callable[[Any], Tensor]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-MOST_DIGITS = 18
-"""Of a class index that is given as text."""
 
 
 @dataclass(frozen=True)
@@ -163,13 +162,14 @@ def _class(target: int | str, classes: int, labels: Sequence[str] | None) -> int
             several = ", ".join(map(str, named[:5])) + (" …" if len(named) > 5 else "")
             raise UnknownTarget(f"{target!r} is the name of {len(named)} classes ({several}); give the index")
         digits = target.strip().removeprefix("-")
-        if not (digits.isascii() and digits.isdecimal()):
+        number = whole_number(digits)
+        if number is None and digits.isascii() and digits.isdecimal():
+            raise UnknownTarget(f"target {digits[:MOST_DIGITS]}… is out of range; the model has {classes} classes")
+        if number is None:
             if not labels:
                 raise UnknownTarget(f"target {target!r}: this model has no label names; give an index below {classes}")
             raise UnknownTarget(f"there is no class {target!r} among {classes}{nearest(target, labels)}")
-        if len(digits) > MOST_DIGITS:  # of which Python would make no number
-            raise UnknownTarget(f"target {target[:MOST_DIGITS]}… is out of range; the model has {classes} classes")
-        target = int(target)
+        target = -number if target.strip().startswith("-") else number
     if not 0 <= target < classes:
         raise UnknownTarget(f"target {shown(target)} is out of range; the model has classes 0 to {classes - 1}")
     return target

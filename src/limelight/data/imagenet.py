@@ -18,6 +18,7 @@ from limelight.data.reading import Absent, Contents, Drawn, absent_files, find, 
 from limelight.data.samples import Box, Sample
 from limelight.errors import InvalidImage, InvalidOption, MissingExtra, shown
 from limelight.files import opened, refusing
+from limelight.text import whole_number
 
 _PICTURES = ("val", "ILSVRC2012_img_val", "ILSVRC/Data/CLS-LOC/val", "Data/CLS-LOC/val", "")
 _DEVKIT = ("ILSVRC2012_devkit_t12/data", "devkit/data", "data", "")
@@ -145,7 +146,8 @@ def _answers(path: Path, by_number: Mapping[int, str]) -> dict[str, str]:
         return {}
     answers: dict[str, str] = {}
     for line, text in enumerate(text_of(path).split(), 1):
-        wnid = by_number.get(int(text)) if text.isdecimal() and len(text) < 9 else None
+        number = whole_number(text)
+        wnid = None if number is None else by_number.get(number)
         if wnid is None:
             raise InvalidOption(f"{path}, line {line}: {shown(text)} is no class; {_META} has 1 to {len(by_number)}")
         answers[f"ILSVRC2012_val_{line:08d}"] = wnid

@@ -22,6 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from limelight.errors import InvalidImage, InvalidOption, nearest
 from limelight.files import opened
 from limelight.quiet import quiet
+from limelight.text import whole_number
 
 __all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "ImageSource", "list_images", "load_image"]
 
@@ -118,9 +119,10 @@ def _most_pixels() -> int:
     given = os.environ.get(MAX_PIXELS_VARIABLE, "")
     if not given:
         return MAX_PIXELS
-    if not (given.isascii() and given.isdecimal() and len(given) < 19):
+    most = whole_number(given)
+    if most is None:
         raise InvalidOption(f"{MAX_PIXELS_VARIABLE}={given[:40]!r}: expected a number of pixels, such as 100000000")
-    return int(given)
+    return most
 
 
 def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:

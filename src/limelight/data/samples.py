@@ -21,6 +21,7 @@ from limelight.data.images import FORMATS, list_images, load_image
 from limelight.data.synthetic import Scene
 from limelight.errors import InvalidImage, InvalidOption, nearest, shown
 from limelight.files import name_in_text
+from limelight.text import whole_number
 
 __all__ = ["Box", "Label", "Sample", "from_scenes", "read_samples"]
 
@@ -284,20 +285,16 @@ def _cells(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
 
 def _labels(header: Sequence[str], rows: list[dict[str, str]]) -> list[Label | None]:
     """Take the classes from one column: indices if there is a complete column of them, else names."""
-    indices = (name for name in _INDICES if name in header and all(_is_index(row[name]) for row in rows))
+    indices = (name for name in _INDICES if name in header and all(whole_number(row[name]) is not None for row in rows))
     names = (name for name in _NAMES if name in header and any(row[name] for row in rows))
     column = next(indices, None) or next(names, None)
     if column is None:
         return [None] * len(rows)
     given = [row[column] for row in rows]
-    if all(_is_index(text) for text in given if text):
-        return [int(text) if text else None for text in given]
+    numbers = [whole_number(text) for text in given]
+    if all(number is not None for number, text in zip(numbers, given, strict=True) if text):
+        return list(numbers)
     return [text or None for text in given]
-
-
-def _is_index(text: str) -> bool:
-    """Whether a text is a whole number, of a size that an index may have."""
-    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def _row(table: Path, line: int, cells: dict[str, str], files: str, label: Label | None) -> _Row:
@@ -305,7 +302,8 @@ def _row(table: Path, line: int, cells: dict[str, str], files: str, label: Label
     mask, value, difficult = (cells.get(name, "") for name in ("mask", "mask_value", "difficult"))
     if not cells[files]:
         raise InvalidOption(f"{where}: the column {files!r} is empty; give a picture")
-    if value and not (mask and _is_index(value)):
+    number = whole_number(value)
+    if value and (not mask or number is None):
         raise InvalidOption(f"{where}: mask_value {shown(value)} must be a whole number, next to a mask")
     if difficult not in ("", "0", "1"):
         raise InvalidOption(f"{where}: difficult is {difficult!r}; it must be 0 or 1")
@@ -315,7 +313,7 @@ def _row(table: Path, line: int, cells: dict[str, str], files: str, label: Label
         _existing(table.parent / cells[files], where),
         label,
         _existing(table.parent / mask, where) if mask else None,
-        int(value) if value else None,
+        number,
         _box([cells.get(name, "") for name in _CORNERS], where),
         difficult == "1",
     )

@@ -15,6 +15,7 @@ from limelight.data.reading import Absent, Contents
 from limelight.data.samples import Label, Sample
 from limelight.errors import InvalidOption, MissingExtra
 from limelight.files import content_of, name_in_text, opened, refusing
+from limelight.text import whole_number
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -113,7 +114,8 @@ def _label(member: Member) -> Label:
         raise InvalidOption(f"{member.name}: a class must be a text, an index or a name: {error}") from error
     if not text:
         raise InvalidOption(f"{member.name} is empty; it must hold an index or a name")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else text
+    number = whole_number(text)
+    return text if number is None else number
 
 
 # -- Hugging Face ----------------------------------------------------------------------------------------
