@@ -4,9 +4,12 @@ Inputs are 40 x 56 (not square). Every network takes ``inplace`` for its ReLUs.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+import limelight as ll
 
 SIZE = (40, 56)
 CLASSES = 5
@@ -172,3 +175,31 @@ def images(n: int = 3, size: tuple[int, int] = SIZE) -> Tensor:
     coarse = torch.randn(n, 3, 6, 6, generator=generator)
     fine = 0.3 * torch.randn(n, 3, *size, generator=generator)
     return nn.functional.interpolate(coarse, size, mode="bilinear") + fine
+
+
+def small(outputs: int = 3, channels: tuple[int, ...] = (4,)) -> nn.Sequential:
+    """Return strided convolutions with ReLUs, global average pooling and a linear layer, with fixed random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers: list[nn.Module] = []
+        for before, after in pairwise((3, *channels)):
+            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.ReLU()]
+        head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels[-1], outputs)
+        return nn.Sequential(*layers, *head).eval()
+
+
+def fitted(net: nn.Module, *batches: Tensor) -> nn.Module:
+    """Give a network the batch statistics of pictures, as training would, and return it in evaluation mode."""
+    for m in net.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.momentum = None  # the mean of all batches
+            m.reset_running_stats()
+    with torch.no_grad():
+        for x in batches:
+            net.train()(x)
+    return net.eval()
+
+
+def exact(name: str, *, inplace: bool = False) -> ll.Classifier:
+    """Return a network in float64, for laws between two ways to a number, which processors round differently."""
+    return ll.Classifier(build(name, inplace=inplace).double())

@@ -4,9 +4,12 @@ A run of the whole suite, or of a folder, is spread over the processor's cores, 
 for its arithmetic; ``-n 0`` keeps it in one process, and ``OMP_NUM_THREADS=2`` gives each process two threads.
 """
 
+import importlib.util
 import io
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 # Read by torch and numpy when they are first imported, and by every process that a test starts.
@@ -50,6 +53,16 @@ def shared(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs reference data ({'/'.join(parts)}); set LIMELIGHT_SHARED to the folder that has it")
     return path
+
+
+def script(path: Path) -> ModuleType:
+    """Load a program that lies in no package, as a module of its own name."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def npz(*parts: str) -> Any:

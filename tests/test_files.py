@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from torch import nn
 
 import architectures
 import limelight as ll
@@ -45,8 +44,7 @@ def small_files(most: int) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def writers() -> dict[str, Writer]:
     """Everything that writes a file that a user names."""
-    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
-    mine = ll.Classifier(net, size=32)
+    mine = ll.Classifier(architectures.small(2), size=32)
     plain = ll.Classifier(architectures.build("plain"), labels=list("abcde"))
     one = ll.explain(plain, architectures.images(1)[0])
     gallery = ll.explain(plain, architectures.images(1), ["grad-cam", "layer-cam"])

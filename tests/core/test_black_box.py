@@ -11,12 +11,7 @@ from torch import Tensor
 import architectures
 import limelight as ll
 from limelight import errors
-
-FEW: dict[str, dict[str, Any]] = {
-    "rise": {"n_masks": 20},
-    "lime": {"n_samples": 20},
-    "occlusion": {"window": 12, "stride": 12},
-}
+from quick import quick
 
 
 def boxed(dtype: torch.dtype = torch.float32, **options: Any) -> tuple[ll.BlackBox, ll.Classifier]:
@@ -33,7 +28,7 @@ def boxed(dtype: torch.dtype = torch.float32, **options: Any) -> tuple[ll.BlackB
 def test_gives_the_map_that_the_module_gives(name: str) -> None:
     box, c = boxed(torch.float64)  # an occlusion is a small difference of scores
     x = architectures.images(2).double()
-    m = ll.method(name, **FEW.get(name, {}))
+    m = quick(name)
     torch.testing.assert_close(m(box, x), m(c, x), rtol=1e-3, atol=1e-4)
     assert torch.equal(m.run(box, x).target, c(x).argmax(1))
 

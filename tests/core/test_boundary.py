@@ -16,39 +16,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+import architectures
 import limelight as ll
 from limelight import errors
 from limelight.card import METHODS
 from limelight.core.boundary import NEEDS_GRADIENTS
+from quick import quick
 
 SIZE = 24
-FEW: dict[str, dict[str, object]] = {
-    "ss-cam": {"n": 2},
-    "is-cam": {"n": 3},
-    "occlusion": {"window": 12, "stride": 12},
-    "rise": {"n_masks": 8},
-    "xrai": {"steps": 2},
-    "integrated-gradients": {"n": 2},
-    "smooth-grad": {"n": 2},
-    "smooth-grad-cam++": {"n": 2},
-    "var-grad": {"n": 2},
-    "gradient-shap": {"n": 2},
-    "emp": {"n": 2, "size": 6},
-    "extremal-perturbation": {"n": 2, "sigma": 9},
-    "i-gos": {"n": 2, "points": 2, "size": 6},
-    "aop": {"size": 6, "warmup": 1, "optimiser_options": {"n": 2, "points": 2}},
-    "sigcam": {"size": 6, "warmup": 1, "n": 2, "optimiser_options": {"points": 2}},
-    "lime": {"n_samples": 8, "scale": 6},
-}
 
 
 def body() -> nn.Sequential:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return nn.Sequential(
-            *(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU()),
-            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)),
-        ).eval()
+    return architectures.small(4, (6, 8))
 
 
 def pictures(n: int = 2) -> Tensor:
@@ -130,7 +109,7 @@ def expected() -> dict[str, Tensor]:
     c, x = ll.Classifier(body(), size=SIZE), pictures()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return {name: ll.method(name, **FEW.get(name, {})).run(c, x, 1).raw for name in ll.methods()}
+        return {name: quick(name).run(c, x, 1).raw for name in ll.methods()}
 
 
 def attempts(net: nn.Module, x: Tensor) -> dict[str, ll.Saliency | errors.LimelightError]:
@@ -139,7 +118,7 @@ def attempts(net: nn.Module, x: Tensor) -> dict[str, ll.Saliency | errors.Limeli
     found: dict[str, Any] = {}
     for name in ll.methods():
         try:
-            found[name] = ll.method(name, **FEW.get(name, {})).run(c, x, 1)
+            found[name] = quick(name).run(c, x, 1)
         except errors.LimelightError as error:
             found[name] = error
         assert state(net) == before, name
@@ -171,7 +150,7 @@ def test_a_network_may_overwrite_its_input(way: Callable[[nn.Sequential, Tensor]
     x = pictures()
     for name, found in attempts(Odd(way), x).items():
         assert not isinstance(found, Exception), (name, found)
-        wanted = ll.method(name, **FEW.get(name, {})).run(twin, x, 1).raw
+        wanted = quick(name).run(twin, x, 1).raw
         torch.testing.assert_close(found.raw, wanted, rtol=1e-3, atol=1e-5, msg=name)
     maps, method, given = random_maps(2), ll.method("grad-cam"), x.clone()
     truth = maps > 0.5
@@ -218,7 +197,7 @@ def one_only(f: nn.Sequential, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("way", [statistics, one_only])
 @pytest.mark.parametrize("name", ["grad-cam", "lrp", "rise", "ablation-cam", "integrated-gradients", "score-cam"])
 def test_images_that_must_not_share_a_batch_do_not(name: str, way: Callable[[nn.Sequential, Tensor], Tensor]) -> None:
-    c, x, method = ll.Classifier(Odd(way), size=SIZE), pictures(), ll.method(name, **FEW.get(name, {}))
+    c, x, method = ll.Classifier(Odd(way), size=SIZE), pictures(), quick(name)
     alone = torch.cat([method.run(c, x[i : i + 1], 1).raw for i in range(2)])
     torch.testing.assert_close(method.run(c, x, 1).raw, alone, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(c(x), torch.cat([c.module(one) for one in x.split(1)]), rtol=1e-4, atol=1e-6)
@@ -277,12 +256,12 @@ def test_what_a_network_raises_on_the_way_back_is_said(name: str, monkeypatch: p
     for error in (ValueError("odd"), KeyError("odd"), ZeroDivisionError("odd"), RuntimeError("odd")):
         monkeypatch.setattr(FailsBack, "error", error, raising=False)
         with pytest.raises(errors.UnsupportedModel, match=r"through Odd.*odd.*need none: ") as caught:
-            ll.method(name, **FEW.get(name, {})).run(c, pictures(), 1)
+            quick(name).run(c, pictures(), 1)
         assert caught.value.__cause__ is error
     for own in (Mine("wait for me"), ConnectionError("lost")):
         monkeypatch.setattr(FailsBack, "error", own, raising=False)
         with pytest.raises(type(own), match=str(own)) as caught_own:
-            ll.method(name, **FEW.get(name, {})).run(c, pictures(), 1)
+            quick(name).run(c, pictures(), 1)
         assert any("on the way back through Odd" in note for note in caught_own.value.__notes__)
 
 
@@ -369,7 +348,7 @@ def test_compiled_parts_run_their_own_code() -> None:
         compiled = [(type(m), vars(m).get("forward"), vars(m).get("_compiled_call_impl")) for m in odd.modules()]
         flags = [m.training for m in odd.modules()]
         for name in ("grad-cam", "lrp", "rise", "full-grad", "ablation-cam"):
-            method = ll.method(name, **FEW.get(name, {}))
+            method = quick(name)
             found, wanted = (method.run(ll.Classifier(n, size=SIZE), x, 1).raw for n in (odd, body()))
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
         with pytest.raises(KeyError):
@@ -388,7 +367,7 @@ def test_scripted_networks_are_black_boxes(script: Callable[[nn.Module], nn.Modu
             assert name in str(found) or "spatial map" in str(found)
             assert name not in ("rise", "occlusion", "lime", "random-map", "centre-map")
         else:
-            wanted = ll.method(name, **FEW.get(name, {})).run(plain, x, 1).raw
+            wanted = quick(name).run(plain, x, 1).raw
             torch.testing.assert_close(found.raw, wanted, rtol=1e-3, atol=1e-5, msg=name)
 
 
@@ -418,7 +397,7 @@ def test_an_empty_batch_is_refused() -> None:
 
 def test_everything_survives_pickling_and_copies() -> None:
     c, x = ll.Classifier(body(), size=SIZE), pictures()
-    made: list[Any] = [ll.method(name, **FEW.get(name, {})) for name in ll.methods()]
+    made: list[Any] = [quick(name) for name in ll.methods()]
     made += [ll.metric(name) for name in ll.metrics()]
     for copied in (lambda v: pickle.loads(pickle.dumps(v)), copy.deepcopy, copy.copy):
         for one in made:

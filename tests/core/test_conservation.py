@@ -1,12 +1,10 @@
 """The books of relevance: what entered, left, was absorbed, lost and made, and what is said of it."""
 
-import importlib.util
 import re
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
+from conftest import script
 from limelight.core.relevance.conservation import ABSORBED, GROWN, TOLERANCE, Conservation, rounding_of
 from limelight.core.relevance.op import Op
 from limelight.core.relevance.rules import AlphaBeta, Epsilon, Rules, rule_of
@@ -307,17 +306,7 @@ def test_half_precision_is_booked_exactly() -> None:
 # -- the methods on networks ---------------------------------------------------------------------------------------
 
 
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("conservation_table", ROOT / "benchmarks" / "conservation.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-TABLE = script()
+TABLE = script(ROOT / "benchmarks" / "conservation.py")
 
 
 def total_of(method: str, e: ll.Explanation) -> float | None:
@@ -377,13 +366,7 @@ def small(name: str) -> ll.Classifier:
         net: nn.Module = torchvision.models.MobileNetV3(settings, 16, num_classes=5)
     else:
         net = torchvision.models.DenseNet(4, (2, 2), 8, num_classes=5)
-    for m in net.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            m.momentum = None
-            m.reset_running_stats()
-    with torch.no_grad():
-        net.train()(TABLE.pictures(4)[..., ::2, ::2])
-    return ll.Classifier(net.eval(), size=48)
+    return ll.Classifier(architectures.fitted(net, TABLE.pictures(4)[..., ::2, ::2]), size=48)
 
 
 @pytest.fixture(scope="module", params=["bottlenecks", "dense"])

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import architectures
 import limelight as ll
 from limelight.core.content import described
 from limelight.core.fills import filled
@@ -28,9 +29,7 @@ def dim(x: Tensor) -> Tensor:
 
 
 def network() -> ll.Classifier:
-    torch.manual_seed(0)
-    body = (nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-    return ll.Classifier(nn.Sequential(*body).eval(), size=16)
+    return ll.Classifier(architectures.small(), size=16)
 
 
 COLOUR = torch.tensor([0.5, -1.0, 0.25])

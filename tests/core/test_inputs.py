@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+import architectures
 import limelight as ll
 from limelight.api import as_input, plan
 from limelight.api.inputs import true_mask
@@ -29,9 +30,7 @@ MAPS = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
 def network(outputs: int = 3) -> nn.Sequential:
-    torch.manual_seed(0)
-    body = (nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 6, 3, 1, 1), nn.ReLU())
-    return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, outputs)).eval()
+    return architectures.small(outputs, (4, 6))
 
 
 # -- maps and masks -----------------------------------------------------------------------------------------

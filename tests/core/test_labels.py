@@ -8,21 +8,14 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
+import architectures
 import limelight as ll
 from limelight.core.labels import names_of
 from limelight.errors import InvalidOption, UnknownTarget
 
 NAMES = ["cat", "dog", "car"]
 X = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-
-
-def network(outputs: int) -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, outputs)
-    )
 
 
 @pytest.mark.parametrize(
@@ -43,7 +36,7 @@ def network(outputs: int) -> nn.Module:
     ids=lambda labels: type(labels).__name__,
 )
 def test_forms(labels: Any) -> None:
-    assert ll.Classifier(network(3), labels=labels).labels == NAMES
+    assert ll.Classifier(architectures.small(3), labels=labels).labels == NAMES
 
 
 @pytest.mark.parametrize(
@@ -102,16 +95,16 @@ def test_damaged_files(tmp_path: Path, name: str, content: bytes, message: str) 
 
 def test_they_are_counted() -> None:
     with pytest.raises(InvalidOption, match="2 labels for the 3 classes"):
-        ll.explain(ll.Classifier(network(3), labels=NAMES[:2]), X)
+        ll.explain(ll.Classifier(architectures.small(3), labels=NAMES[:2]), X)
     with pytest.raises(InvalidOption, match=r"3 labels for the 2 classes .*a single output is read as two"):
-        ll.Classifier(network(1), labels=NAMES)(X)
+        ll.Classifier(architectures.small(1), labels=NAMES)(X)
     with pytest.raises(InvalidOption, match="3 labels for the 4 classes"):
         ll.explain(ll.BlackBox(lambda x: torch.rand(len(x), 4), labels=NAMES), X, method="occlusion", window=8)
-    assert ll.explain(ll.Classifier(network(1), labels=["no", "yes"]), X, target="yes")[0].target == 1
+    assert ll.explain(ll.Classifier(architectures.small(1), labels=["no", "yes"]), X, target="yes")[0].target == 1
 
 
 def test_a_name_of_two_classes_is_no_target() -> None:
-    classifier = ll.Classifier(network(3), labels=["crane", "dog", "crane"])  # two cranes, as in ImageNet
+    classifier = ll.Classifier(architectures.small(3), labels=["crane", "dog", "crane"])  # two cranes, as in ImageNet
     assert ll.explain(classifier, X, target=2)[0].label == "crane"
     with pytest.raises(UnknownTarget, match="the name of 2 classes"):
         ll.explain(classifier, X, target="crane")
@@ -128,7 +121,7 @@ def folders(root: Path, *names: str) -> Path:
 
 
 def judged(outputs: int, root: Path, labels: Any = None, metric: str = "complexity", **options: Any) -> list[int]:
-    classifier = ll.Classifier(network(outputs), labels=labels, size=16)
+    classifier = ll.Classifier(architectures.small(outputs), labels=labels, size=16)
     return [r.target for r in ll.evaluate(classifier, root, ["grad-cam"], [metric], **options).rows]
 
 
@@ -149,7 +142,7 @@ def test_as_many_folders_as_classes_are_the_classes_in_order(tmp_path: Path) -> 
     with pytest.raises(UnknownTarget, match="5 classes of Sequential have no names, and there are 3 folders"):
         judged(5, tmp_path, targets="label")
     samples = ll.api.as_samples(tmp_path)  # type: ignore[attr-defined]
-    classifier = ll.Classifier(network(3), size=16)
+    classifier = ll.Classifier(architectures.small(3), size=16)
     rows = ll.evaluate(classifier, samples[2:], ["grad-cam"], ["complexity"], targets="label").rows  # some of them
     assert [r.target for r in rows] == [2]
 

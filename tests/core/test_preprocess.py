@@ -13,13 +13,14 @@ from torch import nn
 from torchvision import transforms
 from torchvision.transforms import v2
 
+import architectures
 import limelight as ll
 from limelight.core.black_box import BlackBox
 from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from limelight.errors import InvalidImage, InvalidOption, LimelightError
 
 HALF, QUARTER = (0.5,) * 3, (0.25,) * 3
-NET = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+NET = architectures.small(2)
 
 
 def unscaled(image: Image.Image) -> torch.Tensor:
@@ -134,7 +135,7 @@ def test_the_size_is_that_of_the_preprocessing() -> None:
     assert ll.Classifier(NET, preprocess=READ["v1"][0]).size == 32
     assert ll.Classifier(NET, preprocess=transforms.ToTensor()).size == 224  # prescribes none
     wide = ll.Classifier(NET, preprocess=transforms.Compose([transforms.Resize((24, 40)), transforms.ToTensor()]))
-    assert (wide.size, wide.input_size, wide.trace()["0"].shape[-2:]) == (24, (24, 40), (11, 19))
+    assert (wide.size, wide.input_size, wide.trace()["0"].shape[-2:]) == (24, (24, 40), (12, 20))
     assert ll.Classifier(NET, preprocess=READ["v1"][0], size=48).size == 48
     assert ll.Classifier(NET, preprocess=Preprocess(40, 36)).size == 36
     assert ll.Classifier(NET).size == 224

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
 
+import architectures
 import limelight as ll
 from limelight.api import sanity_strip
 from limelight.core.target import resolve
@@ -18,11 +18,7 @@ LABELS = list("abcde")
 
 @pytest.fixture(scope="module")
 def classifier() -> ll.Classifier:
-    torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, len(LABELS))
-    )
-    return ll.Classifier(net, labels=LABELS, size=16)
+    return ll.Classifier(architectures.small(len(LABELS)), labels=LABELS, size=16)
 
 
 X = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))

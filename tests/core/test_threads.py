@@ -19,24 +19,10 @@ from limelight.core.classifier import Classifier
 from limelight.core.hooks import duplicate, hooked
 from limelight.errors import QueryBudget
 from limelight.quiet import quiet
+from quick import quick
 
 T = TypeVar("T")
 THREADS, CLASSES, SIZE = 4, 5, (20, 28)
-FEWER: dict[str, dict[str, Any]] = {
-    "ss-cam": {"n": 1},
-    "is-cam": {"n": 2},
-    "occlusion": {"window": 10, "stride": 6},
-    "rise": {"n_masks": 8},
-    "xrai": {"steps": 2},
-    "integrated-gradients": {"n": 3},
-    "gradient-shap": {"n": 3},
-    "emp": {"n": 2, "size": 6},
-    "extremal-perturbation": {"n": 2, "sigma": 5},
-    "i-gos": {"n": 1, "points": 2, "size": 6},
-    "aop": {"size": 6, "warmup": 1, "optimiser_options": {"n": 1, "points": 2}},
-    "sigcam": {"size": 6, "warmup": 1, "n": 1, "optimiser_options": {"points": 2}},
-    "lime": {"n_samples": 10, "scale": 6, "baseline": "black"},
-}
 
 
 class Pause(nn.Module):
@@ -148,7 +134,7 @@ ONE_OF_EACH_FAMILY = {card.family: name for name, card in ll.methods().items()}.
 )
 def test_every_method(name: str, net: Net, pictures: list[Tensor]) -> None:
     """One classifier for all threads, one for each, and half of them without any pass made before."""
-    method = ll.method(name, **FEWER.get(name, {}))
+    method = quick(name)
     alone = Classifier(copy.deepcopy(net))
     expected = [method.run(alone, x, i) for i, x in enumerate(pictures)]
     before = state(net)
@@ -166,7 +152,7 @@ def test_a_module_and_a_part_of_it(net: Net, pictures: list[Tensor]) -> None:
     part = Backbone(net)
     names = ["grad-cam", "lrp", "ablation-cam", "integrated-gradients"]
     for modules in ([net, part, net, part], [part, part, net, net]):
-        works = [(ll.method(n, **FEWER.get(n, {})), m, x) for n, m, x in zip(names, modules, pictures, strict=True)]
+        works = [(quick(n), m, x) for n, m, x in zip(names, modules, pictures, strict=True)]
         expected = [method.run(Classifier(copy.deepcopy(m)), x, 1) for method, m, x in works]
         before = state(net), state(part)
         found = together([lambda w=w: [w[0].run(Classifier(w[1]), w[2], 1) for _ in range(3)] for w in works])
@@ -362,7 +348,7 @@ def test_methods_made_by_several_threads_are_equal() -> None:
 def test_many_explanations_by_five_methods(net: Net, pictures: list[Tensor]) -> None:
     """Explanations in turn by methods of five families, of one classifier, by whichever thread is free."""
     names = ("grad-cam", "score-cam", "integrated-gradients", "lrp", "rise")
-    methods = [ll.method(name, **FEWER.get(name, {})) for name in names]
+    methods = [quick(name) for name in names]
 
     def explain(model: Classifier, i: int) -> ll.Saliency:
         return methods[i % 5].run(model, pictures[i % 4], i % CLASSES)

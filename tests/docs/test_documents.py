@@ -1,6 +1,5 @@
 """Every command and every snippet of the documents is run, and what is generated is up to date."""
 
-import importlib.util
 import re
 import shlex
 import shutil
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import script
 from limelight import cli
 from limelight.bench.recipe import checked
 from limelight.card import METHODS, METRICS
@@ -115,12 +115,7 @@ def test_commands_of_the_documents(block: list[str], folder: Path) -> None:
 
 
 def tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(ROOT / "tools" / f"{name}.py")
 
 
 def test_the_tables_are_up_to_date() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import architectures
 import limelight as ll
-from architectures import SIZE, images
+from architectures import SIZE, exact, images
 from limelight.card import METRICS
 from limelight.core.cost import predict
 from limelight.ops.order import pixels_per_step
@@ -45,11 +45,6 @@ def make(name: str, **options: object) -> ll.Metric:
 
 def classifier(architecture: str) -> ll.Classifier:
     return ll.Classifier(architectures.build(architecture))
-
-
-def exact(architecture: str) -> ll.Classifier:
-    """In float64, for laws between two ways to a number, which round differently on every processor."""
-    return ll.Classifier(architectures.build(architecture).double())
 
 
 def truth(n: int) -> Tensor:

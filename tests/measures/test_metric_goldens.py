@@ -1,6 +1,5 @@
 """Our metrics against the numbers of other people's code, on the same maps."""
 
-import importlib.util
 import json
 from functools import cache
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import limelight as ll
-from conftest import npz, shared
+from conftest import npz, script, shared
 from limelight.ops.blur import rise_blur
 
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -27,12 +26,7 @@ def inputs() -> Tensor:
 
 @cache
 def classifier(model: str) -> ll.Classifier:
-    spec = importlib.util.spec_from_file_location("golden_models", shared("golden", "models.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return ll.Classifier(module.load(model, shared("golden", "models_tiny.npz")))
+    return ll.Classifier(script(shared("golden", "models.py")).load(model, shared("golden", "models_tiny.npz")))
 
 
 def golden(name: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -112,13 +112,7 @@ def seeded(model: str) -> ll.Classifier:
     torch.manual_seed(1234)
     net = torchvision.models.get_model(model, weights=None, num_classes=10)
     torch.set_rng_state(state)
-    for m in net.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            m.momentum = None
-            m.reset_running_stats()
-    with torch.no_grad():
-        net.train()(inputs("tinyvgg"))
-    return ll.Classifier(net.eval())
+    return ll.Classifier(architectures.fitted(net, inputs("tinyvgg")))
 
 
 # -- probabilities -----------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ means where another takes sums) don't count, within 1e-4.
 
 import copy
 import hashlib
-import importlib.util
 import json
 from functools import cache
 from pathlib import Path
@@ -18,8 +17,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+import architectures
 import limelight as ll
-from conftest import SHARED, npz, shared
+from conftest import SHARED, npz, script, shared
 from limelight.ops import min_max
 
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -43,12 +43,7 @@ def classifier(model: str) -> ll.Classifier:
         net = torchvision.models.squeezenet1_0(weights=None)
         net.load_state_dict(torch.load(shared("data", "squeezenet1_0_imagenet.pt"), weights_only=True))
         return ll.Classifier(net)
-    spec = importlib.util.spec_from_file_location("golden_models", shared("golden", "models.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return ll.Classifier(module.load(model, shared("golden", "models_tiny.npz")))
+    return ll.Classifier(script(shared("golden", "models.py")).load(model, shared("golden", "models_tiny.npz")))
 
 
 def exact(c: ll.Classifier) -> ll.Classifier:
@@ -223,13 +218,7 @@ def seeded(model: str) -> tuple[dict[str, Any], Any, ll.Classifier, Tensor]:
         torch.manual_seed(1234)
         net = torchvision.models.get_model(model, weights=None, num_classes=10).double()
     x = inputs("tinyvgg").double()
-    for m in net.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            m.momentum = None
-            m.reset_running_stats()
-    with torch.no_grad():
-        net.train()(x)
-    c = ll.Classifier(net.eval())
+    c = ll.Classifier(architectures.fitted(net, x))
     assert np.abs(c(x).numpy() - arrays["logits"]).max() < 3e-4
     return about, arrays, c, x
 
