@@ -203,6 +203,53 @@ def test_images_that_must_not_share_a_batch_do_not(name: str, way: Callable[[nn.
     torch.testing.assert_close(c(x), torch.cat([c.module(one) for one in x.split(1)]), rtol=1e-4, atol=1e-6)
 
 
+def rounded(f: nn.Sequential, x: Tensor) -> Tensor:
+    """As a card does that multiplies in TF32 where there are several images: ten bits."""
+    y = f(x)
+    return y if len(x) == 1 else torch.frexp(y)[0].mul(2**8).round().div(2**8).mul(2.0 ** torch.frexp(y)[1])
+
+
+def slightly(f: nn.Sequential, x: Tensor) -> Tensor:
+    return f(x) * (1 + 0.02 * x.mean())
+
+
+def small(f: nn.Sequential, x: Tensor) -> Tensor:
+    return 1e-4 * statistics(f, x)
+
+
+def divided(f: nn.Sequential, x: Tensor) -> Tensor:
+    return f(x) / len(x)
+
+
+@pytest.mark.parametrize(
+    ("way", "alone"),
+    [(rounded, False), (slightly, True), (small, True), (divided, True), (lambda f, x: 1e-4 * f(x), False)],
+)
+def test_rounding_is_not_taken_for_mixing(way: Callable[[nn.Sequential, Tensor], Tensor], alone: bool) -> None:
+    c, x = ll.Classifier(Odd(way), size=SIZE), pictures(4)
+    found = ll.method("grad-cam").run(c, x, 1)
+    assert bool(c.alone) == alone
+    assert any("one image at a time" in note for note in found.notes) == alone
+    if alone:
+        torch.testing.assert_close(c(x), torch.cat([c.module(one) for one in x.split(1)]), rtol=1e-6, atol=1e-12)
+
+
+def test_memory_that_runs_out_does_not_show_that_a_model_takes_no_batches() -> None:
+    most = 1
+
+    def greedy(f: nn.Sequential, x: Tensor) -> Tensor:
+        if len(x) > most:
+            raise torch.OutOfMemoryError("out of memory")
+        return f(x)
+
+    c, x = ll.Classifier(Odd(greedy), size=SIZE), pictures(4)
+    torch.testing.assert_close(c(x), body()(x).detach())
+    most = 4
+    assert not c.alone
+    assert c.at_once(x, given=4) == 4
+    torch.testing.assert_close(c(x), body()(x).detach())
+
+
 def test_squeezed_scores_are_read() -> None:
     squeezing, x = Odd(lambda f, x: f(x).squeeze()), pictures()
     for n in (1, 2):

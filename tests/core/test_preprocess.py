@@ -141,6 +141,24 @@ def test_the_size_is_that_of_the_preprocessing() -> None:
     assert ll.Classifier(NET).size == 224
 
 
+@pytest.mark.parametrize("size", [(16, 64), (64, 16), (32, 32), (24, 40)])
+@pytest.mark.parametrize("picture", [(60, 60), (90, 30), (30, 90), (8, 8), (64, 16)])
+def test_the_default_preprocessing_puts_no_edge_around_a_picture(
+    size: tuple[int, int], picture: tuple[int, int]
+) -> None:
+    c = ll.Classifier(NET, size=size)
+    found = c.display(c.preprocess(Image.new("RGB", picture, "white")))
+    assert found.shape == (3, *size)
+    assert found.min() > 0.99
+    ramp = np.linspace(0, 255, picture[0], dtype=np.uint8)[None, :, None]
+    wide = Image.fromarray(np.broadcast_to(ramp, (picture[1], picture[0], 3)).copy())
+    middle = c.display(c.preprocess(wide))[0, size[0] // 2]
+    scale = max(round(min(size) * 8 / 7) / min(picture), size[0] / picture[1], size[1] / picture[0])
+    slope = (middle[-1] - middle[0]) / (len(middle) - 1)
+    assert slope == pytest.approx(1 / (picture[0] * scale), rel=0.25)  # the proportions are kept
+    assert Preprocess(32, (16, 64))(Image.new("RGB", (40, 40), "white"))[:, :, 0].max() < 0  # what was asked for
+
+
 def random_brightness(image: Image.Image) -> torch.Tensor:
     return transforms.functional.to_tensor(image) * (0.5 + random.random())
 

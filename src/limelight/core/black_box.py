@@ -138,7 +138,7 @@ class BlackBox(Classifier):
             box._single = "it was exported for a batch of one"
         return box
 
-    def _batches(self, x: Images, logits: Logits) -> tuple[torch.memory_format, str]:
+    def _batches(self, x: Images, logits: Logits) -> tuple[torch.memory_format | None, str]:
         return torch.preserve_format, self._single  # nothing is tried out at a service that may cost money
 
     @property

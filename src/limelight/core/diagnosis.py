@@ -85,6 +85,8 @@ def _nothing(i: int, evidence: Evidence, method: Spec, felt: Felt) -> str:
 def notes(raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec, felt: Felt) -> tuple[str, ...]:
     """Return remarks on a batch's maps."""
     found: list[str] = []
+    if why := evidence.classifier.alone:
+        found.append(f"The model is given one image at a time, which takes longer: {why}.")
     if raw.ambiguous is not None and bool(raw.ambiguous.any()):
         found.append(
             "Two eigenvalues are equal, so that other vectors would do as well: the map is one of several right ones."

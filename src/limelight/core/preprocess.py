@@ -33,24 +33,29 @@ class Preprocess:
         crop: side of the central square in pixels, or (rows, columns); None keeps all.
         mean: per channel, for values in [0, 1].
         std: per channel.
+        covered: whether a picture is made larger than ``resize`` says where the crop would reach beyond its edges;
+            otherwise black is put around it.
     """
 
     resize: int | tuple[int, int] | None = 256
     crop: int | tuple[int, int] | None = 224
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    covered: bool = False
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Return the normalised picture, float32 of shape (3, H, W)."""
         image = image.convert("RGB")
+        rows, columns = (self.crop, self.crop) if isinstance(self.crop, int) else self.crop or (0, 0)
         if isinstance(self.resize, tuple):
             image = image.resize((self.resize[1], self.resize[0]), Image.Resampling.BILINEAR)
-        elif self.resize is not None and min(image.size) != self.resize:
-            scale = self.resize / min(image.size)
-            width, height = (max(self.resize, int(side * scale)) for side in image.size)
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        elif self.resize is not None:
+            least = (columns, rows) if self.covered else (0, 0)
+            scale = max(self.resize / min(image.size), *(a / side for a, side in zip(least, image.size, strict=True)))
+            size = [max(self.resize, a, int(side * scale)) for a, side in zip(least, image.size, strict=True)]
+            if size != [*image.size]:
+                image = image.resize((size[0], size[1]), Image.Resampling.BILINEAR)
         if self.crop is not None:
-            rows, columns = (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
             left, top = round((image.width - columns) / 2), round((image.height - rows) / 2)
             image = image.crop((left, top, left + columns, top + rows))  # pads with black where smaller
         values = torch.from_numpy(np.asarray(image, dtype=np.float32) / 255).permute(2, 0, 1)

@@ -1,13 +1,14 @@
-"""Random numbers: always from an explicit generator, never from the global one.
+"""Random numbers: ours from an explicit generator, those of what is not ours from the global one at a seed.
 
 Every image of a batch gets the same draws, or draws that depend on its own pixels, so that a batch gives what
-its images give one by one, and the draws are made on the CPU, so that every device gets the same.
+its images give one by one. Ours are made on the CPU, so that every device gets the same.
 """
 
 import threading
 import zlib
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,9 +52,29 @@ def seeded(seed: int, devices: Sequence[torch.device] = ()) -> Generator[None]:
     For what is not ours and draws from them, such as the way in which layers initialise themselves.
 
     Args:
-        seed: of the processor's generator and of those of the devices.
-        devices: those whose generators are put back too.
+        seed: of the processor's generator and of those of the devices; all others are left alone.
+        devices: cards on which something is drawn.
     """
-    with _global, torch.random.fork_rng(devices=[d for d in devices if d.type == "cuda"]):
-        torch.manual_seed(seed)
+    cards = [device for device in dict.fromkeys(devices) if device.type != "cpu"]
+    with _global, torch.random.fork_rng(devices=[]), ExitStack() as stack:
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every card
+        for device in cards:
+            stack.enter_context(_seeded_card(seed, device))
         yield
+
+
+@contextmanager
+def _seeded_card(seed: int, device: torch.device) -> Generator[None]:
+    card: Any = torch.get_device_module(device)
+
+    def here() -> Any:  # of MPS there is one only
+        return card.device(device) if hasattr(card, "device") else nullcontext()
+
+    with here():
+        before = card.get_rng_state()
+        card.manual_seed(seed)
+    try:
+        yield
+    finally:
+        with here():
+            card.set_rng_state(before)
