@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
@@ -164,6 +165,27 @@ def test_a_name_is_claimed_without_links_too(tmp_path: Path, monkeypatch: pytest
     for text in ("first", "second"):
         files.write(tmp_path / "a.json", text, new=True)
     assert (tmp_path / "a.json").read_text() == "first"
+    # Several at once: whoever sees the file sees all of it, and it stays as it is.
+    size, seen = 1 << 20, list[str]()
+
+    def claim(letter: str) -> None:
+        for i in range(20):
+            files.write(tmp_path / f"{i}", letter * size, new=True)
+            seen.append((tmp_path / f"{i}").read_text())
+
+    threads = [threading.Thread(target=claim, args=(letter,)) for letter in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 60
+    assert all(len(text) == size and len(set(text)) == 1 for text in seen)
+    assert len(list(tmp_path.iterdir())) == 21  # nothing else is left
+    # Of one who was stopped in that moment.
+    (tmp_path / ".b.claimed").mkdir()
+    monkeypatch.setattr(files, "TRIES", 2)
+    with pytest.raises(InvalidOption, match=r"\.b\.claimed stays; remove it"):
+        files.write(tmp_path / "b", "x", new=True)
 
 
 # -- reading -----------------------------------------------------------------------------------------------

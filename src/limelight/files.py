@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+import time
 import uuid
 import zipfile
 from collections.abc import Generator, Sequence
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from limelight.errors import InvalidOption, LimelightError, MissingExtra, OutOfMemory, is_out_of_memory
+
+TRIES = 1000
+"""How often, at most, somebody looks whether another one is done with a moment's work, in hundredths of a second."""
 
 _KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -229,14 +233,24 @@ def whole(path: str | os.PathLike[str], *, new: bool = False, kept: str = "") ->
 
 def _claim(path: Path, draft: Path) -> None:
     """Give a draft the name of a file, unless there is one."""
-    with contextlib.suppress(FileExistsError):
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        return
+    except OSError:  # not every file system has links, but a folder is made by one alone
+        turn = path.with_name(f".{path.name}.claimed")
+        for _ in range(TRIES):
+            with contextlib.suppress(FileExistsError):
+                turn.mkdir()
+                break
+            time.sleep(0.01)
+        else:
+            raise OSError(errno.EBUSY, f"{turn} stays; remove it if nobody writes there") from None
         try:
-            path.hardlink_to(draft)
-        except FileExistsError:
-            raise
-        except OSError:  # not every file system has links
-            with path.open("xb") as file:
-                file.write(draft.read_bytes())
+            if not path.exists():
+                draft.replace(path)
+        finally:
+            turn.rmdir()
 
 
 def write(path: str | os.PathLike[str], content: str | bytes, *, new: bool = False, kept: str = "") -> Path:
