@@ -17,7 +17,8 @@ from torch import Tensor, nn
 import architectures
 import limelight as ll
 from limelight.core.content import described
-from limelight.core.fills import filled
+from limelight.core.fills import filled, plain
+from limelight.core.judge import Batch
 from limelight.errors import InvalidOption, ProtocolMismatch
 
 X = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -110,6 +111,17 @@ def test_a_picture_for_each_image_is_refused_for_chunks_would_mix_them_up() -> N
         method = ll.method("occlusion", window=16, stride=16, baseline=fill)
         apart = ll.method("occlusion", window=16, stride=16, baseline=fill, batch_size=2)
         torch.testing.assert_close(apart(network(), several, 0), method(network(), several, 0))
+
+
+def test_one_fill_for_all_images_costs_one_pass() -> None:
+    fills: list[Any] = ["zero", "black", "white", 0.5, COLOUR, X[0], "mean", dim]
+    classifier = network()
+    for fill in map(plain, fills):
+        batch = Batch(classifier, X, torch.tensor([0, 1]))
+        found, passes = batch.fill_score(fill), batch.meter.per_image(1, 1.0).forwards
+        assert passes == (2 if fill == "mean" or fill is dim else 1)
+        want = classifier(filled(classifier, X, fill)).softmax(1)
+        torch.testing.assert_close(found, want[[0, 1], [0, 1]])
 
 
 def test_greys_or_a_colour() -> None:

@@ -1,13 +1,18 @@
 """Shared passes, targets, chunks, and the reasons of empty maps."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import architectures
 import limelight as ll
 from limelight import errors
 from limelight.core import batches, run
+from limelight.core.ablation import Behind
+from limelight.core.supply import Felt
 
 GRADIENT_CAMS = ["grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "layer-cam", "wgrad-cam", "eigen-cam", "fake-cam"]
 
@@ -202,3 +207,43 @@ def test_normalisation_at_the_layer() -> None:
     expected = nn.functional.interpolate(scaled, architectures.SIZE, mode="bilinear")[:, 0]
     torch.testing.assert_close(ll.method("grad-cam", normalize_at="feature")(c, x, 1), expected)
     assert (ll.method("grad-cam")(c, x, 1).amax((-2, -1)) == 1).all()
+
+
+def test_what_is_kept_of_a_batch_is_one_image() -> None:
+    c, x = ll.Classifier(architectures.build("residual")), architectures.images(4)
+    ll.method("ablation-cam", batch_size=4).run(c, x, 1)
+    (behind,) = (kept for kept in c.kept.values() if isinstance(kept, Behind))
+    assert behind.tail is not None
+    assert behind.tail.image.untyped_storage().nbytes() == x[0].nbytes
+
+
+def test_what_was_felt_is_noted_without_waiting_for_the_card() -> None:
+    felt, images = Felt(), torch.tensor([0, 2, 2, 3])
+    felt.gradient(5, images, torch.tensor([1.0, 0, -1, 0]).view(4, 1, 1, 1).expand(4, 3, 2, 2))
+    felt.gradient(5, torch.tensor([4, 0]), torch.tensor([1.0, 0]).view(2, 1, 1, 1))
+    assert felt.gradients is not None
+    assert felt.gradients.tolist() == [True, False, True, False, True]
+    with FakeTensorMode():  # in which whatever depends on values raises
+        Felt().gradient(5, torch.zeros(4, dtype=torch.long), torch.ones(4, 3, 2, 2))
+
+
+def test_a_model_is_borrowed_once_for_all_passes() -> None:
+    """Going through all its modules for every small chunk takes longer than a pass of a deep one."""
+
+    class Counted(nn.Sequential):
+        calls = 0
+
+        def modules(self) -> Iterator[nn.Module]:
+            Counted.calls += 1
+            return super().modules()
+
+    net = Counted(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    c, x, found = ll.Classifier(net, size=16), torch.randn(2, 3, 16, 16), []
+    c.trace(x)
+    for n in (2, 12):
+        Counted.calls = 0
+        maps = ll.method("rise", n_masks=n, batch_size=1)(c, x, 1)
+        ll.metric("deletion", step=256 // n, batch_size=1)(c, x, 1, maps)
+        found.append(Counted.calls)
+    assert found[0] == found[1]
+    assert net.training

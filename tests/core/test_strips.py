@@ -121,6 +121,10 @@ def test_tiny_pictures_are_explained_where_no_map_is_needed(size: tuple[int, int
     x = torch.randn(1, 3, *size)
     for name in ("gradient", "lrp", "occlusion", "rise", "xrai", "lime", "integrated-gradients"):
         assert quick(name)(network(), x).shape == (1, *size)
+    if min(size) == 1:
+        for method in (ll.method("emp"), ll.method("i-gos"), ll.method("aop", base="centre-map")):
+            with pytest.raises(LimelightError, match=r"a side of 1; no mask is that small; rise and occlusion"):
+                method(network(), x)
     if max(size) < 3:
         with pytest.raises(LimelightError, match="no layer of Sequential has a spatial map"):
             ll.method("grad-cam")(network(), x)

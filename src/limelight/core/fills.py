@@ -77,7 +77,9 @@ Fill = Annotated[FillName | float | Values | Callable[[Any], Tensor], BeforeVali
 
 
 def filled(classifier: Classifier, x: Images, fill: Fill) -> Images:
-    """Return what stands where the pictures are taken away, (n, 3, H, W).
+    """Return what stands where the pictures are taken away, (n, 3, H, W); not to be written to.
+
+    One picture for all images is expanded: its stride along them is 0.
 
     Raises:
         InvalidOption: a tensor of another size, or a function that gives no pictures of the images' shape.
@@ -104,7 +106,7 @@ def filled(classifier: Classifier, x: Images, fill: Fill) -> Images:
 
 def _by_name(classifier: Classifier, x: Images, name: FillName) -> Images:
     make: dict[str, Callable[[], Images]] = {
-        "zero": lambda: torch.zeros_like(x),
+        "zero": lambda: x.new_zeros(()).expand_as(x),
         "black": lambda: classifier.bounds[0].to(x).expand_as(x),
         "white": lambda: classifier.bounds[1].to(x).expand_as(x),
         "mean": lambda: x.mean((-2, -1), keepdim=True).expand_as(x),

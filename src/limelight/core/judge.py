@@ -92,20 +92,20 @@ class Batch:
             return self._probability
         return class_scores(self.logits, self.target, kind, self.classifier.multilabel)
 
-    def fill(self, name: Fill) -> Images:
-        """Return what stands where a picture is taken away, (n, 3, H, W)."""
-        return self.kept(("fill", name), lambda: filled(self.classifier, self.image, name))
+    def fill(self, fill: Fill) -> Images:
+        """Return what stands where a picture is taken away, (n, 3, H, W); see ``fills.Fill``."""
+        return self.kept(("fill", fill), lambda: filled(self.classifier, self.image, fill))
 
-    def fill_score(self, name: Fill, kind: ScoreOf = "prob") -> Scores:
+    def fill_score(self, fill: Fill, kind: ScoreOf = "prob") -> Scores:
         """Return the target's score where all of the picture is taken away, (n,)."""
 
         def logits() -> Logits:
-            fill = self.fill(name)
-            if name in ("zero", "black"):  # the same for every image
-                return self._forward(fill[:1].clone()).expand(len(self), -1)
-            return torch.cat(in_chunks(lambda part: self._forward(fill[part].clone()), len(self), self._chunk(fill)))
+            empty = self.fill(fill)
+            if empty.stride(0) == 0:  # one picture for all images
+                return self._forward(empty[:1].clone()).expand(len(self), -1)
+            return torch.cat(in_chunks(lambda part: self._forward(empty[part].clone()), len(self), self._chunk(empty)))
 
-        found = self.kept(("fill logits", name), logits)
+        found = self.kept(("fill logits", fill), logits)
         return class_scores(found, self.target, kind, self.classifier.multilabel)
 
     def predict(self, frames: Callable[[Index, Index], Images], steps: int) -> Tensor:
@@ -351,12 +351,12 @@ class Subject:
 
     @property
     def fill(self) -> Callable[[Fill], Images]:
-        """A function: name -> what stands where the picture is taken away, (n, 3, H, W)."""
+        """A function: fill -> what stands where the picture is taken away, (n, 3, H, W); see ``fills.Fill``."""
         return self.batch.fill
 
     @property
     def fill_score(self) -> Callable[..., Scores]:
-        """A function: name, kind -> the target's score where all of the picture is taken away, (n,)."""
+        """A function: fill, kind -> the target's score where all of the picture is taken away, (n,)."""
         return self.batch.fill_score
 
     @property

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight.card import METRICS, MetricCard
+from limelight.core.borrow import borrowed
 from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.content import described, shown
 from limelight.core.cost import Cost, predict
@@ -232,7 +233,8 @@ def measure(metric: Metric, subject: Subject, *, has_method: bool) -> Measured:
     subject.seed = metric.options.seed
     needs = [getattr(subject, name) for name in metric.card.needs]
     own = {name: getattr(metric.options, name) for name in metric.card.options}
-    result = metric.function(*needs, **own)
+    with borrowed(subject.classifier.module):  # once for all passes
+        result = metric.function(*needs, **own)
     measured = result if isinstance(result, Measured) else Measured(result)
     values = measured.values
     if metric.options.degenerate == "skip":

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from limelight.core import diagnosis
 from limelight.core.augment import VIEWS, averaged
 from limelight.core.batches import PER_CPU_THREAD, in_chunks
+from limelight.core.borrow import borrowed
 from limelight.core.boundary import NEEDS_GRADIENTS
 from limelight.core.budget import Allowance
 from limelight.core.classifier import Classifier, as_classifier
@@ -47,7 +48,7 @@ def run(
     results: dict[int, Saliency] = {}
     classifier = as_classifier(classifier)
     methods = [m.located(classifier) for m in methods]
-    with torch.inference_mode(False), torch.no_grad():  # whatever mode the caller is in
+    with borrowed(classifier.module):  # once for all passes; and whatever mode the caller is in
         x = classifier.checked(x)
         target = understood(target, len(x))  # is counted here, before chunks have counts of their own
         classifier.admit(methods, x)

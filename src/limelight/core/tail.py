@@ -74,7 +74,8 @@ class Tail:
     """
 
     def __init__(self, classifier: Classifier, name: str, x: Images) -> None:
-        self._classifier, self.image, self._layer = classifier, x, classifier.module.get_submodule(name)
+        self._classifier, self._layer = classifier, classifier.module.get_submodule(name)
+        self.image = x.clone()  # of its own: a part of a batch would keep the whole batch
         keeps = _Keeps()
         outputs: list[Tensor] = []
         ends: list[int] = []  # of the layer's runs, of which the last counts

@@ -108,7 +108,7 @@ def emp(
         image: normalised x, (n, 3, H, W).
         score: of the images, (n,).
         start: masks to begin with, (n, s, s); None for ``init``.
-        fill: baselines by name.
+        fill: makes the baselines.
         scores_of: scores of changed copies of the images.
         descent: gradients of scores with respect to masks.
         own_draws: random numbers of each image.

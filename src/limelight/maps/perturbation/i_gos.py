@@ -86,7 +86,7 @@ def i_gos(
         image: normalised x, (n, 3, H, W).
         score: of the images, (n,).
         start: masks to begin with, (n, s, s); None for 1.
-        fill: baselines by name.
+        fill: makes the baselines.
         scores_of: scores of changed copies of the images.
         descent: gradients of scores with respect to masks.
         own_draws: random numbers of each image.

@@ -166,7 +166,8 @@ def ones(image: Images, size: int) -> Tensor:
     """
     smallest = min(image.shape[-2:])
     if size > smallest:
-        raise InvalidOption(f"a mask of {size} x {size} for images with a side of {smallest}; give size={smallest}")
+        way = f"give size={smallest}" if smallest > 1 else "no mask is that small; rise and occlusion explain such ones"
+        raise InvalidOption(f"a mask of {size} x {size} for images with a side of {smallest}; {way}")
     kind = image.dtype if image.dtype == torch.float64 else torch.float32
     return torch.ones(len(image), size, size, dtype=kind, device=image.device)
 

@@ -115,9 +115,9 @@ def deeplift(
         tape: the recorded pass.
         image: normalised x, (n, 3, H, W).
         score: y(x), (n,).
-        fill: reference pictures by name.
+        fill: makes the reference pictures.
         taped: records the pass of other images.
-        baseline: x_0, by name or as a normalised tensor, (3, H, W) or (3, 1, 1).
+        baseline: x_0, see ``baselines.Baseline``.
         max_pool: ``gradient`` hands all to the position with the largest value in the image, which leaves a gap.
         reduce: how the colours are put together.
 

@@ -50,13 +50,13 @@ def gradient_shap(
     Args:
         image: normalised x, (n, 3, H, W).
         score: y(x), (n,).
-        fill: baselines by name.
+        fill: makes the baselines.
         own_draws: random numbers of each image.
         gradients_of: hands on the gradients of the score at copies of the images.
         scores_of: scores of changed copies of the images.
         rounds: slices of the random points that the budget pays.
         n: random points, fewer where a budget ends.
-        baseline: the set of x_0, by name or as normalised tensors, (3, H, W) or (3, 1, 1).
+        baseline: the set of x_0, see ``baselines.Baselines``.
         stdev: deviation of the noise, in normalised units.
         reduce: how the colours are put together.
 

@@ -20,8 +20,8 @@ def input_x_gradient(
     Args:
         image: normalised x, (n, 3, H, W).
         slope: gradient of the score with respect to x.
-        fill: reference pictures by name.
-        reference: x_0, by name or as a normalised tensor, (3, H, W) or (3, 1, 1).
+        fill: makes the reference pictures.
+        reference: x_0, see ``baselines.Baseline``.
         reduce: how the colours are put together.
 
     Returns:

@@ -65,13 +65,13 @@ def integrated_gradients(
     Args:
         image: normalised x, (n, 3, H, W).
         score: y(x), (n,).
-        fill: baselines by name.
+        fill: makes the baselines.
         gradient_of: weighted mean gradient of the score at copies of the images.
         gradients_of: hands each of these gradients on.
         scores_of: scores of changed copies of the images.
         n: points on the way.
         quadrature: where they lie, and what they weigh.
-        baseline: x_0, by name or as a normalised tensor, (3, H, W) or (3, 1, 1); the maps of several are averaged.
+        baseline: x_0, see ``baselines.Baselines``; the maps of several are averaged.
         path: the way. One of blurs has no baseline but the image blurred, a guided one takes steps, all of equal size,
             in the place of a quadrature.
         max_sigma: deviation of the Gaussian where a way of blurs begins, pixels.
