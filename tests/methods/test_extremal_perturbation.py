@@ -15,6 +15,9 @@ import limelight as ll
 from limelight.maps.perturbation.extremal_perturbation import Canvas, blurred, excess, levels_of, ranked, read
 from limelight.maps.perturbation.masks import Step
 
+CHAOTIC = {("tinyresnet_bottleneck", "delete")}
+"""Where rounding, which is every processor's own, decides between several ends."""
+
 
 class Plain(nn.Module):
     """Five scores, linear in the picture, or constant."""
@@ -302,8 +305,8 @@ def test_torchray(model: str, variant: str) -> None:
     torch.testing.assert_close(ours[:, :20].sum(0), objective[:, :20].sum(0), rtol=0, atol=0.02)
     apart = distance(ours, last, objective, mask)
     if (apart > 1).any():
-        # Rounding, which is every processor's own, decides between several ends: noise of its size shows how far they
-        # are apart.
+        # Noise of the size of rounding shows how far the ends are apart.
+        assert (model, variant) in CHAOTIC, apart
         noise = (1e-7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
         forks = torch.stack([distance(ours, last, *run(x + n)) for n in noise]).amax(0)
         assert (apart <= (2 * forks).clamp(1, 20)).all(), (apart, forks)
