@@ -56,7 +56,7 @@ class Forecast:
     images: int = 1
     at_most: bool = False
 
-    def scaled(self, factor: float) -> "Forecast":
+    def scaled(self, factor: int | float) -> "Forecast":
         """Return that of so many times the passes, on the same pictures."""
         parts = [replace(p, passes=factor * p.passes, work=factor * p.work) for p in self.parts]
         return replace(self, passes=factor * self.passes, seconds=factor * self.seconds, parts=parts)
