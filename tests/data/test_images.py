@@ -364,3 +364,12 @@ def test_imports_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_lack_of_memory_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> Image.Image:
+        raise MemoryError
+
+    monkeypatch.setattr("limelight.data.images._flat", full)
+    with pytest.raises(InvalidImage, match="the image takes more memory than there is"):
+        load_image(Image.new("RGB", (3, 3)))

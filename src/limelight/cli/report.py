@@ -40,7 +40,7 @@ def report(
     found = story.open_run(run, recipe=recipe, paper=paper, data=data, device=device, trust=trust)
     tables = {".md": story.to_markdown, ".tex": story.to_latex}
     also = {page.with_suffix(suffix): tables[suffix] for suffix in [".md"] * markdown + [".tex"] * latex}
-    not_itself("--out", [page, *also], [recipe, paper, *found.store.every])
+    not_itself("--out", [page, *also], [recipe, paper, data, *found.store.every])
     files = [story.write(found, page), *(write(path, text(found)) for path, text in also.items())]
     if as_json:
         figures = [

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from limelight.errors import InvalidImage, InvalidOption, nearest
+from limelight.errors import InvalidImage, InvalidOption, is_out_of_memory, nearest
 from limelight.files import opened
 from limelight.quiet import quiet
 from limelight.text import whole_number
@@ -183,6 +183,8 @@ def _explained(name: str) -> Generator[None, None, None]:
     except UnidentifiedImageError as error:
         raise InvalidImage(f"{name} is not a picture; these are read: {', '.join(FORMATS)}") from error
     except Exception as error:  # on damaged data Pillow's decoders raise nearly every type
+        if is_out_of_memory(error):
+            raise InvalidImage(f"{name} takes more memory than there is, or is damaged") from error
         raise InvalidImage(f"{name} is a damaged or unsupported picture ({type(error).__name__}: {error})") from error
 
 
