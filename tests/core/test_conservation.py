@@ -4,7 +4,6 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -155,16 +154,16 @@ def test_books_of_another_way_back_are_not_kept() -> None:
 
 
 def test_sums_are_as_exact_as_their_numbers() -> None:
-    assert rounding_of(torch.ones(1).double()) < rounding_of(torch.ones(1)) < TOLERANCE / 100
-    on_a_gpu: Any = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
+    cpu, gpu, single = torch.device("cpu"), torch.device("cuda"), torch.float32
+    assert rounding_of(cpu, torch.float64) < rounding_of(cpu, single) < TOLERANCE / 100
     before = torch.backends.cudnn.allow_tf32
     try:
         found: list[float] = []
         for torch.backends.cudnn.allow_tf32 in (True, False):
-            found.append(rounding_of(on_a_gpu))
+            found.append(rounding_of(gpu, single))
     finally:
         torch.backends.cudnn.allow_tf32 = before
-    assert found == [2**-10, rounding_of(torch.ones(1))]
+    assert found == [2**-10, rounding_of(cpu, single)]
 
 
 def times(factor: float, *, absorbs: bool = False) -> Any:

@@ -123,10 +123,10 @@ def law_of(rule: Any, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Sc
     return law(op, r, came, size) if law else (came, torch.full_like(size, torch.nan))
 
 
-def rounding_of(t: Tensor) -> float:
+def rounding_of(device: torch.device, dtype: torch.dtype) -> float:
     """Share of the absolute relevance by which sums of such numbers may be off."""
-    if t.device.type != "cuda" or t.dtype == torch.float64:
-        return ROUNDING["float64" if t.dtype == torch.float64 else "float32"]
+    if device.type != "cuda" or dtype == torch.float64:
+        return ROUNDING["float64" if dtype == torch.float64 else "float32"]
     backends: Any = torch.backends
     settings = (backends, backends.cudnn, backends.cudnn.conv, backends.cuda.matmul)
     return ROUNDING["tf32" if any(s.fp32_precision == "tf32" for s in settings) else "float32"]
@@ -207,12 +207,12 @@ class Conservation:
     @property
     def biases(self) -> float:
         """Relevance that went into biases, less what came from them."""
-        return sum(self.into_biases)
+        return sum(self.into_biases, 0.0)
 
     @property
     def absorbed(self) -> float:
         """Relevance that went into stabilisers and dead denominators, less what came from them."""
-        return sum(self.into_stabilisers)
+        return sum(self.into_stabilisers, 0.0)
 
     @property
     def taken(self) -> float:
@@ -301,11 +301,11 @@ class Conservation:
 
 
 def _in(amounts: Sequence[float]) -> float:
-    return sum(max(a, 0.0) for a in amounts)
+    return sum((max(a, 0.0) for a in amounts), 0.0)
 
 
 def _out(amounts: Sequence[float]) -> float:
-    return sum(max(-a, 0.0) for a in amounts)
+    return sum((max(-a, 0.0) for a in amounts), 0.0)
 
 
 OPERATIONS = "relevance_operations"
@@ -357,7 +357,7 @@ def booked(tape: "Tape") -> tuple[dict[str, Any], list[str]]:
         "relevance_pass": torch.tensor([number for _, number in flows]).expand(n, -1),
         "relevance_absorbs": torch.tensor([f.absorbs for f, _ in flows]).expand(n, -1),
         "relevance_resets": torch.tensor([f.resets for f, _ in flows]).expand(n, -1),
-        "relevance_rounding": torch.full((n,), rounding_of(tape.passes[0].entered)),
+        "relevance_rounding": torch.full((n,), rounding_of(tape.image.device, dtype)),
         OPERATIONS: tuple(f"{f.op} ({titles[id(f.rule)]})" for f, _ in flows),
     }
     return details, remarks

@@ -68,7 +68,7 @@ class Proportional:
         clamp: leave negative inputs out.
     """
 
-    e: float = TINY
+    e: int | float = TINY
     shift: float = 0.0
     clamp: bool = False
 
@@ -102,7 +102,7 @@ class Epsilon:
         sign_aware: False adds e whatever the sign of z, as a tutorial does.
     """
 
-    e: float = TINY
+    e: int | float = TINY
     rms: float = 0.0
     bias: Bias = "include"
     sign_aware: bool = True
@@ -131,9 +131,9 @@ class AlphaBeta:
         bias: whether the denominators have its positive and negative part.
     """
 
-    alpha: float = 1.0
-    beta: float = 0.0
-    e: float = TINY
+    alpha: int | float = 1.0
+    beta: int | float = 0.0
+    e: int | float = TINY
     bias: Bias = "include"
 
     def __post_init__(self) -> None:
@@ -189,7 +189,7 @@ class Gamma:
     """
 
     gamma: float = 0.25
-    e: float = TINY
+    e: int | float = TINY
     classic: bool = False
     bias: Bias = "include"
     absorbs = True
@@ -238,7 +238,7 @@ class Box:
     """
 
     bounds: tuple[Tensor | float, Tensor | float] | None = None
-    e: float = 0.0
+    e: int | float = 0.0
     divide: Callable[..., Tensor] = field(default=divide_by, repr=False)
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
@@ -263,7 +263,7 @@ class Squared:
         bias: whether the denominator has b^2.
     """
 
-    e: float = TINY
+    e: int | float = TINY
     bias: Bias = "include"
 
     @property
@@ -287,7 +287,7 @@ class Flat:
         e: stabiliser.
     """
 
-    e: float = TINY
+    e: int | float = TINY
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
