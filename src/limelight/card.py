@@ -76,7 +76,7 @@ class Card(BaseCard):
             which relevance is stopped) or ``"none"``.
         class_sensitive: whether the map depends on the target.
         base: the method whose map it refines, unless an option of this name says which.
-        optimiser: the method by which it does, likewise.
+        optimiser: the method by which it does, unless an option of this name says which.
     """
 
     layers: str = "one"

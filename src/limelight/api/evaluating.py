@@ -69,7 +69,7 @@ def evaluate(
             arrays, normalised tensors, ``Sample``s or synthetic ``Scene``s, which bring their truth along; or a
             tensor (n, 3, H, W) or an array (n, H, W, 3).
         methods: names or methods; or methods by the name that stands in the rows.
-        metrics: names or metrics, likewise.
+        metrics: names or metrics; or metrics by the name that stands in the columns.
         targets: None for the predicted class, ``"label"`` for the true one where it is known, a class, or
             one per image. All metrics of an image are about that class. Of folders of classes and a model whose
             classes have no names, but as many, the folders are the classes in sorted order.

@@ -406,7 +406,7 @@ def where_seen(model: Classifier, width: int, height: int) -> Window:
     Args:
         model: its preprocessing may be any that resizes, crops and pads.
         width: of the picture in pixels.
-        height: likewise.
+        height: of the picture in pixels.
 
     Returns:
         x0, y0, x1, y1 in pixels of the picture, to within a small part of a pixel of the network's input.

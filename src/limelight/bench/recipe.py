@@ -284,7 +284,7 @@ class Recipe(_Strict):
         Args:
             dataset: in place of the recipe's; all of its pictures, unless the recipe takes so many.
             models: in place of the recipe's, each a name or ``NAME=WEIGHTS``.
-            more_models: beside the others, likewise; their layers are the classifier's own choice.
+            more_models: beside the others, each a name or ``NAME=WEIGHTS``; layers are the classifier's own choice.
 
         Raises:
             InvalidOption: there is no such data set.

@@ -68,7 +68,7 @@ class Classifier:
             counted when the model is first passed.
         mean: per-channel mean of the normalisation, for values in [0, 1]. None: that of ``preprocess``, found by what
             it makes of black and white; ImageNet's where there is none.
-        std: per-channel standard deviation; None likewise.
+        std: per-channel standard deviation; None as for ``mean``.
         size: side of the square input in pixels, or (rows, columns), for the default preprocessing and for listing
             layers. None: that of ``preprocess``, else 224.
         outputs: ``"logits"`` or ``"probabilities"`` (a model that ends in softmax or sigmoid). None: seen

@@ -24,7 +24,7 @@ class Dataset:
     Attributes:
         title: its name in full, with what it holds.
         splits: the first is taken unless another is given; none for those that say so themselves.
-        truths: what may be known of where a class is, likewise.
+        truths: what may be known of where a class is; the first is taken unless another is given.
         files: what is expected in the folder.
         source: where users get it.
         licence: under what terms, as far as we know.
@@ -164,7 +164,7 @@ def open_dataset(
         name: one of :data:`DATASETS`.
         root: the folder that holds it, as unpacked.
         split: one of the data set's; the first by default.
-        truth: what is to be known of where a class is, likewise. ImageNet brings boxes if they are there.
+        truth: what is to be known of where a class is; by default the first. ImageNet brings boxes if they are there.
         per: a sample per ``class`` on a picture, for metrics of localisation; or per ``picture``, whose class is
             known only if it is the only one.
         indices: whether labels are to be indices in the data set's own order, for models without names of classes.

@@ -236,7 +236,7 @@ def bands(
     """Draw a line per name from 0 to 1, and a band around it.
 
     Args:
-        lines: name -> values at equal distances, and half the width of the band, likewise (NaN for none).
+        lines: name -> values at equal distances, and half the width of the band at each (NaN for none).
         x_label: what runs from 0 to 1.
         y_label: what the values are.
 

@@ -212,11 +212,11 @@ def spectral(
         n_clusters: at most so many; never more than there are distinct vectors.
         n_vectors: eigenvectors; None for one less than clusters.
         similarity: see ``adjacency``.
-        tau: likewise.
-        alpha: likewise.
+        tau: see ``adjacency``.
+        alpha: see ``adjacency``.
         laplacian: see ``spectrum``.
         init: see ``kmeans``.
-        seed: likewise.
+        seed: see ``kmeans``.
     """
     n_clusters = min(n_clusters, distinct(vectors))
     if n_clusters == 1:

@@ -95,7 +95,7 @@ def ious(one: npt.ArrayLike, other: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
     Args:
         one: (n, 4), x0, y0, x1, y1, ends exclusive.
-        other: (m, 4), likewise.
+        other: (m, 4), in the same form.
 
     Returns:
         (n, m), in [0, 1].

@@ -83,8 +83,8 @@ class Published:
     Attributes:
         where: paper and table.
         model: as the paper, or a recipe's table, calls it.
-        method: likewise.
-        metric: likewise.
+        method: as it is called there.
+        metric: as it is called there.
         value: in the unit of the metric here.
     """
 

@@ -51,7 +51,7 @@ def save(
         choice: the outcome.
         path: ``.html`` for a page that opens anywhere, ``.json`` for programs.
         classifier: the model, if the page is to show maps.
-        samples: the pictures, likewise.
+        samples: the pictures, if the page is to show maps.
 
     Raises:
         InvalidOption: another suffix.

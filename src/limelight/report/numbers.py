@@ -68,12 +68,12 @@ class Board:
         columns: what the metrics' numbers are, by label, in the order of the recipe.
         images: names, sorted.
         values: (metrics, methods, images); NaN where there is no number.
-        there: likewise, whether there is a finished cell.
+        there: (metrics, methods, images), whether there is a finished cell.
         terms: of metrics that are pooled from several: (methods, images, terms), by metric.
         targets: the explained class of each image.
         empty: (methods, images), whether the map is empty.
         seconds: of an explanation, mean per method; NaN if it never worked.
-        passes: forward and backward, likewise.
+        passes: forward and backward passes, mean per method; NaN if it never worked.
         spent: (metrics, methods), passes that a metric added.
     """
 

@@ -75,10 +75,10 @@ def sc_sm_cam(
         size: Q; None for the geometric mean of the layer's and the image's.
         init: of K-means: the best of 10 starts with a fixed seed, or one from a random partition.
         similarity: of two channels; see ``cluster-cam``.
-        tau: likewise.
-        alpha: likewise.
-        laplacian: likewise.
-        n_eigenvectors: likewise.
+        tau: see ``cluster-cam``.
+        alpha: see ``cluster-cam``.
+        laplacian: see ``cluster-cam``.
+        n_eigenvectors: see ``cluster-cam``.
 
     Returns:
         (n, H, W), signed. Ambiguous where other eigenvectors would do as well.
