@@ -240,6 +240,28 @@ def test_a_rule_is_held_to_its_own_law() -> None:
         account(chain(depth=1), overrides={"2": Lawful(2.5)})
 
 
+def test_what_rounding_takes_is_told_and_warned_of_beyond_a_share() -> None:
+    """A law that sets no bound to amounts that cancel: 1e13 of them may hide a gain."""
+
+    class Unbounded(Lawful):
+        def __init__(self, more: float) -> None:
+            self.more = more
+
+        def __call__(self, op: Op, r: Tensor) -> Tensor:
+            much = torch.zeros_like(op.x)
+            much[:, 0, 0, 0], much[:, 1, 0, 0] = 1e13, -1e13
+            return PLUS(op, r) + much + self.more / much[0].numel()
+
+        def law(self, op: Op, r: Tensor, came: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+            return came, torch.full_like(size, torch.inf)
+
+    found, notes = account(chain(depth=1), overrides={"2": Unbounded(0.5)})
+    assert found.rounded == pytest.approx(-0.5, abs=0.01)
+    assert "50% made by rounding" in notes[-1]
+    with pytest.warns(ConservationWarning, match="% of the relevance was made by rounding"):
+        account(chain(depth=1), overrides={"2": Unbounded(2.0)})
+
+
 def test_laws_of_what_comes_later_excuse_no_growth() -> None:
     """It grows to 400 times, shrinks again, and only then meets rules that may double it: 2^7 times in all."""
     own = {"20": times(20, absorbs=True), "18": times(20, absorbs=True)}

@@ -28,9 +28,9 @@ TOLERANCE = 0.01
 """Share of the relevance that entered which may be lost or made against a rule's law before it is reported."""
 
 ABSORBED = 0.9
-"""Share of the relevance that entered which biases and stabilisers may take (or give) before a warning: beyond it, less
-than a tenth of what is on the map has come through from the score. LRP's composites absorb 1 to 85 % on trained VGGs,
-SqueezeNet and ResNets, and 99.9 % and more on linear bottlenecks (MobileNetV2, EfficientNet)."""
+"""Share of the relevance that entered which biases and stabilisers, or rounding, may take (or give) before a warning:
+beyond it, less than a tenth of what is on the map has come through from the score. LRP's composites stay below it on
+trained VGGs and SqueezeNet; on linear bottlenecks (MobileNetV2, EfficientNet) nearly everything is taken."""
 
 GROWN = 100.0
 """How many times the absolute relevance that entered may be on the way before a warning: beyond it, 99 parts of 100 of
@@ -254,6 +254,9 @@ class Conservation:
             at = f"{'' if one == self.broke[where] else ', most'} at {operation} (rule {rule}"
             total = f", {self._share(self.broken)} in all" if abs(self.broken - one) > TOLERANCE * self.size else ""
             found.append(f"{self._amount(one)} was {'lost' if one > 0 else 'made'}{at}{total}")
+        if abs(self.rounded) > ABSORBED * self.size:
+            what = "lost" if self.rounded > 0 else "made"
+            found.append(f"{self._amount(self.rounded)} was {what} by rounding sums of amounts that cancel")
         if self.beyond > GROWN:
             found.append(f"relevance grew {self.grew:z.3g}-fold, most at {self.grew_at}: nearly all of it cancels")
         if not self.resets and max(self.taken, self.given) > ABSORBED * self.size:
