@@ -1,5 +1,7 @@
 """Integrated gradients, and their expectation over baselines."""
 
+from functools import partial
+
 import golden_network
 import numpy as np
 import pytest
@@ -215,6 +217,11 @@ def test_options() -> None:
 
 # -- other people's code ---------------------------------------------------------------------------------------
 
+
+def evidence(method: ll.Method, c: ll.Classifier, target: Tensor, x: Tensor) -> Tensor:
+    return method.evidence(c, x, target)
+
+
 CAPTUM = {
     "gausslegendre": "gauss-legendre",
     "riemann_trapezoid": "trapezoid",
@@ -223,19 +230,26 @@ CAPTUM = {
 }
 
 
+LONE_TIES = {"captum": {"tinyvgg": 1e-3}, "blur": {"tinyvgg": 1e-2}}
+"""Where float32 lets ties of its max pooling fall as no noise of ours does: at 0.3 % of the pixels, by at most 8e-4 of
+the largest value (the gap of one sum by 1.2e-4), along blurs at 3 %, by at most 8e-3."""
+
+
 @pytest.mark.parametrize("model", TINY)
 def test_captum(model: str) -> None:
     about, arrays = golden(f"captum-integratedgradients-{model}")
     n, target = about["hyper_parameters"]["n_steps"], torch.from_numpy(arrays["target"])
     for key in CAPTUM.keys() & set(arrays.files):
         method = ll.method("integrated-gradients", profile="captum", n=n, quadrature=CAPTUM[key])
-        saliency = method.run(classifier(model), inputs(model)[:2], target)
+        c, x = exact(classifier(model)), inputs(model)[:2].double()
         theirs, gap = torch.from_numpy(arrays[key]).sum(1), torch.from_numpy(arrays[f"{key}_delta"]).abs()
         if key == "riemann_trapezoid":
             theirs = theirs * n / (n - 1)  # its weights add up to (n - 1) / n, so that its sums are too small
         else:
-            torch.testing.assert_close(saliency.details["completeness_gap"], gap, rtol=0, atol=1e-4)
-        assert_same(saliency.raw, theirs)
+            found = method.run(c, x, target).details["completeness_gap"]
+            torch.testing.assert_close(found, gap.to(found), rtol=0, atol=2e-4 if model == "tinyvgg" else 1e-4)
+        tolerance = LONE_TIES["captum"].get(model, 1e-5)
+        assert_same_but_for_ties(partial(evidence, method, c, target), x, theirs, tolerance)
 
 
 @pytest.mark.parametrize("model", TINY)
@@ -252,12 +266,13 @@ def test_pair_blur(model: str) -> None:
     about, arrays = golden(f"saliency-blur_ig-{model}")
     steps, sigma = about["hyper_parameters"]["steps"], about["hyper_parameters"]["max_sigma"]
     method = ll.method("integrated-gradients", profile="pair-blur", score="prob", n=steps, max_sigma=sigma)
-    ours = method.evidence(classifier(model), inputs(model)[:2], torch.from_numpy(arrays["target"]))
-    assert_same(ours, arrays["attr"].sum(1), 1e-5)
+    c, x, target = exact(classifier(model)), inputs(model)[:2].double(), torch.from_numpy(arrays["target"])
+    tolerance = LONE_TIES["blur"].get(model, 1e-5)
+    assert_same_but_for_ties(partial(evidence, method, c, target), x, arrays["attr"].sum(1), tolerance)
 
 
-CHAOTIC = {"tinyvgg", "tinyresnet_bottleneck"}
-"""Where the way of picture 0 forks: rounding decides which values move, as the test shows on ours alone."""
+FORKS = {("tinyvgg", 0), ("tinyvgg", 1), ("tinyresnet_basic", 0), ("tinyresnet_bottleneck", 0)}
+"""Pictures on whose way rounding decides which values move, as noise of its size shows on ours alone."""
 
 
 @pytest.mark.parametrize("model", TINY)
@@ -266,16 +281,18 @@ def test_pair_guided(model: str) -> None:
     n, fraction, far = (about["hyper_parameters"][key] for key in ("x_steps", "fraction", "max_dist"))
     options = {"n": n, "fraction": fraction, "max_dist": far}
     method = ll.method("integrated-gradients", profile="pair-guided", score="prob", **options)
-    x, target = inputs(model)[:2], torch.from_numpy(arrays["target"])
-    ours = method.evidence(classifier(model), x, target)
-    theirs = arrays["attr"].sum(1)
-    assert_same(ours[1:], theirs[1:], 1e-5)
-    if model not in CHAOTIC:
-        assert_same(ours[:1], theirs[:1], 1e-5)
-    else:
-        noise = 1e-7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
-        again = method.evidence(classifier(model), x + noise, target)[0]
-        assert (again - ours[0]).abs().max() > 0.5 * ours[0].abs().max()
+    c, x, targets = exact(classifier(model)), inputs(model)[:2].double(), torch.from_numpy(arrays["target"])
+    for i, theirs in enumerate(arrays["attr"].sum(1, keepdims=True)):
+        one, target = x[i : i + 1], targets[i : i + 1]
+        if (model, i) not in FORKS:
+            assert_same_but_for_ties(partial(evidence, method, c, target), one, theirs, 1e-5)
+            continue
+        ours = method.evidence(classifier(model), one.float(), target)
+        off = (ours - torch.from_numpy(theirs)).abs().amax()
+        if off > 1e-5 * ours.abs().amax():  # this processor rounds otherwise than theirs
+            noise = 1e-7 * torch.randn(4, *one.shape, generator=torch.Generator().manual_seed(1))
+            found = [method.evidence(classifier(model), one.float() + e, target) for e in noise]
+            assert off < 2 * max(float((f - ours).abs().amax()) for f in found)
 
 
 def test_cifar() -> None:
@@ -303,8 +320,9 @@ def test_seeded_torchvision(model: str) -> None:
     method = ll.method("integrated-gradients", profile="captum", n=about["hyper_parameters"]["ig_steps"])
     target = torch.from_numpy(arrays["target"])[:1]
     # Theirs is float32. Behind many batch norms fitted to four pictures noise of 1e-6 on the picture changes the map by
-    # up to 0.3 % of its largest value (ResNet-18) and 4 % (ResNet-50); outside of that band 2e-6 and 1 % are left.
-    tolerance = 1e-5 if model == "resnet18" else 1.2e-2
+    # up to 0.4 % of its largest value (ResNet-18) and 4 % (ResNet-50); outside of that band 2e-6 and 1 % are left, of
+    # ResNet-18 on processors without AVX2 6e-4.
+    tolerance = 1e-3 if model == "resnet18" else 1.2e-2
     assert_same_but_for_ties(lambda x: method.evidence(c, x, target), x[:1], arrays["captum_ig16"].sum(1), tolerance)
 
 
