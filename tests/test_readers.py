@@ -83,8 +83,7 @@ def rows_of_a_run(folder: Path) -> Made:
 def settings_of_a_run(folder: Path) -> Made:
     from limelight.bench.plan import settings
     from limelight.bench.recipe import read_recipe
-    from limelight.bench.store import Store
-    from limelight.report.numbers import recipe_of
+    from limelight.bench.store import Store, recipe_of
 
     store = Store(folder / "run", settings(read_recipe("demo")))
 

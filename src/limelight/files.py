@@ -117,6 +117,8 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if "set_int_max_str_digits" in said:  # Python's advice is to programmers
+        return "it holds a number of thousands of digits"
     if isinstance(error, KeyError):  # whose message is the key alone
         said = f"{said} is missing"
     return said if len(said) <= 300 else f"{said[:300]} …"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from limelight.bench.run import benchmark
 from limelight.bench.store import Store, merge
 from limelight.card import METHODS, register_method
 from limelight.core.progress import Forecast
-from limelight.data.synthetic import scene
+from limelight.data.synthetic import TEST_SEEDS, Scene, scene
 from limelight.errors import InvalidOption, WeightsUnavailable
 
 RECIPE = """
@@ -140,6 +141,24 @@ def test_a_file_among_the_pictures_that_is_none(tmp_path: Path) -> None:
 def wanting(rule: str, seed: int) -> Recipe:
     entries = {"methods": [{"name": "grad-cam"}], "metrics": [{"name": "complexity"}]}
     return Recipe(name="few", data={"n": 4, "rule": rule, "seed": seed}, models={"names": ["demo/resnet"]}, **entries)
+
+
+def test_of_many_scenes_only_those_that_are_wanted_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def counted(seed: int, **options: Any) -> Scene:
+        drawn.append(seed)
+        return scene(seed, **options)
+
+    monkeypatch.setattr("limelight.bench.plan.scene", counted)
+    given = wanting("first", 1).model_dump()
+    many = Recipe(**given | {"data": {"dataset": "scenes", "n": 99_999}})
+    few = samples_of(many, None, limit=3)
+    assert [s.name for s in few] == ["scene-00000", "scene-49999", "scene-99998"]
+    named = samples_of(many, None, names={"scene-49999", "of another run"})
+    assert [s.name for s in named] == ["scene-49999"]
+    assert drawn == [TEST_SEEDS, TEST_SEEDS + 49_999, TEST_SEEDS + 99_998, TEST_SEEDS + 49_999]
+    np.testing.assert_array_equal(named[0].image, few[1].image)
 
 
 @pytest.mark.parametrize("rule", ["first", "even", "random"])

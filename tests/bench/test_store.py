@@ -11,7 +11,8 @@ import pytest
 from limelight.bench.store import Cell, Store, done, key_of, merge
 from limelight.errors import CorruptStore, InvalidOption
 
-SETTINGS = {"recipe": {"name": "a", "data": {"n": 3}}}
+RECIPE = {"models": {"names": ["m"]}, "methods": [{"name": "grad-cam"}], "metrics": [{"name": "deletion"}]}
+SETTINGS = {"recipe": {"name": "a", "data": {"n": 3}, **RECIPE}}
 
 
 def cells(*keys: int, error: str = "") -> list[Cell]:
@@ -129,7 +130,7 @@ def test_merge(tmp_path: Path) -> None:
     merged = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
     assert merged.table().num_rows == 3
     assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all").files == merged.files
-    Store(tmp_path / "c", {"recipe": {"name": "b"}})
+    Store(tmp_path / "c", {"recipe": {"name": "b", **RECIPE}})
     with pytest.raises(CorruptStore, match=r"recipe\.name"):
         merge([tmp_path / "a", tmp_path / "c"], tmp_path / "none")
     with pytest.raises(InvalidOption, match="nothing to merge"):

@@ -14,7 +14,7 @@ import pytest
 
 from hostile import TEXTS
 from limelight.bench.recipe import Recipe
-from limelight.bench.store import Cell, Store, key_of
+from limelight.bench.store import Cell, Store, key_of, merge, recipe_of
 from limelight.cli.report import report as command
 from limelight.core.evaluate import columns
 from limelight.core.results import Results, Row, Summary
@@ -155,7 +155,7 @@ def test_figures_are_those_of_results(tmp_path: Path, images: int) -> None:
     made = [*cells("demo/resnet", images, 0), *cells("demo/vgg", images, 1, METHODS[:3])]
     store = Store(tmp_path, settings)
     store.add(made)
-    boards, failures = numbers.read(store, numbers.recipe_of(store))
+    boards, failures = numbers.read(store, recipe_of(store))
     assert [board.model for board in boards] == ["demo/resnet", "demo/vgg"]
     assert not failures
     for board, summary in zip(boards, numbers.summaries(boards), strict=True):
@@ -393,10 +393,36 @@ def test_a_table_of_a_paper_that_is_none_is_refused(text: str, message: str) -> 
         story.published(text)
 
 
-def test_settings_of_something_else_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "settings.json").write_text('{"recipe": {"name": "x"}}')
-    with pytest.raises(CorruptStore, match="is no run of `limelight benchmark`"):
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("{}", "holds no table called recipe"),
+        ('{"recipe": []}', "holds no table called recipe"),
+        ('{"recipe": {"name": "x"}}', "recipe: models is missing"),
+        ({"name": 3}, "recipe: name = 3: Input should be a valid string"),
+        (
+            {"data": {"n": -1}},
+            "recipe: data.n = -1: Input should be greater than or equal to 1 or Input should be 'all'",
+        ),
+        (
+            {"data": {"dataset": "scenes", "n": 10**11}},
+            "data.n = 100000000000: of scenes, which are drawn, there may be",
+        ),
+        ({"preprocess": {"resize": [10**9, 8]}}, "preprocess.resize.0 = 1000000000: Input should be less than"),
+        ({"data": {"confidence": float("nan")}}, "it holds NaN, which is no number of JSON"),
+        ('{"recipe": ' + "9" * 5000 + "}", "it holds a number of thousands of digits"),
+    ],
+)
+def test_settings_of_something_else_are_refused(tmp_path: Path, wrong: str | dict[str, Any], said: str) -> None:
+    """By reports, and by merges before they claim a folder."""
+    right = recipe()["recipe"]
+    text = wrong if isinstance(wrong, str) else json.dumps({"recipe": right | wrong})
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(CorruptStore, match=re.escape(said)):
         story.open_run(tmp_path)
+    with pytest.raises(CorruptStore, match=re.escape(said)):
+        merge([tmp_path], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
 
 
 def test_the_command_writes_what_it_says(folder: Path) -> None:

@@ -149,13 +149,18 @@ def samples_of(pictures: Iterable[Any]) -> list[Sample]:
     found: list[Sample] = []
     for i, one in enumerate(pictures):
         if isinstance(one, Scene):
-            found += [replace(sample, name=f"scene-{i:05d}") for sample in from_scenes([one])]
+            found += [replace(sample, name=scene_name(i)) for sample in from_scenes([one])]
         elif isinstance(one, Sample):
             found.append(replace(one, image=as_picture(one.image)))
         else:
             name = name_in_text(Path(one).name) if isinstance(one, str | PathLike) else f"image-{i:05d}"
             found.append(Sample(as_picture(one), name))
     return distinct(found)
+
+
+def scene_name(number: int) -> str:
+    """Return the name of the scene of this place among those that are given."""
+    return f"scene-{number:05d}"
 
 
 def distinct(samples: list[Sample]) -> list[Sample]:

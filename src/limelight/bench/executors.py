@@ -149,10 +149,11 @@ class Worker:
 
     def _samples(self, *, indices: bool) -> list[Sample]:
         source, mosaics = self._source, self._source.recipe.data.mosaics
+        if not mosaics:
+            return samples_of(source.recipe, source.data, indices=indices, limit=source.limit)
         found = samples_of(source.recipe, source.data, indices=indices)
-        if mosaics:  # of pictures about which every model is sure
-            models = [self._load(name) for name in source.recipe.models.names]
-            found = api.mosaics(models, found, **mosaics.model_dump(), progress=False)
+        models = [self._load(name) for name in source.recipe.models.names]  # every one is to be sure of a picture
+        found = api.mosaics(models, found, **mosaics.model_dump(), progress=False)
         return spread(found, source.limit)
 
     def ready(self) -> None:

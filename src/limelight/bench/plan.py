@@ -1,8 +1,8 @@
 """Which cells a recipe asks for, which of them are there, and the keys that tell."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from limelight import api
 from limelight.api.forecasting import forecast
+from limelight.api.inputs import scene_name
 from limelight.bench.recipe import Data, Recipe
 from limelight.bench.store import key_of
 from limelight.core.classifier import Classifier
@@ -19,8 +20,8 @@ from limelight.core.method import Method
 from limelight.core.metric import Metric
 from limelight.core.progress import Forecast
 from limelight.data.datasets import open_dataset
-from limelight.data.samples import Sample
-from limelight.data.synthetic import TEST_SEEDS, scenes
+from limelight.data.samples import Sample, from_scenes
+from limelight.data.synthetic import TEST_SEEDS, scene
 from limelight.errors import InvalidOption, UnsupportedModel
 
 CHUNK = 16
@@ -30,13 +31,22 @@ PASSES = 4000
 """Passes that are worked on together: enough to share some, few enough that little is lost when a run is stopped."""
 
 
-def samples_of(recipe: Recipe, source: str | Path | None, *, indices: bool = False) -> list[Sample]:
+def samples_of(
+    recipe: Recipe,
+    source: str | Path | None,
+    *,
+    indices: bool = False,
+    limit: int | None = None,
+    names: Container[str] | None = None,
+) -> list[Sample]:
     """Return the pictures of a recipe, before mosaics are made of them.
 
     Args:
         recipe: what is measured.
         source: where the data set is.
         indices: whether labels are to be indices in the data set's own order, for models without names of classes.
+        limit: so many of them at most, evenly spread.
+        names: only pictures with these names are wanted; of scenes, no others are drawn.
 
     Raises:
         InvalidOption: the recipe wants a data set and it is not said where it is.
@@ -45,19 +55,30 @@ def samples_of(recipe: Recipe, source: str | Path | None, *, indices: bool = Fal
     data = recipe.data
     if data.dataset == "scenes":
         count = 500 if data.n == "all" else data.n
-        return api.as_samples(scenes(count, seed=TEST_SEEDS + data.seed, objects=data.objects))
+        wanted = [i for i in _spread(count, limit) if names is None or scene_name(i) in names]
+        return [_scene(i, data) for i in wanted]
     if source is None and ":" not in data.dataset:
         raise InvalidOption(f"the recipe wants pictures ({data.dataset}): say with --data where they are")
     per = "class" if recipe.target == "label" else "picture"
     found = open_dataset(data.dataset, source, data.split or None, truth=data.truth or None, per=per, indices=indices)
-    return _chosen(api.as_samples(found), data)
+    return spread(_chosen(api.as_samples(found), data), limit)
+
+
+def _scene(number: int, data: Data) -> Sample:
+    drawn = from_scenes([scene(TEST_SEEDS + data.seed + number, objects=data.objects)])[0]
+    return replace(drawn, name=scene_name(number))
+
+
+def _spread(count: int, limit: int | None) -> Sequence[int]:
+    """Return so many places of so many, evenly spread."""
+    if limit is None or limit >= count:
+        return range(count)
+    return np.linspace(0, count - 1, limit).round().astype(int).tolist()
 
 
 def spread(samples: list[Sample], limit: int | None) -> list[Sample]:
     """Return so many of the samples, evenly spread."""
-    if limit is None or limit >= len(samples):
-        return samples
-    return [samples[i] for i in np.linspace(0, len(samples) - 1, limit).round().astype(int)]
+    return [samples[i] for i in _spread(len(samples), limit)]
 
 
 def _chosen(found: list[Sample], data: Data) -> list[Sample]:

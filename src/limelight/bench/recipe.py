@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import pydantic
 from pydantic import Field
@@ -21,7 +21,12 @@ from limelight.data.datasets import DATASETS
 from limelight.errors import InvalidOption, UnknownMethod, UnknownMetric, nearest, shown
 
 Named = Annotated[str, Field(min_length=1)]
-Pixels = Annotated[int, Field(ge=1)]
+MOST_SCENES = 100_000
+"""Of drawn scenes, each of which takes 64 KB of memory and some milliseconds."""
+
+_LONGEST_SIDE = 16_384
+Pixels = Annotated[int, Field(ge=1, le=_LONGEST_SIDE)]
+PixelsOrNone = Annotated[int, Field(ge=0, le=_LONGEST_SIDE)]
 
 
 _SCHEMES = ("hf:", "wds:")
@@ -69,7 +74,7 @@ class Data(_Strict):
             ``folder`` (any folder or csv), ``hf:NAME`` or ``wds:PATTERN``; ``--data`` says where it is.
         split: which part of it; its first unless given.
         truth: what is to be known of where a class is, of what the data set has; its first unless given.
-        n: how many; ``all`` of them by default.
+        n: how many; ``all`` of them by default. Of scenes 500 by default, and 100 000 at most.
         rule: the ``first``, ``even``ly spread over all, or drawn at ``random`` without replacement.
         seed: of that draw.
         objects: in a drawn scene.
@@ -85,6 +90,13 @@ class Data(_Strict):
     objects: Annotated[int, Field(ge=1)] = 1
     mosaics: Mosaics | None = None
 
+    @pydantic.field_validator("n")
+    @classmethod
+    def _not_too_many(cls, n: int | str, info: pydantic.ValidationInfo) -> int | str:
+        if info.data.get("dataset") == "scenes" and isinstance(n, int) and n > MOST_SCENES:
+            raise ValueError(f"of scenes, which are drawn, there may be {MOST_SCENES:,} at most")
+        return n
+
 
 class Preprocessing(_Strict):
     """How a picture becomes an input; what is not given is as the model's weights want it.
@@ -97,8 +109,8 @@ class Preprocessing(_Strict):
         std: per colour.
     """
 
-    resize_shorter: Annotated[int, Field(ge=0)] = 256
-    center_crop: Annotated[int, Field(ge=0)] = 224
+    resize_shorter: PixelsOrNone = 256
+    center_crop: PixelsOrNone = 224
     resize: tuple[Pixels, Pixels] | None = None
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -361,16 +373,29 @@ def checked(given: Mapping[str, Any], name: str) -> Recipe:
         UnknownMethod: there is no such method.
         UnknownMetric: there is no such metric.
     """
-    check_numbers(given, name)
-    try:
-        recipe = Recipe(**given)
-    except pydantic.ValidationError as error:
-        raise InvalidOption(f"{name}: {_said(error, given)}") from None
+    recipe = parsed(given, name)
     try:
         _check(recipe)
     except (InvalidOption, UnknownMethod, UnknownMetric) as error:
         raise type(error)(f"{name}: {error}") from None
     return recipe
+
+
+def parsed(given: Mapping[str, Any], name: str) -> Recipe:
+    """Return the recipe of these tables, of which methods, metrics and their options are not yet checked.
+
+    Args:
+        given: what the file holds.
+        name: of the file, for what is said of it.
+
+    Raises:
+        InvalidOption: a key is unknown or a value is wrong.
+    """
+    check_numbers(given, name)
+    try:
+        return Recipe(**given)
+    except pydantic.ValidationError as error:
+        raise InvalidOption(f"{name}: {_said(error, given)}") from None
 
 
 def published(recipe: Recipe, path: str | Path) -> str:
@@ -470,13 +495,27 @@ def _no_two(kind: str, labels: Sequence[str]) -> None:
 def _said(error: pydantic.ValidationError, given: Mapping[str, Any]) -> str:
     """Say in one line what is wrong: a key that is unknown, before what may be missing because of it."""
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in first["loc"])
+    where = _key(first["loc"], given)
     if first["type"] == "extra_forbidden":
         known = _fields([str(part) for part in first["loc"][:-1]])
         return f"unknown key {where!r}{nearest(str(first['loc'][-1]), known)} (there are: {', '.join(known)})"
     if first["type"] == "missing":
         return f"{where} is missing"
-    return f"{where} = {shown(first['input'])}: {first['msg']}"
+    reasons = [
+        str(one["msg"]).removeprefix("Value error, ") for one in error.errors() if _key(one["loc"], given) == where
+    ]
+    return f"{where} = {shown(first['input'])}: {' or '.join(dict.fromkeys(reasons))}"
+
+
+def _key(loc: Sequence[str | int], given: Any) -> str:
+    """Return a key as the file has it, without the names of types that pydantic tried for its value."""
+    found: list[str] = []
+    for part in loc:
+        if isinstance(given, Mapping | list | tuple):
+            found.append(str(part))
+            table = cast(Any, given)
+            given = table.get(part) if isinstance(given, Mapping) else table[part]
+    return ".".join(found)
 
 
 def _fields(table: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limelight import files
+from limelight.bench.recipe import Recipe, parsed
 from limelight.errors import CorruptStore, InvalidOption
 
 SETTINGS, NOTES, ROWS = "settings.json", "notes.json", "rows"
@@ -183,11 +184,13 @@ def merge(folders: Iterable[str | Path], into: str | Path) -> Store:
     """Put the rows of several runs of one recipe together; what they have in common stands there once.
 
     Raises:
-        CorruptStore: their settings differ, or a file is damaged.
+        CorruptStore: their settings differ or are not those of runs, or a file is damaged.
     """
     stores = [Store(folder) for folder in folders]
     if not stores:
         raise InvalidOption("nothing to merge: give the folders of runs")
+    for store in stores:
+        recipe_of(store)  # or the folder would be claimed by what is no run
     merged = Store(into, stores[0].settings)
     for store in stores:
         _same(store.folder / SETTINGS, store.settings, merged.settings)
@@ -200,6 +203,21 @@ def merge(folders: Iterable[str | Path], into: str | Path) -> Store:
                 files.write(merged.folder / ROWS / file.name, _content(file), kept=SAFE)
                 there.add(file.name)
     return merged
+
+
+def recipe_of(store: Store) -> Recipe:
+    """Return the recipe that a run was made by.
+
+    Raises:
+        CorruptStore: the settings are not those of a run.
+    """
+    with files.refusing(CorruptStore, f"{store.folder} is no run of `limelight benchmark`"):
+        if not isinstance(store.settings.get("recipe"), dict):
+            raise ValueError(f"its {SETTINGS} holds no table called recipe")
+        try:
+            return parsed(store.settings["recipe"], f"its {SETTINGS}, recipe")
+        except InvalidOption as error:
+            raise ValueError(error) from error
 
 
 def _schema(arrow: Any) -> Any:
@@ -239,10 +257,14 @@ def _rows(path: Path, columns: list[str] | None) -> Any:
 
 def _read_json(path: Path) -> dict[str, Any]:
     with files.refusing(CorruptStore, f"{path} can't be read as the settings of a run"):
-        found = json.loads(files.text_of(path))
+        found = json.loads(files.text_of(path), parse_constant=_refuse)
         if not isinstance(found, dict):
             raise ValueError("it holds no table")
         return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"it holds {constant}, which is no number of JSON")
 
 
 def _same(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any], at: str = "") -> None:

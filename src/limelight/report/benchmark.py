@@ -16,7 +16,7 @@ import limelight
 from limelight import api, zoo
 from limelight.bench.plan import prepared, samples_of
 from limelight.bench.recipe import Recipe, find_recipe, numbers_of, read_recipe
-from limelight.bench.store import Store
+from limelight.bench.store import Store, recipe_of
 from limelight.card import METHODS
 from limelight.core.classifier import Classifier
 from limelight.core.device import usable
@@ -27,7 +27,7 @@ from limelight.data.samples import Sample
 from limelight.draw import chart
 from limelight.errors import InvalidOption, LimelightError, shown
 from limelight.files import reason_of, refusing, text_of
-from limelight.report.numbers import ALPHA, CONFIDENCE, Board, Failure, curves, read, recipe_of, summaries
+from limelight.report.numbers import ALPHA, CONFIDENCE, Board, Failure, curves, read, summaries
 from limelight.report.page import (
     Block,
     Code,
@@ -535,7 +535,8 @@ class Album:
         source = run.data or (Path(noted) if noted and Path(noted).exists() else None)
         if run.recipe.data.mosaics or (source is None and run.recipe.data.dataset != "scenes"):
             return None
-        samples = {s.name: s for s in samples_of(run.recipe, source)}
+        names = {name for board in run.boards for name in board.images}
+        samples = {s.name: s for s in samples_of(run.recipe, source, names=names)}
         lacks = next((name for board in run.boards for name in board.images if name not in samples), None)
         if lacks is None:
             return cls(run, samples)

@@ -136,19 +136,6 @@ class Family:
 # -- reading -----------------------------------------------------------------------------------------------
 
 
-def recipe_of(store: Store) -> Recipe:
-    """Return the recipe that a run was made by.
-
-    Raises:
-        CorruptStore: the settings are not those of a run.
-    """
-    try:
-        return Recipe(**store.settings["recipe"])
-    except (KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise CorruptStore(f"{store.folder} is no run of `limelight benchmark`: its settings say {reason}") from error
-
-
 def read(store: Store, recipe: Recipe) -> tuple[list[Board], list[Failure]]:
     """Read a run: the numbers of each model, and what failed.
 
