@@ -1,10 +1,12 @@
 """What commands print: tables and numbers."""
 
 import ast
+import io
 import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import limelight as ll
 from limelight.cli import output
@@ -52,3 +54,26 @@ def test_parts_of_what_has_a_bar_say_nothing(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == ""
     part()
     assert "a part will take about" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, *range(82, 130, 3)])
+@pytest.mark.parametrize("metrics", [2, 30])
+def test_no_width_loses_a_head_or_a_cell(width: int, metrics: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what ``compare``, ``evaluate`` and ``sanity`` tell; a pipe is as wide as a terminal of 80 columns."""
+    stream = io.StringIO()
+    monkeypatch.setattr(output, "console", Console(width=width, file=stream))
+    heads = ["method", *(f"average-drop-{i} {'↑↓'[i % 2]}" for i in range(metrics)), "empty maps", "passes", "seconds"]
+    numbers = [f"0.{i:03} [0.1, 0.2]*" for i in range(1, metrics)]
+    rows = [[name, 0.5, *numbers, "0", "1 forward, 1 backward", "0.3"] for name in ("attribution-equilibrium", "cam")]
+    output.table(heads, rows)
+    for cells, line in zip([heads, *rows], stream.getvalue().splitlines(), strict=True):
+        assert [cell for cell in map(str, cells) if cell not in line] == []
+
+
+def test_long_texts_fold_where_names_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(output, "console", Console(width=20, file=stream))
+    output.table(["method", "what it does"], [["attribution-equilibrium", "a text of many words " * 20]])
+    printed = stream.getvalue().splitlines()
+    assert max(map(len, printed)) <= output.WIDEST
+    assert " ".join(" ".join(printed).split()).count("a text of many words") == 20

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString, NoReturn, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WIDEST = 240
-"""Columns of a terminal that a table takes at most, however narrow the terminal and however long its words."""
+"""Columns that a table with long texts takes at most where the terminal is too narrow for its words."""
 
 LONGEST_NAME = 60
 """Characters of a name in a table that is never broken."""
+
+SHORT = 24
+"""Characters of words in a table, such as a number with its interval, that are never broken."""
 
 LONGEST = 2000
 """Characters of an error's line; what is longer quotes something that nobody reads."""
@@ -99,17 +103,34 @@ def table(
         header_style="bold",
         padding=(0, 2, 0, 0),
     )
+    texts = [[_cell(cells[i]) for cells in (columns, *rows)] for i in range(len(columns))]
+    lengths = [max(text.cell_len for text in column) for column in texts]
+
+    def stay_whole(i: int) -> None:
+        shown.columns[i].no_wrap, shown.columns[i].min_width = True, lengths[i]
+
     for i, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
-        names = [_cell(row[i]).plain for row in rows]  # a name is searched for, and typed again: it stays whole
-        whole = all(len(name) <= LONGEST_NAME and len(name.split()) < 2 for name in names)
-        shown.add_column(_cell(column), justify="right" if numbers else "left", overflow="fold", no_wrap=whole)
+        word = max((cell_len(word) for text in texts[i] for word in text.plain.split()), default=0)
+        shown.add_column(
+            _cell(column),
+            justify="right" if numbers else "left",
+            overflow="fold",
+            min_width=min(word, LONGEST_NAME),  # Rich's own share of a narrow terminal breaks words
+        )
+        names = all(len(text.plain.split()) < 2 for text in texts[i][1:])  # are searched for, and typed again
+        if lengths[i] <= (LONGEST_NAME if names else SHORT):
+            stay_whole(i)
     for row in rows:
         shown.add_row(*map(_cell, row))
-    # Where not even the longest words fit, a terminal wraps the lines: rows without words would say nothing.
-    least = Measurement.get(console, console.options.update(max_width=WIDEST), shown).minimum
-    if least > console.width:
-        shown.width = least
+    # Where not even the longest words fit, a terminal wraps the lines: words in pieces would say nothing.
+    free = console.options.update(max_width=100 * WIDEST)
+    if Measurement.get(console, free, shown).minimum > console.width:
+        for i in range(len(columns)):
+            if lengths[i] <= LONGEST_NAME:
+                stay_whole(i)
+        needed = Measurement.get(console, free, shown)
+        shown.width = min(needed.maximum, max(needed.minimum, WIDEST))
     console.print(shown, crop=False)
 
 
