@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import architectures
 import limelight as ll
 from architectures import SIZE, images
+from limelight import api
 from limelight.data.synthetic import scenes, test_split
 from limelight.errors import CheckFailed, InvalidImage, InvalidMap, InvalidOption, MissingTruth, UnknownTarget
 
@@ -154,7 +155,7 @@ def test_errors() -> None:
     c, x = classifier(), images(2)
     cases = (
         (lambda: ll.evaluate(c, [], ["cam"], ["adcc"]), InvalidImage, "list of images is empty"),
-        (lambda: ll.evaluate(c, x, [], ["adcc"]), InvalidOption, "0 methods, 1 metrics"),
+        (lambda: ll.evaluate(c, x, [], ["adcc"]), InvalidOption, "list of methods is empty"),
         (lambda: ll.evaluate(c, x, ["cam"], ["proportion"]), MissingTruth, "proportion needs truth="),
         (lambda: ll.evaluate(c, x, ["cam"], ["adcc"], lambda out: out[:, 0]), InvalidOption, "about a class"),
         (lambda: ll.evaluate(c, x, ["cam"], ["adcc"], [1, 2, 3]), InvalidOption, "3 targets for 2 images"),
@@ -224,3 +225,35 @@ def test_what_was_finished_is_not_lost(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt) as stopped:
         ll.evaluate("demo/resnet", files[:2], ["cam", "grad-cam"], ["complexity"], on_rows=impatient)
     assert stopped.value.finished.methods == ["cam"]  # type: ignore[attr-defined]
+
+
+def test_one_name_is_a_list_of_one() -> None:
+    c, x = classifier(), images()
+    alone = ll.evaluate(c, x, "grad-cam", "adcc")
+    assert (alone.methods, list(alone.columns)) == (["grad-cam"], ["adcc"])
+    assert (alone.values("adcc") == ll.evaluate(c, x, ["grad-cam"], ["adcc"]).values("adcc")).all()
+    gallery, results = ll.compare(c, x[0], ll.method("grad-cam"), ll.metric("adcc"))
+    assert [e.method for e in gallery[0]] == results.methods == ["grad-cam"]
+    verdicts, _ = ll.sanity(c, x[:1], "random-map")
+    assert [v.method for v in verdicts] == ["random-map"]
+    api.sanity_strip(c, x[0], "random-map", steps=1)
+    for wrong in ({"methods": 3}, {"metrics": None}, {"methods": []}):
+        with pytest.raises(InvalidOption, match=r"(methods|metrics)\b.*see limelight\.(methods|metrics)"):
+            ll.evaluate(c, x, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_batch_of_one_is_one_picture() -> None:
+    c, x = classifier(), images()
+    want = ll.compare(c, x[0], "grad-cam", ())[0][0][0].map
+    for one in (x[:1], [x[0]], iter([x[0]])):
+        assert torch.equal(ll.compare(c, one, "grad-cam", ())[0][0][0].map, want)
+        assert api.plan(c, x[:1], "grad-cam").layers == api.plan(c, x[0], "grad-cam").layers
+    assert torch.equal(ll.propose(c, x[:1], "grad-cam", boxes=[[0, 0, 9, 9]]).explanation.map, want)
+    for verb in (ll.compare, ll.propose, api.sanity_strip):
+        with pytest.raises(InvalidImage, match=r"2 pictures where one .* explain and evaluate take several"):
+            verb(c, x[:2], "grad-cam")
+
+
+def test_a_folder_in_place_of_a_picture(tmp_path: Path) -> None:
+    with pytest.raises(InvalidImage, match=r"is a folder; give a list of its pictures, such as sorted\(Path"):
+        ll.explain(classifier(), tmp_path)

@@ -13,7 +13,7 @@ from limelight.api.evaluating import evaluate
 from limelight.api.forecasting import forecast
 from limelight.api.inputs import as_input, as_sample, wanted_targets
 from limelight.core.classifier import Classifier, as_classifier
-from limelight.core.evaluate import labelled
+from limelight.core.evaluate import labelled, listed
 from limelight.core.explanation import explanations
 from limelight.core.method import Method, as_method
 from limelight.core.metric import Metric, as_metric, build_metric
@@ -109,7 +109,7 @@ class Verdict:
 def sanity(
     classifier: Classifier | nn.Module | str,
     images: Any,
-    methods: Sequence[str | Method],
+    methods: str | Method | Sequence[str | Method],
     *,
     mode: Literal["cascading", "independent"] = "cascading",
     limit: float = SANITY_LIMIT,
@@ -124,7 +124,7 @@ def sanity(
     Args:
         classifier: as in ``evaluate``; its module is copied, never changed.
         images: as in ``evaluate``.
-        methods: names or methods.
+        methods: names or methods, or one.
         mode: all layers from the output down to one (``cascading``), or one layer at a time.
         limit: mean similarity up to which a method passes.
         targets: as in ``evaluate``.
@@ -157,7 +157,7 @@ def sanity(
 def sanity_strip(
     classifier: Classifier | nn.Module | str,
     image: Any,
-    methods: Sequence[str | Method],
+    methods: str | Method | Sequence[str | Method],
     *,
     mode: Literal["cascading", "independent"] = "cascading",
     target: TargetLike = None,
@@ -170,7 +170,7 @@ def sanity_strip(
     Args:
         classifier: as in ``evaluate``.
         image: as in ``compare``.
-        methods: names or methods; a line each.
+        methods: names or methods, or one; a line each.
         mode: as in ``sanity``.
         target: as in ``evaluate``.
         steps: number of randomised models shown, spread over all layers.
@@ -181,7 +181,7 @@ def sanity_strip(
 
     judge = build_metric(f"sanity-{mode}", **options)
     model = as_classifier(classifier)
-    chosen = list(labelled([as_method(m).located(model) for m in methods]).items())
+    chosen = list(labelled([as_method(m).located(model) for m in listed(methods, "methods")]).items())
     sample = as_sample(image)
     x = as_input(model, sample.image)[None]
     own = judge.options.model_dump()

@@ -21,7 +21,7 @@ from limelight.api.inputs import (
 )
 from limelight.card import METHODS, METRICS, MetricCard
 from limelight.core.classifier import Classifier, as_classifier
-from limelight.core.evaluate import columns, judged, labelled
+from limelight.core.evaluate import columns, judged, labelled, listed
 from limelight.core.explanation import Gallery, explanations
 from limelight.core.method import Method, as_method, build
 from limelight.core.metric import Metric, as_metric, build_metric
@@ -50,8 +50,8 @@ def metrics() -> dict[str, MetricCard]:
 def evaluate(
     classifier: Classifier | nn.Module | str,
     images: Any,
-    methods: Sequence[str | Method] | Mapping[str, Method] = ("grad-cam",),
-    metrics: Sequence[str | Metric] | Mapping[str, Metric] = ("adcc", "insertion", "deletion"),
+    methods: str | Method | Sequence[str | Method] | Mapping[str, Method] = ("grad-cam",),
+    metrics: str | Metric | Sequence[str | Metric] | Mapping[str, Metric] = ("adcc", "insertion", "deletion"),
     targets: TargetLike = None,
     truth: Any = None,
     *,
@@ -68,8 +68,8 @@ def evaluate(
         images: a folder, a csv, or whatever holds pictures (a list, an iterator, a Series): paths, PIL pictures,
             arrays, normalised tensors, ``Sample``s or synthetic ``Scene``s, which bring their truth along; or a
             tensor (n, 3, H, W) or an array (n, H, W, 3).
-        methods: names or methods; or methods by the name that stands in the rows.
-        metrics: names or metrics; or metrics by the name that stands in the columns.
+        methods: names or methods, or one; or methods by the name that stands in the rows.
+        metrics: names or metrics, or one; or metrics by the name that stands in the columns.
         targets: None for the predicted class, ``"label"`` for the true one where it is known, a class, or
             one per image. All metrics of an image are about that class. Of folders of classes and a model whose
             classes have no names, but as many, the folders are the classes in sorted order.
@@ -89,13 +89,15 @@ def evaluate(
         LimelightError: see ``limelight.errors``. Whatever stops an evaluation, also Ctrl-C, carries the
             ``Results`` of all that was finished in its attribute ``finished``.
     """
-    if not methods or not metrics:
-        raise InvalidOption(f"nothing to evaluate: {len(methods)} methods, {len(metrics)} metrics")
+    asked = methods if isinstance(methods, Mapping) else listed(methods, "methods")
+    judged_by = metrics if isinstance(metrics, Mapping) else listed(metrics, "metrics")
+    if not asked or not judged_by:
+        raise InvalidOption(f"nothing to evaluate: {len(asked)} methods, {len(judged_by)} metrics")
     model = as_classifier(classifier)
-    if not isinstance(methods, Mapping):
-        methods = labelled([method_under(m, protocol).located(model) for m in methods])
-    chosen = {name: m.located(model) for name, m in methods.items()}
-    judges = metrics if isinstance(metrics, Mapping) else labelled([_metric_under(m, protocol) for m in metrics])
+    if not isinstance(asked, Mapping):
+        asked = labelled([method_under(m, protocol).located(model) for m in asked])
+    chosen = {name: m.located(model) for name, m in asked.items()}
+    judges = judged_by if isinstance(judged_by, Mapping) else labelled([_metric_under(m, protocol) for m in judged_by])
     if protocol is not None and not any(m.options.protocol == protocol for m in judges.values()):
         known = sorted({p for m in judges.values() for p in m.card.profiles})
         raise InvalidOption(f"none of these metrics has a protocol {protocol!r} (they have: {', '.join(known)})")
@@ -124,9 +126,9 @@ def evaluate(
                 there = truth_of(model, [samples[i] for i in where], x, judges.values(), masks)
                 if known is not None:
                     there = Truth.of(known[torch.tensor(where)], len(where), size_of(x), x.device)
-                asked = [wanted[i] for i in where] if isinstance(wanted, list) else wanted
+                classes = [wanted[i] for i in where] if isinstance(wanted, list) else wanted
                 names = [samples[i].name for i in where]
-                judged(model, x, asked, chosen, judges, there, names, batch_size=batch_size, on_rows=finished)
+                judged(model, x, classes, chosen, judges, there, names, batch_size=batch_size, on_rows=finished)
         unreadable.tell(len(samples))
     except BaseException as error:  # hours of work are not lost to one broken file or an impatient key
         setattr(error, "finished", results())  # noqa: B010
@@ -151,8 +153,8 @@ def _rounds(
 def compare(
     classifier: Classifier | nn.Module | str,
     image: Any,
-    methods: Sequence[str | Method],
-    metrics: Sequence[str | Metric] = ("adcc", "insertion", "deletion"),
+    methods: str | Method | Sequence[str | Method],
+    metrics: str | Metric | Sequence[str | Metric] = ("adcc", "insertion", "deletion"),
     target: TargetLike = None,
     truth: Any = None,
     *,
@@ -162,9 +164,9 @@ def compare(
 
     Args:
         classifier: a ``Classifier``, a module, or a name that ``load`` knows.
-        image: as in ``explain``, or a ``Sample`` or ``Scene``, which brings its truth along.
-        methods: names or methods.
-        metrics: names or metrics.
+        image: one, as in ``explain``, or a batch or list of one; a ``Sample`` or ``Scene`` brings its truth along.
+        methods: names or methods, or one.
+        metrics: names or metrics, or one; maybe none.
         target: as in ``evaluate``.
         truth: as in ``evaluate``, for the one image.
         progress: as in ``explain``.
@@ -173,9 +175,10 @@ def compare(
         The gallery, and the numbers.
     """
     model = as_classifier(classifier)
-    chosen, judges = labelled([as_method(m).located(model) for m in methods]), labelled([as_metric(m) for m in metrics])
-    if not chosen:
-        raise InvalidOption("the list of methods is empty; see limelight.methods()")
+    chosen = labelled([as_method(m).located(model) for m in listed(methods, "methods")])
+    judges = labelled(
+        [as_metric(m) for m in (listed(metrics, "metrics") if metrics or isinstance(metrics, str) else ())]
+    )
     sample = as_sample(image)
     x = as_input(model, sample.image)[None]
     wanted = wanted_targets(model, [sample], target)

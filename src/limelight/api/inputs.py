@@ -140,8 +140,15 @@ def as_samples(images: Any) -> list[Sample]:
 
 
 def as_sample(image: Any) -> Sample:
-    """Return the sample of one picture of any kind."""
-    return samples_of([image])[0]
+    """Return the sample of one picture of any kind, also in a batch or a list.
+
+    Raises:
+        InvalidImage: several, or none.
+    """
+    pictures = several(image)
+    if pictures is not None and len(pictures) != 1:
+        raise InvalidImage(f"{len(pictures)} pictures where one is explained; explain and evaluate take several")
+    return samples_of([image] if pictures is None else pictures)[0]
 
 
 def samples_of(pictures: Iterable[Any]) -> list[Sample]:

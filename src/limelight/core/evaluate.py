@@ -1,7 +1,7 @@
 """Explain a batch by several methods and judge every map by several metrics, with shared passes."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -15,7 +15,7 @@ from limelight.core.run import run
 from limelight.core.saliency import Saliency
 from limelight.core.target import TargetLike, understood
 from limelight.core.truth import Truth
-from limelight.errors import InvalidOption
+from limelight.errors import InvalidOption, shown
 from limelight.shapes import Images
 
 Named = TypeVar("Named", Method, Metric)
@@ -102,6 +102,26 @@ def _rows(
 def columns(metrics: Mapping[str, Metric]) -> dict[str, Column]:
     """Return what the metrics' numbers are."""
     return {label: Column(m.name, m.protocol, m.better, m.pooling) for label, m in metrics.items()}
+
+
+def listed(given: str | Named | Sequence[str | Named], what: str) -> Sequence[str | Named]:
+    """Return a list of names, methods or metrics, also for one that is given alone.
+
+    Args:
+        given: one, or several.
+        what: they are, for the message.
+
+    Raises:
+        InvalidOption: it is neither, or empty.
+    """
+    if isinstance(given, str | Method | Metric):
+        return [given]
+    if not isinstance(cast(Any, given), Iterable):
+        raise InvalidOption(f"{what} = {shown(given)}; give a name or a list of them, see limelight.{what}()")
+    several = list(given)
+    if not several:
+        raise InvalidOption(f"the list of {what} is empty; see limelight.{what}()")
+    return several
 
 
 def labelled(given: Sequence[Named]) -> dict[str, Named]:

@@ -158,7 +158,9 @@ def _open(path: Path) -> BinaryIO:
             raise InvalidImage(f"{path} is a link to {path.readlink()}, which is not there") from error
         raise InvalidImage(f"there is no file {path}{_neighbours(path)}") from error
     except IsADirectoryError as error:
-        raise InvalidImage(f"{path} is a folder; list_images() lists the pictures in it") from error
+        raise InvalidImage(
+            f"{path} is a folder; give a list of its pictures, such as sorted(Path({str(path)!r}).glob('*.jpg'))"
+        ) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidImage(f"can't read {str(path)[:200]!r}: {reason}") from error
