@@ -274,11 +274,12 @@ def test_what_a_network_raises_is_said() -> None:
         (fixed, r"Sequential failed with images of shape \(1, 3, 24, 24\).*size.*RuntimeError: mat1 and mat2"),
         (raising(KeyError("boom")), "KeyError: 'boom'"),
         (nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "channels.*expected input"),
+        (raising(StopIteration()), "StopIteration"),  # as next() raises, and a generator must not
     ):
         for name in ("grad-cam", "lrp", "rise"):
             with pytest.raises(errors.ModelFailed, match=words) as caught:
                 ll.method(name).run(ll.Classifier(net, size=SIZE), x)
-            assert caught.value.__cause__ is not None
+            assert (caught.value.__cause__ is None) == (words == "StopIteration")
     for own in (Mine("wait for me"), ConnectionError("lost")):
         with pytest.raises(type(own), match=str(own)) as caught_own:
             ll.method("grad-cam").run(ll.Classifier(raising(own), size=SIZE), x)
@@ -305,6 +306,9 @@ def test_what_a_network_raises_on_the_way_back_is_said(name: str, monkeypatch: p
         with pytest.raises(errors.UnsupportedModel, match=r"through Odd.*odd.*need none: ") as caught:
             quick(name).run(c, pictures(), 1)
         assert caught.value.__cause__ is error
+    monkeypatch.setattr(FailsBack, "error", StopIteration("odd"), raising=False)
+    with pytest.raises(errors.UnsupportedModel, match=r"through Odd.*odd"):
+        quick(name).run(c, pictures(), 1)
     for own in (Mine("wait for me"), ConnectionError("lost")):
         monkeypatch.setattr(FailsBack, "error", own, raising=False)
         with pytest.raises(type(own), match=str(own)) as caught_own:

@@ -1,9 +1,11 @@
 """Devices that are not there."""
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import limelight as ll
 from hostile import TEXTS
@@ -26,6 +28,24 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
 def test_devices_that_are_there() -> None:
     assert usable("cpu") == usable(torch.device("cpu")) == torch.device("cpu")
     assert ll.load("demo/resnet", device="cpu").device == torch.device("cpu")
+
+
+def test_weights_and_images_without_values_are_refused() -> None:
+    net, x = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), torch.randn(1, 3, 8, 8)
+    model, absent = ll.Classifier(net, size=8), ll.Classifier(copy.deepcopy(net).to("meta"), size=8)
+    maps, deletion = torch.rand(1, 8, 8), ll.metric("deletion")
+    for attempt in (
+        lambda: model(x.to("meta")),
+        lambda: absent(x),
+        lambda: absent(x.to("meta")),
+        lambda: absent.classes(),
+        lambda: absent.stages,
+        lambda: ll.method("grad-cam")(model, x.to("meta")),
+        lambda: ll.explain(absent, x, method="rise"),
+        lambda: deletion(absent, x, 1, maps),
+    ):
+        with pytest.raises(InvalidOption, match="meta holds no numbers"):
+            attempt()
 
 
 def test_every_way_to_name_one_is_checked_first(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from limelight.errors import (
     InvalidOption,
     MissingTruth,
     UnknownLayer,
+    UnknownMethod,
     UnknownModel,
     UnsupportedModel,
 )
@@ -91,6 +92,8 @@ MASK[0, 2:9, 3:8] = MASK[1, 4:, :6] = True
         lambda m: list(m),
         lambda m: [one[None] for one in m],
         lambda m: [[3, 2, 8, 9], np.array([[0, 4, 6, 16]])],
+        lambda _: torch.tensor([[3, 2, 8, 9], [0, 4, 6, 16]]),
+        lambda _: np.array([[3, 2, 8, 9.0], [0, 4, 6, 16]]),
         lambda m: ll.Truth(m),
     ],
 )
@@ -119,6 +122,24 @@ def test_truth_of_one_image(form: Any) -> None:
 def test_what_is_no_truth(truth: Any) -> None:
     with pytest.raises(MissingTruth, match=r"expected masks \(2, 16, 16\)"):
         ll.metric("proportion")(network(), X, 0, MAPS, truth=truth)
+
+
+@pytest.mark.parametrize("box", [[0, 0, 17, 8], [0, 0, 8, 17], [-1, 0, 8, 8], [20, 20, 30, 30], [0, -5, 3, 3]])
+def test_a_box_that_leaves_the_input_is_refused(box: list[int]) -> None:
+    for truth in ([box, None], [[1, 1, 5, 5], [[1, 1, 5, 5], box]], np.array([box, box])):
+        with pytest.raises(MissingTruth, match=r"network's input, which has 16 x 16 \(H x W\)"):
+            ll.metric("proportion")(network(), X, 0, MAPS, truth=truth)
+        with pytest.raises(MissingTruth, match="network's input"):
+            ll.evaluate(network(), X, ["grad-cam"], ["proportion"], 0, truth=truth)
+
+
+def test_the_method_of_a_metric_may_be_a_name() -> None:
+    judged = [ll.metric("coherency")(network(), X, 0, MAPS, method=m) for m in ("grad-cam", ll.method("grad-cam"))]
+    assert torch.equal(*judged)
+    with pytest.raises(UnknownMethod, match="did you mean grad-cam"):
+        ll.metric("coherency")(network(), X, 0, MAPS, method="grad-cm")
+    with pytest.raises(InvalidOption, match="method=3 is no method"):
+        ll.metric("coherency")(network(), X, 0, MAPS, method=3)  # type: ignore[arg-type]
 
 
 # -- pictures -----------------------------------------------------------------------------------------------

@@ -607,6 +607,51 @@ def test_scripted_networks_are_refused() -> None:
         Tape(ll.Classifier(scripted, size=14), torch.randn(1, 3, 14, 14))
 
 
+class OwnReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x)
+        return x.clamp_min(0)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+        return g * (ctx.saved_tensors[0] > 0)
+
+
+class Called(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return OwnReLU.apply(x)
+
+
+@pytest.mark.parametrize("name", ["guided-backprop", "deconvnet", "guided-grad-cam", "full-grad"])
+def test_activations_that_cannot_be_seen_are_refused_or_told_of(name: str) -> None:
+    torch.manual_seed(0)
+    stem, x = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.randn(1, 3, 8, 8)
+    rest = nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(stem)
+    with pytest.raises(UnsupportedModel, match=r"scripted code \('0'\)"):
+        ll.method(name, layer="1.0" if "cam" in name else None).run(ll.Classifier(nn.Sequential(scripted, rest)), x, 1)
+    own = ll.Classifier(nn.Sequential(stem[0], Called(), rest), size=8)
+    with pytest.warns(ConservationWarning, match=f"{name}: no rule for clamp_min: their own gradient"):
+        found = ll.method(name, layer="2.0" if "cam" in name else None).run(own, x, 1)
+    assert any("no rule for clamp_min" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("norm", [nn.GroupNorm(2, 4), nn.GroupNorm(1, 4), nn.LayerNorm([4, 6, 6])])
+def test_deeplift_says_that_normalisation_breaks_its_law(norm: nn.Module) -> None:
+    torch.manual_seed(0)
+    parts = [nn.Conv2d(3, 4, 3), norm, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 2)]
+    x, deeplift = torch.randn(2, 3, 8, 8), ll.method("deeplift")
+    with pytest.warns(ConservationWarning, match=r"% away from adding up .*_norm in 1, whose slope"):
+        found = deeplift.run(ll.Classifier(nn.Sequential(*parts), size=8), x, 1)
+    assert any("away from adding up" in note for note in found.notes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        deeplift.run(ll.Classifier(nn.Sequential(parts[0], *parts[2:]), size=8), x, 1)
+
+
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_checkpoints(reentrant: bool) -> None:
     class Checkpointed(nn.Module):

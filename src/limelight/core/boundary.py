@@ -70,7 +70,8 @@ def _translated(where: str, told: Callable[[Exception], LimelightError]) -> Gene
         if type(error).__module__.partition(".")[0] not in LIBRARIES or isinstance(error, OSError):
             error.add_note(f"It was raised {where}.")
             raise
-        raise told(error) from error
+        # A generator must not let a StopIteration out, also not as a cause: it would pass for its own end.
+        raise told(error) from (None if isinstance(error, StopIteration) else error)
 
 
 def _said(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 from limelight.core.batches import chunk_size, in_chunks
 from limelight.core.borrow import borrowed
 from limelight.core.boundary import forward_pass
+from limelight.core.device import usable
 from limelight.core.fold import folded
 from limelight.core.hooks import duplicate
 from limelight.core.labels import LabelsLike, names_of
@@ -233,9 +234,11 @@ class Classifier:
 
         Raises:
             InvalidImage: wrong type, number of axes, channels or device, or values that are not finite.
+            InvalidOption: model or images are on the device meta, where there are no values.
         """
         if not isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidImage(f"expected a tensor of normalised images (n, 3, H, W), got {type(x).__name__}")
+        self._held(x)
         if x.ndim == 4 and not len(x):
             raise InvalidImage(f"the batch is empty: images of shape {tuple(x.shape)}")
         if x.ndim != 4 or not x.is_floating_point():
@@ -250,6 +253,12 @@ class Classifier:
         # No gradient can pass through a tensor of inference mode, but through a copy of it.
         x = x.clone() if x.is_inference() else x.detach()
         return self.fitted(x)
+
+    def _held(self, x: Tensor) -> None:
+        """Refuse weights and images without values."""
+        for device in (self.device, x.device):
+            if device.type == "meta":
+                usable(device)  # says why it is not
 
     @cached_property
     def _scores(self) -> tuple[bool, bool]:
@@ -320,6 +329,7 @@ class Classifier:
             x = torch.zeros(1, len(self.mean), *self.input_size, device=self.device, dtype=self.dtype)
         key = tuple(x.shape[1:])
         if key not in self._traces:
+            self._held(x)
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
             start = time.perf_counter()
             found = trace(self.module, noise, any_scores, self._reshape)

@@ -15,6 +15,7 @@ from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.content import described, shown
 from limelight.core.cost import Cost, predict
 from limelight.core.judge import NEEDS_A_METHOD, Batch, Measured, Space, Subject
+from limelight.core.method import build
 from limelight.core.options import BaseOptions, checked
 from limelight.core.spec import Spec
 from limelight.core.target import TargetLike, either_name, resolve
@@ -116,7 +117,7 @@ class Metric:
         target: TargetLike,
         maps: Maps,
         *,
-        method: Spec | None = None,
+        method: Spec | str | None = None,
         truth: Any = None,
     ) -> Scores:
         """Return one value per image, (n,); NaN where the metric is not defined for an image.
@@ -128,13 +129,14 @@ class Metric:
                 the predicted one.
             maps: (n, H, W) saliency maps, as a method gives them or of any other origin; (n, 1, H, W), arrays and
                 lists will do too.
-            method: what made the maps, for metrics that explain again.
+            method: what made the maps, for metrics that explain again: a method or its name.
             truth: masks or boxes, for metrics of localisation; see ``Truth.of``.
 
         Raises:
             InvalidMap: maps of the wrong size or count, or with NaN.
             MissingTruth: the metric needs a truth and there is none that fits.
-            InvalidOption: the metric needs a method and there is none; a target that is no class.
+            InvalidOption: the metric needs a method and there is none; what is none; a target that is no class.
+            UnknownMethod: no method has this name.
         """
         return self.measure(classifier, x, target, maps, method=method, truth=truth).values
 
@@ -146,7 +148,7 @@ class Metric:
         target: TargetLike,
         maps: Maps,
         *,
-        method: Spec | None = None,
+        method: Spec | str | None = None,
         truth: Any = None,
     ) -> Measured:
         """Return values, what they are made of, and what they cost; arguments as those of a call."""
@@ -164,6 +166,9 @@ class Metric:
                 batch_size=self.options.batch_size,
             )
             again = self.explained_again if method is not None else ()
+            method = build(method) if isinstance(method, str) else method
+            if not isinstance(method, Spec | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidOption(f"method={method!r} is no method; give its name, or one that limelight.method made")
             method = None if method is None else method.located(classifier)
             subject = Subject(batch, as_maps(maps, x), method=method, explained_again=again)
             return measure(self, subject, has_method=method is not None)

@@ -13,6 +13,9 @@ from limelight.errors import MissingTruth
 from limelight.ops.arrays import tensor_of
 from limelight.shapes import Flags, Index, Masks
 
+SLACK = 1e-3
+"""Pixels by which a box may leave the image, for coordinates that were scaled."""
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -45,14 +48,16 @@ class Truth:
             given: a ``Truth``; masks (n, H, W) or (n, 1, H, W), where what is not 0 belongs to the class; or a list
                 with an entry per image: a mask (H, W) or (1, H, W), boxes (k, 4) as x1, y1, x2, y2 in pixels of the
                 input (a pixel is inside if its centre is), or None where nothing is known. Of a single image the
-                entry itself will do.
+                entry itself will do; of several, an array (n, 4) with a box for each.
             n: number of images.
             size: (H, W) of the input.
             device: where the masks are to be.
 
         Raises:
-            MissingTruth: it does not fit the images.
+            MissingTruth: it does not fit the images, or a box leaves them.
         """
+        if isinstance(given, Tensor | np.ndarray) and n > 1 and given.shape == (n, 4):
+            given = [*given]
         expected = f"expected masks ({n}, {size[0]}, {size[1]}), or a list of {n} masks or boxes (k, 4)"
         if isinstance(given, Truth):
             truth = given
@@ -86,7 +91,13 @@ def _mask(one: Any, size: tuple[int, int], expected: str) -> Masks:
         values = values[None]
     if values.ndim != 2 or values.shape[1] != 4:
         raise MissingTruth(f"{expected}, got an entry of shape {tuple(values.shape)}")
-    return box_mask(values.cpu(), size)
+    boxes, (height, width) = values.cpu(), size
+    if bool((boxes < -SLACK).any()) or bool((boxes[:, 2:] > torch.tensor([width, height]) + SLACK).any()):
+        raise MissingTruth(
+            f"boxes {boxes.tolist()} leave the image: they are in pixels of the network's input, which has {height} x "
+            f"{width} (H x W); those of a csv are in its picture's"
+        )
+    return box_mask(boxes, size)
 
 
 def _numbers(given: Tensor | npt.NDArray[np.generic], expected: str) -> Tensor:

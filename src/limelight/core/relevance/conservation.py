@@ -330,7 +330,8 @@ def booked(tape: "Tape") -> tuple[dict[str, Any], list[str]]:
     if tape.fell_back:
         names = Counter(u.function for u in tape.unruled)
         where = ", ".join(f"{name} ({count}x)" if count > 1 else name for name, count in names.items())
-        remarks.append(f"no rule for {where}: their own gradient was used, which does not conserve relevance")
+        law = ", which does not conserve relevance" if tape.passes else ""
+        remarks.append(f"no rule for {where}: their own gradient was used{law}")
     flows = [(flow, number) for number, p in enumerate(tape.passes) for flow in p.flows]
     if not flows:
         return {}, remarks

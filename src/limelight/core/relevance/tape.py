@@ -28,6 +28,9 @@ from limelight.shapes import Acts, Images, Logits
 NORMALISERS = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid"})
 """Functions that turn logits into probabilities at the end of a network; relevance starts before them."""
 
+SCRIPTED = "scripted code"
+"""How a call of it is named."""
+
 
 @dataclass(frozen=True)
 class Unruled:
@@ -366,7 +369,7 @@ class Tape:
     def _opaque(self, module: nn.Module, args: Any, output: Any) -> None:
         infos = [self._info[t] for t in tensors(args) if t in self._info]
         if infos:
-            self.unruled.append(Unruled("scripted code", self.owner, self._clock, "no call in it can be seen"))
+            self.unruled.append(Unruled(SCRIPTED, self.owner, self._clock, "no call in it can be seen"))
             for t in tensors(output):
                 self._info[t] = Info(max(i.depth for i in infos), self._clock, owner=self.owner)
 
@@ -451,6 +454,22 @@ class Tape:
                 op.pair.inputs[:] = [op.inputs[1]]
                 op.pair.output = op.output
 
+    def expect_open(self, why: str) -> None:
+        """Refuse a network with parts whose calls can't be seen.
+
+        Args:
+            why: what they have to be seen for.
+
+        Raises:
+            UnsupportedModel: some part is scripted code.
+        """
+        hidden = dict.fromkeys(repr(u.owner) for u in self.unruled if u.function == SCRIPTED)
+        if hidden:
+            raise UnsupportedModel(
+                f"{self.classifier.name} hides calls in scripted code ({', '.join(hidden)}), {why}; give the network "
+                "as it was before it was scripted"
+            )
+
     # -- passing back ----------------------------------------------------------------------------------
 
     def relevance(
@@ -487,7 +506,7 @@ class Tape:
         if ledger is not None:
             self.passes.append(pass_of(seed.to(start), shares, ledger, len(self.image)))
         before = self.number(start)
-        self.fell_back |= bool(rules.rest) and any(u.number <= before for u in self.unruled)
+        self.fell_back |= rules is not GRADIENT and any(u.number <= before for u in self.unruled)
         return shares
 
     def to_image(self, rules: Rules, start: Tensor, seed: Tensor) -> Images:

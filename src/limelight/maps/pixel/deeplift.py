@@ -1,5 +1,6 @@
 """DeepLIFT, by the rescale rule."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -13,12 +14,14 @@ from limelight.core.relevance.rules import Rules, native
 from limelight.core.relevance.tape import Tape
 from limelight.core.saliency import Raw
 from limelight.core.supply import FillOf
-from limelight.errors import UnsupportedModel
+from limelight.errors import ConservationWarning, UnsupportedModel
 from limelight.maps.pixel.baselines import Baseline
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
 from limelight.shapes import Images, Scores
 
 MaxPool = Literal["rescale", "gradient"]
+LARGEST_GAP = 0.01
+"""Of the change of the score, which the map may miss without a word."""
 SMALLEST = 1e-10
 """A difference of inputs below which the slope stands for the quotient of differences."""
 ROUNDING = 64
@@ -86,6 +89,21 @@ def side_by_side(tape: Tape, reference: Tape) -> dict[Op, Op]:
     return dict(zip(tape.ops, reference.ops, strict=True))
 
 
+def remarks(tape: Tape, r: Images, gap: Scores, change: Scores) -> tuple[str, ...]:
+    """Warn, and return what is to be noted, where R does not add up to the change of the score, whatever rounds."""
+    rounding = ROUNDING * torch.finfo(tape.image.dtype).eps * r.abs().sum((1, 2, 3))
+    missed = gap > LARGEST_GAP * change.abs() + rounding
+    if not bool(missed.any()):
+        return ()
+    share = float((gap / change.abs())[missed].max())
+    norms = [f"{op.function} in {op.owner}" if op.owner else op.function for op in tape.ops if op.kind == "norm"]
+    several = f"{', '.join(norms[:3])}{' …' if norms[3:] else ''}"
+    why = f": the rule has no quotient for {several}, whose slope was used" if norms else ""
+    remark = f"deeplift: the map is up to {share:.1%} away from adding up to the change of the score{why}"
+    warnings.warn(remark, ConservationWarning, stacklevel=3)
+    return (remark,)
+
+
 @register_method(
     "deeplift",
     family="pixel gradient",
@@ -123,7 +141,8 @@ def deeplift(
 
     Returns:
         (n, H, W), signed for ``reduce="sum"``. In ``details`` the ``completeness_gap``, |sum R - (y(x) - y(x_0))| with
-        R signed; layer normalisation, attention and scores other than the logit leave one.
+        R signed; layer normalisation, attention and scores other than the logit leave one, of which more than 1 % of
+        the change gives a warning.
 
     Raises:
         InvalidOption: a baseline of another size than the images.
@@ -145,5 +164,6 @@ def deeplift(
     )
     (m,) = tape.relevance(rules, tape.score, torch.ones_like(tape.score), [tape.image], flows=False)
     r = at_least_single(image - start) * m
-    gap = r.sum((1, 2, 3)) - (score - reference.score.detach())
-    return Raw(over_colours(r, reduce), {"completeness_gap": gap.abs()})
+    change = score - reference.score.detach()
+    gap = (r.sum((1, 2, 3)) - change).abs()
+    return Raw(over_colours(r, reduce), {"completeness_gap": gap}, notes=remarks(tape, r, gap, change))

@@ -73,8 +73,12 @@ def full_grad(tape: Tape, score: Scores, *, simple: bool = False, implicit: bool
         (n, H, W), not negative. In ``details`` the ``completeness_gap``, how far the sum is from y; operations
         without a rule (attention), and scores other than the logit, leave one.
 
+    Raises:
+        UnsupportedModel: parts of the network are scripted, so that their biases can't be seen.
+
     Source: Srinivas and Fleuret 2019.
     """
+    tape.expect_open("whose biases would be left out")
     x = at_least_single(tape.image.detach())
     size = (int(x.shape[-2]), int(x.shape[-1]))
     total, raw = x.new_zeros(len(x)), torch.zeros_like(x[:, 0])

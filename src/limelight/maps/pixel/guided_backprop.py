@@ -38,7 +38,12 @@ def deconvolved(op: Op, r: Tensor) -> Tensor:
 
 
 def passed(tape: Tape, activation: Rule) -> Images:
-    """Return the gradient of the score with respect to the images, with another rule for activations."""
+    """Return the gradient of the score with respect to the images, with another rule for activations.
+
+    Raises:
+        UnsupportedModel: parts of the network are scripted, so that their activations can't be seen.
+    """
+    tape.expect_open("where the ReLUs would be passed by their gradient")
     rules, seed = GRADIENT.but(activation=activation), torch.ones_like(tape.score)
     return tape.relevance(rules, tape.score, seed, [tape.image], flows=False)[0]
 
@@ -67,6 +72,9 @@ def guided_backprop(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
     Returns:
         (n, H, W), signed for ``reduce="sum"``.
 
+    Raises:
+        UnsupportedModel: parts of the network are scripted, so that their activations can't be seen.
+
     Source: Springenberg et al. 2015.
     """
     return Raw(over_colours(passed(tape, guided), reduce), notes=remarks(tape))
@@ -85,6 +93,9 @@ def deconvnet(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
 
     Returns:
         (n, H, W), signed for ``reduce="sum"``.
+
+    Raises:
+        UnsupportedModel: parts of the network are scripted, so that their activations can't be seen.
 
     Source: Zeiler and Fergus 2014.
     """

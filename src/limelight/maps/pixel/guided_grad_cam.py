@@ -44,6 +44,9 @@ def guided_grad_cam(
     Returns:
         (n, H, W), signed for ``reduce="sum"``.
 
+    Raises:
+        UnsupportedModel: parts of the network are scripted, so that their activations can't be seen.
+
     Source: Selvaraju et al. 2017.
     """
     size = (int(tape.image.shape[-2]), int(tape.image.shape[-1]))
