@@ -124,7 +124,11 @@ def test_what_is_no_file_is_not_written_to(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "file").write_text("")
-    for name, said in (("pipe.csv", "a pipe"), ("folder.csv", "a folder"), ("file/a.csv", "file is no folder")):
+    for name, said in (
+        ("pipe.csv", "it is a pipe, and only regular files are written"),
+        ("folder.csv", "a folder"),
+        ("file/a.csv", "file is no folder"),
+    ):
         with pytest.raises(InvalidOption, match=f"can't write to .*{said}"):
             files.write(tmp_path / name, "text")
 
@@ -231,8 +235,27 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
 def test_no_reader_waits_for_a_pipe(read: Callable[[Path], object], kind: type[Exception], tmp_path: Path) -> None:
     for suffix in ("", ".safetensors", ".pt2", ".pt"):
         os.mkfifo(tmp_path / f"pipe{suffix}")
-    with pytest.raises(kind):
+    with pytest.raises(kind, match="it is a pipe, and only regular files are read"):
         read(tmp_path / "pipe")
+
+
+def test_a_pipe_that_is_named_in_a_file_is_not_called_missing(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "settings.json")
+    for table, kind in (
+        ("file\npipe\n", "a pipe"),
+        ("file,mask\na.png,pipe\n", "a pipe"),
+        ("file\n/dev/zero\n", "a device"),
+    ):
+        (tmp_path / "a.csv").write_text(table)
+        with pytest.raises(InvalidImage, match=f"line 2: .*it is {kind}, and only regular files are read"):
+            read_samples(tmp_path / "a.csv")
+    for path in ("/dev/zero", tmp_path / "pipe"):
+        with pytest.raises(InvalidOption, match="and only regular files are read"):
+            read_recipe(path)
+    with pytest.raises(CorruptStore, match="it is a pipe, and only regular files are read"):
+        Store(tmp_path)
 
 
 def test_a_broken_link_is_named(tmp_path: Path) -> None:

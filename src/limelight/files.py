@@ -37,7 +37,7 @@ def opened(path: str | os.PathLike[str]) -> BinaryIO:
     Raises:
         OSError: there is no such file, it can't be read, or it is no regular file; ``strerror`` says which.
     """
-    _check_kind(Path(path).stat().st_mode, path)
+    check_regular(path)
     # Without waiting, as the file may have become a pipe since.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     file = os.fdopen(descriptor, "rb")
@@ -49,12 +49,21 @@ def opened(path: str | os.PathLike[str]) -> BinaryIO:
     return file
 
 
-def _check_kind(mode: int, path: str | os.PathLike[str]) -> None:
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Refuse what is no regular file, without opening it.
+
+    Raises:
+        OSError: as for ``opened``.
+    """
+    _check_kind(Path(path).stat().st_mode, path)
+
+
+def _check_kind(mode: int, path: str | os.PathLike[str], done: str = "read") -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder", os.fspath(path))
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-        raise OSError(errno.ENOTSUP, f"it is {kind}, and only regular files are read", os.fspath(path))
+        raise OSError(errno.ENOTSUP, f"it is {kind}, and only regular files are {done}", os.fspath(path))
 
 
 def exists(path: str | os.PathLike[str]) -> bool:
@@ -209,7 +218,7 @@ def whole(path: str | os.PathLike[str], *, new: bool = False, kept: str = "") ->
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            _check_kind(target.stat().st_mode, target)
+            _check_kind(target.stat().st_mode, target, "written")
         draft = target.with_name(f".{uuid.uuid4().hex}{path.suffix}")
         yield draft
         with draft.open("r+b") as file:

@@ -1,4 +1,4 @@
-"""Warnings of other packages about what is judged here anyway."""
+"""Warnings and limits of other packages about what is judged here anyway."""
 
 import threading
 import warnings
@@ -13,6 +13,9 @@ _MUTED: tuple[dict[str, Any], ...] = (
 _lock = threading.Lock()
 _inside = 0
 _added: list[Any] = []
+
+_PILLOWS_LIMIT = 1024**3 // 4 // 3
+_unlimited, _lifted = 0, False
 
 
 @contextmanager
@@ -37,3 +40,28 @@ def quiet() -> Generator[None]:
             if not _inside:
                 filters = cast(list[Any], warnings.filters)
                 filters[:] = [f for f in filters if not any(f is one for one in _added)]
+
+
+@contextmanager
+def any_size() -> Generator[None]:
+    """Put aside Pillow's own limit on pixels during the block: sizes are judged here, or don't matter.
+
+    The limit is a global of Pillow's module, so other threads are without it too while the block lasts. One that the
+    user's program has set stays.
+    """
+    from PIL import Image
+
+    global _unlimited, _lifted
+    with _lock:
+        _unlimited += 1
+        if Image.MAX_IMAGE_PIXELS == _PILLOWS_LIMIT:
+            Image.MAX_IMAGE_PIXELS, _lifted = None, True
+    try:
+        yield
+    finally:
+        with _lock:
+            _unlimited -= 1
+            if _lifted and not _unlimited:
+                _lifted = False
+                if Image.MAX_IMAGE_PIXELS is None:  # or the program has set another one meanwhile
+                    Image.MAX_IMAGE_PIXELS = _PILLOWS_LIMIT

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from limelight.data.images import list_images, load_image
+from limelight.draw import read_png_metadata
 from limelight.errors import InvalidImage
 
 RNG = np.random.default_rng(0)
@@ -217,7 +218,7 @@ def test_tiff_with_rows_missing():
 
 def test_too_many_pixels_are_refused_by_the_header(tmp_path):
     bomb = png(60_000, 60_000, b"")
-    with pytest.raises(InvalidImage, match=r"more than|bomb"):
+    with pytest.raises(InvalidImage, match=r"3,600,000,000 pixels, more than max_pixels=64,000,000"):
         load_image(bomb)
     big = png(10_000, 10_000, b"")
     with pytest.raises(InvalidImage, match=r"10000 x 10000 is 100,000,000 pixels, .* max_pixels=64,000,000"):
@@ -226,6 +227,23 @@ def test_too_many_pixels_are_refused_by_the_header(tmp_path):
         with pytest.raises(InvalidImage, match="max_pixels=3,071"):
             load_image(source, max_pixels=64 * 48 - 1)
         load_image(source, max_pixels=64 * 48)
+
+
+def test_the_option_decides_and_not_pillows_limit(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(png(60_000, 60_000, b""))
+    for source in (tmp_path / "a.png", (tmp_path / "a.png").read_bytes()):
+        with pytest.raises(InvalidImage, match="the pixel data ends before the last row"):  # so it went on to the data
+            load_image(source, max_pixels=4_000_000_000)
+    assert read_png_metadata(tmp_path / "a.png") == {}
+    assert Image.MAX_IMAGE_PIXELS == 1024**3 // 4 // 3
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(
+        InvalidImage, match=r"more pixels than twice PIL.Image.MAX_IMAGE_PIXELS = 1,000, which this program"
+    ):
+        load_image(encode(Image.fromarray(NOISE), "PNG"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    load_image(encode(Image.fromarray(NOISE), "PNG"))
+    assert Image.MAX_IMAGE_PIXELS is None
 
 
 def test_zip_bomb_in_a_small_png():

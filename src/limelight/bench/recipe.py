@@ -333,7 +333,7 @@ def find_recipe(given: str | Path) -> Path:
         InvalidOption: there is no such recipe; the message names the nearest.
     """
     path, ours = Path(given), shipped()
-    if path.is_file():
+    if path.is_file() or (files.exists(path) and not path.is_dir()):  # a pipe is refused when it is opened
         return path
     if path.parent == Path() and path.suffix in ("", ".toml"):
         if path.stem in ours:

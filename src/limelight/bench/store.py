@@ -90,7 +90,7 @@ class Store:
         self.folder = Path(folder)
         path = self.folder / SETTINGS
         if settings is None:
-            if not path.is_file():
+            if not files.exists(path):
                 raise InvalidOption(f"there is no run in {self.folder}: no {SETTINGS}")
             self.settings = _read_json(path)
             return

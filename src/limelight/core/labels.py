@@ -83,7 +83,7 @@ def _name(one: Any, index: int) -> str:
 
 def _read(path: Path) -> list[str]:
     try:
-        if not path.is_file():
+        if not path.exists():
             raise InvalidOption(f"there is no file {str(path)[:200]!r} of labels; give {FORMS}")
         if path.stat().st_size > MOST_BYTES:
             raise InvalidOption(f"{path} has {path.stat().st_size:,} bytes; that is no list of names of classes")

@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from limelight.errors import InvalidImage, InvalidOption, is_out_of_memory, nearest
 from limelight.files import opened
-from limelight.quiet import quiet
+from limelight.quiet import any_size, quiet
 from limelight.text import whole_number
 
 __all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "ImageSource", "list_images", "load_image"]
@@ -178,12 +178,15 @@ def _neighbours(path: Path) -> str:
 def _explained(name: str) -> Generator[None, None, None]:
     """Turn whatever Pillow raises into one error, and keep its warnings from the user."""
     try:
-        with quiet():  # odd metadata, large pictures: judged here
+        with quiet(), any_size():  # odd metadata, large pictures: judged here
             yield
     except InvalidImage:
         raise
     except UnidentifiedImageError as error:
         raise InvalidImage(f"{name} is not a picture; these are read: {', '.join(FORMATS)}") from error
+    except Image.DecompressionBombError as error:
+        limit = f"twice PIL.Image.MAX_IMAGE_PIXELS = {Image.MAX_IMAGE_PIXELS:,}, which this program has set"
+        raise InvalidImage(f"{name} has more pixels than {limit}") from error
     except Exception as error:  # on damaged data Pillow's decoders raise nearly every type
         if is_out_of_memory(error):
             raise InvalidImage(f"{name} takes more memory than there is, or is damaged") from error

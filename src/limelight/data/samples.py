@@ -21,6 +21,7 @@ from limelight.data.images import FORMATS, list_images, load_image
 from limelight.data.synthetic import Scene
 from limelight.errors import InvalidImage, InvalidOption, nearest, shown
 from limelight.files import name_in_text
+from limelight.quiet import any_size, quiet
 from limelight.text import whole_number
 
 __all__ = ["Box", "Label", "Sample", "from_scenes", "read_samples"]
@@ -142,8 +143,8 @@ def read_samples(source: str | Path) -> list[Sample]:
     path = Path(source)
     if path.is_dir():
         table = path / "labels.csv"
-        return _from_csv(table) if table.is_file() else _from_folder(path)
-    if not path.is_file():
+        return _from_csv(table) if table.exists() else _from_folder(path)
+    if not path.exists():
         raise InvalidImage(f"there is no file or folder {path}{_neighbours(path)}")
     if path.suffix.lower() == ".csv":
         return _from_csv(path)
@@ -335,11 +336,12 @@ def _box(texts: list[str], where: str) -> Box | None:
 
 def _existing(path: Path, where: str) -> Path:
     try:
-        if path.is_file():
-            return path
-        reason = (
-            f"{path} is a folder; give a picture" if path.is_dir() else f"there is no file {path}{_neighbours(path)}"
-        )
+        files.check_regular(path)
+        return path
+    except IsADirectoryError:
+        reason = f"{path} is a folder; give a picture"
+    except (FileNotFoundError, NotADirectoryError):
+        reason = f"there is no file {path}{_neighbours(path)}"
     except OSError as error:  # a text too long for a name, a folder that is locked
         reason = f"can't read {str(path)[:200]!r}: {error.strerror}"
     raise InvalidImage(f"{where}: {reason}")
@@ -355,7 +357,7 @@ def _neighbours(path: Path) -> str:
 def _mask_values(path: Path, which: str) -> npt.NDArray[Any]:
     """Return what is stored in a mask file: palette indices and 16-bit values as they are, (H, W) or (H, W, 3)."""
     load_image(path)  # says what is wrong with the file, if anything; its colours are of no use here
-    with Image.open(path, formats=FORMATS) as image:
+    with quiet(), any_size(), Image.open(path, formats=FORMATS) as image:
         if image.format == "JPEG":
             raise InvalidImage(f"{which} is a JPEG, which blurs values near edges; save it as PNG")
         upright = ImageOps.exif_transpose(image)

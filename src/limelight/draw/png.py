@@ -8,7 +8,7 @@ from PIL import Image, PngImagePlugin
 
 from limelight.errors import InvalidImage, InvalidOption
 from limelight.files import opened, reason_of
-from limelight.quiet import quiet
+from limelight.quiet import any_size, quiet
 
 __all__ = ["read_png_metadata", "to_png_bytes"]
 
@@ -47,7 +47,7 @@ def read_png_metadata(source: str | os.PathLike[str] | bytes) -> dict[str, str]:
         InvalidImage: no such file, or not a PNG file.
     """
     try:
-        with quiet():  # a large picture does not matter here
+        with quiet(), any_size():  # a large picture does not matter here
             given = io.BytesIO(source) if isinstance(source, bytes) else opened(source)
             with given as file, Image.open(file, formats=["PNG"]) as image:
                 return {str(key): str(text) for key, text in image.info.items() if isinstance(text, str)}
