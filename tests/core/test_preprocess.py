@@ -220,6 +220,47 @@ def test_what_makes_no_input_of_a_picture_is_refused(preprocess: Any) -> None:
             ll.Classifier(NET, preprocess=preprocess, **given)
 
 
+@pytest.mark.parametrize("given", [{"mean": HALF}, {"std": QUARTER}])
+def test_of_mean_and_std_both_are_given_or_neither(given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOption, match="give both"):
+        ll.Classifier(NET, **given)
+
+
+@pytest.mark.parametrize("given", [((123.7, 116.3, 103.5), (1,) * 3), (HALF, (64.0,) * 3), ((128,) * 3, HALF)])
+def test_mean_and_std_of_bytes_are_refused(given: tuple[Any, Any]) -> None:
+    with pytest.raises(InvalidOption, match="divide those for 0 to 255 by 255"):
+        ll.Classifier(NET, mean=given[0], std=given[1])
+
+
+@pytest.mark.parametrize("preprocess", [[], [transforms.ToTensor()], 3, "resize"])
+def test_a_preprocessing_can_be_called(preprocess: Any) -> None:
+    for make in (ll.Classifier, lambda net, **given: ll.Classifier(net).seeing(**given)):
+        with pytest.raises(InvalidOption, match=r"preprocess = .* can't be called"):
+            make(NET, preprocess=preprocess)
+
+
+@pytest.mark.parametrize("error", [KeyError("pixel"), StopIteration(), ZeroDivisionError("by 0"), OSError("lost")])
+@pytest.mark.parametrize("given", [{}, {"mean": (0.0,) * 3, "std": (1.0,) * 3}])
+def test_a_preprocessing_that_fails_is_named(error: Exception, given: dict[str, Any]) -> None:
+    def fails_at_small_ones(image: Image.Image) -> torch.Tensor:
+        if image.width < 100:
+            raise error
+        return transforms.functional.to_tensor(image)
+
+    c, picture = ll.Classifier(NET, preprocess=fails_at_small_ones, **given), Image.new("RGB", (40, 30))
+    for attempt in (lambda: c.preprocess(picture), lambda: ll.explain(c, picture)):
+        with pytest.raises(InvalidImage, match=rf"preprocess= failed at a picture of 40 x 30.*{type(error).__name__}"):
+            attempt()
+
+
+def test_networks_of_timm_know_their_normalisation() -> None:
+    net = timm.create_model("test_vit", pretrained=False)
+    told = net.pretrained_cfg
+    assert ll.Classifier(net).mean == tuple(told["mean"]) == HALF
+    assert ll.Classifier(net).std == ll.Classifier(net, mean=QUARTER).std == tuple(told["std"]) == HALF
+    assert ll.Classifier(net, mean=QUARTER, std=QUARTER).mean == ll.Classifier(net, mean=QUARTER).mean == QUARTER
+
+
 def test_looking_draws_no_random_numbers() -> None:
     def drawn() -> list[float]:
         return [random.random(), float(np.random.rand()), float(torch.rand(()))]  # noqa: NPY002

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from PIL import Image
@@ -47,6 +47,8 @@ from limelight.shapes import Images, Logits
 from limelight.text import visible
 
 LayerLike = str | nn.Module
+OF_BYTES = 10.0
+"""A mean or a std above it is one of values from 0 to 255."""
 Own = TypeVar("Own", bound="Classifier")  # not Self, which checkers of types at run time know within a class alone
 
 
@@ -68,8 +70,9 @@ class Classifier:
         labels: names of the classes: a list, a dict ``{index: name}`` or a file; see ``labels.names_of``. They are
             counted when the model is first passed.
         mean: per-channel mean of the normalisation, for values in [0, 1]. None: that of ``preprocess``, found by what
-            it makes of black and white; ImageNet's where there is none.
-        std: per-channel standard deviation; None as for ``mean``.
+            it makes of black and white; where there is none, that of the ``pretrained_cfg`` of timm's networks, else
+            ImageNet's.
+        std: per-channel standard deviation; None as for ``mean``. Without ``preprocess``, give both or neither.
         size: side of the square input in pixels, or (rows, columns), for the default preprocessing and for listing
             layers. None: that of ``preprocess``, else 224.
         outputs: ``"logits"`` or ``"probabilities"`` (a model that ends in softmax or sigmoid). None: seen
@@ -164,9 +167,15 @@ class Classifier:
         mean, std = _channels("mean", mean), _channels("std", std)
         if (mean and std and len(mean) != len(std)) or any(s <= 0 for s in std or ()):
             raise InvalidOption(f"mean {mean} and std {std} need one value per channel, std above 0")
+        if any(abs(value) > OF_BYTES for value in (*(mean or ()), *(std or ()))):
+            raise InvalidOption(
+                f"mean {mean} and std {std} are for values from 0 to 1; divide those for 0 to 255 by 255"
+            )
+        if preprocess is not None and not callable(preprocess):  # pyright: ignore[reportUnnecessaryComparison]
+            raise InvalidOption(f"preprocess = {preprocess!r} can't be called; give a function of a picture")
         given = (size, size) if isinstance(size, int) else size
         if preprocess is None:
-            seen = Normalisation(mean or IMAGENET_MEAN, std or IMAGENET_STD)
+            seen = self._normalisation(mean, std)
             crop = given or (224, 224)
             self._preprocess = Preprocess(round(min(crop) * 8 / 7), crop, seen.mean, seen.std, covered=True)
         else:
@@ -174,6 +183,22 @@ class Classifier:
             seen = settled(self._preprocess, mean, std)
         self.mean, self.std = seen.mean, seen.std
         self.input_size = given or seen.size or (224, 224)
+
+    def _normalisation(self, mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> Normalisation:
+        """Return that given, or that of the weights, as timm's networks know it, or ImageNet's."""
+        if mean is not None and std is not None:
+            return Normalisation(mean, std)
+        config = getattr(self.module, "pretrained_cfg", None)
+        known = cast(Mapping[str, Any], config) if isinstance(config, Mapping) else {}
+        of_weights = tuple(_channels(name, known.get(name)) for name in ("mean", "std"))
+        if mean is None and std is None and None in of_weights:
+            return Normalisation(IMAGENET_MEAN, IMAGENET_STD)
+        mean, std = mean or of_weights[0], std or of_weights[1]
+        if mean is None or std is None:
+            raise InvalidOption(f"mean = {mean} and std = {std}; give both, or neither for ImageNet's")
+        if len(mean) != len(std):
+            raise InvalidOption(f"mean {mean} and std {std} need one value per channel")
+        return Normalisation(mean, std)
 
     @property
     def size(self) -> int:

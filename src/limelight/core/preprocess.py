@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from limelight.errors import InvalidImage, InvalidOption
+from limelight.errors import InvalidImage, InvalidOption, LimelightError, is_out_of_memory
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -123,9 +123,24 @@ def preprocessed(preprocess: Callable[[Image.Image], Tensor], image: Image.Image
     """Apply a preprocessing, whoever wrote it.
 
     Raises:
-        InvalidImage: it gives something other than a floating-point tensor (C, H, W).
+        InvalidImage: it fails, or gives something other than a floating-point tensor (C, H, W).
     """
-    found: Any = preprocess(image)
+    try:
+        found = preprocess(image)
+    except LimelightError:
+        raise
+    except Exception as error:  # a user's function may raise anything
+        if is_out_of_memory(error):
+            raise
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise InvalidImage(
+            f"preprocess= failed at a picture of {image.width} x {image.height} pixels; it says: {said}"
+        ) from error
+    return _input(found)
+
+
+def _input(found: Any) -> Tensor:
+    """Return what a preprocessing made, if it is an input."""
     if not isinstance(found, Tensor) or found.ndim != 3 or not found.is_floating_point():
         tensor = isinstance(found, Tensor)
         what = f"{str(found.dtype)[6:]} of shape {tuple(found.shape)}" if tensor else type(found).__name__
@@ -151,7 +166,7 @@ def normalisation_of(preprocess: Callable[[Image.Image], Tensor]) -> Normalisati
         return Normalisation(tuple(preprocess.mean), tuple(preprocess.std), size)
     with _same_random_numbers():
         answers = [
-            preprocessed(preprocess, Image.new("RGB", (_SIDE, _SIDE), (value, value, value)))
+            _input(preprocess(Image.new("RGB", (_SIDE, _SIDE), (value, value, value))))
             for value in (0, _GREY, 255, 0, 255)
         ]
     black, grey, white, black_again, white_again = map(_middle, answers)
