@@ -16,6 +16,7 @@ pytest.importorskip("pyright", reason="needs the package pyright")
 SHOWN = """
 import limelight as ll
 import numpy as np
+import pandas as pd
 import torch
 from pathlib import Path
 from PIL import Image
@@ -60,6 +61,13 @@ reveal_type(c(x))  # Tensor
 reveal_type(c.bounds)  # tuple[Tensor, Tensor]
 reveal_type(c.seeing(lambda image: x[0]))  # Classifier
 reveal_type(ll.BlackBox(lambda x: x).seeing(lambda image: x[0]))  # BlackBox
+reveal_type(ll.explain(c, open("a.png", "rb")))  # Explanation
+reveal_type(ll.explain(c, "a.png", target=pd.Series([1])))  # Explanation
+reveal_type(ll.evaluate(c, several, "cam", ll.metric("adcc"), pd.Categorical(["a", "b"])))  # Results
+reveal_type(ll.metric("complexity")(c, x, np.array([0, 1]), [x[0, 0], x[1, 0]]))  # Tensor
+reveal_type(ll.metric("complexity")(c, x, 0, np.zeros((2, 8, 8))))  # Tensor
+reveal_type(ll.Classifier(c.module, mean=np.zeros(3), std=torch.ones(3)))  # Classifier
+reveal_type(ll.sanity(c, several, "cam")[0])  # list[Verdict]
 reveal_type(ll.__version__)  # str
 """
 
@@ -73,6 +81,7 @@ ll.explain("demo/resnet", "a.png", progress="yes")  # no bool
 ll.evaluate("demo/resnet", [], metric=["adcc"])  # no such argument
 ll.explain("demo/resnet", 3)  # no picture
 ll.BlackBox(3)  # not callable
+ll.explain("demo/resnet", "a.png", target=1.5)  # no class
 """
 
 

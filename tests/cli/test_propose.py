@@ -48,7 +48,7 @@ class Redness(nn.Module):
 
 def redness(resize: Any = None, crop: Any = None) -> Classifier:
     still = Preprocess(resize, crop, (0.0,) * 3, (1.0,) * 3)
-    return Classifier(Redness(), layer="relu", preprocess=still, labels=["red", "other"], size=64)
+    return Classifier(Redness(), layer="relu", preprocess=still, labels=["red", "other"])
 
 
 def picture_of(*spots: tuple[int, int, int, int], size: tuple[int, int] = (120, 160), level: int = 255) -> Any:

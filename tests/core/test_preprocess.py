@@ -136,7 +136,6 @@ def test_the_size_is_that_of_the_preprocessing() -> None:
     assert ll.Classifier(NET, preprocess=transforms.ToTensor()).size == 224  # prescribes none
     wide = ll.Classifier(NET, preprocess=transforms.Compose([transforms.Resize((24, 40)), transforms.ToTensor()]))
     assert (wide.size, wide.input_size, wide.trace()["0"].shape[-2:]) == (24, (24, 40), (12, 20))
-    assert ll.Classifier(NET, preprocess=READ["v1"][0], size=48).size == 48
     assert ll.Classifier(NET, preprocess=Preprocess(40, 36)).size == 36
     assert ll.Classifier(NET).size == 224
 
@@ -259,6 +258,16 @@ def test_networks_of_timm_know_their_normalisation() -> None:
     assert ll.Classifier(net).mean == tuple(told["mean"]) == HALF
     assert ll.Classifier(net).std == ll.Classifier(net, mean=QUARTER).std == tuple(told["std"]) == HALF
     assert ll.Classifier(net, mean=QUARTER, std=QUARTER).mean == ll.Classifier(net, mean=QUARTER).mean == QUARTER
+
+
+def test_a_size_that_preprocess_does_not_give_is_refused() -> None:
+    small = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
+    assert ll.Classifier(NET, preprocess=small, size=32).input_size == (32, 32)
+    for size in (64, (32, 64)):
+        with pytest.raises(InvalidOption, match=r"is not what preprocess= gives, which is \(32, 32\)"):
+            ll.Classifier(NET, preprocess=small, size=size)
+    in_proportion = transforms.Compose([transforms.Resize(32), transforms.ToTensor()])
+    assert ll.Classifier(NET, preprocess=in_proportion, size=(32, 48)).input_size == (32, 48)
 
 
 def test_looking_draws_no_random_numbers() -> None:

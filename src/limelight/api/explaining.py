@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
-from typing import Any, overload
+from typing import IO, Any, overload
 
 import numpy.typing as npt
 import torch
@@ -35,7 +35,7 @@ def example_image(number: int = 0, *, watermark: bool = False) -> Image.Image:
     return Image.fromarray(test_split(number + 1, watermark=watermark)[number].image)
 
 
-Picture = str | PathLike[str] | Image.Image | bytes | Sample | Scene
+Picture = str | PathLike[str] | Image.Image | bytes | IO[bytes] | Sample | Scene
 """One picture, whatever its type; a tensor or an array may be one or several."""
 Methods = list[str] | list[Method] | list[str | Method] | tuple[str | Method, ...]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -84,8 +85,8 @@ class BlackBox(Classifier):
         budget: int | None = None,
         preprocess: Callable[..., Any] | None = None,
         labels: LabelsLike | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        mean: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
+        std: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         size: int | tuple[int, int] | None = None,
         name: str = "black box",
     ) -> None:

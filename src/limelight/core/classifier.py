@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -86,7 +87,7 @@ class Classifier:
     Raises:
         UnsupportedModel: ``module`` is not a module.
         UnknownLayer: no such layer; the message names the nearest.
-        InvalidOption: mean or std that cannot be, that contradict ``preprocess``, or that it does not tell; labels that
+        InvalidOption: mean, std or size that cannot be, that contradict ``preprocess``, or that it does not tell; labels that
             are none.
         InvalidImage: ``preprocess`` makes no input of a picture.
     """
@@ -98,8 +99,8 @@ class Classifier:
         layer: LayerLike | Sequence[LayerLike] | None = None,
         preprocess: Callable[..., Any] | None = None,
         labels: LabelsLike | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        mean: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
+        std: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         size: int | tuple[int, int] | None = None,
         outputs: Literal["logits", "probabilities"] | None = None,
         multilabel: bool | None = None,
@@ -159,8 +160,8 @@ class Classifier:
     def _see(
         self,
         preprocess: Callable[..., Any] | None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        mean: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
+        std: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         size: int | tuple[int, int] | None = None,
     ) -> None:
         """Settle how pictures become inputs."""
@@ -181,6 +182,13 @@ class Classifier:
         else:
             self._preprocess = on_pictures(preprocess)
             seen = settled(self._preprocess, mean, std)
+            if given and seen.size and given != seen.size:
+                kept = preprocessed(self._preprocess, Image.new("RGB", (given[1], given[0]))).shape[1:]
+                if tuple(kept) != given:
+                    raise InvalidOption(
+                        f"size {given} is not what preprocess= gives, which is {tuple(kept)}; leave size= out, or "
+                        "change one of them"
+                    )
         self.mean, self.std = seen.mean, seen.std
         self.input_size = given or seen.size or (224, 224)
 
@@ -617,7 +625,7 @@ def as_classifier(classifier: Any) -> Classifier:
     return classifier if isinstance(classifier, Classifier) else Classifier(classifier)
 
 
-def _channels(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
+def _channels(name: str, values: Sequence[float] | npt.NDArray[Any] | Tensor | None) -> tuple[float, ...] | None:
     """Return the values of the channels as plain numbers, whatever holds them."""
     if values is None:
         return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 import pydantic
 import torch
 from torch import Tensor, nn
@@ -115,7 +116,7 @@ class Metric:
         classifier: Classifier | nn.Module | str,
         x: Images,
         target: TargetLike,
-        maps: Maps,
+        maps: Maps | npt.NDArray[Any] | Sequence[Any],
         *,
         method: Spec | str | None = None,
         truth: Any = None,
@@ -146,7 +147,7 @@ class Metric:
         classifier: Classifier | nn.Module | str,
         x: Images,
         target: TargetLike,
-        maps: Maps,
+        maps: Maps | npt.NDArray[Any] | Sequence[Any],
         *,
         method: Spec | str | None = None,
         truth: Any = None,

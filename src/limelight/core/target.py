@@ -5,7 +5,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,26 @@ from limelight.shapes import Index, Logits, Scores
 from limelight.text import MOST_DIGITS, whole_number
 
 ScoreKind = Literal["logit", "prob", "logprob", "margin"]
+
+
+@runtime_checkable
+class Column(Protocol):
+    """What holds a value per image and becomes an array, such as a Series, an Index or a Categorical of pandas."""
+
+    def __len__(self) -> int: ...
+    def __array__(self, *args: Any, **kwargs: Any) -> npt.NDArray[Any]: ...
+
+
 TargetLike = (
-    None | int | np.integer[Any] | str | Sequence[Any] | npt.NDArray[np.generic] | Tensor | Callable[[Any], Tensor]
+    None
+    | int
+    | np.integer[Any]
+    | str
+    | Sequence[Any]
+    | npt.NDArray[np.generic]
+    | Tensor
+    | Column
+    | Callable[[Any], Tensor]
 )
 """What a user may say: nothing for the predicted class; an index or a label, as Python, NumPy, pandas or PyTorch write
 it; one of them per image; or a function of the module's outputs."""
