@@ -87,8 +87,8 @@ class Classifier:
     Raises:
         UnsupportedModel: ``module`` is not a module.
         UnknownLayer: no such layer; the message names the nearest.
-        InvalidOption: mean, std or size that cannot be, that contradict ``preprocess``, or that it does not tell; labels that
-            are none.
+        InvalidOption: mean, std or size that cannot be, that contradict ``preprocess``, or that it does not tell;
+            labels that are none.
         InvalidImage: ``preprocess`` makes no input of a picture.
     """
 
