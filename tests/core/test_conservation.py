@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,14 @@ def test_every_image_has_its_own_account() -> None:
         with pytest.warns(ConservationWarning):
             alone = ll.explain(c, x[1], "lrp", 0, overrides={"4": loses})
         assert alone.notes == bad.notes
+
+
+def test_the_measure_is_named_where_what_entered_cancels() -> None:
+    found, _ = account(chain())
+    assert "absolute" not in str(found)
+    assert "absolute" not in str(replace(found, entered=found.size / 9))
+    assert "left (of 1 in absolute values)" in str(replace(found, entered=found.size / 11))
+    assert "left (of 1 in absolute values)" in str(replace(found, entered=-found.size / 11))
 
 
 def test_accounts_are_saved(tmp_path: Path) -> None:

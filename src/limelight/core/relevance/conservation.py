@@ -32,6 +32,9 @@ ABSORBED = 0.9
 beyond it, less than a tenth of what is on the map has come through from the score. LRP's composites stay below it on
 trained VGGs and SqueezeNet; on linear bottlenecks (MobileNetV2, EfficientNet) nearly everything is taken."""
 
+CANCELS = 10
+"""Absolute relevance over its sum from which an account names both."""
+
 GROWN = 100.0
 """How many times the absolute relevance that entered may be on the way before a warning: beyond it, 99 parts of 100 of
 the map cancel, and what is left is what rounding and near-zero denominators make of it."""
@@ -234,8 +237,9 @@ class Conservation:
 
     @property
     def conserves(self) -> bool:
-        """Whether what left is what entered (and what the rules' laws make of it), to a hundredth of it.
+        """Whether what left is what entered (and what the rules' laws make of it), to a hundredth of ``size``.
 
+        Where what entered nearly cancels, as under RSP and attribution equilibrium, that may be more than its total.
         What biases took at one operation and gave at another does not make up for each other.
         """
         moved = max(abs(self.entered - self.left - self.by_law), self.taken, self.given, abs(self.strayed))
@@ -288,7 +292,8 @@ class Conservation:
 
     def __str__(self) -> str:
         ways = f" on {self.ways} ways back" if self.ways > 1 else ""
-        said = [f"{self.entered:z.4g} entered, {self.left:z.4g} left{ways}"]
+        of = f" (of {self.size:z.4g} in absolute values)" if self.size > CANCELS * abs(self.entered) else ""
+        said = [f"{self.entered:z.4g} entered, {self.left:z.4g} left{ways}{of}"]
         if max(self.taken, self.given, abs(self.strayed)) > TOLERANCE * self.size:
             said.append(self._absorbed())
         if abs(self.by_law) > TOLERANCE * self.size:
