@@ -36,6 +36,9 @@ from limelight.text import shortened, visible
 LONGEST_WORD = 300
 """Characters that a message quotes of a word, such as a file's name; of a longer one the middle is left out."""
 
+MOST_SHOWN = 80
+"""Characters that a message quotes of an option's value or a class."""
+
 _LONG = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 
 

@@ -128,6 +128,9 @@ def reason_of(error: BaseException) -> str:
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
     if "set_int_max_str_digits" in said:  # Python's advice is to programmers
         return "it holds a number of thousands of digits"
+    if said.startswith("Weights only load failed"):  # and advice to read it all the same, which is ours to give
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        return f"it names {found[1]}" if found else "it is no pickle of tensors"
     if isinstance(error, KeyError):  # whose message is the key alone
         said = f"{said} is missing"
     return said if len(said) <= 300 else f"{said[:300]} …"

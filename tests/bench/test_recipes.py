@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import limelight as ll
 from limelight import zoo
 from limelight.bench.plan import CHUNK, Job, images_at_once
-from limelight.bench.recipe import MetricEntry, Recipe, read_recipe, schema
+from limelight.bench.recipe import MOST_SCENES, MetricEntry, Recipe, checked, read_recipe, schema
 from limelight.errors import InvalidOption, LimelightError, UnknownMethod, UnknownMetric
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,25 @@ def rows_of(recipe: Recipe) -> list[dict[str, str]]:
         return []
     with (ROOT / "recipes" / recipe.paper.table).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_what_is_wrong_with_a_value_is_said_in_our_words():
+    given = tomllib.loads(Path(ROOT / "recipes" / "demo.toml").read_text(encoding="utf-8"))
+    for key, value, said in (
+        ("name", "a\udcff", "name = 'a\\udcff': it is no valid text"),
+        ("data", {"n": -1}, "data.n = -1: Input should be greater than or equal to 1 or Input should be 'all'"),
+        (
+            "data",
+            {"n": MOST_SCENES + 1, "dataset": "scenes"},
+            "data.n = 100001: of scenes, which are drawn, there may be",
+        ),
+        ("preprocess", {"center_crop": 10**9}, "preprocess.center_crop = 1000000000: Input should be less than"),
+    ):
+        with pytest.raises(InvalidOption, match="^" + re.escape(f"demo: {said}")):
+            checked(given | {key: value}, "demo")
+    with pytest.raises(InvalidOption) as error:
+        ll.method("rise", seed="x y " * 3000)
+    assert len(str(error.value)) < 300
 
 
 def test_every_table_has_a_recipe_that_is_called_like_its_file(recipes: dict[str, Recipe]):

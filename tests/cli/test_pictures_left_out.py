@@ -40,6 +40,26 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_what_holds_for_all_pictures_is_said_once_and_our_own_pictures_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for i, scene in enumerate(test_split(2)):
+        Image.fromarray(scene.image).save(tmp_path / f"{i}.png")
+    made = {f"{i}.grad-cam.png" for i in range(2)}
+    for again in (False, True):
+        assert run("explain", tmp_path, *MODEL) == 0
+        told = capsys.readouterr()
+        assert " ".join(told.out.split()).count("the same map by theorem") == 1
+        assert all((name in told.err) == again for name in made)
+        assert {path.name for path in tmp_path.iterdir()} == {"0.png", "1.png", *made}
+    assert run("explain", tmp_path / "0.grad-cam.png", *MODEL) == 0  # somebody may mean it
+    for name in ("0.png", "1.png"):
+        (tmp_path / name).unlink()
+    assert run("explain", tmp_path, *MODEL) == 2
+    assert "are explanations that Limelight made" in capsys.readouterr().err
+
+
 def damage(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])

@@ -13,7 +13,7 @@ from limelight.core.device import usable
 from limelight.errors import InvalidOption
 from limelight.report.benchmark import open_run
 
-LACKING = ["x", "", "meta", "cuda:99", "cuda:-1", f"cuda:{'9' * 30}", "xla", "hpu", "cpu ", "CPU", "a,b"]
+LACKING = ["x", "", "meta", "cpu:7", "cuda:99", "cuda:-1", f"cuda:{'9' * 30}", "xla", "hpu", "cpu ", "CPU", "a,b"]
 LACKING += [] if torch.cuda.is_available() else ["cuda", "cuda:0"]
 LACKING += [] if torch.backends.mps.is_available() else ["mps"]
 

@@ -397,6 +397,10 @@ def test_running_out_of_memory_is_no_damage(words: str, tmp_path: Path, monkeypa
 def test_pickles_need_trust(tmp_path: Path) -> None:
     path = tmp_path / "whole.pt"
     torch.save(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2)), path)
+    with pytest.raises(
+        UnsupportedModel, match=r"it names torch\.nn\.modules\.[\w.]+$"
+    ):  # and nothing of PyTorch's advice
+        load(path)
     with pytest.raises(UnsupportedModel, match=r"can run any code.*trust=True"):
         load(path)
     assert load(path, trust=True)(torch.zeros(1, 3, 8, 8)).shape == (1, 2)

@@ -14,7 +14,7 @@ from limelight import files
 from limelight.card import METHODS, METRICS, Registry
 from limelight.core.method import Method, build
 from limelight.core.metric import Metric, MetricOptions, build_metric
-from limelight.core.options import check_numbers
+from limelight.core.options import check_numbers, why
 from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from limelight.core.spec import Options
 from limelight.data.datasets import DATASETS
@@ -501,9 +501,7 @@ def _said(error: pydantic.ValidationError, given: Mapping[str, Any]) -> str:
         return f"unknown key {where!r}{nearest(str(first['loc'][-1]), known)} (there are: {', '.join(known)})"
     if first["type"] == "missing":
         return f"{where} is missing"
-    reasons = [
-        str(one["msg"]).removeprefix("Value error, ") for one in error.errors() if _key(one["loc"], given) == where
-    ]
+    reasons = [why(one) for one in error.errors() if _key(one["loc"], given) == where]
     return f"{where} = {shown(first['input'])}: {' or '.join(dict.fromkeys(reasons))}"
 
 

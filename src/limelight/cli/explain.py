@@ -111,13 +111,17 @@ def explain(
         print_json([*told, *({"image": name, "error": reason} for name, reason in unreadable.items())])
         return print_unreadable(unreadable)
     several = Counter(file.name for file in files)
+    remarks = Counter(note for *_, e in results for note in set(e.notes))
     shown = {file: file.name if several[file.name] == 1 else str(file) for file in files}
     for file, path, film, e in results:
         written = f"{path}, {film}" if film else f"{path}"
         say("[bold]{}[/]: {} · {} · {} · {:z.2f} s → {}", shown[file], e.title, e.method, e.cost, e.seconds, written)
-        for remark in (e.reason, *e.notes):
+        for remark in (e.reason, *(note for note in e.notes if remarks[note] == 1)):
             if remark:
                 say("  [dim]{}[/]", remark)
+    for remark, count in remarks.items():
+        if count > 1:
+            say("[dim]{}: {}[/]", "All" if count == len(results) else f"{count} of {len(results)}", remark)
     return print_unreadable(unreadable)
 
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from limelight.core.progress import watched
-from limelight.errors import InvalidOption, shown
+from limelight.errors import InvalidImage, InvalidOption, shown
 from limelight.text import numbered, shortened, to_json, visible
 
 if TYPE_CHECKING:
@@ -219,10 +219,41 @@ def layers_named(text: str) -> str | tuple[str, ...]:
 
 
 def expand(images: Sequence[Path]) -> list[Path]:
-    """Return files for files and folders of pictures."""
+    """Return files for files and folders of pictures; of folders without those that Limelight made, which are named.
+
+    Raises:
+        InvalidImage: a folder holds no pictures, or none that Limelight did not make.
+    """
     from limelight.data.images import list_images
 
-    return [file for one in images for file in (list_images(one) if one.is_dir() else [given(one)])]
+    files: list[Path] = []
+    ours: list[Path] = []
+    for one in images:
+        if not one.is_dir():
+            files.append(given(one))
+            continue
+        found = list_images(one)
+        made = {file for file in found if _is_ours(file)}
+        if len(made) == len(found):
+            raise InvalidImage(f"all pictures in {one} are explanations that Limelight made; name those that are meant")
+        files += [file for file in found if file not in made]
+        ours += sorted(made)
+    if ours:
+        named = ", ".join(map(str, ours[:5])) + (f" and {len(ours) - 5} more" if len(ours) > 5 else "")
+        say("[dim]left out, as Limelight made them: {}[/]", named, error=True, wrap=False)
+    return files
+
+
+def _is_ours(file: Path) -> bool:
+    """Tell whether a picture holds the settings of an explanation."""
+    from limelight.draw import read_png_metadata
+
+    if file.suffix.lower() != ".png":
+        return False
+    try:
+        return "limelight" in read_png_metadata(file)
+    except InvalidImage:  # is named when it is to be explained
+        return False
 
 
 def load_model(name: str, weights: str, device: str | None, trust: bool) -> Any:

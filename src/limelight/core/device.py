@@ -20,6 +20,8 @@ def usable(device: str | int | torch.device) -> torch.device:
         raise InvalidOption(f"there is no device {str(device)!r}; use {_there()}") from None
     if found.type == "meta":
         raise InvalidOption(f"the device meta holds no numbers, so nothing can be explained there; use {_there()}")
+    if found.type == "cpu" and found.index:
+        raise InvalidOption(f"there is no device {str(device)!r}: processors are one device; use {_there()}")
     try:
         torch.zeros(1, device=found)
     except Exception as error:  # each kind of device has its own: RuntimeError, AssertionError, NotImplementedError, …

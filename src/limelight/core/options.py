@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar, cast
 import pydantic
 
 from limelight.card import BaseCard
-from limelight.errors import InvalidOption, nearest, shown
+from limelight.errors import MOST_SHOWN, InvalidOption, nearest, shown
 
 
 class BaseOptions(pydantic.BaseModel):
@@ -50,12 +50,12 @@ def checked(
     if unknown:
         known = ", ".join([*card.options, *base.model_fields])
         hint = nearest(unknown[0], model.model_fields)
-        raise InvalidOption(f"{card.name} has no option {unknown[0]!r}{hint} (it has: {known})")
+        raise InvalidOption(f"{card.name} has no option {shown(unknown[0], MOST_SHOWN)}{hint} (it has: {known})")
     if given.get(bundle) is not None:
         name = str(given[bundle])
         if name not in card.profiles:
             known = f"it has: {', '.join(card.profiles)}" if card.profiles else "it has none"
-            raise InvalidOption(f"{card.name} has no {bundle} {name!r} ({known})")
+            raise InvalidOption(f"{card.name} has no {bundle} {shown(name, MOST_SHOWN)} ({known})")
         given = dict(card.profiles[name]) | dict(given)
     check_numbers(given, card.name)
     try:
@@ -63,7 +63,17 @@ def checked(
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][:1])
-        raise InvalidOption(f"{card.name}: option {where} = {shown(first['input'])}: {first['msg']}") from None
+        raise InvalidOption(
+            f"{card.name}: option {where} = {shown(first['input'], MOST_SHOWN)}: {why(first)}"
+        ) from None
+
+
+def why(error: Mapping[str, Any]) -> str:
+    """Return what is wrong with a value in one of the details of a ``ValidationError``."""
+    said = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "string_unicode" or "codec can't encode" in said:
+        return "it is no valid text: it holds a byte that is no UTF-8, or half of a pair of characters"
+    return said
 
 
 def check_numbers(given: Any, where: str, name: str = "") -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from limelight.errors import InvalidOption, UnknownTarget, nearest, shown
+from limelight.errors import MOST_SHOWN, InvalidOption, UnknownTarget, nearest, shown
 from limelight.shapes import Index, Logits, Scores
 from limelight.text import MOST_DIGITS, whole_number
 
@@ -180,15 +180,21 @@ def _class(target: int | str, classes: int, labels: Sequence[str] | None) -> int
             return named[0]
         if named:
             several = ", ".join(map(str, named[:5])) + (" …" if len(named) > 5 else "")
-            raise UnknownTarget(f"{target!r} is the name of {len(named)} classes ({several}); give the index")
+            raise UnknownTarget(
+                f"{shown(target, MOST_SHOWN)} is the name of {len(named)} classes ({several}); give the index"
+            )
         digits = target.strip().removeprefix("-")
         number = whole_number(digits)
         if number is None and digits.isascii() and digits.isdecimal():
             raise UnknownTarget(f"target {digits[:MOST_DIGITS]}… is out of range; the model has {classes} classes")
         if number is None:
             if not labels:
-                raise UnknownTarget(f"target {target!r}: this model has no label names; give an index below {classes}")
-            raise UnknownTarget(f"there is no class {target!r} among {classes}{nearest(target, labels)}")
+                raise UnknownTarget(
+                    f"target {shown(target, MOST_SHOWN)}: this model has no label names; give an index below {classes}"
+                )
+            raise UnknownTarget(
+                f"there is no class {shown(target, MOST_SHOWN)} among {classes}{nearest(target, labels)}"
+            )
         target = -number if target.strip().startswith("-") else number
     if not 0 <= target < classes:
         raise UnknownTarget(f"target {shown(target)} is out of range; the model has classes 0 to {classes - 1}")
