@@ -99,7 +99,7 @@ def remarks(tape: Tape, r: Images, gap: Scores, change: Scores) -> tuple[str, ..
     norms = [f"{op.function} in {op.owner}" if op.owner else op.function for op in tape.ops if op.kind == "norm"]
     several = f"{', '.join(norms[:3])}{' …' if norms[3:] else ''}"
     why = f": the rule has no quotient for {several}, whose slope was used" if norms else ""
-    remark = f"deeplift: the map is up to {share:.1%} away from adding up to the change of the score{why}"
+    remark = f"deeplift: the map is up to {share:z.1%} away from adding up to the change of the score{why}"
     warnings.warn(remark, ConservationWarning, stacklevel=3)
     return (remark,)
 
