@@ -60,6 +60,15 @@ def test_what_holds_for_all_pictures_is_said_once_and_our_own_pictures_are_left_
     assert "are explanations that Limelight made" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--threads", "--workers"])
+def test_numbers_that_would_take_all_memory_are_refused(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("benchmark", "demo", "--out", tmp_path / "run", option, 10**9) == 2
+    assert f"'{option}': Input should be less than or equal to" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def damage(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
