@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 import limelight as ll
+from limelight import cli
 from limelight.cli import output
 from limelight.cli.output import filling, progress
 from limelight.core.progress import Forecast, watched
@@ -77,3 +78,48 @@ def test_long_texts_fold_where_names_do_not_fit(monkeypatch: pytest.MonkeyPatch)
     printed = stream.getvalue().splitlines()
     assert max(map(len, printed)) <= output.WIDEST
     assert " ".join(" ".join(printed).split()).count("a text of many words") == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["explain", "", "-m", "demo/resnet"], "IMAGE is empty"),
+        (["explain", "x.png", "", "-m", "demo/resnet"], "IMAGE is empty"),
+        (["explain", "x.png", "-m", "demo/resnet", "--trace", ""], "--trace is empty"),
+        (["compare", "", "-m", "demo/resnet"], "IMAGE is empty"),
+        (["evaluate", "", "-m", "demo/resnet"], "is empty"),
+        (["sanity", "x.png", "-m", "demo/resnet", "--out", ""], "--out is empty"),
+        (["propose", "", "-m", "demo/resnet"], "is empty"),
+        (["choose", "", "-m", "demo/resnet"], "is empty"),
+        (["merge", "a", "", "--out", "b"], "RUN… is empty"),
+        (["report", ""], "RUN is empty"),
+        (["benchmark", "x.toml", "--out", ""], "--out is empty"),
+        (["datasets", "--data", ""], "--data is empty"),
+        (["demo", "--out", ""], "--out is empty"),
+        (["explain", "x.png", "-m", "demo/resnet", "--out", "-"], "--out -: only pictures"),
+        (["explain", "--strict", "", "-m", "demo/resnet"], "IMAGE is empty"),
+        (["demo", "--out="], "--out is empty"),
+        (["demo", "--out", "-"], "--out -: only pictures"),
+    ],
+)
+def test_paths_that_a_shell_makes_by_mistake(
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as done:
+        cli.main(arguments)
+    assert done.value.code == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_standard_input_beside_a_folder_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "-").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a picture")))
+    (file,) = output.expand([Path("-")])
+    assert file.read_bytes() == b"a picture"

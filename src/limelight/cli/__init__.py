@@ -25,6 +25,7 @@ from limelight.cli import (
     sanity,
     streams,
 )
+from limelight.cli.options import Command
 from limelight.cli.output import fail
 from limelight.errors import ConservationWarning, LimelightError, PictureWarning
 from limelight.text import visible
@@ -41,21 +42,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("explain")(explain.explain)
-app.command("compare")(compare.compare)
-app.command("evaluate")(evaluate.evaluate)
-app.command("choose")(choose.choose)
-app.command("propose")(propose.propose)
-app.command("benchmark")(benchmark.benchmark)
-app.command("merge")(merge.merge)
-app.command("report")(report.report)
-app.command("sanity")(sanity.sanity)
-app.command("methods")(methods.methods)
-app.command("metrics")(metrics.metrics)
-app.command("models")(models.models)
-app.command("datasets")(datasets.datasets)
-app.command("recipes")(recipes.recipes)
+app.command("demo", cls=Command)(demo.demo)
+app.command("explain", cls=Command)(explain.explain)
+app.command("compare", cls=Command)(compare.compare)
+app.command("evaluate", cls=Command)(evaluate.evaluate)
+app.command("choose", cls=Command)(choose.choose)
+app.command("propose", cls=Command)(propose.propose)
+app.command("benchmark", cls=Command)(benchmark.benchmark)
+app.command("merge", cls=Command)(merge.merge)
+app.command("report", cls=Command)(report.report)
+app.command("sanity", cls=Command)(sanity.sanity)
+app.command("methods", cls=Command)(methods.methods)
+app.command("metrics", cls=Command)(metrics.metrics)
+app.command("models", cls=Command)(models.models)
+app.command("datasets", cls=Command)(datasets.datasets)
+app.command("recipes", cls=Command)(recipes.recipes)
 
 
 def _version(show: bool) -> None:

@@ -1,8 +1,13 @@
 """Options that several commands have."""
 
-from typing import Annotated
+import inspect
+from itertools import pairwise
+from typing import Annotated, Any, cast, get_type_hints
 
 import typer
+from typer.core import TyperArgument, TyperCommand
+
+from limelight.errors import InvalidOption
 
 Model = Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")]
 Explained = Annotated[
@@ -31,3 +36,29 @@ Strict = Annotated[
     bool,
     typer.Option("--strict", help="Refuse a picture that can't be read (else it is left out, and the exit code is 1)."),
 ]
+
+
+class Command(TyperCommand):
+    """A command that refuses paths that a shell makes by mistake: an empty variable would mean the folder we are in."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Check the paths while they are text, since an empty one becomes the path ``.``; then read all.
+
+        Raises:
+            InvalidOption: a path is empty, or an option's is ``-``, which only pictures are read from.
+        """
+        kinds = get_type_hints(inspect.unwrap(cast(Any, self.callback)))
+        of_paths = [p for p in cast(list[Any], self.params) if "pathlib.Path" in str(kinds.get(p.name))]
+        places = [p.metavar for p in of_paths if isinstance(p, TyperArgument)]
+        options = [name for p in of_paths if not isinstance(p, TyperArgument) for name in p.opts]
+        valued = [n for p in cast(list[Any], self.params) if not getattr(p, "is_flag", False) for n in p.opts]
+        for before, text in pairwise(["", *args]):
+            name, equals, value = text.partition("=")
+            if not (equals and name in options):
+                name, value = before, text
+            if name in options and value == "-":
+                raise InvalidOption(f"{name} -: only pictures are read from standard input; give a name")
+            if value == "" and (name in options or (places and before not in valued)):
+                what = name if name in options else places[0]
+                raise InvalidOption(f"{what} is empty; give a path, or . for the folder you are in")
+        return super().parse_args(ctx, args)

@@ -229,7 +229,7 @@ def expand(images: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     ours: list[Path] = []
     for one in images:
-        if not one.is_dir():
+        if str(one) == "-" or not one.is_dir():
             files.append(given(one))
             continue
         found = list_images(one)
