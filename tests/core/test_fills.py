@@ -264,3 +264,11 @@ def test_settings_can_be_kept() -> None:
         assert pickle.loads(pickle.dumps(results.settings)) == results.settings
         told = ll.explain(network(), X, method)[0].settings()["options"]["baseline"]
         assert json.loads(json.dumps(told)) == kept
+
+
+@pytest.mark.parametrize(
+    ("baseline", "said"), [("blak", "'black'"), (float("nan"), "a finite number"), (True, "a finite number")]
+)
+def test_all_that_a_fill_may_be_is_named(baseline: object, said: str) -> None:
+    with pytest.raises(InvalidOption, match=said):
+        ll.method("lime", baseline=baseline)

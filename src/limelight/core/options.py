@@ -63,9 +63,12 @@ def checked(
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][:1])
-        raise InvalidOption(
-            f"{card.name}: option {where} = {shown(first['input'], MOST_SHOWN)}: {why(first)}"
-        ) from None
+        # Of an option that may be one of several things the first alone would tell a part: what we say, or all names.
+        tried = [e for e in error.errors() if e["loc"][:1] == first["loc"][:1]]
+        own = [e for e in tried if e["type"] == "value_error"]
+        names = [e for e in tried if e["type"] == "literal_error"]
+        said = "; ".join(dict.fromkeys(map(why, own or (names if len(names) > 1 else [first]))))
+        raise InvalidOption(f"{card.name}: option {where} = {shown(first['input'], MOST_SHOWN)}: {said}") from None
 
 
 def why(error: Mapping[str, Any]) -> str:

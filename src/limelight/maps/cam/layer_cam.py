@@ -23,7 +23,8 @@ def layer_cam(
 
     L = sum_k ReLU(G_k) A_k (eqs. 6 to 8, before the ReLU). Several layers are fused: each map is rectified
     and divided by its maximum, shallow ones are lifted by tanh(gamma M), all are resized to the largest and
-    combined by maximum.
+    combined by maximum, or by mean; since shallow ones are lifted first, that is not the mean of the finished maps
+    of single layers.
 
     Args:
         stages: activations A and gradients G of each layer, shallow to deep.
