@@ -381,3 +381,10 @@ def test_published_numbers_lie_beside_the_recipe_or_are_ours(tmp_path: Path) -> 
     ):
         with pytest.raises(InvalidOption, match=said):
             named(table)
+
+
+def test_what_can_be_no_name_is_not_written(tmp_path: Path) -> None:
+    for name in ("a\0b.png", "a\0/b.png"):
+        with pytest.raises(InvalidOption, match="no file can have this name"):
+            files.write(tmp_path / name, "x")
+    assert list(tmp_path.iterdir()) == []

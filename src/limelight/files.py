@@ -55,7 +55,18 @@ def check_regular(path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: as for ``opened``.
     """
-    _check_kind(Path(path).stat().st_mode, path)
+    with _named(path):
+        mode = Path(path).stat().st_mode
+    _check_kind(mode, path)
+
+
+@contextlib.contextmanager
+def _named(path: str | os.PathLike[str]) -> Generator[None]:
+    """Tell in the system's way that a text with a zero or with half a character is no name."""
+    try:
+        yield
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "no file can have this name", os.fspath(path)) from error
 
 
 def _check_kind(mode: int, path: str | os.PathLike[str], done: str = "read") -> None:
@@ -218,7 +229,8 @@ def whole(path: str | os.PathLike[str], *, new: bool = False, kept: str = "") ->
     path = Path(path)
     draft: Path | None = None
     try:
-        target = Path(os.path.realpath(path))
+        with _named(path):
+            target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             _check_kind(target.stat().st_mode, target, "written")

@@ -366,6 +366,8 @@ def test_csv_errors(tmp_path, text, message):
         ("file\n.\n", r"line 2: .* is a folder; give a picture"),
         ("file,mask\na.png,c.png\n", r"line 2: there is no file .*c\.png"),
         (f"image\n{'x' * 300}\n", r"line 2: can't read '.*': File name too long"),
+        ("file\na\0.png\n", r"line 2: can't read '.*': no file can have this name"),
+        ("file,mask\na.png,a\0.png\n", r"line 2: can't read '.*': no file can have this name"),
     ],
 )
 def test_absent_files(tmp_path, text, message):
