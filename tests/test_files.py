@@ -388,3 +388,8 @@ def test_what_can_be_no_name_is_not_written(tmp_path: Path) -> None:
         with pytest.raises(InvalidOption, match="no file can have this name"):
             files.write(tmp_path / name, "x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_option_is_given_once() -> None:
+    with pytest.raises(InvalidOption, match="-p 'n_masks' is given twice"):
+        parse_parameters(["n_masks=3", "n-masks=4"])

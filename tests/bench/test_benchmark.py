@@ -124,6 +124,12 @@ def test_a_method_that_fails_costs_its_own_cells_only(tmp_path: Path) -> None:
     assert sum(np.isfinite(r["value"]) for r in rows) == 22
 
 
+def test_pictures_that_nobody_would_look_at_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidOption, match="draws its own pictures; leave data='photos' out"):
+        benchmark(read_recipe("demo"), tmp_path / "run", data="photos")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_file_among_the_pictures_that_is_none(tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()

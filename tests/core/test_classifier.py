@@ -100,6 +100,16 @@ def test_not_a_classifier() -> None:
         ll.Classifier("resnet18")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", [torch.complex64, torch.bool])
+def test_scores_are_real_numbers(kind: torch.dtype) -> None:
+    class Odd(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3)).to(kind)
+
+    with pytest.raises(errors.UnsupportedModel, match=rf"scores are {str(kind)[6:]}; class scores are real"):
+        ll.method("occlusion")(ll.Classifier(Odd(), size=32), architectures.images(1))
+
+
 def test_weights_of_inference_mode_have_no_gradient() -> None:
     with torch.inference_mode():
         net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))

@@ -155,7 +155,7 @@ def test_whatever_holds_pictures_can_be_explained(tmp_path: Path) -> None:
     want = [e.map for e in ll.explain(classifier, list(arrays))]
     inputs = torch.stack([as_input(classifier, array) for array in arrays])
     whole = torch.from_numpy(arrays).permute(0, 3, 1, 2)
-    paths: Any = pytest.importorskip("pandas").Series(files)
+    paths: Any = pytest.importorskip("pandas", reason="needs the package pandas").Series(files)
     forms: list[Any] = [arrays, inputs, whole, iter(files), paths, np.array(files), map(str, files), scenes]
     for form in [*forms, [Sample(a, "x") for a in arrays], [file.read_bytes() for file in files]]:
         found = ll.explain(classifier, form)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,6 +77,21 @@ def test_a_pass_is_timed_only_where_it_may_be_long(monkeypatch: pytest.MonkeyPat
     for _ in range(2):
         assert forecast(c, X, [ll.method("rise")]).seconds < 8001
     assert calls == [16]
+
+
+def test_what_is_short_alone_and_often_done_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first pass of a process is slow, and would be multiplied."""
+    c = ll.Classifier(NET, size=32)
+    forecast(c, X, [ll.method("gradient")])
+    c.first_pass = 5.0
+    alone = forecast(c, X, [ll.method("gradient")]).seconds
+    assert alone >= 5
+    assert forecast(c, X, [ll.method("gradient")], times=100).seconds < alone / 2
+    c.kept.clear()
+    ll.api.sanity_strip(c, X[0], ["gradient"])
+    with watched("explaining", times=100):
+        ll.explain(c, X[0], method="gradient")
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("place", ["as many as fit", "none fits"])
@@ -193,6 +209,8 @@ def test_forecasts_of_parts_are_put_together() -> None:
     assert [(p.name, p.passes) for p in both.parts] == [("rise", 9000)]
     assert MINUTE.scaled(0.5).parts[0].passes == 3000
     assert "rise 3,000 (set by" in str(MINUTE.scaled(0.5))
+    assert "passes of some 10 ms" in str(MINUTE)
+    assert "6,000 passes of some 2.5 s;" in str(replace(MINUTE, seconds=15_000.0))
 
 
 def test_a_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

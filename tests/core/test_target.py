@@ -59,6 +59,7 @@ ONE_PER_IMAGE = [
     pd.Series(["b", "c"], dtype="category"),
     pd.Categorical(["b", "c"]),
     pd.Index([1, 2]),
+    torch.tensor([1, 2]).to_sparse(),
 ]
 
 

@@ -463,7 +463,7 @@ def test_many_pictures_open_without_a_look_at_each(imagenet, monkeypatch):
 
 
 def test_imagenet_segmentation(tmp_path, monkeypatch):
-    h5py = pytest.importorskip("h5py", exc_type=ImportError)
+    h5py = pytest.importorskip("h5py", exc_type=ImportError, reason="needs the package h5py")
     pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     mask = region(3, 4, 20, 25).astype(np.uint8)
     path = tmp_path / "gtsegs_ijcv.mat"
@@ -646,7 +646,7 @@ def test_what_is_wrong_with_shards_is_one_line(tmp_path):
 
 
 def test_a_table_of_hugging_face(tmp_path):
-    datasets = pytest.importorskip("datasets", exc_type=ImportError)
+    datasets = pytest.importorskip("datasets", exc_type=ImportError, reason="needs the package datasets")
     kinds = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
     cells = [{"bytes": encoded(colour), "path": None} for colour in ("red", "lime")]
     table = datasets.Dataset.from_dict({"img": cells, "label": [1, -1]}, features=kinds)

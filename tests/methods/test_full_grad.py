@@ -332,7 +332,7 @@ def test_captum_deeplift(model: str) -> None:
 @pytest.mark.parametrize("act", [nn.ELU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.LeakyReLU])
 @pytest.mark.filterwarnings("ignore")  # of captum's own hooks
 def test_captum_on_other_activations(act: Any) -> None:
-    attr = pytest.importorskip("captum.attr")
+    attr = pytest.importorskip("captum.attr", reason="needs the package captum, of the extra peers")
     torch.manual_seed(0)
     net = nn.Sequential(
         *(nn.Conv2d(3, 6, 3), act(), nn.BatchNorm2d(6), nn.AvgPool2d(2), nn.Conv2d(6, 8, 3), act(), nn.Flatten()),

@@ -397,7 +397,7 @@ def test_gradient_shap_does_not_depend_on_the_batch() -> None:
 
 def test_gradient_shap_against_captum(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their points on the way, given to us."""
-    attr = pytest.importorskip("captum.attr")
+    attr = pytest.importorskip("captum.attr", reason="needs the package captum, of the extra peers")
     c, x = classifier("tinyresnet_basic"), inputs("tinyresnet_basic")[:1]
     points: list[float] = []
     uniform = np.random.uniform

@@ -266,7 +266,7 @@ class Flattening(nn.Module):
 
 def test_captum_as_installed() -> None:
     """In double precision, where rounding is no excuse."""
-    attr = pytest.importorskip("captum.attr")
+    attr = pytest.importorskip("captum.attr", reason="needs the package captum, of the extra peers")
     net = Flattening(vgg_like(bias=True))
     x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)).double()
     theirs = attr.LRP(copy.deepcopy(net)).attribute(x.clone().requires_grad_(), target=1).detach().sum(1)

@@ -60,7 +60,7 @@ def check(classifier: Classifier, x: torch.Tensor) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_default_layer(name: str) -> None:
     if name.startswith("timm/"):
-        pytest.importorskip("timm")
+        pytest.importorskip("timm", reason="the package timm is not installed")
     layer, grid, kind = MODELS[name]
     torch.manual_seed(0)
     classifier = load(name, weights=None)
@@ -75,14 +75,14 @@ def test_default_layer(name: str) -> None:
 @pytest.mark.parametrize("name", STAGES)
 def test_stages_are_the_outputs_of_blocks(name: str) -> None:
     if name.startswith("timm/"):
-        pytest.importorskip("timm")
+        pytest.importorskip("timm", reason="the package timm is not installed")
     torch.manual_seed(0)
     assert load(name, weights=None).stages == STAGES[name]
 
 
 @pytest.mark.parametrize("kind", HUGGING_FACE)
 def test_hugging_face(kind: str, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="the package transformers is not installed")
     options, layer, grid, prefix = HUGGING_FACE[kind]
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(**options, num_labels=5, image_size=64)

@@ -90,7 +90,7 @@ def test_auxiliary_heads_do_not_warn(name: str) -> None:
 
 
 def test_timm() -> None:
-    pytest.importorskip("timm")
+    pytest.importorskip("timm", reason="the package timm is not installed")
     classifier = load("timm/test_resnet", weights=None)
     assert classifier.size == classifier.preprocess(PICTURE).shape[-1] == 160
     assert classifier.labels is not None
@@ -98,7 +98,7 @@ def test_timm() -> None:
 
 
 def test_hugging_face_folder(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="the package transformers is not installed")
     config = transformers.ResNetConfig(
         embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], id2label={0: "cat", 1: "dog", 2: "owl"}
     )
@@ -119,7 +119,7 @@ def test_hugging_face_folder(tmp_path: Path) -> None:
 
 
 def test_hugging_face_without_a_head_is_refused(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="the package transformers is not installed")
     config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
     transformers.ResNetModel(config).save_pretrained(tmp_path)
     with pytest.raises(UnsupportedModel, match="random"):
@@ -156,7 +156,7 @@ def test_available() -> None:
 )
 def test_unknown_names_name_the_nearest(name: str, message: str) -> None:
     if name.startswith(("timm", "hf")):
-        pytest.importorskip("timm")
+        pytest.importorskip("timm", reason="the package timm is not installed")
     with pytest.raises(UnknownModel, match=message):
         load(name, weights=None)
 
@@ -214,8 +214,10 @@ def test_without_network(
     name: str, offline: bool, no_network: Path, refused: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not name.startswith("torchvision"):
-        pytest.importorskip("timm")
-        constants = pytest.importorskip("huggingface_hub").constants
+        pytest.importorskip("timm", reason="the package timm is not installed")
+        constants = pytest.importorskip(
+            "huggingface_hub", reason="the package huggingface_hub is not installed"
+        ).constants
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(no_network))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
     with pytest.raises(WeightsUnavailable, match=r"weights=PATH.*weights=None") as caught:
@@ -258,7 +260,7 @@ def test_weights_in_the_cache_need_no_network(no_network: Path) -> None:
 @pytest.mark.parametrize("name", ["torchvision/squeezenet1_1", "timm/test_resnet", "demo/vit"])
 def test_zoo_models_come_back(name: str, tmp_path: Path, no_network: Path) -> None:
     if name.startswith("timm"):
-        pytest.importorskip("timm")
+        pytest.importorskip("timm", reason="the package timm is not installed")
     torch.manual_seed(0)
     classifier = load(name, weights=None)
     if classifier.labels:
@@ -317,7 +319,7 @@ def test_a_program_is_code(tmp_path: Path) -> None:
 
 
 def test_code_of_a_repository_needs_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="the package transformers is not installed")
     transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]).save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text())
     settings |= {
@@ -406,6 +408,13 @@ def test_pickles_need_trust(tmp_path: Path) -> None:
     assert load(path, trust=True)(torch.zeros(1, 3, 8, 8)).shape == (1, 2)
     with pytest.raises(UnsupportedModel, match="tensors only"):
         load("torchvision/resnet18", weights=path)
+
+
+def test_what_is_no_classifier_is_not_saved(tmp_path: Path) -> None:
+    for wrong in (torch.nn.Flatten(), "demo/resnet", None):
+        with pytest.raises(InvalidOption, match=f"not a {type(wrong).__name__}; an explanation has its own save"):
+            save(wrong, tmp_path / "x")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_functions_of_the_user_can_not_be_saved(tmp_path: Path) -> None:

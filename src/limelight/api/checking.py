@@ -188,7 +188,8 @@ def sanity_strip(
     names = layer_order(model, x, own["layers"])
     shown = {names[round(i)] for i in np.linspace(0, len(names) - 1, min(steps, len(names)))}
     with watched("drawing", progress) as watch:
-        watch.expect(lambda: forecast(model, x, [m for _, m in chosen]).scaled(1 + len(shown)))
+        times = 1 + len(shown)
+        watch.expect(lambda: forecast(model, x, [m for _, m in chosen], times=times).scaled(times))
         first = run([m for _, m in chosen], model, x, wanted_targets(model, [sample], target))
         panels = [
             [explanations(s, model, x, name)[0].panel(title=name)] for (name, _), s in zip(chosen, first, strict=True)

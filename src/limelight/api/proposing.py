@@ -285,7 +285,8 @@ def propose(
     candidates = selective_search(picture) if boxes is None else _given(boxes, width, height)
     with watched("proposing", progress) as watch:
         n = len(candidates)
-        watch.expect(lambda: forecast(model, x[None], [chosen], more=[Part("candidate boxes", n, n)]))
+        boxed = [Part("candidate boxes", n, n)]
+        watch.expect(lambda: forecast(model, x[None], [chosen], more=boxed, times=watch.times))
         (explanation,) = explain(model, [x], chosen, target)
         confidences = _confidences(model, picture, candidates, size_of(x), explanation.target)
 

@@ -181,9 +181,11 @@ def images_at_once(job: Job, model: Classifier) -> int:
 def forecast_of(job: Job, model: Classifier, missing: npt.NDArray[np.bool_]) -> Forecast:
     """Predict what it takes to fill the missing cells of a model, (images, methods, metrics)."""
     x = torch.zeros(1, len(model.mean), *model.input_size, device=model.device, dtype=model.dtype)
+    lacking = list(job.lacking(missing))
+    times = len(lacking) * len(job.recipe.models.names)
     forecasts = [
-        forecast(model, x, methods.values(), metrics.values(), images=len(places))
-        for places, methods, metrics in job.lacking(missing)
+        forecast(model, x, methods.values(), metrics.values(), images=len(places), times=times)
+        for places, methods, metrics in lacking
     ]
     return Forecast.of_all(forecasts, sum(one.images for one in forecasts))
 

@@ -16,7 +16,7 @@ from limelight.bench.store import Cell, Store, done
 from limelight.core.device import usable
 from limelight.core.progress import Forecast
 from limelight.core.provenance import versions
-from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable
+from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable, shown
 
 PATIENCE = 0.02, 30.0
 """Seconds per file that is there, and at most, for which rows are held: all files are read when a run goes on."""
@@ -128,6 +128,8 @@ def benchmark(
     start = time.perf_counter()
     if executor not in ("local", "ray"):
         raise InvalidOption(f"there is no executor {executor!r}; there are local and ray")
+    if data is not None and recipe.data.dataset == "scenes":
+        raise InvalidOption(f"the recipe {recipe.name} draws its own pictures; leave data={shown(str(data))} out")
     for device in devices:
         usable(device)
     source = Source(recipe, data, limit, weights, threads, trust)

@@ -175,10 +175,13 @@ def parse_parameters(given: Sequence[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise InvalidOption(f"-p {shown(text)}: expected option=value, such as -p gamma=2")
+        name = name.replace("-", "_")
+        if name in options:
+            raise InvalidOption(f"-p {shown(name)} is given twice; give it once")
         try:
-            options[name.replace("-", "_")] = json.loads(value)
+            options[name] = json.loads(value)
         except json.JSONDecodeError:
-            options[name.replace("-", "_")] = value
+            options[name] = value
         except (ValueError, RecursionError):  # thousands of digits, or of brackets
             raise InvalidOption(f"-p {shown(text)}: this is too large a number, or too deep a list") from None
     return options

@@ -555,16 +555,16 @@ class Classifier:
 
     def _layer_info(self, name: str, seen: Trace) -> LayerInfo:
         info = seen[name]
-        deepest = seen.candidates[-1].name if seen.candidates else "none"
+        instead = f"try {seen.candidates[-1].name!r}, or" if seen.candidates else "no layer has one;"
         if info is None:
             raise UnknownLayer(
-                f"layer {name!r} of {self.name} did not run or returns no map; try {deepest!r}, or see them all: "
+                f"layer {name!r} of {self.name} did not run or returns no map; {instead} see them all: "
                 "limelight models NAME --layers"
             )
         if info.layout is None:
             raise UnknownLayer(
-                f"layer {name!r} of {self.name} gives shape {info.shape}, not a spatial map; try {deepest!r}, "
-                "or give reshape= to Classifier"
+                f"layer {name!r} of {self.name} gives shape {info.shape}, not a spatial map; {instead} "
+                "give reshape= to Classifier"
             )
         return info
 
@@ -678,6 +678,10 @@ def unwrap(output: Any, n: int) -> Tensor:
         what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise UnsupportedModel(
             f"the model returns {what}, not class scores (n, classes); give target= a function of its outputs"
+        )
+    if found.dtype == torch.bool or found.is_complex():
+        raise UnsupportedModel(
+            f"the model's scores are {str(found.dtype).removeprefix('torch.')}; class scores are real numbers"
         )
     if len(found) != n:
         raise UnsupportedModel(

@@ -84,8 +84,9 @@ class Forecast:
         of = ", ".join(f"{part.name} {part.passes:z,.0f}{part.advice and f' ({part.advice})'}" for part in large)
         pictures = f" for {self.images:,} pictures" if self.images > 1 else ""
         about = "at most about" if self.at_most else "about"
-        each = 1000 * self.seconds / max(self.passes, 1)
-        passes = f"{self.passes:z,.0f} passes of some {each:z.3g} ms{pictures}"
+        each = self.seconds / max(self.passes, 1)
+        taking = duration(each) if each >= 1 else f"{1000 * each:z.3g} ms"
+        passes = f"{self.passes:z,.0f} passes of some {taking}{pictures}"
         return f"{about} {duration(self.seconds)}: {passes}; most: {of}"
 
 

@@ -124,7 +124,7 @@ def understood(target: Any, n: int) -> Asked:
             "or a function of the model's outputs"
         )
     if isinstance(target, Tensor):
-        plain = target.detach().cpu()
+        plain = (target if target.layout == torch.strided else target.to_dense()).detach().cpu()
         # Of bfloat16 and the like NumPy has none; whatever floats they are, they are told of as such below.
         values: Any = (plain.double() if plain.is_floating_point() else plain).numpy()
     elif isinstance(target, list | tuple | range):  # whose entries may be of several kinds

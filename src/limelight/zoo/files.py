@@ -22,7 +22,7 @@ from limelight import files
 from limelight.core.borrow import borrowed
 from limelight.core.classifier import Classifier
 from limelight.core.preprocess import Preprocess
-from limelight.errors import UnknownModel, UnsupportedModel, nearest
+from limelight.errors import InvalidOption, UnknownModel, UnsupportedModel, nearest
 from limelight.zoo.load import classifier as wrapped
 from limelight.zoo.load import recipe
 from limelight.zoo.parts import Transform, archive, plain_state, safetensors_at
@@ -68,8 +68,12 @@ def save(classifier: Classifier, path: str | Path) -> Path:
 
     Raises:
         UnsupportedModel: a part of it can't be written to a file, or the module can't be exported.
-        InvalidOption: the file can't be written.
+        InvalidOption: the file can't be written, or what is given is no classifier.
     """
+    if not isinstance(classifier, Classifier):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidOption(
+            f"save writes a Classifier to a file, not a {type(classifier).__name__}; an explanation has its own save"
+        )
     path = Path(path)
     preprocess = classifier._preprocess  # pyright: ignore[reportPrivateUsage]
     from_zoo = isinstance(preprocess, Transform)
