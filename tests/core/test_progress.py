@@ -86,7 +86,9 @@ def test_what_is_short_alone_and_often_done_is_timed(capsys: pytest.CaptureFixtu
     c.first_pass = 5.0
     alone = forecast(c, X, [ll.method("gradient")]).seconds
     assert alone >= 5
-    assert forecast(c, X, [ll.method("gradient")], times=100).seconds < alone / 2
+    assert forecast(c, X, [ll.method("gradient")], pieces=100).seconds < alone / 2
+    c.kept.clear()
+    assert forecast(c, X, [ll.method("gradient")], [ll.metric("average-drop")], pieces=100).seconds < alone / 2
     c.kept.clear()
     ll.api.sanity_strip(c, X[0], ["gradient"])
     with watched("explaining", times=100):

@@ -189,7 +189,7 @@ def sanity_strip(
     shown = {names[round(i)] for i in np.linspace(0, len(names) - 1, min(steps, len(names)))}
     with watched("drawing", progress) as watch:
         times = 1 + len(shown)
-        watch.expect(lambda: forecast(model, x, [m for _, m in chosen], times=times).scaled(times))
+        watch.expect(lambda: forecast(model, x, [m for _, m in chosen], pieces=times).scaled(times))
         first = run([m for _, m in chosen], model, x, wanted_targets(model, [sample], target))
         panels = [
             [explanations(s, model, x, name)[0].panel(title=name)] for (name, _), s in zip(chosen, first, strict=True)

@@ -140,7 +140,7 @@ def explain(
     first = next(iter(inputs.values()))
     with watched("explaining", progress) as watch:
         if len(inputs) > 1 or watch.times > 1 or not all(m.card.fixed for m in chosen):  # else it is soon done
-            watch.expect(lambda: forecast(model, first[None], chosen, images=len(inputs), times=watch.times))
+            watch.expect(lambda: forecast(model, first[None], chosen, images=len(inputs), pieces=watch.times))
         for shape in dict.fromkeys(tuple(x.shape) for x in inputs.values()):  # pictures of one size go together
             where = [i for i, x in inputs.items() if tuple(x.shape) == shape]
             batch = torch.stack([inputs[i] for i in where])

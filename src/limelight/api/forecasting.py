@@ -32,7 +32,7 @@ def forecast(
     images: int = 1,
     most_passes: float | None = None,
     more: Iterable[Part] = (),
-    times: int = 1,
+    pieces: int = 1,
 ) -> Forecast:
     """Predict passes and time of methods, and of the metrics that judge their maps.
 
@@ -44,7 +44,7 @@ def forecast(
         images: number of pictures of this size.
         most_passes: methods that take more are left out.
         more: other work.
-        times: how many such pieces the whole has of which somebody will be told; if that is long, a pass is timed.
+        pieces: how many such pieces the whole has of which somebody will be told; if that is long, a pass is timed.
     """
     parts: list[Part] = list(more)
     costs: list[Cost] = []
@@ -81,7 +81,7 @@ def forecast(
             more_often = "explains again" if times == 1 else f"explains {times} times"
             add(metric.name, cost, f"{more_often}; leave it out" if times else settings)
         work = sum(part.work for part in parts)
-        seconds = work * _seconds(classifier, x, times * work) if work else 0.0
+        seconds = work * _seconds(classifier, x, pieces * work) if work else 0.0
         if costs and not metrics:  # what the methods' budgets allow, and the other work
             seconds = min(seconds, most + seconds * other / max(work, 1e-9))
     return Forecast(sum(part.passes for part in parts), seconds, parts, images)

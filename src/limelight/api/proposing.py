@@ -286,7 +286,7 @@ def propose(
     with watched("proposing", progress) as watch:
         n = len(candidates)
         boxed = [Part("candidate boxes", n, n)]
-        watch.expect(lambda: forecast(model, x[None], [chosen], more=boxed, times=watch.times))
+        watch.expect(lambda: forecast(model, x[None], [chosen], more=boxed, pieces=watch.times))
         (explanation,) = explain(model, [x], chosen, target)
         confidences = _confidences(model, picture, candidates, size_of(x), explanation.target)
 

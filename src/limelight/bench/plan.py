@@ -182,9 +182,9 @@ def forecast_of(job: Job, model: Classifier, missing: npt.NDArray[np.bool_]) -> 
     """Predict what it takes to fill the missing cells of a model, (images, methods, metrics)."""
     x = torch.zeros(1, len(model.mean), *model.input_size, device=model.device, dtype=model.dtype)
     lacking = list(job.lacking(missing))
-    times = len(lacking) * len(job.recipe.models.names)
+    pieces = len(lacking) * len(job.recipe.models.names)
     forecasts = [
-        forecast(model, x, methods.values(), metrics.values(), images=len(places), times=times)
+        forecast(model, x, methods.values(), metrics.values(), images=len(places), pieces=pieces)
         for places, methods, metrics in lacking
     ]
     return Forecast.of_all(forecasts, sum(one.images for one in forecasts))
