@@ -68,6 +68,19 @@ reveal_type(ll.metric("complexity")(c, x, np.array([0, 1]), [x[0, 0], x[1, 0]]))
 reveal_type(ll.metric("complexity")(c, x, 0, np.zeros((2, 8, 8))))  # Tensor
 reveal_type(ll.Classifier(c.module, mean=np.zeros(3), std=torch.ones(3)))  # Classifier
 reveal_type(ll.sanity(c, several, "cam")[0])  # list[Verdict]
+reveal_type(ll.explain(c, "a.png", targets=1))  # Explanation
+reveal_type(ll.evaluate(c, several, target=1))  # Results
+reveal_type(ll.compare(c, "a.png", ["cam"], targets=1))  # tuple[Gallery, Results]
+reveal_type(ll.check(c, several, target=1))  # Figure
+reveal_type(ll.choose(c, several, target=1))  # Choice
+reveal_type(ll.propose(c, "a.png", targets=1))  # Proposals
+reveal_type(ll.sanity(c, several, "cam", target=1)[0])  # list[Verdict]
+reveal_type(ll.method("cam")(c, x, targets=1))  # Tensor
+reveal_type(ll.method("cam").run(c, x, targets=[0, 1]))  # Saliency
+reveal_type(ll.method("cam").evidence(c, x, targets=1))  # Tensor
+reveal_type(ll.metric("complexity")(c, x, targets=1, maps=x[:, 0]))  # Tensor
+reveal_type(ll.metric("complexity").measure(c, x, targets=1, maps=x[:, 0]))  # Measured
+reveal_type(ll.explain(c, [x[0]]))  # list[Explanation]
 reveal_type(ll.__version__)  # str
 """
 
@@ -80,6 +93,7 @@ ll.explain("demo/resnet", "a.png").overlya()  # misspelt
 ll.explain("demo/resnet", "a.png", progress="yes")  # no bool
 ll.evaluate("demo/resnet", [], metric=["adcc"])  # no such argument
 ll.explain("demo/resnet", 3)  # no picture
+ll.evaluate("demo/resnet", [], target=1.5)  # no class
 ll.BlackBox(3)  # not callable
 ll.explain("demo/resnet", "a.png", target=1.5)  # no class
 """

@@ -77,6 +77,17 @@ def _check_kind(mode: int, path: str | os.PathLike[str], done: str = "read") -> 
         raise OSError(errno.ENOTSUP, f"it is {kind}, and only regular files are {done}", os.fspath(path))
 
 
+def problem_of(path: str | os.PathLike[str], what: str) -> str:
+    """Return what is wrong with a file that is to be read, "" if it is a regular one: it is missing, or is a pipe."""
+    try:
+        check_regular(path)
+    except FileNotFoundError:
+        return f"there is no {what} {path}"
+    except OSError as error:
+        return f"can't read {what} {path}: {reason_of(error)}"
+    return ""
+
+
 def exists(path: str | os.PathLike[str]) -> bool:
     """Whether there is a file or folder of this name; what can't be a name is none."""
     try:

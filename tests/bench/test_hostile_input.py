@@ -14,8 +14,11 @@ import torch
 from PIL import Image
 
 from limelight import cli
+from limelight.bench.recipe import read_recipe
+from limelight.bench.run import benchmark
 from limelight.bench.store import Cell, Store
 from limelight.data.synthetic import scene
+from limelight.errors import InvalidOption
 
 RECIPE = """
 name = "small"
@@ -40,6 +43,20 @@ def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "small.toml"
     path.write_text(RECIPE, encoding="utf-8")
     return path
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        *(({name: n}, f"{name} = ") for name in ("threads", "workers", "limit") for n in (0, -1)),
+        *(({name: n}, f"{name} = .*expected 1 to") for name in ("threads", "workers") for n in (10**9, 10**5000)),
+        *(({"shard": shard}, "shard = ") for shard in ((2, 2), (-1, 2), (0, 0))),
+    ],
+)
+def test_numbers_out_of_range_are_refused(given: dict[str, Any], message: str, recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidOption, match=message):
+        benchmark(read_recipe(recipe), tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
 
 
 def told(*arguments: object) -> tuple[int, str, str]:

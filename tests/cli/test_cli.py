@@ -127,6 +127,10 @@ def mistakes(scene: Path, tmp_path: Path) -> dict[str, tuple[list[object], str]]
         "an unknown method": (["explain", scene, *resnet, "--method", "gradcam"], "did you mean grad-cam"),
         "an unknown option": (["explain", scene, *resnet, "-p", "gamma=2"], "no option 'gamma'"),
         "an option without value": (["explain", scene, *resnet, "-p", "gamma"], "expected option=value"),
+        "an option of absurd size": (
+            ["explain", scene, *resnet, "--method", "rise", "-p", f"n_masks={10**9}"],
+            "n_masks",
+        ),
         "an option out of range": (["explain", scene, *resnet, "-p", "batch_size=0"], "batch_size"),
         "an unknown label": (["explain", scene, *resnet, "--target", "stra"], "did you mean star"),
         "an unknown layer": (["explain", scene, *resnet, "--layer", "layer9"], "no layer 'layer9'"),

@@ -258,6 +258,12 @@ def test_networks_of_timm_know_their_normalisation() -> None:
     assert ll.Classifier(net).mean == tuple(told["mean"]) == HALF
     assert ll.Classifier(net).std == ll.Classifier(net, mean=QUARTER).std == tuple(told["std"]) == HALF
     assert ll.Classifier(net, mean=QUARTER, std=QUARTER).mean == ll.Classifier(net, mean=QUARTER).mean == QUARTER
+    assert told["input_size"] == (3, 160, 160)
+    assert ll.Classifier(net).input_size == ll.Classifier(net, mean=QUARTER, std=QUARTER).input_size == (160, 160)
+    assert ll.explain(net, Image.new("RGB", (300, 200))).map.shape == (160, 160)
+    assert ll.Classifier(net, size=96).input_size == (96, 96)
+    net.pretrained_cfg = {**told, "input_size": ("3", None)}
+    assert ll.Classifier(net).input_size == (224, 224)
 
 
 def test_a_size_that_preprocess_does_not_give_is_refused() -> None:

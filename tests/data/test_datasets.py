@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -624,6 +625,13 @@ def test_what_is_wrong_with_shards_is_one_line(tmp_path):
     assert len(missing("wds:{0..2}.tar", tmp_path)) == 2
     with pytest.raises(InvalidImage, match="there is no shard"):
         open_dataset("wds:val-*.tar", tmp_path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.tar")
+        with pytest.raises(InvalidImage, match=r"can't read shard .*pipe.tar: it is a pipe"):
+            open_dataset("wds:pip*.tar", tmp_path)
+    (tmp_path / "folder.tar").mkdir()
+    with pytest.raises(InvalidImage, match=r"can't read shard .*folder.tar: it is a folder"):
+        open_dataset("wds:folder.tar", tmp_path)
     (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[:1000])
     (tmp_path / "text.tar").write_text("no tar" * 200)
     with tarfile.open(tmp_path / "packed.tar", "w:gz") as tar:

@@ -246,6 +246,16 @@ def test_the_option_decides_and_not_pillows_limit(tmp_path, monkeypatch):
     assert Image.MAX_IMAGE_PIXELS is None
 
 
+@pytest.mark.slow  # half a gigabyte
+def test_a_picture_above_pillows_limit_is_decoded(tmp_path: Path) -> None:
+    Image.new("L", (18_000, 10_000), 7).save(tmp_path / "large.png")
+    with pytest.raises(InvalidImage, match="180,000,000 pixels, more than max_pixels=64,000,000"):
+        load_image(tmp_path / "large.png")
+    image = load_image(tmp_path / "large.png", max_pixels=180_000_000)
+    assert image.size == (18_000, 10_000)
+    assert image.getpixel((17_999, 9_999)) == (7, 7, 7)
+
+
 def test_zip_bomb_in_a_small_png():
     bomb = png(10, 10, ROW * 10 + bytes(200_000_000))
     tracemalloc.start()

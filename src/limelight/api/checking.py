@@ -42,6 +42,7 @@ def check(
     truth: Any = None,
     strict: bool = False,
     progress: bool | None = None,
+    target: TargetLike = None,
 ) -> Figure:
     """Assert in a test of your own that explanations are as good as they were.
 
@@ -58,6 +59,7 @@ def check(
         at_most: the figure must not be above.
         sure: ask it of the figure's whole interval.
         targets: as in ``evaluate``.
+        target: another name of ``targets``.
         truth: as in ``evaluate``.
         strict: as in ``evaluate``.
         progress: as in ``explain``.

@@ -32,10 +32,13 @@ from limelight.core.run import run
 from limelight.core.target import TargetLike, either_name
 from limelight.core.truth import Truth
 from limelight.data.samples import Sample
-from limelight.errors import InvalidImage, InvalidOption
+from limelight.errors import InvalidImage, InvalidOption, shown
 
 IMAGES_AT_ONCE = 16
 """Pictures per round of an evaluation: enough to share passes, few enough to report progress."""
+
+MOST_AT_ONCE = 1024
+"""Pictures that are read at once, however many may go together."""
 
 PROTOCOLS_OF_MAPS: dict[str, dict[str, Any]] = {"adcc": {"normalize_at": "feature"}}
 """What a paper's settings ask of every map."""
@@ -60,6 +63,7 @@ def evaluate(
     strict: bool = False,
     on_rows: Callable[[list[Row]], None] | None = None,
     progress: bool | None = None,
+    target: TargetLike = None,
 ) -> Results:
     """Explain many pictures by several methods and judge every map by several metrics.
 
@@ -73,6 +77,7 @@ def evaluate(
         targets: None for the predicted class, ``"label"`` for the true one where it is known, a class, or
             one per image. All metrics of an image are about that class. Of folders of classes and a model whose
             classes have no names, but as many, the folders are the classes in sorted order.
+        target: another name of ``targets``.
         truth: masks or boxes in pixels of the network's input, see ``Truth.of``; None for what the images
             bring along.
         protocol: a paper's settings for all methods and metrics given by name that have them.
@@ -121,7 +126,7 @@ def evaluate(
     unreadable = Unreadable(strict)
     try:
         with watched("evaluating", progress) as watch:
-            for where, x, masks in _rounds(model, samples, batch_size or IMAGES_AT_ONCE, unreadable):
+            for where, x, masks in _rounds(model, samples, images_at_once(batch_size), unreadable):
                 watch.expect(partial(forecast, model, x[:1], chosen.values(), judges.values(), images=len(samples)))
                 there = truth_of(model, [samples[i] for i in where], x, judges.values(), masks)
                 if known is not None:
@@ -134,6 +139,17 @@ def evaluate(
         setattr(error, "finished", results())  # noqa: B010
         raise
     return results()
+
+
+def images_at_once(batch_size: int | None) -> int:
+    """Return how many pictures to read at once.
+
+    Raises:
+        InvalidOption: a batch of none.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise InvalidOption(f"batch_size = {shown(batch_size)}: expected at least 1, or None to fit the memory")
+    return IMAGES_AT_ONCE if batch_size is None else min(batch_size, MOST_AT_ONCE)
 
 
 def _rounds(
@@ -159,6 +175,7 @@ def compare(
     truth: Any = None,
     *,
     progress: bool | None = None,
+    targets: TargetLike = None,
 ) -> tuple[Gallery, Results]:
     """Explain one picture by many methods and judge each map, all in shared passes.
 
@@ -168,6 +185,7 @@ def compare(
         methods: names or methods, or one.
         metrics: names or metrics, or one; maybe none.
         target: as in ``evaluate``.
+        targets: another name of ``target``.
         truth: as in ``evaluate``, for the one image.
         progress: as in ``explain``.
 

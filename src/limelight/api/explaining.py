@@ -21,8 +21,8 @@ from limelight.core.progress import watched
 from limelight.core.run import run
 from limelight.core.target import TargetLike, either_name, understood
 from limelight.data.samples import Sample
-from limelight.data.synthetic import Scene, test_split
-from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel
+from limelight.data.synthetic import MOST_SCENES, TEST_SEEDS, Scene, scene
+from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel, shown
 
 
 def methods() -> dict[str, Card]:
@@ -32,7 +32,9 @@ def methods() -> dict[str, Card]:
 
 def example_image(number: int = 0, *, watermark: bool = False) -> Image.Image:
     """Return a picture for trying things out: a scene that no demo model has seen in training."""
-    return Image.fromarray(test_split(number + 1, watermark=watermark)[number].image)
+    if not 0 <= number < MOST_SCENES:
+        raise InvalidOption(f"there are pictures 0 to {MOST_SCENES - 1}, not {shown(number)}")
+    return Image.fromarray(scene(TEST_SEEDS + number, objects=1, watermark=watermark).image)
 
 
 Picture = str | PathLike[str] | Image.Image | bytes | IO[bytes] | Sample | Scene
@@ -114,7 +116,7 @@ def explain(
 
     Returns:
         An ``Explanation``; for a list of pictures a list of them; for a list of methods a ``Gallery`` with a
-        row per picture.
+        row per picture. To type checkers one tensor or array may be either, ``Any``; they know what ``[x]`` gives.
 
     Raises:
         LimelightError: see ``limelight.errors``.

@@ -87,7 +87,7 @@ def forecast(
     return Forecast(sum(part.passes for part in parts), seconds, parts, images)
 
 
-def _times(cost: Cost, times: float) -> Cost:
+def _times(cost: Cost, times: int | float) -> Cost:
     counts = (cost.n_forward, cost.n_forward_tail, cost.n_backward, cost.n_backward_tail)
     return Cost(*(times * count for count in counts), tail=cost.tail)
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from torch import nn
 
 from limelight import api
-from limelight.api.evaluating import IMAGES_AT_ONCE, settings_of
+from limelight.api.evaluating import images_at_once, settings_of
 from limelight.api.forecasting import forecast
 from limelight.api.inputs import Unreadable, first_input, readable, wanted_targets
 from limelight.bench.race import FIRST, duel, schedule, standing
@@ -232,6 +232,7 @@ def choose(
     on_rows: Callable[[int, int], None] | None = None,
     options: Mapping[str, Any] | None = None,
     progress: bool | None = None,
+    target: TargetLike = None,
 ) -> Choice:
     """Race methods on your own model and pictures, and recommend one.
 
@@ -246,6 +247,7 @@ def choose(
             these three what the model can't have is left out.
         metric: name or metric, or several: the first decides.
         targets: as in ``evaluate``.
+        target: another name of ``targets``.
         budget: of the whole race, explaining and judging: ``"5000 forwards"`` (backward passes count too) or
             ``"60 s"``. The last round takes as many pictures as it still pays for.
         alpha: chance at most that the truly best method is dropped.
@@ -267,6 +269,7 @@ def choose(
         raise InvalidOption(f"alpha = {alpha}; it lies between 0 and 1")
     if first < 1:
         raise InvalidOption(f"first = {first}; at least 1 picture")
+    images_at_once(batch_size)  # refuses a batch of none
     most = limits(budget)
     if budget is not None and (min(most) == math.inf or min(most) <= 0):
         raise InvalidOption(f'a budget of {budget!r}: it is "5000 forwards" or "60 s", for the whole race')
@@ -423,7 +426,7 @@ class _Race:
         """
         before, end = (self.passes, self.seconds), self.seen + pictures
         while self.seen < min(end, len(self.samples)):
-            some = self._next(min(end - self.seen, self.batch_size or IMAGES_AT_ONCE))
+            some = self._next(min(end - self.seen, images_at_once(self.batch_size)))
             if some:
                 self._judge(some)
         if not self.samples:

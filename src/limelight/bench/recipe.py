@@ -18,16 +18,13 @@ from limelight.core.options import check_numbers, why
 from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from limelight.core.spec import Options
 from limelight.data.datasets import DATASETS
+from limelight.data.synthetic import MOST_SCENES
 from limelight.errors import InvalidOption, UnknownMethod, UnknownMetric, nearest, shown
 
 Named = Annotated[str, Field(min_length=1)]
-MOST_SCENES = 100_000
-"""Of drawn scenes, each of which takes 64 KB of memory and some milliseconds."""
-
 _LONGEST_SIDE = 16_384
 Pixels = Annotated[int, Field(ge=1, le=_LONGEST_SIDE)]
 PixelsOrNone = Annotated[int, Field(ge=0, le=_LONGEST_SIDE)]
-
 
 _SCHEMES = ("hf:", "wds:")
 _PUBLISHED = ("scenes", *(name for name in DATASETS if not name.startswith(_SCHEMES)))

@@ -21,6 +21,9 @@ from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable, sh
 PATIENCE = 0.02, 30.0
 """Seconds per file that is there, and at most, for which rows are held: all files are read when a run goes on."""
 
+MOST = {"threads": 1024, "workers": 10_000}
+"""Of a run; more would take all memory before anything is measured."""
+
 _UNREADABLE = f"{InvalidImage.__name__}: "
 
 
@@ -109,8 +112,8 @@ def benchmark(
         devices: where the models run; several work side by side.
         weights: in place of the recipe's.
         executor: ``local``, or ``ray`` for a cluster.
-        workers: of the cluster; None for as many as it has room for.
-        threads: of each worker on a processor.
+        workers: of the cluster, at most 10 000; None for as many as it has room for.
+        threads: of each worker on a processor, at most 1024.
         published: the paper's numbers as csv, for the report.
         retry: measure again what failed before.
         trust: run code that comes with the recipe's models, see ``limelight.load``.
@@ -130,6 +133,12 @@ def benchmark(
         raise InvalidOption(f"there is no executor {executor!r}; there are local and ray")
     if data is not None and recipe.data.dataset == "scenes":
         raise InvalidOption(f"the recipe {recipe.name} draws its own pictures; leave data={shown(str(data))} out")
+    for name, number in (("threads", threads), ("workers", workers), ("limit", limit)):
+        most = MOST.get(name)
+        if number is not None and (number < 1 or (most and number > most)):
+            raise InvalidOption(f"{name} = {shown(number)}: expected {f'1 to {most:,}' if most else 'at least 1'}")
+    if not 0 <= shard[0] < shard[1]:
+        raise InvalidOption(f"shard = {shard}: expected (i, n), the i-th of n parts from 0")
     for device in devices:
         usable(device)
     source = Source(recipe, data, limit, weights, threads, trust)

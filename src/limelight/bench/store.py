@@ -109,7 +109,7 @@ class Store:
     def notes(self) -> dict[str, Any]:
         """What was noted last; nothing if nothing was."""
         path = self.folder / NOTES
-        return _read_json(path) if path.is_file() else {}
+        return _read_json(path) if path.exists() else {}
 
     @property
     def files(self) -> list[Path]:

@@ -36,10 +36,8 @@ def benchmark(
     weights: Annotated[str | None, typer.Option(help="In place of the recipe's: DEFAULT, a file, …")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; several with commas work side by side.")] = None,
     executor: Annotated[str, typer.Option(help="local, or ray (that of RAY_ADDRESS, or one here).")] = "local",
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="Of the cluster (else as many as fit).")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Processor threads of each worker.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Of the cluster (else as many as fit).")] = None,
+    threads: Annotated[int | None, typer.Option(help="Processor threads of each worker.")] = None,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Stop at a picture that can't be read (else: cells with errors, exit code 1)."),

@@ -64,7 +64,7 @@ def propose(
     threshold: Annotated[float, typer.Option(help="Least value of a peak; the map lies in [0, 1].")] = 0.5,
     scenes: Annotated[
         int | None,
-        typer.Option(min=1, max=100_000, help="Add so many drawn scenes with known boxes, for demo/… models."),
+        typer.Option(min=1, help="Add so many drawn scenes with known boxes, for demo/… models."),
     ] = None,
     limit: Limit = None,
     out: Annotated[

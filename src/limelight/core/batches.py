@@ -1,7 +1,9 @@
 """Work in chunks that fit the memory."""
 
 import os
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -13,6 +15,7 @@ T = TypeVar("T")
 SHARE_OF_FREE_MEMORY = 0.25
 LARGEST_CHUNK = 64  # beyond it no processor gains, and a mistake in the estimate costs more
 PER_CPU_THREAD = 4  # images at once: more of them fall out of the processor's cache and are slower
+_MEMORY = Path("/proc/meminfo")
 CACHED = 2**25  # activations per image in bytes; of smaller images more fit
 
 
@@ -20,6 +23,10 @@ def free_bytes(device: torch.device) -> int:
     """Return the memory that is free on a device, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    if _MEMORY.exists():  # Linux, which counts what caches files as taken, and gives it up when asked for memory
+        available = re.search(r"MemAvailable: *(\d+) kB", _MEMORY.read_text())
+        if available:
+            return 1024 * int(available[1])
     if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return 2**31  # unknown system: assume little
@@ -36,6 +43,16 @@ def chunk_size(
     if device.type == "cpu":
         fits = min(fits, per_thread * torch.get_num_threads() * max(1, CACHED // max(1, bytes_per_sample)))
     return max(1, min(largest, fits))
+
+
+def as_fit(given: int, bytes_per_sample: int, device: torch.device) -> int:
+    """Return how many of the samples that are wanted at once the memory has room for, at least one.
+
+    A graphics card says when it is full, and chunks are halved; a processor's system ends the program without a word.
+    """
+    if device.type == "cuda":
+        return given
+    return max(1, min(given, int(2 * SHARE_OF_FREE_MEMORY * free_bytes(device) / max(1, bytes_per_sample))))
 
 
 def in_chunks(work: Callable[[slice], T], n: int, size: int) -> list[T]:

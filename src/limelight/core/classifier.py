@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from limelight.core.batches import chunk_size, in_chunks
+from limelight.core.batches import as_fit, chunk_size, in_chunks
 from limelight.core.borrow import borrowed
 from limelight.core.boundary import forward_pass
 from limelight.core.device import usable
@@ -75,7 +75,7 @@ class Classifier:
             ImageNet's.
         std: per-channel standard deviation; None as for ``mean``. Without ``preprocess``, give both or neither.
         size: side of the square input in pixels, or (rows, columns), for the default preprocessing and for listing
-            layers. None: that of ``preprocess``, else 224.
+            layers. None: that of ``preprocess``; where there is none, that of the ``pretrained_cfg``, else 224.
         outputs: ``"logits"`` or ``"probabilities"`` (a model that ends in softmax or sigmoid). None: seen
             from the model.
         multilabel: whether classes are independent (sigmoid). None: seen from the model.
@@ -177,7 +177,7 @@ class Classifier:
         given = (size, size) if isinstance(size, int) else size
         if preprocess is None:
             seen = self._normalisation(mean, std)
-            crop = given or (224, 224)
+            crop = given or seen.size or (224, 224)
             self._preprocess = Preprocess(round(min(crop) * 8 / 7), crop, seen.mean, seen.std, covered=True)
         else:
             self._preprocess = on_pictures(preprocess)
@@ -193,20 +193,18 @@ class Classifier:
         self.input_size = given or seen.size or (224, 224)
 
     def _normalisation(self, mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> Normalisation:
-        """Return that given, or that of the weights, as timm's networks know it, or ImageNet's."""
-        if mean is not None and std is not None:
-            return Normalisation(mean, std)
+        """Return what is given, or else what the weights were trained with, as timm's networks know, or ImageNet's."""
         config = getattr(self.module, "pretrained_cfg", None)
         known = cast(Mapping[str, Any], config) if isinstance(config, Mapping) else {}
-        of_weights = tuple(_channels(name, known.get(name)) for name in ("mean", "std"))
-        if mean is None and std is None and None in of_weights:
-            return Normalisation(IMAGENET_MEAN, IMAGENET_STD)
-        mean, std = mean or of_weights[0], std or of_weights[1]
+        size = _side(known.get("input_size"))
+        if mean is None and std is None and None in (known.get("mean"), known.get("std")):
+            return Normalisation(IMAGENET_MEAN, IMAGENET_STD, size)
+        mean, std = (own or _channels(name, known.get(name)) for own, name in ((mean, "mean"), (std, "std")))
         if mean is None or std is None:
             raise InvalidOption(f"mean = {mean} and std = {std}; give both, or neither for ImageNet's")
         if len(mean) != len(std):
             raise InvalidOption(f"mean {mean} and std {std} need one value per channel")
-        return Normalisation(mean, std)
+        return Normalisation(mean, std, size)
 
     @property
     def size(self) -> int:
@@ -442,7 +440,7 @@ class Classifier:
     def at_once(
         self, x: Images, passes: int = 1, given: int | None = None, each: int | None = None, **limits: int
     ) -> int:
-        """Return how many images to pass together: as given, or as fit; one, if the model takes no batches.
+        """Return how many images to pass together: as given, or fewer if they don't fit; one, if it takes no batches.
 
         Args:
             x: images, for their size.
@@ -452,7 +450,10 @@ class Classifier:
             limits: as of ``chunk_size``.
         """
         seen = self.trace(x)
-        return 1 if self._single else given or chunk_size(passes * (each or seen.bytes_per_image), x.device, **limits)
+        size = passes * (each or seen.bytes_per_image)
+        if self._single:
+            return 1
+        return as_fit(given, size, x.device) if given else chunk_size(size, x.device, **limits)
 
     def forward(self, x: Images, *, watched: bool = True) -> Any:
         """Return the module's own outputs, the images laid out in memory as is fastest; no state is guarded.
@@ -636,6 +637,13 @@ def _channels(name: str, values: Sequence[float] | npt.NDArray[Any] | Tensor | N
     if not found or not all(map(math.isfinite, found)):
         raise InvalidOption(f"{name} = {values!r}; give one finite number per channel, such as (0.5, 0.5, 0.5)")
     return found
+
+
+def _side(shape: Any) -> tuple[int, int] | None:
+    """Return (rows, columns) of an input that a network's own settings tell as (channels, rows, columns)."""
+    sizes = cast(Sequence[Any], shape)[-2:] if isinstance(shape, list | tuple) else ()
+    plain = [size for size in sizes if isinstance(size, int) and size > 0]
+    return (plain[0], plain[1]) if len(plain) == 2 else None
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

@@ -31,17 +31,38 @@ class Method(Spec):
         return f"method({', '.join([repr(self.name), *(f'{k}={shown(v)}' for k, v in changed.items())])})"
 
     @either_name
-    def __call__(self, classifier: Classifier | nn.Module | str, x: Images, target: TargetLike = None) -> Maps:
+    def __call__(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        target: TargetLike = None,
+        *,
+        targets: TargetLike = None,
+    ) -> Maps:
         """Return the finished maps, (n, H, W) float32 in [0, 1], on x's device."""
         return self.run(classifier, x, target).map
 
     @either_name
-    def evidence(self, classifier: Classifier | nn.Module | str, x: Images, target: TargetLike = None) -> Grid:
+    def evidence(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        target: TargetLike = None,
+        *,
+        targets: TargetLike = None,
+    ) -> Grid:
         """Return the raw maps, (n, h, w): the method's own resolution and sign."""
         return self.run(classifier, x, target).raw
 
     @either_name
-    def run(self, classifier: Classifier | nn.Module | str, x: Images, target: TargetLike = None) -> Saliency:
+    def run(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        target: TargetLike = None,
+        *,
+        targets: TargetLike = None,
+    ) -> Saliency:
         """Explain a batch and return the whole record.
 
         Args:
@@ -49,6 +70,7 @@ class Method(Spec):
             x: normalised images, (n, 3, H, W).
             target: None for the predicted class, a class index, a label, one of these per image, or a
                 function of the module's outputs that gives one score per image.
+            targets: another name of ``target``.
 
         Raises:
             LimelightError: see ``limelight.errors``; the model is given back unchanged.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,19 @@ from limelight.core.content import described, shown
 from limelight.core.cost import Cost, predict
 from limelight.core.judge import NEEDS_A_METHOD, Batch, Measured, Space, Subject
 from limelight.core.method import build
-from limelight.core.options import BaseOptions, checked
+from limelight.core.options import BaseOptions, checked, enlarged
 from limelight.core.spec import Spec
 from limelight.core.target import TargetLike, either_name, resolve
 from limelight.core.truth import Truth
-from limelight.errors import InvalidMap, InvalidOption, MissingTruth, UnknownMetric
+from limelight.errors import (
+    InvalidMap,
+    InvalidOption,
+    MissingTruth,
+    OutOfMemory,
+    UnknownMetric,
+    is_out_of_memory,
+)
+from limelight.files import reason_of
 from limelight.ops.arrays import tensor_of
 from limelight.ops.order import pixels_per_step
 from limelight.shapes import Images, Maps, Scores
@@ -34,7 +42,7 @@ class MetricOptions(BaseOptions):
         degenerate: whether an empty map counts with the value that the metric gives it (``include``) or is
             left out of the figures (``skip``). Its count is reported either way.
         seed: fixes the random numbers of metrics that draw some.
-        batch_size: inputs per pass; None to fit the memory.
+        batch_size: inputs per pass, at most as many as fit the memory; None for as many as are fast.
         protocol: a bundle of options by which one paper measured; options given go before it.
     """
 
@@ -110,6 +118,28 @@ class Metric:
         """Whether it needs masks or boxes."""
         return "truth" in self.card.needs
 
+    @overload
+    def __call__(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        target: TargetLike,
+        maps: Maps | npt.NDArray[Any] | Sequence[Any],
+        *,
+        method: Spec | str | None = None,
+        truth: Any = None,
+    ) -> Scores: ...
+    @overload
+    def __call__(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        *,
+        targets: TargetLike,
+        maps: Maps | npt.NDArray[Any] | Sequence[Any],
+        method: Spec | str | None = None,
+        truth: Any = None,
+    ) -> Scores: ...
     @either_name
     def __call__(
         self,
@@ -141,6 +171,28 @@ class Metric:
         """
         return self.measure(classifier, x, target, maps, method=method, truth=truth).values
 
+    @overload
+    def measure(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        target: TargetLike,
+        maps: Maps | npt.NDArray[Any] | Sequence[Any],
+        *,
+        method: Spec | str | None = None,
+        truth: Any = None,
+    ) -> Measured: ...
+    @overload
+    def measure(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        *,
+        targets: TargetLike,
+        maps: Maps | npt.NDArray[Any] | Sequence[Any],
+        method: Spec | str | None = None,
+        truth: Any = None,
+    ) -> Measured: ...
     @either_name
     def measure(
         self,
@@ -240,7 +292,14 @@ def measure(metric: Metric, subject: Subject, *, has_method: bool) -> Measured:
     needs = [getattr(subject, name) for name in metric.card.needs]
     own = {name: getattr(metric.options, name) for name in metric.card.options}
     with borrowed(subject.classifier.module):  # once for all passes
-        result = metric.function(*needs, **own)
+        try:
+            result = metric.function(*needs, **own)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            why = str(error) if isinstance(error, OutOfMemory) else f"memory ran out ({reason_of(error)})"
+            large = "".join(f", or less than {option}" for option in enlarged(metric.card, metric.options))
+            raise OutOfMemory(f"{metric.name}: {why}; give fewer images at a time{large}") from error
     measured = result if isinstance(result, Measured) else Measured(result)
     values = measured.values
     if metric.options.degenerate == "skip":

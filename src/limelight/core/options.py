@@ -11,6 +11,9 @@ import pydantic
 from limelight.card import BaseCard
 from limelight.errors import MOST_SHOWN, InvalidOption, nearest, shown
 
+MOST = 10_000_000
+"""The largest count, size or step: more passes, masks or pixels would take weeks, and more memory than there is."""
+
 
 class BaseOptions(pydantic.BaseModel):
     """What all options are: immutable, complete, and the same again in another process."""
@@ -59,7 +62,7 @@ def checked(
         given = dict(card.profiles[name]) | dict(given)
     check_numbers(given, card.name)
     try:
-        return model(**given)
+        made = model(**given)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][:1])
@@ -69,6 +72,20 @@ def checked(
         names = [e for e in tried if e["type"] == "literal_error"]
         said = "; ".join(dict.fromkeys(map(why, own or (names if len(names) > 1 else [first]))))
         raise InvalidOption(f"{card.name}: option {where} = {shown(first['input'], MOST_SHOWN)}: {said}") from None
+    for name, value in made:
+        if isinstance(value, int) and abs(value) > MOST and "seed" not in name:
+            raise InvalidOption(f"{card.name}: option {name} = {value}: no count or size may be more than {MOST:,}")
+    return made
+
+
+def enlarged(card: BaseCard, options: BaseOptions) -> list[str]:
+    """Return the numbers that are larger than by default, as they are set: what takes more memory than it might."""
+    found: list[str] = []
+    for name in (*card.options, "batch_size"):
+        value, default = getattr(options, name), type(options).model_fields[name].default
+        if type(value) in (int, float) and (default is None or (type(default) in (int, float) and value > default)):
+            found.append(f"{name}={value}")
+    return found
 
 
 def why(error: Mapping[str, Any]) -> str:

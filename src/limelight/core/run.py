@@ -21,13 +21,14 @@ from limelight.core.classifier import Classifier, as_classifier
 from limelight.core.cost import Meter
 from limelight.core.evidence import Evidence, gather, record
 from limelight.core.layers import LayerInfo
+from limelight.core.options import enlarged
 from limelight.core.provenance import provenance
 from limelight.core.relevance import conservation
 from limelight.core.saliency import Finish, Saliency
 from limelight.core.spec import Spec
 from limelight.core.supply import GRADIENT_NEEDS, SLOPE_NEEDS, TAPE_NEEDS, Supply
 from limelight.core.target import Asked, ScoreKind, TargetLike, understood
-from limelight.errors import ConservationWarning, InvalidOption, NonFinite, UnsupportedModel
+from limelight.errors import ConservationWarning, InvalidOption, NonFinite, OutOfMemory, UnsupportedModel
 from limelight.shapes import Images
 
 
@@ -101,7 +102,12 @@ def _run_group(
         ]
 
     with naming([m for m in methods if m.needs & NEEDS_GRADIENTS] or methods):
-        chunks = in_chunks(explain, len(x), size)
+        try:
+            chunks = in_chunks(explain, len(x), size)
+        except OutOfMemory as error:
+            large = [f"{m.name}'s {option}" for m in methods for option in enlarged(m.card, m.options)]
+            error.args = (f"{error}{''.join(f', or less than {option}' for option in large)}",)
+            raise
     return [_audited(_joined([chunk[i] for chunk in chunks]), m) for i, m in enumerate(methods)]
 
 

@@ -35,7 +35,7 @@ class Options(BaseOptions):
         augment: smooth the map by averaging it over views of the picture: its mirror image (``flip``), smaller
             and larger copies (``scale``), or both; each costs an explanation.
         seed: fixes the random numbers of methods that draw some.
-        batch_size: inputs per pass; None to fit the memory.
+        batch_size: inputs per pass, at most as many as fit the memory; None for as many as are fast.
         budget: "200 forwards" or "0.5 s" per image, and per view of it if ``augment`` makes several: the best map that
             can be had for it, of methods that go on step by step.
         strict: refuse a model with operations for which relevance has no rule; otherwise they hand on their own

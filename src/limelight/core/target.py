@@ -88,14 +88,18 @@ def class_scores(logits: Logits, index: Index, kind: ScoreKind, multilabel: bool
 
 
 def either_name(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function take its ``target`` under the name ``targets`` too, or the other way round."""
-    own = next(name for name in ("target", "targets") if name in inspect.signature(function).parameters)
+    """Let a function take its ``target`` under the name ``targets`` too, or the other way round.
+
+    A function without ``**options`` names both for type checkers, its own first; it never sees the other.
+    """
+    names = list(inspect.signature(function).parameters)
+    own = next(name for name in names if name in ("target", "targets"))
     other = "targets" if own == "target" else "target"
 
     @functools.wraps(function)
     def renamed(*args: P.args, **kwargs: P.kwargs) -> R:
         if other in kwargs:
-            if own in kwargs:
+            if own in kwargs or len(args) > names.index(own):
                 raise InvalidOption(f"{own}= and {other}= are two names of one thing; give one of them")
             kwargs[own] = kwargs.pop(other)
         return function(*args, **kwargs)

@@ -17,7 +17,7 @@ from limelight.data.images import SUFFIXES
 from limelight.data.reading import Absent, Contents, Drawn, absent_files, find, numbers, rows_of, text_of, things_of
 from limelight.data.samples import Box, Sample
 from limelight.errors import InvalidImage, InvalidOption, MissingExtra, shown
-from limelight.files import opened, refusing
+from limelight.files import opened, problem_of, refusing
 from limelight.text import whole_number
 
 _PICTURES = ("val", "ILSVRC2012_img_val", "ILSVRC/Data/CLS-LOC/val", "Data/CLS-LOC/val", "")
@@ -125,10 +125,10 @@ def _known(root: Path) -> tuple[list[str], Mapping[str, str], Mapping[str, Seque
     if kit is not None:
         by_number = _synsets(kit / _META)
         return sorted(by_number.values()), _answers(kit / _ANSWERS, by_number), {}
-    if not mapping.is_file():
+    if not mapping.exists():
         return [], {}, {}
     order = sorted(wnid for wnid, _ in rows_of(mapping, 2))
-    return (order, *_solution(solution)) if solution.is_file() else (order, {}, {})
+    return (order, *_solution(solution)) if solution.exists() else (order, {}, {})
 
 
 def _synsets(path: Path) -> dict[int, str]:
@@ -142,7 +142,7 @@ def _synsets(path: Path) -> dict[int, str]:
 
 
 def _answers(path: Path, by_number: Mapping[int, str]) -> dict[str, str]:
-    if not path.is_file():
+    if not path.exists():
         return {}
     answers: dict[str, str] = {}
     for line, text in enumerate(text_of(path).split(), 1):
@@ -225,9 +225,10 @@ def read_imagenet_seg(root: Path) -> Contents:
         InvalidOption: it is another or damaged.
         MissingExtra: h5py is not installed.
     """
-    path = root if root.is_file() else root / _SEGMENTED
-    if not path.is_file():
-        raise Absent(f"there is no {path}")
+    path = root / _SEGMENTED if root.is_dir() else root
+    problem = problem_of(path, "file")
+    if problem:
+        raise Absent(problem)
     what = f"{path} is not the file of pictures and masks, or damaged"
     with refusing(InvalidOption, what), _h5py().File(path, "r") as file:
         images, masks = len(file["value"]["img"]), len(file["value"]["gt"])

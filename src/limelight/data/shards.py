@@ -14,7 +14,7 @@ from limelight.data.images import SUFFIXES
 from limelight.data.reading import Absent, Contents
 from limelight.data.samples import Label, Sample
 from limelight.errors import InvalidOption, MissingExtra
-from limelight.files import content_of, name_in_text, opened, refusing
+from limelight.files import content_of, name_in_text, opened, problem_of, refusing
 from limelight.text import whole_number
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -89,7 +89,7 @@ def _shards(root: Path, pattern: str) -> list[Path]:
         one = parts[0] + "".join(a + b for a, b in zip(chosen, parts[3::3], strict=True))
         whole = root / one
         paths = sorted(whole.parent.glob(whole.name)) if "*" in whole.name or "?" in whole.name else [whole]
-        problems += [f"there is no shard {path}" for path in paths or [whole] if not path.is_file()]
+        problems += filter(None, (problem_of(path, "shard") for path in paths or [whole]))
         found += paths
     if problems or not found:
         raise Absent(*(problems or [f"the pattern {pattern!r} names no shards"]))

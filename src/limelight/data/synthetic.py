@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from limelight.errors import InvalidOption, nearest
+from limelight.errors import InvalidOption, nearest, shown
 
 Mask = npt.NDArray[np.bool_]
 Plane = npt.NDArray[np.floating[Any]]
@@ -24,6 +24,12 @@ Box = tuple[int, int, int, int]
 
 TEST_SEEDS = 1_000_000_000
 """Seeds from here on belong to the test split; training uses smaller ones."""
+
+MOST_SCENES = 100_000
+"""Of drawn scenes, each of which takes 64 KB of memory and some milliseconds."""
+
+MOST_PIXELS = 4096
+"""Of a scene's side."""
 
 _FINE = 3  # supersampling for smooth edges
 
@@ -144,7 +150,7 @@ def scene(
         objects: how many, 1 to 3; None draws the number.
         labels: their classes, by name or index; None draws distinct ones.
         watermark: whether a stamp is put into the lower left corner.
-        size: side in pixels, at least 64.
+        size: side in pixels, 64 to 4096.
 
     Raises:
         InvalidOption: an argument out of range, or an unknown class.
@@ -156,8 +162,10 @@ def scene(
         raise InvalidOption(f"a scene has 1 to 3 objects, not {objects}")
     if chosen is not None and len(chosen) != objects:
         raise InvalidOption(f"{len(chosen)} labels for {objects} objects; give one for each")
-    if seed < 0 or size < 64:
-        raise InvalidOption(f"seed {seed} and size {size}: the seed must not be negative, the size at least 64")
+    if seed < 0 or not 64 <= size <= MOST_PIXELS:
+        raise InvalidOption(
+            f"seed {shown(seed)} and size {shown(size)}: no negative seed, a size of at least 64, at most {MOST_PIXELS}"
+        )
 
     rng = np.random.default_rng(seed)
     count = int(rng.integers(1, 4))
@@ -200,10 +208,10 @@ def scenes(
     """Draw the scenes of ``n`` consecutive seeds; see ``scene`` for the other arguments.
 
     Raises:
-        InvalidOption: ``n`` is negative, or an argument that ``scene`` refuses.
+        InvalidOption: ``n`` is negative or above ``MOST_SCENES``, or an argument that ``scene`` refuses.
     """
-    if n < 0:
-        raise InvalidOption(f"the number of scenes must not be negative, it is {n}")
+    if not 0 <= n <= MOST_SCENES:
+        raise InvalidOption(f"scenes may be 0 to {MOST_SCENES:,}, not {shown(n)}")
     return [scene(seed + i, objects=objects, labels=labels, watermark=watermark, size=size) for i in range(n)]
 
 

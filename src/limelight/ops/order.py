@@ -12,7 +12,7 @@ from limelight.shapes import Maps
 
 
 def _checked(step: str | int) -> str | int:
-    if not re.fullmatch(r"[1-9]\d*W?", str(step)):
+    if not re.fullmatch(r"[1-9][0-9]{0,6}W?", str(step)):
         raise ValueError("expected pixels per step, such as 224, or rows, such as '8W'")
     return step
 
