@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import architectures
 import limelight as ll
@@ -141,3 +142,102 @@ def test_parallel_layers_in_one_pass() -> None:
     singles = [ll.method("layer-cam", layer=n).evidence(c, x).relu() for n in names]
     expected = torch.stack([m / m.amax((-2, -1), keepdim=True) for m in singles]).mean(0)
     torch.testing.assert_close(together, expected)
+
+
+class Own(nn.Module):
+    """A convolution of the user's own; ``kind`` is how it keeps its weights and uses them."""
+
+    def __init__(self, kind: str, before: int, after: int, size: int, step: int = 1) -> None:
+        super().__init__()
+        self.kind, self.step, self.size = kind, step, size
+        shape = {
+            "unfolded": (after, before * size * size),
+            "rows first": (size, size, before, after),
+            "separable": (after, before, 1, 1),
+        }.get(kind, (after, before, size, size))
+        self.weight = nn.Parameter(torch.randn(shape) / (before * size * size) ** 0.5)
+        if kind == "separable":
+            self.depthwise = nn.Parameter(torch.randn(before, 1, size, size))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.weight
+        if self.kind == "unfolded":
+            rows, columns = ((n - self.size) // self.step + 1 for n in x.shape[2:])
+            return (weight @ F.unfold(x, self.size, stride=self.step)).unflatten(2, (rows, columns))
+        if self.kind == "rows first":
+            weight = weight.permute(3, 2, 0, 1)
+        if self.kind == "standardised":
+            weight = (weight - weight.mean((1, 2, 3), keepdim=True)) / weight.std((1, 2, 3), keepdim=True)
+        if self.kind == "separable":
+            x = F.conv2d(x, self.depthwise, padding=self.size // 2, groups=x.shape[1])
+        return F.conv2d(x, weight, stride=self.step, padding=self.size // 2 if self.kind == "rows first" else 0)
+
+
+OWN = ["plain", "standardised", "separable", "unfolded", "rows first", "weight norm", "behind one of PyTorch's"]
+
+
+@pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize("size", [(40, 56), (48, 48)])
+def test_convolutions_of_the_users_own(kind: str, size: tuple[int, int]) -> None:
+    convs: list[nn.Module] = [Own(kind, 3, 6, 4 if kind == "unfolded" else 3, 2), Own(kind, 6, 8, 3)]
+    if kind == "weight norm":
+        convs = [nn.utils.parametrizations.weight_norm(conv) for conv in convs]
+    if kind.startswith("behind"):
+        convs[0] = nn.Conv2d(3, 6, 3)
+    head = nn.Sequential(nn.Flatten(2), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 4))
+    net = nn.Sequential(convs[0], nn.ReLU(), convs[1], nn.ReLU(), head)
+    x = torch.randn(2, 3, *size)
+    c = ll.Classifier(net)
+    (layer,) = c.layers(None, x)
+    with torch.no_grad():
+        grid = tuple(net[:4](x).shape[2:])
+    assert layer.layout is not None
+    assert (layer.name, layer.layout.kind, layer.layout.grid) == ("3", "nchw", grid)
+    assert c.layers(["0"], x) == c.layers([net[0]], x)
+    for method in ("grad-cam", "layer-cam", "ablation-cam", "lrp", "excitation-backprop"):
+        assert ll.explain(c, x, method=method)[0].map.abs().max() > 0
+
+
+class Biased(nn.Module):
+    """Attention with a table of places, as a module that returns its matrix."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(4, tokens * tokens))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.table.unflatten(1, x.shape[2:])
+
+
+class Unfolded(nn.Module):
+    """A transformer without a convolution, with as many tokens as the picture has rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.bias, self.head = nn.Linear(192, 12), Biased(64), nn.Linear(12, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.embed(F.unfold(x, 8, stride=8).mT)
+        heads = x.unflatten(2, (4, 3)).transpose(1, 2)
+        return self.head((self.bias(heads @ heads.mT).softmax(-1) @ heads).transpose(1, 2).flatten(2).mean(1))
+
+
+def test_an_attention_matrix_is_no_map() -> None:
+    c, x = ll.Classifier(Unfolded()), torch.randn(1, 3, 64, 64)
+    shapes = {layer.name: layer.layout for layer in c.trace(x).layers}
+    assert shapes["bias"] is None
+    assert shapes["embed"] is not None
+    assert shapes["embed"].kind == "tokens"
+
+
+def test_a_model_without_modules_inside_says_so() -> None:
+    class Functional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(5, 3, 3, 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.conv2d(x, self.weight).mean((2, 3))
+
+    with pytest.raises(errors.UnsupportedModel, match="let a module return the features"):
+        ll.explain(Functional(), torch.rand(1, 3, 32, 32), method="grad-cam")

@@ -548,9 +548,9 @@ class Classifier:
             stages = {"stages": seen.stages, "penultimate": seen.stages[-2:][:1]}
             found = stages.get(kind, seen.candidates[-1:])
             if not found:
-                raise UnsupportedModel(
-                    f"no layer of {self.name} has a spatial map; give layer= and reshape= to Classifier"
-                )
+                functions = "what forward() computes by functions can't be looked at: let a module return the features"
+                instead = "give layer= and reshape= to Classifier" if seen.layers else functions
+                raise UnsupportedModel(f"no layer of {self.name} has a spatial map; {instead}")
             return found
         return sorted((self._layer_info(name, seen) for name in chosen), key=seen.layers.index)
 

@@ -147,6 +147,7 @@ class _Seen:
     name: str
     module: nn.Module
     output: Tensor
+    given: torch.Size | None
     alone: bool
     flops: int
     version: int
@@ -244,14 +245,16 @@ def _traced(
     last_leaf: list[str] = [""]
 
     def note(name: str) -> Callable[..., None]:
-        def hook(m: nn.Module, _: Any, output: Any) -> None:
+        def hook(m: nn.Module, given: Any, output: Any) -> None:
             if not any(True for _ in m.children()):
                 last_leaf[0] = kind_of(m)
             finished.pop(name, None)  # the last run counts, also for the order
             finished[name] = arithmetic.total
             tensor = first_tensor(output)
             if tensor is not None and tensor.shape[0] == x.shape[0]:
-                seen.append(_Seen(name, m, tensor, _alone(output), arithmetic.total, version_of(tensor)))
+                source = first_tensor(given)
+                shape = None if source is None else source.shape
+                seen.append(_Seen(name, m, tensor, shape, _alone(output), arithmetic.total, version_of(tensor)))
 
         return hook
 
@@ -272,7 +275,12 @@ def _traced(
     used = {id(s.output): g for s, g in zip(seen, slopes, strict=True)}
     layouts = [_custom(s.output, reshape) if reshape else None for s in seen]
     if not reshape:
-        layouts = list(_layouts(seen, (int(x.shape[-2]), int(x.shape[-1]))))
+        size = (int(x.shape[-2]), int(x.shape[-1]))
+        layouts = list(_layouts(seen, size, []))
+        tokens = any(s.output.ndim == 3 and any(True for _ in s.module.parameters(recurse=False)) for s in seen)
+        found = any(layout and not _hands_on(s.module) for s, layout in zip(seen, layouts, strict=True))
+        if not found and not tokens:  # no weights that tell, so let the picture's own size tell
+            layouts = list(_layouts(seen, size, [size]))
     wide = _wide(layouts)
     infos = [
         LayerInfo(
@@ -355,16 +363,31 @@ def _custom(output: Tensor, reshape: Callable[[Tensor], Tensor]) -> Layout | Non
     return Layout("custom", (int(maps.shape[2]), int(maps.shape[3])), convert=reshape)
 
 
-def _layouts(seen: list[_Seen], size: tuple[int, int]) -> Iterator[Layout | None]:
+def _convolves(s: _Seen) -> bool:
+    """Whether a module of the user's own has the weights of a convolution, be it with its kernels unfolded.
+
+    Weights (k, c, kh, kw) of k channels that come out; or (k, c kh kw), where rows and columns also become fewer,
+    which no linear layer or table of attention does.
+    """
+    if s.output.ndim != 4:
+        return False
+    inside = getattr(s.module, "parametrizations", nn.Module()).parameters()  # weight norm and the like
+    own = [*s.module.parameters(recurse=False), *s.module.buffers(recurse=False), *inside]
+    ranks = {w.ndim for w in own if w.is_floating_point() and w.ndim > 1 and w.shape[0] == s.output.shape[1]}
+    before, after = (s.given or ())[2:], s.output.shape[2:]
+    fewer = len(before) == 2 and before != after and all(a <= b for a, b in zip(after, before, strict=True))
+    return 4 in ranks or (2 in ranks and fewer and not isinstance(s.module, nn.Linear))
+
+
+def _layouts(seen: list[_Seen], size: tuple[int, int], known: list[tuple[int, int]]) -> Iterator[Layout | None]:
     """Read each output in the light of the grids that came before it.
 
-    Convolutions and pooling are (n, k, h, w) without doubt and start the list of known grids. Anything else
+    Convolutions and pooling are (n, k, h, w) without doubt and add to the list of known grids. Anything else
     is read as a map only if its rows and columns are a known grid or one that follows by halving; so an
     attention matrix (n, heads, tokens, tokens) is never taken for a picture.
     """
-    flat = [s.output.ndim == 4 and _is_one(s.module, _FLAT) for s in seen]
+    flat = [s.output.ndim == 4 and (_is_one(s.module, _FLAT) or _convolves(s)) for s in seen]
     ends = max((i for i, s in enumerate(seen) if flat[i] and min(s.output.shape[2:]) > 1), default=-1)
-    known: list[tuple[int, int]] = []
     for i, s in enumerate(seen):
         shape = tuple(int(d) for d in s.output.shape)
         layout: Layout | None = None
