@@ -1,7 +1,7 @@
 """The books of relevance: what entered, what left, and where it was absorbed, lost or made on the way.
 
-Every pass is measured against what entered it: the absolute relevance at its start. A rule may say what it does by
-definition, and is held to that:
+What goes missing is measured against the total that is due by the rules, or against the absolute relevance where that
+nearly cancels. A rule may say what it does by definition, and is held to that:
 
 - ``absorbs``: it may hand on less (or more) than it was given, into biases, stabilisers and dead denominators;
 - ``law(op, r, came, size)``: the total that it hands on, and the most absolute relevance (inf: any), per image, given
@@ -33,7 +33,7 @@ beyond it, less than a tenth of what is on the map has come through from the sco
 trained VGGs and SqueezeNet; on linear bottlenecks (MobileNetV2, EfficientNet) nearly everything is taken."""
 
 CANCELS = 10
-"""Absolute relevance over its sum from which an account names both."""
+"""Absolute relevance over its sum from which sums are measured against a tenth of it, and an account names both."""
 
 GROWN = 100.0
 """How many times the absolute relevance that entered may be on the way before a warning: beyond it, 99 parts of 100 of
@@ -168,7 +168,8 @@ class Conservation:
     Attributes:
         entered: relevance at the start.
         left: relevance where it was stopped.
-        size: absolute relevance at the start, against which all else is measured; of several ways back in all.
+        size: absolute relevance at the start; of several ways back in all.
+        made: absolute relevance where it was stopped.
         strayed: relevance that went ways that no rule books: onto padding, or past the layer where it was stopped.
         by_law: what rules that fix totals of their own took (below 0: made).
         broken: relevance that was lost (below 0: made) against the rules' laws.
@@ -190,6 +191,7 @@ class Conservation:
     entered: float
     left: float
     size: float
+    made: float
     strayed: float
     by_law: float
     broken: float
@@ -206,6 +208,20 @@ class Conservation:
     broke: tuple[float, ...]
     resets: bool
     ways: int
+
+    @property
+    def due(self) -> float:
+        """The total that is to leave by the rules' laws."""
+        return self.entered - self.by_law
+
+    @property
+    def measure(self) -> float:
+        """What losses are shares of: the total that is due, at least a tenth of the absolute relevance.
+
+        The latter is the one at the start or the one that left, whichever is smaller: a sum of 0 has no shares, and an
+        error is to be told that is small against what entered and large against what is on the map.
+        """
+        return max(abs(self.due), min(self.size, self.made) / CANCELS, torch.finfo(torch.float64).tiny)
 
     @property
     def biases(self) -> float:
@@ -230,20 +246,23 @@ class Conservation:
     @property
     def lost(self) -> dict[str, float]:
         """Relevance that operations lost (or made, below 0), the most first, without tolerable losses."""
-        scale = TOLERANCE * self.size
         found = zip(self.operations, self.came, self.went, strict=True)
-        losses = [(name, a - b) for name, a, b in found if abs(a - b) > scale]
+        losses = [(name, a - b) for name, a, b in found if self._tells(a - b)]
         return dict(sorted(losses, key=lambda item: -abs(item[1])))
 
     @property
-    def conserves(self) -> bool:
-        """Whether what left is what entered (and what the rules' laws make of it), to a hundredth of ``size``.
+    def lawful(self) -> bool:
+        """Whether what left is the total that is due by the rules' laws, to a hundredth of ``measure``.
 
-        Where what entered nearly cancels, as under RSP and attribution equilibrium, that may be more than its total.
         What biases took at one operation and gave at another does not make up for each other.
         """
-        moved = max(abs(self.entered - self.left - self.by_law), self.taken, self.given, abs(self.strayed))
-        return moved <= TOLERANCE * self.size and not self.warnings
+        missing = (self.due - self.left, self.broken, self.rounded, self.taken, self.given, self.strayed)
+        return not any(map(self._tells, missing)) and not self.warnings
+
+    @property
+    def conserves(self) -> bool:
+        """Whether what left is what entered, to a hundredth of ``measure``."""
+        return self.lawful and not self._tells(self.entered - self.left)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -252,24 +271,27 @@ class Conservation:
             return ()
         found: list[str] = []
         most, where = max(((abs(b), i) for i, b in enumerate(self.broke)), default=(0.0, 0))
-        if max(most, abs(self.broken)) > TOLERANCE * self.size:
-            one = self.broke[where] if most > TOLERANCE * self.size else self.broken
+        if self._tells(max(most, abs(self.broken))):
+            one = self.broke[where] if self._tells(most) else self.broken
             operation, _, rule = self.operations[where].partition(" (")
             at = f"{'' if one == self.broke[where] else ', most'} at {operation} (rule {rule}"
-            total = f", {self._share(self.broken)} in all" if abs(self.broken - one) > TOLERANCE * self.size else ""
+            total = f", {self._share(self.broken)} in all" if self._tells(self.broken - one) else ""
             found.append(f"{self._amount(one)} was {'lost' if one > 0 else 'made'}{at}{total}")
-        if abs(self.rounded) > ABSORBED * self.size:
+        if abs(self.rounded) > ABSORBED * self.measure:
             what = "lost" if self.rounded > 0 else "made"
             found.append(f"{self._amount(self.rounded)} was {what} by rounding sums of amounts that cancel")
         if self.beyond > GROWN:
             found.append(f"relevance grew {self.grew:z.3g}-fold, most at {self.grew_at}: nearly all of it cancels")
-        if not self.resets and max(self.taken, self.given) > ABSORBED * self.size:
+        if not self.resets and max(self.taken, self.given, abs(self.strayed)) > ABSORBED * self.measure:
             turned = "-" if self.left * self.entered < 0 else ""
             found.append(f"{self._absorbed()}: {turned}{self._amount(self.left)} is left")
         return tuple(found)
 
+    def _tells(self, amount: float) -> bool:
+        return abs(amount) > TOLERANCE * self.measure
+
     def _share(self, of: float) -> str:
-        share = abs(of) / self.size
+        share = abs(of) / self.measure
         if share > 10:
             return f"{share:z.3g} times"
         return f"{share:z.0%}" if share in (0, 1) or 0.01 <= share <= 0.99 else f"{100 * share:z.4g}%"
@@ -287,20 +309,21 @@ class Conservation:
             (self.strayed, "past the layer or onto padding"),
             (-self.strayed, "from past the layer or padding"),
         )
-        said = [f"{self._share(part)} {where}" for part, where in parts if part > TOLERANCE * self.size]
+        said = [f"{self._share(part)} {where}" for part, where in parts if part > 0 and self._tells(part)]
         return ", ".join(said) or "nothing was absorbed"
 
     def __str__(self) -> str:
         ways = f" on {self.ways} ways back" if self.ways > 1 else ""
-        of = f" (of {self.size:z.4g} in absolute values)" if self.size > CANCELS * abs(self.entered) else ""
+        cancels = self.size > CANCELS * min(abs(self.entered), self.made) or self.made > CANCELS * abs(self.left)
+        of = f" (in absolute values {self.size:z.4g} and {self.made:z.4g})" if cancels else ""
         said = [f"{self.entered:z.4g} entered, {self.left:z.4g} left{ways}{of}"]
-        if max(self.taken, self.given, abs(self.strayed)) > TOLERANCE * self.size:
+        if any(map(self._tells, (self.taken, self.given, self.strayed))):
             said.append(self._absorbed())
-        if abs(self.by_law) > TOLERANCE * self.size:
+        if self._tells(self.by_law):
             said.append(f"{abs(self.by_law):z.4g} {'taken' if self.by_law > 0 else 'made'} by the rules' own law")
-        if abs(self.broken) > TOLERANCE * self.size:
+        if self._tells(self.broken):
             said.append(f"{self._share(self.broken)} {'lost' if self.broken > 0 else 'made'} against the rules' law")
-        if abs(self.rounded) > TOLERANCE * self.size:
+        if self._tells(self.rounded):
             said.append(f"{self._share(self.rounded)} {'lost' if self.rounded > 0 else 'made'} by rounding")
         if self.grew > 1 + TOLERANCE:
             why = "" if self.beyond > 1 + TOLERANCE else ", by the rules' own law"
@@ -380,6 +403,8 @@ def accounts(details: Mapping[str, Any]) -> list[Conservation]:
     absorb = cast(Tensor, details["relevance_absorbs"]).bool()
     ends, of = cast(Tensor, details["relevance_ends"]), cast(Tensor, details["relevance_pass"])[0].long()
     entered = ends[:, of, 1]  # (n, ops): absolute relevance at the start of its pass
+    total = ends[:, :, 0].sum(1) - (came - due).sum(1)  # what is due at the end
+    measure = torch.maximum(total.abs(), ends[:, :, (1, 3)].sum(1).amin(1) / CANCELS)
     reset = cast(Tensor, details["relevance_resets"]).bool()
     rounding = cast(Tensor, details["relevance_rounding"])[:, None]
     has_law = ~most.isnan()
@@ -390,7 +415,7 @@ def accounts(details: Mapping[str, Any]) -> list[Conservation]:
     # and are the measure of what it hands on.
     rounding = rounding * torch.maximum(size, made)
     rounds = ~reset & (rest.abs() <= rounding)
-    scaled = torch.where(reset, rest * entered / most.clamp_min(small), rest)
+    scaled = torch.where(reset, rest * measure[:, None] / most.clamp_min(small), rest)
     broke = torch.where(absorb | rounds, 0.0, scaled)
     strayed = (ends[:, :, 0] - ends[:, :, 2]).sum(1) - (came - went).sum(1)
     stays = strayed.abs() <= rounding.amax(1)
@@ -420,6 +445,7 @@ def accounts(details: Mapping[str, Any]) -> list[Conservation]:
         ends[:, :, 0].sum(1).tolist(),
         ends[:, :, 2].sum(1).tolist(),
         ends[:, :, 1].sum(1).tolist(),
+        ends[:, :, 3].sum(1).tolist(),
         torch.where(stays, 0.0, strayed).tolist(),
         (came - due).sum(1).tolist(),
         broke.sum(1).tolist(),
