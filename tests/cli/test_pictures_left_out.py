@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import limelight as ll
-from limelight import cli
+from limelight import cli, zoo
 from limelight.api import as_samples
 from limelight.cli.output import file_names, unlike
 from limelight.data import images
@@ -134,9 +134,19 @@ def test_a_damaged_picture_is_named_and_left_out(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_strict_refuses_it(name: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*commands(pictures, tmp_path)[name], "--strict") == 2
-    assert "0.png is a damaged or unsupported picture" in capsys.readouterr().err
+def test_strict_refuses_it(
+    name: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before there is any work: the damaged picture is the last, and no model is loaded; a benchmark keeps its rows."""
+    (tmp_path / "pictures").mkdir()
+    for i, file in enumerate(reversed(sorted(pictures.iterdir()))):
+        (tmp_path / "pictures" / f"{i}.png").write_bytes(file.read_bytes())
+    command = commands(tmp_path / "pictures", tmp_path)[name]
+    if name != "benchmark":
+        monkeypatch.setattr(zoo, "load", None)
+    for more in ((), ("--dry-run",)) if name == "explain" else ((),):
+        assert run(*command, "--strict", *more) == 2
+        assert "3.png is a damaged or unsupported picture" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", NAMES[:-1])

@@ -7,6 +7,7 @@ import typer
 
 from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Strict, Target, Trust, Weights
 from limelight.cli.output import (
+    all_read,
     evenly,
     expand,
     files_of,
@@ -70,6 +71,8 @@ def choose(
         raise InvalidOption(f"--out {out}: the suffix must be .html or .json")
     samples = evenly(api.as_samples(given(images[0]) if len(images) == 1 else expand(images)), limit)
     not_itself("--out", [out], [*images, *files_of(samples)])
+    if strict:
+        all_read(samples)
     if target is None and any(m.needs_truth for m in judges) and all(s.label is not None for s in samples):
         target = "label"
     classifier = load_model(model, weights, device, trust)

@@ -7,6 +7,7 @@ import typer
 
 from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Strict, Target, Trust, Weights
 from limelight.cli.output import (
+    all_read,
     console,
     evenly,
     files_of,
@@ -77,6 +78,8 @@ def evaluate(
         raise InvalidOption(f"--out {out}: the suffix must be .csv, .parquet, .json or .md")
     samples = evenly(api.as_samples(given(source)), limit)
     not_itself("--out", [out], [source, *files_of(samples)])
+    if strict:
+        all_read(samples)
     classifier = load_model(model, weights, device, trust)
     left_out = not_had(methods, classifier, (s.image for s in samples), chosen)
     chosen = [m for m in chosen if m.name not in left_out]

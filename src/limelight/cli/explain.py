@@ -9,6 +9,7 @@ import typer
 
 from limelight.cli.options import Device, Explained, Layer, Model, Strict, Trust, Weights
 from limelight.cli.output import (
+    all_read,
     expand,
     file_names,
     layers_named,
@@ -64,7 +65,7 @@ def explain(
     """
     import limelight as ll
     from limelight.api import as_input, first_input, plan
-    from limelight.api.inputs import Unreadable
+    from limelight.api.inputs import Unreadable, samples_of
     from limelight.core.explanation import tracing
     from limelight.core.progress import watched
 
@@ -80,6 +81,8 @@ def explain(
             raise InvalidOption(f"{option} {given} is one file for {len(files)} pictures; give a folder")
     if trace is not None and trace.suffix.lower() not in ("", ".gif"):
         raise InvalidOption(f"--trace {trace}: an animation is a .gif")
+    if strict:
+        all_read(samples_of(files))
     classifier = load_model(model, weights, device, trust)
     if dry_run:
         show_plan(plan(classifier, first_input(classifier, files), chosen), as_json)

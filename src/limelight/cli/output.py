@@ -337,6 +337,20 @@ def files_of(samples: "Iterable[Sample]") -> Iterator[Path | str]:
         yield from (file for file in (sample.image, sample.mask) if isinstance(file, str | Path))
 
 
+def all_read(samples: "Iterable[Sample]") -> None:
+    """Read every picture and mask, as ``--strict`` asks before there is any work that could be lost.
+
+    Raises:
+        InvalidImage: one of them can't be read.
+    """
+    from limelight.data.images import load_image
+
+    for sample in samples:
+        load_image(sample.image)
+        if sample.mask is not None:
+            sample.truth_mask()
+
+
 def evenly(items: Sequence[T], limit: int | None) -> list[T]:
     """Take so many items, evenly spread."""
     count = len(items) if limit is None else min(limit, len(items))

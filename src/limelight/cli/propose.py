@@ -9,6 +9,7 @@ import typer
 
 from limelight.cli.options import Device, Limit, Model, Strict, Trust, Weights
 from limelight.cli.output import (
+    all_read,
     evenly,
     files_of,
     given,
@@ -95,8 +96,10 @@ def propose(
     samples = evenly(_samples(images or [], scenes), limit)
     if out is not None and out.suffix:
         raise InvalidOption(f"--out {out}: it is a folder, for a figure of each picture; give a name without a suffix")
-    classifier = load_model(model, weights, device, trust)
     not_itself("--out", _destinations(out, samples), [*(images or []), *files_of(samples)])
+    if strict:
+        all_read(samples)
+    classifier = load_model(model, weights, device, trust)
     unreadable = Unreadable(strict)
     known = [unreadable.tried(s.name, lambda s=s: _true_boxes(s)) for s in samples]
     samples = [s for s, boxes in zip(samples, known, strict=True) if boxes is not None]

@@ -7,6 +7,7 @@ import typer
 
 from limelight.cli.options import Device, Explained, Model, Strict, Trust, Weights
 from limelight.cli.output import (
+    all_read,
     evenly,
     files_of,
     given,
@@ -56,6 +57,8 @@ def sanity(
     ll.metric(f"sanity-{mode}", layers=layers)
     samples = evenly(api.as_samples(given(images)), limit)
     not_itself("--out", [out], [images, *files_of(samples)])
+    if strict:
+        all_read(samples)
     classifier = load_model(model, weights, device, trust)
     left_out = not_had(methods, classifier, (s.image for s in samples), chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
