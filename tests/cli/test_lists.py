@@ -36,7 +36,9 @@ def test_recipes_are_listed_and_run_by_name(tmp_path: Path, capsys: pytest.Captu
 
 def test_what_a_data_set_lacks_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("datasets") == 0
-    assert "coco2014" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "coco2014" in told
+    assert max(map(len, told.splitlines())) <= 120  # also where the terminal's width is not known
     assert run("datasets", "ucm") == 0
     assert "UC Merced" in capsys.readouterr().out
     assert run("datasets", "cub") == 2

@@ -96,10 +96,13 @@ def test_long_texts_fold_where_names_do_not_fit(monkeypatch: pytest.MonkeyPatch)
         (["benchmark", "x.toml", "--out", ""], "--out is empty"),
         (["datasets", "--data", ""], "--data is empty"),
         (["demo", "--out", ""], "--out is empty"),
-        (["explain", "x.png", "-m", "demo/resnet", "--out", "-"], "--out -: only pictures"),
+        (
+            ["explain", "x.png", "-m", "demo/resnet", "--out", "-"],
+            "--out -: nothing is written to standard output ",
+        ),
         (["explain", "--strict", "", "-m", "demo/resnet"], "IMAGE is empty"),
         (["demo", "--out="], "--out is empty"),
-        (["demo", "--out", "-"], "--out -: only pictures"),
+        (["demo", "--out", "-"], "--out -: nothing is written to standard output "),
     ],
 )
 def test_paths_that_a_shell_makes_by_mistake(

@@ -115,6 +115,13 @@ def test_what_is_no_class_is_named(target: object) -> None:
         resolve(target, 2, 5, LABELS)
 
 
+@pytest.mark.parametrize(("labels", "right"), [(LABELS, "a label, or an index, 0 to 4$"), (None, "an index, 0 to 4$")])
+@pytest.mark.parametrize("target", ["1.5", "0,1", "", "０"])
+def test_what_would_be_a_class_is_said(target: str, labels: list[str] | None, right: str) -> None:
+    with pytest.raises(UnknownTarget, match=f"give one class: {right}"):
+        resolve(target, 2, 5, labels)
+
+
 def test_names_of_several_classes() -> None:
     """Capitals tell classes apart where there are such names; a name of two classes is none."""
     labels = ["crane", "Crane", "dog", "dog", "Cat"]

@@ -161,6 +161,14 @@ def test_unknown_names_name_the_nearest(name: str, message: str) -> None:
         load(name, weights=None)
 
 
+def test_a_folder_is_called_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs", "runs/best"):
+        Path(name).mkdir()
+        with pytest.raises(UnknownModel, match=rf"^{name} is a folder, not a file; .* or hf/.*/{name} if save_pretr"):
+            load(name)
+
+
 def test_unknown_weights() -> None:
     with pytest.raises(InvalidOption, match="IMAGENET1K_V1"):
         load("torchvision/resnet18", weights="IMAGENET1K_V7")

@@ -32,8 +32,8 @@ def datasets(
         if as_json:
             print_json({key: asdict(card) for key, card in DATASETS.items()})
             return
-        table(["data set", "what it holds", "from"], [[k, c.title, c.source] for k, c in DATASETS.items()])
-        say("[dim]One: limelight datasets NAME. Is it complete? limelight datasets NAME --data DIR[/]")
+        table(["data set", "what it holds"], [[k, c.title] for k, c in DATASETS.items()])
+        say("[dim]Where to get one: limelight datasets NAME. Is it complete? limelight datasets NAME --data DIR[/]")
         return
     if data is not None:
         wrong = missing(name, data, split, truth=truth, whole=True)

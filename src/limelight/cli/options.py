@@ -45,7 +45,7 @@ class Command(TyperCommand):
         """Check the paths while they are text, since an empty one becomes the path ``.``; then read all.
 
         Raises:
-            InvalidOption: a path is empty, or an option's is ``-``, which only pictures are read from.
+            InvalidOption: a path is empty, or an option's is ``-``, from which only pictures are read.
         """
         kinds = get_type_hints(inspect.unwrap(cast(Any, self.callback)))
         of_paths = [p for p in cast(list[Any], self.params) if "pathlib.Path" in str(kinds.get(p.name))]
@@ -57,7 +57,12 @@ class Command(TyperCommand):
             if not (equals and name in options):
                 name, value = before, text
             if name in options and value == "-":
-                raise InvalidOption(f"{name} -: only pictures are read from standard input; give a name")
+                why = (
+                    "nothing is written to standard output but what --json prints"
+                    if name in ("--out", "--trace")
+                    else "only pictures are read from standard input"
+                )
+                raise InvalidOption(f"{name} -: {why}; give a name")
             if value == "" and (name in options or (places and before not in valued)):
                 what = name if name in options else places[0]
                 raise InvalidOption(f"{what} is empty; give a path, or . for the folder you are in")

@@ -192,13 +192,13 @@ def _class(target: int | str, classes: int, labels: Sequence[str] | None) -> int
         if number is None and digits.isascii() and digits.isdecimal():
             raise UnknownTarget(f"target {digits[:MOST_DIGITS]}… is out of range; the model has {classes} classes")
         if number is None:
+            last = f"an index, 0 to {classes - 1}"
             if not labels:
                 raise UnknownTarget(
-                    f"target {shown(target, MOST_SHOWN)}: this model has no label names; give an index below {classes}"
+                    f"target {shown(target, MOST_SHOWN)}: this model has no label names; give one class: {last}"
                 )
-            raise UnknownTarget(
-                f"there is no class {shown(target, MOST_SHOWN)} among {classes}{nearest(target, labels)}"
-            )
+            right = nearest(target, labels) or f"; give one class: a label, or {last}"
+            raise UnknownTarget(f"there is no class {shown(target, MOST_SHOWN)} among {classes}{right}")
         target = -number if target.strip().startswith("-") else number
     if not 0 <= target < classes:
         raise UnknownTarget(f"target {shown(target)} is out of range; the model has classes 0 to {classes - 1}")

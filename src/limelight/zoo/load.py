@@ -11,7 +11,7 @@ from limelight.core.classifier import Classifier, LayerLike
 from limelight.core.device import usable
 from limelight.core.labels import LabelsLike
 from limelight.errors import LimelightError, MissingExtra, OutOfMemory, UnknownModel, is_out_of_memory, nearest
-from limelight.files import reason_of
+from limelight.files import exists, reason_of
 from limelight.zoo.parts import Recipe, is_file_name, is_folder_name
 
 FAMILIES = {
@@ -81,6 +81,11 @@ def _found(
         from limelight.zoo import files
 
         return files.load(Path(name), device=device, trust=trust, **given)
+    if exists(name) and Path(name).is_dir():
+        raise UnknownModel(
+            f"{name} is a folder, not a file; give the file of a model in it, or hf/{Path(name).resolve()} if "
+            "save_pretrained wrote it"
+        )
     if slash and not name.startswith((".", "/", "~")):
         raise UnknownModel(
             f"there is no family {family!r} of models{nearest(family, FAMILIES)} "
