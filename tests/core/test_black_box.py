@@ -1,6 +1,8 @@
 """A model of which only the scores are known."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 import architectures
 import limelight as ll
 from limelight import errors
+from limelight.core.black_box import LOOK_INSIDE
 from quick import quick
 
 
@@ -115,3 +118,117 @@ def test_onnx(tmp_path: Path) -> None:
     m = ll.method("rise", n_masks=30)
     torch.testing.assert_close(m(box, x, 1), m(c, x, 1), rtol=1e-3, atol=1e-3)
     assert box.spent >= 62
+
+
+SIZE = 24
+NET = architectures.small(4, (6, 8)).eval()
+
+
+def answered(x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return NET(x).softmax(1)
+
+
+class Session:
+    """As ONNX Runtime's, of a network that takes so many images at a time, whatever its first axis says."""
+
+    def __init__(self, axis: int | str, takes: int | None) -> None:
+        self.axis, self.takes = axis, takes
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name="x", type="tensor(float)", shape=[self.axis, 3, SIZE, SIZE])]
+
+    def get_outputs(self) -> list[Any]:
+        return [SimpleNamespace(name="y")]
+
+    def run(self, _names: list[str], given: dict[str, np.ndarray]) -> list[np.ndarray]:
+        x = torch.from_numpy(given["x"])
+        if self.takes and len(x) != self.takes:
+            raise RuntimeError(f"Got invalid dimensions: index 0 Got: {len(x)} Expected: {self.takes}")
+        return [NET(x).detach().numpy()]
+
+
+def exported() -> Any:
+    module = torch.export.export(NET, (torch.zeros(1, 3, SIZE, SIZE),)).module()
+    return lambda x: module(x).softmax(1)
+
+
+ONE_ONLY: dict[str, Callable[[], Any]] = {
+    "exported": exported,
+    "reshape": lambda: lambda x: answered(x.reshape(1, 3, SIZE, SIZE)),
+    "squeeze": lambda: lambda x: answered(x.squeeze(0)[None]),
+    "first": lambda: lambda x: answered(x[:1]),
+    "item": lambda: lambda x: answered(x) if len(x) == 1 else [][0],
+}
+
+
+def pictures() -> Tensor:
+    return torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("kind", ONE_ONLY)
+def test_what_takes_one_image_at_a_time_is_told_how(kind: str) -> None:
+    one, x = ONE_ONLY[kind](), pictures()
+    for run in (
+        lambda: quick("occlusion").run(ll.BlackBox(one, size=SIZE), x),
+        lambda: ll.evaluate(ll.BlackBox(one, size=SIZE), x, [quick("occlusion")], ["deletion"]),
+        lambda: ll.compare(ll.BlackBox(one, size=SIZE), x[0], [quick("occlusion")], ["deletion"]),
+        lambda: ll.BlackBox(one, size=SIZE)(x),
+    ):
+        with pytest.raises(errors.LimelightError, match=r"made for a batch of one[;,] give batch_size=1") as caught:
+            run()
+        assert "channels" not in str(caught.value)
+    wanted = answered(x).log()
+    torch.testing.assert_close(ll.BlackBox(one, size=SIZE, batch_size=1)(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_size_of_one_serves_every_method_and_metric() -> None:
+    one, free = (ll.BlackBox(f, size=SIZE) for f in (ONE_ONLY["reshape"](), answered))
+    x, given = pictures(), random_maps()
+    able = [name for name, card in ll.methods().items() if card.layers == "none" and not LOOK_INSIDE & {*card.needs}]
+    assert {"occlusion", "rise", "lime"} <= {*able}
+    for name in able:
+        found, wanted = quick(name, batch_size=1).run(one, x), quick(name).run(free, x)
+        torch.testing.assert_close(found.raw, wanted.raw, rtol=1e-3, atol=1e-5, msg=name)
+    names = ["average-drop", "insertion", "deletion", "adcc", "coherency", "road"]
+    methods = [quick(name) for name in able]
+    some, all_at_once = (ll.evaluate(c, x, methods, names, batch_size=n) for c, n in ((one, 1), (free, None)))
+    for a, b in zip(some.rows, all_at_once.rows, strict=True):
+        assert a.values == pytest.approx(b.values, rel=1e-3, abs=1e-4, nan_ok=True)
+    again = [ll.metric(name, batch_size=1)(one, x, 1, given, method=quick("occlusion", batch_size=1)) for name in names]
+    for name, found in zip(names, again, strict=True):
+        wanted = ll.metric(name)(free, x, 1, given, method=quick("occlusion"))
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4, equal_nan=True, msg=name)
+
+
+def random_maps() -> Tensor:
+    return torch.rand(2, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
+
+
+def test_onnx_models_find_out_how_many_images_they_take() -> None:
+    x = pictures()
+    wanted = ll.BlackBox.onnx(Session("n", None), size=SIZE)(x)
+    for axis in (1, "n"):
+        box = ll.BlackBox.onnx(Session(axis, 1), size=SIZE)
+        torch.testing.assert_close(box(x), wanted, rtol=1e-4, atol=1e-5)
+        assert "batch of one" in box.alone
+    with pytest.raises(errors.UnsupportedModel, match="batches of 4"):
+        ll.BlackBox.onnx(Session(4, 4))
+    with pytest.raises(errors.ModelFailed, match="made for batches of 4"):
+        ll.BlackBox(torch.export.export(NET, (torch.zeros(4, 3, SIZE, SIZE),)).module(), size=SIZE)(x)
+
+
+def test_what_is_no_model_is_told_what_to_give() -> None:
+    program = torch.export.export(NET, (torch.zeros(1, 3, SIZE, SIZE),))
+    for make in (ll.Classifier, ll.BlackBox, lambda given: ll.explain(given, pictures())):
+        with pytest.raises(errors.UnsupportedModel, match=r"ExportedProgram; give its \.module\(\)"):
+            make(program)
+    given = {"class": type(NET), "load_state_dict": NET.state_dict(), "BlackBox": answered}
+    for words, thing in given.items():
+        with pytest.raises(errors.UnsupportedModel, match=words):
+            ll.Classifier(thing)  # type: ignore[arg-type]
+    for name in ("batch_size", "budget"):
+        with pytest.raises(errors.InvalidOption, match=f"{name} is 0"):
+            ll.BlackBox(answered, **{name: 0})  # type: ignore[arg-type]
+    with pytest.raises(errors.UnsupportedModel, match="a function of images"):
+        ll.BlackBox(3)  # type: ignore[arg-type]

@@ -415,7 +415,8 @@ def test_scripted_networks_are_black_boxes(script: Callable[[nn.Module], nn.Modu
     plain, x = ll.Classifier(body(), size=SIZE), pictures()
     for name, found in attempts(script(body()), x).items():
         if isinstance(found, Exception):
-            assert name in str(found) or "spatial map" in str(found)
+            assert name in str(found)
+            assert "a scripted module" in str(found) or "pooled" in str(found), (name, str(found))
             assert name not in ("rise", "occlusion", "lime", "random-map", "centre-map")
         else:
             wanted = quick(name).run(plain, x, 1).raw
@@ -474,3 +475,118 @@ def test_errors_survive_pickling() -> None:
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is kind
         assert str(again) == str(error)
+
+
+HIDDEN: dict[str, Callable[[], nn.Module]] = {
+    "a scripted module": lambda: torch.jit.trace(body().eval(), pictures()),
+    "an exported module": lambda: torch.export.export(body(), (pictures(1),)).module(),
+    "a quantised module": lambda: statically_quantised(),
+}
+
+
+def statically_quantised() -> nn.Module:
+    quantisation = torch.ao.quantization
+    net = nn.Sequential(quantisation.QuantStub(), *body(), quantisation.DeQuantStub()).eval()
+    net.qconfig = quantisation.get_default_qconfig()  # type: ignore[assignment]
+    quantisation.prepare(net, inplace=True)
+    net(pictures())
+    return quantisation.convert(net)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", HIDDEN)
+def test_layers_that_nobody_can_see_are_called_that(kind: str) -> None:
+    c, x = ll.Classifier(HIDDEN[kind](), size=SIZE), pictures()
+    for name in ("grad-cam", "score-cam", "layer-cam", "rsp"):
+        with pytest.raises(errors.UnsupportedModel, match=f"{name}: .*its layers can't be seen .*{kind}"):
+            ll.method(name).run(c, x, 1)
+    layer = next(name for name, _ in c.module.named_modules() if name)
+    with pytest.raises(errors.UnknownLayer, match=f"can't be seen .*{kind}"):
+        ll.method("grad-cam", layer=layer).run(c, x, 1)
+    assert quick("rise").run(c, x, 1).raw.any()
+
+
+DEAF: dict[str, Callable[[Tensor], Tensor]] = {
+    "detach": lambda y: y.detach()[:, 1],
+    "argmax": lambda y: y.argmax(1).float(),
+    "item": lambda y: torch.tensor([row[1].item() for row in y]),
+    "head": lambda y: (y.detach() * torch.ones(4, requires_grad=True)).sum(1),
+}
+
+
+@pytest.mark.parametrize("kind", DEAF)
+def test_a_target_function_that_cuts_the_gradient_is_named(kind: str) -> None:
+    c, x, target = ll.Classifier(body(), size=SIZE), pictures(), DEAF[kind]
+    for name in ("grad-cam", "gradient", "integrated-gradients", "deeplift", "smooth-grad-cam++", "emp"):
+        with pytest.raises(errors.UnsupportedModel, match=f"{re.escape(name)}: .*through the target function"):
+            quick(name).run(c, x, target)
+    for name in ("rise", "score-cam"):
+        assert quick(name).run(c, x, target).raw.shape[0] == 2
+
+
+def test_a_target_function_may_read_what_the_network_kept_on_its_way() -> None:
+    net, kept = body(), {}
+    net[2].register_forward_hook(lambda _m, _args, output: kept.update(output=output))
+    c, x = ll.Classifier(net, size=SIZE), pictures()
+    for name in ("grad-cam", "gradient", "integrated-gradients"):
+        method = quick(name, layer="0") if name == "grad-cam" else quick(name)
+        assert method.run(c, x, lambda _: kept["output"].square().sum((1, 2, 3))).raw.any()
+
+
+class Within(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, f: nn.Module) -> Tensor:  # type: ignore[override]
+        ctx.shape = x.shape
+        return f(x)
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> Any:  # type: ignore[override]
+        return torch.ones(ctx.shape), None
+
+
+class GivesNone(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x * 2
+
+    @staticmethod
+    def backward(_ctx: Any, _: Tensor) -> None:  # type: ignore[override]
+        return None
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs")
+@pytest.mark.parametrize(
+    ("way", "layer", "words"),
+    [
+        (lambda f, x: f[2:](checkpoint(f[:2], x, use_reentrant=True)), "f.0", "'f.0' .*re-entrant checkpoint"),
+        (lambda f, x: f[4:](checkpoint(f[:4], x, use_reentrant=True)), "f.2", "'f.2'.*re-entrant checkpoint"),
+        (lambda f, x: f[2:](checkpoint(f[:2], x, use_reentrant=True)), ("f.0", "f.2"), "'f.0'.*re-entrant checkpoint"),
+        (lambda f, x: f[4:](Within.apply(x, f[:4])), "f.0", "'f.0'.*lies within Within, a function"),
+        (lambda f, x: f[1:](GivesNone.apply(f[0](x))), "f.0", "GivesNone, a function .* gives none to layer 'f.0'"),
+    ],
+)
+def test_why_no_gradient_reaches_a_layer_is_told_apart(way: Any, layer: Any, words: str) -> None:
+    c, x = ll.Classifier(Odd(way), size=SIZE), pictures()
+    method = ll.method("layer-cam", layer=layer)
+    with pytest.raises(errors.UnsupportedModel, match=words) as caught:
+        method.run(c, x, 1)
+    assert "no_grad" not in str(caught.value)
+
+
+def test_a_layer_on_which_the_score_does_not_depend() -> None:
+    net = Odd(lambda f, x: (net.beside(x), f(x))[1])
+    net.beside = nn.Conv2d(3, 3, 3)
+    with pytest.raises(errors.UnsupportedModel, match="the score does not depend on layer 'beside'"):
+        ll.method("grad-cam", layer="beside").run(ll.Classifier(net, size=SIZE), pictures(), 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_methods_that_need_no_gradient_are_those_that_work_without() -> None:
+    c, x = ll.Classifier(Odd(without_gradients), size=SIZE), pictures()
+    with pytest.raises(errors.UnsupportedModel) as caught:
+        ll.method("gradient").run(c, x, 1)
+    named = str(caught.value).rpartition("need none: ")[2].split(", ")
+    work = [name for name, found in attempts(c.module, x).items() if not isinstance(found, Exception)]
+    assert "sc-sm-cam" in named
+    assert {*named} <= {*work}, {*named} - {*work}
+    assert {n for n in work if not {*NEEDS_GRADIENTS, "base_map"} & {*METHODS.find(n).needs}} <= {*named}

@@ -698,3 +698,68 @@ def test_operations_without_a_rule() -> None:
     assert "cumsum" in saliency.notes[0]
     with pytest.raises(UnsupportedModel, match="no rule for cumsum"):
         ll.method("lrp", strict=True).run(c, x)
+
+
+class Leaves(torch.autograd.Function):
+    """Doubles outside of PyTorch."""
+
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.from_numpy(x.detach().numpy() * 2)
+
+    @staticmethod
+    def backward(_ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+        return 2 * g
+
+
+class Joined(nn.Module):
+    """Adds to a recorded branch what some function makes of it."""
+
+    def __init__(self, f: Any) -> None:
+        super().__init__()
+        self.body, self.f = architectures.small(4, (6, 8)), f
+        self.register_buffer("table", torch.linspace(0, 1, 12))
+        self.gain = nn.Parameter(torch.ones(6, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.body[0](x)
+        a = a + self.table * self.gain.exp() if self.f is None else a + self.f(a)
+        return self.body[1:](a)
+
+
+def doubling(x: Tensor) -> Tensor:
+    return x * 2
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_what_no_recorder_sees_is_no_constant() -> None:
+    x = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(1))
+    taped = [name for name, card in ll.methods().items() if "tape" in card.needs]
+    assert len(taped) > 10
+    unseen = {"can't be seen": torch.jit.script(doubling), "Leaves": Leaves.apply}
+    for words, f in unseen.items():
+        c = ll.Classifier(Joined(f), size=24)
+        for name in taped:
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                try:
+                    ll.method(name).run(c, x, 1)
+                    told = " ".join(str(w.message) for w in said)
+                except UnsupportedModel as error:
+                    told = str(error)
+            behind = "cam" in name or "excitation" in name or name in ("rsp", "attribution-equilibrium")
+            assert words in told or behind, (name, told)  # relevance that stops behind it never comes there
+        with pytest.raises(UnsupportedModel, match="Leaves" if words == "Leaves" else words):
+            ll.method("lrp", strict=True).run(c, x, 1)
+    hidden, plain = (Tape(ll.Classifier(net, size=24), x) for net in (Joined(unseen["Leaves"]), Joined(doubling)))
+    plain.classifier.module.load_state_dict(hidden.classifier.module.state_dict())
+    plain = Tape(plain.classifier, x)
+    seed = torch.nn.functional.one_hot(torch.tensor([1, 1]), 4).float()
+    torch.testing.assert_close(*(t.to_image(GRADIENT, t.logits, seed) for t in (hidden, plain)), rtol=1e-4, atol=1e-5)
+
+
+def test_buffers_tables_and_reparametrised_weights_stay_constants() -> None:
+    net = Joined(None)
+    torch.nn.utils.parametrizations.weight_norm(net.body[0])
+    tape = Tape(ll.Classifier(net, size=24), torch.randn(1, 3, 24, 24))
+    assert not tape.unruled

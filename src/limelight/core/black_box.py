@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from limelight import files
 from limelight.card import METHODS
-from limelight.core.boundary import NEEDS_GRADIENTS
+from limelight.core.boundary import NEEDS_GRADIENTS, described, only_one
 from limelight.core.classifier import Classifier
 from limelight.core.cost import predict
 from limelight.core.labels import LabelsLike
@@ -23,6 +23,8 @@ from limelight.shapes import Images, Logits
 LOOK_INSIDE = NEEDS_GRADIENTS | {"acts", "class_weights", "ablated_scores", "base_map"}
 """Needs that only a module with layers and gradients can serve."""
 
+ONE_AT_A_TIME = "give batch_size=1 (where there is no such option, to BlackBox)"
+"""What to do where a callable takes no batches."""
 
 _counting = threading.Lock()  # one for all: a lock of its own would keep a black box from being pickled
 
@@ -46,7 +48,10 @@ class _Call(nn.Module):
         scores = self.predict(given.cpu().numpy() if self.arrays else given)
         found = torch.as_tensor(np.asarray(scores) if isinstance(scores, list) else scores)
         if found.ndim != 2 or len(found) != len(x):
-            raise UnsupportedModel(f"expected scores ({len(x)}, classes) for {len(x)} images, got {tuple(found.shape)}")
+            more = f"; {only_one(ONE_AT_A_TIME)}" if len(x) > 1 else ""
+            raise UnsupportedModel(
+                f"expected scores ({len(x)}, classes) for {len(x)} images, got {tuple(found.shape)}{more}"
+            )
         kind = x.dtype if isinstance(scores, list) else torch.promote_types(found.dtype, x.dtype)
         return found.to(x.device, kind)
 
@@ -63,6 +68,7 @@ class BlackBox(Classifier):
         arrays: whether it takes NumPy arrays, in place of tensors.
         outputs: what it returns: ``"probabilities"`` or ``"logits"``.
         multilabel: whether classes are independent.
+        batch_size: most images that it is given at a time; 1 for what takes a single one. None to fit the memory.
         budget: most images that it may be given, those counted by ``spent`` included; None for no bound.
         preprocess: as for ``Classifier``.
         labels: as for ``Classifier``.
@@ -72,8 +78,11 @@ class BlackBox(Classifier):
         name: as for ``Classifier``.
 
     Raises:
-        InvalidOption: the budget is below 1.
+        InvalidOption: the budget or the batch size is below 1.
+        UnsupportedModel: ``predict`` can't be called.
     """
+
+    _advice = ONE_AT_A_TIME
 
     def __init__(
         self,
@@ -82,6 +91,7 @@ class BlackBox(Classifier):
         arrays: bool = False,
         outputs: Literal["logits", "probabilities"] = "probabilities",
         multilabel: bool = False,
+        batch_size: int | None = None,
         budget: int | None = None,
         preprocess: Callable[..., Any] | None = None,
         labels: LabelsLike | None = None,
@@ -90,8 +100,11 @@ class BlackBox(Classifier):
         size: int | tuple[int, int] | None = None,
         name: str = "black box",
     ) -> None:
-        if budget is not None and budget < 1:
-            raise InvalidOption(f"budget is {budget}; it must be at least 1")
+        for option, most in (("budget", budget), ("batch_size", batch_size)):
+            if most is not None and most < 1:
+                raise InvalidOption(f"{option} is {most}; it must be at least 1")
+        if type(predict).__name__ == "ExportedProgram" or not callable(predict):  # pyright: ignore[reportUnnecessaryComparison]
+            raise UnsupportedModel(f"expected a function of images, got {described(predict)}")
         self._call = _Call(predict, arrays, budget)
         self._call.original_name = name
         super().__init__(
@@ -105,6 +118,8 @@ class BlackBox(Classifier):
             multilabel=multilabel,
             name=name,
         )
+        self._most = batch_size
+        self._may_try = False
 
     @classmethod
     def onnx(cls, model: str | Path | Any, **options: Any) -> "BlackBox":
@@ -116,7 +131,7 @@ class BlackBox(Classifier):
 
         Raises:
             MissingExtra: onnxruntime is not installed.
-            UnsupportedModel: the file is not there, no model, or damaged.
+            UnsupportedModel: the file is not there, no model, or damaged; or its batches are fixed at several images.
         """
         if isinstance(model, str | Path):
             try:
@@ -134,13 +149,21 @@ class BlackBox(Classifier):
         given, found = model.get_inputs()[0], model.get_outputs()[0].name
         kind = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
         options = {"outputs": "logits", "name": "ONNX model"} | options
+        batch = given.shape[0] if given.shape else None
+        if isinstance(batch, int) and batch > 1:
+            raise UnsupportedModel(
+                f"the ONNX model was exported for batches of {batch}; export it with a free batch size, or for one "
+                "image"
+            )
         box = cls(lambda x: model.run([found], {given.name: x.astype(kind)})[0], arrays=True, **options)
-        if given.shape[:1] == [1]:
-            box._single = "it was exported for a batch of one"
+        box._single = "it was exported for a batch of one" if batch == 1 else ""
+        box._may_try = box._call.budget is None
         return box
 
     def _batches(self, x: Images, logits: Logits) -> tuple[torch.memory_format | None, str]:
-        return torch.preserve_format, self._single  # nothing is tried out at a service that may cost money
+        # Nothing is tried out at a service that may cost money.
+        free = self._may_try and not self._single and self._most != 1
+        return super()._batches(x, logits) if free else (torch.preserve_format, self._single)
 
     @property
     def spent(self) -> int:

@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 
 from limelight.core.batches import as_fit, chunk_size, in_chunks
 from limelight.core.borrow import borrowed
-from limelight.core.boundary import forward_pass
+from limelight.core.boundary import described, forward_pass, hidden
 from limelight.core.device import usable
 from limelight.core.fold import folded
 from limelight.core.hooks import duplicate
@@ -48,6 +48,7 @@ from limelight.shapes import Images, Logits
 from limelight.text import visible
 
 LayerLike = str | nn.Module
+AS_BEFORE = "give the network as it was before, or choose a method that needs no layer"
 OF_BYTES = 10.0
 """A mean or a std above it is one of values from 0 to 255."""
 Own = TypeVar("Own", bound="Classifier")  # not Self, which checkers of types at run time know within a class alone
@@ -109,7 +110,7 @@ class Classifier:
         fold: bool = False,
     ) -> None:
         if not isinstance(module, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UnsupportedModel(f"expected a torch.nn.Module, got {type(module).__name__}")
+            raise UnsupportedModel(f"expected a torch.nn.Module, got {described(module)}")
         self.module = _unwrapped(module)
         self.name = name or type(self.module).__name__
         self.labels = names_of(labels) if labels is not None else None
@@ -127,8 +128,12 @@ class Classifier:
         self.first_pass = 0.0
         """Seconds of the pass that showed the layers."""
         self._single = ""  # why the model may only be given one image at a time
+        self._most: int | None = None  # images that it may be given at a time, if the user says so
         self._overwrites = False
         self.layer = self.layer_names(layer) if layer is not None else None
+
+    _advice = "give batch_size=1"
+    """What to do where the model takes no batches."""
 
     def __repr__(self) -> str:
         layer = f", layer={', '.join(self.layer)}" if self.layer else ""
@@ -453,7 +458,8 @@ class Classifier:
         size = passes * (each or seen.bytes_per_image)
         if self._single:
             return 1
-        return as_fit(given, size, x.device) if given else chunk_size(size, x.device, **limits)
+        most = as_fit(given, size, x.device) if given else chunk_size(size, x.device, **limits)
+        return min(most, self._most or most)
 
     def forward(self, x: Images, *, watched: bool = True) -> Any:
         """Return the module's own outputs, the images laid out in memory as is fastest; no state is guarded.
@@ -476,7 +482,7 @@ class Classifier:
         if self._overwrites and given is x:
             given = x.clone()
         before = version_of(given)
-        with forward_pass(module, given):
+        with forward_pass(module, given, self._advice):
             output = module(given)
         if given is x and version_of(given) != before:
             self._overwrites = True  # so that another try gets copies
@@ -548,6 +554,9 @@ class Classifier:
             stages = {"stages": seen.stages, "penultimate": seen.stages[-2:][:1]}
             found = stages.get(kind, seen.candidates[-1:])
             if not found:
+                why = hidden(self.module)
+                if why:
+                    raise UnsupportedModel(f"{self.name}: its layers can't be seen ({why}); {AS_BEFORE}")
                 functions = "what forward() computes by functions can't be looked at: let a module return the features"
                 instead = "give layer= and reshape= to Classifier" if seen.layers else functions
                 raise UnsupportedModel(f"no layer of {self.name} has a spatial map; {instead}")
@@ -557,6 +566,9 @@ class Classifier:
     def _layer_info(self, name: str, seen: Trace) -> LayerInfo:
         info = seen[name]
         instead = f"try {seen.candidates[-1].name!r}, or" if seen.candidates else "no layer has one;"
+        why = "" if info and info.layout else hidden(self.module, name)
+        if why:
+            raise UnknownLayer(f"layer {name!r} of {self.name} can't be seen ({why}); {AS_BEFORE}")
         if info is None:
             raise UnknownLayer(
                 f"layer {name!r} of {self.name} did not run or returns no map; {instead} see them all: "

@@ -1,6 +1,7 @@
 """Explain a batch by several methods and judge every map by several metrics, with shared passes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import torch
@@ -47,7 +48,7 @@ def judged(
         metrics: by the name that stands in the rows.
         truth: where the evidence should lie.
         names: of the images.
-        batch_size: inputs per pass of the metrics; None to fit the memory.
+        batch_size: inputs per pass, of methods that have no such option of their own too; None to fit the memory.
         saliencies: what the methods gave, if they have been run.
         on_rows: called with each method's rows when they are finished.
     """
@@ -56,6 +57,7 @@ def judged(
         raise InvalidOption("metrics are about a class; a function as target has no probability")
     with torch.inference_mode(False), torch.no_grad():
         x = classifier.checked(x)
+        methods = {name: _limited(method, batch_size) for name, method in methods.items()}
         if saliencies is None:
             saliencies = run(list(methods.values()), classifier, x, asked)
         first = saliencies[0]
@@ -69,6 +71,12 @@ def judged(
             if on_rows is not None:
                 on_rows(rows[-1])
     return [row for image in zip(*rows, strict=True) for row in image]
+
+
+def _limited(method: Method, batch_size: int | None) -> Method:
+    if batch_size is None or method.options.batch_size is not None:
+        return method
+    return replace(method, options=method.options.model_copy(update={"batch_size": batch_size}))
 
 
 def _rows(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from limelight.core.borrow import borrowed
+from limelight.core.boundary import expect_way_back
 from limelight.core.classifier import Classifier
 from limelight.core.cost import Meter
 from limelight.core.layers import LayerInfo
@@ -95,7 +96,9 @@ class Evidence:
         logits = (
             None if target.function else self.classifier.finite(self.classifier.logits(output, len(images)), self.image)
         )
-        return _score(self.classifier, output, logits, target, kind or self.kind)
+        score = _score(self.classifier, output, logits, target, kind or self.kind)
+        _expect_way_back(self.classifier, target, output, score)
+        return score
 
 
 def gather(
@@ -137,6 +140,8 @@ def gather(
         if gradients and layers and not (slope or whole or score.requires_grad):
             # The model puts the mode back that it began with, behind a part without gradients.
             return gather(classifier, x, target, kind, layers, gradients=True, whole=True, meter=meter)
+        with torch.set_grad_enabled(gradients or slope):
+            _expect_way_back(classifier, resolved, output, score)
         if slope or (gradients and layers):
             found = taps.gradients(classifier.module, x, total, {IMAGE: image} if slope else None)
             meter.add(backward=len(x) * slope, backward_tail=len(x) * (not slope))
@@ -163,6 +168,7 @@ def record(
         if logits is not None and logits.shape == tape.logits.shape:
             logits = tape.logits  # those before a softmax at the end
         tape.score = _score(classifier, tape.output, logits, resolved, kind)
+        _expect_way_back(classifier, resolved, tape.output, tape.score)
     found: dict[str, Tensor] = {}
     if gradients and layers:
         found = dict(zip(layers, tape.gradients(tape.score, [tape.outputs[n] for n in layers]), strict=True))
@@ -213,6 +219,11 @@ def _score(classifier: Classifier, output: Any, logits: Logits | None, target: T
     if not bool(torch.isfinite(score).all()):
         raise NonFinite("the target function returned a NaN or infinite score")
     return score
+
+
+def _expect_way_back(classifier: Classifier, target: Target, output: Any, score: Scores) -> None:
+    if target.function is not None:
+        expect_way_back(classifier.module, output, score)
 
 
 def _maps(info: LayerInfo, output: Tensor) -> Acts:

@@ -77,7 +77,10 @@ def _with_views(method: Spec, classifier: Classifier, x: Images, plain: Saliency
 def _run_group(
     methods: Sequence[Spec], classifier: Classifier, x: Images, target: Asked, kind: ScoreKind
 ) -> list[Saliency]:
-    layers = [_layers_of(m, classifier, x) for m in methods]
+    layers: list[list[LayerInfo]] = []
+    for m in methods:
+        with naming([m]):
+            layers.append(_layers_of(m, classifier, x))
     wanted = {info.name: info for infos in layers for info in infos}
     gradients, slope, taped = (
         any(_wants(m, needs) for m in methods) for needs in (GRADIENT_NEEDS, SLOPE_NEEDS, TAPE_NEEDS)

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from limelight.core.boundary import differentiated
+from limelight.core.boundary import beside, differentiated
 from limelight.core.hooks import Hook, hooked
 from limelight.core.layers import first_tensor
 from limelight.errors import UnsupportedModel
@@ -55,10 +55,12 @@ class Taps:
         """
         at = {**self.outputs, **(more or {})}
         gradients: dict[str, Tensor] = {}
-        for name, gradient in zip(at, differentiated(module, x, score, list(at.values())), strict=True):
+        called = {name: f"layer {name!r}" if name in self.outputs else name for name in at}
+        found = differentiated(module, x, score, list(at.values()), what=" or ".join(called.values()))
+        for name, gradient in zip(at, found, strict=True):
             if gradient is None:
-                where = f"layer {name!r}" if name in self.outputs else name
-                raise UnsupportedModel(f"no gradient reaches {where}: the score does not depend on it")
+                why = beside(module, x, score, [at[name]], called[name])
+                raise UnsupportedModel(f"no gradient reaches {called[name]}: {why}")
             gradients[name] = gradient
         return gradients
 

@@ -13,7 +13,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from limelight.core.batches import is_out_of_memory
 from limelight.core.borrow import borrowed
-from limelight.core.boundary import LIBRARIES, cut, differentiated, no_way
+from limelight.core.boundary import LIBRARIES, behind, cut, differentiated, hidden, no_way
 from limelight.core.classifier import Classifier, unwrap
 from limelight.core.hooks import Hook, hooked
 from limelight.core.layers import LayerInfo, first_tensor
@@ -28,8 +28,8 @@ from limelight.shapes import Acts, Images, Logits
 NORMALISERS = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid"})
 """Functions that turn logits into probabilities at the end of a network; relevance starts before them."""
 
-SCRIPTED = "scripted code"
-"""How a call of it is named."""
+SCRIPTED, UNSEEN = "scripted code", "code that can't be seen (a scripted or compiled function, an extension)"
+"""How calls of it are named."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,14 @@ class Unruled:
         owner: dotted name of the module that called it.
         number: how many calls came before it.
         why: what is the matter.
+        hidden: whether no call in it can be seen.
     """
 
     function: str
     owner: str
     number: int
     why: str
+    hidden: bool = False
 
     def __str__(self) -> str:
         return f"{self.function} in {self.owner}" if self.owner else self.function
@@ -221,6 +223,7 @@ class Tape:
         self.classifier, self._layers = classifier, dict(layers or {})
         self._active = _Active()
         self._info: Any = WeakTensorKeyDictionary()
+        self._free: Any = WeakTensorKeyDictionary()  # tensors with a graph that does not begin at the image
         self._holders: dict[int, list[Op]] = {}
         self._owners: list[str] = []
         self._clock = 0  # calls so far
@@ -278,14 +281,14 @@ class Tape:
             return output, unwrap(output, len(self.image))
 
     def _before_normalising(self, scores: Logits) -> Logits:
-        if scores not in self._info or not any(op.affine for op in self.ops):
+        if not self._known(scores) or not any(op.affine for op in self.ops):
             why = cut(self.classifier.module, self.image)
             if why:
                 raise UnsupportedModel(no_way(self.classifier.module, why))
+            code = "compiled code, functions with a gradient of their own, or numbers taken out of tensors"
             raise UnsupportedModel(
-                f"{self.classifier.name} hides how its scores depend on the image (scripted, exported or compiled "
-                "code, functions with a gradient of their own, or numbers taken out of tensors); gradient methods may "
-                "work: gradient, integrated-gradients"
+                f"{self.classifier.name} hides how its scores depend on the image "
+                f"({hidden(self.classifier.module) or code}); gradient methods may work: gradient, integrated-gradients"
             )
         seen, at = self._info[scores], scores
         while seen.made_by in NORMALISERS | {"flatten", "squeeze"} and seen.fed is not None:
@@ -328,7 +331,7 @@ class Tape:
 
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make one call of the network, recorded if it depends on the image."""
-        if not any(t in self._info for t in tensors((args, kwargs))):
+        if not [t for t in tensors((args, kwargs)) if self._known(t)]:
             return func(*args, **kwargs)
         self._clock += 1
         name = name_of(func)
@@ -338,6 +341,32 @@ class Tape:
             if result is not NotImplemented:
                 return result
         return self.native(func, args, kwargs)
+
+    def _known(self, t: Tensor) -> bool:
+        """Whether a tensor depends on the image, as far as its gradient tells.
+
+        What comes out of code of which no call was seen would pass for a constant, and its share be lost.
+        """
+        if t in self._info:
+            return True
+        if t.grad_fn is None or t in self._free:
+            return False
+        last = [n for n in behind([t], self._depth_of) if self._depth_of(n)]
+        if not last:  # made of parameters alone
+            self._free[t] = True
+            return False
+        own = type(t.grad_fn).__name__.removesuffix("Backward")
+        name = own if isinstance(t.grad_fn, torch.autograd.function.BackwardCFunction) else UNSEEN
+        self.unruled.append(Unruled(name, self.owner, self._clock, "no call in it can be seen", hidden=True))
+        self._info[t] = Info(max(map(self._depth_of, last)) - 1, self._clock, owner=self.owner, made_by=name)
+        return True
+
+    def _depth_of(self, node: Any) -> int:
+        """One more than the affine operations before a node of a recorded call or of the image; 0 for other nodes."""
+        op = getattr(node, "op", None)
+        if isinstance(op, Op):
+            return 1 + max(op.depths) + (op.affine is not None)
+        return int(getattr(node, "variable", None) is self.image)
 
     def native(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make a call that keeps its own gradient: one that routes, or one without a rule."""
@@ -369,7 +398,7 @@ class Tape:
     def _opaque(self, module: nn.Module, args: Any, output: Any) -> None:
         infos = [self._info[t] for t in tensors(args) if t in self._info]
         if infos:
-            self.unruled.append(Unruled(SCRIPTED, self.owner, self._clock, "no call in it can be seen"))
+            self.unruled.append(Unruled(SCRIPTED, self.owner, self._clock, "no call in it can be seen", hidden=True))
             for t in tensors(output):
                 self._info[t] = Info(max(i.depth for i in infos), self._clock, owner=self.owner)
 
@@ -461,13 +490,15 @@ class Tape:
             why: what they have to be seen for.
 
         Raises:
-            UnsupportedModel: some part is scripted code.
+            UnsupportedModel: some part is scripted code, or other code that no recorder sees.
         """
-        hidden = dict.fromkeys(repr(u.owner) for u in self.unruled if u.function == SCRIPTED)
-        if hidden:
+        unseen = dict.fromkeys(
+            f"{u.function} ({u.owner!r})" if u.owner else u.function for u in self.unruled if u.hidden
+        )
+        if unseen:
             raise UnsupportedModel(
-                f"{self.classifier.name} hides calls in scripted code ({', '.join(hidden)}), {why}; give the network "
-                "as it was before it was scripted"
+                f"{self.classifier.name} hides calls in {', '.join(unseen)}, {why}; give the network as it was before "
+                "it was scripted, or in PyTorch's own operations"
             )
 
     # -- passing back ----------------------------------------------------------------------------------
