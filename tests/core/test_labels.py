@@ -69,11 +69,35 @@ def test_what_is_no_list_of_names(labels: Any, message: str) -> None:
         ("c.json", '["cat", "dog", "car"]'),
         ("d.json", '{"0": ["n1", "cat"], "1": ["n2", "dog"], "2": ["n3", "car"]}'),
         ("e.json", '{"cat": 0, "dog": 1, "car": 2}'),
+        ("config.json", '{"id2label": {"0": "cat", "1": "dog", "2": "car"}, "label2id": {"cat": 0}, "depths": [3]}'),
+        ("f.csv", "cat\ndog\ncar"),
+        ("g.csv", "0,cat\n1,dog\n2,car"),
+        ("h.CSV", 'index, name\n1, "dog"\n0, cat\n2, car'),
+        ("i.csv", "cat,0\ndog,1\ncar,2"),
+        ("j.txt", "0,cat\n1,dog\n2,car"),
+        ("k.txt", "2: car\n0: cat\n1: dog"),
+        ("l.txt", "0 cat\n1\tdog\n2 ; car".replace(" ;", ";")),
     ],
 )
 def test_files(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8", newline="")
     assert names_of(tmp_path / name) == names_of(str(tmp_path / name)) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "names"),
+    [
+        ("a.csv", "0,tench, Tinca tinca\n1,great white", ["tench, Tinca tinca", "great white"]),
+        ("b.csv", 'name,index\n"tench, Tinca",0', ["tench, Tinca"]),
+        ("c.csv", "tench, Tinca tinca\ngreat white", ["tench, Tinca tinca", "great white"]),
+        ("d.csv", "7\n0", ["7", "0"]),
+        ("e.txt", "747 jet\n0 jet", ["747 jet", "0 jet"]),
+        ("f.txt", "tench, Tinca tinca\n1,a", ["tench, Tinca tinca", "1,a"]),
+    ],
+)
+def test_names_beside_an_index(tmp_path: Path, name: str, text: str, names: list[str]) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert names_of(tmp_path / name) == names
 
 
 @pytest.mark.parametrize(
@@ -85,6 +109,12 @@ def test_files(tmp_path: Path, name: str, text: str) -> None:
         ("d.json", b"[" * 20_000, "can't read"),
         ("e.json", b"9" * 5_000, "can't read"),
         ("f.json", b"3", "holds a int"),
+        ("g.json", b'{"id2label": {"0": "a", "2": "b"}}', "class 1 has no name"),
+        ("h.csv", b"0,a\n0,b", "not an index and a name for each class; .*csv with index,name"),
+        ("i.csv", b"n01,tench\nn02,shark", "not an index and a name"),
+        ("j.csv", b"0,a\n2,b", "class 1 has no name"),
+        ("k.csv", b"0,\n1,b", "not an index and a name"),
+        ("l.csv", b'"' + b"a" * 200_000, "can't read"),
     ],
 )
 def test_damaged_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -1,6 +1,8 @@
 """Names of classes, in whatever form they are kept."""
 
+import csv
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,8 +15,8 @@ LabelsLike = Sequence[str] | Mapping[Any, Any] | str | Path
 MOST_BYTES = 1 << 25
 """Of a file of names: 300 000 classes with a hundred letters each."""
 FORMS = (
-    "a list of names, a dict {index: name} or {name: index}, or a file: .json with one of these, or text with a name "
-    "per line"
+    "a list of names, a dict {index: name} or {name: index}, or a file: .json with one of these, .csv with index,name, "
+    "or text with a name per line"
 )
 
 
@@ -25,7 +27,8 @@ def names_of(given: Any) -> list[str]:
         given: a list, tuple, array, pandas Series or Index of names; a dict ``{index: name}`` (Hugging Face's
             ``id2label``, whose keys may be text) or ``{name: index}`` (torchvision's ``class_to_idx``); or the path of
             a file: ``.json`` with a list or such a dict (names may be ``[wnid, name]``, as in Keras' list of ImageNet's
-            classes), any other as text with one name per line.
+            classes; a ``config.json`` has it under ``id2label``), ``.csv`` with the columns index and name, in either
+            order, or any other as text with one name per line, each maybe behind its index.
 
     Raises:
         InvalidOption: none of these, an index without a name or given twice, a name that is none, or a file that can't
@@ -92,12 +95,36 @@ def _read(path: Path) -> list[str]:
             found = json.loads(text)
             if not isinstance(found, list | dict):
                 raise InvalidOption(f"{path} holds a {type(found).__name__}, not a list or a dict of names")
-            return names_of(found)
-    except (OSError, ValueError, RecursionError) as error:
+            held = found.get("id2label") if isinstance(found, dict) else None
+            return names_of(held if isinstance(held, dict) else found)
+        lines = [line.strip() for line in text.rstrip().splitlines()]
+        if "" in lines:
+            raise InvalidOption(f"{path}, line {lines.index('') + 1} is empty; give one name per line, in order")
+        return _of_table(path, lines) if path.suffix.lower() == ".csv" else _of_lines(lines)
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         if isinstance(error, InvalidOption):
             raise
         raise InvalidOption(f"can't read the labels in {str(path)[:200]!r}: {error}") from error
-    lines = [line.strip() for line in text.rstrip().splitlines()]
-    if "" in lines:
-        raise InvalidOption(f"{path}, line {lines.index('') + 1} is empty; give one name per line, in order")
-    return lines
+
+
+def _of_table(path: Path, lines: list[str]) -> list[str]:
+    """Return the names in a csv: the first or the last column is the index, or there is but one."""
+    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, skipinitialspace=True)]
+    headed = bool(rows) and all(_index(cell) is None for cell in rows[0])
+    body = rows[1:] if headed else rows
+    if all(len(row) == 1 for row in rows):
+        return [row[0] for row in rows]
+    for at, rest in ((0, slice(1, None)), (-1, slice(-1))):
+        named = {_index(row[at]): ", ".join(row[rest]) for row in body if len(row) > 1}
+        if None not in named and all(named.values()) and len(named) == len(body) > 0:
+            return _by_index(named)
+    if len({len(row) for row in rows}) > 1 and headed:  # names with commas in them
+        return lines
+    raise InvalidOption(f"{path} has several columns, but not an index and a name for each class; give {FORMS}")
+
+
+def _of_lines(lines: list[str]) -> list[str]:
+    """Return the names in lines, without the index of the class where every line begins with its own."""
+    found = [re.fullmatch(r"([0-9]{1,9})[,;:\s]\s*(\S.*)", line) for line in lines]
+    named = {int(one[1]): one[2] for one in found if one}
+    return _by_index(named) if named and sorted(named) == list(range(len(lines))) else lines
