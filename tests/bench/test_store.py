@@ -82,6 +82,14 @@ def test_a_damaged_file_is_named(tmp_path: Path, spoil) -> None:
     assert len(store.keys()) == 1
 
 
+@pytest.mark.parametrize("wrong", [{"probability": -0.5}, {"seconds": -1.0}, {"spent": float("nan")}, {"target": -2}])
+def test_numbers_that_no_cell_has_are_refused(wrong: dict[str, float], tmp_path: Path) -> None:
+    store = Store(tmp_path / "run", SETTINGS)
+    store.add([replace(cells(1)[0], **wrong)])
+    with pytest.raises(CorruptStore, match=f"is damaged; .*{next(iter(wrong))} = "):
+        store.table()
+
+
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     Store(tmp_path, SETTINGS).add(cells(1))
     with pytest.raises(CorruptStore, match=r"recipe\.data\.n is 3 there and 4 here"):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +50,37 @@ def test_survives_saving(explanation: ll.Explanation, tmp_path: Path) -> None:
     ours, theirs = explanation.settings(), again.settings()
     assert {k: v for k, v in theirs.items() if k != "cost"} == {k: v for k, v in ours.items() if k != "cost"}
     assert theirs["cost"]["forwards"] == ours["cost"]["forwards"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"target": "2"},
+        {"target": -2},
+        {"score": float("nan")},
+        {"score": "1.5"},
+        {"probability": float("nan")},
+        {"probability": 1.5},
+        {"seconds": -1},
+        {"seconds": float("inf")},
+        {"cost": {"forwards": -3, "backwards": 0}},
+        {"cost": {"forwards": 1, "backwards": "2"}},
+        {"finish": {"size": [-20, 28], "relu": True, "normalize_at": "input"}},
+        {"notes": "none"},
+    ],
+    ids=str,
+)
+def test_numbers_that_no_explanation_has_are_refused(
+    explanation: ll.Explanation, wrong: dict[str, Any], tmp_path: Path
+) -> None:
+    path = explanation.save(tmp_path / "x.npz")
+    with np.load(path) as arrays:
+        kept = dict(arrays)
+    np.savez(path, **kept | {"settings": np.array(json.dumps(json.loads(str(kept["settings"])) | wrong))})
+    name = next(iter(wrong))
+    said = {"cost": "wards", "finish": "size"}.get(name, name)
+    with pytest.raises(errors.CorruptStore, match=f"x.npz can't be read as an explanation: .*{said}"):
+        ll.Explanation.load(path)
 
 
 def test_png_carries_its_settings(explanation: ll.Explanation, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import csv
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,6 +146,31 @@ def test_files(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 nonsense")
     with pytest.raises(CorruptStore, match=r"broken.parquet can't be read as results"):
         Results.from_parquet(tmp_path / "broken.parquet")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"probability": 2.0},
+        {"seconds": -1.0},
+        {"forwards": math.nan},
+        {"target": -7},
+        {"drop": "0.5"},
+        {"seconds": "1"},
+    ],
+    ids=str,
+)
+def test_numbers_that_no_row_has_are_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet", reason="the package pyarrow is not installed")
+    row = Row("1", "a", -1, "x", math.nan, "", 0.1, 2.0, 1.0, {"drop": math.nan})
+    path = Results([row], {"drop": Column("drop", "drop/1", "lower")}).save(tmp_path / "r.parquet")
+    assert Results.from_parquet(path).rows[0].target == -1
+    table = pq.read_table(path)
+    arrow = type(table)
+    spoilt = arrow.from_pylist([table.to_pylist()[0] | wrong]).replace_schema_metadata(table.schema.metadata)
+    pq.write_table(spoilt, path)
+    with pytest.raises(CorruptStore, match=f"r.parquet can't be read as results.*{next(iter(wrong))}"):
+        Results.from_parquet(path)
 
 
 def test_public_name() -> None:

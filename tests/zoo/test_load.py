@@ -286,7 +286,7 @@ def test_zoo_models_come_back(name: str, tmp_path: Path, no_network: Path) -> No
 
 def test_any_module_comes_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    preprocess = Preprocess(40, 32, (0.5,) * 3, (0.2,) * 3)
+    preprocess = Preprocess(30, 32, (0.5,) * 3, (0.2,) * 3, covered=True)
     labels = list("abcde")
     classifier = Classifier(Net(), size=32, labels=labels, preprocess=preprocess, layer="features.4", name="mine")
     path = save(classifier, tmp_path / "net")
@@ -297,6 +297,19 @@ def test_any_module_comes_back(tmp_path: Path) -> None:
     torch.testing.assert_close(again.preprocess(PICTURE), classifier.preprocess(PICTURE))
     for n in (1, 3):
         same_map(classifier, again, torch.randn(n, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"size": "128"}, {"size": 0}, {"labels": [1]}, {"multilabel": "yes"}, {"layer": 3}], ids=str
+)
+def test_settings_of_a_file_that_cannot_be_are_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
+    path = save(load("demo/vgg"), tmp_path / "a.safetensors")
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()[HEADER]) | wrong
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # is no dict
+    save_file(state, path, {HEADER: json.dumps(about)})
+    with pytest.raises(UnsupportedModel, match=f"a.safetensors is damaged, .*{next(iter(wrong))}"):
+        load(path)
 
 
 def test_layers_of_an_exported_program_are_found(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from limelight import files
 from limelight.bench.recipe import Recipe, parsed
+from limelight.core.cost import check_recorded
 from limelight.errors import CorruptStore, InvalidOption
 
 SETTINGS, NOTES, ROWS = "settings.json", "notes.json", "rows"
@@ -60,6 +61,9 @@ class Cell:
     spent: float = 0.0
     parts: str = ""
     curve: tuple[float, ...] = ()
+
+
+_NUMBERS = {name for name, kind in get_type_hints(Cell).items() if kind in (int, float)}
 
 
 def _digest(content: bytes) -> str:
@@ -249,9 +253,11 @@ def _rows(path: Path, columns: list[str] | None) -> Any:
     schema = _schema(arrow)
     with files.refusing(CorruptStore, f"{path} {_AGAIN}"):
         names = columns or schema.names
-        table = files.rows_in(content, names).cast(arrow.schema([schema.field(name) for name in names]))
+        found = files.rows_in(content, names)
+        table = found.cast(arrow.schema([schema.field(name) for name in names]))
         if any(column.null_count for column in table.columns):
             raise ValueError("it has empty cells")
+        check_recorded({name: found[name].to_numpy() for name in names if name in _NUMBERS})
     return table
 
 

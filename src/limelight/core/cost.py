@@ -2,11 +2,42 @@
 
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from limelight.core.progress import passed
+
+_NEVER_LESS_THAN_NONE = 0.0, sys.float_info.max
+_RECORDED = {
+    "target": (-1.0, 2.0**63),
+    "probability": (0.0, 1.0 + 1e-5),
+    **dict.fromkeys(("seconds", "forwards", "backwards", "spent"), _NEVER_LESS_THAN_NONE),
+}
+
+
+def check_recorded(numbers: Mapping[str, Any]) -> None:
+    """Refuse what no explanation can have, in a record that was read: text for a number, fewer passes than none, ….
+
+    Args:
+        numbers: one or many by name, as ``Row`` has them; of a probability and a metric's value NaN is none.
+
+    Raises:
+        ValueError: one is impossible.
+    """
+    for name, given in numbers.items():
+        values = np.atleast_1d(np.asarray(given))
+        if values.dtype.kind not in "iuf":
+            raise ValueError(f"{name} holds what is no number")
+        low, high = _RECORDED.get(name, (-math.inf, math.inf))
+        wrong = ~((low <= values) & (values <= high))
+        if name == "probability" or name not in _RECORDED:
+            wrong &= ~np.isnan(values)
+        if wrong.any():
+            raise ValueError(f"{name} = {values[wrong][0]:g} can't be")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from limelight import draw, files
 from limelight.card import METHODS
 from limelight.core.classifier import Classifier
-from limelight.core.cost import Cost
+from limelight.core.cost import Cost, check_recorded
 from limelight.core.relevance.conservation import OPERATIONS, Conservation, accounts, read
 from limelight.core.relevance.conservation import notes as noted
 from limelight.core.saliency import Finish, Saliency
@@ -308,13 +308,15 @@ class Explanation:
 class _Record(pydantic.BaseModel):
     """What a saved explanation says beside its arrays; read back, it may say anything."""
 
-    model_config = pydantic.ConfigDict(extra="allow", strict=True)
+    model_config = pydantic.ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
     class Spent(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(strict=True)
         forwards: float
         backwards: float
 
     class Finished(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(strict=True)
         size: tuple[int, int]
         relu: bool
         normalize_at: Literal["input", "feature"]
@@ -337,10 +339,16 @@ class _Record(pydantic.BaseModel):
         Raises:
             ValueError: they don't belong together.
         """
+        probability = float("nan") if self.probability is None else self.probability
+        check_recorded(
+            {"target": self.target, "probability": probability, "seconds": self.seconds, **self.cost.model_dump()}
+        )
         evidence, image, size = arrays["evidence"], arrays["image"], self.finish.size
         floating = evidence.is_floating_point() and image.is_floating_point()
         if evidence.ndim != 2 or 0 in evidence.shape or image.shape[1:] != size or image.ndim != 3 or not floating:
             raise ValueError(f"evidence {tuple(evidence.shape)}, image {tuple(image.shape)}, size {size} don't fit")
+        if not bool(evidence.isfinite().all()):
+            raise ValueError("the evidence is not finite")
         details: dict[str, Any] = {k.removeprefix("details/"): v for k, v in arrays.items() if k.startswith("details/")}
         if self.relevance_operations is not None:
             details[OPERATIONS] = self.relevance_operations
@@ -352,7 +360,7 @@ class _Record(pydantic.BaseModel):
             target=self.target,
             label=self.label,
             score=self.score,
-            probability=float("nan") if self.probability is None else self.probability,
+            probability=probability,
             method=self.method,
             reason=self.reason,
             notes=self.notes,

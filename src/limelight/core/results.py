@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pydantic
 
 from limelight import files
+from limelight.core.cost import check_recorded
 from limelight.errors import CorruptStore, InvalidOption, MissingExtra, ProtocolMismatch, nearest
 from limelight.ops import statistics
 from limelight.text import csv_cell, markdown, visible
@@ -425,6 +426,8 @@ class Results:
             about = json.loads((table.schema.metadata or {})[b"limelight"])
             known = pydantic.TypeAdapter(Column)
             columns = {c.pop("label"): known.validate_python(c) for c in about["columns"]}
+            empty = [field.name for field in table.schema if str(field.type) == "null"]  # parts that no row has
+            check_recorded({n: table[n].to_numpy() for n in table.column_names if n not in (*_TEXTS, *empty)})
             rows = pydantic.TypeAdapter(list[Row]).validate_python([_row(r, columns) for r in table.to_pylist()])
             return Results(rows, columns, about["settings"])
 
@@ -464,6 +467,7 @@ class Results:
         files.write(path, "\n".join([self.to_markdown(), *heading, ""]))
 
 
+_TEXTS = ("image", "method", "label", "reason", "degenerate", "_extra")
 _KNOWN = ("image", "method", "target", "label", "probability", "reason", "seconds", "forwards", "backwards")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import pydantic
 import torch
@@ -32,22 +32,30 @@ CODE = "if you know who made it, load it with trust=True (--trust on the command
 """Ends what is said of files that are code."""
 
 
+_Pixels = Annotated[int, pydantic.Field(ge=1)]
+
+
 class _Crop(pydantic.BaseModel):
     """How an exported program wants its pictures, as ``Preprocess``."""
 
-    resize: int | tuple[int, int] | None
-    crop: int | tuple[int, int] | None
+    model_config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
+
+    resize: _Pixels | tuple[_Pixels, _Pixels] | None
+    crop: _Pixels | tuple[_Pixels, _Pixels] | None
     mean: tuple[float, ...]
-    std: tuple[float, ...]
+    std: tuple[Annotated[float, pydantic.Field(gt=0)], ...]
+    covered: bool = False
 
 
 class _About(pydantic.BaseModel):
     """What stands in the header of a file that ``save`` wrote; read back, it may say anything."""
 
+    model_config = pydantic.ConfigDict(strict=True)
+
     name: str
     labels: list[str] | None
     layer: tuple[str, ...] | None
-    size: int | tuple[int, int]
+    size: _Pixels | tuple[_Pixels, _Pixels]
     dtype: Literal["float16", "bfloat16", "float32", "float64"]
     outputs: Literal["logits", "probabilities"] | None
     multilabel: bool | None
