@@ -625,6 +625,9 @@ def test_what_is_wrong_with_shards_is_one_line(tmp_path):
     assert len(missing("wds:{0..2}.tar", tmp_path)) == 2
     with pytest.raises(InvalidImage, match="there is no shard"):
         open_dataset("wds:val-*.tar", tmp_path)
+    for address, done in (("pipe:cat a.tar", "no command is run"), ("https://a.org/{0..9}.tar", "nothing is fetched")):
+        with pytest.raises(InvalidOption, match=f"is no pattern of files: {done}"):
+            open_dataset(f"wds:{address}", tmp_path)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.tar")
         with pytest.raises(InvalidImage, match=r"can't read shard .*pipe.tar: it is a pipe"):

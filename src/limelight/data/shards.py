@@ -79,6 +79,10 @@ def read_shards(root: Path, pattern: str) -> Contents:
 
 
 def _shards(root: Path, pattern: str) -> list[Path]:
+    scheme = re.match(r"(pipe|[a-z][a-z0-9+]+(?=:/)):", pattern)
+    if scheme:  # WebDataset's own readers would run a command, or fetch
+        done = "no command is run" if scheme[1] == "pipe" else "nothing is fetched"
+        raise InvalidOption(f"wds:{pattern} is no pattern of files: {done}; give the names of tars on this machine")
     parts = _RANGE.split(pattern)  # text, first, last, text, …
     ranges = [
         [f"{n:0{len(a)}d}" for n in range(int(a), int(b) + 1)] for a, b in zip(parts[1::3], parts[2::3], strict=True)
