@@ -28,7 +28,12 @@ reveal_type(c)  # Classifier
 reveal_type(ll.explain(c, "a.png"))  # Explanation
 reveal_type(ll.explain("demo/resnet", Path("a.png"), "rise", 3, n_masks=10))  # Explanation
 reveal_type(ll.explain(c, Image.new("RGB", (8, 8)), ll.method("cam"), progress=False))  # Explanation
-reveal_type(ll.explain(c, np.zeros((8, 8, 3))))  # Any
+reveal_type(ll.explain(c, np.zeros((8, 8, 3))))  # Explanation
+reveal_type(ll.explain(c, np.zeros((2, 8, 8, 3), np.uint8)))  # list[Explanation]
+reveal_type(ll.explain(c, np.zeros((2, 8, 8, 3)), ["cam"]))  # Gallery
+reveal_type(ll.explain(c, pd.Series(["a.png"])))  # list[Explanation]
+reveal_type(ll.explain(c, {"a.png": 1}.keys()))  # list[Explanation]
+reveal_type(ll.explain(c, x))  # Any
 reveal_type(ll.explain(c, b""))  # Explanation
 reveal_type(ll.explain(c, iter(several)))  # list[Explanation]
 reveal_type(ll.explain(c, several))  # list[Explanation]

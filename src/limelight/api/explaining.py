@@ -1,9 +1,10 @@
 """Explain pictures by methods."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import IO, Any, overload
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
@@ -39,13 +40,15 @@ def example_image(number: int = 0, *, watermark: bool = False) -> Image.Image:
 
 Picture = str | PathLike[str] | Image.Image | bytes | IO[bytes] | Sample | Scene
 """One picture, whatever its type; a tensor or an array may be one or several."""
+OneArray = np.ndarray[tuple[int, int] | tuple[int, int, int], Any]
+Batch = np.ndarray[tuple[int, int, int, int], Any]
 Methods = list[str] | list[Method] | list[str | Method] | tuple[str | Method, ...]
 
 
 @overload
 def explain(
     classifier: Classifier | nn.Module | str,
-    image: Picture,
+    image: Picture | OneArray,
     method: str | Method = "grad-cam",
     target: TargetLike = None,
     *,
@@ -56,7 +59,7 @@ def explain(
 @overload
 def explain(
     classifier: Classifier | nn.Module | str,
-    image: list[Any] | tuple[Any, ...] | Iterator[Any],
+    image: Batch,
     method: str | Method = "grad-cam",
     target: TargetLike = None,
     *,
@@ -78,7 +81,7 @@ def explain(
 @overload
 def explain(
     classifier: Classifier | nn.Module | str,
-    image: Tensor | npt.NDArray[Any] | Iterable[Any],  # (3, H, W) or (n, 3, H, W); a Series of paths
+    image: Tensor | npt.NDArray[Any],  # (3, H, W) or (n, 3, H, W), which no type tells
     method: str | Method = "grad-cam",
     target: TargetLike = None,
     *,
@@ -86,6 +89,17 @@ def explain(
     progress: bool | None = None,
     **options: Any,
 ) -> Any: ...
+@overload
+def explain(
+    classifier: Classifier | nn.Module | str,
+    image: Iterable[Any],  # a list, an iterator, a Series of paths
+    method: str | Method = "grad-cam",
+    target: TargetLike = None,
+    *,
+    strict: bool = False,
+    progress: bool | None = None,
+    **options: Any,
+) -> list[Explanation]: ...
 @either_name
 def explain(
     classifier: Classifier | nn.Module | str,
@@ -116,7 +130,8 @@ def explain(
 
     Returns:
         An ``Explanation``; for a list of pictures a list of them; for a list of methods a ``Gallery`` with a
-        row per picture. To type checkers one tensor or array may be either, ``Any``; they know what ``[x]`` gives.
+        row per picture. To type checkers a tensor, or an array of unknown shape, may be either, ``Any``; they know what
+        ``[x]`` gives.
 
     Raises:
         LimelightError: see ``limelight.errors``.
