@@ -1,5 +1,7 @@
 """Global generators begin at a seed and are put back."""
 
+import subprocess
+import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from limelight.core.rng import seeded
+from limelight.core.rng import Draws, seeded
 
 
 class Cards:
@@ -55,3 +57,24 @@ def test_only_the_named_cards_are_seeded_and_put_back(monkeypatch: pytest.Monkey
     assert cards.states == {0: 10, 1: 20}
     with seeded(7):
         assert cards.states == {0: 10, 1: 20}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_draws_are_the_same_in_every_precision(dtype: torch.dtype) -> None:
+    """In bfloat16 one number in 500 would be 1, and as many that are below 1/2 would not be."""
+    like = torch.zeros(1, dtype=dtype)
+    numbers = Draws(1).uniform((5000,), like)
+    assert numbers.dtype == torch.promote_types(dtype, torch.float32)
+    assert numbers.max() < 1
+    assert torch.equal(numbers.float(), Draws(1).uniform((5000,), torch.zeros(1)))
+    assert torch.equal(Draws(1).normal((9,), like).float(), Draws(1).normal((9,), torch.zeros(1)))
+
+
+def test_no_import_moves_the_users_seeds() -> None:
+    """What methods and metrics import draws nothing: Rich does once, and so did whatever was the first to import it."""
+    script = (
+        "import random, numpy; state = lambda: repr((random.getstate(), numpy.random.get_state())); before = state()\n"
+        "import limelight.core, sklearn.cluster, sklearn.linear_model, skimage.segmentation, rich.progress\n"
+        "assert 'rich.style' in __import__('sys').modules; assert state() == before"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

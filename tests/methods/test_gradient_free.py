@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import architectures
 import limelight as ll
+from limelight import errors
 from limelight.core.rng import Draws
 from limelight.core.supply import Supply
 from limelight.ops import min_max, resize
@@ -285,6 +286,20 @@ def test_nothing_to_see_in_constant_channels() -> None:
         saliency = ll.method(name).run(c, PICTURE, 0)
         assert saliency.degenerate.all()
         assert str(saliency.cost) == "1 F"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_noise_too_large_for_the_type_is_named(dtype: torch.dtype) -> None:
+    """The official deviation is (sigma / range)^2 of the activations: where these are small, no float16 holds it."""
+    net, x = architectures.build("plain"), architectures.images(2)
+    extent = 1e-3 if dtype == torch.float16 else 1e-20
+    with torch.no_grad():
+        for p in net.features[6].parameters():
+            p.mul_(extent)
+    c = ll.Classifier(net.to(dtype))
+    with pytest.raises(errors.NonFinite, match=r"a changed copy of image 0: the method's changes reach"):
+        ll.method("ss-cam", n=1, top=2)(c, x.to(dtype), 1)
+    assert ll.method("ss-cam", n=1, top=2, noise="sigma")(c, x.to(dtype), 1).isfinite().all()
 
 
 @pytest.mark.parametrize("name", ["ablation-cam", "score-cam", "cluster-cam", "rise"])

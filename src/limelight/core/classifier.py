@@ -44,7 +44,7 @@ from limelight.errors import (
     UnsupportedModel,
     nearest,
 )
-from limelight.shapes import Images, Logits
+from limelight.shapes import Images, Index, Logits
 from limelight.text import visible
 
 LayerLike = str | nn.Module
@@ -334,8 +334,14 @@ class Classifier:
             values = torch.cat([-values / 2, values / 2], 1)
         return values
 
-    def finite(self, logits: Logits, x: Tensor) -> Logits:
+    def finite(self, logits: Logits, x: Images, images: Index | None = None, copies: Images | None = None) -> Logits:
         """Return the logits, or say which image has none.
+
+        Args:
+            logits: of the images or of their copies, (n, classes).
+            x: the images.
+            images: of copies: which image each is one of, (n,).
+            copies: what the model was given, before that was rounded to its precision.
 
         Raises:
             NonFinite: some logit is NaN or infinite.
@@ -343,14 +349,22 @@ class Classifier:
         bad = ~torch.isfinite(logits).all(1)
         if not bool(bad.any()):
             return logits
+        half = str(self.dtype).removeprefix("torch.")
         named = [n for n, p in self.module.state_dict().items() if p.is_floating_point() and not p.isfinite().all()]
         if named:
             cause = f"its weights are not finite: {', '.join(named[:3])}{' …' if len(named) > 3 else ''}"
+        elif copies is not None and not copies[bad].abs().amax() <= 100 * x.abs().amax():
+            cause = (
+                f"the method's changes reach {copies[bad].abs().amax():.3g}, where the images end at "
+                f"{x.abs().amax():.3g} and {half} at {torch.finfo(self.dtype).max:.3g}; give less noise or a wider type"
+            )
         elif self.dtype in (torch.float16, torch.bfloat16):
-            cause = f"{str(self.dtype).removeprefix('torch.')} overflows; try the model in float32"
+            cause = f"{half} overflows; try the model in float32"
         else:
             cause = f"inputs range from {x.min():z.3g} to {x.max():z.3g}; are they normalised?"
-        raise NonFinite(f"{self.name} gives NaN or infinite logits for image {int(bad.nonzero()[0])}: {cause}")
+        first = int(bad.nonzero()[0])
+        which = f"image {first}" if images is None else f"a changed copy of image {int(images[first])}"
+        raise NonFinite(f"{self.name} gives NaN or infinite logits for {which}: {cause}")
 
     def classes(self, x: Images | None = None) -> int:
         """Return the number of classes; without images, as any pass has shown it."""

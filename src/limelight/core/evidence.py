@@ -88,14 +88,16 @@ class Evidence:
         """
         with borrowed(self.classifier.module), torch.set_grad_enabled(x.requires_grad):
             output = self.classifier.forward(x.to(self.image.dtype), watched=False)
-        return self.scores_from(output, images, kind)
+        return self.scores_from(output, images, kind, x)
 
-    def scores_from(self, output: Any, images: Index, kind: ScoreKind | None = None) -> Scores:
+    def scores_from(
+        self, output: Any, images: Index, kind: ScoreKind | None = None, copies: Images | None = None
+    ) -> Scores:
         """Return the score of each of the module's outputs for m changed copies, (m,); see ``scores_of``."""
         target = Target(self.target.index[images], self.target.function)
-        logits = (
-            None if target.function else self.classifier.finite(self.classifier.logits(output, len(images)), self.image)
-        )
+        logits = None
+        if target.function is None:
+            logits = self.classifier.finite(self.classifier.logits(output, len(images)), self.image, images, copies)
         score = _score(self.classifier, output, logits, target, kind or self.kind)
         _expect_way_back(self.classifier, target, output, score)
         return score

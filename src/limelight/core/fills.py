@@ -111,7 +111,7 @@ def _by_name(classifier: Classifier, x: Images, name: FillName) -> Images:
         "white": lambda: classifier.bounds[1].to(x).expand_as(x),
         "mean": lambda: x.mean((-2, -1), keepdim=True).expand_as(x),
         "rise-blur": lambda: rise_blur(x),
-        "noise": lambda: torch.stack([draws.normal(tuple(x.shape[1:]), x) for draws in draws_per_image(0, x)]),
+        "noise": lambda: torch.stack([draws.normal(tuple(x.shape[1:]), x) for draws in draws_per_image(0, x)]).to(x),
         "gauss-51-50": lambda: gaussian_blur(x, 51, 50.0),
         "gauss-11-5": lambda: gaussian_blur(x, 11, 5.0),
         "gauss-81-10": lambda: gaussian_blur(x, 81, 10.0),

@@ -136,7 +136,7 @@ class Batch:
     def _forward(self, x: Images) -> Logits:
         with borrowed(self.classifier.module):
             self.meter.add(forward=len(x))
-            output = self.classifier.forward(x, watched=False)
+            output = self.classifier.forward(x.to(self.image.dtype), watched=False)
             logits = self.classifier.finite(self.classifier.logits(output, len(x)), x)
         return logits if logits.dtype == torch.float64 else logits.float()
 

@@ -24,16 +24,20 @@ class Draws:
         self._generator = torch.Generator().manual_seed(seed)
 
     def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """Return standard normal numbers with the device and dtype of ``like``."""
-        return torch.randn(shape, generator=self._generator).to(like)
+        """Return standard normal numbers on the device of ``like`` and of its dtype, at least float32."""
+        return torch.randn(shape, generator=self._generator).to(like.device, _at_least_single(like))
 
     def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """Return numbers between 0 and 1 with the device and dtype of ``like``."""
-        return torch.rand(shape, generator=self._generator).to(like)
+        """Return numbers in [0, 1) on the device of ``like`` and of its dtype, at least float32."""
+        return torch.rand(shape, generator=self._generator).to(like.device, _at_least_single(like))
 
     def numbered(self, number: int) -> "Draws":
         """Return draws of their own for one of many, so that none depend on the order in which they are made."""
         return Draws(zlib.crc32(f"{self._seed}/{number}".encode()))
+
+
+def _at_least_single(like: Tensor) -> torch.dtype:
+    return torch.promote_types(like.dtype, torch.float32)  # half precision rounds what is below 1/2, or 1, up to it
 
 
 def draws_per_image(seed: int, images: Images) -> list[Draws]:

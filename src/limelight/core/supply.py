@@ -408,7 +408,7 @@ class Supply:
 
         def layer_at(variants: Tensor) -> tuple[Tensor, Tensor]:
             n, s = variants.shape[:2]
-            flat = variants.flatten(0, 1)
+            flat = variants.flatten(0, 1).to(evidence.image.dtype)
             target = evidence.target.repeated(s)
 
             def work(part: slice) -> tuple[Tensor, Tensor]:
