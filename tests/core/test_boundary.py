@@ -395,8 +395,16 @@ def test_compiled_parts_run_their_own_code() -> None:
     inner = nn.Sequential(torch.compile(net[:4], backend=never), *net[4:])
     in_place = copy.deepcopy(net)
     in_place[2].compile(backend=never)
-    for odd in (inner, in_place):
-        compiled = [(type(m), vars(m).get("forward"), vars(m).get("_compiled_call_impl")) for m in odd.modules()]
+    replaced = Odd(lambda f, x: f(x))
+    replaced.forward = torch.compile(replaced.forward, backend=never)  # type: ignore[method-assign]
+    held = Odd(lambda f, x: held.run(x))
+    held.run = torch.compile(held.f.forward, backend=never)
+
+    class Decorated(Odd):
+        forward = torch.compile(Odd.forward, backend=never)
+
+    for odd in (inner, in_place, replaced, held, Decorated(lambda f, x: f(x))):
+        compiled = [(type(m), *map(vars(m).get, ("forward", "run", "_compiled_call_impl"))) for m in odd.modules()]
         flags = [m.training for m in odd.modules()]
         for name in ("grad-cam", "lrp", "rise", "full-grad", "ablation-cam"):
             method = quick(name)
@@ -404,9 +412,31 @@ def test_compiled_parts_run_their_own_code() -> None:
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
         with pytest.raises(KeyError):
             ll.method("grad-cam").run(ll.Classifier(odd, size=SIZE), x, lambda _: {}["no such key"])
-        after = [(type(m), vars(m).get("forward"), vars(m).get("_compiled_call_impl")) for m in odd.modules()]
+        after = [(type(m), *map(vars(m).get, ("forward", "run", "_compiled_call_impl"))) for m in odd.modules()]
         assert after == compiled
         assert [m.training for m in odd.modules()] == flags
+
+
+def test_copies_have_their_own_weights_or_are_refused() -> None:
+    replaced, clamped, held, harmless = (Odd(lambda f, x: f(x)) for _ in range(4))
+    replaced.forward = torch.compile(replaced.forward, backend="eager")  # type: ignore[method-assign]
+    plain = clamped.forward
+    clamped.forward = lambda x: plain(x.clamp(-3, 3))  # type: ignore[method-assign]
+    held.run = lambda x, net=held.f: net(x)
+    harmless.f[-1].forward = lambda x: x  # type: ignore[method-assign]
+    for net in (replaced, harmless):
+        own = vars(net).get("forward")
+        twin = ll.Classifier(net, size=SIZE).copied().module
+        for p in twin.parameters():
+            p.data.zero_()
+        assert not twin(pictures()).any()
+        assert net(pictures()).any()
+        assert vars(net).get("forward") is own
+    for net in (clamped, held):
+        with pytest.raises(errors.UnsupportedModel, match=r"Odd can't be copied: .* function that uses the network"):
+            ll.Classifier(net, size=SIZE).copied()
+        with pytest.raises(errors.UnsupportedModel, match="can't be copied"):
+            quick("rise").run(ll.Classifier(net, size=SIZE, fold=True), pictures(), 1)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 import architectures
 import limelight as ll
 from limelight import errors
+from limelight.core.layers import _Arithmetic
 
 FOUND = {
     "plain": ("features", (10, 14)),
@@ -241,3 +242,8 @@ def test_a_model_without_modules_inside_says_so() -> None:
 
     with pytest.raises(errors.UnsupportedModel, match="let a module return the features"):
         ll.explain(Functional(), torch.rand(1, 3, 32, 32), method="grad-cam")
+
+
+def test_a_pass_is_counted_without_the_compiler() -> None:
+    count = _Arithmetic.__torch_dispatch__
+    assert not hasattr(count, "__wrapped__")  # PyTorch's wrapper loads its compiler at the first call, for seconds

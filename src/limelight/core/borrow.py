@@ -1,10 +1,12 @@
 """Borrow a model and give it back as it was."""
 
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -85,6 +87,10 @@ def _give_back(root: nn.Module) -> None:
                 m.training = loan.training
 
 
+_ABSENT = object()
+"""Stands for what a module does not have of its own, but from its class."""
+
+
 def _made_eager(m: nn.Module) -> dict[str, Any]:
     """Let a module run its own code where ``torch.compile`` or ``module.compile()`` put some in its place.
 
@@ -93,6 +99,8 @@ def _made_eager(m: nn.Module) -> dict[str, Any]:
     Returns:
         What has to be put back.
     """
+    if "torch._dynamo" not in sys.modules:  # then nothing has been compiled
+        return {}
     own = vars(m)
     compiled = {name: own[name] for name in ("_compiled_call_impl",) if own.get(name) is not None}
     own.update(dict.fromkeys(compiled))
@@ -100,13 +108,38 @@ def _made_eager(m: nn.Module) -> dict[str, Any]:
         compiled |= {"forward": own["forward"], "__class__": type(m)}
         own["forward"] = own["_modules"]["_orig_mod"].__call__
         object.__setattr__(m, "__class__", _plain(type(m)))
+        return compiled
+    plain = {name: _original(f) for name, f in own.items() if isinstance(f, FunctionType) and _original(f) is not f}
+    for name, f in _compiled_methods(type(m)).items():
+        if name not in own:
+            plain[name] = MethodType(f, m)
+    compiled |= {name: own.get(name, _ABSENT) for name in plain}
+    own.update(plain)
     return compiled
 
 
 def _put_back(m: nn.Module, compiled: dict[str, Any]) -> None:
     if "__class__" in compiled:
         object.__setattr__(m, "__class__", compiled.pop("__class__"))
-    vars(m).update(compiled)
+    for name, value in compiled.items():
+        if value is _ABSENT:
+            del vars(m)[name]
+        else:
+            vars(m)[name] = value
+
+
+def _compiled_methods(kind: type[nn.Module]) -> dict[str, Any]:
+    """Return by name what the compiled functions in a class were before they were compiled."""
+    classes = [c for c in reversed(kind.__mro__) if not c.__module__.startswith("torch.nn.")]
+    found = {name: f for c in classes for name, f in vars(c).items()}
+    return {name: _original(f) for name, f in found.items() if isinstance(f, FunctionType) and _original(f) is not f}
+
+
+def _original(f: FunctionType) -> Any:
+    """Return what a function was before it was compiled: itself, if it was not."""
+    from torch._dynamo.eval_frame import innermost_fn  # heavy, and there if anything is compiled
+
+    return innermost_fn(f)
 
 
 @cache

@@ -615,13 +615,10 @@ class Classifier:
         """Return a classifier around a deep copy of the module, for whoever has to change weights.
 
         Raises:
-            UnsupportedModel: the module can't be copied.
+            UnsupportedModel: the module can't be copied, or holds a function that would use it in the copy too.
         """
         twin = copy.copy(self)
-        try:
-            twin.module = duplicate(self.module)
-        except (RuntimeError, TypeError) as error:
-            raise UnsupportedModel(f"{self.name} can't be copied: {error}") from error
+        twin.module = duplicate(self.module)
         twin._names = {id(m): n for n, m in twin.module.named_modules(remove_duplicate=False)}
         return twin
 

@@ -1,14 +1,19 @@
 """Hooks that answer only to the pass for which they were made, whoever else uses the module meanwhile."""
 
 import copy
+import inspect
 import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import FunctionType
 from typing import Any
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
+
+from limelight.core.borrow import borrowed
+from limelight.errors import UnsupportedModel
 
 Hook = Callable[..., Any]
 Registration = tuple[Callable[[Hook], RemovableHandle], Hook]
@@ -55,11 +60,32 @@ def hooked(registrations: Iterable[Registration]) -> Generator[None]:
 
 
 def duplicate(module: nn.Module) -> nn.Module:
-    """Return a deep copy of a module without the hooks of passes that are going on in other threads."""
-    with _registering:
-        twin = copy.deepcopy(module)
+    """Return a deep copy of a module, of its own code, without the hooks of passes that are going on in other threads.
+
+    Raises:
+        UnsupportedModel: the module can't be copied, or holds a function that would use it in the copy too.
+    """
+    name = type(module).__name__
+    with borrowed(module), _registering:  # compiled functions, too, would stay those of the module
+        for m in module.modules():
+            shared = [k for k, f in vars(m).items() if isinstance(f, FunctionType) and _uses(f, module)]
+            if shared:
+                what = f"{shared[0]} of {type(m).__name__} is a function that uses the network, not its copy"
+                raise UnsupportedModel(f"{name} can't be copied: {what}; make it a method of the class")
+        try:
+            twin = copy.deepcopy(module)
+        except (RuntimeError, TypeError) as error:
+            raise UnsupportedModel(f"{name} can't be copied: {error}") from error
     for m in twin.modules():
         for hooks in (m._forward_hooks, m._forward_pre_hooks):  # pyright: ignore[reportPrivateUsage]
             for number in [number for number, hook in hooks.items() if isinstance(hook, _Own)]:
                 del hooks[number]
     return twin
+
+
+def _uses(f: FunctionType, module: nn.Module) -> bool:
+    """Whether a function refers to a part of a module, or to a method of one."""
+    found = inspect.getclosurevars(f)
+    values = [*found.nonlocals.values(), *found.globals.values(), *(f.__defaults__ or ())]
+    parts = {id(m) for m in module.modules()}
+    return any(id(getattr(v, "__self__", v)) in parts for v in values)

@@ -1,5 +1,6 @@
 """Read activations and gradients of any layers in one forward and one backward pass."""
 
+import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
@@ -93,7 +94,8 @@ def expect_all(layers: Iterable[str], outputs: Mapping[str, Tensor]) -> None:
     """
     missing = next((name for name in layers if name not in outputs), None)
     if missing is not None:
-        raise UnsupportedModel(f"layer {missing!r} did not run for these images, though it did in a trial pass")
+        hint = "; code compiled by torch.compile may hide it" if "torch._dynamo" in sys.modules else ""
+        raise UnsupportedModel(f"layer {missing!r} did not run for these images, though it did in a trial pass{hint}")
 
 
 def replaced(output: Any, old: Tensor, new: Tensor) -> Any:
