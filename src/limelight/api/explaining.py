@@ -40,8 +40,8 @@ def example_image(number: int = 0, *, watermark: bool = False) -> Image.Image:
 
 Picture = str | PathLike[str] | Image.Image | bytes | IO[bytes] | Sample | Scene
 """One picture, whatever its type; a tensor or an array may be one or several."""
-OneArray = np.ndarray[tuple[int, int] | tuple[int, int, int], Any]
-Batch = np.ndarray[tuple[int, int, int, int], Any]
+OneArray = np.ndarray[tuple[int, int] | tuple[int, int, int], np.dtype[Any]]
+Batch = np.ndarray[tuple[int, int, int, int], np.dtype[Any]]
 Methods = list[str] | list[Method] | list[str | Method] | tuple[str | Method, ...]
 
 
