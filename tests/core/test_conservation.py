@@ -246,6 +246,10 @@ def test_a_rule_is_held_to_its_own_law() -> None:
     assert found.grew == pytest.approx(512, rel=1e-3)
     assert found.beyond == pytest.approx(1, rel=1e-3)
     assert "by the rules' own law" in notes[-1]
+    numbers = Lawful(2)
+    numbers.law = lambda op, r, came, size: (2.0, 2)  # type: ignore[method-assign,assignment,return-value]
+    found, _ = account(chain(depth=1), overrides={"2": numbers})
+    assert found.by_law == pytest.approx(-1, rel=1e-3)
     with pytest.warns(ConservationWarning, match=r"25% of the relevance was made at conv2d in 2"):
         account(chain(depth=1), overrides={"2": Lawful(2.5)})
 
@@ -336,6 +340,14 @@ def test_a_loss_is_told_that_is_small_against_what_cancelled_at_the_start() -> N
     assert found.measure == pytest.approx(0.001 / CANCELS, rel=1e-3)
     assert found.broken == pytest.approx(0.001, rel=1e-3)
     assert "lost at conv2d in 4" in found.warnings[0]
+
+
+def test_small_losses_of_several_kinds_are_told_where_they_add_up() -> None:
+    found, _ = account(chain(), overrides={"4": times(0.993)})
+    assert "lost" not in str(found)
+    both = replace(found, left=found.left - 0.006 * found.size, strayed=0.006 * found.size)
+    assert not both.lawful
+    assert re.search(r"0\.6\d*% past the layer or onto padding; 0\.7\d*% lost against the rules' law", str(both))
 
 
 def test_accounts_are_saved(tmp_path: Path) -> None:

@@ -419,7 +419,9 @@ def test_the_most_special_entry_counts() -> None:
     assert type(table.find(next(op for op in tape.ops if op.owner == "6"))[1]) is Squared
 
 
-@pytest.mark.parametrize("given", ["zplus", "gamma(-1)", "gamma(a)", "alpha-beta(2,2)", "flat(1,2,3)"])
+@pytest.mark.parametrize(
+    "given", ["zplus", "gamma(-1)", "gamma(a)", "alpha-beta(2,2)", "flat(1,2,3)", "gamma(1", "gamma 1)", "gamma(1))"]
+)
 def test_no_such_rule(given: str) -> None:
     with pytest.raises(InvalidOption, match=r"rule|alpha|gamma"):
         rule_of(given)

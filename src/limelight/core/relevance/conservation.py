@@ -105,7 +105,9 @@ def flow_of(used: Op, rule: Any, r: Tensor, shares: Sequence[Tensor | None]) -> 
     else:
         left = sum((used.of_images(s) for s in given), torch.zeros_like(came))
         made = sum((used.size_of_images(s) for s in given), torch.zeros_like(came))
-    due, most = rule.law(used, r, came, size) if hasattr(rule, "law") else (None, None)
+    due, most = None, None
+    if hasattr(rule, "law"):  # a user's own may give numbers
+        due, most = (torch.as_tensor(v).to(came).expand_as(came) for v in rule.law(used, r, came, size))
     biases, dead = used.booked.get("biases"), used.booked.get("dead")
     return Flow(used, rule, came, size, left, made, absorbs(rule), resets(rule), biases, dead, due, most)
 
@@ -287,8 +289,8 @@ class Conservation:
             found.append(f"{self._absorbed()}: {turned}{self._amount(self.left)} is left")
         return tuple(found)
 
-    def _tells(self, amount: float) -> bool:
-        return abs(amount) > TOLERANCE * self.measure
+    def _tells(self, amount: float, least: float = TOLERANCE) -> bool:
+        return abs(amount) > least * self.measure
 
     def _share(self, of: float) -> str:
         share = abs(of) / self.measure
@@ -300,7 +302,7 @@ class Conservation:
         said = self._share(of)
         return f"{said} the relevance" if said.endswith("times") else f"{said} of the relevance"
 
-    def _absorbed(self) -> str:
+    def _absorbed(self, least: float = TOLERANCE) -> str:
         parts = (
             (_in(self.into_biases), "went into biases"),
             (_out(self.into_biases), "came from biases"),
@@ -309,7 +311,7 @@ class Conservation:
             (self.strayed, "past the layer or onto padding"),
             (-self.strayed, "from past the layer or padding"),
         )
-        said = [f"{self._share(part)} {where}" for part, where in parts if part > 0 and self._tells(part)]
+        said = [f"{self._share(part)} {where}" for part, where in parts if part > 0 and self._tells(part, least)]
         return ", ".join(said) or "nothing was absorbed"
 
     def __str__(self) -> str:
@@ -317,13 +319,15 @@ class Conservation:
         cancels = self.size > CANCELS * min(abs(self.entered), self.made) or self.made > CANCELS * abs(self.left)
         of = f" (in absolute values {self.size:z.4g} and {self.made:z.4g})" if cancels else ""
         said = [f"{self.entered:z.4g} entered, {self.left:z.4g} left{ways}{of}"]
-        if any(map(self._tells, (self.taken, self.given, self.strayed))):
-            said.append(self._absorbed())
+        parts = (self.taken, self.given, self.strayed, self.broken, self.rounded)
+        least = TOLERANCE if self.lawful or any(map(self._tells, parts)) else TOLERANCE / 10  # small ones that add up
+        if any(self._tells(part, least) for part in (self.taken, self.given, self.strayed)):
+            said.append(self._absorbed(least))
         if self._tells(self.by_law):
             said.append(f"{abs(self.by_law):z.4g} {'taken' if self.by_law > 0 else 'made'} by the rules' own law")
-        if self._tells(self.broken):
+        if self._tells(self.broken, least):
             said.append(f"{self._share(self.broken)} {'lost' if self.broken > 0 else 'made'} against the rules' law")
-        if self._tells(self.rounded):
+        if self._tells(self.rounded, least):
             said.append(f"{self._share(self.rounded)} {'lost' if self.rounded > 0 else 'made'} by rounding")
         if self.grew > 1 + TOLERANCE:
             why = "" if self.beyond > 1 + TOLERANCE else ", by the rules' own law"

@@ -319,13 +319,14 @@ def rule_of(given: str | Rule) -> Rule:
     """
     if not isinstance(given, str):
         return given
-    name, _, numbers = given.partition("(")
-    if name.strip() not in NAMED:
+    name, opened, numbers = given.strip().partition("(")
+    if name.strip() not in NAMED or bool(opened) != numbers.endswith(")"):
         raise InvalidOption(
-            f"there is no rule {given!r}; there are {', '.join(NAMED)}, and functions (op, r) of your own"
+            f"there is no rule {given!r}; there are {', '.join(NAMED)}, some with numbers, as in gamma(0.25), and functions "
+            "(op, r) of your own"
         )
     try:
-        return NAMED[name.strip()](*(float(n) for n in numbers.rstrip(") ").split(",") if n.strip()))
+        return NAMED[name.strip()](*(float(n) for n in numbers[:-1].split(",") if n.strip()))
     except (ValueError, TypeError) as error:
         raise InvalidOption(f"rule {given!r}: {error}") from None
 
