@@ -250,6 +250,9 @@ def test_a_rule_is_held_to_its_own_law() -> None:
     numbers.law = lambda op, r, came, size: (2.0, 2)  # type: ignore[method-assign,assignment,return-value]
     found, _ = account(chain(depth=1), overrides={"2": numbers})
     assert found.by_law == pytest.approx(-1, rel=1e-3)
+    numbers.law = lambda op, r, came, size: (torch.nan, 2)  # type: ignore[method-assign,assignment,return-value]
+    with pytest.warns(ConservationWarning, match="nan% of the relevance was"):
+        assert not account(chain(depth=1), overrides={"2": numbers})[0].lawful
     with pytest.warns(ConservationWarning, match=r"25% of the relevance was made at conv2d in 2"):
         account(chain(depth=1), overrides={"2": Lawful(2.5)})
 

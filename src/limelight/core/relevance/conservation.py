@@ -290,7 +290,7 @@ class Conservation:
         return tuple(found)
 
     def _tells(self, amount: float, least: float = TOLERANCE) -> bool:
-        return abs(amount) > least * self.measure
+        return not abs(amount) <= least * self.measure  # so that a NaN tells
 
     def _share(self, of: float) -> str:
         share = abs(of) / self.measure

@@ -322,8 +322,8 @@ def rule_of(given: str | Rule) -> Rule:
     name, opened, numbers = given.strip().partition("(")
     if name.strip() not in NAMED or bool(opened) != numbers.endswith(")"):
         raise InvalidOption(
-            f"there is no rule {given!r}; there are {', '.join(NAMED)}, some with numbers, as in gamma(0.25), and functions "
-            "(op, r) of your own"
+            f"there is no rule {given!r}; there are {', '.join(NAMED)}, some with numbers, as in gamma(0.25), "
+            "and functions (op, r) of your own"
         )
     try:
         return NAMED[name.strip()](*(float(n) for n in numbers[:-1].split(",") if n.strip()))
