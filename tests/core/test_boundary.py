@@ -417,6 +417,19 @@ def test_compiled_parts_run_their_own_code() -> None:
         assert [m.training for m in odd.modules()] == flags
 
 
+def test_what_runs_only_without_gradients_is_explained_without() -> None:
+    hooked = body()
+    hooked[1] = nn.ReLU(inplace=True)
+    hooked[0].register_full_backward_hook(lambda *_: None)
+    own = Odd(lambda f, x: (f[0].weight.clamp_(-9, 9), f(x))[1])
+    for net, words in ((hooked, "full backward hooks"), (own, "overwrites its own weights")):
+        for name in ("rise", "score-cam", "grad-cam"):
+            found, wanted = (quick(name).run(ll.Classifier(n, size=SIZE), pictures(), 1).raw for n in (net, body()))
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+        with pytest.raises(errors.ModelFailed, match=words):
+            ll.method("gradient").run(ll.Classifier(net, size=SIZE), pictures(), 1)
+
+
 def test_copies_have_their_own_weights_or_are_refused() -> None:
     replaced, clamped, held, harmless = (Odd(lambda f, x: f(x)) for _ in range(4))
     replaced.forward = torch.compile(replaced.forward, backend="eager")  # type: ignore[method-assign]

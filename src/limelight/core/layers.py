@@ -5,6 +5,7 @@ first, or that Swin keeps channels last: the shapes that come by in one pass say
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from torch.utils.flop_counter import flop_registry
 from limelight.core.borrow import borrowed
 from limelight.core.boundary import differentiated, forward_pass
 from limelight.core.hooks import hooked
-from limelight.errors import UnsupportedModel
+from limelight.errors import ModelFailed, UnsupportedModel
 from limelight.shapes import Acts
 
 MOST_PREFIX_TOKENS = 16
@@ -228,10 +229,9 @@ def trace(
         logits_of: takes the logits of so many images out of the model's output.
         reshape: the user's own reading of a layer's output, or None.
     """
-    try:
+    with suppress(UnsupportedModel, ModelFailed):  # what can't run while a graph is recorded can without
         return _traced(module, x, logits_of, reshape, gradients=True)
-    except UnsupportedModel:  # tensors of inference mode, through which no graph can be recorded
-        return _traced(module, x, logits_of, reshape, gradients=False)
+    return _traced(module, x, logits_of, reshape, gradients=False)
 
 
 def _traced(

@@ -29,7 +29,10 @@ NORMALISERS = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid"})
 """Functions that turn logits into probabilities at the end of a network; relevance starts before them."""
 
 SCRIPTED, UNSEEN = "scripted code", "code that can't be seen (a scripted or compiled function, an extension)"
-"""How calls of it are named."""
+"""How calls of them are named."""
+
+NO_RULE, NO_GRADIENTS = "no rule is known for it", "it runs without gradients"
+"""What may be the matter with a call."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,7 @@ class Info:
         op: the recorded call that made it.
         made_by: name of the function that made it.
         fed: the tensor that this function was given.
+        returned: whether a function with a gradient of its own may be about to return it, an input, as it is.
     """
 
     depth: int = 0
@@ -144,6 +148,7 @@ class Info:
     op: Op | None = None
     made_by: str = ""
     fed: Tensor | None = None
+    returned: bool = False
 
 
 class _Recorded(torch.autograd.Function):
@@ -348,6 +353,8 @@ class Tape:
         What comes out of code of which no call was seen would pass for a constant, and its share be lost.
         """
         if t in self._info:
+            if self._info[t].returned:
+                self._note_return(t)
             return True
         if t.grad_fn is None or t in self._free:
             return False
@@ -360,6 +367,15 @@ class Tape:
         self.unruled.append(Unruled(name, self.owner, self._clock, "no call in it can be seen", hidden=True))
         self._info[t] = Info(max(map(self._depth_of, last)) - 1, self._clock, owner=self.owner, made_by=name)
         return True
+
+    def _note_return(self, t: Tensor) -> None:
+        """Note by whose gradient relevance passes what a function returned as it was given; it has that one by now."""
+        self._info[t].returned = False
+        own = isinstance(t.grad_fn, torch.autograd.function.BackwardCFunction)
+        name = type(t.grad_fn).__name__.removesuffix("Backward") if own else self._info[t].made_by
+        if name != "BackwardHookFunction":  # PyTorch's, around modules with backward hooks, hands gradients on
+            why = NO_RULE if own else NO_GRADIENTS
+            self.unruled.append(Unruled(name, self.owner, self._clock, why))
 
     def _depth_of(self, node: Any) -> int:
         """One more than the affine operations before a node of a recorded call or of the image; 0 for other nodes."""
@@ -381,8 +397,9 @@ class Tape:
         if not made:
             return result
         routes = name in ROUTES
-        if not routes or not torch.is_grad_enabled():
-            why = "it runs without gradients" if not torch.is_grad_enabled() else "no rule is known for it"
+        returned = name == "view_as" and args[0] is args[-1] and not torch.is_grad_enabled()
+        if not returned and not (routes and torch.is_grad_enabled()):
+            why = NO_RULE if torch.is_grad_enabled() else NO_GRADIENTS
             self.unruled.append(Unruled(name, self.owner, self._clock, why))
         for t in made:
             self._info[t] = Info(
@@ -392,6 +409,7 @@ class Tape:
                 infos[0].owner if routes and len(infos) == 1 else self.owner,
                 made_by=infos[0].made_by if routes and len(infos) == 1 and name not in NORMALISERS else name,
                 fed=given[0] if name in (*NORMALISERS, "flatten", "squeeze") else infos[0].fed if routes else None,
+                returned=returned,
             )
         return result
 
