@@ -409,3 +409,29 @@ def test_deeplift_options() -> None:
 @pytest.mark.parametrize(("name", "expected"), [("full-grad", "1 F + 1 R"), ("deeplift", "2 F + 1 R")])
 def test_costs(name: str, expected: str) -> None:
     assert str(ll.method(name).run(classifier("tinyvgg"), inputs("tinyvgg")[:2], 1).cost) == expected
+
+
+@pytest.mark.parametrize("act", ["GELU", "SiLU", "Sigmoid", "Softplus", "ELU", "Tanh", "Hardswish", "PReLU"])
+def test_deeplift_close_to_the_reference(act: str) -> None:
+    """Of outputs that differ by their rounding alone the quotient would be noise: in float32 as in float64."""
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 6, 3), getattr(nn, act)(), nn.Conv2d(6, 6, 3), getattr(nn, act)(), nn.Flatten())
+    net = nn.Sequential(*layers, nn.Linear(6 * 16, 4))
+    x0 = torch.randn(3, 8, 8) + 2
+    method = ll.method("deeplift", baseline=x0)
+    for far in (1e-6, 1e-3):
+        x = (x0 + far * torch.randn(2, 3, 8, 8)).double()
+        single = method.evidence(ll.Classifier(net.float()), x.float(), 1).double()
+        x, net = x.float().double(), net.double()
+        exact = method.evidence(ll.Classifier(net), x, 1)
+        assert (single - exact).abs().max() < 1e-4 * exact.abs().max()
+
+
+@pytest.mark.parametrize("name", ["deeplift", "full-grad", "lrp"])
+def test_weights_of_what_is_recomputed_follow_its_precision(name: str) -> None:
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 6, 3), nn.PReLU(6), nn.Flatten(2), nn.LayerNorm(36), nn.Flatten(), nn.Linear(216, 4))
+    net, x = nn.Sequential(*layers), torch.randn(1, 3, 8, 8).bfloat16()
+    half = ll.method(name)(ll.Classifier(net.bfloat16()), x, 1)
+    single = ll.method(name)(ll.Classifier(net.float()), x.float(), 1)
+    assert (half - single).abs().mean() < 0.05

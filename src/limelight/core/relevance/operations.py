@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import resolve_name
+from torch.utils._pytree import tree_map_only
 
 from limelight.core.relevance.op import Convolution, Op, Product
 from limelight.errors import UnsupportedModel
@@ -167,8 +168,16 @@ def _of_one(tape: "Tape", kind: Any, func: Any, args: Any, kwargs: Any, **more: 
         args, kwargs = (kwargs["input"],), {k: v for k, v in kwargs.items() if k != "input"}
     if tape.info(args[0]) is None or any(tape.info(a) for a in (*args[1:], *kwargs.values())):
         return NotImplemented
-    rest = args[1:]
-    return tape.record(kind, func, [args[0]], lambda x: func(x, *rest, **kwargs), **more)
+
+    recorded = args[0].dtype
+
+    def call(x: Tensor) -> Tensor:
+        rest, named = args[1:], kwargs
+        if x.dtype != recorded:  # a rule recomputes it with more precision; weights follow
+            rest, named = tree_map_only(Tensor, lambda w: w.to(x.dtype) if w.is_floating_point() else w, (rest, named))
+        return func(x, *rest, **named)
+
+    return tape.record(kind, func, [args[0]], call, **more)
 
 
 def _activation(nonnegative: bool = False) -> Handler:

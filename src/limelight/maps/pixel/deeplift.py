@@ -40,9 +40,9 @@ class Rescale:
     twins: Mapping[Op, Op]
 
     def activation(self, op: Op, m: Tensor) -> Tensor:
-        """One output for one input."""
-        dx, dy = self._differences(op)
-        return _quotient(m * dy, dx, op.native(m)[0], SMALLEST)
+        """One output for one input, in float64: of nearly equal inputs the rounding of outputs would be all of dy."""
+        x, x0 = op.x.double(), self.twins[op].x.double()
+        return _quotient(m * (op.call(x) - op.call(x0)), x - x0, op.native(m)[0], SMALLEST).to(m)
 
     def max_pool(self, op: Op, m: Tensor) -> Tensor:
         """The position that holds the larger of both maxima answers for dy; of several equal ones each for its share.
