@@ -5,6 +5,8 @@ from torch import Tensor
 
 Images = Float[Tensor, "n c H W"]
 """Normalised network inputs."""
+Originals = Float[Tensor, "m c H W"]
+"""Images of which others, n of them, are copies."""
 Acts = Float[Tensor, "n k h w"]
 """Activations of one layer, or their gradient."""
 Grid = Float[Tensor, "n h w"]

@@ -44,7 +44,7 @@ from limelight.errors import (
     UnsupportedModel,
     nearest,
 )
-from limelight.shapes import Images, Index, Logits
+from limelight.shapes import Images, Index, Logits, Originals
 from limelight.text import visible
 
 LayerLike = str | nn.Module
@@ -334,7 +334,7 @@ class Classifier:
             values = torch.cat([-values / 2, values / 2], 1)
         return values
 
-    def finite(self, logits: Logits, x: Images, images: Index | None = None, copies: Images | None = None) -> Logits:
+    def finite(self, logits: Logits, x: Originals, images: Index | None = None, copies: Images | None = None) -> Logits:
         """Return the logits, or say which image has none.
 
         Args:
