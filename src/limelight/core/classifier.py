@@ -355,8 +355,9 @@ class Classifier:
             cause = f"its weights are not finite: {', '.join(named[:3])}{' …' if len(named) > 3 else ''}"
         elif copies is not None and not copies[bad].abs().amax() <= 100 * x.abs().amax():
             cause = (
-                f"the method's changes reach {copies[bad].abs().amax():.3g}, where the images end at "
-                f"{x.abs().amax():.3g} and {half} at {torch.finfo(self.dtype).max:.3g}; give less noise or a wider type"
+                f"the method's changes reach {copies[bad].abs().amax():z.3g}, where the images end at "
+                f"{x.abs().amax():z.3g} and {half} at {torch.finfo(self.dtype).max:z.3g}; "
+                "give less noise or a wider type"
             )
         elif self.dtype in (torch.float16, torch.bfloat16):
             cause = f"{half} overflows; try the model in float32"
