@@ -135,6 +135,25 @@ def test_unknown_names_and_options() -> None:
             call()
 
 
+def test_what_is_no_name() -> None:
+    """What has no hash, as explanations haven't, or is no list, is refused as whatever else is neither."""
+    picture = ("demo/resnet", "x.png")
+    for given in (3, [None], [{"a": 1}], [["cam"]], b"cam", dict):
+        calls = {
+            "method": (ll.method, lambda m: ll.explain(*picture, m), lambda m: ll.evaluate(*picture, m)),
+            "metric": (ll.metric, lambda m: ll.evaluate(*picture, "cam", m), lambda m: ll.choose(*picture, None, m)),
+        }
+        calls["method"] += (lambda m: ll.choose(*picture, m),)
+        for kind, verbs in calls.items():
+            for verb in verbs:
+                with pytest.raises(errors.InvalidOption, match=kind):
+                    verb(given)
+    with pytest.raises(errors.InvalidOption, match="a method is given by its name"):
+        ll.evaluate(*picture, {"mine": 3})
+    with pytest.raises(errors.InvalidOption, match="a metric is given by its name"):
+        ll.evaluate(*picture, "cam", {"mine": 3})
+
+
 def test_profiles() -> None:
     m = ll.method("grad-cam++", profile="aop", eps=0.5)
     assert (m.options.variant, m.options.eps) == ("elementwise", 0.5)  # what the user gives goes first

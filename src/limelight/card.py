@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
-from limelight.errors import LimelightError, UnknownMethod, UnknownMetric, nearest
+from limelight.errors import InvalidOption, LimelightError, UnknownMethod, UnknownMetric, nearest, shown
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -158,7 +158,14 @@ class Registry(Generic[AnyCard]):
         return self._shipped | {name: card for name, (card, _) in own.items()}
 
     def find(self, name: str) -> AnyCard:
-        """Return one card, or say which names are near."""
+        """Return one card, or say which names are near.
+
+        Raises:
+            InvalidOption: this is no name at all.
+        """
+        if not isinstance(cast(Any, name), str):
+            what = f"{shown(name)}: a {self._kind} is given by its name, or made by limelight.{self._kind}(name)"
+            raise InvalidOption(what)
         known = self.cards()
         if name not in known:
             hint = nearest(name, known) or f"; see: limelight {self._kind}s"

@@ -252,7 +252,7 @@ def test_bad_input(model: Any) -> None:
     cases: list[tuple[Any, Any, dict[str, Any]]] = [
         (UnknownMetric, "did you mean adcc", {"metric": "adc"}),
         (UnknownMethod, "did you mean grad-cam", {"methods": ["gradcam", "layer-cam"]}),
-        (InvalidOption, "no metric to decide", {"metric": []}),
+        (InvalidOption, "list of metrics is empty", {"metric": []}),
         (InvalidOption, "at least two methods", {"methods": ["grad-cam"]}),
         (InvalidOption, "methods = 'grad-cam'", {"methods": "grad-cam"}),
         (InvalidOption, '"5000 forwards" or "60 s"', {"budget": "many"}),

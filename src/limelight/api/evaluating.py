@@ -101,8 +101,10 @@ def evaluate(
     model = as_classifier(classifier)
     if not isinstance(asked, Mapping):
         asked = labelled([method_under(m, protocol).located(model) for m in asked])
-    chosen = {name: m.located(model) for name, m in asked.items()}
-    judges = judged_by if isinstance(judged_by, Mapping) else labelled([_metric_under(m, protocol) for m in judged_by])
+    chosen = {name: as_method(m).located(model) for name, m in asked.items()}
+    if not isinstance(judged_by, Mapping):
+        judged_by = labelled([_metric_under(m, protocol) for m in judged_by])
+    judges = {name: as_metric(m) for name, m in judged_by.items()}
     if protocol is not None and not any(m.options.protocol == protocol for m in judges.values()):
         known = sorted({p for m in judges.values() for p in m.card.profiles})
         raise InvalidOption(f"none of these metrics has a protocol {protocol!r} (they have: {', '.join(known)})")

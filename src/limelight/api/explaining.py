@@ -14,6 +14,7 @@ from limelight.api.forecasting import forecast
 from limelight.api.inputs import Unreadable, as_input, as_sample, samples_of, several
 from limelight.card import METHODS, Card
 from limelight.core.classifier import Classifier, as_classifier
+from limelight.core.evaluate import listed
 from limelight.core.explanation import Explanation, Gallery, explanations
 from limelight.core.method import Method, as_method
 from limelight.core.plan import Plan
@@ -138,11 +139,8 @@ def explain(
     """
     model = as_classifier(classifier)
     several_methods = not isinstance(method, str | Method)
-    given: list[str | Method] = list(method) if several_methods else [method]  # type: ignore[arg-type,list-item]
     ruled: dict[str, Any] = {"strict": True} if strict else {}  # a method that is built has its own
-    chosen = [as_method(m, **options, **(ruled if isinstance(m, str) else {})) for m in given]
-    if not chosen:
-        raise InvalidOption("the list of methods is empty; see limelight.methods()")
+    chosen = [as_method(m, **options, **(ruled if isinstance(m, str) else {})) for m in listed(method, "methods")]
     pictures = several(image)
     samples = samples_of([image] if pictures is None else pictures)
     if not samples:

@@ -25,7 +25,7 @@ from limelight.api.inputs import Unreadable, first_input, readable, wanted_targe
 from limelight.bench.race import FIRST, duel, schedule, standing
 from limelight.core.budget import limits
 from limelight.core.classifier import Classifier
-from limelight.core.evaluate import columns, labelled
+from limelight.core.evaluate import columns, labelled, listed
 from limelight.core.method import Method, as_method
 from limelight.core.metric import Metric, as_metric
 from limelight.core.progress import Forecast, watched
@@ -273,9 +273,7 @@ def choose(
     most = limits(budget)
     if budget is not None and (min(most) == math.inf or min(most) <= 0):
         raise InvalidOption(f'a budget of {budget!r}: it is "5000 forwards" or "60 s", for the whole race')
-    judges = labelled([as_metric(m) for m in ([metric] if isinstance(metric, str | Metric) else metric)])
-    if not judges:
-        raise InvalidOption("there is no metric to decide by; see limelight.metrics()")
+    judges = labelled([as_metric(m) for m in listed(metric, "metrics")])
     chosen = _named(methods, options or {})
     model, samples = api.as_classifier(classifier), api.as_samples(images)
     if not samples:
@@ -314,7 +312,7 @@ def _named(methods: Any, options: Mapping[str, Any]) -> list[Method]:
         return [api.method(name, **options) for name in names if name != "fake-cam"]
     if isinstance(methods, str):
         raise InvalidOption(f"methods = {methods!r}; give a list of names, 'quick', 'all', or nothing")
-    return [as_method(m, **options) if isinstance(m, str) else m for m in methods]
+    return [m if isinstance(m, Method) else as_method(m, **options) for m in listed(methods, "methods")]
 
 
 def _refused(
