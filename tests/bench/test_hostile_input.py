@@ -225,6 +225,40 @@ def test_damaged_settings_are_named_and_rows_kept(recipe: Path, run: Path, text:
     assert rows(run) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("paper", True), ("left_out", "x"), ("versions", None), ("source", 10**30), ("weights", [1])]
+)
+def test_damaged_notes_are_named(run: Path, name: str, value: object) -> None:
+    store = Store(run)
+    store.note({**store.notes, name: value})
+    line = refused("report", run)
+    assert str(run / "notes.json") in line
+    assert name in line
+
+
+def test_a_report_needs_no_pictures(recipe: Path, tmp_path: Path) -> None:
+    """The folder that the run noted is empty by now: the page has names only."""
+    photos = tmp_path / "photos"
+    (photos / "star").mkdir(parents=True)
+    for name in "ab":
+        Image.fromarray(scene(0).image).save(photos / "star" / f"{name}.png")
+    recipe.write_text(RECIPE.replace('"scenes"\nn = 3', '"folder"'), encoding="utf-8")
+    measure(recipe, tmp_path / "run", "--data", photos)
+    photos.rename(tmp_path / "elsewhere")
+    photos.mkdir()
+    code, _, err = told("report", tmp_path / "run")
+    assert (code, err) == (0, "")
+    assert str(photos) in refused("report", tmp_path / "run", "--data", photos)
+
+
+def test_rows_of_what_the_settings_do_not_name(run: Path) -> None:
+    store = Store(run)
+    cell = Cell(1, "0", "demo/resnet", "", "average-drop", 0.5)
+    store.add([cell])
+    line = refused("report", run)
+    assert "a method ''" in line
+
+
 def test_another_recipe_is_kept_out(recipe: Path, run: Path) -> None:
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     recipe.write_text(RECIPE.replace("average-drop", "complexity"), encoding="utf-8")

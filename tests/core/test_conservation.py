@@ -360,6 +360,27 @@ def test_accounts_are_saved(tmp_path: Path) -> None:
     assert again.conservation == e.conservation
 
 
+def test_inputs_outside_of_a_rules_bounds_are_told() -> None:
+    """A network that normalises by itself shows its first convolution more than black and white."""
+
+    class Normalising(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rest = chain()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.rest((x - 0.5) / 0.25)
+
+    x = torch.linspace(0, 1, 48).view(3, 4, 4).double()
+    for net, told in ((chain(), False), (Normalising(), True)):
+        e = ll.explain(ll.Classifier(net, size=4, mean=[0] * 3, std=[1] * 3), x, "deep-taylor", 0)
+        assert any("darker than black" in note for note in e.notes) == told
+    mended = ll.explain(
+        ll.Classifier(Normalising(), size=4, mean=[0] * 3, std=[1] * 3), x, "lrp", 0, rules={"first": "z-box(-2, 2)"}
+    )
+    assert not any("darker than black" in note for note in mended.notes)
+
+
 def test_nothing_entered() -> None:
     """A score that deep Taylor decomposition does not take: an empty map with its reason, and no remark on shares."""
     net = chain()

@@ -1,5 +1,7 @@
 """Options of absurd size are refused, or end in a refusal that names them; nothing takes all memory without a word."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -28,6 +30,11 @@ def test_no_count_or_size_is_absurd(value: int) -> None:
     assert ll.method("rise", seed=10**18, n_masks=MOST).options.seed == 10**18
     with pytest.raises(InvalidOption, match="expected pixels per step"):
         ll.metric("deletion", step="9" * 5000 + "W")
+    deep: Any = 1
+    for _ in range(5000):
+        deep = {"a": deep}
+    with pytest.raises(InvalidOption, match="more than 50 deep"):
+        ll.method("aop", base_options=deep)
 
 
 @pytest.mark.parametrize("words", ["Storage size calculation overflowed with sizes=[9]", "can't allocate memory"])

@@ -185,7 +185,6 @@ def test_a_pixel_is_inside_if_its_centre_is(tmp_path):
         ((1.5, 0.5, 3.5, 2.5), region(1, 0, 3, 2)),  # a centre on the start is in, one on the end is out
         ((1.51, 0.49, 3.51, 2.51), region(2, 0, 4, 3)),
         ((-100, -1, 1, 100), region(0, 0, 1, 6)),  # cut off
-        ((2.6, 2.6, 3.4, 3.4), region(0, 0, 0, 0)),  # between the centres
     ]:
         assert (inside(Sample(path, "a", boxes=(box,))) == expected).all()
 
@@ -206,6 +205,13 @@ def test_boxes_are_those_of_the_upright_picture(tmp_path):
     path = picture(tmp_path / "a.jpg", (8, 6), exif=exif)
     mask = inside(Sample(path, "a", boxes=((0, 4, 6, 8),)))
     assert (mask == region(0, 4, 6, 8, size=(6, 8))).all()
+
+
+def test_box_of_no_pixel(tmp_path):
+    path = picture(tmp_path / "a.png", (8, 6))
+    for box in ((0.1, 0.1, 0.4, 0.4), (2.6, 2.6, 3.4, 3.4)):  # shares of the picture; between the centres
+        with pytest.raises(InvalidOption, match=r"holds the centre of no pixel.*8 x 6, and no shares"):
+            Sample(path, "a", boxes=(box,)).truth_mask()
 
 
 @pytest.mark.parametrize("box", [(8, 0, 9, 3), (-3, 0, 0, 3), (0, 6, 3, 9), (0, -3, 3, 0)])

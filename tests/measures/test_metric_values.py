@@ -1494,6 +1494,7 @@ def test_refused_truths(name: str) -> None:
     refused(MissingTruth, r"boxes \(k, 4\).*got an entry of shape \(1, 3\)", name, truth=[tensor([[0, 0, 1]]), None])
     refused(MissingTruth, "got str", name, truth="box")
     refused(MissingTruth, "x1 <= x2", name, truth=[tensor([[1, 0, 0, 1]]), None])
+    refused(MissingTruth, "no pixel.*no shares", name, truth=[tensor([[0.1, 0.1, 0.4, 0.4]]), None])
     labels = ll.Truth(torch.ones(2, 2, 2, dtype=torch.bool), labels=torch.tensor([0]))
     refused(MissingTruth, "1 entries of 'labels' for 2 images", name, truth=labels)
 

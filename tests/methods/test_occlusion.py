@@ -56,6 +56,9 @@ def test_a_window_as_large_as_the_picture_says_nothing_about_where() -> None:
     found = ll.method("occlusion", window=8, stride=8, score="logit").run(c, x, 0)
     assert found.degenerate.all()
     torch.testing.assert_close(found.raw[0], part.sum().expand(8, 8))
+    assert "covers the whole picture of 8 x 8" in found.notes[0]
+    assert "window=2, stride=1" in found.notes[0]
+    assert not ll.method("occlusion", window=2, stride=1, score="logit").run(c, x, 0).notes
 
 
 def test_a_stride_that_leaves_pixels_out() -> None:

@@ -354,7 +354,7 @@ def read_recipe(path: str | Path) -> Recipe:
     with files.refusing(InvalidOption, f"the recipe {path} can't be read"):
         content = files.content_of(path)
     with files.refusing(InvalidOption, f"the recipe {path} is no TOML"):
-        given = tomllib.loads(content.decode())
+        given = tomllib.loads(content.decode("utf-8-sig"))  # some editors put a mark in front
     return checked(given, path.name)
 
 

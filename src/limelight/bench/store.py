@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 
 from limelight import files
 from limelight.bench.recipe import Recipe, parsed
@@ -77,6 +78,28 @@ def key_of(*parts: str) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
+class Notes(pydantic.BaseModel):
+    """What is known of a run beside its settings; other things may stand there too.
+
+    Attributes:
+        about: what the recipe says of itself.
+        paper: ``note`` and ``table``, the numbers to compare with.
+        versions: of the libraries.
+        weights: a digest for each model.
+        left_out: models without weights, and why.
+        source: folder of the pictures.
+    """
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+    about: str = ""
+    paper: dict[str, str] = {}
+    versions: dict[str, str] = {}
+    weights: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    source: str | None = None
+
+
 class Store:
     """A folder with the settings of a run and its rows.
 
@@ -111,9 +134,17 @@ class Store:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What was noted last; nothing if nothing was."""
+        """What was noted last, see ``Notes``; nothing if nothing was.
+
+        Raises:
+            CorruptStore: the file is damaged.
+        """
         path = self.folder / NOTES
-        return _read_json(path) if path.exists() else {}
+        if not path.exists():
+            return {}
+        found = _read_json(path)
+        with files.refusing(CorruptStore, f"{path} can't be read as the notes of a run"):
+            return Notes.model_validate(found, strict=True).model_dump(exclude_unset=True)
 
     @property
     def files(self) -> list[Path]:

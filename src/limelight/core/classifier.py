@@ -220,8 +220,12 @@ class Classifier:
         """Return the normalised input for a picture, shape (3, H, W).
 
         Raises:
-            InvalidImage: the given preprocessing makes something else of it.
+            InvalidImage: it is none, or the given preprocessing makes something else of it.
         """
+        if not isinstance(image, Image.Image):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidImage(
+                f"expected a PIL picture, got {type(image).__name__}; paths are read by limelight.explain"
+            )
         return preprocessed(self._preprocess, image)
 
     def seeing(self: Own, preprocess: Callable[..., Any], size: int | tuple[int, int] | None = None) -> Own:

@@ -2,7 +2,6 @@
 
 import math
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from limelight.core.progress import passed
 
-_NEVER_LESS_THAN_NONE = 0.0, sys.float_info.max
+_NEVER_LESS_THAN_NONE = 0.0, 1e15  # more than any machine has done
 _RECORDED = {
     "target": (-1.0, 2.0**63),
     "probability": (0.0, 1.0 + 1e-5),

@@ -14,6 +14,9 @@ from limelight.errors import MOST_SHOWN, InvalidOption, nearest, shown
 MOST = 10_000_000
 """The largest count, size or step: more passes, masks or pixels would take weeks, and more memory than there is."""
 
+DEEPEST = 50
+"""Levels of tables and lists in one another that options may have."""
+
 
 class BaseOptions(pydantic.BaseModel):
     """What all options are: immutable, complete, and the same again in another process."""
@@ -96,20 +99,22 @@ def why(error: Mapping[str, Any]) -> str:
     return said
 
 
-def check_numbers(given: Any, where: str, name: str = "") -> None:
+def check_numbers(given: Any, where: str, name: str = "", depth: int = 0) -> None:
     """Refuse whole numbers of more than 64 bits, which no computation here takes, anywhere in tables and lists.
 
     Raises:
-        InvalidOption: there is one.
+        InvalidOption: there is one, or tables stand in tables without end.
     """
+    if depth > DEEPEST:
+        raise InvalidOption(f"{where}: tables or lists in one another, more than {DEEPEST} deep")
     if isinstance(given, int) and not -(1 << 63) <= given < 1 << 63:
         raise InvalidOption(f"{where}: {name.strip('.')} is a number of more than 64 bits")
     if isinstance(given, Mapping):
         for key, value in cast(Mapping[Any, Any], given).items():
-            check_numbers(value, where, f"{name}.{key}")
+            check_numbers(value, where, f"{name}.{key}", depth + 1)
     elif isinstance(given, list | tuple):
         for value in cast(Sequence[Any], given):
-            check_numbers(value, where, name)
+            check_numbers(value, where, name, depth + 1)
 
 
 @cache  # one class per function, so that equal methods compare equal

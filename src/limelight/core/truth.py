@@ -54,7 +54,7 @@ class Truth:
             device: where the masks are to be.
 
         Raises:
-            MissingTruth: it does not fit the images, or a box leaves them.
+            MissingTruth: it does not fit the images, or a box leaves them or holds no pixel.
         """
         if isinstance(given, Tensor | np.ndarray) and n > 1 and given.shape == (n, 4):
             given = [*given]
@@ -97,7 +97,13 @@ def _mask(one: Any, size: tuple[int, int], expected: str) -> Masks:
             f"boxes {boxes.tolist()} leave the image: they are in pixels of the network's input, which has {height} x "
             f"{width} (H x W); those of a csv are in its picture's"
         )
-    return box_mask(boxes, size)
+    mask = box_mask(boxes, size)
+    if len(boxes) and not bool(mask.any()):
+        raise MissingTruth(
+            f"boxes {boxes.tolist()} hold the centre of no pixel: they are x1, y1, x2, y2 in pixels of the network's "
+            "input, and no shares of it"
+        )
+    return mask
 
 
 def _numbers(given: Tensor | npt.NDArray[np.generic], expected: str) -> Tensor:

@@ -93,7 +93,13 @@ class Sample:
             x1, y1, x2, y2 = box
             if not (max(x1, 0) < min(x2, width) and max(y1, 0) < min(y2, height)):
                 raise InvalidOption(f"{self.name}: the box {box} covers nothing of the picture of {width} x {height}")
-            inside |= (x1 <= column) & (column < x2) & (y1 <= row) & (row < y2)
+            own = (x1 <= column) & (column < x2) & (y1 <= row) & (row < y2)
+            if not own.any():
+                raise InvalidOption(
+                    f"{self.name}: the box {box} holds the centre of no pixel; boxes are x1, y1, x2, y2 in pixels of "
+                    f"the picture of {width} x {height}, and no shares of it"
+                )
+            inside |= own
         return inside
 
     def _inside_mask(self, mask: Any, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:

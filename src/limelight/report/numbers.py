@@ -150,6 +150,12 @@ def read(store: Store, recipe: Recipe) -> tuple[list[Board], list[Failure]]:
         raise InvalidOption(f"the run in {store.folder} has no rows yet; `limelight benchmark` measures them")
     coded = {name: _coded(table[name]) for name in ("image", "model", "method", "metric", "error", "reason")}
     failed = np.array([bool(text) for text in coded["error"][1]])[coded["error"][0]]
+    known = {"model": recipe.models.names, "method": [m.label or m.name for m in recipe.methods], "metric": judges}
+    for what, wanted in known.items():
+        codes, words = coded[what]
+        strange = {words[i] for i in np.unique(codes)} - {*wanted}
+        if strange:
+            raise CorruptStore(f"the rows in {store.folder} have a {what} {min(strange)!r}, its settings have not")
     models, names = coded["model"]
     order = _order(names, recipe.models.names)
     boards: list[Board] = []

@@ -59,6 +59,7 @@ class Flow:
         resets: whether what the rule hands on has nothing to do with what came.
         biases: what of it went into biases, (n,).
         dead: absolute relevance at denominators of 0, (n,).
+        outside: whether inputs leave the rule's bounds: not 0, (n,).
         due: the total that the rule hands on by its law, (n,).
         most: the most absolute relevance that it hands on by its law, (n,).
     """
@@ -73,6 +74,7 @@ class Flow:
     resets: bool = False
     biases: Scores | None = None
     dead: Scores | None = None
+    outside: Scores | None = None
     due: Scores | None = None
     most: Scores | None = None
 
@@ -108,8 +110,8 @@ def flow_of(used: Op, rule: Any, r: Tensor, shares: Sequence[Tensor | None]) -> 
     due, most = None, None
     if hasattr(rule, "law"):  # a user's own may give numbers
         due, most = (torch.as_tensor(v).to(came).expand_as(came) for v in rule.law(used, r, came, size))
-    biases, dead = used.booked.get("biases"), used.booked.get("dead")
-    return Flow(used, rule, came, size, left, made, absorbs(rule), resets(rule), biases, dead, due, most)
+    biases, dead, outside = (used.booked.get(name) for name in ("biases", "dead", "outside"))
+    return Flow(used, rule, came, size, left, made, absorbs(rule), resets(rule), biases, dead, outside, due, most)
 
 
 def absorbs(rule: Any) -> bool:
@@ -187,6 +189,7 @@ class Conservation:
         into_stabilisers: relevance that went into its stabiliser and dead denominators, of rules that may absorb.
         broke: relevance that each of them lost or made against its law.
         resets: whether rules fix amounts that have nothing to do with what entered, so that those are held to.
+        outside: operations with inputs outside of their rule's bounds, for which it is not made.
         ways: how often relevance was passed back; what is said of it is the sum.
     """
 
@@ -209,6 +212,7 @@ class Conservation:
     into_stabilisers: tuple[float, ...]
     broke: tuple[float, ...]
     resets: bool
+    outside: tuple[str, ...]
     ways: int
 
     @property
@@ -349,7 +353,7 @@ OPERATIONS = "relevance_operations"
 ZERO, UNKNOWN = -2, -1
 """Where the numbers of a batch have them."""
 
-COLUMNS = ("came", "went", "size", "made", "biases", "dead", "due", "most")
+COLUMNS = ("came", "went", "size", "made", "biases", "dead", "outside", "due", "most")
 """What is kept of every operation in the record of a batch, each (n, operations)."""
 
 
@@ -373,7 +377,7 @@ def booked(tape: "Tape") -> tuple[dict[str, Any], list[str]]:
         return missing if t is None else numbers.setdefault(id(t), (len(numbers), t))[0]
 
     def row(f: Flow) -> list[int]:
-        taken = at(f.biases, ZERO), at(f.dead, ZERO)
+        taken = at(f.biases, ZERO), at(f.dead, ZERO), at(f.outside, ZERO)
         return [*map(at, (f.entered, f.left, f.size, f.made)), *taken, at(f.due, at(f.entered)), at(f.most, UNKNOWN)]
 
     index = [row(f) for f, _ in flows]
@@ -403,7 +407,8 @@ def accounts(details: Mapping[str, Any]) -> list[Conservation]:
     """Return the account of every image of a batch; none of methods that pass no relevance."""
     if "relevance_ends" not in details:
         return []
-    came, went, size, made, biases, dead, due, most = (cast(Tensor, details[f"relevance_{name}"]) for name in COLUMNS)
+    columns = (cast(Tensor, details[f"relevance_{name}"]) for name in COLUMNS)
+    came, went, size, made, biases, dead, outside, due, most = columns
     absorb = cast(Tensor, details["relevance_absorbs"]).bool()
     ends, of = cast(Tensor, details["relevance_ends"]), cast(Tensor, details["relevance_pass"])[0].long()
     entered = ends[:, of, 1]  # (n, ops): absolute relevance at the start of its pass
@@ -465,6 +470,7 @@ def accounts(details: Mapping[str, Any]) -> list[Conservation]:
         map(tuple, torch.where(absorb & ~rounds, scaled, 0.0).tolist()),
         map(tuple, broke.tolist()),
         reset.any(1).tolist(),
+        [tuple(operations[i] for i in some.nonzero()[:, 0].tolist()) for some in outside],
         (ends.shape[1] for _ in where),
         strict=True,
     )
@@ -479,4 +485,13 @@ def read(details: Mapping[str, Any]) -> Conservation | None:
 def notes(account: Conservation) -> tuple[str, ...]:
     """Return what the reader of a map should know of its account; nothing where relevance is conserved."""
     silent = account.size == 0 or (account.conserves and account.grew <= GROWN)
-    return () if silent else (*account.warnings, f"relevance: {account}")
+    said = () if silent else (*account.warnings, f"relevance: {account}")
+    if not account.outside:
+        return said
+    where = account.outside[0].partition(" (")[0]
+    return (
+        *said,
+        f"At {where} inputs are darker than black or brighter than white, between which its rule shares relevance: the "
+        "classifier's mean and std are not those by which its inputs were made, or the network changes them before. "
+        "Bounds of your own for lrp: rules={'first': 'z-box(LOW, HIGH)'}.",
+    )

@@ -37,6 +37,10 @@ _PARTS: dict[Part, Callable[[Tensor], Tensor]] = {
 }
 
 
+SLACK = 1e-3
+"""Share of the distance of two bounds by which inputs may leave them."""
+
+
 @dataclass(frozen=True)
 class Convolution:
     """The settings of a convolution of any dimension, transposed or not."""
@@ -112,8 +116,8 @@ class Op:
             none.
         pair: a batch normalisation and the affine operation right before it, as one affine operation.
         spent: counts arithmetic.
-        booked: what the rule that is at work wants to have in the books, per image: what went into ``biases``, and the
-            absolute relevance at ``dead`` denominators.
+        booked: what the rule that is at work wants to have in the books, per image: what went into ``biases``, the
+            absolute relevance at ``dead`` denominators, and how far inputs are ``outside`` of a rule's bounds.
     """
 
     kind: Kind
@@ -288,6 +292,11 @@ class Op:
         """Book the absolute relevance at denominators of 0, which goes nowhere: sums of both signs don't show it."""
         gone = self.size_of_images(r.masked_fill(z != 0, 0))
         self.booked["dead"] = self.booked["dead"] + gone if "dead" in self.booked else gone
+
+    def within_bounds(self, low: Tensor, high: Tensor) -> None:
+        """Book by how much of the bounds' distance inputs leave them, given x - l and x - h: a rule for them is off."""
+        beyond = torch.maximum(-low, high) / (low - high)
+        self.booked["outside"] = self.of_images(torch.where(beyond > SLACK, beyond, 0.0))
 
     def _arithmetic(self, x: Tensor) -> float:
         assert self.weight is not None

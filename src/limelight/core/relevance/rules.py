@@ -250,6 +250,7 @@ class Box:
         else:
             bounds = self.bounds
         low, high = (x - torch.as_tensor(b, dtype=x.dtype, device=x.device) for b in bounds)
+        op.within_bounds(low, high)
         s = self.divide(r, op.forward(low, "positive") + op.forward(high, "negative"), self.e)
         return low * op.back(s, "positive") + high * op.back(s, "negative")
 

@@ -67,7 +67,16 @@ def occlusion(
     wanted = torch.ones(len(image), windows, dtype=torch.bool, device=image.device)
     lost = (score[:, None] - scores_of(hidden, wanted)).unflatten(1, (len(rows), across))
     total = rows.T @ lost @ columns
-    return Raw(total / (rows.sum(0)[:, None] * columns.sum(0)) if aggregate == "mean" else total)
+    values = total / (rows.sum(0)[:, None] * columns.sum(0)) if aggregate == "mean" else total
+    return Raw(values, notes=() if windows > 1 else (_alone(image.shape[-2], image.shape[-1], window),))
+
+
+def _alone(height: int, width: int, window: int) -> str:
+    part = max(1, min(height, width) // 4)
+    return (
+        f"One window of {window} pixels covers the whole picture of {width} x {height}, so that its map is constant; "
+        f"give a smaller one, such as window={part}, stride={max(1, part // 4)}."
+    )
 
 
 def cover(side: int, window: int, stride: int) -> Tensor:
