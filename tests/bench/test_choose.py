@@ -254,6 +254,7 @@ def test_bad_input(model: Any) -> None:
         (UnknownMethod, "did you mean grad-cam", {"methods": ["gradcam", "layer-cam"]}),
         (InvalidOption, "list of metrics is empty", {"metric": []}),
         (InvalidOption, "at least two methods", {"methods": ["grad-cam"]}),
+        (InvalidOption, "fake-cam says nothing of the network", {"methods": ["grad-cam", "fake-cam"]}),
         (InvalidOption, "methods = 'grad-cam'", {"methods": "grad-cam"}),
         (InvalidOption, '"5000 forwards" or "60 s"', {"budget": "many"}),
         (InvalidOption, '"5000 forwards" or "60 s"', {"budget": "0 forwards"}),

@@ -215,6 +215,8 @@ WRONG: list[tuple[dict[str, str], type[LimelightError], list[str]]] = [
     ({"methods": '[[methods]]\nname = "rise"\nlable = "R"\n'}, InvalidOption, ["'lable'", "did you mean label"]),
     ({"methods": '[[methods]]\nname = "rise"\np = "half"\n'}, InvalidOption, ["option p", "'half'"]),
     ({"methods": '[[methods]]\nname = "rise"\nonly = ["demo/rise"]\n'}, InvalidOption, ["demo/rise", "demo/resnet"]),
+    ({"models": '[models]\nnames = ["demo/resnet", "demo/resnet"]\n'}, InvalidOption, ["has 'demo/resnet' twice"]),
+    ({"models": '[models]\nnames = "demo/resnet"\n'}, InvalidOption, ["models.names", "a list"]),
     ({"methods": SMALL["methods"] * 2}, InvalidOption, ["two methods are called 'grad-cam'"]),
     ({"metrics": '[[metrics]]\nname = "adc"\n'}, UnknownMetric, ["'adc'", "did you mean adcc"]),
     ({"metrics": '[[metrics]]\nname = "adcc"\nlevl = "image"\n'}, InvalidOption, ["'levl'", "did you mean level"]),

@@ -337,6 +337,29 @@ def test_a_broken_picture_costs_no_finished_row(
     assert len(out.read_text().splitlines()) == 1 + 4
 
 
+def test_a_disk_that_is_full_takes_no_number_from_the_screen(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise InvalidOption("the disk is full")
+
+    monkeypatch.setattr(ll.Results, "save", full)
+    common = (
+        "--model",
+        "demo/resnet",
+        "--methods",
+        "cam",
+        "--metrics",
+        "complexity",
+        "--out",
+        tmp_path / "numbers.csv",
+    )
+    assert run("evaluate", pictures, *common) == 2
+    told = capsys.readouterr()
+    assert "complexity/1" in told.out
+    assert "full" in told.err
+
+
 def test_compare_takes_the_quick_methods(
     scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -283,7 +283,9 @@ def choose(
     racers = labelled([m.located(model) for m in chosen if m.name not in left_out])
     if sum(not _idle(m) for m in racers.values()) < 2:
         said = f" ({'; '.join(left_out.values())})" if left_out else ""
-        raise InvalidOption(f"there is nothing to choose from: a race takes at least two methods{said}")
+        idle = [name for name, m in racers.items() if _idle(m)]
+        alone = f"; {', '.join(idle)} say{'s' if len(idle) == 1 else ''} nothing of the network" if idle else ""
+        raise InvalidOption(f"there is nothing to choose from: a race takes at least two methods{alone}{said}")
     racers |= {name: api.method(name) for name in FLOOR if name not in racers}
     race = _Race(model, samples, wanted, racers, judges, alpha, seed, batch_size, on_rows, left_out, strict)
     try:

@@ -81,7 +81,7 @@ class Data(_Strict):
     dataset: Annotated[str, Field(json_schema_extra={"anyOf": _DATASETS})] = "folder"
     split: str = ""
     truth: str = ""
-    n: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    n: Annotated[int, Field(ge=1, strict=True)] | Literal["all"] = "all"
     rule: Literal["first", "even", "random"] = "first"
     seed: Annotated[int, Field(ge=0)] = 0
     objects: Annotated[int, Field(ge=1)] = 1
@@ -444,6 +444,9 @@ def _check(recipe: Recipe) -> None:
             _one_of(entry.where, others, f"{entry.label or entry.name} counts where", "other metric")
             if recipe.entries[entry.where].where:
                 raise InvalidOption(f"{entry.where!r} itself counts where another metric does; name that one")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidOption(f"models.names has {twice!r} twice")
     for model in names:
         _no_two("method", [e.label or e.name for e in recipe.methods if not e.only or model in e.only])
         if not recipe.methods_of(model):

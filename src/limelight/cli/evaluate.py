@@ -92,14 +92,14 @@ def evaluate(
         if out is not None and finished:
             say("stopped; the {} rows that were finished are in {}", len(finished), finished.save(out), error=True)
         raise
-    if out is not None:
-        results.save(out)
     summary = results.summary()
     unreadable = results.settings.get("unreadable", {})
     if as_json:
         figures = [{k: None if v != v else v for k, v in vars(f).items()} for f in summary]
         protocols = {name: c.protocol for name, c in results.columns.items()}
         print_json({"figures": figures, "protocols": protocols, "left_out": left_out, "settings": results.settings})
+        if out is not None:
+            results.save(out)
         return print_unreadable(unreadable)
     say("[bold]{}[/], {} images, explained class: {}", classifier.name, len(results.images), target or "predicted")
     _figures(results, summary)
@@ -109,8 +109,8 @@ def evaluate(
     print_left_out(left_out)
     for name, column in results.columns.items():
         say("[dim]{}: {}[/]", name, column.protocol)
-    if out is not None:
-        say("→ {}", out, wrap=False)
+    if out is not None:  # last: a full disk takes no number from the screen
+        say("→ {}", results.save(out), wrap=False)
     return print_unreadable(unreadable)
 
 

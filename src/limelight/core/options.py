@@ -93,7 +93,7 @@ def enlarged(card: BaseCard, options: BaseOptions) -> list[str]:
 
 def why(error: Mapping[str, Any]) -> str:
     """Return what is wrong with a value in one of the details of a ``ValidationError``."""
-    said = str(error["msg"]).removeprefix("Value error, ")
+    said = str(error["msg"]).removeprefix("Value error, ").replace("valid tuple", "list")
     if error["type"] == "string_unicode" or "codec can't encode" in said:
         return "it is no valid text: it holds a byte that is no UTF-8, or half of a pair of characters"
     return said
