@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import limelight as ll
 from conftest import shared
 from limelight import cli, draw
 from limelight.data.synthetic import test_split
+from limelight.errors import InvalidOption
 
 
 @pytest.fixture
