@@ -80,7 +80,7 @@ NAMES = (
 )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "film.gif" else n for n in NAMES])
 def test_nothing_appears_before_it_is_whole(name: str, writers: dict[str, Writer], tmp_path: Path) -> None:
     assert set(writers) == set(NAMES)
     path = tmp_path / name

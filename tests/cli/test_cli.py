@@ -201,6 +201,7 @@ def test_real_network_and_real_picture(tmp_path: Path, capsys: pytest.CaptureFix
     assert head > 0.5
 
 
+@pytest.mark.slow
 def test_vision_transformer_without_reshape(scene: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.npz"
     model = ("--model", "torchvision/vit_b_32", "--weights", "none")

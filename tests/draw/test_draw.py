@@ -313,7 +313,7 @@ def test_unusable_png_texts(tmp_path):
 # -- text of strangers -------------------------------------------------------------------------------------
 
 
-OFTEN = ("template", "markup", "bytes", "scripts", "long")
+OFTEN = ("template", "long")
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def test_animation_has_a_frame_per_step_and_loops() -> None:
     assert dark[0] < 0.1 * dark[-1]
 
 
+@pytest.mark.slow
 def test_animation_of_many_steps_is_small() -> None:
     data = trace.animation(course(400, 60))
     assert len(list(frames(data))) == 60
@@ -88,6 +89,7 @@ def test_curve_grows_up_to_the_step() -> None:
     assert np.diff(rows).min() > 0  # the probability falls
 
 
+@pytest.mark.slow
 def test_steps_without_a_score_are_drawn() -> None:
     lost = course(5, 60, np.array([0.9, 0.5, 0.4, 0.3, np.nan]))
     assert len(list(frames(trace.animation(lost)))) == 5
@@ -173,6 +175,7 @@ def test_heat_is_the_map_and_the_model_sees_what_is_left(
     assert course.changed == changed
 
 
+@pytest.mark.slow
 def test_trace_survives_saving(explanation: ll.Explanation, tmp_path: Path) -> None:
     again = ll.Explanation.load(explanation.save(tmp_path / "x.npz"))
     for name in ("trace_masks", "trace_score", "trace_objective"):
@@ -229,6 +232,7 @@ def run(*arguments: object) -> int:
     return code if isinstance(code, int) else 0
 
 
+@pytest.mark.slow
 def test_writes_an_animation_and_a_sheet(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, film = tmp_path / "x.png", tmp_path / "deep" / "x.gif"
     assert run("explain", scene, *MODEL, "--view", "trace", "--out", out, "--trace", film) == 0
@@ -240,6 +244,7 @@ def test_writes_an_animation_and_a_sheet(scene: Path, tmp_path: Path, capsys: py
     assert "x.gif" in "".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_a_folder_gets_one_per_picture(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pictures, films = tmp_path / "pictures", tmp_path / "films"
     pictures.mkdir()
