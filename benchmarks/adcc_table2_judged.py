@@ -15,9 +15,9 @@ import pandas as pd
 
 from limelight.bench.recipe import published, read_recipe
 from limelight.bench.store import Store
-from limelight.core.evaluate import columns
-from limelight.core.results import Results, Row
 from limelight.report.benchmark import published as table_of
+from limelight.results.tables import Results, Row
+from limelight.scoring.evaluate import columns
 
 
 def results(run: str) -> Results:

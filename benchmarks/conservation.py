@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 import limelight as ll
-from limelight.core.explanation import Explanation
-from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from limelight.core.relevance.conservation import TOLERANCE
 from limelight.data.synthetic import test_split
+from limelight.model.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from limelight.relevance.conservation import TOLERANCE
+from limelight.results.explanation import Explanation
 
 METHODS = (
     *("lrp-epsilon-plus", "lrp-alpha2-beta1", "lrp-comp", "c-lrp", "deep-taylor"),

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import limelight as ll
-from limelight.core.run import run
+from limelight.engine.run import run
 from limelight.ops import min_max
 
 LAYERS = {"resnet18": "layer4", "resnet50": "layer4", "vgg16": "features"}

@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import limelight as ll
-from limelight.core.judge import Batch, Subject
-from limelight.core.metric import measure
 from limelight.ops.blur import rise_blur
+from limelight.scoring.judge import Batch, Subject
+from limelight.scoring.metric import measure
 
 LAYERS = {"squeezenet1_0": "features", "resnet18": "layer4", "resnet50": "layer4", "vgg16": "features"}
 Contender = Callable[[], Any]

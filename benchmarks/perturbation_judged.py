@@ -27,8 +27,8 @@ from torch import Tensor
 
 import limelight as ll
 from limelight.api.inputs import as_input
-from limelight.core.fills import filled
 from limelight.draw.chart import COLOURS
+from limelight.engine.baselines import filled
 from limelight.maps.perturbation.masks import Penalty, Play
 from limelight.ops import statistics
 

@@ -15,8 +15,8 @@ import warnings
 import torch
 
 import limelight as ll
-from limelight.core.results import Figure
 from limelight.data.synthetic import CLASSES, test_split
+from limelight.results.tables import Figure
 
 METHODS = (
     *("guided-grad-cam", "lrp-epsilon-plus", "c-lrp", "c-excitation-backprop", "rsp", "lrp-comp"),

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from limelight.core.method import build
+from limelight.engine.method import build
 from limelight.zoo import available, load
 
 FAILURES = ("dead", "not on the path", "constant")

@@ -20,12 +20,12 @@ from limelight import draw, files
 from limelight.bench.recipe import Paper, published, read_recipe
 from limelight.bench.store import Cell, Store
 from limelight.cli.output import parse_parameters
-from limelight.core.results import Column, Results, Row
 from limelight.data.images import load_image
 from limelight.data.reading import text_of
 from limelight.data.samples import read_samples
 from limelight.errors import CorruptStore, InvalidImage, InvalidOption, UnknownTarget, UnsupportedModel
 from limelight.report.page import Section, write_page
+from limelight.results.tables import Column, Results, Row
 
 Writer = Callable[[Path], object]
 

@@ -11,7 +11,7 @@ import pytest
 import limelight as ll
 from limelight import errors
 from limelight.card import METHODS, METRICS
-from limelight.core.cost import predict
+from limelight.model.cost import predict
 
 ROOT = Path(__file__).parents[1]
 

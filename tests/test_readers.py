@@ -54,7 +54,7 @@ def explanation(folder: Path) -> Made:
 
 
 def results(folder: Path) -> Made:
-    from limelight.core.results import Column, Results, Row
+    from limelight.results.tables import Column, Results, Row
 
     rows = [Row(f"{i}", "grad-cam", 0, "a", 0.5, "", 0.1, 1.0, 0.0, {"drop": i / 7}) for i in range(5)]
     path = Results(rows, {"drop": Column("drop", "drop/1", "lower")}).save(folder / "a.parquet")
@@ -120,7 +120,7 @@ def weights(folder: Path) -> Made:
 def onnx(folder: Path) -> Made:
     from onnx import TensorProto, helper
 
-    from limelight.core.black_box import BlackBox
+    from limelight.model.black_box import BlackBox
 
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 3, 8, 8]) for n in "xy")
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])

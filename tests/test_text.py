@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 import limelight as ll
 from hostile import TEXTS
-from limelight.core.cost import Cost
-from limelight.core.explanation import Explanation, Gallery
-from limelight.core.results import Column, Results, Row
-from limelight.core.saliency import Finish
+from limelight.engine.saliency import Finish
 from limelight.errors import InvalidImage
+from limelight.model.cost import Cost
+from limelight.results.explanation import Explanation, Gallery
+from limelight.results.tables import Column, Results, Row
 from limelight.text import csv_cell, file_name, latex, markdown, numbered, shortened, to_json, visible, whole_number
 
 every = pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))

@@ -34,30 +34,30 @@ if TYPE_CHECKING:
     from limelight.api.proposing import Proposals
     from limelight.bench.choose import choose
     from limelight.card import register_method, register_metric
-    from limelight.core.black_box import BlackBox
-    from limelight.core.classifier import Classifier
-    from limelight.core.explanation import Explanation, Gallery
-    from limelight.core.judge import Measured
-    from limelight.core.method import Method
-    from limelight.core.metric import Metric
-    from limelight.core.results import Results
-    from limelight.core.saliency import Raw, Saliency
-    from limelight.core.truth import Truth
+    from limelight.engine.method import Method
+    from limelight.engine.saliency import Raw, Saliency
+    from limelight.model.black_box import BlackBox
+    from limelight.model.classifier import Classifier
+    from limelight.results.explanation import Explanation, Gallery
+    from limelight.results.tables import Results
+    from limelight.scoring.judge import Measured
+    from limelight.scoring.metric import Metric
+    from limelight.scoring.truth import Truth
 
 # Names are looked up on first use, so that importing the package costs nothing, not even PyTorch.
 _HOME = {
-    "BlackBox": "limelight.core.black_box",
-    "Classifier": "limelight.core.classifier",
-    "Explanation": "limelight.core.explanation",
-    "Gallery": "limelight.core.explanation",
-    "Measured": "limelight.core.judge",
-    "Method": "limelight.core.method",
-    "Metric": "limelight.core.metric",
+    "BlackBox": "limelight.model.black_box",
+    "Classifier": "limelight.model.classifier",
+    "Explanation": "limelight.results.explanation",
+    "Gallery": "limelight.results.explanation",
+    "Measured": "limelight.scoring.judge",
+    "Method": "limelight.engine.method",
+    "Metric": "limelight.scoring.metric",
     "Proposals": "limelight.api.proposing",
-    "Raw": "limelight.core.saliency",
-    "Results": "limelight.core.results",
-    "Saliency": "limelight.core.saliency",
-    "Truth": "limelight.core.truth",
+    "Raw": "limelight.engine.saliency",
+    "Results": "limelight.results.tables",
+    "Saliency": "limelight.engine.saliency",
+    "Truth": "limelight.scoring.truth",
     "check": "limelight.api",
     "choose": "limelight.bench.choose",
     "compare": "limelight.api",

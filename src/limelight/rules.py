@@ -7,8 +7,8 @@
 >>> method = ll.method("lrp", rules={"conv": z_rule, "linear": "epsilon(0.1)"})
 """
 
-from limelight.core.relevance.op import Op, divide_by
-from limelight.core.relevance.rules import (
+from limelight.relevance.op import Op, divide_by
+from limelight.relevance.rules import (
     COMMON,
     GRADIENT,
     AlphaBeta,

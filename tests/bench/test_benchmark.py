@@ -18,9 +18,9 @@ from limelight.bench.recipe import Recipe, read_recipe
 from limelight.bench.run import benchmark
 from limelight.bench.store import Store, merge
 from limelight.card import METHODS, register_method
-from limelight.core.progress import Forecast
 from limelight.data.synthetic import TEST_SEEDS, Scene, scene
 from limelight.errors import InvalidOption, WeightsUnavailable
+from limelight.progress import Forecast
 
 RECIPE = """
 name = "small"

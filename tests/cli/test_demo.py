@@ -18,9 +18,9 @@ from PIL import Image
 
 import limelight as ll
 from limelight.cli import main
-from limelight.core.results import Column, Figure, Summary
 from limelight.data.synthetic import test_split as scenes_of_the_test_split
 from limelight.report import demo as story
+from limelight.results.tables import Column, Figure, Summary
 from pages import check
 
 pytestmark = pytest.mark.slow  # the whole demo

@@ -12,7 +12,7 @@ import limelight as ll
 from limelight import cli
 from limelight.cli import output
 from limelight.cli.output import filling, progress
-from limelight.core.progress import Forecast, watched
+from limelight.progress import Forecast, watched
 
 
 def specs(tree: ast.AST) -> list[str]:

@@ -14,11 +14,11 @@ from torch import nn
 import limelight as ll
 from limelight import cli, draw
 from limelight.api.proposing import WAYS, Proposals, find_peaks, propose, sheet, summarise, where_seen
-from limelight.core.classifier import Classifier
-from limelight.core.preprocess import Preprocess
 from limelight.data.synthetic import TEST_SEEDS, scenes
 from limelight.draw.boxes import Outline, outlined
 from limelight.errors import InvalidOption, MissingTruth
+from limelight.model.classifier import Classifier
+from limelight.model.preprocess import Preprocess
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from PIL import Image
 from scipy.io import savemat
 
 from limelight.api.inputs import truth_of
-from limelight.core.classifier import Classifier
-from limelight.core.preprocess import Preprocess
 from limelight.data.datasets import DATASETS, missing, names, open_dataset
 from limelight.data.images import load_image
 from limelight.errors import InvalidImage, InvalidOption, MissingExtra
+from limelight.model.classifier import Classifier
+from limelight.model.preprocess import Preprocess
 
 WNIDS = ("n02119789", "n01440764", "n02100735")  # in the devkit's order, which is not sorted
 SORTED = sorted(WNIDS)

@@ -4,11 +4,11 @@ import torch
 from PIL import Image
 
 from conftest import shared
-from limelight.core.truth import box_mask
 from limelight.data.images import load_image
 from limelight.data.samples import Sample, from_scenes, read_samples
 from limelight.data.synthetic import scene
 from limelight.errors import InvalidImage, InvalidOption
+from limelight.scoring.truth import box_mask
 
 
 def picture(path, size=(8, 6), **options):

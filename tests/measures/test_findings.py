@@ -6,8 +6,8 @@ import torchvision
 
 import limelight as ll
 from conftest import shared
-from limelight.core.results import Summary
 from limelight.data.synthetic import TEST_SEEDS, scenes
+from limelight.results.tables import Summary
 
 BASELINES = ("random-map", "centre-map")
 

@@ -18,7 +18,7 @@ import architectures
 import limelight as ll
 from architectures import SIZE, exact, images
 from limelight.card import METRICS
-from limelight.core.cost import predict
+from limelight.model.cost import predict
 from limelight.ops.order import pixels_per_step
 
 ARCHITECTURES = ("plain", "residual", "tokens")

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
-from limelight.core.relevance.op import Convolution, Op
-from limelight.core.relevance.tape import Tape
 from limelight.errors import ConservationWarning, UnsupportedModel
 from limelight.maps.propagation.agf import Guided, factorised, flat_ones, flattened_ones, sharpened, shift, slope_of
 from limelight.maps.propagation.agf import divide as over
+from limelight.relevance.op import Convolution, Op
+from limelight.relevance.tape import Tape
 
 SWITCHES = ("no_a", "no_fx", "no_fdx", "no_m", "no_reg", "gradcam", "flat")
 

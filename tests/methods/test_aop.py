@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import architectures
 import limelight as ll
-from limelight.core.fills import filled
+from limelight.engine.baselines import filled
 from limelight.errors import InvalidOption, UnknownMethod
 from limelight.maps.perturbation.aop import aop
 from limelight.ops import min_max

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import limelight as ll
-from limelight.core.relevance.op import Op
-from limelight.core.relevance.tape import Tape
 from limelight.maps.propagation.attribution_equilibrium import (
     Balanced,
     Concatenation,
@@ -20,6 +18,8 @@ from limelight.maps.propagation.attribution_equilibrium import (
     dense_blocks,
     main_branch,
 )
+from limelight.relevance.op import Op
+from limelight.relevance.tape import Tape
 
 NAME = "attribution-equilibrium"
 X = torch.tensor([2.0, 1, 0, 1]).double()

@@ -21,9 +21,9 @@ import architectures
 import limelight as ll
 from architectures import ARCHITECTURES, CLASSES, SIZE, exact, images
 from limelight.card import METHODS
-from limelight.core.cost import Meter
-from limelight.core.evidence import gather
-from limelight.core.saliency import Saliency
+from limelight.engine.passes import gather
+from limelight.engine.saliency import Saliency
+from limelight.model.cost import Meter
 
 REFUSES = {
     # Its weights are those of a linear layer behind global average pooling. "dense" has a ReLU in between

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
-from limelight.core.relevance.tape import Tape
 from limelight.errors import ConservationWarning
 from limelight.maps.propagation.c_lrp import c_lrp, contrast_rules, starts
+from limelight.relevance.tape import Tape
 
 VARIANTS = ("others", "clrp1", "clrp2", "sglrp")
 NETWORKS = ("plain", "residual", "dense", "inception", "depthwise")

@@ -11,8 +11,8 @@ from test_i_gos import SIZE, Counting, Recording, counted, enlarged, smooth
 from torch import Tensor
 
 import limelight as ll
-from limelight.core.fills import filled
-from limelight.core.rng import Draws, draws_per_image
+from limelight.engine.baselines import filled
+from limelight.engine.rng import Draws, draws_per_image
 from limelight.errors import InvalidOption
 from limelight.maps.perturbation import emp
 from limelight.maps.perturbation.masks import Penalty

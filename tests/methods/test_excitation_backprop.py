@@ -12,9 +12,6 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
-from limelight.core.relevance.op import Op, divide_by
-from limelight.core.relevance.rules import Box, Rules
-from limelight.core.relevance.tape import Tape
 from limelight.maps.propagation.excitation_backprop import (
     Contrast,
     Negated,
@@ -23,6 +20,9 @@ from limelight.maps.propagation.excitation_backprop import (
     for_one_output,
 )
 from limelight.maps.propagation.lrp import start
+from limelight.relevance.op import Op, divide_by
+from limelight.relevance.rules import Box, Rules
+from limelight.relevance.tape import Tape
 
 BOTH = ("excitation-backprop", "c-excitation-backprop")
 BOX = (torch.full((3, 1, 1), -3.0).double(), torch.full((3, 1, 1), 3.0).double())

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 import architectures
 import limelight as ll
-from limelight.core.relevance.tape import Tape
 from limelight.errors import ConservationWarning, InvalidOption, UnsupportedModel
 from limelight.maps.pixel.deeplift import Rescale, side_by_side
 from limelight.maps.pixel.full_grad import drawn, spread
+from limelight.relevance.tape import Tape
 
 CONVOLUTIONAL = [a for a in architectures.ARCHITECTURES if a != "tokens"]
 
@@ -26,7 +26,7 @@ def assert_same(ours: Tensor, theirs: np.ndarray | Tensor, tolerance: float = 1e
     torch.testing.assert_close(ours, theirs.to(ours), rtol=0, atol=tolerance * float(theirs.abs().max()))
 
 
-def gap(saliency: ll.core.saliency.Saliency) -> Tensor:
+def gap(saliency: ll.engine.saliency.Saliency) -> Tensor:
     return saliency.details["completeness_gap"]
 
 
@@ -356,7 +356,7 @@ def test_deeplift_adds_up(name: str, baseline: Any) -> None:
     c, x = ll.Classifier(architectures.build(name).double()), architectures.images(2).double()
     saliency = ll.method("deeplift", baseline=baseline).run(c, x, [1, 4])
     assert gap(saliency).max() < 1e-12
-    start = ll.core.fills.filled(c, x, baseline)
+    start = ll.engine.baselines.filled(c, x, baseline)
     change = (c(x) - c(start)).gather(1, torch.tensor([[1], [4]]))[:, 0]
     assert change.abs().min() > 1e-4
     torch.testing.assert_close(saliency.raw.sum((1, 2)), change)
@@ -382,7 +382,7 @@ def test_deeplift_of_other_scores_tells_the_gap() -> None:
     """Between logits and score there is no rule: the slope at the image is taken."""
     c, x = ll.Classifier(architectures.build("plain").double()), architectures.images(2).double()
     saliency = ll.method("deeplift", score="prob").run(c, x, 1)
-    black = ll.core.fills.filled(c, x, "black")
+    black = ll.engine.baselines.filled(c, x, "black")
     change = (c(x).softmax(1) - c(black).softmax(1))[:, 1]
     torch.testing.assert_close(gap(saliency), (saliency.raw.sum((1, 2)) - change).abs())
     function = ll.method("deeplift").run(c, x, lambda out: 2 * out[:, 1])

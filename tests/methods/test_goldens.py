@@ -152,7 +152,7 @@ def test_torchcam_smooth_grad_cam_pp(model: str, monkeypatch: pytest.MonkeyPatch
     else:
         generator = torch.Generator().manual_seed(100)
         noise = torch.randn(4, 1, 3, 227, 227, generator=generator)[:, 0] * 0.3
-    monkeypatch.setattr("limelight.core.rng.Draws.normal", lambda self, shape, like: noise.to(like))
+    monkeypatch.setattr("limelight.engine.rng.Draws.normal", lambda self, shape, like: noise.to(like))
     # Its clean activations stand in alpha, those of the last noisy copy in the map: found from these numbers,
     # which no other combination reproduces. The stored noise is scaled already.
     method = ll.method("smooth-grad-cam++", profile="torchcam", layer=about["target_layer"], sigma=1.0)

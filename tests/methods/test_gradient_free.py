@@ -11,8 +11,8 @@ from torch.nn import functional as F
 import architectures
 import limelight as ll
 from limelight import errors
-from limelight.core.rng import Draws
-from limelight.core.supply import Supply
+from limelight.engine.request import Supply
+from limelight.engine.rng import Draws
 from limelight.ops import min_max, resize
 
 

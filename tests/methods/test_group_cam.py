@@ -14,7 +14,7 @@ import architectures
 import limelight as ll
 from architectures import images
 from conftest import npz
-from limelight.core.fills import filled
+from limelight.engine.baselines import filled
 from limelight.maps.cluster.group_cam import Grouping, grouped
 from limelight.ops import min_max, resize
 from limelight.ops.percentile import above_percentile

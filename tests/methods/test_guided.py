@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 import architectures
 import limelight as ll
-from limelight.core.relevance.op import Op, divide_by
-from limelight.core.relevance.tape import Tape
 from limelight.errors import ConservationWarning
 from limelight.maps.pixel.guided_backprop import deconvolved, guided
 from limelight.maps.propagation.relevance_cam import RULES, contrast
+from limelight.relevance.op import Op, divide_by
+from limelight.relevance.tape import Tape
 
 EDGES = ("guided-backprop", "deconvnet")
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import architectures
 import limelight as ll
 from conftest import npz
-from limelight.core.fills import filled
+from limelight.engine.baselines import filled
 from limelight.errors import InvalidOption, NonFinite, UnsupportedModel
 from limelight.maps.perturbation import i_gos
 from limelight.maps.perturbation.masks import Penalty, Play, Step

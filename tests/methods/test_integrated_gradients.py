@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
-from limelight.core.rng import Draws
+from limelight.engine.rng import Draws
 from limelight.errors import InvalidOption
 from limelight.maps.pixel.integrated_gradients import nodes
 

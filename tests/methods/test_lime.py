@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
-from limelight.core.rng import draws_per_image
+from limelight.engine.rng import draws_per_image
 from limelight.maps.region.lime import surrogate
 
 

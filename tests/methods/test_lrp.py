@@ -16,8 +16,10 @@ from torch.nn import functional as F
 import architectures
 import limelight as ll
 from conftest import npz, shared
-from limelight.core.relevance.op import Op, divide_by
-from limelight.core.relevance.rules import (
+from limelight.errors import InvalidOption
+from limelight.maps.propagation.lrp import Average, Composite, composite_of
+from limelight.relevance.op import Op, divide_by
+from limelight.relevance.rules import (
     AlphaBeta,
     Box,
     Epsilon,
@@ -30,9 +32,7 @@ from limelight.core.relevance.rules import (
     native,
     rule_of,
 )
-from limelight.core.relevance.tape import Tape
-from limelight.errors import InvalidOption
-from limelight.maps.propagation.lrp import Average, Composite, composite_of
+from limelight.relevance.tape import Tape
 
 ANY = (torch.full((3, 1, 1), -3.0).double(), torch.full((3, 1, 1), 3.0).double())
 NETWORKS = ("plain", "residual", "dense", "inception", "depthwise")

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
-from limelight.core.relevance.op import Convolution, Op, Product
 from limelight.errors import ConservationWarning
 from limelight.maps.propagation.rap import Relative, by_influence
+from limelight.relevance.op import Convolution, Op, Product
 
 W = torch.tensor([[[1.0, -1.0], [2.0, 0.0]], [[0.5, 1.0], [-1.0, -2.0]]]).double()[:, None]
 X = torch.tensor([[2.0, 1.0], [0.0, 1.0]]).double()[None, None]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 import architectures
 import limelight as ll
 from conftest import npz
-from limelight.core.rng import Draws
-from limelight.core.supply import Supply
+from limelight.engine.request import Supply
+from limelight.engine.rng import Draws
 from limelight.maps.region.rise import weighted_sum
 from limelight.ops.random_masks import cell_size, masks
 

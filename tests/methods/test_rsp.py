@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import limelight as ll
-from limelight.core.relevance.op import Op, divide_by
-from limelight.core.relevance.tape import Tape
 from limelight.maps.propagation.rsp import Sectional, relative
+from limelight.relevance.op import Op, divide_by
+from limelight.relevance.tape import Tape
 
 X = torch.tensor([2.0, 1, 0, 1]).double()
 W = torch.tensor([[1.0, -1, 2, 0], [0.5, 1, -1, -2]]).double()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import limelight as ll
 from conftest import npz
-from limelight.core.rng import Draws
+from limelight.engine.rng import Draws
 from limelight.maps.pixel.smooth_grad import deviation
 from limelight.maps.pixel.var_grad import Moments
 

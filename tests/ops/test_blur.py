@@ -9,7 +9,7 @@ from scipy import ndimage
 
 import architectures
 import limelight as ll
-from limelight.core.fills import filled
+from limelight.engine.baselines import filled
 from limelight.ops.blur import gaussian_blur, median_blur, rise_blur
 
 SIZES = [(64, 48), (21, 30), (7, 9), (1, 5)]

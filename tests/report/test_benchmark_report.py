@@ -16,12 +16,12 @@ from hostile import TEXTS
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell, Store, key_of, merge, recipe_of
 from limelight.cli.report import report as command
-from limelight.core.evaluate import columns
-from limelight.core.results import Results, Row, Summary
 from limelight.draw import chart
 from limelight.errors import CorruptStore, InvalidOption
 from limelight.report import benchmark as story
 from limelight.report import numbers
+from limelight.results.tables import Results, Row, Summary
+from limelight.scoring.evaluate import columns
 from pages import Page, check
 
 METHODS = ("grad-cam", "layer-cam", "eigen-cam", "rise")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from limelight.core.classifier import Classifier
-from limelight.core.method import build
+from limelight.engine.method import build
+from limelight.model.classifier import Classifier
 from limelight.zoo import load
 
 MODELS = {

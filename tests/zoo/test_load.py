@@ -15,11 +15,11 @@ from torch import nn
 from torchvision import transforms
 
 from limelight import zoo
-from limelight.core.classifier import Classifier
-from limelight.core.method import build
-from limelight.core.preprocess import Preprocess
+from limelight.engine.method import build
 from limelight.errors import InvalidOption, OutOfMemory, UnknownModel, UnsupportedModel, WeightsUnavailable
 from limelight.files import refusing
+from limelight.model.classifier import Classifier
+from limelight.model.preprocess import Preprocess
 from limelight.zoo import available, load, save
 from limelight.zoo.files import HEADER
 

@@ -7,9 +7,9 @@ from limelight.api.explaining import example_image, explain, methods, plan, refu
 from limelight.api.grids import mosaics
 from limelight.api.inputs import as_input, as_samples, first_input
 from limelight.api.proposing import Proposals, propose
-from limelight.core.classifier import as_classifier
-from limelight.core.method import build as method
-from limelight.core.metric import build_metric as metric
+from limelight.engine.method import build as method
+from limelight.model.classifier import as_classifier
+from limelight.scoring.metric import build_metric as metric
 
 load = zoo.load
 save = zoo.save

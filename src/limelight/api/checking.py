@@ -12,16 +12,16 @@ from limelight import draw
 from limelight.api.evaluating import evaluate
 from limelight.api.forecasting import forecast
 from limelight.api.inputs import as_input, as_sample, wanted_targets
-from limelight.core.classifier import Classifier, as_classifier
-from limelight.core.evaluate import labelled, listed
-from limelight.core.explanation import explanations
-from limelight.core.method import Method, as_method
-from limelight.core.metric import Metric, as_metric, build_metric
-from limelight.core.progress import watched
-from limelight.core.results import Figure, Results, Row
-from limelight.core.run import run
-from limelight.core.target import TargetLike, either_name
+from limelight.engine.method import Method, as_method
+from limelight.engine.run import run
 from limelight.errors import CheckFailed, InvalidOption
+from limelight.model.classifier import Classifier, as_classifier
+from limelight.model.targets import TargetLike, either_name
+from limelight.progress import watched
+from limelight.results.explanation import explanations
+from limelight.results.tables import Figure, Results, Row
+from limelight.scoring.evaluate import labelled, listed
+from limelight.scoring.metric import Metric, as_metric, build_metric
 
 SANITY_LIMIT = 0.5
 """Mean rank correlation up to which a map counts as changed by the loss of the weights. Unrelated maps have

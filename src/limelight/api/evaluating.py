@@ -20,19 +20,19 @@ from limelight.api.inputs import (
     wanted_targets,
 )
 from limelight.card import METHODS, METRICS, MetricCard
-from limelight.core.classifier import Classifier, as_classifier
-from limelight.core.evaluate import columns, judged, labelled, listed
-from limelight.core.explanation import Gallery, explanations
-from limelight.core.method import Method, as_method, build
-from limelight.core.metric import Metric, as_metric, build_metric
-from limelight.core.progress import watched
-from limelight.core.provenance import as_text, versions
-from limelight.core.results import Results, Row
-from limelight.core.run import run
-from limelight.core.target import TargetLike, either_name
-from limelight.core.truth import Truth
 from limelight.data.samples import Sample
+from limelight.engine.method import Method, as_method, build
+from limelight.engine.provenance import as_text, versions
+from limelight.engine.run import run
 from limelight.errors import InvalidImage, InvalidOption, shown
+from limelight.model.classifier import Classifier, as_classifier
+from limelight.model.targets import TargetLike, either_name
+from limelight.progress import watched
+from limelight.results.explanation import Gallery, explanations
+from limelight.results.tables import Results, Row
+from limelight.scoring.evaluate import columns, judged, labelled, listed
+from limelight.scoring.metric import Metric, as_metric, build_metric
+from limelight.scoring.truth import Truth
 
 IMAGES_AT_ONCE = 16
 """Pictures per round of an evaluation: enough to share passes, few enough to report progress."""

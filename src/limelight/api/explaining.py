@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from limelight.api.forecasting import forecast
 from limelight.api.inputs import Unreadable, as_input, as_sample, samples_of, several
 from limelight.card import METHODS, Card
-from limelight.core.classifier import Classifier, as_classifier
-from limelight.core.evaluate import listed
-from limelight.core.explanation import Explanation, Gallery, explanations
-from limelight.core.method import Method, as_method
-from limelight.core.plan import Plan
-from limelight.core.plan import plan as plan_of
-from limelight.core.progress import watched
-from limelight.core.run import run
-from limelight.core.target import TargetLike, either_name, understood
 from limelight.data.samples import Sample
 from limelight.data.synthetic import MOST_SCENES, TEST_SEEDS, Scene, scene
+from limelight.engine.method import Method, as_method
+from limelight.engine.plan import Plan
+from limelight.engine.plan import plan as plan_of
+from limelight.engine.run import run
 from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel, shown
+from limelight.model.classifier import Classifier, as_classifier
+from limelight.model.targets import TargetLike, either_name, understood
+from limelight.progress import watched
+from limelight.results.explanation import Explanation, Gallery, explanations
+from limelight.scoring.evaluate import listed
 
 
 def methods() -> dict[str, Card]:
@@ -126,7 +126,7 @@ def explain(
             ``PictureWarning``. Methods given by name get it as their option too, which refuses operations without a
             rule of propagation; for one of both alone, give ``method(name, strict=...)``.
         progress: whether to say beforehand how long it takes, if that is long, and to show a bar; None for a bar in a
-            terminal or a notebook; see ``core.progress``.
+            terminal or a notebook; see ``progress``.
         options: of the method; see ``methods()``.
 
     Returns:

@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 
-from limelight.core.black_box import BlackBox
-from limelight.core.borrow import borrowed
-from limelight.core.budget import limits
-from limelight.core.classifier import Classifier, unwrap
-from limelight.core.cost import Cost
-from limelight.core.method import Method
-from limelight.core.metric import Metric
-from limelight.core.progress import LONG, Forecast, Part
+from limelight.engine.budget import limits
+from limelight.engine.method import Method
 from limelight.errors import LimelightError, is_out_of_memory
 from limelight.measures.randomisation.sanity import layer_order
+from limelight.model.black_box import BlackBox
+from limelight.model.classifier import Classifier, unwrap
+from limelight.model.cost import Cost
+from limelight.model.preserve import borrowed
+from limelight.progress import LONG, Forecast, Part
+from limelight.scoring.metric import Metric
 from limelight.shapes import Images
 
 BACKWARD = 2

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
 from limelight.api.inputs import Unreadable, as_input, as_samples, true_classes
-from limelight.core.batches import in_chunks
-from limelight.core.classifier import Classifier, as_classifier
-from limelight.core.progress import Part, passed, watched
 from limelight.data.samples import Sample
 from limelight.errors import InvalidOption
+from limelight.model.batches import in_chunks
+from limelight.model.classifier import Classifier, as_classifier
+from limelight.progress import Part, passed, watched
 
 
 def mosaics(

@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from limelight.core.classifier import Classifier
-from limelight.core.metric import Metric
-from limelight.core.target import Asked, resolve, understood
-from limelight.core.truth import Truth
 from limelight.data.images import load_image
 from limelight.data.samples import Label, Sample, from_scenes, read_samples
 from limelight.data.synthetic import Scene
 from limelight.errors import InvalidImage, PictureWarning, UnknownTarget
 from limelight.files import name_in_text
+from limelight.model.classifier import Classifier
+from limelight.model.targets import Asked, resolve, understood
+from limelight.scoring.metric import Metric
+from limelight.scoring.truth import Truth
 from limelight.shapes import Index
 from limelight.text import numbered, whole_number
 

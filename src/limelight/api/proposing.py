@@ -20,18 +20,18 @@ from limelight import draw, files
 from limelight.api.explaining import explain
 from limelight.api.forecasting import forecast
 from limelight.api.inputs import as_input, as_sample, size_of
-from limelight.core.batches import chunk_size, in_chunks
-from limelight.core.classifier import Classifier, as_classifier
-from limelight.core.cost import Cost
-from limelight.core.explanation import Explanation
-from limelight.core.method import Method, as_method
-from limelight.core.progress import Part, passed, watched
-from limelight.core.target import TargetLike, class_scores, either_name, understood
 from limelight.data.images import load_image
 from limelight.draw import boxes as drawing
+from limelight.engine.method import Method, as_method
 from limelight.errors import InvalidOption, MissingTruth
+from limelight.model.batches import chunk_size, in_chunks
+from limelight.model.classifier import Classifier, as_classifier
+from limelight.model.cost import Cost
+from limelight.model.targets import TargetLike, class_scores, either_name, understood
 from limelight.ops.selective_search import Boxes, ious, selective_search
 from limelight.ops.statistics import interval, paired_p
+from limelight.progress import Part, passed, watched
+from limelight.results.explanation import Explanation
 from limelight.text import visible
 
 Floats = npt.NDArray[np.float64]

@@ -23,17 +23,17 @@ from limelight.api.evaluating import images_at_once, settings_of
 from limelight.api.forecasting import forecast
 from limelight.api.inputs import Unreadable, first_input, readable, wanted_targets
 from limelight.bench.race import FIRST, duel, schedule, standing
-from limelight.core.budget import limits
-from limelight.core.classifier import Classifier
-from limelight.core.evaluate import columns, labelled, listed
-from limelight.core.method import Method, as_method
-from limelight.core.metric import Metric, as_metric
-from limelight.core.progress import Forecast, watched
-from limelight.core.results import Results, Row
-from limelight.core.target import Asked, TargetLike, either_name
 from limelight.data.samples import Sample
+from limelight.engine.budget import limits
+from limelight.engine.method import Method, as_method
 from limelight.errors import InvalidImage, InvalidOption, LimelightError
+from limelight.model.classifier import Classifier
+from limelight.model.targets import Asked, TargetLike, either_name
 from limelight.ops import statistics
+from limelight.progress import Forecast, watched
+from limelight.results.tables import Results, Row
+from limelight.scoring.evaluate import columns, labelled, listed
+from limelight.scoring.metric import Metric, as_metric
 
 Floats = npt.NDArray[np.float64]
 

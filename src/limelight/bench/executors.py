@@ -20,12 +20,12 @@ from limelight.bench.measure import measured
 from limelight.bench.plan import Job, forecast_of, images_at_once, prepared, samples_of, spread
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell
-from limelight.core.classifier import Classifier
-from limelight.core.progress import Forecast
-from limelight.core.rng import seeded
-from limelight.core.stopwatch import timed_passes
 from limelight.data.samples import Sample
+from limelight.engine.rng import seeded
 from limelight.errors import MissingExtra, WorkerLost
+from limelight.model.classifier import Classifier
+from limelight.model.timing import timed_passes
+from limelight.progress import Forecast
 
 AHEAD = 2
 """Chunks that wait for each worker, so that none is idle and no more are kept than can be worked on."""

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from limelight import api
 from limelight.bench.plan import Job
 from limelight.bench.store import Cell
-from limelight.core.classifier import Classifier
-from limelight.core.results import Row
 from limelight.data.samples import Sample
 from limelight.errors import LimelightError
+from limelight.model.classifier import Classifier
+from limelight.results.tables import Row
 
 
 def measured(job: Job, model: Classifier, images: range, missing: npt.NDArray[np.bool_]) -> list[Cell]:

@@ -15,14 +15,14 @@ from limelight.api.forecasting import forecast
 from limelight.api.inputs import scene_name
 from limelight.bench.recipe import Data, Recipe
 from limelight.bench.store import key_of
-from limelight.core.classifier import Classifier
-from limelight.core.method import Method
-from limelight.core.metric import Metric
-from limelight.core.progress import Forecast
 from limelight.data.datasets import open_dataset
 from limelight.data.samples import Sample, from_scenes
 from limelight.data.synthetic import TEST_SEEDS, scene
+from limelight.engine.method import Method
 from limelight.errors import InvalidOption, UnsupportedModel
+from limelight.model.classifier import Classifier
+from limelight.progress import Forecast
+from limelight.scoring.metric import Metric
 
 CHUNK = 16
 """Images of a part that goes to one shard as a whole."""

@@ -12,14 +12,14 @@ from pydantic import Field
 
 from limelight import files
 from limelight.card import METHODS, METRICS, Registry
-from limelight.core.method import Method, build
-from limelight.core.metric import Metric, MetricOptions, build_metric
-from limelight.core.options import check_numbers, why
-from limelight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
-from limelight.core.spec import Options
 from limelight.data.datasets import DATASETS
 from limelight.data.synthetic import MOST_SCENES
+from limelight.engine.method import Method, build
+from limelight.engine.options import check_numbers, why
+from limelight.engine.spec import Options
 from limelight.errors import InvalidOption, UnknownMethod, UnknownMetric, nearest, shown
+from limelight.model.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from limelight.scoring.metric import Metric, MetricOptions, build_metric
 
 Named = Annotated[str, Field(min_length=1)]
 _LONGEST_SIDE = 16_384

@@ -13,10 +13,10 @@ from limelight.bench.executors import Source, Task, Worker, local, with_ray
 from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell, Store, done
-from limelight.core.device import usable
-from limelight.core.progress import Forecast
-from limelight.core.provenance import versions
+from limelight.engine.provenance import versions
 from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable, shown
+from limelight.model.device import usable
+from limelight.progress import Forecast
 
 PATIENCE = 0.02, 30.0
 """Seconds per file that is there, and at most, for which rows are held: all files are read when a run goes on."""

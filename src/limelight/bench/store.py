@@ -13,8 +13,8 @@ import pydantic
 
 from limelight import files
 from limelight.bench.recipe import Recipe, parsed
-from limelight.core.cost import check_recorded
 from limelight.errors import CorruptStore, InvalidOption
+from limelight.model.cost import check_recorded
 
 SETTINGS, NOTES, ROWS = "settings.json", "notes.json", "rows"
 SAFE = "; rows that were finished are safe there"

@@ -8,8 +8,8 @@ import typer
 
 from limelight.cli.options import Limit, Trust
 from limelight.cli.output import filling, print_json, print_unreadable, say, split_names
-from limelight.core.progress import announce
 from limelight.errors import InvalidOption, PictureWarning
+from limelight.progress import announce
 from limelight.text import whole_number
 
 FEWER = "--limit N takes fewer pictures"

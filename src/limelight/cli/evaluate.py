@@ -28,7 +28,7 @@ from limelight.cli.output import (
 from limelight.errors import InvalidOption, LimelightError
 
 if TYPE_CHECKING:
-    from limelight.core.results import Results, Summary
+    from limelight.results.tables import Results, Summary
 
 
 def evaluate(

@@ -24,7 +24,7 @@ from limelight.errors import InvalidOption
 from limelight.text import file_name
 
 if TYPE_CHECKING:
-    from limelight.core.plan import Plan
+    from limelight.engine.plan import Plan
 
 
 def explain(
@@ -66,8 +66,8 @@ def explain(
     import limelight as ll
     from limelight.api import as_input, first_input, plan
     from limelight.api.inputs import Unreadable, samples_of
-    from limelight.core.explanation import tracing
-    from limelight.core.progress import watched
+    from limelight.progress import watched
+    from limelight.results.explanation import tracing
 
     options = parse_parameters(parameter or [])
     if layer:

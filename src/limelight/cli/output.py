@@ -18,8 +18,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from limelight.core.progress import watched
 from limelight.errors import InvalidImage, InvalidOption, shown
+from limelight.progress import watched
 from limelight.text import numbered, shortened, to_json, visible
 
 if TYPE_CHECKING:

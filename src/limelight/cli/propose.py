@@ -87,7 +87,7 @@ def propose(
     import limelight as ll
     from limelight.api import proposing
     from limelight.api.inputs import Unreadable, wanted_targets
-    from limelight.core.progress import watched
+    from limelight.progress import watched
 
     options = parse_parameters(parameter or [])
     if layer:

@@ -18,15 +18,14 @@ from limelight.bench.plan import prepared, samples_of
 from limelight.bench.recipe import Recipe, find_recipe, numbers_of, read_recipe
 from limelight.bench.store import Store, recipe_of
 from limelight.card import METHODS
-from limelight.core.classifier import Classifier
-from limelight.core.device import usable
-from limelight.core.provenance import versions
-from limelight.core.results import Column, Figure, Summary
 from limelight.data.images import load_image
 from limelight.data.samples import Sample
 from limelight.draw import chart
+from limelight.engine.provenance import versions
 from limelight.errors import InvalidOption, LimelightError, shown
 from limelight.files import reason_of, refusing, text_of
+from limelight.model.classifier import Classifier
+from limelight.model.device import usable
 from limelight.report.numbers import ALPHA, CONFIDENCE, Board, Failure, curves, read, summaries
 from limelight.report.page import (
     Block,
@@ -44,6 +43,7 @@ from limelight.report.page import (
     write_page,
 )
 from limelight.report.page import Figure as Picture
+from limelight.results.tables import Column, Figure, Summary
 from limelight.text import latex, markdown, to_json
 
 SHOWN = 3

@@ -7,12 +7,11 @@ from typing import Any
 import limelight
 from limelight import api, files
 from limelight.bench.choose import Choice, Standing
-from limelight.core.classifier import Classifier
-from limelight.core.results import Column
 from limelight.data.images import load_image
 from limelight.data.samples import Sample
 from limelight.draw import chart
 from limelight.errors import InvalidOption, LimelightError
+from limelight.model.classifier import Classifier
 from limelight.report.page import (
     Block,
     Code,
@@ -27,6 +26,7 @@ from limelight.report.page import (
     Value,
     write_page,
 )
+from limelight.results.tables import Column
 from limelight.text import to_json
 
 SHOWN = 4

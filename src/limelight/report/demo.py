@@ -15,13 +15,13 @@ from PIL import Image
 import limelight
 from limelight import api, draw
 from limelight.card import Card
-from limelight.core.classifier import Classifier
-from limelight.core.explanation import Explanation
-from limelight.core.results import Summary
 from limelight.data.synthetic import CLASSES, TEST_SEEDS, Scene, scenes, test_split
 from limelight.draw import chart
 from limelight.files import write
+from limelight.model.classifier import Classifier
 from limelight.report.page import Block, Code, Facts, Figure, Figures, Section, Table, write_page
+from limelight.results.explanation import Explanation
+from limelight.results.tables import Summary
 
 SCENES = 24
 """Scenes behind every number."""

@@ -18,11 +18,11 @@ from scipy.special import ndtr, ndtri
 
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Store
-from limelight.core.evaluate import columns
-from limelight.core.results import Column, Figure, Summary
 from limelight.errors import CorruptStore, InvalidOption
 from limelight.files import refusing
 from limelight.ops import statistics
+from limelight.results.tables import Column, Figure, Summary
+from limelight.scoring.evaluate import columns
 
 MANY = 5000
 """Images from which on intervals and tests are those of the normal distribution."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from limelight.core.preprocess import Preprocess
 from limelight.errors import InvalidOption
+from limelight.model.preprocess import Preprocess
 from limelight.zoo import demo
 from limelight.zoo.parts import Recipe, awake, fitting, is_file_name, read_state, with_weights
 

@@ -19,10 +19,10 @@ import torch
 from torch import nn
 
 from limelight import files
-from limelight.core.borrow import borrowed
-from limelight.core.classifier import Classifier
-from limelight.core.preprocess import Preprocess
 from limelight.errors import InvalidOption, UnknownModel, UnsupportedModel, nearest
+from limelight.model.classifier import Classifier
+from limelight.model.preprocess import Preprocess
+from limelight.model.preserve import borrowed
 from limelight.zoo.load import classifier as wrapped
 from limelight.zoo.load import recipe
 from limelight.zoo.parts import Transform, archive, plain_state, safetensors_at
@@ -88,7 +88,7 @@ def save(classifier: Classifier, path: str | Path) -> Path:
     if not from_zoo and not isinstance(preprocess, Preprocess):
         raise UnsupportedModel(
             "this classifier's preprocess= is a function of yours, which no file can hold; "
-            "give a limelight.core.preprocess.Preprocess, or none, before you save"
+            "give a limelight.model.preprocess.Preprocess, or none, before you save"
         )
     if classifier._reshape is not None:  # pyright: ignore[reportPrivateUsage]
         raise UnsupportedModel("this classifier's reshape= is a function of yours, which no file can hold")

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import torch
 
-from limelight.core.classifier import Classifier, LayerLike
-from limelight.core.device import usable
-from limelight.core.labels import LabelsLike
 from limelight.errors import LimelightError, MissingExtra, OutOfMemory, UnknownModel, is_out_of_memory, nearest
 from limelight.files import exists, reason_of
+from limelight.model.classifier import Classifier, LayerLike
+from limelight.model.device import usable
+from limelight.model.labels import LabelsLike
 from limelight.zoo.parts import Recipe, is_file_name, is_folder_name
 
 FAMILIES = {

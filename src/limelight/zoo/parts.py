@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from limelight import files
-from limelight.core.preprocess import Preprocess
 from limelight.errors import UnknownModel, UnsupportedModel, WeightsUnavailable
+from limelight.model.preprocess import Preprocess
 
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".pt2", ".ckpt", ".bin", ".pkl", ".tar", ".th")
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 from torch import nn
 
 from limelight import files
-from limelight.core.preprocess import on_pictures
 from limelight.errors import InvalidOption, MissingExtra, UnknownModel, UnsupportedModel
+from limelight.model.preprocess import on_pictures
 from limelight.zoo.hub import repository_folder
 from limelight.zoo.parts import (
     Recipe,

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from limelight.card import register_method
-from limelight.core.rng import Draws
+from limelight.engine.rng import Draws
 from limelight.shapes import Grid, Images
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from limelight.card import register_method
-from limelight.core.saliency import Raw
+from limelight.engine.saliency import Raw
 from limelight.shapes import Acts
 
 

@@ -7,8 +7,8 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.rng import Draws
-from limelight.core.saliency import Raw
+from limelight.engine.rng import Draws
+from limelight.engine.saliency import Raw
 from limelight.maps.cam.grad_cam_pp import grad_cam_pp
 from limelight.ops import divide, min_max
 from limelight.shapes import Acts, Images

@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.rng import Draws
-from limelight.core.saliency import Raw
-from limelight.core.supply import ScoresOf
+from limelight.engine.request import ScoresOf
+from limelight.engine.rng import Draws
+from limelight.engine.saliency import Raw
 from limelight.ops import min_max, resize
 from limelight.ops.clusters import (
     Floats,

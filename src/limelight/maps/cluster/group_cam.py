@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.fills import Fill
-from limelight.core.saliency import Raw
-from limelight.core.supply import ScoresOf
-from limelight.core.target import ScoreKind
+from limelight.engine.baselines import Fill
+from limelight.engine.request import ScoresOf
+from limelight.engine.saliency import Raw
+from limelight.model.targets import ScoreKind
 from limelight.ops import min_max, resize
 from limelight.ops.hierarchy import Labels, Vectors, ward
 from limelight.ops.percentile import above_percentile

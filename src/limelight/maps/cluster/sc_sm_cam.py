@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.card import register_method
-from limelight.core.rng import Draws
-from limelight.core.saliency import Raw
-from limelight.core.supply import AblatedScores, ScoresOf
+from limelight.engine.request import AblatedScores, ScoresOf
+from limelight.engine.rng import Draws
+from limelight.engine.saliency import Raw
 from limelight.maps.cluster.cluster_cam import AtLeastOne, NotNegative, Positive, clustered, members, seed_of
 from limelight.ops import divide, min_max, resize
 from limelight.ops.clusters import Init, Laplacian, Similarity, spectral

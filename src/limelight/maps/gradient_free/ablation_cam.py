@@ -3,8 +3,8 @@
 from typing import Literal
 
 from limelight.card import register_method
-from limelight.core.saliency import Raw
-from limelight.core.supply import AblatedScores
+from limelight.engine.request import AblatedScores
+from limelight.engine.saliency import Raw
 from limelight.ops import divide
 from limelight.shapes import Acts, Scores
 

@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.budget import within
-from limelight.core.saliency import Raw
-from limelight.core.supply import Rounds, ScoresOf
+from limelight.engine.budget import within
+from limelight.engine.request import Rounds, ScoresOf
+from limelight.engine.saliency import Raw
 from limelight.ops import min_max, resize
 from limelight.ops.scale import varies
 from limelight.shapes import Acts, Images, Index, Maps

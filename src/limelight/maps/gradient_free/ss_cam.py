@@ -7,9 +7,9 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.rng import Draws
-from limelight.core.saliency import Raw
-from limelight.core.supply import Rounds, ScoresOf
+from limelight.engine.request import Rounds, ScoresOf
+from limelight.engine.rng import Draws
+from limelight.engine.saliency import Raw
 from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weighted
 from limelight.ops import divide, resize
 from limelight.shapes import Acts, Images, Index

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.saliency import Raw
+from limelight.engine.saliency import Raw
 from limelight.maps.perturbation.masks import Size, Watch, ones, rendered
 from limelight.ops import min_max
 from limelight.shapes import Grid, Images

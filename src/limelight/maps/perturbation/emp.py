@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.card import register_method
-from limelight.core.fills import Fill
-from limelight.core.rng import Draws
-from limelight.core.saliency import Raw
-from limelight.core.supply import Descent, FillOf, Rounds, ScoresOf
+from limelight.engine.baselines import Fill
+from limelight.engine.request import Descent, FillOf, Rounds, ScoresOf
+from limelight.engine.rng import Draws
+from limelight.engine.saliency import Raw
 from limelight.maps.perturbation.masks import (
     Game,
     Penalty,

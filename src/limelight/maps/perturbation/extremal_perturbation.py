@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.card import register_method
-from limelight.core.batches import chunk_size, in_chunks
-from limelight.core.saliency import Raw
-from limelight.core.supply import Descent, Rounds
+from limelight.engine.request import Descent, Rounds
+from limelight.engine.saliency import Raw
 from limelight.maps.perturbation.masks import Trace, Watch, rendered
+from limelight.model.batches import chunk_size, in_chunks
 from limelight.ops import min_max
 from limelight.shapes import Grid, Images, Index, Maps, Scores
 

@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.fills import Fill
-from limelight.core.rng import Draws
-from limelight.core.saliency import Raw
-from limelight.core.supply import Descent, FillOf, Rounds, ScoresOf
+from limelight.engine.baselines import Fill
+from limelight.engine.request import Descent, FillOf, Rounds, ScoresOf
+from limelight.engine.rng import Draws
+from limelight.engine.saliency import Raw
 from limelight.maps.perturbation.masks import (
     Game,
     Penalty,

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from limelight.core.fills import Fill
-from limelight.core.rng import Draws
+from limelight.engine.baselines import Fill
+from limelight.engine.rng import Draws
 from limelight.errors import InvalidOption
 from limelight.ops.blur import gaussian_blur
 from limelight.shapes import Images, Index, Maps, Scores

@@ -8,8 +8,8 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
-from limelight.core.fills import Fill, depth
-from limelight.core.supply import FillOf
+from limelight.engine.baselines import Fill, depth
+from limelight.engine.request import FillOf
 from limelight.errors import InvalidOption
 from limelight.shapes import Images
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.relevance.op import Op, exact
-from limelight.core.relevance.rules import Rules, native
-from limelight.core.relevance.tape import Tape
-from limelight.core.saliency import Raw
-from limelight.core.supply import FillOf
+from limelight.engine.request import FillOf
+from limelight.engine.saliency import Raw
 from limelight.errors import ConservationWarning, UnsupportedModel
 from limelight.maps.pixel.baselines import Baseline
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
+from limelight.relevance.op import Op, exact
+from limelight.relevance.rules import Rules, native
+from limelight.relevance.tape import Tape
 from limelight.shapes import Images, Scores
 
 MaxPool = Literal["rescale", "gradient"]

@@ -5,11 +5,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from limelight.card import register_method
-from limelight.core.relevance.op import Op, exact
-from limelight.core.relevance.rules import GRADIENT
-from limelight.core.relevance.tape import Tape
-from limelight.core.saliency import Raw
+from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import at_least_single
+from limelight.relevance.op import Op, exact
+from limelight.relevance.rules import GRADIENT
+from limelight.relevance.tape import Tape
 from limelight.shapes import Acts, Maps, Scores
 
 LAYERS = ("conv", "linear", "batch_norm")

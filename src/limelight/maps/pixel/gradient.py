@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from limelight.card import register_method
-from limelight.core.saliency import Raw
+from limelight.engine.saliency import Raw
 from limelight.shapes import Grid, Images
 
 Reduce = Literal["sum", "abs-sum", "abs-max"]

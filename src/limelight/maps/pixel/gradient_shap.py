@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.rng import Draws
-from limelight.core.saliency import Raw
-from limelight.core.supply import FillOf, Rounds, ScoresOf
+from limelight.engine.request import FillOf, Rounds, ScoresOf
+from limelight.engine.rng import Draws
+from limelight.engine.saliency import Raw
 from limelight.maps.pixel.baselines import Baselines, pictures
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
 from limelight.maps.pixel.integrated_gradients import completeness_gap

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.relevance.op import Op
-from limelight.core.relevance.rules import GRADIENT, Rule
-from limelight.core.relevance.tape import Tape
-from limelight.core.saliency import Raw
+from limelight.engine.saliency import Raw
 from limelight.errors import ConservationWarning
 from limelight.maps.pixel.gradient import Reduce, over_colours
+from limelight.relevance.op import Op
+from limelight.relevance.rules import GRADIENT, Rule
+from limelight.relevance.tape import Tape
 from limelight.shapes import Images
 
 LIKE_RELU = frozenset(

@@ -5,12 +5,12 @@ from typing import Literal
 from torch.nn.functional import interpolate
 
 from limelight.card import register_method
-from limelight.core.relevance.tape import Tape
-from limelight.core.saliency import Raw
+from limelight.engine.saliency import Raw
 from limelight.maps.cam.grad_cam import grad_cam
 from limelight.maps.pixel.gradient import Reduce, over_colours
 from limelight.maps.pixel.guided_backprop import guided, passed, remarks
 from limelight.ops.scale import resize
+from limelight.relevance.tape import Tape
 from limelight.shapes import Acts
 
 

@@ -1,8 +1,8 @@
 """Input times gradient."""
 
 from limelight.card import register_method
-from limelight.core.saliency import Raw
-from limelight.core.supply import FillOf
+from limelight.engine.request import FillOf
+from limelight.engine.saliency import Raw
 from limelight.maps.pixel.baselines import Baseline
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
 from limelight.shapes import Images

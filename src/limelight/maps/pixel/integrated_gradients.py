@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.saliency import Raw
-from limelight.core.supply import FillOf, ScoresOf
+from limelight.engine.request import FillOf, ScoresOf
+from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption
 from limelight.maps.pixel.baselines import Baselines, pictures
 from limelight.maps.pixel.gradient import Reduce, over_colours

@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.rng import Draws
-from limelight.core.saliency import Raw
-from limelight.core.supply import Copies, Fold, Rounds
+from limelight.engine.request import Copies, Fold, Rounds
+from limelight.engine.rng import Draws
+from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
 from limelight.shapes import Images, Index
 

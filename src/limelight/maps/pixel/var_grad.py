@@ -7,9 +7,9 @@ import torch
 from pydantic import Field
 
 from limelight.card import register_method
-from limelight.core.rng import Draws
-from limelight.core.saliency import Raw
-from limelight.core.supply import Rounds
+from limelight.engine.request import Rounds
+from limelight.engine.rng import Draws
+from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import at_least_single
 from limelight.maps.pixel.smooth_grad import deviation, gradients_in_rounds, noisy
 from limelight.shapes import Images, Index

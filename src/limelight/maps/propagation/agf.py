@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.relevance.op import Op
-from limelight.core.relevance.rules import GRADIENT, Box, Rules, keep
-from limelight.core.relevance.tape import Tape
-from limelight.core.saliency import Raw
+from limelight.engine.saliency import Raw
 from limelight.ops import scale
+from limelight.relevance.op import Op
+from limelight.relevance.rules import GRADIENT, Box, Rules, keep
+from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits, Scores
 
 TINY = 1e-9

@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.relevance.op import Op, divide_by
-from limelight.core.relevance.rules import Box, Rules, native, only_active
-from limelight.core.relevance.tape import Tape
-from limelight.core.saliency import Raw
+from limelight.engine.saliency import Raw
+from limelight.relevance.op import Op, divide_by
+from limelight.relevance.rules import Box, Rules, native, only_active
+from limelight.relevance.tape import Tape
 from limelight.shapes import Acts, Scores
 
 ChannelMixing = Literal["height1", "pointwise"]

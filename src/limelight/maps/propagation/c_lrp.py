@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.relevance.op import divide_by
-from limelight.core.relevance.rules import AlphaBeta, Box, Proportional, Rules, only_active
-from limelight.core.relevance.tape import Tape
-from limelight.core.saliency import Raw
+from limelight.engine.saliency import Raw
 from limelight.maps.propagation.excitation_backprop import Negated, for_one_output
 from limelight.maps.propagation.lrp import Composite, composite_of
+from limelight.relevance.op import divide_by
+from limelight.relevance.rules import AlphaBeta, Box, Proportional, Rules, only_active
+from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits
 
 Variant = Literal["others", "clrp1", "clrp2", "sglrp"]

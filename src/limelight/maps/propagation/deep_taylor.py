@@ -5,11 +5,11 @@ from typing import Literal
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.relevance.rules import AlphaBeta, Box, Proportional, Rules, Squared, native
-from limelight.core.relevance.tape import Tape
-from limelight.core.saliency import Raw
+from limelight.engine.saliency import Raw
 from limelight.maps.propagation.excitation_backprop import for_one_output
 from limelight.maps.propagation.lrp import start
+from limelight.relevance.rules import AlphaBeta, Box, Proportional, Rules, Squared, native
+from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits
 
 

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.relevance.conservation import absorbs, law_of
-from limelight.core.relevance.op import Op, divide_by
-from limelight.core.relevance.rules import Box, Proportional, Rule, Rules
-from limelight.core.relevance.tape import Tape
-from limelight.core.saliency import Raw
+from limelight.engine.saliency import Raw
 from limelight.errors import ConservationWarning
 from limelight.maps.propagation.lrp import start
+from limelight.relevance.conservation import absorbs, law_of
+from limelight.relevance.op import Op, divide_by
+from limelight.relevance.rules import Box, Proportional, Rule, Rules
+from limelight.relevance.tape import Tape
 from limelight.shapes import Grid, Index, Logits, Scores
 
 Bounds = tuple[Tensor, Tensor]

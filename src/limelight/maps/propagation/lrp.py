@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.relevance.op import Kind, Op
-from limelight.core.relevance.rules import (
+from limelight.engine.saliency import Raw
+from limelight.errors import InvalidOption, nearest
+from limelight.relevance.op import Kind, Op
+from limelight.relevance.rules import (
     TINY,
     AlphaBeta,
     Box,
@@ -22,9 +24,7 @@ from limelight.core.relevance.rules import (
     Rules,
     rule_of,
 )
-from limelight.core.relevance.tape import Tape
-from limelight.core.saliency import Raw
-from limelight.errors import InvalidOption, nearest
+from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits
 
 Init = Literal["absolute", "logit", "one"]

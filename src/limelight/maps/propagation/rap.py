@@ -6,12 +6,12 @@ from typing import Literal
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.relevance.op import Op, divide_by
-from limelight.core.relevance.rules import Box, Proportional, Rules, only_active
-from limelight.core.relevance.tape import Tape
-from limelight.core.saliency import Raw
+from limelight.engine.saliency import Raw
 from limelight.maps.propagation.excitation_backprop import negative_inputs
 from limelight.maps.propagation.lrp import Init, start
+from limelight.relevance.op import Op, divide_by
+from limelight.relevance.rules import Box, Proportional, Rules, only_active
+from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits
 
 Route = Literal["code", "excitatory", "inhibitory"]

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.relevance.op import Op
-from limelight.core.relevance.rules import AlphaBeta, Proportional, Rules
-from limelight.core.relevance.tape import Tape
+from limelight.relevance.op import Op
+from limelight.relevance.rules import AlphaBeta, Proportional, Rules
+from limelight.relevance.tape import Tape
 from limelight.shapes import Acts, Grid, Index, Logits
 
 Others = Literal["1/K", "1/(K-1)"]

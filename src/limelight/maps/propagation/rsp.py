@@ -8,11 +8,8 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.evidence import Stage
-from limelight.core.relevance.op import Op, divide_by
-from limelight.core.relevance.rules import Box, Proportional, Rules, only_active
-from limelight.core.relevance.tape import Tape
-from limelight.core.saliency import Raw
+from limelight.engine.passes import Stage
+from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption
 from limelight.maps.propagation.attribution_equilibrium import (
     SHIFT,
@@ -20,6 +17,9 @@ from limelight.maps.propagation.attribution_equilibrium import (
     contributions,
     feature_map,
 )
+from limelight.relevance.op import Op, divide_by
+from limelight.relevance.rules import Box, Proportional, Rules, only_active
+from limelight.relevance.tape import Tape
 from limelight.shapes import Acts, Index, Scores
 
 

@@ -11,11 +11,11 @@ from sklearn.linear_model import Ridge
 from torch.nn import functional as F
 
 from limelight.card import register_method
-from limelight.core.budget import within
-from limelight.core.fills import Fill
-from limelight.core.rng import Draws
-from limelight.core.saliency import Raw
-from limelight.core.supply import Rounds, ScoresOf
+from limelight.engine.baselines import Fill
+from limelight.engine.budget import within
+from limelight.engine.request import Rounds, ScoresOf
+from limelight.engine.rng import Draws
+from limelight.engine.saliency import Raw
 from limelight.ops.scale import varies
 from limelight.ops.segments import Segmentation, segment, segment_means
 from limelight.shapes import Images, Index

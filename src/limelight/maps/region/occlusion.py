@@ -7,9 +7,9 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.fills import Fill
-from limelight.core.saliency import Raw
-from limelight.core.supply import FillOf, ScoresOf
+from limelight.engine.baselines import Fill
+from limelight.engine.request import FillOf, ScoresOf
+from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption
 from limelight.shapes import Images, Index, Scores
 

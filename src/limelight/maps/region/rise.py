@@ -7,10 +7,10 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.budget import within
-from limelight.core.rng import Draws
-from limelight.core.saliency import Raw
-from limelight.core.supply import Rounds, ScoresOf
+from limelight.engine.budget import within
+from limelight.engine.request import Rounds, ScoresOf
+from limelight.engine.rng import Draws
+from limelight.engine.saliency import Raw
 from limelight.ops import divide
 from limelight.ops.random_masks import Border, cell_size, masks
 from limelight.shapes import Images, Index

@@ -11,7 +11,7 @@ from scipy import sparse
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.core.saliency import Raw
+from limelight.engine.saliency import Raw
 from limelight.ops.scale import varies
 from limelight.ops.segments import SCALES, Segmentation, pixel_sets, segment
 from limelight.shapes import Images, Index

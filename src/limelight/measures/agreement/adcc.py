@@ -6,12 +6,12 @@ from typing import Literal
 import torch
 
 from limelight.card import register_metric
-from limelight.core.judge import Measured, Space
-from limelight.core.saliency import Saliency
+from limelight.engine.saliency import Saliency
 from limelight.measures.agreement.coherency import coherency
 from limelight.measures.agreement.complexity import complexity
 from limelight.measures.faithfulness.drop import average_drop
 from limelight.ops import divide
+from limelight.scoring.judge import Measured, Space
 from limelight.shapes import Maps, Scores
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 
 from limelight.card import register_metric
-from limelight.core.judge import Measured, Space
-from limelight.core.saliency import Saliency
+from limelight.engine.saliency import Saliency
 from limelight.ops.similarity import pearson
+from limelight.scoring.judge import Measured, Space
 from limelight.shapes import Maps
 
 

@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 
 from limelight.card import register_metric
-from limelight.core.judge import Fill, Measured, ScoreOf
 from limelight.ops.order import Step, Ties, pixels_per_step
+from limelight.scoring.judge import Fill, Measured, ScoreOf
 from limelight.shapes import Curve, Maps, Scores
 
 

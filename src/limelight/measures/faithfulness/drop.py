@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from limelight.card import register_metric
-from limelight.core.judge import Measured, Space
 from limelight.ops import divide
+from limelight.scoring.judge import Measured, Space
 from limelight.shapes import Scores
 
 

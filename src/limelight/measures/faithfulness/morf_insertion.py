@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_metric
-from limelight.core.judge import Measured
 from limelight.ops.blur import rise_blur
 from limelight.ops.order import ranks
+from limelight.scoring.judge import Measured
 from limelight.shapes import Images, Index, Maps
 
 

@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.card import register_metric
-from limelight.core.classifier import Classifier
-from limelight.core.fills import Fill, filled
-from limelight.core.judge import Measured, ScoreOf
-from limelight.core.rng import Draws
+from limelight.engine.baselines import Fill, filled
+from limelight.engine.rng import Draws
 from limelight.errors import InvalidOption
+from limelight.model.classifier import Classifier
 from limelight.ops.order import ranks
+from limelight.scoring.judge import Measured, ScoreOf
 from limelight.shapes import Curve, Images, Index, Maps, Scores
 
 Replacement = Literal["uniform", "zero", "black", "minimum"] | Fill

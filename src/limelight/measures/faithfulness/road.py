@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_metric
-from limelight.core.judge import Measured
-from limelight.core.rng import Draws
+from limelight.engine.rng import Draws
 from limelight.ops.impute import impute
 from limelight.ops.order import ranks
+from limelight.scoring.judge import Measured
 from limelight.shapes import Curve, Images, Index, Maps, Scores
 
 

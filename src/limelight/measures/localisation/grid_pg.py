@@ -7,10 +7,10 @@ import torch
 from pydantic import Field
 
 from limelight.card import register_metric
-from limelight.core.saliency import Saliency
-from limelight.core.truth import Truth
+from limelight.engine.saliency import Saliency
 from limelight.ops import divide, resize
 from limelight.ops.order import keep_top
+from limelight.scoring.truth import Truth
 from limelight.shapes import Maps, Scores
 
 NOTHING = 1e-7

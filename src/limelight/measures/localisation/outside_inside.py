@@ -5,8 +5,8 @@ from typing import Literal
 import torch
 
 from limelight.card import register_metric
-from limelight.core.truth import Truth
 from limelight.ops import divide, min_max
+from limelight.scoring.truth import Truth
 from limelight.shapes import Maps, Scores
 
 

@@ -7,9 +7,9 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_metric
-from limelight.core.truth import Truth
 from limelight.errors import MissingTruth
 from limelight.ops.similarity import constant
+from limelight.scoring.truth import Truth
 from limelight.shapes import Flags, Maps, Masks, Scores
 
 

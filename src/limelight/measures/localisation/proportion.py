@@ -3,8 +3,8 @@
 import torch
 
 from limelight.card import register_metric
-from limelight.core.truth import Truth
 from limelight.ops import divide
+from limelight.scoring.truth import Truth
 from limelight.shapes import Maps, Scores
 
 

@@ -3,9 +3,9 @@
 import torch
 
 from limelight.card import register_metric
-from limelight.core.judge import Measured
-from limelight.core.truth import Truth
 from limelight.ops.similarity import constant
+from limelight.scoring.judge import Measured
+from limelight.scoring.truth import Truth
 from limelight.shapes import Maps
 
 

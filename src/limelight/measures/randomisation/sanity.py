@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from limelight.card import register_metric
-from limelight.core.classifier import Classifier
-from limelight.core.judge import Measured
-from limelight.core.rng import seeded
-from limelight.core.saliency import Saliency
+from limelight.engine.rng import seeded
+from limelight.engine.saliency import Saliency
 from limelight.errors import NonFinite, UnsupportedModel
+from limelight.model.classifier import Classifier
 from limelight.ops import resize
 from limelight.ops.similarity import pearson, spearman, ssim
+from limelight.scoring.judge import Measured
 from limelight.shapes import Images, Maps, Scores
 
 Similarity = Literal["spearman", "spearman-signed", "ssim", "pearson"]

@@ -1,1 +1,0 @@
-"""Pass relevance back through any eager network, one rule per operation."""

@@ -1,0 +1,1 @@
+"""What runs a method: what it may ask for, its options, its passes, its record."""

@@ -1,0 +1,218 @@
+"""A model's score without one channel of a layer, in the cheapest exact way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from limelight.engine.passes import Evidence, Stage
+from limelight.errors import UnsupportedModel
+from limelight.model.batches import in_chunks
+from limelight.model.classifier import Classifier
+from limelight.model.cost import Meter
+from limelight.model.head import Tail, overwritten
+from limelight.model.preserve import borrowed
+from limelight.model.timing import in_model
+from limelight.shapes import Acts, Images
+
+MOST_AT_ONCE = 1024
+"""Variants of what follows a linear operation: little work each, so that calling the network costs more."""
+
+FEEDS: dict[str, Callable[[Acts], Tensor]] = {
+    "positions": lambda a: a,
+    "positions, relu": lambda a: a.relu(),
+    "flat": lambda a: a.flatten(2)[..., None, None],
+    "flat, relu": lambda a: a.relu().flatten(2)[..., None, None],
+    "mean": lambda a: a.mean((-2, -1), keepdim=True),
+    "mean, relu": lambda a: a.relu().mean((-2, -1), keepdim=True),
+}
+"""How activations (n, k, h, w) may enter a linear operation. All of them leave a channel of zeros at zero."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The first linear operation z = W u + b behind a layer, where u takes in every channel on its own.
+
+    Attributes:
+        module: W and b.
+        feed: A -> u, with channels on axis 1.
+        spatial: whether it is a 1 x 1 convolution over all positions.
+        tail: the network from z on.
+        share: of the network's arithmetic behind z.
+    """
+
+    module: nn.Linear | nn.Conv2d
+    feed: Callable[[Acts], Tensor]
+    spatial: bool
+    tail: Tail
+    share: float
+
+    def whole(self, acts: Acts) -> Tensor:
+        """Return z for one image, (1, ...)."""
+        given = self.feed(acts).to(self.module.weight)
+        with in_model(given.device):
+            return self.module(given if isinstance(self.module, nn.Conv2d) else given.flatten(1))
+
+    def without(self, z: Tensor, acts: Acts, k: slice | Tensor) -> Tensor:
+        """Return z for one image without each of some channels, z - W_k u_k, (m, ...)."""
+        given = self.feed(acts)[0, k].to(z)
+        weight = self.module.weight.detach().flatten(1)
+        if self.spatial:
+            return z - weight[:, k].T[:, :, None, None] * given[:, None]
+        parts = weight.unflatten(1, (acts.shape[1], -1))[:, k]  # outputs m inputs
+        return z - torch.einsum("omb,mb->mo", parts, given.flatten(1)).view(-1, *z.shape[1:])
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What lies behind a layer.
+
+    Attributes:
+        tail: the network from there on, or None where something bypasses the layer.
+        linear: its first linear operation, where that sees every channel on its own.
+    """
+
+    tail: Tail | None
+    linear: Linear | None
+
+
+def behind(classifier: Classifier, stage: Stage, image: Images) -> Behind:
+    """Find out on one image what lies behind a layer; done once per layer and input size."""
+    key = (stage.info.name, *image.shape[1:])
+    if key not in classifier.kept:
+        tail = Tail(classifier, stage.info.name, image[:1])
+        found = _linear(classifier, tail, stage.output[:1], stage.acts[:1]) if tail.exact else None
+        classifier.kept[key] = Behind(tail if tail.exact else None, found)
+    return classifier.kept[key]
+
+
+def _linear(classifier: Classifier, tail: Tail, output: Tensor, acts: Acts) -> Linear | None:
+    seen: list[tuple[nn.Module, Tensor]] = []
+
+    def watch(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        seen.append((module, args[0].detach().clone()))
+
+    linear = [m for m in classifier.module.modules() if isinstance(m, nn.Linear) or _is_pointwise(m)]
+    # What follows may overwrite what it is given.
+    tail(output.clone(), [(m.register_forward_pre_hook, watch) for m in linear])
+    names = {id(m): name for name, m in classifier.module.named_modules()}
+    for module, given in seen:
+        spatial = given.shape == acts.shape
+        for way, feed in FEEDS.items():
+            expected = feed(acts).flatten()
+            if way.startswith("positions") != spatial or given.numel() != expected.numel():
+                continue
+            if torch.allclose(given.flatten().to(expected), expected, rtol=1e-4, atol=1e-6):
+                assert isinstance(module, nn.Linear | nn.Conv2d)
+                rest = Tail(classifier, names[id(module)], tail.image)
+                share = 1 - classifier.trace(tail.image).done[names[id(module)]]
+                return Linear(module, feed, spatial, rest, share) if rest.exact else None
+    return None
+
+
+def _is_pointwise(m: nn.Module) -> bool:
+    return isinstance(m, nn.Conv2d) and m.kernel_size == m.stride == (1, 1) and m.groups == 1
+
+
+def ablated_scores(
+    evidence: Evidence,
+    stage: Stage,
+    wanted: Tensor,
+    groups: Tensor | None,
+    *,
+    closed_form: bool,
+    batch_size: int | None,
+    meter: Meter,
+) -> Tensor:
+    """Return the score without each channel of a layer, (n, k), or without each group of channels, (n, g).
+
+    Args:
+        evidence: images and model.
+        stage: the layer.
+        wanted: which channels (groups) of which image, (n, k) or (n, g); the others cost nothing and keep the
+            image's score.
+        groups: the channels of each group, (n, g, k); None for every channel on its own.
+        closed_form: subtract a channel's part from the first linear operation behind the layer, where there is
+            one, and go on from there; otherwise, and for groups, from the layer itself. Where something
+            bypasses the layer the whole network runs.
+        batch_size: variants per pass; None to fit the memory.
+        meter: counts what is spent.
+    """
+    classifier = evidence.classifier
+    there = behind(classifier, stage, evidence.image)
+    linear = there.linear if closed_form and groups is None else None
+    alone = torch.eye(stage.acts.shape[1], dtype=torch.bool, device=wanted.device)
+    scores = evidence.score[:, None].repeat(1, wanted.shape[1])
+    for i in range(len(wanted)):
+        k = wanted[i].nonzero()[:, 0]
+        gone = (alone if groups is None else groups[i])[k]
+        if linear:
+            scores[i, k] = _from_linear(evidence, stage, linear, i, k, batch_size)
+            meter.add(forward_tail=len(k) * linear.share / max(1e-12, 1 - stage.info.before))
+        elif there.tail:
+            scores[i, k] = _from_layer(evidence, stage, there.tail, i, gone, batch_size)
+            meter.add(forward_tail=len(k))
+        else:
+            scores[i, k] = _from_image(evidence, stage, i, gone, batch_size)
+            meter.add(forward=len(k))
+    return scores
+
+
+def _from_linear(evidence: Evidence, stage: Stage, linear: Linear, i: int, k: Tensor, batch_size: int | None) -> Tensor:
+    acts = stage.acts[i : i + 1]
+    z = linear.whole(acts)
+    each = 8 * z.numel() * z.element_size()
+    size = evidence.classifier.at_once(evidence.image, given=batch_size, each=each, largest=MOST_AT_ONCE)
+
+    def work(part: slice) -> Tensor:
+        rows = k[part]
+        together = len(rows) == int(rows[-1]) - int(rows[0]) + 1  # a slice needs no copy of the weights
+        some = slice(int(rows[0]), int(rows[-1]) + 1) if together else rows
+        return evidence.scores_from(linear.tail(linear.without(z, acts, some)), rows.new_full((len(rows),), i))
+
+    return torch.cat(in_chunks(work, len(k), size)) if len(k) else acts.new_zeros(0)
+
+
+def _from_layer(evidence: Evidence, stage: Stage, tail: Tail, i: int, gone: Tensor, batch_size: int | None) -> Tensor:
+    output = stage.output[i : i + 1]
+    trace = evidence.classifier.trace(evidence.image)
+    behind = sum(prod(info.shape) for info in trace.layers if info.before >= stage.info.before)
+    size = evidence.classifier.at_once(evidence.image, given=batch_size, each=behind * output.element_size())
+
+    def work(part: slice) -> Tensor:
+        return evidence.scores_from(tail(without(output, stage, gone[part])), _numbers(i, gone[part]))
+
+    return torch.cat(in_chunks(work, len(gone), size)) if len(gone) else stage.acts.new_zeros(0)
+
+
+def _from_image(evidence: Evidence, stage: Stage, i: int, gone: Tensor, batch_size: int | None) -> Tensor:
+    layer = evidence.classifier.module.get_submodule(stage.info.name)
+    size = evidence.classifier.at_once(evidence.image, given=batch_size)
+
+    def work(part: slice) -> Tensor:
+        images = _numbers(i, gone[part])
+        with (
+            borrowed(evidence.classifier.module),
+            overwritten(layer, lambda output: without(output, stage, gone[part])),
+        ):
+            return evidence.scores_from(evidence.classifier.forward(evidence.image[images]), images)
+
+    return torch.cat(in_chunks(work, len(gone), size)) if len(gone) else stage.acts.new_zeros(0)
+
+
+def _numbers(i: int, gone: Tensor) -> Tensor:
+    return torch.full((len(gone),), i, device=gone.device)
+
+
+def without(output: Tensor, stage: Stage, gone: Tensor) -> Tensor:
+    """Return a layer's output (1 or m, ...) without some channels of its maps, gone (m, k), in each copy: (m, ...)."""
+    layout = stage.info.layout
+    assert layout is not None
+    changed = output.expand(len(gone), *output.shape[1:]).clone()
+    maps = layout.maps(changed)
+    maps.masked_fill_(gone[:, :, None, None], 0)
+    if maps.untyped_storage().data_ptr() != changed.untyped_storage().data_ptr():
+        raise UnsupportedModel(f"{stage.info.name!r} is read by a reshape that copies, so no channel can be taken away")
+    return changed

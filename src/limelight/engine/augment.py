@@ -1,0 +1,60 @@
+"""Views of a picture whose maps are averaged, to smooth a map."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from limelight.engine.saliency import Saliency
+from limelight.ops import divide, resize
+
+Augment = Literal["none", "flip", "scale", "flip+scale"]
+SCALES = (0.75, 1.25)
+View = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
+"""From the images to the view, and from its maps back to theirs."""
+
+
+def _flipped(values: Tensor) -> Tensor:
+    return values.flip(-1)
+
+
+def _scaled(by: float) -> View:
+    def there(x: Tensor) -> Tensor:
+        size = [round(by * side) for side in x.shape[-2:]]
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+    return there, lambda raw: raw
+
+
+VIEWS: dict[Augment, tuple[View, ...]] = {
+    "none": (),
+    "flip": ((_flipped, _flipped),),
+    "scale": tuple(map(_scaled, SCALES)),
+    "flip+scale": ((_flipped, _flipped), *map(_scaled, SCALES)),
+}
+"""The views beside the picture itself: its mirror image, or smaller and larger copies (not for models of one
+input size)."""
+
+
+def averaged(saliencies: list[Saliency], augment: Augment) -> Saliency:
+    """Return the record of the picture itself with the mean of the maps of all its views.
+
+    Each view's raw map is divided by its largest value, so that all count alike, and resized to the picture's.
+    """
+    first = saliencies[0]
+    backs = (lambda raw: raw, *(back for _, back in VIEWS[augment]))
+    raws = [resize(back(s.raw), first.finish.size) for back, s in zip(backs, saliencies, strict=True)]
+    total = torch.stack([divide(r, r.abs().amax((-2, -1), keepdim=True).expand_as(r)) for r in raws]).mean(0)
+    _, empty = first.finish(total)
+    reasons = ["constant map: the views cancel" if e else "" for e in empty.tolist()]
+    return replace(
+        first,
+        raw=total,
+        reasons=tuple(new and (old or new) for old, new in zip(first.reasons, reasons, strict=True)),
+        notes=(*first.notes, f"The mean of {len(raws)} views of the picture ({augment})."),
+        cost=sum((s.cost for s in saliencies[1:]), first.cost),
+        seconds=sum(s.seconds for s in saliencies),
+    )

@@ -1,0 +1,148 @@
+"""A method as an object: a pure function together with its checked options."""
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
+
+from torch import nn
+
+from limelight.card import METHODS
+from limelight.engine.augment import VIEWS
+from limelight.engine.content import shown
+from limelight.engine.options import checked
+from limelight.engine.request import GRADIENT_NEEDS
+from limelight.engine.run import run
+from limelight.engine.saliency import Saliency
+from limelight.engine.spec import Options, Spec
+from limelight.errors import InvalidOption
+from limelight.model.classifier import Classifier, as_classifier
+from limelight.model.cost import Cost, predict
+from limelight.model.targets import TargetLike, either_name
+from limelight.shapes import Grid, Images, Maps
+
+
+@dataclass(frozen=True, repr=False)
+class Method(Spec):
+    """One explanation method with its options; made by ``limelight.method``."""
+
+    def __repr__(self) -> str:
+        changed = self.options.model_dump(exclude_defaults=True)
+        return f"method({', '.join([repr(self.name), *(f'{k}={shown(v)}' for k, v in changed.items())])})"
+
+    @either_name
+    def __call__(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        target: TargetLike = None,
+        *,
+        targets: TargetLike = None,
+    ) -> Maps:
+        """Return the finished maps, (n, H, W) float32 in [0, 1], on x's device."""
+        return self.run(classifier, x, target).map
+
+    @either_name
+    def evidence(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        target: TargetLike = None,
+        *,
+        targets: TargetLike = None,
+    ) -> Grid:
+        """Return the raw maps, (n, h, w): the method's own resolution and sign."""
+        return self.run(classifier, x, target).raw
+
+    @either_name
+    def run(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        target: TargetLike = None,
+        *,
+        targets: TargetLike = None,
+    ) -> Saliency:
+        """Explain a batch and return the whole record.
+
+        Args:
+            classifier: a ``Classifier``, a module, or a name that ``limelight.load`` knows.
+            x: normalised images, (n, 3, H, W).
+            target: None for the predicted class, a class index, a label, one of these per image, or a
+                function of the module's outputs that gives one score per image.
+            targets: another name of ``target``.
+
+        Raises:
+            LimelightError: see ``limelight.errors``; the model is given back unchanged.
+        """
+        return run([self], classifier, x, target)[0]
+
+    def cost(self, classifier: Classifier | nn.Module | str, x: Images) -> Cost:
+        """Predict the passes per image, from the card's formula; a budget may end earlier."""
+        model = as_classifier(classifier)
+        views = [x, *(there(x) for there, _ in VIEWS[self.options.augment])]
+        return reduce(add, (self._cost(model, view) for view in views))
+
+    def _cost(self, classifier: Classifier, x: Images) -> Cost:
+        if self.base and self.optimiser:  # which share the clean pass
+            base, optimiser = (Method(part.card, part.function, part.options) for part in (self.base, self.optimiser))
+            return base._cost(classifier, x) + optimiser._cost(classifier, x) + Cost(-1.0)
+        values = self.own_options | {"H": x.shape[-2], "W": x.shape[-1]}
+        if self.card.layers in ("none", "stop"):
+            return predict(self.card.cost, values)
+        layers = classifier.layers(self.layers, x, self.card.layers)
+        tail = 1 - layers[0].before
+        if not self.fusible:
+            return predict(self.card.cost, values | {"channels": layers[-1].channels, "layers": len(layers)}, tail)
+        each = [
+            predict(self.card.cost, values | {"channels": layer.channels, "layers": 1}, 1 - layer.before).from_layer(
+                tail
+            )
+            for layer in layers
+        ]
+        back = 1.0 if self.needs & GRADIENT_NEEDS else 0.0
+        shared = [Cost(-1.0, 0.0, 0.0, -back, 1 - layer.before).from_layer(tail) for layer in layers[1:]]
+        return reduce(add, [*each, *shared])  # one pass, and one back to the first layer, serve all
+
+
+def build(name: str, **options: Any) -> Method:
+    """Find a method by name and check its options.
+
+    Raises:
+        UnknownMethod: no method has this name.
+        InvalidOption: it has no such option, or the value is out of range.
+    """
+    card, function = METHODS.load(name)
+    made = Method(card, function, checked(card, function, Options, options, bundle="profile"))
+    if made.options.budget and not card.anytime:
+        able = ", ".join(c.name for c in METHODS.cards().values() if c.anytime)
+        raise InvalidOption(f"{name} can't stop early: a budget is for {able}")
+    if made.options.fuse and "fuse" not in card.options:
+        _check_fuse(made)
+    for part in (made.base, made.optimiser):  # a wrong name or option is found now
+        if part and (part.base or part.optimiser):
+            raise InvalidOption(f"{name} refines the map of a method that refines none itself, not of {part.name}")
+    return made
+
+
+def _check_fuse(method: Method) -> None:
+    """Refuse to fuse where there is nothing to be fused.
+
+    Raises:
+        InvalidOption: one layer is given, or the method is none that explains one layer.
+    """
+    given = f"{method.name}: fuse={method.options.fuse!r} puts the maps of several layers together"
+    if not (method.base or method).fusible:
+        ways = {"stages": "it does so in its own way", "several": "it does so in its own way"}
+        raise InvalidOption(f"{given}; {ways.get(method.card.layers, 'its map is not that of a layer')}")
+    if method.layers is not None and len(method.layers) == 1:
+        raise InvalidOption(f"{given}, and one is given: layer={method.layers[0]!r}")
+
+
+def as_method(method: str | Method, **options: Any) -> Method:
+    """Return a method for a name or a method."""
+    if isinstance(method, Method):
+        if options:
+            raise InvalidOption(f"{method!r} has its options already; pass its name to give others")
+        return method
+    return build(method, **options)

@@ -1,0 +1,62 @@
+"""What a method would do with a model, found out without explaining anything."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from limelight.engine.method import Method
+from limelight.engine.request import TAPE_NEEDS
+from limelight.model.classifier import Classifier
+from limelight.model.cost import Cost
+from limelight.relevance.tape import Tape
+from limelight.shapes import Images
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a method would do.
+
+    Attributes:
+        method: its name.
+        layers: the layers that it would look at.
+        cost: predicted passes per image.
+        operations: how often each kind of operation is met that has a rule; empty for methods without rules.
+        unruled: calls without a rule, by function: the modules that make them.
+    """
+
+    method: str
+    layers: tuple[str, ...]
+    cost: Cost
+    operations: Mapping[str, int] = field(default_factory=dict[str, int])
+    unruled: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+
+def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
+    """Return what a method would do with images; a method that passes relevance is tried on one forward pass.
+
+    Args:
+        method: the method.
+        classifier: the model.
+        x: normalised images, (n, 3, H, W).
+
+    Raises:
+        LimelightError: the method can't have this model.
+    """
+    x = classifier.checked(x)
+    classifier.admit([method], x)
+    looks = method.card.layers not in ("none", "stop") or method.layers is not None
+    layers = () if not looks else classifier.layers(method.layers, x, method.card.layers)
+    names, cost = tuple(info.name for info in layers), method.cost(classifier, x)
+    if not TAPE_NEEDS & set(method.card.needs):
+        return Plan(method.name, names, cost)
+    tape = Tape(classifier, x[:1])
+    unruled: dict[str, list[str]] = {}
+    for call in tape.unruled:
+        unruled.setdefault(call.function, []).append(call.owner)
+    return Plan(
+        method.name,
+        names,
+        cost,
+        dict(Counter(op.kind for op in tape.ops).most_common()),
+        {name: tuple(owners) for name, owners in unruled.items()},
+    )

@@ -1,0 +1,67 @@
+"""Everything needed to make a map again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limelight.engine.content import described
+from limelight.engine.passes import Evidence
+from limelight.engine.saliency import Finish
+from limelight.engine.spec import Spec
+from limelight.model.classifier import Classifier
+from limelight.model.layers import LayerInfo
+
+
+def provenance(
+    method: Spec, evidence: Evidence, layers: Sequence[LayerInfo], finish: Finish, sharing: int
+) -> dict[str, Any]:
+    """Return the settings of one run, ready for JSON but for the weights' stamp."""
+    classifier = evidence.classifier
+    return {
+        "method": method.name,
+        "cites": method.card.cites,
+        "options": method.options.model_dump(mode="json", fallback=as_text),
+        "model": classifier.name,
+        "weights": WeightsStamp(classifier, classifier.weights_version()),
+        "layers": [info.name for info in layers],
+        "input_size": list(finish.size),
+        "dtype": str(evidence.image.dtype).removeprefix("torch."),
+        "device": str(evidence.image.device),
+        "protocol": finish.protocol,
+        "shares_passes_with": sharing - 1,
+        "versions": versions(),
+    }
+
+
+def as_text(value: Any) -> str:
+    """Return words for an option that JSON can't hold: a rule of the user's own, or a tensor."""
+    if isinstance(value, Tensor):
+        return f"tensor {tuple(value.shape)}"
+    return described(value) if callable(value) else repr(value)
+
+
+@dataclass(frozen=True)
+class WeightsStamp:
+    """The weights' hash, worked out only if somebody asks, and refused if they have changed since."""
+
+    classifier: Classifier
+    version: Mapping[str, int]
+
+    def __str__(self) -> str:
+        if self.classifier.weights_version() != self.version:
+            return "unknown: the weights have changed since this explanation was made"
+        return f"sha256:{self.classifier.weights_hash()}"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that numbers may depend on."""
+    found = {"torch": str(torch.__version__)}
+    try:
+        found["limelight"] = version("limelight")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        found["limelight"] = "source"
+    return found

@@ -1,0 +1,477 @@
+"""What a method may ask for by naming it as a parameter."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from limelight.engine.ablation import ablated_scores
+from limelight.engine.baselines import Fill, filled
+from limelight.engine.budget import Allowance
+from limelight.engine.passes import Evidence, Stage, gather, record
+from limelight.engine.rng import Draws, draws_per_image
+from limelight.engine.saliency import Finish, Raw
+from limelight.engine.spec import Spec
+from limelight.errors import NonFinite, UnknownMethod, UnsupportedModel
+from limelight.model.batches import in_chunks
+from limelight.model.boundary import differentiated
+from limelight.model.cost import Meter
+from limelight.model.layers import LayerInfo
+from limelight.model.targets import ScoreKind
+from limelight.relevance.tape import Tape
+from limelight.shapes import Acts, Flags, Grid, Images, Index, Logits, Scores
+
+GRADIENT_NEEDS = frozenset({"grads", "stages"})
+"""Needs that cost the shared backward pass."""
+SLOPE_NEEDS = frozenset({"slope"})
+"""Needs for which it goes on to the image."""
+TAPE_NEEDS = frozenset({"tape"})
+"""Needs for which the pass is recorded."""
+
+
+Copies = Callable[[Index, Index], Images]
+"""Image numbers (m,) and copy numbers (m,) -> changed copies of the images, (m, 3, H, W)."""
+Fold = Callable[[Index, Index, Images], None]
+"""Takes in image numbers (m,), copy numbers (m,) and gradients (m, 3, H, W)."""
+ScoresOf = Callable[..., Tensor]
+CopiesOf = Callable[[Tensor, Index, Index], Images]
+"""A leaf, image numbers (m,) and copy numbers (m,) -> changed copies of the images, (m, 3, H, W)."""
+Descent = Callable[[Tensor, CopiesOf, Tensor], tuple[Tensor, Tensor]]
+Rounds = Callable[..., Iterator[slice]]
+AblatedScores = Callable[..., Tensor]
+FillOf = Callable[[Fill], Images]
+
+
+@dataclass
+class Felt:
+    """Whether what was tried on the way to a map had any effect, for each image; None if nothing was tried.
+
+    Attributes:
+        gradients: whether any gradient at changed copies was not 0, (n,).
+        scores: whether any changed copy had another score than the image, (n,).
+    """
+
+    gradients: Flags | None = None
+    scores: Flags | None = None
+
+    def gradient(self, n: int, images: Index, found: Tensor) -> None:
+        """Take in gradients at copies of n images."""
+        times = torch.zeros(n, dtype=torch.int32, device=found.device)
+        some = times.index_add(0, images, found.flatten(1).any(1).int()) > 0  # without waiting for the card
+        self.gradients = some if self.gradients is None else self.gradients | some
+
+    def score(self, changed: Flags) -> None:
+        """Take in which images had a copy with another score."""
+        self.scores = changed if self.scores is None else self.scores | changed
+
+
+class Supply:
+    """Everything that a method may name as a positional parameter.
+
+    Methods ask by parameter name, so a method's signature is the list of its needs.
+    """
+
+    def __init__(
+        self, method: Spec, evidence: Evidence, layers: Sequence[LayerInfo], meter: Meter, allowance: Allowance
+    ) -> None:
+        self._method, self._evidence, self._layers, self._meter = method, evidence, layers, meter
+        self._allowance = allowance
+        self._start: Tensor | None = None
+        self.felt = Felt()
+
+    def applied(self) -> Raw:
+        """Return what the method makes of it, fused if it explains one layer and there are several.
+
+        Raises:
+            UnknownMethod: it asks for what there is not.
+        """
+        if self._method.fusible and len(self._layers) > 1:
+            return self._fused()
+        missing = [name for name in self._method.card.needs if not hasattr(Supply, name)]
+        if missing:
+            known = ", ".join(n for n, v in vars(Supply).items() if isinstance(v, property | cached_property))
+            raise UnknownMethod(f"method {self._method.name} asks for {missing[0]!r}; there is: {known}")
+        needs = [getattr(self, name) for name in self._method.card.needs]
+        result = self._method.function(*needs, **self._method.own_options)
+        return result if isinstance(result, Raw) else Raw(result)
+
+    def _fused(self) -> Raw:
+        """Return the mean or maximum of the layers' maps, each finished by itself: (n, H, W) in [0, 1]."""
+        options, size = self._method.options, (int(self.image.shape[-2]), int(self.image.shape[-1]))
+        finish, unit = Finish(size, options.relu, options.normalize_at), 1 - self._layers[0].before
+        layers: list[Raw] = []
+        for info in self._layers:
+            meter = Meter()
+            one = Supply(self._method, self._evidence, [info], meter, self._allowance)
+            one.felt = self.felt
+            layers.append(one.applied())
+            self._meter.add_of_layer(meter, 1 - info.before, unit)
+        maps = torch.stack([finish(raw.values)[0] for raw in layers], 1)  # n l H W
+        number = torch.arange(len(layers), device=maps.device).expand(len(maps), -1)
+        named = zip(self._layers, layers, strict=True)
+        details = {f"{info.name}.{name}": value for info, raw in named for name, value in raw.details.items()}
+        unsure = [raw.ambiguous for raw in layers if raw.ambiguous is not None]
+        return Raw(
+            maps.amax(1) if options.fuse == "max" else maps.mean(1),
+            {"masks": maps, "mask_layer": number, **details},
+            torch.stack(unsure).any(0) if unsure else None,
+            tuple(dict.fromkeys(note for raw in layers for note in raw.notes)),
+            tuple(layers),
+        )
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Evidence of every layer, shallow to deep."""
+        return [self._evidence.stages[info.name] for info in self._layers]
+
+    @property
+    def acts(self) -> Acts:
+        """Activations of the layer, (n, k, h, w)."""
+        return self.stages[0].acts
+
+    @property
+    def grads(self) -> Acts:
+        """Gradient of the score with respect to them, (n, k, h, w)."""
+        grads = self.stages[0].grads
+        assert grads is not None
+        return grads
+
+    @property
+    def image(self) -> Images:
+        """The normalised images, (n, 3, H, W)."""
+        return self._evidence.image
+
+    @property
+    def slope(self) -> Images:
+        """Gradient of the score with respect to the images, (n, 3, H, W)."""
+        assert self._evidence.slope is not None
+        return self._evidence.slope
+
+    @property
+    def tape(self) -> Tape:
+        """The recorded pass, along which relevance goes back."""
+        assert self._evidence.tape is not None
+        return self._evidence.tape
+
+    @property
+    def taped(self) -> Callable[[Images], Tape]:
+        """A function: changed images (n, 3, H, W) -> their own recorded pass, with its score."""
+        evidence = self._evidence
+
+        def taped(x: Images) -> Tape:
+            again = record(
+                evidence.classifier, x, evidence.target, evidence.kind, {}, gradients=False, meter=self._meter
+            )
+            assert again.tape is not None
+            return again.tape
+
+        return taped
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer."""
+        return self._layers[0].name
+
+    @property
+    def stop(self) -> str | None:
+        """Name of the layer at which relevance is stopped, or None for the image."""
+        return self._layers[0].name if self._layers else None
+
+    @property
+    def target(self) -> Index:
+        """The explained class of each image, (n,)."""
+        return self._evidence.target.index
+
+    @property
+    def logits(self) -> Logits:
+        """The class scores, (n, classes).
+
+        Raises:
+            UnsupportedModel: a function of the outputs is explained.
+        """
+        if self._evidence.logits is None:
+            raise UnsupportedModel(f"{self._method.name} explains a class, not a function of the outputs")
+        return self._evidence.logits
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Black and white as the model sees them, (3, 1, 1) each."""
+        low, high = self._evidence.classifier.bounds
+        return low.to(self.image), high.to(self.image)
+
+    @property
+    def pixels(self) -> Images:
+        """The images as they are seen, (n, 3, H, W) in [0, 1]."""
+        return torch.stack([self._evidence.classifier.display(x) for x in self.image])
+
+    @property
+    def normalise(self) -> Callable[[Images], Images]:
+        """A function: pictures as they are seen, (n, 3, H, W) in [0, 1] -> as the model takes them."""
+        black, white = (b.to(self.image) for b in self._evidence.classifier.bounds)
+        return lambda pixels: black + pixels * (white - black)
+
+    @property
+    def score(self) -> Scores:
+        """The explained score of the images, (n,)."""
+        return self._evidence.score_as(self._kind)
+
+    @property
+    def _kind(self) -> ScoreKind:
+        return self._method.options.score
+
+    @property
+    def scores_of(self) -> ScoresOf:
+        """A function: copies, wanted, kind -> the score of changed copies of the images, (n, s).
+
+        ``copies`` makes them for m image numbers and m copy numbers, (m, 3, H, W); it is called chunk by
+        chunk, so that memory does not grow with their number. ``wanted`` (n, s) says which there are; the
+        others cost nothing and have score 0. ``kind`` is that of the explained score unless given.
+        """
+        evidence = self._evidence
+
+        def scores_of(copies: Copies, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
+            images, numbers = wanted.nonzero(as_tuple=True)
+            size = evidence.classifier.at_once(evidence.image, given=self._method.options.batch_size)
+
+            def work(part: slice) -> Scores:
+                return evidence.scores_of(copies(images[part], numbers[part]), images[part], kind or self._kind)
+
+            found = in_chunks(work, len(images), size)
+            self._meter.add(forward=len(images))
+            scores = evidence.score.new_zeros(wanted.shape)
+            if found:
+                scores = scores.masked_scatter(wanted, torch.cat(found))
+                clean = evidence.score_as(kind or self._kind)[:, None]
+                self.felt.score(((scores - clean).abs() > 1e-6 * clean.abs()).logical_and(wanted).any(1))
+            return scores
+
+        return scores_of
+
+    @property
+    def ablated_scores(self) -> AblatedScores:
+        """A function: wanted (n, k), closed_form -> the score without each channel of the layer, (n, k).
+
+        With ``groups`` (n, g, k) of channels, and ``wanted`` (n, g): without each group of them, (n, g).
+        """
+        evidence, stage, size = self._evidence, self.stages[0], self._method.options.batch_size
+
+        def without(wanted: Tensor, groups: Tensor | None = None, *, closed_form: bool = True) -> Tensor:
+            return ablated_scores(
+                evidence, stage, wanted, groups, closed_form=closed_form, batch_size=size, meter=self._meter
+            )
+
+        return without
+
+    @property
+    def gradients_of(self) -> Callable[..., None]:
+        """A function: copies, count, fold, kind -> None; it hands the gradients of the score at so many copies on.
+
+        ``copies`` is that of ``scores_of``. ``fold`` is called chunk by chunk, so that memory does not grow with
+        their number, with image numbers (m,), copy numbers (m,) and gradients with respect to these copies,
+        (m, 3, H, W).
+        """
+        evidence = self._evidence
+
+        def gradients_of(copies: Copies, count: int, fold: Fold, kind: ScoreKind | None = None) -> None:
+            n = len(self.image)
+            size = evidence.classifier.at_once(evidence.image, 3, self._method.options.batch_size)
+            at = torch.arange(n * count, device=self.image.device)
+
+            def work(part: slice) -> None:
+                images, numbers = at[part] // count, at[part] % count
+                with torch.enable_grad():
+                    x = copies(images, numbers).detach().requires_grad_()
+                    score = evidence.scores_of(x, images, kind or self._kind).sum()
+                    (found,) = differentiated(evidence.classifier.module, evidence.image, score, [x])
+                    assert found is not None
+                self.felt.gradient(n, images, found)
+                fold(images, numbers, found)
+
+            in_chunks(work, n * count, size)
+            self._meter.add(forward=n * count, backward=n * count)
+
+        return gradients_of
+
+    @property
+    def gradient_of(self) -> Callable[..., Tensor]:
+        """A function: copies, count, weights, kind -> weighted mean gradient of the score at the copies, (n, 3, H, W).
+
+        ``copies`` is that of ``scores_of``; the gradients are those with respect to the copies, and the weights
+        (count,) add up to 1; None weighs all alike.
+        """
+
+        def gradient_of(
+            copies: Copies, count: int, weights: Tensor | None = None, kind: ScoreKind | None = None
+        ) -> Tensor:
+            total = torch.zeros_like(self.image, dtype=torch.promote_types(self.image.dtype, torch.float32))
+            share = torch.full((count,), 1 / count) if weights is None else weights
+            share = share.to(total)
+
+            def fold(images: Index, numbers: Index, found: Images) -> None:
+                total.index_add_(0, images, found * share[numbers][:, None, None, None])
+
+            self.gradients_of(copies, count, fold, kind)
+            return total
+
+        return gradient_of
+
+    @property
+    def descent(self) -> Descent:
+        """A function: leaf, copies, weights (n, s) -> scores (n, s), and the gradient of their weighted sum.
+
+        ``copies`` makes them of the leaf, image numbers (m,) and copy numbers (m,), and the gradient is that with
+        respect to the leaf; copies of weight 0 cost nothing and have score 0.
+
+        Raises:
+            NonFinite: the gradient is NaN or infinite.
+        """
+        evidence = self._evidence
+
+        def descent(leaf: Tensor, copies: CopiesOf, weights: Tensor) -> tuple[Tensor, Tensor]:
+            images, numbers = weights.nonzero(as_tuple=True)
+            size = evidence.classifier.at_once(evidence.image, 3, self._method.options.batch_size)
+            leaf = leaf.detach().requires_grad_()
+            scores, total = torch.zeros_like(weights), torch.zeros_like(leaf)
+
+            def work(part: slice) -> None:
+                i, k = images[part], numbers[part]
+                with torch.enable_grad():
+                    found = evidence.scores_of(copies(leaf, i, k), i, self._kind).to(weights)
+                    total_score = (found * weights[i, k]).sum()
+                    (slope,) = differentiated(evidence.classifier.module, evidence.image, total_score, [leaf])
+                    assert slope is not None
+                scores[i, k] = found.detach()
+                total.add_(slope)
+
+            in_chunks(work, len(images), size)
+            self._meter.add(forward=len(images), backward=len(images))
+            if len(total) == len(self.image):
+                self.felt.gradient(len(total), torch.arange(len(total), device=total.device), total)
+            if not bool(torch.isfinite(total).all()):
+                raise NonFinite("the gradient of the score with respect to the mask is NaN or infinite")
+            return scores, total
+
+        return descent
+
+    @property
+    def rounds(self) -> Rounds:
+        """A function: n, forwards, at_once -> slices of n steps, as many as the budget pays; see ``Allowance``."""
+        return self._allowance.rounds
+
+    @property
+    def base_map(self) -> Grid:
+        """The raw map of the base method, (n, h, w)."""
+        base = self._method.base
+        assert base is not None
+        own = replace(self._allowance, budget=base.options.budget)
+        return Supply(base, self._evidence, self._layers, self._meter, own).applied().values
+
+    @property
+    def refined(self) -> Callable[[Tensor], Raw]:
+        """A function: masks to begin with, (n, s, s), 1 where the picture is kept -> what the optimiser finds."""
+
+        def refined(start: Tensor) -> Raw:
+            assert self._method.optimiser is not None
+            supply = Supply(self._method.optimiser, self._evidence, [], self._meter, self._allowance)
+            supply.felt = self.felt
+            supply._start = start
+            return supply.applied()
+
+        return refined
+
+    @property
+    def start(self) -> Tensor | None:
+        """Masks to begin with, (n, s, s), 1 where the picture is kept; None for the method's own."""
+        return self._start
+
+    @property
+    def fill(self) -> FillOf:
+        """A function: fill -> what stands where the pictures are taken away, (n, 3, H, W); see ``fills.Fill``."""
+        return lambda fill: filled(self._evidence.classifier, self.image, fill)
+
+    @cached_property
+    def draws(self) -> Draws:
+        """Random numbers fixed by the seed."""
+        return Draws(self._method.options.seed)
+
+    @property
+    def own_draws(self) -> list[Draws]:
+        """Random numbers of each image, fixed by the seed and its pixels."""
+        return draws_per_image(self._method.options.seed, self.image)
+
+    @property
+    def layer_at(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """A function: variants of the images (n, s, 3, H, W) -> A and G of the layer, (n, s, k, h, w) each."""
+        evidence, info = self._evidence, self._layers[0]
+
+        def layer_at(variants: Tensor) -> tuple[Tensor, Tensor]:
+            n, s = variants.shape[:2]
+            flat = variants.flatten(0, 1).to(evidence.image.dtype)
+            target = evidence.target.repeated(s)
+
+            def work(part: slice) -> tuple[Tensor, Tensor]:
+                found = gather(
+                    evidence.classifier,
+                    flat[part],
+                    target[part],
+                    evidence.kind,
+                    {info.name: info},
+                    gradients=True,
+                    meter=self._meter,
+                ).stages[info.name]
+                assert found.grads is not None
+                return found.acts, found.grads
+
+            size = evidence.classifier.at_once(evidence.image, 3, self._method.options.batch_size)
+            acts, grads = zip(*in_chunks(work, n * s, size), strict=True)
+            return torch.cat(acts).unflatten(0, (n, s)), torch.cat(grads).unflatten(0, (n, s))
+
+        return layer_at
+
+    @property
+    def class_weights(self) -> Tensor:
+        """Weights of the linear classifier behind global average pooling, for the target class: (n, k).
+
+        Raises:
+            UnsupportedModel: the classifier is not linear in the pooled layer.
+        """
+        evidence, stage = self._evidence, self.stages[0]
+        if evidence.logits is None:
+            raise UnsupportedModel(f"{self._method.name} needs a class as target, not a function")
+        weights = linear_head(evidence.classifier.module, stage.acts, evidence.logits)
+        if weights is None:
+            raise UnsupportedModel(
+                f"{self._method.name} needs layer -> global average pooling -> one linear layer; "
+                f"that is not how {evidence.classifier.name} goes on after {stage.info.name!r} "
+                "(grad-cam has no such condition)"
+            )
+        return weights[evidence.target.index].to(stage.acts)
+
+
+def linear_head(module: nn.Module, acts: Acts, logits: Logits) -> Tensor | None:
+    """Find W with logits = W mean(A) + b, or mean(ReLU(W A + b)) for a convolutional classifier: (classes, k).
+
+    Whether a layer is the head is not read off its name but tested on the numbers.
+    """
+    pooled, logits = acts.mean((-2, -1)), logits.to(acts)
+    binary = logits.shape[1] == 2 and torch.equal(logits[:, 0], -logits[:, 1])
+    for layer in reversed(list(module.modules())):
+        if not isinstance(layer, nn.Linear | nn.Conv2d):
+            continue
+        weight = layer.weight.detach().to(acts)
+        single = binary and len(weight) == 1  # z, which is read as the logits -z/2 and z/2
+        wanted = logits[:, 1:] - logits[:, :1] if single else logits
+        if tuple(weight.shape[:2]) != (wanted.shape[1], acts.shape[1]) or weight[0, 0].numel() != 1:
+            continue
+        weight = weight.reshape(weight.shape[0], -1)
+        bias = torch.zeros_like(wanted[0]) if layer.bias is None else layer.bias.detach().to(acts)
+        linear = pooled @ weight.T + bias
+        convolved = torch.einsum("ck,nkhw->nchw", weight, acts) + bias[:, None, None]
+        share = {torch.float16: 0.01, torch.bfloat16: 0.05}.get(layer.weight.dtype, 1e-3)  # what rounding takes away
+        tolerance = share * float(wanted.abs().max()) + 1e-5
+        for candidate in (linear, convolved.relu().mean((-2, -1))):
+            if torch.allclose(candidate, wanted, rtol=share, atol=tolerance):
+                return torch.cat([-weight / 2, weight / 2]) if single else weight
+    return None

@@ -1,0 +1,105 @@
+"""The finished record of a method on a batch. Scaling, resizing and colour are views of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from limelight.model.cost import Cost
+from limelight.ops import min_max, resize
+from limelight.shapes import Flags, Grid, Index, Maps, Scores
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a method may return when a map alone does not tell all.
+
+    Attributes:
+        values: the raw map, (n, h, w), signed.
+        details: what was found on the way, tensors of n rows (clusters, masks, weights).
+        ambiguous: per image, whether the map is one of several equally right ones.
+        notes: what the reader of these maps should know.
+        layers: what each layer gave, if the maps of several are fused.
+    """
+
+    values: Grid
+    details: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    ambiguous: Flags | None = None
+    notes: tuple[str, ...] = ()
+    layers: tuple["Raw", ...] = ()
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a raw map becomes the finished one.
+
+    Attributes:
+        size: (H, W) of the input.
+        relu: keep the positive part only.
+        normalize_at: ``"input"`` resizes first and scales then, so that the largest value is exactly 1;
+            ``"feature"`` scales at the map's own resolution and resizes then, as some libraries do.
+    """
+
+    size: tuple[int, int]
+    relu: bool = True
+    normalize_at: Literal["input", "feature"] = "input"
+
+    def __call__(self, raw: Grid) -> tuple[Maps, Flags]:
+        """Return maps in [0, 1] and a flag for those without any evidence."""
+        evidence = raw.relu() if self.relu else raw
+        if self.normalize_at == "input":
+            return min_max(resize(evidence, self.size))
+        scaled, constant = min_max(evidence)
+        return resize(scaled, self.size), constant
+
+    @property
+    def protocol(self) -> str:
+        """Short id of the finishing steps."""
+        return f"{'relu' if self.relu else 'signed'}/minmax@{self.normalize_at}/bilinear"
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """One method on one batch.
+
+    Attributes:
+        raw: the method's own map, (n, h, w), signed, on the images' device.
+        finish: how ``map`` is made of it.
+        target: explained class per image, -1 where a function is explained; (n,).
+        score: the scalar that was explained; (n,).
+        probability: of the explained class; NaN where a function is explained; (n,).
+        reasons: per image, why the map is empty, or "".
+        notes: what the reader of these maps should know.
+        cost: passes per image, measured.
+        seconds: time per image; shared passes are counted in full.
+        details: what the method chose on the way.
+        provenance: everything needed to make the same map again.
+    """
+
+    raw: Grid
+    finish: Finish
+    target: Index
+    score: Scores
+    probability: Scores
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    cost: Cost
+    seconds: float
+    details: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    @cached_property
+    def map(self) -> Maps:
+        """The finished maps: (n, H, W), float32 in [0, 1], zeros where there is no evidence."""
+        return self.finish(self.raw)[0].float()
+
+    @property
+    def degenerate(self) -> Flags:
+        """Which maps are empty, (n,); ``reasons`` says why."""
+        return torch.tensor([bool(r) for r in self.reasons], device=self.raw.device)
+
+    def __len__(self) -> int:
+        return len(self.raw)

@@ -1,0 +1,57 @@
+"""A faster copy of a network for passes in which no layer is watched."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from limelight.model.hooks import duplicate, hooked
+from limelight.model.preserve import borrowed
+
+
+def folded(module: nn.Module, x: Tensor) -> nn.Module:
+    """Return a copy in which every batch normalisation right behind a convolution is folded into its weights.
+
+    W' = W gamma / sigma, b' = (b - mu) gamma / sigma + beta, exact up to rounding. Which normalisation takes in
+    which convolution's output is seen in one pass. On the CPU the weights are laid out channels-last.
+
+    Args:
+        module: is not changed.
+        x: an image, (1, 3, H, W).
+    """
+    twin = duplicate(module)
+    outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}
+    pairs: dict[nn.BatchNorm2d, nn.Conv2d] = {}
+    runs: dict[nn.Module, int] = {}
+
+    def after(conv: nn.Module, _args: Any, output: Tensor) -> None:
+        runs[conv] = runs.get(conv, 0) + 1
+        assert isinstance(conv, nn.Conv2d)
+        outputs[id(output)] = conv, output  # kept, so that no other tensor gets its id
+
+    def before(norm: nn.Module, args: tuple[Tensor, ...]) -> None:
+        runs[norm] = runs.get(norm, 0) + 1
+        assert isinstance(norm, nn.BatchNorm2d)
+        if id(args[0]) in outputs and norm.running_mean is not None:
+            pairs[norm] = outputs[id(args[0])][0]
+
+    hooks = [(m.register_forward_hook, after) for m in twin.modules() if isinstance(m, nn.Conv2d)]
+    hooks += [(m.register_forward_pre_hook, before) for m in twin.modules() if isinstance(m, nn.BatchNorm2d)]
+    with borrowed(twin):
+        with hooked(hooks):
+            twin(x.clone())  # which it may overwrite
+        twin.eval()
+        for norm, conv in pairs.items():
+            if runs[norm] == runs[conv] == 1:  # shared modules stay as they are
+                _replace(twin, conv, fuse_conv_bn_eval(conv, norm))
+                _replace(twin, norm, nn.Identity())
+    twin.requires_grad_(False)
+    return twin.to(memory_format=torch.channels_last) if x.device.type == "cpu" else twin  # pyright: ignore[reportCallIssue]
+
+
+def _replace(root: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    for parent in root.modules():
+        for name, child in parent.named_children():
+            if child is old:
+                setattr(parent, name, new)

@@ -1,0 +1,91 @@
+"""Hooks that answer only to the pass for which they were made, whoever else uses the module meanwhile."""
+
+import copy
+import inspect
+import threading
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FunctionType
+from typing import Any
+
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from limelight.errors import UnsupportedModel
+from limelight.model.preserve import borrowed
+
+Hook = Callable[..., Any]
+Registration = tuple[Callable[[Hook], RemovableHandle], Hook]
+"""How a hook is registered, such as ``module.register_forward_hook``, and the hook."""
+
+_pass: ContextVar[object] = ContextVar("pass", default=None)
+_registering = threading.Lock()  # PyTorch numbers hooks without one, so that two may get the same number
+
+
+class _Own:
+    """A hook that is silent in the passes of others."""
+
+    def __init__(self, hook: Hook, owner: object) -> None:
+        self._hook, self._owner = hook, owner
+
+    def __call__(self, *args: Any) -> Any:
+        return self._hook(*args) if _pass.get() is self._owner else None
+
+    def __deepcopy__(self, memo: Any) -> "_Own":
+        return self
+
+
+@contextmanager
+def hooked(registrations: Iterable[Registration]) -> Generator[None]:
+    """Hook modules for the passes that are made in the block, by this thread and not by another block within.
+
+    A module may be shared: other threads, and whoever explains inside of the block, see it without these hooks.
+    """
+    owner = object()
+    handles: list[RemovableHandle] = []
+    try:
+        with _registering:
+            for register, hook in registrations:
+                handles.append(register(_Own(hook, owner)))
+        before = _pass.set(owner)
+        try:
+            yield
+        finally:
+            _pass.reset(before)
+    finally:
+        with _registering:
+            for handle in handles:
+                handle.remove()
+
+
+def duplicate(module: nn.Module) -> nn.Module:
+    """Return a deep copy of a module, of its own code, without the hooks of passes that are going on in other threads.
+
+    Raises:
+        UnsupportedModel: the module can't be copied, or holds a function that would use it in the copy too.
+    """
+    name = type(module).__name__
+    with borrowed(module), _registering:  # compiled functions, too, would stay those of the module
+        for m in module.modules():
+            shared = [k for k, f in vars(m).items() if isinstance(f, FunctionType) and _uses(f, module)]
+            if shared:
+                what = f"{shared[0]} of {type(m).__name__} is a function that uses the network, not its copy"
+                raise UnsupportedModel(f"{name} can't be copied: {what}; make it a method of the class")
+        try:
+            twin = copy.deepcopy(module)
+        except (RuntimeError, TypeError) as error:
+            raise UnsupportedModel(f"{name} can't be copied: {error}") from error
+    for m in twin.modules():
+        for hooks in (m._forward_hooks, m._forward_pre_hooks):  # pyright: ignore[reportPrivateUsage]
+            for number in [number for number, hook in hooks.items() if isinstance(hook, _Own)]:
+                del hooks[number]
+    return twin
+
+
+def _uses(f: FunctionType, module: nn.Module) -> bool:
+    """Whether a function refers to a part of a module, or to a method of one."""
+    found = inspect.getclosurevars(f)
+    values = [*found.nonlocals.values(), *found.globals.values(), *(f.__defaults__ or ())]
+    parts = {id(m) for m in module.modules()}
+    return any(id(getattr(v, "__self__", v)) in parts for v in values)

@@ -1,0 +1,111 @@
+"""Read activations and gradients of any layers in one forward and one backward pass."""
+
+import sys
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from limelight.errors import UnsupportedModel
+from limelight.model.boundary import beside, differentiated
+from limelight.model.hooks import Hook, hooked
+from limelight.model.layers import first_tensor
+
+
+class Taps:
+    """What the tapped layers gave in the latest pass, by name."""
+
+    def __init__(self, wants_gradients: bool, whole: bool = False) -> None:
+        self.outputs: dict[str, Tensor] = {}
+        self._wants_gradients, self._whole = wants_gradients, whole
+
+    def take(self, name: str, output: Any) -> Any:
+        """Keep a layer's output and hand a copy onward.
+
+        The copy lets the network overwrite it (an in-place ReLU does) without touching what was kept. With
+        gradients, the graph begins at the first tapped layer: nothing before it is recorded, and the
+        backward pass ends there.
+        """
+        tensor = first_tensor(output)
+        if tensor is None:
+            raise UnsupportedModel(f"layer {name!r} returns no tensor with a spatial map")
+        if self._wants_gradients:
+            torch.set_grad_enabled(True)
+            inside = tensor.requires_grad and (self._whole or self.outputs)
+            kept = tensor if inside else tensor.detach().requires_grad_()
+        else:
+            kept = tensor
+        self.outputs[name] = kept
+        return replaced(output, tensor, kept.clone())
+
+    def gradients(
+        self, module: nn.Module, x: Tensor, score: Tensor, more: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the gradient of a scalar with respect to every tapped output, and to more tensors by name.
+
+        Args:
+            module: the model.
+            x: the images that it was given.
+            score: the scalar.
+            more: tensors by name.
+
+        Raises:
+            UnsupportedModel: the score does not depend on a layer.
+        """
+        at = {**self.outputs, **(more or {})}
+        gradients: dict[str, Tensor] = {}
+        called = {name: f"layer {name!r}" if name in self.outputs else name for name in at}
+        found = differentiated(module, x, score, list(at.values()), what=" or ".join(called.values()))
+        for name, gradient in zip(at, found, strict=True):
+            if gradient is None:
+                why = beside(module, x, score, [at[name]], called[name])
+                raise UnsupportedModel(f"no gradient reaches {called[name]}: {why}")
+            gradients[name] = gradient
+        return gradients
+
+
+@contextmanager
+def tapped(layers: Mapping[str, nn.Module], *, gradients: bool, whole: bool = False) -> Generator[Taps]:
+    """Watch layers in the passes of the block; a layer that runs several times shows its last run.
+
+    With ``whole`` the graph goes on to the image, which must ask for its gradient.
+    """
+    taps = Taps(gradients, whole)
+
+    def hook(name: str) -> Hook:
+        return lambda _module, _args, output: taps.take(name, output)
+
+    # A hook switches gradients on in the middle of the pass; behind it they are what they were.
+    with (
+        torch.set_grad_enabled(whole or torch.is_grad_enabled()),
+        hooked((module.register_forward_hook, hook(name)) for name, module in layers.items()),
+    ):
+        yield taps
+    expect_all(layers, taps.outputs)
+
+
+def expect_all(layers: Iterable[str], outputs: Mapping[str, Tensor]) -> None:
+    """Say which layer did not run, if one didn't.
+
+    Raises:
+        UnsupportedModel: it gave no output in this pass.
+    """
+    missing = next((name for name in layers if name not in outputs), None)
+    if missing is not None:
+        hint = "; code compiled by torch.compile may hide it" if "torch._dynamo" in sys.modules else ""
+        raise UnsupportedModel(f"layer {missing!r} did not run for these images, though it did in a trial pass{hint}")
+
+
+def replaced(output: Any, old: Tensor, new: Tensor) -> Any:
+    """Return the module's output with one tensor exchanged, in a container of the same type."""
+    if output is old:
+        return new
+    if isinstance(output, dict):
+        swapped = {k: replaced(v, old, new) for k, v in cast(dict[Any, Any], output).items()}
+        return cast(Any, type(output))(**swapped) if type(output) is not dict else swapped
+    if isinstance(output, list | tuple):
+        values = [replaced(v, old, new) for v in cast(list[Any], output)]
+        return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
+    return output

@@ -1,0 +1,1 @@
+"""What comes out: explanations, and tables of numbers."""

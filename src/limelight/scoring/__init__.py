@@ -1,0 +1,1 @@
+"""What runs a metric: what it may ask for, its options, its truth."""

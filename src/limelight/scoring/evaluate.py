@@ -1,0 +1,146 @@
+"""Explain a batch by several methods and judge every map by several metrics, with shared passes."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+import torch
+
+from limelight.engine.method import Method
+from limelight.engine.run import run
+from limelight.engine.saliency import Saliency
+from limelight.errors import InvalidOption, shown
+from limelight.model.classifier import Classifier
+from limelight.model.targets import TargetLike, understood
+from limelight.results.explanation import label_of
+from limelight.results.tables import Column, Row
+from limelight.scoring.judge import Batch, Measured, Subject
+from limelight.scoring.metric import Metric, measure
+from limelight.scoring.truth import Truth
+from limelight.shapes import Images
+
+Named = TypeVar("Named", Method, Metric)
+
+
+def judged(
+    classifier: Classifier,
+    x: Images,
+    target: TargetLike,
+    methods: Mapping[str, Method],
+    metrics: Mapping[str, Metric],
+    truth: Truth | None,
+    names: Sequence[str],
+    *,
+    batch_size: int | None = None,
+    saliencies: Sequence[Saliency] | None = None,
+    on_rows: Callable[[list[Row]], None] | None = None,
+) -> list[Row]:
+    """Return a row per image and method.
+
+    One pass over the clean images serves all methods that can share it, and all metrics; the ends of the
+    curves are the same for all methods; the masked image is passed once for all metrics of a method.
+
+    Args:
+        classifier: the model.
+        x: normalised images, (n, 3, H, W).
+        target: see ``Method.run``; metrics are about a class, so a function won't do.
+        methods: by the name that stands in the rows.
+        metrics: by the name that stands in the rows.
+        truth: where the evidence should lie.
+        names: of the images.
+        batch_size: inputs per pass, of methods that have no such option of their own too; None to fit the memory.
+        saliencies: what the methods gave, if they have been run.
+        on_rows: called with each method's rows when they are finished.
+    """
+    asked = understood(target, len(x))
+    if callable(asked):
+        raise InvalidOption("metrics are about a class; a function as target has no probability")
+    with torch.inference_mode(False), torch.no_grad():
+        x = classifier.checked(x)
+        methods = {name: _limited(method, batch_size) for name, method in methods.items()}
+        if saliencies is None:
+            saliencies = run(list(methods.values()), classifier, x, asked)
+        first = saliencies[0]
+        batch = Batch(classifier, x, first.target, truth, probability=first.probability, batch_size=batch_size)
+        again = {pair for m in metrics.values() for pair in m.explained_again}
+        rows: list[list[Row]] = []
+        for (name, method), saliency in zip(methods.items(), saliencies, strict=True):
+            subject = Subject(batch, saliency.map, saliency=saliency, method=method, explained_again=again)
+            measured = {label: measure(metric, subject, has_method=True) for label, metric in metrics.items()}
+            rows.append(_rows(name, saliency, measured, classifier, names))
+            if on_rows is not None:
+                on_rows(rows[-1])
+    return [row for image in zip(*rows, strict=True) for row in image]
+
+
+def _limited(method: Method, batch_size: int | None) -> Method:
+    if batch_size is None or method.options.batch_size is not None:
+        return method
+    return replace(method, options=method.options.model_copy(update={"batch_size": batch_size}))
+
+
+def _rows(
+    method: str, saliency: Saliency, measured: Mapping[str, Measured], classifier: Classifier, names: Sequence[str]
+) -> list[Row]:
+    values = {label: m.values.tolist() for label, m in measured.items()}
+    parts = {f"{label}.{k}": v.tolist() for label, m in measured.items() for k, v in m.parts.items()}
+    curves = {label: m.curve.tolist() for label, m in measured.items() if m.curve is not None}
+    spent = {label: m.cost.forwards + m.cost.backwards for label, m in measured.items()}
+    probability, target = saliency.probability.tolist(), saliency.target.tolist()
+    return [
+        Row(
+            image=image,
+            method=method,
+            target=target[i],
+            label=label_of(classifier, target[i]),
+            probability=probability[i],
+            reason=saliency.reasons[i],
+            seconds=saliency.seconds,
+            forwards=saliency.cost.forwards,
+            backwards=saliency.cost.backwards,
+            values={label: v[i] for label, v in values.items()},
+            parts={label: float(v[i]) for label, v in parts.items()},
+            spent=spent,
+            curves={label: v[i] for label, v in curves.items()},
+        )
+        for i, image in enumerate(names)
+    ]
+
+
+def columns(metrics: Mapping[str, Metric]) -> dict[str, Column]:
+    """Return what the metrics' numbers are."""
+    return {label: Column(m.name, m.protocol, m.better, m.pooling) for label, m in metrics.items()}
+
+
+def listed(given: str | Named | Sequence[str | Named], what: str) -> Sequence[str | Named]:
+    """Return a list of names, methods or metrics, also for one that is given alone.
+
+    Args:
+        given: one, or several.
+        what: they are, for the message.
+
+    Raises:
+        InvalidOption: it is neither, or empty.
+    """
+    if isinstance(given, str | Method | Metric):
+        return [given]
+    if not isinstance(cast(Any, given), Iterable):
+        raise InvalidOption(f"{what} = {shown(given)}; give a name or a list of them, see limelight.{what}()")
+    several = list(given)
+    if not several:
+        raise InvalidOption(f"the list of {what} is empty; see limelight.{what}()")
+    return several
+
+
+def labelled(given: Sequence[Named]) -> dict[str, Named]:
+    """Name each by its plain name, or by all its options where the plain name would stand twice.
+
+    Raises:
+        InvalidOption: the very same is given twice.
+    """
+    names = [g.name for g in given]
+    labels = [g.name if names.count(g.name) == 1 else repr(g) for g in given]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise InvalidOption(f"{twice} is given twice")
+    return dict(zip(labels, given, strict=True))

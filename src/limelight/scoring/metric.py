@@ -1,0 +1,323 @@
+"""A metric as an object: a pure function together with its checked options, which are its protocol."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast, overload
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from limelight.card import METRICS, MetricCard
+from limelight.engine.content import described, shown
+from limelight.engine.method import build
+from limelight.engine.options import BaseOptions, checked, enlarged
+from limelight.engine.spec import Spec
+from limelight.errors import (
+    InvalidMap,
+    InvalidOption,
+    MissingTruth,
+    OutOfMemory,
+    UnknownMetric,
+    is_out_of_memory,
+)
+from limelight.files import reason_of
+from limelight.model.classifier import Classifier, as_classifier
+from limelight.model.cost import Cost, predict
+from limelight.model.preserve import borrowed
+from limelight.model.targets import TargetLike, either_name, resolve
+from limelight.ops.arrays import tensor_of
+from limelight.ops.order import pixels_per_step
+from limelight.scoring.judge import NEEDS_A_METHOD, Batch, Measured, Space, Subject
+from limelight.scoring.truth import Truth
+from limelight.shapes import Images, Maps, Scores
+
+
+class MetricOptions(BaseOptions):
+    """Options that every metric has; a metric's own come on top.
+
+    Attributes:
+        degenerate: whether an empty map counts with the value that the metric gives it (``include``) or is
+            left out of the figures (``skip``). Its count is reported either way.
+        seed: fixes the random numbers of metrics that draw some.
+        batch_size: inputs per pass, at most as many as fit the memory; None for as many as are fast.
+        protocol: a bundle of options by which one paper measured; options given go before it.
+    """
+
+    degenerate: Literal["include", "skip"] = "include"
+    seed: int = pydantic.Field(0, ge=0)
+    batch_size: int | None = pydantic.Field(None, ge=1)
+    protocol: str | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class Metric:
+    """One metric with its options; made by ``limelight.metric``.
+
+    Attributes:
+        card: name, family, citation, direction, range.
+        function: the equation.
+        options: checked, immutable.
+    """
+
+    card: MetricCard
+    function: Callable[..., Any]
+    options: MetricOptions
+
+    def __repr__(self) -> str:
+        changed = self.options.model_dump(exclude_defaults=True)
+        return f"metric({', '.join([repr(self.name), *(f'{k}={shown(v)}' for k, v in changed.items())])})"
+
+    @property
+    def name(self) -> str:
+        """The public name."""
+        return self.card.name
+
+    @property
+    def better(self) -> Literal["higher", "lower"]:
+        """Which numbers are good."""
+        return self.card.better
+
+    @property
+    def protocol(self) -> str:
+        """Short id of all that fixes a number: two numbers may be compared if and only if theirs are equal."""
+        own = {name: getattr(self.options, name) for name in self.card.options}
+        if self.card.random or own.get("ties") == "random":
+            own["seed"] = self.options.seed
+        shown = [value if isinstance(value, str) else f"{name}={_short(value)}" for name, value in own.items()]
+        return "/".join([self.name, *shown, f"degenerate-{self.options.degenerate}"])
+
+    @property
+    def needs_method(self) -> bool:
+        """Whether it explains again."""
+        return bool(NEEDS_A_METHOD & set(self.card.needs))
+
+    @property
+    def explained_again(self) -> tuple[tuple[Space, bool], ...]:
+        """In which space, and whether scaled, the masked image is explained; nothing if it is not."""
+        if "again" not in self.card.needs:
+            return ()
+        return ((getattr(self.options, "space", "normalised"), getattr(self.options, "renormalize", True)),)
+
+    @property
+    def pooling(self) -> Literal["mean", "class-mean", "adcc"]:
+        """How images become the figure of a data set; see ``MetricCard``."""
+        return "mean" if getattr(self.options, "level", None) == "image" else self.card.pooling
+
+    def cost(self, height: int, width: int) -> tuple[Cost, bool]:
+        """Predict the passes that it adds per image of that size, and tell whether it explains again beside these."""
+        values = self.options.model_dump() | {"H": height, "W": width}
+        if "step" in values:
+            values["step"] = pixels_per_step(values["step"], width)
+        return predict(self.card.cost, values), self.card.cost.endswith(" E")
+
+    @property
+    def needs_truth(self) -> bool:
+        """Whether it needs masks or boxes."""
+        return "truth" in self.card.needs
+
+    @overload
+    def __call__(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        target: TargetLike,
+        maps: Maps | npt.NDArray[Any] | Sequence[Any],
+        *,
+        method: Spec | str | None = None,
+        truth: Any = None,
+    ) -> Scores: ...
+    @overload
+    def __call__(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        *,
+        targets: TargetLike,
+        maps: Maps | npt.NDArray[Any] | Sequence[Any],
+        method: Spec | str | None = None,
+        truth: Any = None,
+    ) -> Scores: ...
+    @either_name
+    def __call__(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        target: TargetLike,
+        maps: Maps | npt.NDArray[Any] | Sequence[Any],
+        *,
+        method: Spec | str | None = None,
+        truth: Any = None,
+    ) -> Scores:
+        """Return one value per image, (n,); NaN where the metric is not defined for an image.
+
+        Args:
+            classifier: a ``Classifier``, a module, or a name that ``limelight.load`` knows.
+            x: normalised images, (n, 3, H, W).
+            target: the class that the maps explain: an index, a label, one of these per image, or None for
+                the predicted one.
+            maps: (n, H, W) saliency maps, as a method gives them or of any other origin; (n, 1, H, W), arrays and
+                lists will do too.
+            method: what made the maps, for metrics that explain again: a method or its name.
+            truth: masks or boxes, for metrics of localisation; see ``Truth.of``.
+
+        Raises:
+            InvalidMap: maps of the wrong size or count, or with NaN.
+            MissingTruth: the metric needs a truth and there is none that fits.
+            InvalidOption: the metric needs a method and there is none; what is none; a target that is no class.
+            UnknownMethod: no method has this name.
+        """
+        return self.measure(classifier, x, target, maps, method=method, truth=truth).values
+
+    @overload
+    def measure(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        target: TargetLike,
+        maps: Maps | npt.NDArray[Any] | Sequence[Any],
+        *,
+        method: Spec | str | None = None,
+        truth: Any = None,
+    ) -> Measured: ...
+    @overload
+    def measure(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        *,
+        targets: TargetLike,
+        maps: Maps | npt.NDArray[Any] | Sequence[Any],
+        method: Spec | str | None = None,
+        truth: Any = None,
+    ) -> Measured: ...
+    @either_name
+    def measure(
+        self,
+        classifier: Classifier | nn.Module | str,
+        x: Images,
+        target: TargetLike,
+        maps: Maps | npt.NDArray[Any] | Sequence[Any],
+        *,
+        method: Spec | str | None = None,
+        truth: Any = None,
+    ) -> Measured:
+        """Return values, what they are made of, and what they cost; arguments as those of a call."""
+        classifier = as_classifier(classifier)
+        with torch.inference_mode(False), torch.no_grad():
+            x = classifier.checked(x)
+            index = resolve(target, len(x), classifier.classes(x), classifier.labels)
+            size = (x.shape[-2], x.shape[-1])
+            known = None if truth is None else Truth.of(truth, len(x), size, x.device)
+            batch = Batch(
+                classifier,
+                x,
+                None if index is None else index.to(x.device),
+                known,
+                batch_size=self.options.batch_size,
+            )
+            again = self.explained_again if method is not None else ()
+            method = build(method) if isinstance(method, str) else method
+            if not isinstance(method, Spec | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidOption(f"method={method!r} is no method; give its name, or one that limelight.method made")
+            method = None if method is None else method.located(classifier)
+            subject = Subject(batch, as_maps(maps, x), method=method, explained_again=again)
+            return measure(self, subject, has_method=method is not None)
+
+
+def build_metric(name: str, **options: Any) -> Metric:
+    """Find a metric by name and check its options.
+
+    Raises:
+        UnknownMetric: no metric has this name.
+        InvalidOption: it has no such option, or the value is out of range.
+    """
+    card, function = METRICS.load(name)
+    return Metric(card, function, checked(card, function, MetricOptions, options, bundle="protocol"))
+
+
+def as_metric(metric: str | Metric) -> Metric:
+    """Return a metric for a name or a metric."""
+    return metric if isinstance(metric, Metric) else build_metric(metric)
+
+
+def as_maps(maps: Any, x: Images) -> Maps:
+    """Return maps on the images' device, (n, H, W), or say what is wrong with them.
+
+    Args:
+        maps: (n, H, W), or (n, 1, H, W) as captum and Quantus have them; a tensor, an array, or a list of n of them.
+        x: the images.
+
+    Raises:
+        InvalidMap: another shape, values that are no numbers, or not finite.
+    """
+    expected = (len(x), *x.shape[-2:])
+    several: list[Any] = list(maps) if isinstance(maps, list | tuple) else [maps]
+    if not several or not all(isinstance(m, Tensor | np.ndarray) for m in several):
+        raise InvalidMap(f"expected maps, a tensor of shape {expected}, got {type(maps).__name__}")
+    found = [tensor_of(m) for m in several]
+    if any(m is None for m in found):
+        raise InvalidMap("expected maps of real numbers, got something else in them")
+    if len({m.shape for m in found if m is not None}) > 1:
+        raise InvalidMap(f"expected maps of one size, {expected[1:]}, got {[tuple(m.shape) for m in several]}")
+    maps = torch.stack([m for m in found if m is not None]) if isinstance(maps, list | tuple) else found[0]
+    if tuple(maps.shape) == (expected[0], 1, *expected[1:]):
+        maps = maps[:, 0]
+    if tuple(maps.shape) != expected:
+        colours = maps.ndim == 4 and tuple(maps.shape) == tuple(x.shape)
+        hint = "; of colours, give their sum or mean over axis 1" if colours else ""
+        raise InvalidMap(f"expected one map per image at its size, {expected}, got {tuple(maps.shape)}{hint}")
+    maps = maps.to(x.device)
+    maps = maps if maps.dtype == torch.float64 else maps.float()
+    bad = ~torch.isfinite(maps).all(-1).all(-1)
+    if bool(bad.any()):
+        raise InvalidMap(f"map {int(bad.nonzero()[0])} has values that are NaN or infinite")
+    return maps
+
+
+def measure(metric: Metric, subject: Subject, *, has_method: bool) -> Measured:
+    """Apply a metric to one method's maps."""
+    missing = [name for name in metric.card.needs if not hasattr(Subject, name) and name not in ("maps", "seed")]
+    if missing:
+        known = ", ".join(n for n in vars(Subject) if not n.startswith("_"))
+        raise UnknownMetric(f"metric {metric.name} asks for {missing[0]!r}; there is: maps, {known}")
+    if metric.needs_method and not has_method:
+        raise InvalidOption(f"{metric.name} explains again: give it method=, the method that made the maps")
+    if metric.needs_truth and subject.batch.truth is None:
+        raise MissingTruth(f"{metric.name} needs truth=: a mask or boxes per image")
+    before = subject.batch.meter.per_image(1, 1.0)
+    subject.seed = metric.options.seed
+    needs = [getattr(subject, name) for name in metric.card.needs]
+    own = {name: getattr(metric.options, name) for name in metric.card.options}
+    with borrowed(subject.classifier.module):  # once for all passes
+        try:
+            result = metric.function(*needs, **own)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            why = str(error) if isinstance(error, OutOfMemory) else f"memory ran out ({reason_of(error)})"
+            large = "".join(f", or less than {option}" for option in enlarged(metric.card, metric.options))
+            raise OutOfMemory(f"{metric.name}: {why}; give fewer images at a time{large}") from error
+    measured = result if isinstance(result, Measured) else Measured(result)
+    values = measured.values
+    if metric.options.degenerate == "skip":
+        values = values.masked_fill(subject.degenerate, torch.nan)
+    after = subject.batch.meter.per_image(1, 1.0)
+    return replace(measured, values=values, cost=_difference(after, before, len(values), subject.tail))
+
+
+def _difference(after: Cost, before: Cost, n: int, tail: float) -> Cost:
+    counts = ("n_forward", "n_forward_tail", "n_backward", "n_backward_tail")
+    return Cost(*((getattr(after, c) - getattr(before, c)) / n for c in counts), tail=tail)
+
+
+def _short(value: Any) -> str:
+    if callable(value) or (isinstance(value, tuple) and any(isinstance(one, tuple) for one in cast(Any, value))):
+        return described(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "+".join(map(_short, value))
+    if isinstance(value, float):  # as short as it may be without being another number's
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value).lower()
