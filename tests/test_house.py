@@ -38,9 +38,7 @@ HEAVY = f"sorted(set('{NAMES}'.split()) & set(sys.modules))"
         "import limelight",
         "from limelight import cli; cli.main(['--help'])",
         "from limelight import cli; cli.main(['methods'])",
-        "from limelight import cli; cli.main(['methods', 'grad-cam', '--json'])",
         "from limelight import cli; cli.main(['metrics'])",
-        "from limelight import cli; cli.main(['metrics', 'insertion', '--json'])",
         "import limelight.draw, limelight.data.images, limelight.data.synthetic",
     ],
 )

@@ -111,6 +111,19 @@ class MetricCard(BaseCard):
 AnyCard = TypeVar("AnyCard", bound=BaseCard)
 
 
+class Cards(dict[str, AnyCard]):
+    """Cards by name, printed as a short table."""
+
+    def __repr__(self) -> str:
+        name, cost = (max(map(len, texts), default=0) for texts in (self, [c.passes for c in self.values()]))
+        rows = [f"{c.name:{name}}  {c.passes:{cost}}  {c.summary}" for c in self.values()]
+        return "\n".join(row if len(row) <= WIDTH else row[: WIDTH - 2].rstrip() + " …" for row in rows)
+
+
+WIDTH = 140
+"""Characters of a line of such a table."""
+
+
 class Registry(Generic[AnyCard]):
     """All functions of one kind by name: those that ship, read from their source, and the user's own.
 
@@ -152,10 +165,10 @@ class Registry(Generic[AnyCard]):
 
         return attach
 
-    def cards(self) -> dict[str, AnyCard]:
+    def cards(self) -> Cards[AnyCard]:
         """Return every card by name: those that ship, in reading order, then the user's own."""
         own = self.own.copy()  # another thread may import a method meanwhile
-        return self._shipped | {name: card for name, (card, _) in own.items()}
+        return Cards(self._shipped | {name: card for name, (card, _) in own.items()})
 
     def find(self, name: str) -> AnyCard:
         """Return one card, or say which names are near.

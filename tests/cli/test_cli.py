@@ -104,7 +104,17 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("methods") == 0
     assert "grad-cam++" in capsys.readouterr().out
     assert run("methods", "grad-cam++", "--json") == 0
-    assert json.loads(capsys.readouterr().out)[0]["options"] == {"variant": "'paper'", "eps": "0.0"}
+    found = json.loads(capsys.readouterr().out)["options"]
+    assert [(o["name"], o["default"]) for o in found] == [("variant", "'paper'"), ("eps", "0.0")]
+    assert run("methods", "grad-cam++") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for part in (
+        "Grad-CAM++: Generalized",
+        "https://arxiv.org/abs/1710.11063",
+        "a number, at least 0",
+        "1 pass back to",
+    ):
+        assert part in told
     assert run("models", "demo/", "--json") == 0
     assert {"demo/hans", "demo/resnet", "demo/vgg", "demo/vit"} == set(json.loads(capsys.readouterr().out))
     assert run("models", "demo/resnet", "--layers", "--json") == 0

@@ -6,6 +6,7 @@ from limelight.api.evaluating import compare, evaluate, method_under, metrics
 from limelight.api.explaining import example_image, explain, methods, plan, refusals
 from limelight.api.grids import mosaics
 from limelight.api.inputs import as_input, as_samples, first_input
+from limelight.api.manual import Manual, manual
 from limelight.api.proposing import Proposals, propose
 from limelight.engine.method import build as method
 from limelight.model.classifier import as_classifier
@@ -16,6 +17,7 @@ save = zoo.save
 
 __all__ = [
     "SANITY_LIMIT",
+    "Manual",
     "Proposals",
     "Verdict",
     "as_classifier",
@@ -28,6 +30,7 @@ __all__ = [
     "explain",
     "first_input",
     "load",
+    "manual",
     "method",
     "method_under",
     "methods",

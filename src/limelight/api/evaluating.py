@@ -19,7 +19,7 @@ from limelight.api.inputs import (
     truth_of,
     wanted_targets,
 )
-from limelight.card import METHODS, METRICS, MetricCard
+from limelight.card import METHODS, METRICS, Cards, MetricCard
 from limelight.data.samples import Sample
 from limelight.engine.method import Method, as_method, build
 from limelight.engine.provenance import as_text, versions
@@ -44,8 +44,11 @@ PROTOCOLS_OF_MAPS: dict[str, dict[str, Any]] = {"adcc": {"normalize_at": "featur
 """What a paper's settings ask of every map."""
 
 
-def metrics() -> dict[str, MetricCard]:
-    """Return the card of every metric by name: family, citation, cost, direction, options, protocols."""
+def metrics() -> Cards[MetricCard]:
+    """Return the card of every metric by name: family, citation, cost, direction, options, protocols.
+
+    Printed, it is a table.
+    """
     return METRICS.cards()
 
 

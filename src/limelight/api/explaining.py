@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
 from limelight.api.inputs import Unreadable, as_input, as_sample, samples_of, several
-from limelight.card import METHODS, Card
+from limelight.card import METHODS, Card, Cards
 from limelight.data.samples import Sample
 from limelight.data.synthetic import MOST_SCENES, TEST_SEEDS, Scene, scene
 from limelight.engine.method import Method, as_method
@@ -27,8 +27,8 @@ from limelight.results.explanation import Explanation, Gallery, explanations
 from limelight.scoring.evaluate import listed
 
 
-def methods() -> dict[str, Card]:
-    """Return the card of every method by name: family, citation, cost, options."""
+def methods() -> Cards[Card]:
+    """Return the card of every method by name: family, citation, cost, options. Printed, it is a table."""
     return METHODS.cards()
 
 

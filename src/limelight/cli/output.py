@@ -23,6 +23,7 @@ from limelight.progress import watched
 from limelight.text import numbered, shortened, to_json, visible
 
 if TYPE_CHECKING:
+    from limelight.api import Manual
     from limelight.data.samples import Sample
 
 T = TypeVar("T")
@@ -381,3 +382,30 @@ def not_had(
         return {}
     image = api.first_input(classifier, images)
     return api.refusals(classifier, image, methods, target, QUICK if given == "quick" else None)
+
+
+def print_manual(page: "Manual") -> None:
+    """Print what a method or metric says of itself."""
+    card = page.card
+    say("[bold]{}[/] ({}): {}", card.name, card.family, page.summary)
+    for paragraph in page.body.splitlines():
+        say("\n{}", paragraph)
+    say("\n[bold]cost[/] per picture: {}", page.cost)
+    if page.direction:
+        say("[bold]{}[/]", page.direction)
+    if page.anytime:
+        say("takes a [bold]budget[/], per picture: -p budget='200 forwards', or '0.5 s'")
+    say("[bold]paper[/] {}. {}", page.paper, page.link)
+    heads = ["option", "default", "may be", "what it does"]
+
+    def rows(options: Iterable[Any]) -> list[list[str]]:
+        return [[o.name, "required" if o.default is None else o.default, o.choices, o.meaning] for o in options]
+
+    say("")
+    table(heads, rows(page.options), title="Its options") if page.options else say("It has no options of its own.")
+    say("")
+    table(heads, rows(page.shared), title="Options of all")
+    for name, bundle in card.profiles.items():
+        said = ", ".join(f"{k}={v}" for k, v in bundle.items())
+        say("[bold]{} {}[/]: {}", page.bundle, name, said or "the defaults")
+    say("\n[bold]example[/]\n  {}\n  {}", *page.example, wrap=False)

@@ -4,7 +4,7 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import pydantic
 
@@ -16,6 +16,22 @@ MOST = 10_000_000
 
 DEEPEST = 50
 """Levels of tables and lists in one another that options may have."""
+
+
+class Speaking:
+    """An object that is one function with its options, and has the docstring and the signature of that function."""
+
+    function: Callable[..., Any]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "__doc__", inspect.getdoc(self.function))
+
+    if not TYPE_CHECKING:  # to a type checker, an attribute that is not there is an error
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "__signature__" and "function" in vars(self):
+                return inspect.signature(self.function)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 class BaseOptions(pydantic.BaseModel):

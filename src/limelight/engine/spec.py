@@ -11,7 +11,7 @@ from torch import nn
 from limelight.card import METHODS, Card
 from limelight.engine.augment import Augment
 from limelight.engine.budget import Budget
-from limelight.engine.options import BaseOptions, checked
+from limelight.engine.options import BaseOptions, Speaking, checked
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier, LayerLike
 from limelight.model.targets import ScoreKind
@@ -57,7 +57,7 @@ class Options(BaseOptions):
 
 
 @dataclass(frozen=True)
-class Spec:
+class Spec(Speaking):
     """A pure function together with its options.
 
     Attributes:

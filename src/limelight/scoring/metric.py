@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from limelight.card import METRICS, MetricCard
 from limelight.engine.content import described, shown
 from limelight.engine.method import build
-from limelight.engine.options import BaseOptions, checked, enlarged
+from limelight.engine.options import BaseOptions, Speaking, checked, enlarged
 from limelight.engine.spec import Spec
 from limelight.errors import (
     InvalidMap,
@@ -53,7 +53,7 @@ class MetricOptions(BaseOptions):
 
 
 @dataclass(frozen=True, repr=False)
-class Metric:
+class Metric(Speaking):
     """One metric with its options; made by ``limelight.metric``.
 
     Attributes:
