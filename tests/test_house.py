@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,15 +176,22 @@ def test_methods_are_immutable_and_readable() -> None:
         m.options.gamma = 1.0
 
 
-def test_asking_for_evidence_that_does_not_exist() -> None:
-    import architectures
-
-    @ll.register_method("greedy", family="test", cites="none", cost="1 F", layers="none")
+@pytest.mark.parametrize(("register", "kind"), [("register_method", METHODS), ("register_metric", METRICS)])
+def test_what_there_is_not_is_refused_at_registration(register: str, kind: Any) -> None:
     def greedy(acts_of_tomorrow):  # type: ignore[no-untyped-def]
         return acts_of_tomorrow
 
-    try:
-        with pytest.raises(errors.UnknownMethod, match=r"asks for 'acts_of_tomorrow'; there is: .*acts.*image"):
-            ll.method("greedy")(ll.Classifier(architectures.build("plain")), architectures.images(1))
-    finally:
-        METHODS.own.pop("greedy")
+    before = dict(kind.own)
+    with pytest.raises(errors.InvalidOption, match=r"'greedy' asks for 'acts_of_tomorrow'.*there is: .*image"):
+        getattr(ll, register)("greedy", family="test", cites="none", cost="1 F")(greedy)
+    assert kind.own == before
+
+
+def test_what_there_is_is_there() -> None:
+    from limelight.engine.request import Supply
+    from limelight.scoring.judge import Subject
+
+    for registry, supply in ((METHODS, Supply), (METRICS, Subject)):
+        assert registry.needs
+        assert all(hasattr(supply, name) for name in registry.needs)
+        assert {need for card in registry.cards().values() for need in card.needs} <= {*registry.needs}

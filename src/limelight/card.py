@@ -100,12 +100,20 @@ class MetricCard(BaseCard):
         high: largest value that can be; None where there is no bound.
         pooling: how images become the figure of a data set: ``"mean"``; ``"class-mean"``, the mean over
             classes of their means; ``"adcc"``, the harmonic mean of three averages.
+        pools_by: the option by which images are averaged instead, if it is ``"image"``.
+        random_by: the option by which it draws random numbers, if it is ``"random"``.
+        steps_by: the option that is the number of pixels of a step, also as a multiple of the width.
+        masks_by: the two options of the masked image that it explains again: its space, and whether maps are scaled.
     """
 
     better: Literal["higher", "lower"] = "higher"
     low: float | None = 0.0
     high: float | None = 1.0
     pooling: Literal["mean", "class-mean", "adcc"] = "mean"
+    pools_by: str = ""
+    random_by: str = ""
+    steps_by: str = ""
+    masks_by: tuple[str, ...] = ()
 
 
 AnyCard = TypeVar("AnyCard", bound=BaseCard)
@@ -133,16 +141,28 @@ class Registry(Generic[AnyCard]):
         folder: where those that ship live.
         decorator: name of the function that makes one.
         unknown: what is raised for a name that is not there.
+        asks: the file and the class whose properties are what an entry may ask for.
     """
 
     def __init__(
-        self, kind: str, card: type[AnyCard], folder: str, decorator: str, unknown: type[LimelightError]
+        self,
+        kind: str,
+        card: type[AnyCard],
+        folder: str,
+        decorator: str,
+        unknown: type[LimelightError],
+        asks: tuple[str, str],
     ) -> None:
         self._kind, self._card, self._folder, self._decorator, self._unknown = kind, card, folder, decorator, unknown
+        self._asks = asks
         self.own: dict[str, tuple[AnyCard, Callable[..., Any]]] = {}
 
     def register(self, name: str, **description: Any) -> Callable[[Function], Function]:
-        """Return the decorator that makes a function an entry."""
+        """Return the decorator that makes a function an entry.
+
+        Raises:
+            InvalidOption: a positional parameter names what there is not.
+        """
 
         def attach(function: Function) -> Function:
             parameters = inspect.signature(function).parameters.values()
@@ -160,6 +180,12 @@ class Registry(Generic[AnyCard]):
                 module=function.__module__,
                 function=function.__name__,
             )
+            for need in card.needs:
+                if need not in self.needs:
+                    raise InvalidOption(
+                        f"the {self._kind} {name!r} asks for {need!r}, which there is not{nearest(need, self.needs)} "
+                        f"(there is: {', '.join(self.needs)}); options stand behind a *"
+                    )
             self.own[name] = (card, function)
             return function
 
@@ -193,6 +219,15 @@ class Registry(Generic[AnyCard]):
         return self.own[name]
 
     @cached_property
+    def needs(self) -> tuple[str, ...]:
+        """The names of all that an entry may ask for."""
+        file, name = self._asks
+        tree = ast.parse((Path(__file__).parent / file).read_text(encoding="utf-8"))
+        supply = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+        made = [node for node in supply.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+        return tuple(f.name for f in made if any(ast.unparse(d).endswith("property") for d in f.decorator_list))
+
+    @cached_property
     def _shipped(self) -> dict[str, AnyCard]:
         root = Path(__file__).parent
         cards: dict[str, AnyCard] = {}
@@ -222,15 +257,22 @@ class Registry(Generic[AnyCard]):
         )
 
 
-METHODS: Registry[Card] = Registry("method", Card, "maps", "register_method", UnknownMethod)
-METRICS: Registry[MetricCard] = Registry("metric", MetricCard, "measures", "register_metric", UnknownMetric)
+METHODS: Registry[Card] = Registry(
+    "method", Card, "maps", "register_method", UnknownMethod, ("engine/request.py", "Supply")
+)
+METRICS: Registry[MetricCard] = Registry(
+    "metric", MetricCard, "measures", "register_metric", UnknownMetric, ("scoring/judge.py", "Subject")
+)
 
 
 def register_method(name: str, **description: Any) -> Callable[[Function], Function]:
     """Make a function a method: ``@register_method("my-cam", family=…, cites=…, cost=…)``.
 
-    The positional parameters of the function name the evidence that it wants; its keyword-only parameters
-    are its options. See ``Card`` for the description.
+    The positional parameters of the function name the evidence that it wants (see ``engine.request.Supply``); its
+    keyword-only parameters are its options. See ``Card`` for the description.
+
+    Raises:
+        InvalidOption: a positional parameter names what there is not.
     """
     return METHODS.register(name, **description)
 
@@ -240,6 +282,9 @@ def register_metric(name: str, **description: Any) -> Callable[[Function], Funct
 
     The positional parameters of the function name what it wants to know of an explained batch; its
     keyword-only parameters are its options, and together they are the protocol of its numbers. See
-    ``MetricCard`` for the description.
+    ``MetricCard`` for the description, and ``scoring.judge.Subject`` for what there is.
+
+    Raises:
+        InvalidOption: a positional parameter names what there is not.
     """
     return METRICS.register(name, **description)

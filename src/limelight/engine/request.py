@@ -1,6 +1,6 @@
 """What a method may ask for by naming it as a parameter."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -8,13 +8,25 @@ import torch
 from torch import Tensor, nn
 
 from limelight.engine.ablation import ablated_scores
-from limelight.engine.baselines import Fill, filled
+from limelight.engine.baselines import filled
 from limelight.engine.budget import Allowance
+from limelight.engine.needs import (
+    AblatedScores,
+    Copies,
+    CopiesOf,
+    Descent,
+    FillOf,
+    Fold,
+    GradientOf,
+    GradientsOf,
+    Rounds,
+    ScoresOf,
+)
 from limelight.engine.passes import Evidence, Stage, gather, record
 from limelight.engine.rng import Draws, draws_per_image
 from limelight.engine.saliency import Finish, Raw
 from limelight.engine.spec import Spec
-from limelight.errors import NonFinite, UnknownMethod, UnsupportedModel
+from limelight.errors import NonFinite, UnsupportedModel
 from limelight.model.batches import in_chunks
 from limelight.model.boundary import differentiated
 from limelight.model.cost import Meter
@@ -29,19 +41,6 @@ SLOPE_NEEDS = frozenset({"slope"})
 """Needs for which it goes on to the image."""
 TAPE_NEEDS = frozenset({"tape"})
 """Needs for which the pass is recorded."""
-
-
-Copies = Callable[[Index, Index], Images]
-"""Image numbers (m,) and copy numbers (m,) -> changed copies of the images, (m, 3, H, W)."""
-Fold = Callable[[Index, Index, Images], None]
-"""Takes in image numbers (m,), copy numbers (m,) and gradients (m, 3, H, W)."""
-ScoresOf = Callable[..., Tensor]
-CopiesOf = Callable[[Tensor, Index, Index], Images]
-"""A leaf, image numbers (m,) and copy numbers (m,) -> changed copies of the images, (m, 3, H, W)."""
-Descent = Callable[[Tensor, CopiesOf, Tensor], tuple[Tensor, Tensor]]
-Rounds = Callable[..., Iterator[slice]]
-AblatedScores = Callable[..., Tensor]
-FillOf = Callable[[Fill], Images]
 
 
 @dataclass
@@ -82,17 +81,9 @@ class Supply:
         self.felt = Felt()
 
     def applied(self) -> Raw:
-        """Return what the method makes of it, fused if it explains one layer and there are several.
-
-        Raises:
-            UnknownMethod: it asks for what there is not.
-        """
+        """Return what the method makes of it, fused if it explains one layer and there are several."""
         if self._method.fusible and len(self._layers) > 1:
             return self._fused()
-        missing = [name for name in self._method.card.needs if not hasattr(Supply, name)]
-        if missing:
-            known = ", ".join(n for n, v in vars(Supply).items() if isinstance(v, property | cached_property))
-            raise UnknownMethod(f"method {self._method.name} asks for {missing[0]!r}; there is: {known}")
         needs = [getattr(self, name) for name in self._method.card.needs]
         result = self._method.function(*needs, **self._method.own_options)
         return result if isinstance(result, Raw) else Raw(result)
@@ -265,7 +256,7 @@ class Supply:
         return without
 
     @property
-    def gradients_of(self) -> Callable[..., None]:
+    def gradients_of(self) -> GradientsOf:
         """A function: copies, count, fold, kind -> None; it hands the gradients of the score at so many copies on.
 
         ``copies`` is that of ``scores_of``. ``fold`` is called chunk by chunk, so that memory does not grow with
@@ -295,7 +286,7 @@ class Supply:
         return gradients_of
 
     @property
-    def gradient_of(self) -> Callable[..., Tensor]:
+    def gradient_of(self) -> GradientOf:
         """A function: copies, count, weights, kind -> weighted mean gradient of the score at the copies, (n, 3, H, W).
 
         ``copies`` is that of ``scores_of``; the gradients are those with respect to the copies, and the weights

@@ -257,7 +257,7 @@ def _ends(module: nn.Module, x: Tensor) -> tuple[list[str], Tensor, Any]:
     with torch.enable_grad():
         leaf = x[:1].detach().clone().requires_grad_()
 
-    def watch(name: str) -> Callable[..., None]:
+    def watch(name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
         def after(m: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             if "quantized" in type(m).__module__ and _depends((args, kwargs), leaf):
                 ends.append(f"{name!r} ({type(m).__name__}) is quantised, which has no gradient")

@@ -248,7 +248,7 @@ def _traced(
     finished: dict[str, int] = {}
     last_leaf: list[str] = [""]
 
-    def note(name: str) -> Callable[..., None]:
+    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(m: nn.Module, given: Any, output: Any) -> None:
             if not any(True for _ in m.children()):
                 last_leaf[0] = kind_of(m)

@@ -22,14 +22,25 @@ from limelight.model.preserve import borrowed
 from limelight.model.targets import class_scores
 from limelight.ops import min_max, resize
 from limelight.ops.order import Step, Ties, pixels_per_step, ranks
+from limelight.scoring.needs import (
+    Again,
+    Clean,
+    CurveOf,
+    ExplainedPart,
+    ExplanationOf,
+    FillScore,
+    Frames,
+    Heat,
+    LogitsOf,
+    Masked,
+    ScoreOf,
+    ScoresOf,
+    Space,
+)
 from limelight.scoring.truth import Truth
 from limelight.shapes import Curve, Flags, Images, Index, Logits, Maps, Scores
 
 T = TypeVar("T")
-
-Space = Literal["normalised", "pixel"]
-"""Where a mask multiplies: fading to the mean colour (``normalised``) or to black (``pixel``)."""
-ScoreOf = Literal["prob", "logit"]
 
 
 class Kept:
@@ -108,7 +119,7 @@ class Batch:
         found = self.kept(("fill logits", fill), logits)
         return class_scores(found, self.target, kind, self.classifier.multilabel)
 
-    def predict(self, frames: Callable[[Index, Index], Images], steps: int) -> Tensor:
+    def predict(self, frames: Frames, steps: int) -> Tensor:
         """Return the logits of ``steps`` changed copies of every image, (n, steps, classes).
 
         The copies are made chunk by chunk, so that memory does not grow with their number.
@@ -182,11 +193,20 @@ class Subject:
         explained_again: Iterable[tuple[Space, bool]] = (),
     ) -> None:
         self.batch = batch
-        self.maps = maps
+        self._maps = maps
         self._saliency, self._method, self._explained_again = saliency, method, set(explained_again)
         self._kept = Kept()
-        self.seed = 0
+        self._seed = 0
         self.tail = 1.0  # share of the arithmetic behind the method's layer, for costs
+
+    @property
+    def seed(self) -> int:
+        """The metric's seed."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._seed = seed
 
     # -- of the images ----------------------------------------------------------------------------------
 
@@ -196,7 +216,7 @@ class Subject:
         return self.batch.image
 
     @property
-    def clean(self) -> Callable[..., Scores]:
+    def clean(self) -> Clean:
         """A function: kind of score -> the target's score on the clean images, (n,)."""
         return self.batch.clean
 
@@ -216,6 +236,11 @@ class Subject:
     # -- of the maps ------------------------------------------------------------------------------------
 
     @property
+    def maps(self) -> Maps:
+        """The maps as they were given, (n, H, W)."""
+        return self._maps
+
+    @property
     def signed(self) -> Maps:
         """The method's raw maps resized to the images, (n, H, W), if known, else the maps as given."""
         if self._saliency is None:
@@ -223,7 +248,7 @@ class Subject:
         return resize(self._saliency.raw, (self.image.shape[-2], self.image.shape[-1]))
 
     @property
-    def heat(self) -> Callable[..., Maps]:
+    def heat(self) -> Heat:
         """A function: renormalize -> the maps as masks in [0, 1], (n, H, W).
 
         Negative values become 0. With ``renormalize`` each map is scaled to [0, 1], but for a constant one,
@@ -246,7 +271,7 @@ class Subject:
     # -- of both ----------------------------------------------------------------------------------------
 
     @property
-    def explained_part(self) -> Callable[..., Images]:
+    def explained_part(self) -> ExplainedPart:
         """A function: space, renormalize -> the images times their maps, (n, 3, H, W)."""
 
         def explained_part(space: Space, renormalize: bool) -> Images:
@@ -257,7 +282,7 @@ class Subject:
         return explained_part
 
     @property
-    def masked(self) -> Callable[..., Scores]:
+    def masked(self) -> Masked:
         """A function: space, renormalize -> the target's probability on the image times the map, (n,)."""
 
         def masked(space: Space = "normalised", renormalize: bool = True) -> Scores:
@@ -273,7 +298,7 @@ class Subject:
         return masked
 
     @property
-    def again(self) -> Callable[..., Saliency]:
+    def again(self) -> Again:
         """A function: space, renormalize -> the explanation of the image times its map, same class."""
 
         def again(space: Space = "normalised", renormalize: bool = True) -> Saliency:
@@ -284,7 +309,7 @@ class Subject:
         return again
 
     @property
-    def explanation(self) -> Callable[..., Saliency]:
+    def explanation(self) -> ExplanationOf:
         """A function: classifier -> this method's explanation by another model of the same images and class.
 
         Without a classifier it is that of the model itself.
@@ -303,21 +328,21 @@ class Subject:
         return self.batch.classifier
 
     @property
-    def logits_of(self) -> Callable[[Callable[[Index, Index], Images], int], Tensor]:
+    def logits_of(self) -> LogitsOf:
         """A function: frames, steps -> logits of changed copies, (n, steps, classes); see ``Batch.predict``."""
         return self.batch.predict
 
     @property
-    def scores_of(self) -> Callable[..., Curve]:
+    def scores_of(self) -> ScoresOf:
         """A function: frames, steps, kind -> the target's score on changed copies, (n, steps)."""
 
-        def scores_of(frames: Callable[[Index, Index], Images], steps: int, kind: ScoreOf = "prob") -> Curve:
+        def scores_of(frames: Frames, steps: int, kind: ScoreOf = "prob") -> Curve:
             return self.batch.scores(self.batch.predict(frames, steps), kind)
 
         return scores_of
 
     @property
-    def curve(self) -> Callable[..., Curve]:
+    def curve(self) -> CurveOf:
         """A function: direction, fill, step, ties, kind -> scores while pixels change in the map's order.
 
         The result is (n, steps + 1). ``deletion`` goes from the image to the fill, ``insertion`` from the
@@ -355,7 +380,7 @@ class Subject:
         return self.batch.fill
 
     @property
-    def fill_score(self) -> Callable[..., Scores]:
+    def fill_score(self) -> FillScore:
         """A function: fill, kind -> the target's score where all of the picture is taken away, (n,)."""
         return self.batch.fill_score
 

@@ -20,7 +20,6 @@ from limelight.errors import (
     InvalidOption,
     MissingTruth,
     OutOfMemory,
-    UnknownMetric,
     is_out_of_memory,
 )
 from limelight.files import reason_of
@@ -30,7 +29,8 @@ from limelight.model.preserve import borrowed
 from limelight.model.targets import TargetLike, either_name, resolve
 from limelight.ops.arrays import tensor_of
 from limelight.ops.order import pixels_per_step
-from limelight.scoring.judge import NEEDS_A_METHOD, Batch, Measured, Space, Subject
+from limelight.scoring.judge import NEEDS_A_METHOD, Batch, Measured, Subject
+from limelight.scoring.needs import Space
 from limelight.scoring.truth import Truth
 from limelight.shapes import Images, Maps, Scores
 
@@ -84,7 +84,7 @@ class Metric(Speaking):
     def protocol(self) -> str:
         """Short id of all that fixes a number: two numbers may be compared if and only if theirs are equal."""
         own = {name: getattr(self.options, name) for name in self.card.options}
-        if self.card.random or own.get("ties") == "random":
+        if self.card.random or own.get(self.card.random_by) == "random":
             own["seed"] = self.options.seed
         shown = [value if isinstance(value, str) else f"{name}={_short(value)}" for name, value in own.items()]
         return "/".join([self.name, *shown, f"degenerate-{self.options.degenerate}"])
@@ -97,20 +97,22 @@ class Metric(Speaking):
     @property
     def explained_again(self) -> tuple[tuple[Space, bool], ...]:
         """In which space, and whether scaled, the masked image is explained; nothing if it is not."""
-        if "again" not in self.card.needs:
+        if not self.card.masks_by:
             return ()
-        return ((getattr(self.options, "space", "normalised"), getattr(self.options, "renormalize", True)),)
+        space, renormalize = (getattr(self.options, name) for name in self.card.masks_by)
+        return ((space, renormalize),)
 
     @property
     def pooling(self) -> Literal["mean", "class-mean", "adcc"]:
         """How images become the figure of a data set; see ``MetricCard``."""
-        return "mean" if getattr(self.options, "level", None) == "image" else self.card.pooling
+        per_image = self.card.pools_by and getattr(self.options, self.card.pools_by) == "image"
+        return "mean" if per_image else self.card.pooling
 
     def cost(self, height: int, width: int) -> tuple[Cost, bool]:
         """Predict the passes that it adds per image of that size, and tell whether it explains again beside these."""
         values = self.options.model_dump() | {"H": height, "W": width}
-        if "step" in values:
-            values["step"] = pixels_per_step(values["step"], width)
+        if self.card.steps_by:
+            values[self.card.steps_by] = pixels_per_step(values[self.card.steps_by], width)
         return predict(self.card.cost, values), self.card.cost.endswith(" E")
 
     @property
@@ -279,10 +281,6 @@ def as_maps(maps: Any, x: Images) -> Maps:
 
 def measure(metric: Metric, subject: Subject, *, has_method: bool) -> Measured:
     """Apply a metric to one method's maps."""
-    missing = [name for name in metric.card.needs if not hasattr(Subject, name) and name not in ("maps", "seed")]
-    if missing:
-        known = ", ".join(n for n in vars(Subject) if not n.startswith("_"))
-        raise UnknownMetric(f"metric {metric.name} asks for {missing[0]!r}; there is: maps, {known}")
     if metric.needs_method and not has_method:
         raise InvalidOption(f"{metric.name} explains again: give it method=, the method that made the maps")
     if metric.needs_truth and subject.batch.truth is None:

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.engine.request import ScoresOf
+from limelight.engine.needs import ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.ops import min_max, resize

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.card import register_method
+from limelight.engine.needs import ScoresOf
 from limelight.engine.passes import Stage
-from limelight.engine.request import ScoresOf
 from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption
 from limelight.maps.gradient_free.score_cam import weighted

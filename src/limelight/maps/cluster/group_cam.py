@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.baselines import Fill
-from limelight.engine.request import ScoresOf
+from limelight.engine.needs import ScoresOf
 from limelight.engine.saliency import Raw
 from limelight.model.targets import ScoreKind
 from limelight.ops import min_max, resize

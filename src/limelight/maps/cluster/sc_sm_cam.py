@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.card import register_method
-from limelight.engine.request import AblatedScores, ScoresOf
+from limelight.engine.needs import AblatedScores, ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.cluster.cluster_cam import AtLeastOne, NotNegative, Positive, clustered, members, seed_of

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from limelight.card import register_method
-from limelight.engine.request import AblatedScores
+from limelight.engine.needs import AblatedScores
 from limelight.engine.saliency import Raw
 from limelight.ops import divide
 from limelight.shapes import Acts, Scores

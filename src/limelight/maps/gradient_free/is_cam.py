@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 
 from limelight.card import register_method
-from limelight.engine.request import Rounds, ScoresOf
+from limelight.engine.needs import Rounds, ScoresOf
 from limelight.engine.saliency import Raw
 from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weighted
 from limelight.ops import resize

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.engine.request import Rounds, ScoresOf
+from limelight.engine.needs import Rounds, ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weighted

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from limelight.card import register_method
 from limelight.engine.baselines import Fill
-from limelight.engine.request import Descent, FillOf, Rounds, ScoresOf
+from limelight.engine.needs import Descent, FillOf, Rounds, ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.perturbation.masks import (

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.card import register_method
-from limelight.engine.request import Descent, Rounds
+from limelight.engine.needs import Descent, Rounds
 from limelight.engine.saliency import Raw
 from limelight.maps.perturbation.masks import Trace, Watch, rendered
 from limelight.model.batches import chunk_size, in_chunks

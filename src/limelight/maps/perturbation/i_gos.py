@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.baselines import Fill
-from limelight.engine.request import Descent, FillOf, Rounds, ScoresOf
+from limelight.engine.needs import Descent, FillOf, Rounds, ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.perturbation.masks import (

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from limelight.engine.baselines import Fill, depth
-from limelight.engine.request import FillOf
+from limelight.engine.needs import FillOf
 from limelight.errors import InvalidOption
 from limelight.shapes import Images
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.engine.request import FillOf
+from limelight.engine.needs import FillOf
 from limelight.engine.saliency import Raw
 from limelight.errors import ConservationWarning, UnsupportedModel
 from limelight.maps.pixel.baselines import Baseline

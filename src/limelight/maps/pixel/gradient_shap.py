@@ -1,6 +1,5 @@
 """GradientSHAP: expected gradients."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import torch
@@ -8,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.engine.request import FillOf, Rounds, ScoresOf
+from limelight.engine.needs import FillOf, GradientsOf, Rounds, ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.pixel.baselines import Baselines, pictures
@@ -32,7 +31,7 @@ def gradient_shap(
     score: Scores,
     fill: FillOf,
     own_draws: list[Draws],
-    gradients_of: Callable[..., None],
+    gradients_of: GradientsOf,
     scores_of: ScoresOf,
     rounds: Rounds,
     *,

@@ -1,7 +1,7 @@
 """Input times gradient."""
 
 from limelight.card import register_method
-from limelight.engine.request import FillOf
+from limelight.engine.needs import FillOf
 from limelight.engine.saliency import Raw
 from limelight.maps.pixel.baselines import Baseline
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours

@@ -1,6 +1,5 @@
 """Integrated gradients."""
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 import numpy as np
@@ -9,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.engine.request import FillOf, ScoresOf
+from limelight.engine.needs import FillOf, GradientOf, GradientsOf, ScoresOf
 from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption
 from limelight.maps.pixel.baselines import Baselines, pictures
@@ -43,8 +42,8 @@ def integrated_gradients(
     image: Images,
     score: Scores,
     fill: FillOf,
-    gradient_of: Callable[..., Tensor],
-    gradients_of: Callable[..., None],
+    gradient_of: GradientOf,
+    gradients_of: GradientsOf,
     scores_of: ScoresOf,
     *,
     n: Annotated[int, Field(ge=1)] = 50,

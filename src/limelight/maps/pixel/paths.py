@@ -1,10 +1,9 @@
 """Ways from a picture without information to the image, other than the straight one."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from limelight.engine.needs import GradientsOf
 from limelight.shapes import Images, Index
 
 LEFT = 1e-9
@@ -17,7 +16,7 @@ def along_blur(
     weights: Tensor,
     max_sigma: float,
     sigma_step: float,
-    gradients_of: Callable[..., None],
+    gradients_of: GradientsOf,
 ) -> tuple[Images, Images]:
     """Return the integral of dy/dx (x_a) dx_a/da over blurs of the image, and the blur that it starts from.
 
@@ -66,7 +65,7 @@ def _gaussian(size: int, sigma: Tensor) -> Tensor:
 
 
 def along_guide(
-    image: Images, start: Images, n: int, fraction: float, max_dist: float, gradients_of: Callable[..., None]
+    image: Images, start: Images, n: int, fraction: float, max_dist: float, gradients_of: GradientsOf
 ) -> Images:
     """Return the sum of dy/dx dx over a way that moves the pixels to which the score is least sensitive first.
 

@@ -1,6 +1,6 @@
 """SmoothGrad: gradients at noisy copies of the image."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated
 
 import torch
@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.engine.request import Copies, Fold, Rounds
+from limelight.engine.needs import Copies, Fold, GradientsOf, Rounds
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
@@ -32,7 +32,7 @@ from limelight.shapes import Images, Index
 def smooth_grad(
     image: Images,
     own_draws: list[Draws],
-    gradients_of: Callable[..., None],
+    gradients_of: GradientsOf,
     rounds: Rounds,
     *,
     n: Annotated[int, Field(ge=1)] = 50,
@@ -73,7 +73,7 @@ def smooth_grad(
     return Raw(over_colours(mean * (n / done), reduce))
 
 
-def gradients_in_rounds(rounds: Iterable[slice], gradients_of: Callable[..., None], copies: Copies, fold: Fold) -> int:
+def gradients_in_rounds(rounds: Iterable[slice], gradients_of: GradientsOf, copies: Copies, fold: Fold) -> int:
     """Hand on the gradients at the copies of each slice, and return how many copies these were."""
     done = 0
     for some in rounds:

@@ -1,13 +1,12 @@
 """VarGrad: the variance of the gradient under noise."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import torch
 from pydantic import Field
 
 from limelight.card import register_method
-from limelight.engine.request import Rounds
+from limelight.engine.needs import GradientsOf, Rounds
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import at_least_single
@@ -26,7 +25,7 @@ from limelight.shapes import Images, Index
 def var_grad(
     image: Images,
     own_draws: list[Draws],
-    gradients_of: Callable[..., None],
+    gradients_of: GradientsOf,
     rounds: Rounds,
     *,
     n: Annotated[int, Field(ge=2)] = 50,

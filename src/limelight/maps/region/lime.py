@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from limelight.card import register_method
 from limelight.engine.baselines import Fill
 from limelight.engine.budget import within
-from limelight.engine.request import Rounds, ScoresOf
+from limelight.engine.needs import Rounds, ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.ops.scale import varies

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.baselines import Fill
-from limelight.engine.request import FillOf, ScoresOf
+from limelight.engine.needs import FillOf, ScoresOf
 from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption
 from limelight.shapes import Images, Index, Scores

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.budget import within
-from limelight.engine.request import Rounds, ScoresOf
+from limelight.engine.needs import Rounds, ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.ops import divide

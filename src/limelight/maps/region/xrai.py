@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 from scipy import sparse
-from torch import Tensor
 
 from limelight.card import register_method
+from limelight.engine.needs import GradientOf
 from limelight.engine.saliency import Raw
 from limelight.ops.scale import varies
 from limelight.ops.segments import SCALES, Segmentation, pixel_sets, segment
@@ -34,7 +34,7 @@ def xrai(
     image: Images,
     pixels: Images,
     normalise: Callable[[Images], Images],
-    gradient_of: Callable[..., Tensor],
+    gradient_of: GradientOf,
     *,
     segmentation: Segmentation = "felzenszwalb",
     algorithm: Algorithm = "full",
@@ -92,7 +92,7 @@ def xrai(
     )
 
 
-def integrated_gradients(image: Images, baseline: Images, gradient_of: Callable[..., Tensor], steps: int) -> Images:
+def integrated_gradients(image: Images, baseline: Images, gradient_of: GradientOf, steps: int) -> Images:
     """Return (x - b) times the mean gradient on the straight path from b to x, both ends included."""
     t = torch.linspace(0, 1, steps, dtype=image.dtype, device=image.device)[:, None, None, None]
 

@@ -1,18 +1,17 @@
 """ADCC: average drop, coherency and complexity in one number."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 
 from limelight.card import register_metric
-from limelight.engine.saliency import Saliency
 from limelight.measures.agreement.coherency import coherency
 from limelight.measures.agreement.complexity import complexity
 from limelight.measures.faithfulness.drop import average_drop
 from limelight.ops import divide
-from limelight.scoring.judge import Measured, Space
-from limelight.shapes import Maps, Scores
+from limelight.scoring.judge import Measured
+from limelight.scoring.needs import Again, Clean, Heat, Masked, Space
+from limelight.shapes import Scores
 
 
 @register_metric(
@@ -22,13 +21,15 @@ from limelight.shapes import Maps, Scores
     cost="1 F + 1 E",
     better="higher",
     pooling="adcc",
+    pools_by="level",
+    masks_by=("space", "renormalize"),
     profiles={"adcc": {"renormalize": False}},
 )
 def adcc(
-    clean: Callable[..., Scores],
-    masked: Callable[..., Scores],
-    heat: Callable[..., Maps],
-    again: Callable[..., Saliency],
+    clean: Clean,
+    masked: Masked,
+    heat: Heat,
+    again: Again,
     *,
     level: Literal["dataset", "image"] = "dataset",
     space: Space = "normalised",

@@ -1,14 +1,11 @@
 """Coherency."""
 
-from collections.abc import Callable
-
 import torch
 
 from limelight.card import register_metric
-from limelight.engine.saliency import Saliency
 from limelight.ops.similarity import pearson
-from limelight.scoring.judge import Measured, Space
-from limelight.shapes import Maps
+from limelight.scoring.judge import Measured
+from limelight.scoring.needs import Again, Heat, Space
 
 
 @register_metric(
@@ -17,11 +14,12 @@ from limelight.shapes import Maps
     cites="poppi2021",
     cost="1 E",
     better="higher",
+    masks_by=("space", "renormalize"),
     profiles={"adcc": {"renormalize": False}},
 )
 def coherency(
-    heat: Callable[..., Maps],
-    again: Callable[..., Saliency],
+    heat: Heat,
+    again: Again,
     *,
     space: Space = "normalised",
     renormalize: bool = True,

@@ -1,9 +1,8 @@
 """Complexity."""
 
-from collections.abc import Callable
-
 from limelight.card import register_metric
-from limelight.shapes import Maps, Scores
+from limelight.scoring.needs import Heat
+from limelight.shapes import Scores
 
 
 @register_metric(
@@ -14,7 +13,7 @@ from limelight.shapes import Maps, Scores
     better="lower",
     profiles={"adcc": {"renormalize": False}},
 )
-def complexity(heat: Callable[..., Maps], *, renormalize: bool = True) -> Scores:
+def complexity(heat: Heat, *, renormalize: bool = True) -> Scores:
     """How much of the picture the map covers: the mean of E.
 
     In [0, 1], lower is better: ones have 1, an indicator its area.

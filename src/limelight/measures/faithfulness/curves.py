@@ -1,13 +1,14 @@
 """Insertion and deletion: the score while pixels come or leave in the order of the map."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 
 from limelight.card import register_metric
+from limelight.engine.baselines import Fill
 from limelight.ops.order import Step, Ties, pixels_per_step
-from limelight.scoring.judge import Fill, Measured, ScoreOf
+from limelight.scoring.judge import Measured
+from limelight.scoring.needs import CurveOf, ScoreOf
 from limelight.shapes import Curve, Maps, Scores
 
 
@@ -16,6 +17,8 @@ from limelight.shapes import Curve, Maps, Scores
     family="faithfulness",
     cites="petsiuk2018",
     cost="(ceil(H * W / step) + 1) F",
+    random_by="ties",
+    steps_by="step",
     better="lower",
     profiles={
         "rise": {},
@@ -27,7 +30,7 @@ from limelight.shapes import Curve, Maps, Scores
 )
 def deletion(
     maps: Maps,
-    curve: Callable[..., Curve],
+    curve: CurveOf,
     *,
     fill: Fill = "zero",
     step: Step = "8W",
@@ -61,6 +64,8 @@ def deletion(
     family="faithfulness",
     cites="petsiuk2018",
     cost="(ceil(H * W / step) + 1) F",
+    random_by="ties",
+    steps_by="step",
     better="higher",
     profiles={
         "rise": {},
@@ -72,7 +77,7 @@ def deletion(
 )
 def insertion(
     maps: Maps,
-    curve: Callable[..., Curve],
+    curve: CurveOf,
     *,
     fill: Fill = "rise-blur",
     step: Step = "8W",
@@ -105,6 +110,8 @@ def insertion(
     family="faithfulness",
     cites="zhang2021groupcam",
     cost="(2 * ceil(H * W / step) + 1) F",
+    random_by="ties",
+    steps_by="step",
     better="higher",
     low=-1.0,
     profiles={
@@ -117,7 +124,7 @@ def insertion(
 )
 def overall(
     maps: Maps,
-    curve: Callable[..., Curve],
+    curve: CurveOf,
     *,
     insert_into: Fill = "rise-blur",
     delete_to: Fill = "zero",

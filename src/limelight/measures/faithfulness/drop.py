@@ -1,10 +1,9 @@
 """What the explained part of the picture alone is worth: average drop, average increase, confidence drop."""
 
-from collections.abc import Callable
-
 from limelight.card import register_metric
 from limelight.ops import divide
-from limelight.scoring.judge import Measured, Space
+from limelight.scoring.judge import Measured
+from limelight.scoring.needs import Clean, Masked, Space
 from limelight.shapes import Scores
 
 
@@ -17,8 +16,8 @@ from limelight.shapes import Scores
     profiles={"adcc": {"renormalize": False}, "collection-cam": {}},
 )
 def average_drop(
-    clean: Callable[..., Scores],
-    masked: Callable[..., Scores],
+    clean: Clean,
+    masked: Masked,
     *,
     space: Space = "normalised",
     renormalize: bool = True,
@@ -49,8 +48,8 @@ def average_drop(
     profiles={"adcc": {"renormalize": False}, "collection-cam": {}, "cluster-cam": {}},
 )
 def average_increase(
-    clean: Callable[..., Scores],
-    masked: Callable[..., Scores],
+    clean: Clean,
+    masked: Masked,
     *,
     space: Space = "normalised",
     renormalize: bool = True,
@@ -82,8 +81,8 @@ def average_increase(
     profiles={"cluster-cam": {}},
 )
 def confidence_drop(
-    clean: Callable[..., Scores],
-    masked: Callable[..., Scores],
+    clean: Clean,
+    masked: Masked,
     *,
     clip: bool = False,
     space: Space = "normalised",

@@ -1,16 +1,15 @@
 """Insertion onto a blank canvas, measured by accuracy."""
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from limelight.card import register_metric
 from limelight.ops.blur import rise_blur
 from limelight.ops.order import ranks
 from limelight.scoring.judge import Measured
+from limelight.scoring.needs import LogitsOf
 from limelight.shapes import Images, Index, Maps
 
 
@@ -26,7 +25,7 @@ def morf_insertion(
     image: Images,
     signed: Maps,
     labels: Index,
-    logits_of: Callable[..., Tensor],
+    logits_of: LogitsOf,
     *,
     points: Annotated[int, Field(ge=1)] = 20,
     largest: Annotated[float, Field(gt=0, le=1)] = 0.2,

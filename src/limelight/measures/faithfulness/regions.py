@@ -14,8 +14,9 @@ from limelight.engine.rng import Draws
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.ops.order import ranks
-from limelight.scoring.judge import Measured, ScoreOf
-from limelight.shapes import Curve, Images, Index, Maps, Scores
+from limelight.scoring.judge import Measured
+from limelight.scoring.needs import Clean, ScoreOf, ScoresOf
+from limelight.shapes import Images, Index, Maps, Scores
 
 Replacement = Literal["uniform", "zero", "black", "minimum"] | Fill
 Border = Literal["kept", "cut"]
@@ -38,8 +39,8 @@ def morf(
     image: Images,
     signed: Maps,
     classifier: Classifier,
-    clean: Callable[..., Scores],
-    scores_of: Callable[..., Curve],
+    clean: Clean,
+    scores_of: ScoresOf,
     draws: Draws,
     *,
     cell: Whole = 9,
@@ -94,8 +95,8 @@ def lerf(
     image: Images,
     signed: Maps,
     classifier: Classifier,
-    clean: Callable[..., Scores],
-    scores_of: Callable[..., Curve],
+    clean: Clean,
+    scores_of: ScoresOf,
     draws: Draws,
     *,
     cell: Whole = 9,
@@ -135,7 +136,7 @@ def _aopc(
     image: Images,
     classifier: Classifier,
     f0: Scores,
-    scores_of: Callable[..., Curve],
+    scores_of: ScoresOf,
     draws: Draws,
     cell: int,
     border: Border,

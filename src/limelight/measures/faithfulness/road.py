@@ -1,6 +1,5 @@
 """ROAD: remove and debias."""
 
-from collections.abc import Callable
 from math import ceil
 from typing import Annotated
 
@@ -13,7 +12,8 @@ from limelight.engine.rng import Draws
 from limelight.ops.impute import impute
 from limelight.ops.order import ranks
 from limelight.scoring.judge import Measured
-from limelight.shapes import Curve, Images, Index, Maps, Scores
+from limelight.scoring.needs import Clean, ScoresOf
+from limelight.shapes import Curve, Images, Index, Maps
 
 
 @register_metric(
@@ -28,8 +28,8 @@ from limelight.shapes import Curve, Images, Index, Maps, Scores
 def road(
     image: Images,
     maps: Maps,
-    clean: Callable[..., Scores],
-    scores_of: Callable[..., Curve],
+    clean: Clean,
+    scores_of: ScoresOf,
     draws: Draws,
     *,
     percentiles: tuple[Annotated[float, Field(gt=0, lt=100)], ...] = (20.0, 40.0, 60.0, 80.0),

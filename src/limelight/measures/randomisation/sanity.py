@@ -14,6 +14,7 @@ from limelight.model.classifier import Classifier
 from limelight.ops import resize
 from limelight.ops.similarity import pearson, spearman, ssim
 from limelight.scoring.judge import Measured
+from limelight.scoring.needs import ExplanationOf
 from limelight.shapes import Images, Maps, Scores
 
 Similarity = Literal["spearman", "spearman-signed", "ssim", "pearson"]
@@ -32,7 +33,7 @@ Reset = Literal["default", "ae"]
     profiles={"collection-cam": {"layers": "conv"}, "ae": {"reset": "ae"}},
 )
 def sanity_cascading(
-    explanation: Callable[..., Saliency],
+    explanation: ExplanationOf,
     classifier: Classifier,
     image: Images,
     seed: int,
@@ -74,7 +75,7 @@ def sanity_cascading(
     profiles={"collection-cam": {"layers": "conv"}, "ae": {"reset": "ae"}},
 )
 def sanity_independent(
-    explanation: Callable[..., Saliency],
+    explanation: ExplanationOf,
     classifier: Classifier,
     image: Images,
     seed: int,
@@ -105,9 +106,7 @@ def sanity_independent(
 AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def _measured(
-    explanation: Callable[..., Saliency], models: Iterator[tuple[str, Classifier]], similarity: Similarity
-) -> Measured:
+def _measured(explanation: ExplanationOf, models: Iterator[tuple[str, Classifier]], similarity: Similarity) -> Measured:
     original = _signed(explanation())
     curves: dict[str, list[Scores]] = {name: [] for name in _SIMILARITIES}
     empty: list[Tensor] = []
