@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,7 @@ class _Call(nn.Module):
         return found.to(x.device, kind)
 
 
+@runtime_checkable
 class Asking(Protocol):
     """A method, as far as a black box must know it."""
 
