@@ -49,8 +49,8 @@ reveal_type(ll.method("cam")(c, x))  # Tensor
 reveal_type(ll.method("cam").run(c, x))  # Saliency
 reveal_type(ll.metric("adcc"))  # Metric
 reveal_type(ll.metric("adcc")(c, x, None, x[:, 0]))  # Tensor
-reveal_type(ll.methods())  # dict[str, Card]
-reveal_type(ll.metrics())  # dict[str, MetricCard]
+reveal_type(ll.methods())  # Cards[Card]
+reveal_type(ll.metrics())  # Cards[MetricCard]
 reveal_type(ll.evaluate(c, several))  # Results
 reveal_type(ll.evaluate(c, several).summary()["cam", "adcc"])  # Figure
 reveal_type(ll.evaluate(c, several).summary()[0].mean)  # float

@@ -212,7 +212,8 @@ def test_what_it_says_to_try_next_can_be_tried(
     for command in demo.results["next"][:3]:
         program, *arguments = shlex.split(command)
         code, _, err = run(*arguments)
-        assert (program, code, err) == ("limelight", 0, "")
+        said = [line for line in err.splitlines() if " will take about " not in line]  # on a slow machine it is told
+        assert (program, code, said) == ("limelight", 0, [])
 
 
 def test_without_json_it_prints_the_findings_and_where_they_are(

@@ -126,7 +126,7 @@ def test_every_command_shows_names_as_they_are(
             assert visible(name) in said
             assert "[/s]" in said
         code, said, _ = run(kind, name, "--json")
-        assert json.loads(said)[0]["name"] == name
+        assert json.loads(said)["card"]["name"] == name
     assert "layer4" in run("models", model[1], "--layers")[1]
 
 
