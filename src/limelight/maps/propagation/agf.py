@@ -10,7 +10,7 @@ from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.ops import scale
 from limelight.relevance.op import Op
-from limelight.relevance.rules import GRADIENT, Box, Rules, keep
+from limelight.relevance.rules import GRADIENT, Box, Rule, Rules, keep
 from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits, Scores
 
@@ -61,6 +61,14 @@ def slope_of(logits: Logits, target: Index) -> Logits:
         return torch.autograd.grad(sharpened(y, target).sum(), y)[0]
 
 
+def slope_at_outputs(tape: Tape, logits: Logits, target: Index) -> Tensor:
+    """Return the gradient of the sharpened score at what the network gave, (n, outputs)."""
+    slope = slope_of(logits, target)
+    if slope.shape != tape.logits.shape:  # one output z, whose classes score -z/2 and z/2
+        return tape.seed(slope) / 2
+    return slope
+
+
 # -- rules -----------------------------------------------------------------------------------------------------
 
 
@@ -84,6 +92,16 @@ def in_proportion(op: Op, r: Tensor) -> tuple[Tensor, ...]:
 
 
 absolute.absorbs = gate.absorbs = in_proportion.absorbs = True  # pyright: ignore[reportFunctionMemberAccess]
+
+UNGUIDED: Mapping[str, Rule] = {
+    "first": Box(None, TINY, divide),
+    "batch_norm": keep,
+    "activation": gate,
+    "max_pool": in_proportion,
+    "avg_pool": in_proportion,
+    "add": in_proportion,
+}
+"""The rules that need no gradient."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +241,11 @@ def factorised(values: Tensor, relevance: Tensor) -> Tensor:
 # -- what the network looks like -------------------------------------------------------------------------------
 
 
+def convolutions(tape: Tape) -> frozenset[Op]:
+    """Return every convolution of the pass."""
+    return frozenset(op for op in tape.ops if op.kind == "conv")
+
+
 def flat_ones(tape: Tape) -> frozenset[Op]:
     """Convolutions that only mix channels, and those that end a branch: their output is summed with another's.
 
@@ -237,8 +260,9 @@ def flat_ones(tape: Tape) -> frozenset[Op]:
 
     stops = dict.fromkeys(("affine", "activation", "max_pool", "avg_pool"), clear)
     marks = tape.streams(Rules({**stops, "add": mark}, fold=False), tape.logits, torch.zeros_like(tape.logits))
-    convs = (op for op in tape.ops if op.kind == "conv")
-    return frozenset(op for op in convs if op.w()[0, 0].numel() == 1 or (op in marks and bool(marks[op].any())))
+    return frozenset(
+        op for op in convolutions(tape) if op.w()[0, 0].numel() == 1 or (op in marks and bool(marks[op].any()))
+    )
 
 
 def flattened_ones(tape: Tape) -> dict[Op, torch.Size]:
@@ -291,14 +315,11 @@ def agf(
     Returns:
         The sum over channels after division by the largest value, signed: (n, H, W), or (n, h, w) at a layer.
     """
-    slope = slope_of(logits, target)
-    if slope.shape != tape.logits.shape:  # one output z, whose classes score -z/2 and z/2
-        slope = tape.seed(slope) / 2
+    slope = slope_at_outputs(tape, logits, target)
     gradients = tape.streams(GRADIENT, tape.logits, slope)
-    every = frozenset(op for op in tape.ops if op.kind == "conv")
     conv = Guided(
         gradients,
-        every if flat else flat_ones(tape),
+        convolutions(tape) if flat else flat_ones(tape),
         use_a=not no_a,
         use_fx=not no_fx,
         use_fdx=not no_fdx,
@@ -306,20 +327,8 @@ def agf(
         use_reg=not no_reg,
         gradcam=gradcam,
     )
-    rules = Rules(
-        {
-            "first": Box(None, TINY, divide),
-            "last": Last(gradients),
-            "conv": conv,
-            "linear": Spread(gradients, flattened_ones(tape), use_m=not no_m),
-            "batch_norm": keep,
-            "activation": gate,
-            "max_pool": in_proportion,
-            "avg_pool": in_proportion,
-            "add": in_proportion,
-        },
-        fold=False,
-    )
-    found = tape.passed(rules, slope * tape.logits.detach(), stop)
-    top = highest(found)
-    return Raw((found / torch.where(top > 0, top, 1)).sum(1))
+    linear = Spread(gradients, flattened_ones(tape), use_m=not no_m)
+    rules = Rules({**UNGUIDED, "last": Last(gradients), "conv": conv, "linear": linear}, fold=False)
+    relevance = tape.passed(rules, slope * tape.logits.detach(), stop)
+    top = highest(relevance)
+    return Raw((relevance / torch.where(top > 0, top, 1)).sum(1))
