@@ -90,20 +90,10 @@ def cluster_cam(
         (n, H, W), signed; the base alone where it is the scissors too. Ambiguous where other eigenvectors
         would do as well.
     """
-    channels, size = acts.shape[1], (image.shape[-2], image.shape[-1])
-    start: dict[str, Any] = {"init": init, "seed": seed_of(draws, init)}
+    size = (image.shape[-2], image.shape[-1])
     graph: dict[str, Any] = {"similarity": similarity, "tau": tau, "alpha": alpha, "laplacian": laplacian}
-
-    def partition(v: Floats) -> Partition:
-        m = elbow(v, **start) if n_clusters == "elbow" else n_clusters
-        if clustering == "kmeans":
-            return kmeans(v, m, **start)
-        return spectral(v, m, n_vectors=n_eigenvectors, **graph, **start)
-
-    labels, ambiguous = clustered(acts, partition)
-    most = min(channels, most_clusters(channels) if n_clusters == "elbow" else n_clusters)
-    member = members(labels, most).to(acts)
-    means = torch.einsum("nmk,nkhw->nmhw", member, acts) / member.sum(-1)[..., None, None]  # NaN where no member
+    labels, ambiguous = cluster_channels(acts, draws, n_clusters, init, clustering, n_vectors=n_eigenvectors, **graph)
+    means = mean_maps(acts, members(labels, largest_number(n_clusters, acts.shape[1])))
     usable = varies(means)
 
     def resized(i: Index, m: Index) -> Maps:
@@ -115,29 +105,56 @@ def cluster_cam(
     scores = scores_of(lambda i, m: image[i] * masks(i, m)[:, None].to(image), usable).to(acts)
     base = scores.masked_fill(~usable, -torch.inf).argmax(1)
     scissors = scores.masked_fill(~usable, torch.inf).argmin(1)
-
     every = torch.arange(len(acts), device=acts.device)
     shown = masks if maps == "masks" else resized
     m_b, m_t = shown(every, base), shown(every, scissors)
-    keep, cut = (1.0, beta) if combine == "difference" else (beta, 1 - beta)
+    h = m_b - beta * m_t if combine == "difference" else beta * m_b - (1 - beta) * m_t
     alone, none = base == scissors, ~usable.any(1)
-    h = torch.where(alone[:, None, None], m_b, keep * m_b - cut * m_t)
-    return Raw(
-        h.masked_fill(none[:, None, None], 0.0),
-        {
-            "labels": labels,
-            "cluster_maps": means,
-            "scores": scores.masked_fill(~usable, torch.nan),
-            "base": base.masked_fill(none, -1),
-            "scissors": scissors.masked_fill(alone, -1),
-        },
-        ambiguous,
-    )
+    details = {
+        "labels": labels,
+        "cluster_maps": means,
+        "scores": scores.masked_fill(~usable, torch.nan),
+        "base": base.masked_fill(none, -1),
+        "scissors": scissors.masked_fill(alone, -1),
+    }
+    return Raw(torch.where(alone[:, None, None], m_b, h).masked_fill(none[:, None, None], 0.0), details, ambiguous)
 
 
 def seed_of(draws: Draws, init: Init) -> int:
     """Draw the seed of K-means; ``kmeans++`` has a fixed one, so that its clusters are those of the image alone."""
     return 0 if init == "kmeans++" else int(2**31 * draws.uniform((1,), torch.zeros(())))
+
+
+def cluster_channels(
+    acts: Acts,
+    draws: Draws,
+    n_clusters: int | Literal["elbow"],
+    init: Init,
+    clustering: Literal["kmeans", "spectral"] = "spectral",
+    **graph: Any,
+) -> tuple[Tensor, Flags]:
+    """Cluster each image's channels as the options say.
+
+    Args:
+        acts: (n, k, h, w).
+        draws: random numbers, for a random partition.
+        n_clusters: how many clusters, or ``elbow`` to let each image choose.
+        init: of K-means.
+        clustering: ``kmeans`` or ``spectral``.
+        graph: of ``spectral`` alone; its other options.
+
+    Returns:
+        As ``clustered``.
+    """
+    start: dict[str, Any] = {"init": init, "seed": seed_of(draws, init)}
+
+    def partition(v: Floats) -> Partition:
+        m = elbow(v, **start) if n_clusters == "elbow" else n_clusters
+        if clustering == "kmeans":
+            return kmeans(v, m, **start)
+        return spectral(v, m, **graph, **start)
+
+    return clustered(acts, partition)
 
 
 def clustered(acts: Acts, partition: Callable[[Floats], Partition]) -> tuple[Tensor, Flags]:
@@ -153,6 +170,17 @@ def clustered(acts: Acts, partition: Callable[[Floats], Partition]) -> tuple[Ten
     found = [partition(v) for v in acts.flatten(2).cpu().double().numpy()]
     labels, ambiguous = (torch.from_numpy(np.stack(column)) for column in zip(*found, strict=True))
     return labels.to(acts.device), ambiguous.to(acts.device)
+
+
+def largest_number(n_clusters: int | Literal["elbow"], channels: int) -> int:
+    """Return how many clusters an image can have at most."""
+    return min(channels, most_clusters(channels) if n_clusters == "elbow" else n_clusters)
+
+
+def mean_maps(acts: Acts, member: Tensor) -> Tensor:
+    """Return the mean activation of each cluster, (n, clusters, h, w), NaN where it has no member (n, clusters, k)."""
+    weights = member.to(acts)
+    return torch.einsum("nmk,nkhw->nmhw", weights, acts) / weights.sum(-1)[..., None, None]
 
 
 def members(labels: Tensor, n_clusters: int) -> Tensor:

@@ -14,6 +14,7 @@ from limelight.engine.needs import ScoresOf
 from limelight.engine.passes import Stage
 from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption
+from limelight.maps.cluster.cluster_cam import members
 from limelight.maps.gradient_free.score_cam import weighted
 from limelight.ops import divide, min_max, resize
 from limelight.ops.hierarchy import dsra, ward
@@ -75,32 +76,19 @@ def collection_cam(
         out of range; ``masks``, (n, m, H, W), with their ``mask_layer``, ``mask_group`` (-1 for none), ``mic``
         (NaN for none) and ``weights``, (n, m); ``skipped``, how many groups make a constant mask.
     """
-    if max_groups < min_groups:
-        raise InvalidOption(f"collection-cam: max_groups = {max_groups} is less than min_groups = {min_groups}")
-    if theta is not None and theta_unit == "fraction" and theta > 1:
-        raise InvalidOption(
-            f"collection-cam: theta = {theta} is no fraction; for a percentile: theta_unit='percentile'"
-        )
-    percent = None if theta is None else theta * (100 if theta_unit == "fraction" else 1)
-    size, most = (image.shape[-2], image.shape[-1]), max(s.acts.shape[1] for s in stages)
-    groups = torch.arange(min(max_groups, most), device=image.device)
-
-    partitions: list[Tensor] = []
-    separations: list[Tensor] = []
+    size, n_groups = (image.shape[-2], image.shape[-1]), most_groups(stages, min_groups, max_groups)
+    percent = percentile_of(theta, theta_unit)
+    groupings: list[tuple[Tensor, Tensor]] = []
     layer_masks: list[Tensor] = []
     for stage in stages:
-        acts, grads = stage.acts, stage.grads
-        assert grads is not None
+        acts, grads = stage.acts, gradients_of(stage)
         labels, separation = grouped(statistics(acts, grads, standardize), min_groups, max_groups)
-        w = grads.mean((-2, -1), keepdim=True) if stage is stages[-1] else (grads > 0).to(acts)
-        member = (labels[:, None] == groups[:, None]).to(acts)  # n g k
-        sums = torch.einsum("ngk,nkhw->nghw", member, w * acts)
+        b = grads.mean((-2, -1), keepdim=True) * acts if stage is stages[-1] else (grads > 0).to(acts) * acts
+        sums = torch.einsum("ngk,nkhw->nghw", members(labels, n_groups).to(acts), b)
         shown = resize(sums, size).relu() if upsample_first else resize(sums.relu(), size)
-        if percent is not None:
-            shown = above_percentile(shown, percent)
+        shown = shown if percent is None else above_percentile(shown, percent)
         layer_masks.append(min_max(shown.flatten(0, 1))[0].view_as(shown))
-        partitions.append(F.pad(labels, (0, most - labels.shape[1]), value=-1))
-        separations.append(separation)
+        groupings.append((labels, separation))
 
     masks = torch.cat(layer_masks, 1)  # n m H W
     usable = varies(masks)
@@ -109,15 +97,63 @@ def collection_cam(
     mic = scores.masked_fill(~usable, torch.nan)
     if report_mic_baseline:
         mic = mic - scores_of(lambda i, _: torch.zeros_like(image[i]), usable.new_ones(len(image), 1))
+    details = describe_groups(groupings, usable, masks, mic, weights)
+    return Raw(torch.einsum("nm,nmhw->nhw", weights, masks), details)
 
-    partition = torch.stack(partitions, 1)
+
+def percentile_of(theta: float | None, unit: Literal["fraction", "percentile"]) -> float | None:
+    """Return the percentile that theta names, from 0 to 100, or None for none.
+
+    Raises:
+        InvalidOption: a fraction above 1.
+    """
+    if theta is not None and unit == "fraction" and theta > 1:
+        raise InvalidOption(
+            f"collection-cam: theta = {theta} is no fraction; for a percentile: theta_unit='percentile'"
+        )
+    return None if theta is None else theta * (100 if unit == "fraction" else 1)
+
+
+def most_groups(stages: list[Stage], min_groups: int, max_groups: int) -> int:
+    """Return how many groups a layer can have at most.
+
+    Raises:
+        InvalidOption: more groups at least than at most.
+    """
+    if max_groups < min_groups:
+        raise InvalidOption(f"collection-cam: max_groups = {max_groups} is less than min_groups = {min_groups}")
+    return min(max_groups, max(stage.acts.shape[1] for stage in stages))
+
+
+def gradients_of(stage: Stage) -> Acts:
+    """Return the gradients of a layer, which this method always asks for."""
+    assert stage.grads is not None
+    return stage.grads
+
+
+def describe_groups(
+    groupings: list[tuple[Tensor, Tensor]], usable: Tensor, masks: Tensor, mic: Tensor, weights: Tensor
+) -> dict[str, Tensor]:
+    """Return the details of an explanation: the groups of all layers, and what became of their masks.
+
+    Args:
+        groupings: partition and separation of each layer, as ``grouped`` returns them.
+        usable: which masks are not constant, (n, m), m = layers * groups.
+        masks: (n, m, H, W).
+        mic: of the masks, (n, m).
+        weights: of the masks, (n, m).
+    """
+    most = max(labels.shape[1] for labels, _ in groupings)
+    padded = [F.pad(labels, (0, most - labels.shape[1]), value=-1) for labels, _ in groupings]
+    partition = torch.stack(padded, 1)  # n layers k
     counts = partition.amax(-1) + 1
+    layers = torch.arange(len(groupings), device=usable.device)[:, None]
+    groups = torch.arange(usable.shape[1] // len(groupings), device=usable.device)
     none = groups >= counts[..., None]  # n layers g
-    layers = torch.arange(len(stages), device=image.device)[:, None]
-    details = {
+    return {
         "partition": partition,
         "group_counts": counts,
-        "dsra": torch.stack(separations, 1),
+        "dsra": torch.stack([separation for _, separation in groupings], 1),
         "masks": masks,
         "mask_layer": layers.expand_as(none).masked_fill(none, -1).flatten(1),
         "mask_group": groups.expand_as(none).masked_fill(none, -1).flatten(1),
@@ -125,7 +161,6 @@ def collection_cam(
         "weights": weights,
         "skipped": (~usable & ~none.flatten(1)).sum(1),
     }
-    return Raw(torch.einsum("nm,nmhw->nhw", weights, masks), details)
 
 
 def statistics(acts: Acts, grads: Acts, standardize: bool = False) -> Statistics:

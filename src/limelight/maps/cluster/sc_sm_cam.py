@@ -1,7 +1,6 @@
 """SC-SM CAM."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -12,9 +11,9 @@ from limelight.card import register_method
 from limelight.engine.needs import AblatedScores, ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
-from limelight.maps.cluster.cluster_cam import AtLeastOne, NotNegative, Positive, clustered, members, seed_of
+from limelight.maps.cluster.cluster_cam import AtLeastOne, NotNegative, Positive, cluster_channels, members
 from limelight.ops import divide, min_max, resize
-from limelight.ops.clusters import Init, Laplacian, Similarity, spectral
+from limelight.ops.clusters import Init, Laplacian, Similarity
 from limelight.ops.scale import varies
 from limelight.shapes import Acts, Images, Index, Scores
 
@@ -83,15 +82,12 @@ def sc_sm_cam(
     Returns:
         (n, H, W), signed. Ambiguous where other eigenvectors would do as well.
     """
-    n, channels, h, w = acts.shape
-    height, width = image.shape[-2:]
+    (channels, h, w), (height, width) = acts.shape[1:], image.shape[-2:]
     most = min(n_clusters or channels, channels)
-    labels = torch.arange(channels, device=acts.device).div(-(-channels // most), rounding_mode="floor").repeat(n, 1)
-    ambiguous = None
+    labels, ambiguous = contiguous_groups(acts, most), None
     if grouping == "spectral" and n_clusters:
         graph: dict[str, Any] = {"similarity": similarity, "tau": tau, "alpha": alpha, "laplacian": laplacian}
-        find = partial(spectral, n_clusters=most, n_vectors=n_eigenvectors, **graph)
-        labels, ambiguous = clustered(acts, partial(find, init=init, seed=seed_of(draws, init)))
+        labels, ambiguous = cluster_channels(acts, draws, most, init, n_vectors=n_eigenvectors, **graph)
     member = members(labels, most).to(acts)  # n m k
     merged = torch.einsum("nmk,nkhw->nmhw", member, acts)
     usable = varies(merged)
@@ -105,18 +101,25 @@ def sc_sm_cam(
     elif weights == "ablation":
         gain = score[:, None] - ablated_scores(usable, member > 0)
     else:
-        gradient = layer_at(image[:, None])[1][:, 0].mean((-2, -1))  # n k
-        gain = divide(torch.einsum("nmk,nk->nm", member, gradient), member.sum(-1))
+        gain = mean_gradients(layer_at(image[:, None])[1][:, 0], member)
     gain = gain.to(acts).masked_fill(~usable, 0.0)
 
     q = (size, size) if size else (round((height * h) ** 0.5), round((width * w) ** 0.5))
     total = torch.einsum("nm,nmhw->nhw", gain, merged)  # added up here, as all that follows is linear
     matched = F.interpolate(luminance(pixels)[:, None], q, mode="area")[:, 0].to(acts) * resize(total, q)
-    return Raw(
-        resize(matched, (height, width)),
-        {"labels": labels, "cluster_maps": merged, "weights": gain},
-        ambiguous,
-    )
+    details = {"labels": labels, "cluster_maps": merged, "weights": gain}
+    return Raw(resize(matched, (height, width)), details, ambiguous)
+
+
+def contiguous_groups(acts: Acts, most: int) -> Tensor:
+    """Return the group of each channel, (n, k), where equally many neighbours make a group."""
+    channels = torch.arange(acts.shape[1], device=acts.device)
+    return channels.div(-(-len(channels) // most), rounding_mode="floor").repeat(len(acts), 1)
+
+
+def mean_gradients(gradients: Acts, member: Tensor) -> Tensor:
+    """Return the mean gradient (n, k, h, w) over positions and members (n, clusters, k), (n, clusters)."""
+    return divide(torch.einsum("nmk,nk->nm", member, gradients.mean((-2, -1))), member.sum(-1))
 
 
 def luminance(pixels: Images) -> Tensor:
