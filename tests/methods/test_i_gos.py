@@ -99,7 +99,7 @@ class Replay:
         step = len(self.excess)
         lengths = first * 0.2 ** torch.arange(12.0)
         masks = torch.stack([(mask - length * slope).clamp(0, 1) for length in lengths])
-        scores = torch.stack([goal.judged(one, live)[:, 0] for one in masks])
+        scores = torch.stack([goal.scores(one, live)[:, 0] for one in masks])
         enough = known[:, 0] + penalty(mask) - 1e-4 * lengths[:, None] * slope.square().sum((1, 2))
         excess = scores + torch.stack([penalty(one) for one in masks]) - enough
         if step + 1 < self.scores.shape[1]:

@@ -21,6 +21,8 @@ from limelight.maps.perturbation.masks import (
     Trace,
     Watch,
     baseline_at,
+    descend,
+    find_moving,
     noisy,
     ones,
     rendered,
@@ -142,18 +144,16 @@ def emp(
     Source: Fong and Vedaldi 2017, equation 6; ``pytorch`` are the settings of a widely used port.
     """
     mask = ones(image, size)
-    dims = (int(image.shape[-2]), int(image.shape[-1]))
     baseline_of = baseline_at(image, fill, baseline, weak, warmup)
     if start is not None:
         mask = start
     elif init == "random":
-        mask = torch.stack([draws.numbered(-1).uniform((size, size), mask) for draws in own_draws])
+        mask = _random_masks(mask, own_draws)
     elif init == "disk":
         mask = _disks(mask, score.to(mask), Play(image, baseline_of(0)), scores_of)
     penalty, trace = Penalty(l1, tv, beta, per), Trace(n + 1, mask, watch)
     live = torch.ones(len(image), dtype=torch.bool, device=image.device)
-    leaf = mask.clone().requires_grad_()
-    adam = torch.optim.Adam([leaf], lr=rate)
+    adam = torch.optim.Adam([mask.clone()], lr=rate)
     signs = mask.new_tensor(Play(image, image, game).signs)
 
     for t in (t for some in rounds(n, len(signs)) for t in range(some.start, some.stop)):
@@ -164,17 +164,12 @@ def emp(
 
         scores, slope = descent(mask, pictures, live[:, None] * signs)
         trace.add(t, live, mask, (scores * signs).sum(1) + penalty(mask), scores[:, 0])
-        leaf.grad = slope + penalty.gradient(mask)
-        adam.step()
-        with torch.no_grad():
-            leaf.copy_(torch.where(live[:, None, None], leaf.clamp(0, 1), mask))
-        moved = leaf.detach().clone()
-        if tol is not None:
-            live = live & ((moved - mask).abs().amax((1, 2)) > tol)
-        mask = moved
+        moved = torch.where(live[:, None, None], descend(adam, slope + penalty.gradient(mask)), mask)
+        live, mask = find_moving(live, mask, moved, tol), moved
         if not bool(live.any()):
             break
     trace.end(mask)
+    dims = (int(image.shape[-2]), int(image.shape[-1]))
     return Raw(rendered(1 - mask, dims, rendering), {"mask": mask, **trace.details})
 
 
@@ -186,6 +181,12 @@ def _moved(pictures: Images, jitter: int, own_draws: list[Draws], step: int) -> 
     large = F.interpolate(pictures, (height + jitter, width + jitter), mode="bilinear", align_corners=False)
     at = [(d.numbered(step).uniform((2,), torch.empty(0)) * jitter).long().tolist() for d in own_draws]
     return torch.stack([one[:, y : y + height, x : x + width] for one, (y, x) in zip(large, at, strict=True)])
+
+
+def _random_masks(mask: Tensor, own_draws: list[Draws]) -> Tensor:
+    """Return masks of random numbers from 0 to 1, in the shape of those given."""
+    size = tuple(mask.shape[1:])
+    return torch.stack([draws.numbered(-1).uniform(size, mask) for draws in own_draws])
 
 
 def _disks(mask: Tensor, score: Scores, play: Play, scores_of: ScoresOf) -> Tensor:

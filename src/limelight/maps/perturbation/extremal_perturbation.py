@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from limelight.card import register_method
 from limelight.engine.needs import Descent, Rounds
 from limelight.engine.saliency import Raw
-from limelight.maps.perturbation.masks import Trace, Watch, rendered
+from limelight.maps.perturbation.masks import Trace, Watch, descend, rendered
 from limelight.model.batches import chunk_size, in_chunks
 from limelight.ops import min_max
 from limelight.shapes import Grid, Images, Index, Maps, Scores
@@ -110,40 +110,47 @@ def extremal_perturbation(
     canvas = Canvas((int(image.shape[-2]), int(image.shape[-1])), step, sigma)
     # A row for each area of each image.
     q = _first(image, start, canvas).repeat_interleave(count, 0)
-    shares = torch.tensor(areas, dtype=torch.float64).repeat(len(image))
+    shares, every = torch.tensor(areas, dtype=torch.float64).repeat(len(image)), torch.ones_like(q[:, 0, 0]).bool()
     weights = signs.to(q).repeat(len(image), count)
-    every = torch.ones(len(q), dtype=torch.bool, device=q.device)
     trace = Trace(n, q, watch and (lambda seen: watch(replace(seen, images=seen.images // count))))
     pyramid = levels_of(image.to(q), perturbation, levels, blur)
     points = q.new_full((len(q), n, *canvas.grid), torch.nan)
-    leaf = q.clone().requires_grad_()
-    sgd = torch.optim.SGD([leaf], lr=rate, momentum=momentum, dampening=dampening)
+    sgd = torch.optim.SGD([q.clone()], lr=rate, momentum=momentum, dampening=dampening)
 
     for t in (one.start for one in rounds(n, count * len(signs), 1)):
 
         def pictures(masks: Tensor, i: Index, number: Index, t: int = t) -> Images:
-            shown, without = masks[i, number // len(signs)], signs[number % len(signs)] > 0
-            picture = read(pyramid[i], torch.where(without[:, None, None], 1 - shown, shown))
-            return picture.flip(-1) if jitter and t % 2 == 0 else picture
+            shown = wanted_part(masks[i, number // len(signs)], signs[number % len(signs)])
+            return mirror(read(pyramid[i], shown), jitter and t % 2 == 0)
 
         masks, pull = canvas.masks(q), weight * growth**t
         scores, slope = descent(canvas.cut(masks).unflatten(0, (-1, count)), pictures, weights)
-        scores = scores.view(len(q), -1)
-        wanted = ranked(masks, shares, ties)
-        shown = F.interpolate(canvas.cut(masks)[:, None], canvas.grid, mode="bilinear", align_corners=True)[:, 0]
+        scores, wanted = scores.view(len(q), -1), ranked(masks, shares, ties)
+        objective = (scores * signs).sum(1) + pull * excess(masks, wanted)
         points[:, t] = q
-        trace.add(t, every, shown, (scores * signs).sum(1) + pull * excess(masks, wanted), scores[:, 0])
+        trace.add(t, every, rendered(canvas.cut(masks), canvas.grid), objective, scores[:, 0])
         total = 2 * pull * (masks - wanted) / masks[0].numel()
         canvas.cut(total).add_(slope.flatten(0, 1))
-        leaf.grad = canvas.pulled_back(q, total)
-        sgd.step()
-        leaf.data.clamp_(0, 1)
-        q = leaf.detach().clone()
+        q = descend(sgd, canvas.pulled_back(q, total))
 
-    found = {"mask": canvas.cut(canvas.masks(q)), "trace_points": points, **trace.details}
-    found = {name: rows.unflatten(0, (-1, count)) for name, rows in found.items()}
-    values = found["mask"].sum(1)
-    return Raw(values, found if count > 1 else {name: rows[:, 0] for name, rows in found.items()})
+    mask = canvas.cut(canvas.masks(q))
+    details = {"mask": mask, "trace_points": points, **trace.details}
+    return Raw(mask.unflatten(0, (-1, count)).sum(1), per_image(details, count))
+
+
+def wanted_part(masks: Tensor, signs: Tensor) -> Tensor:
+    """Return masks (m, H, W) where the score is to stand, and what they leave out where it is to fall."""
+    return torch.where((signs > 0)[:, None, None], 1 - masks, masks)
+
+
+def mirror(pictures: Images, now: bool) -> Images:
+    """Return pictures mirrored left to right, or as they are."""
+    return pictures.flip(-1) if now else pictures
+
+
+def per_image(details: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    """Return the rows of each image, with an axis for its areas if there are several."""
+    return {name: rows.unflatten(0, (-1, count)) if count > 1 else rows for name, rows in details.items()}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from limelight.maps.perturbation.masks import (
     Trace,
     Watch,
     baseline_at,
+    find_moving,
     noisy,
     ones,
     rendered,
@@ -29,7 +30,7 @@ from limelight.shapes import Flags, Images, Index, Scores
 
 SHRINK = 0.2
 """Factor by which a step that is too long is shortened."""
-ENOUGH = 1e-4
+FALL = 1e-4
 """Share of step |g|^2 by which the objective has to fall."""
 SHORTEST = 1e-5
 """A step below it is taken as it comes."""
@@ -123,19 +124,14 @@ def i_gos(
     penalty = Penalty(mask.new_full((len(image),), l1), tv, beta)
     trace = Trace(n + 1, mask, watch)
     before = clean = score.to(mask)
-    # A mask of 1 leaves the image itself, whose score is known.
-    known, unknown = clean[:, None], (mask != 1).flatten(1).any(1) if game == "deletion" else live
-    per_search = _most_candidates(first_step) * points if search == "points" else _most_candidates(first_step) + 1
+    known = clean[:, None]
 
-    for t in (one.start for one in rounds(n, (points + per_search) * (2 if game == "both" else 1), 1)):
+    for t in (one.start for one in rounds(n, _passes(points, search, first_step, game), 1)):
         goal = _Goal(Play(image, baseline_of(t), game), points, noise, own_draws, t, search, scores_of)
         scores, slope = descent(mask, goal.pictures, goal.weights(live))
         slope = slope + penalty.gradient(mask)
-        if search == "points":
-            known = goal.means(scores)
-        else:
-            unknown = live if t == warmup > 0 else unknown  # with this baseline
-            known, unknown = torch.where(unknown[:, None], goal.judged(mask, unknown), known), torch.zeros_like(live)
+        unknown = _without_score(mask, live, t, warmup, game)
+        known = goal.means(scores) if search == "points" else goal.update(known, mask, unknown)
         earlier, before = before, known[:, 0]
         if t == 0:
             trace.add(0, live, mask, goal.value(known) + penalty(mask), before)
@@ -143,9 +139,7 @@ def i_gos(
         trace.add(t + 1, live, moved, goal.value(known) + penalty(moved), known[:, 0])
         if rescue:
             penalty = replace(penalty, l1=_rescued(penalty.l1, t, n, clean, earlier))
-        if tol is not None:
-            live = live & ((moved - mask).abs().amax((1, 2)) > tol)
-        mask = moved
+        live, mask = find_moving(live, mask, moved, tol), moved
         if not bool(live.any()):
             break
     shown = rendered(1 - mask, (int(image.shape[-2]), int(image.shape[-1])))
@@ -180,13 +174,17 @@ class _Goal:
         """Return the means of scores (n, points * signs) over the points, (n, signs)."""
         return scores.unflatten(1, (self.points, -1)).mean(1)
 
-    def judged(self, mask: Tensor, wanted: Flags) -> Tensor:
-        """Return the scores by which masks are judged, (n, signs): of their pictures, or means over the points."""
+    def scores(self, mask: Tensor, wanted: Flags) -> Tensor:
+        """Return the scores of masks, (n, signs): of their pictures, or means over the points."""
         if self.search == "points":
             found = self.scores_of(lambda i, k: self.pictures(mask, i, k), self.weights(wanted) != 0)
             return self.means(found).to(mask)
         every = wanted[:, None].expand(-1, len(self.play.signs))
         return self.scores_of(lambda i, k: self.play.picture(mask[i], i, k), every).to(mask)
+
+    def update(self, known: Tensor, mask: Tensor, wanted: Flags) -> Tensor:
+        """Return the known scores (n, signs), with those of wanted masks worked out anew."""
+        return torch.where(wanted[:, None], self.scores(mask, wanted), known)
 
     def value(self, scores: Tensor) -> Scores:
         """Return what is minimised but for the penalty, (n,)."""
@@ -198,17 +196,30 @@ def _most_candidates(first: float) -> int:
     return 1 + max(0, 1 + math.floor(math.log(first / SHORTEST, 1 / SHRINK)))
 
 
+def _without_score(mask: Tensor, live: Flags, step: int, warmup: int, game: Game) -> Flags:
+    """Tell which masks have no known score before a step: first ones, and those that meet a new baseline."""
+    if step == 0:  # a mask of 1 leaves the image itself, whose score is known
+        return (mask != 1).flatten(1).any(1) if game == "deletion" else live
+    return live if step == warmup else torch.zeros_like(live)
+
+
+def _passes(points: int, search: str, first: float, game: Game) -> int:
+    """Return how many passes a step takes at most."""
+    most = _most_candidates(first)
+    return (points + (most * points if search == "points" else most + 1)) * (2 if game == "both" else 1)
+
+
 def _line_search(
     mask: Tensor, slope: Tensor, known: Tensor, goal: _Goal, penalty: Penalty, live: Flags, first: float
 ) -> tuple[Tensor, Tensor]:
     """Return the masks a step further down, each as far as its objective falls enough, and their scores."""
-    now, fall = goal.value(known) + penalty(mask), ENOUGH * slope.square().sum((1, 2))
+    now, fall = goal.value(known) + penalty(mask), FALL * slope.square().sum((1, 2))
     length = torch.full_like(now, first)
     searching, moved = live, mask
     while bool(searching.any()):
         ahead = (mask - length[:, None, None] * slope).clamp(0, 1)
         moved = torch.where(searching[:, None, None], ahead, moved)
-        known = torch.where(searching[:, None], goal.judged(moved, searching), known)
+        known = goal.update(known, moved, searching)
         too_far = goal.value(known) + penalty(moved) > now - length * fall
         searching = searching & too_far & (length >= SHORTEST)
         length = torch.where(searching, SHRINK * length, length)

@@ -13,7 +13,7 @@ from limelight.engine.baselines import Fill
 from limelight.engine.rng import Draws
 from limelight.errors import InvalidOption
 from limelight.ops.blur import gaussian_blur
-from limelight.shapes import Images, Index, Maps, Scores
+from limelight.shapes import Flags, Images, Index, Maps, Scores
 
 Game = Literal["deletion", "insertion", "both"]
 """The score is to fall without what the mask takes away, to stand with nothing else, or both."""
@@ -140,6 +140,20 @@ class Play:
         minus = torch.tensor(self.signs, device=mask.device)[number] < 0
         shown = torch.where(torch.as_tensor(minus).expand(len(shown))[:, None, None], 1 - shown, shown)[:, None]
         return self.image[i] * shown + self.baseline[i] * (1 - shown)
+
+
+def descend(optimiser: torch.optim.Optimizer, slope: Tensor) -> Tensor:
+    """Take a step down a gradient, kept in [0, 1], and return a copy of what the optimiser holds now."""
+    leaf: Tensor = optimiser.param_groups[0]["params"][0]
+    leaf.grad = slope
+    optimiser.step()
+    leaf.data.clamp_(0, 1)
+    return leaf.detach().clone()
+
+
+def find_moving(live: Flags, before: Tensor, after: Tensor, tol: float | None) -> Flags:
+    """Tell which of the live images' masks (n, s, s) have changed by more than ``tol``; None lets all go on."""
+    return live if tol is None else live & ((after - before).abs().amax((1, 2)) > tol)
 
 
 def noisy(shown: Images, i: Index, number: Index, own_draws: Sequence[Draws], step: int, deviation: float) -> Images:
