@@ -1,9 +1,13 @@
 """The house: import directions, what an import costs, cards, public names."""
 
+import ast
 import dataclasses
+import inspect
+import io
 import re
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +92,43 @@ def test_cards_are_complete() -> None:
         assert "Returns:" in doc
         for parameter in (*c.needs, *c.options):
             assert f"    {parameter}: " in doc, f"{c.name} does not document {parameter}"
+
+
+def code_lines(source: str) -> int:
+    """Count the lines of a function's body that hold code: no blank ones, no comments, not the docstring."""
+    function = ast.parse(source).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    body = function.body[1 if ast.get_docstring(function) is not None else 0 :]
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in silent]
+    lines = {line for t in tokens for line in range(t.start[0], t.end[0] + 1)}
+    return len({line for line in lines if line >= body[0].lineno})
+
+
+def test_code_lines_are_counted() -> None:
+    source = '''@deco(
+    "x")
+def f(
+    a, b):
+    """Say.
+
+    More.
+    """
+    # why
+    c = (a +
+
+         b)  # and
+    return c
+'''
+    assert code_lines(source) == 3
+    assert code_lines("def f(a):\n    return a\n") == 1
+
+
+def test_every_method_is_short_enough_to_read_its_equation() -> None:
+    long = {
+        name: lines for name in ll.methods() if (lines := code_lines(inspect.getsource(METHODS.load(name)[1]))) > 25
+    }
+    assert not long
 
 
 def test_cards_of_metrics_are_complete() -> None:
