@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         sanity,
         save,
     )
-    from limelight.api.proposing import Proposals
+    from limelight.api.proposals import Proposals
     from limelight.bench.choose import choose
     from limelight.card import register_method, register_metric
     from limelight.engine.method import Method
@@ -53,7 +53,7 @@ _HOME = {
     "Measured": "limelight.scoring.judge",
     "Method": "limelight.engine.method",
     "Metric": "limelight.scoring.metric",
-    "Proposals": "limelight.api.proposing",
+    "Proposals": "limelight.api.proposals",
     "Raw": "limelight.engine.saliency",
     "Results": "limelight.results.tables",
     "Saliency": "limelight.engine.saliency",

@@ -7,7 +7,8 @@ from limelight.api.explaining import example_image, explain, methods, plan, refu
 from limelight.api.grids import mosaics
 from limelight.api.inputs import as_input, as_samples, first_input
 from limelight.api.manual import Manual, manual
-from limelight.api.proposing import Proposals, propose
+from limelight.api.proposals import Proposals
+from limelight.api.proposing import propose
 from limelight.engine.method import build as method
 from limelight.model.classifier import as_classifier
 from limelight.scoring.metric import build_metric as metric

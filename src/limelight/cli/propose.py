@@ -29,7 +29,7 @@ from limelight.text import file_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from limelight.api.proposing import Proposals
+    from limelight.api.proposals import Proposals
     from limelight.data.samples import Sample
 
 
@@ -85,8 +85,8 @@ def propose(
     Example: limelight propose cat.jpg --model torchvision/resnet50 --method collection-cam --out boxes
     """
     import limelight as ll
-    from limelight.api import proposing
     from limelight.api.inputs import Unreadable, wanted_targets
+    from limelight.api.overlap import summarise
     from limelight.progress import watched
 
     options = parse_parameters(parameter or [])
@@ -118,7 +118,7 @@ def propose(
             image, path = samples[i].image, paths[i]
             p = unreadable.tried(
                 samples[i].name,
-                lambda image=image, target=classes[i]: proposing.propose(
+                lambda image=image, target=classes[i]: ll.propose(
                     classifier, image, chosen, target, radius=radius, threshold=threshold
                 ),
             )
@@ -130,7 +130,7 @@ def propose(
     if not found:
         unreadable.tell(len(known))
     overlaps = [p.overlap(truth) for _, _, p, truth in found if truth]
-    summary = proposing.summarise(overlaps) if overlaps else []
+    summary = summarise(overlaps) if overlaps else []
     if as_json:
         rows = [
             {
@@ -205,7 +205,7 @@ def _named(overlap: dict[str, tuple[float, float]] | None) -> dict[str, dict[str
 
 def _compared(summary: list[dict[str, Any]]) -> None:
     """Print how well the boxes fit the true ones."""
-    from limelight.api.proposing import WAYS
+    from limelight.api.overlap import BOX_SETS
 
     def cell(figure: dict[str, float | None]) -> str:
         ends = "" if figure["low"] is None else f" [{figure['low']:z.2f}, {figure['high']:z.2f}]"
@@ -213,7 +213,7 @@ def _compared(summary: list[dict[str, Any]]) -> None:
 
     table(
         ["boxes", "recall at IoU 0.5 ↑", "mean best IoU ↑"],
-        [[WAYS[row["boxes"]], cell(row["recall"]), cell(row["iou"])] for row in summary],
+        [[BOX_SETS[row["boxes"]], cell(row["recall"]), cell(row["iou"])] for row in summary],
     )
     say("[dim]mean \\[95% bootstrap interval] over {} pictures with true boxes[/]", summary[0]["images"])
     plain = next(row for row in summary if row["boxes"] == "plain")
