@@ -111,7 +111,7 @@ def program(folder: Path) -> Made:
 
 
 def weights(folder: Path) -> Made:
-    from limelight.zoo.parts import read_state
+    from limelight.zoo.weights import read_state
 
     torch.save(network().state_dict(), folder / "a.pt")
     return folder / "a.pt", read_state

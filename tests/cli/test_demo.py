@@ -3,12 +3,10 @@
 import contextlib
 import io
 import json
-import math
 import os
 import re
 import shlex
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,8 +17,10 @@ from PIL import Image
 import limelight as ll
 from limelight.cli import main
 from limelight.data.synthetic import test_split as scenes_of_the_test_split
-from limelight.report import demo as story
-from limelight.results.tables import Column, Figure, Summary
+from limelight.report.demo import page
+from limelight.report.demo.chapter import Chapter
+from limelight.report.demo.scores import CONTROLS, EVALUATED, QUESTIONS
+from limelight.report.page import Section
 from pages import check
 
 pytestmark = pytest.mark.slow  # the whole demo
@@ -113,22 +113,22 @@ def test_fake_cam_gets_what_chance_would(demo: SimpleNamespace) -> None:
 
 def test_maps_that_know_nothing_of_the_network_are_named(demo: SimpleNamespace) -> None:
     methods = demo.results["methods"]
-    assert set(methods["blind"]) == set(story.BLIND)
+    assert set(methods["blind"]) == set(CONTROLS)
     assert f"Of these methods {len(methods['on_object']) - 3} ask demo/resnet" in demo.page.text
-    assert max(methods["on_object"][name] for name in story.BLIND) < methods["on_object"]["grad-cam"] / 2
+    assert max(methods["on_object"][name] for name in CONTROLS) < methods["on_object"]["grad-cam"] / 2
 
 
 def test_the_page_tells_how_far_maps_can_be_trusted(demo: SimpleNamespace) -> None:
     trust, text = demo.results["trust"], demo.page.text
-    assert list(trust["figures"]) == [*story.JUDGED, *story.BLIND]
-    for metrics in (list(story.QUESTIONS)[:3], list(story.QUESTIONS)[3:]):
+    assert list(trust["figures"]) == [*EVALUATED, *CONTROLS]
+    for metrics in (list(QUESTIONS)[:3], list(QUESTIONS)[3:]):
         for name, figures in trust["figures"].items():
             cells = [
                 f"{f['mean']:.2f}{'*' if f['like_best'] else ''} ({f['low']:.2f}–{f['high']:.2f})"
                 for f in (figures[metric] for metric in metrics)
             ]
             assert f"{name} {' '.join(cells)} " in text
-    for metric, arrow in zip(story.QUESTIONS, "↑↑↓↑↑↓", strict=True):
+    for metric, arrow in zip(QUESTIONS, "↑↑↓↑↑↓", strict=True):
         assert f" {metric} {arrow} " in text
         assert any(
             figures[metric]["rank"] == 1 and figures[metric]["like_best"] for figures in trust["figures"].values()
@@ -152,13 +152,13 @@ def test_a_map_that_says_nothing_deceives_the_average_drop_and_not_adcc(demo: Si
     assert fake["average-drop"]["mean"] < 0.01 < grad["average-drop"]["mean"]
     assert fake["adcc"]["mean"] < 0.01
     assert grad["adcc"]["mean"] > 0.5
-    assert min(grad["proportion"]["low"] - figures[name]["proportion"]["high"] for name in story.BLIND) > 0
+    assert min(grad["proportion"]["low"] - figures[name]["proportion"]["high"] for name in CONTROLS) > 0
     assert "average drop puts it first" in demo.page.text
 
 
 def test_marks_of_maps_that_know_nothing_are_told(demo: SimpleNamespace) -> None:
-    for name in story.BLIND:
-        marked = [m for m in story.QUESTIONS if demo.results["trust"]["figures"][name][m]["like_best"]]
+    for name in CONTROLS:
+        marked = [m for m in QUESTIONS if demo.results["trust"]["figures"][name][m]["like_best"]]
         told = re.search(rf"{name} by ([^;.]*)", demo.page.text.partition("have marks:")[2])
         assert re.findall(r"[\w-]+", told[1].replace(" and ", " ") if told else "") == marked
 
@@ -168,30 +168,6 @@ def test_the_sanity_check_catches_what_does_not_look_at_the_network(demo: Simple
     assert sanity["grad-cam"]["passed"]
     assert not sanity["fake-cam"]["passed"]
     assert sanity["fake-cam"]["similarity"] == pytest.approx(1)
-
-
-def test_the_words_follow_the_numbers() -> None:
-    """Were the maps that know nothing the worst by all metrics, the page would not say otherwise."""
-
-    def figure(method: str, metric: str) -> Figure:
-        good = method in story.JUDGED
-        mean = float(good == (cards[metric].better == "higher"))
-        return Figure(method, metric, mean, mean, mean, 24, 0, 0, 1 if good else 4, good, 0)
-
-    cards = ll.metrics()
-    columns = {metric: Column(metric, "", cards[metric].better) for metric in story.QUESTIONS}
-    figures = [figure(method, metric) for method in (*story.JUDGED, *story.BLIND) for metric in columns]
-    summary = Summary(figures, columns, 0.95)
-    assert story._marked(summary)[1] == "None of the maps that know nothing has a mark."
-    assert "loses 1.00 of its probability. ADCC" in story._touchstone(summary)
-    first, second = story._judgements(summary)
-    assert first.columns[1:] == ["proportion ↑", "pointing-game ↑", "average-drop ↓"]
-    assert first.rows[0] == ["grad-cam", "1.00* (1.00–1.00)", "1.00* (1.00–1.00)", "0.00* (0.00–0.00)"]
-    assert second.rows[-1] == ["fake-cam", "0.00 (0.00–0.00)", "0.00 (0.00–0.00)", "1.00 (1.00–1.00)"]
-
-    unknown = [replace(f, mean=math.nan, low=math.nan, high=math.nan) for f in figures]
-    first, _ = story._judgements(Summary(unknown, columns, 0.95))
-    assert first.rows[0] == ["grad-cam", "–", "–", "–"]
 
 
 def test_it_finds_the_methods_that_coincide_on_a_pooled_linear_head(demo: SimpleNamespace) -> None:
@@ -219,11 +195,11 @@ def test_what_it_says_to_try_next_can_be_tried(
 def test_without_json_it_prints_the_findings_and_where_they_are(
     demo: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def short(out: Path) -> story.Chapter:
+    def short(out: Path) -> Chapter:
         (out / "gallery.png").write_text("new")
-        return story.Chapter(story.Section("One", ["Text."]), {"n": 1}, "Seen: 1 of 1.")
+        return Chapter(Section("One", ["Text."]), {"n": 1}, "Seen: 1 of 1.")
 
-    monkeypatch.setattr(story, "CHAPTERS", (short,))
+    monkeypatch.setattr(page, "CHAPTERS", (short,))
     (tmp_path / "gallery.png").write_text("from an earlier run")
     code, out, err = run("demo", "--out", str(tmp_path))
     assert (code, err) == (0, "")
@@ -231,14 +207,6 @@ def test_without_json_it_prints_the_findings_and_where_they_are(
     assert str(tmp_path / "index.html") in out
     assert "limelight explain" in out
     assert (tmp_path / "gallery.png").read_text() == "new"
-
-
-def test_dear_methods_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(story, "MOST_PASSES", 5)
-    scene = scenes_of_the_test_split(1)[0]
-    usable, left_out = story.usable(ll.load("demo/resnet"), scene)
-    assert "grad-cam" in usable
-    assert "more than 5 passes" in left_out["smooth-grad-cam++"]
 
 
 @pytest.mark.parametrize("inside", ["", "folder"])

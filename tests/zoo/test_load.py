@@ -21,7 +21,7 @@ from limelight.files import refusing
 from limelight.model.classifier import Classifier
 from limelight.model.preprocess import Preprocess
 from limelight.zoo import available, load, save
-from limelight.zoo.files import HEADER
+from limelight.zoo.header import HEADER
 
 PICTURE = Image.effect_noise((300, 260), 80).convert("RGB")
 
@@ -235,7 +235,7 @@ def test_without_network(
 
 
 def test_a_host_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    from limelight.zoo.parts import require_host
+    from limelight.zoo.network import require_host
 
     give_up, given_up = threading.Event(), threading.Event()
 

@@ -21,22 +21,22 @@ def demo(
     """
     _make_folder(out)  # before the seconds that PyTorch takes
     start = time.perf_counter()
-    from limelight.report import demo as story
+    from limelight.report.demo import page
 
-    with progress(story.CHAPTERS, "explaining") as bar:
+    with progress(page.CHAPTERS, "explaining") as bar:
         chapters = [chapter(out) for chapter in bar]
     seconds = round(time.perf_counter() - start, 1)
-    page = story.bind(out, chapters, seconds)
-    steps = story.next_steps(out)
+    index = page.write(out, chapters, seconds)
+    steps = page.next_steps(out)
     if as_json:
         numbers = {key: value for chapter in chapters for key, value in chapter.numbers.items()}
         files = [str(file) for chapter in chapters for file in chapter.files]
-        print_json({"page": str(page), "files": files, "seconds": seconds, **numbers, "next": steps})
+        print_json({"page": str(index), "files": files, "seconds": seconds, **numbers, "next": steps})
         return
     for chapter in chapters:
         if chapter.summary:
             say("• {}", chapter.summary)
-    say("\n[bold]{}[/] is the whole story, in {:z.0f} s; open it in a browser. Then try:", page, seconds, wrap=False)
+    say("\n[bold]{}[/] is the whole story, in {:z.0f} s; open it in a browser. Then try:", index, seconds, wrap=False)
     for step in steps:
         say("  {}", step, wrap=False)
 

@@ -5,7 +5,9 @@ from typing import Any
 from limelight.errors import InvalidOption
 from limelight.model.preprocess import Preprocess
 from limelight.zoo import demo
-from limelight.zoo.parts import Recipe, awake, fitting, is_file_name, read_state, with_weights
+from limelight.zoo.names import is_file_name
+from limelight.zoo.recipe import Recipe, labels_that_fit
+from limelight.zoo.weights import build_with_weights, draw_zero_weights, read_state
 
 
 def names() -> list[str]:
@@ -33,9 +35,9 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     if weights == "DEFAULT":
         module, about = demo.load(name)
     elif weights is None:
-        module, about = awake(demo.build(name)), {}
+        module, about = draw_zero_weights(demo.build(name)), {}
     else:
-        module = with_weights(
+        module = build_with_weights(
             lambda n: demo.build(name, n or classes), read_state(weights), f"demo/{name} from {weights}"
         )
         about = {}
@@ -45,6 +47,6 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     return Recipe(
         module=module,
         function=Preprocess(size, size, mean, std),
-        labels=fitting(about.get("classes"), classes),
+        labels=labels_that_fit(about.get("classes"), classes),
         source={"zoo": "demo", "name": name},
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from limelight.errors import MissingExtra, UnknownModel, WeightsUnavailable
-from limelight.zoo.parts import offline, require_host
+from limelight.zoo.network import require_host, say_offline
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 SHARDED = tuple(f"{file}.index.json" for file in WEIGHTS)
@@ -19,13 +19,13 @@ def _hub() -> Any:
     return huggingface_hub
 
 
-def cached(repository: str, files: Sequence[str]) -> Path | None:
+def find_cached(repository: str, files: Sequence[str]) -> Path | None:
     """Return the first of some files that is in the cache."""
     found = (_hub().try_to_load_from_cache(repository, file) for file in files)
     return next((Path(path) for path in found if isinstance(path, str)), None)
 
 
-def reach(repository: str, what: str) -> None:
+def require_hub(repository: str, what: str) -> None:
     """Return if the hub answers.
 
     Raises:
@@ -33,16 +33,16 @@ def reach(repository: str, what: str) -> None:
     """
     constants = _hub().constants
     if constants.HF_HUB_OFFLINE:
-        raise WeightsUnavailable(offline(what, "HF_HUB_OFFLINE forbids to fetch them", _place(repository)))
-    require_host(constants.ENDPOINT, what, _place(repository))
+        raise WeightsUnavailable(say_offline(what, "HF_HUB_OFFLINE forbids to fetch them", _cache_path(repository)))
+    require_host(constants.ENDPOINT, what, _cache_path(repository))
 
 
-def _place(repository: str) -> str:
+def _cache_path(repository: str) -> str:
     folder = "models--" + repository.replace("/", "--")
     return f"{Path(_hub().constants.HF_HUB_CACHE) / folder / 'snapshots' / 'REVISION' / WEIGHTS[0]}"
 
 
-def fetched(repository: str, files: Sequence[str], what: str) -> Path:
+def fetch_file(repository: str, files: Sequence[str], what: str) -> Path:
     """Return a file's place on this machine, after fetching it if need be.
 
     Args:
@@ -54,7 +54,7 @@ def fetched(repository: str, files: Sequence[str], what: str) -> Path:
         UnknownModel: there is no such repository.
         WeightsUnavailable: the file is not here and can't be fetched.
     """
-    here = cached(repository, files)
+    here = find_cached(repository, files)
     if here is not None:
         return here
     folder = _snapshot(repository, files, what)
@@ -65,15 +65,15 @@ def fetched(repository: str, files: Sequence[str], what: str) -> Path:
     return found
 
 
-def repository_folder(repository: str, what: str, *, weights: bool) -> Path:
+def fetch_folder(repository: str, what: str, *, weights: bool) -> Path:
     """Return the folder with a repository's settings, and its weights if they are wanted.
 
     Raises:
         UnknownModel: there is no such repository.
         WeightsUnavailable: its files are not here and can't be fetched.
     """
-    here = cached(repository, ["config.json"])
-    if here is not None and (not weights or cached(repository, [*WEIGHTS, *SHARDED])):
+    here = find_cached(repository, ["config.json"])
+    if here is not None and (not weights or find_cached(repository, [*WEIGHTS, *SHARDED])):
         return here.parent
     settings = ["*.json", "*.py"]  # code is fetched, and run only if it is trusted
     folder = _snapshot(repository, [*settings, *(["*.safetensors"] if weights else [])], what)
@@ -83,11 +83,11 @@ def repository_folder(repository: str, what: str, *, weights: bool) -> Path:
 
 
 def _snapshot(repository: str, patterns: Sequence[str], what: str) -> Path:
-    reach(repository, what)
+    require_hub(repository, what)
     hub = _hub()
     try:
         return Path(hub.snapshot_download(repository, allow_patterns=list(patterns)))
     except hub.errors.RepositoryNotFoundError as error:
         raise UnknownModel(f"the hub has no repository {repository!r} that is open to you") from error
     except Exception as error:  # the client raises its own, its HTTP library's and the system's errors
-        raise WeightsUnavailable(offline(what, f"fetching failed ({error})", _place(repository))) from error
+        raise WeightsUnavailable(say_offline(what, f"fetching failed ({error})", _cache_path(repository))) from error

@@ -1,25 +1,19 @@
 """Load a classifier by name or from a file."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from limelight.errors import LimelightError, MissingExtra, OutOfMemory, UnknownModel, is_out_of_memory, nearest
+from limelight.errors import LimelightError, OutOfMemory, UnknownModel, is_out_of_memory, nearest
 from limelight.files import exists, reason_of
 from limelight.model.classifier import Classifier, LayerLike
 from limelight.model.device import usable
 from limelight.model.labels import LabelsLike
-from limelight.zoo.parts import Recipe, is_file_name, is_folder_name
-
-FAMILIES = {
-    "torchvision": "limelight.zoo.torchvision",
-    "timm": "limelight.zoo.timm",
-    "hf": "limelight.zoo.transformers",
-    "demo": "limelight.zoo.embedded",
-}
+from limelight.zoo import files
+from limelight.zoo.families import FAMILIES, available, build, wrap
+from limelight.zoo.names import is_file_name
 
 
 def load(
@@ -63,7 +57,7 @@ def load(
     name, weights = str(name), None if weights is None else str(weights)
     given: dict[str, Any] = {"labels": labels, "layer": layer, "outputs": outputs, "multilabel": multilabel}
     try:
-        return _found(name, weights, device, trust, given)
+        return _load_by_name(name, weights, device, trust, given)
     except Exception as error:
         if isinstance(error, LimelightError) or not is_out_of_memory(error):
             raise
@@ -71,15 +65,14 @@ def load(
         raise OutOfMemory(f"memory ran out{where} while {name} was loaded ({reason_of(error)})") from error
 
 
-def _found(
+def _load_by_name(
     name: str, weights: str | None, device: torch.device | None, trust: bool, given: Mapping[str, Any]
 ) -> Classifier:
+    """Load what a name stands for: a model of a family, or a file."""
     family, slash, model = name.partition("/")
     if family in FAMILIES and slash:
-        return classifier(f"{family}/{model}", recipe(family, model, weights, trust=trust), device, **given)
+        return wrap(f"{family}/{model}", build(family, model, weights, trust=trust), device, **given)
     if is_file_name(name):
-        from limelight.zoo import files
-
         return files.load(Path(name), device=device, trust=trust, **given)
     if exists(name) and Path(name).is_dir():
         raise UnknownModel(
@@ -94,47 +87,3 @@ def _found(
     known = [f"{f}/{n}" for f, members in available().items() for n in members]
     hint = nearest(name, [n for n in known if n.partition("/")[2] == name] or known)
     raise UnknownModel(f"there is no model and no file {name!r}{hint} (see: limelight models)")
-
-
-def recipe(family: str, name: str, weights: str | None, *, trust: bool = False, **given: Any) -> Recipe:
-    """Let a family build a model; only what is trusted may bring code of its own."""
-    return importlib.import_module(FAMILIES[family]).load(name, weights, trust=trust, **given)
-
-
-def needs_no_trust(name: str, weights: str | None) -> bool:
-    """Whether a model comes from a zoo, its weights too, so that naming it runs nobody's code and opens no file."""
-    family, slash, model = name.partition("/")
-    here = family == "hf" and is_folder_name(model)
-    return family in FAMILIES and bool(slash) and not here and (weights is None or not is_file_name(weights))
-
-
-def classifier(name: str, made: Recipe, device: str | torch.device | None = None, **given: Any) -> Classifier:
-    """Wrap what a family built; what the user gave goes before what the zoo says."""
-    if given.get("labels") is None:
-        given["labels"] = made.labels
-    module = made.module.eval() if device is None else made.module.eval().to(device)
-    return Classifier(
-        module,
-        name=name,
-        preprocess=made.preprocess,
-        **given,
-    )
-
-
-def available(*families: str) -> dict[str, list[str]]:
-    """Return the names of models by family.
-
-    Args:
-        families: some of them; all whose packages are installed if none is named. Those on the hub
-            (``hf/ORG/NAME``) are not listed.
-    """
-    found: dict[str, list[str]] = {}
-    for family in families or [f for f in FAMILIES if f != "hf"]:
-        if family not in FAMILIES:
-            raise UnknownModel(f"there is no family {family!r} of models{nearest(family, FAMILIES)}")
-        try:
-            found[family] = importlib.import_module(FAMILIES[family]).names()
-        except MissingExtra:
-            if families:
-                raise
-    return found

@@ -6,18 +6,11 @@ from typing import Any, cast
 from torch import nn
 
 from limelight.errors import InvalidOption, MissingExtra, WeightsUnavailable, nearest
-from limelight.zoo.hub import WEIGHTS, fetched
-from limelight.zoo.parts import (
-    Recipe,
-    awake,
-    fitting,
-    is_file_name,
-    no_such_model,
-    offline,
-    read_state,
-    require_host,
-    with_weights,
-)
+from limelight.zoo.hub import WEIGHTS, fetch_file
+from limelight.zoo.names import is_file_name, no_such_model
+from limelight.zoo.network import require_host, say_offline
+from limelight.zoo.recipe import Recipe, labels_that_fit
+from limelight.zoo.weights import build_with_weights, draw_zero_weights, read_state
 
 
 def _timm() -> Any:
@@ -62,10 +55,10 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
         )
     full = f"{architecture}.{tag}" if tag else architecture
     if weights is None:
-        module = awake(_build(full))
+        module = draw_zero_weights(_build(full))
     elif is_file_name(weights):
         state = read_state(weights)
-        module = with_weights(lambda n: _build(full, n), state, f"timm/{full} from {weights}")
+        module = build_with_weights(lambda n: _build(full, n), state, f"timm/{full} from {weights}")
     else:
         module = _download(full)
     config = timm.data.resolve_model_data_config(module)
@@ -73,7 +66,7 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     return Recipe(
         module=module,
         function=timm.data.create_transform(**config, is_training=False),
-        labels=fitting(_imagenet() if classes == 1000 else None, classes),
+        labels=labels_that_fit(_imagenet() if classes == 1000 else None, classes),
         source={"zoo": "timm", "name": full},
     )
 
@@ -104,7 +97,7 @@ def _download(name: str) -> nn.Module:
         try:
             return cast(nn.Module, timm.create_model(name, pretrained=True))
         except OSError as error:
-            raise WeightsUnavailable(offline(f"timm/{name}", f"fetching failed ({error})", str(file))) from error
+            raise WeightsUnavailable(say_offline(f"timm/{name}", f"fetching failed ({error})", str(file))) from error
     files = [config.hf_hub_filename] if config.hf_hub_filename else WEIGHTS
-    file = fetched(config.hf_hub_id, files, f"timm/{name}")
+    file = fetch_file(config.hf_hub_id, files, f"timm/{name}")
     return cast(nn.Module, timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}))

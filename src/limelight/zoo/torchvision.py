@@ -10,17 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from limelight.errors import InvalidOption, WeightsUnavailable, nearest
-from limelight.zoo.parts import (
-    Recipe,
-    awake,
-    fitting,
-    is_file_name,
-    no_such_model,
-    offline,
-    read_state,
-    require_host,
-    with_weights,
-)
+from limelight.zoo.names import is_file_name, no_such_model
+from limelight.zoo.network import require_host, say_offline
+from limelight.zoo.recipe import Recipe, labels_that_fit
+from limelight.zoo.weights import build_with_weights, draw_zero_weights, read_state
 
 AUXILIARY = ("googlenet", "inception_v3")
 """Models with auxiliary heads for training, which warn unless told how to draw their weights."""
@@ -62,11 +55,11 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
         )
     entry = entries[entry_name]
     if weights is None:
-        module = awake(_build(name, **_sized(name, int(entry.meta["min_size"][0]))))
+        module = draw_zero_weights(_build(name, **_sized(name, int(entry.meta["min_size"][0]))))
     elif from_file:
         state = read_state(weights)
         options = _options(name, state)
-        module = with_weights(lambda n: _build(name, n, **options), state, f"torchvision/{name} from {weights}")
+        module = build_with_weights(lambda n: _build(name, n, **options), state, f"torchvision/{name} from {weights}")
         side = options.get("image_size", entry.meta["min_size"][0])
         entry = next((e for e in (entry, *entries) if e.meta["min_size"][0] == side), entry)
     else:
@@ -76,7 +69,7 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     return Recipe(
         module=module,
         function=transforms,
-        labels=fitting(entry.meta.get("categories"), classes),
+        labels=labels_that_fit(entry.meta.get("categories"), classes),
         source={"zoo": "torchvision", "name": name, "entry": entry.name},
     )
 
@@ -116,7 +109,7 @@ def _download(name: str, entry: Any) -> nn.Module:
     try:
         return models.get_model(name, weights=entry)
     except URLError as error:
-        raise WeightsUnavailable(offline(what, f"fetching them failed ({error})", str(file))) from error
+        raise WeightsUnavailable(say_offline(what, f"fetching them failed ({error})", str(file))) from error
 
 
 def _classes(module: nn.Module) -> int:

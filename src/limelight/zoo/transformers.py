@@ -11,17 +11,10 @@ from torch import nn
 from limelight import files
 from limelight.errors import InvalidOption, MissingExtra, UnknownModel, UnsupportedModel
 from limelight.model.preprocess import on_pictures
-from limelight.zoo.hub import repository_folder
-from limelight.zoo.parts import (
-    Recipe,
-    awake,
-    default_preprocess,
-    fitting,
-    is_file_name,
-    is_folder_name,
-    read_state,
-    with_weights,
-)
+from limelight.zoo.hub import fetch_folder
+from limelight.zoo.names import is_file_name, is_folder_name
+from limelight.zoo.recipe import Recipe, default_preprocess, labels_that_fit
+from limelight.zoo.weights import build_with_weights, draw_zero_weights, read_state
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 
@@ -73,7 +66,7 @@ def _folder(name: str, weights: str | None) -> Path:
         raise UnknownModel(
             f"hf/{name} is neither hf/ORG/NAME on the hub nor a folder on this machine (hf//absolute, hf/./relative)"
         )
-    return repository_folder(name, f"hf/{name}", weights=weights == "DEFAULT")
+    return fetch_folder(name, f"hf/{name}", weights=weights == "DEFAULT")
 
 
 def _from_folder(transformers: Any, folder: Path, name: str, weights: str | None, trust: bool) -> Recipe:
@@ -106,7 +99,7 @@ def _module(auto: Any, config: Any, folder: Path, name: str, weights: str | None
                 "choose a fine-tuned repository, give weights=PATH, or weights=None for random weights"
             )
     elif weights is None:
-        module = awake(auto.from_config(config, trust_remote_code=trust))
+        module = draw_zero_weights(auto.from_config(config, trust_remote_code=trust))
     else:
 
         def build(classes: int | None) -> nn.Module:
@@ -114,7 +107,7 @@ def _module(auto: Any, config: Any, folder: Path, name: str, weights: str | None
                 config.num_labels = classes
             return cast(nn.Module, auto.from_config(config, trust_remote_code=trust))
 
-        module = with_weights(build, read_state(weights), f"hf/{name} from {weights}")
+        module = build_with_weights(build, read_state(weights), f"hf/{name} from {weights}")
     return cast(nn.Module, module)
 
 
@@ -122,7 +115,7 @@ def _recipe(transformers: Any, module: nn.Module, folder: Path, name: str, trust
     config = cast(Any, module).config
     named: Mapping[int, str] = config.id2label or {}
     made_up = all(label == f"LABEL_{i}" for i, label in named.items())  # where nobody gave names
-    labels = None if made_up else fitting([named[i] for i in sorted(named)], int(config.num_labels))
+    labels = None if made_up else labels_that_fit([named[i] for i in sorted(named)], int(config.num_labels))
     source = {"zoo": "hf", "name": name, "config": json.loads(config.to_json_string(use_diff=False))}
     if not (folder / PROCESSOR).is_file():
         side: Any = getattr(config, "image_size", 224)

@@ -1,0 +1,45 @@
+"""What stands in the header of a saved classifier, beside its weights or its program."""
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+HEADER = "limelight.classifier"
+"""The header's key in a file."""
+
+TRUST = "if you know who made it, load it with trust=True (--trust on the command line)"
+"""Ends what is said of files that are code."""
+
+_Pixels = Annotated[int, pydantic.Field(ge=1)]
+
+
+class Crop(pydantic.BaseModel):
+    """How an exported program wants its pictures, as ``Preprocess``."""
+
+    model_config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
+
+    resize: _Pixels | tuple[_Pixels, _Pixels] | None
+    crop: _Pixels | tuple[_Pixels, _Pixels] | None
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, pydantic.Field(gt=0)], ...]
+    covered: bool = False
+
+
+class Header(pydantic.BaseModel):
+    """What stands in the header of a file that ``save`` wrote; read back, it may say anything."""
+
+    model_config = pydantic.ConfigDict(strict=True)
+
+    name: str
+    labels: list[str] | None
+    layer: tuple[str, ...] | None
+    size: _Pixels | tuple[_Pixels, _Pixels]
+    dtype: Literal["float16", "bfloat16", "float32", "float64"]
+    outputs: Literal["logits", "probabilities"] | None
+    multilabel: bool | None
+    source: dict[str, Any] | None = None
+    preprocess: Crop | None = None
+
+    def settings(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return labels, layer and the like: what the user gives now goes before what the file says."""
+        return {key: getattr(self, key) if value is None else value for key, value in given.items()}
