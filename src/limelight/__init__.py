@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from limelight import errors
+from limelight.loader import register_loader as _register_loader
 
 __version__ = "0.1.0"
 
@@ -109,6 +110,15 @@ __all__ = [
     "sanity",
     "save",
 ]
+
+
+def _load(name: str) -> Any:
+    from limelight.zoo import load
+
+    return load(name)
+
+
+_register_loader(_load)  # for the rooms below the zoo, in every process that has any of them
 
 
 if not TYPE_CHECKING:  # to a type checker, a name that is not imported above is an error

@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import importlib
 import itertools
 import math
 import time
@@ -17,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from limelight import loader
 from limelight.errors import (
     InvalidImage,
     InvalidOption,
@@ -649,8 +649,8 @@ class Classifier:
 
 def as_classifier(classifier: Any) -> Classifier:
     """Return a classifier for a classifier, a module, or a name that ``limelight.load`` knows."""
-    if isinstance(classifier, str | Path):  # the zoo lies above, and is found by its name as methods are
-        return importlib.import_module("limelight.zoo").load(str(classifier))
+    if isinstance(classifier, str | Path):
+        return loader.load(str(classifier))
     return classifier if isinstance(classifier, Classifier) else Classifier(classifier)
 
 

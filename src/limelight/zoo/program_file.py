@@ -28,7 +28,7 @@ def save(classifier: Classifier, header: dict[str, Any], path: Path) -> None:
     """
     classifier.trace()  # what kind of scores the module gives is seen in a pass
     probabilities, multilabel = classifier._scores  # pyright: ignore[reportPrivateUsage]
-    header |= {"outputs": "probabilities" if probabilities else "logits", "multilabel": multilabel}
+    header = header | {"outputs": "probabilities" if probabilities else "logits", "multilabel": multilabel}
     size = (2, len(classifier.mean), *classifier.input_size)
     example = torch.zeros(size, device=classifier.device, dtype=classifier.dtype)
     try:
