@@ -68,3 +68,23 @@ def script(path: Path) -> ModuleType:
 def npz(*parts: str) -> Any:
     """Return the arrays of a file in the shared folder; the file is closed."""
     return np.load(io.BytesIO(shared(*parts).read_bytes()))
+
+
+@pytest.fixture
+def refused() -> list[object]:
+    """The connections that somebody tried to make."""
+    return []
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refused: list[object]) -> Path:
+    """Empty caches, and every connection refused."""
+    import torch
+
+    def refuse(address: object, *_: object, **__: object) -> None:
+        refused.append(address)
+        raise OSError("no network")
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    return tmp_path

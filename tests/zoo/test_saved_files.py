@@ -1,0 +1,170 @@
+"""Classifiers that are saved to files and loaded again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torchvision import transforms
+
+from limelight.errors import InvalidOption, OutOfMemory, UnsupportedModel
+from limelight.files import refusing
+from limelight.model.classifier import Classifier
+from limelight.model.preprocess import Preprocess
+from limelight.zoo import load, save
+from limelight.zoo.header import HEADER
+from same import PICTURE, same_map
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(inplace=True)),
+            *(nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(inplace=True)),
+        )
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["torchvision/squeezenet1_1", "timm/test_resnet", "demo/vit"])
+def test_zoo_models_come_back(name: str, tmp_path: Path, no_network: Path) -> None:
+    if name.startswith("timm"):
+        pytest.importorskip("timm", reason="the package timm is not installed")
+    torch.manual_seed(0)
+    classifier = load(name, weights=None)
+    if classifier.labels:
+        classifier.labels[0] = "renamed"
+    path = save(classifier, tmp_path / "model")
+    assert path.suffix == ".safetensors"
+    again = load(path)
+    for key in ("name", "labels", "mean", "std", "size", "layer"):
+        assert getattr(again, key) == getattr(classifier, key)
+    torch.testing.assert_close(again.preprocess(PICTURE), classifier.preprocess(PICTURE))
+    x = torch.randn(1, 3, classifier.size, classifier.size)
+    torch.testing.assert_close(again(x), classifier(x))
+    assert load(path, labels=["mine"]).labels == ["mine"]
+
+
+def test_any_module_comes_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    preprocess = Preprocess(30, 32, (0.5,) * 3, (0.2,) * 3, covered=True)
+    labels = list("abcde")
+    classifier = Classifier(Net(), size=32, labels=labels, preprocess=preprocess, layer="features.4", name="mine")
+    path = save(classifier, tmp_path / "net")
+    assert path.suffix == ".pt2"
+    again = load(path, trust=True)
+    for key in ("name", "labels", "mean", "std", "size", "layer"):
+        assert getattr(again, key) == getattr(classifier, key)
+    torch.testing.assert_close(again.preprocess(PICTURE), classifier.preprocess(PICTURE))
+    for n in (1, 3):
+        same_map(classifier, again, torch.randn(n, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"size": "128"}, {"size": 0}, {"labels": [1]}, {"multilabel": "yes"}, {"layer": 3}], ids=str
+)
+def test_settings_of_a_file_that_cannot_be_are_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
+    path = save(load("demo/vgg"), tmp_path / "a.safetensors")
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()[HEADER]) | wrong
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # is no dict
+    save_file(state, path, {HEADER: json.dumps(about)})
+    with pytest.raises(UnsupportedModel, match=f"a.safetensors is damaged, .*{next(iter(wrong))}"):
+        load(path)
+
+
+def test_layers_of_an_exported_program_are_found(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    classifier = Classifier(nn.Sequential(Net(), nn.Softmax(1)), size=32)
+    again = load(save(classifier, tmp_path / "net.pt2"), trust=True)
+    assert again.stages == classifier.stages == ["0.features.2", "0.features"]
+    same_map(classifier, again, torch.randn(2, 3, 32, 32))
+
+
+def test_programs_of_others(tmp_path: Path) -> None:
+    example = torch.zeros(2, 3, 48, 48)
+    program = torch.export.export(Net().eval(), (example,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+    torch.export.save(program, tmp_path / "theirs.pt2")
+    classifier = load(tmp_path / "theirs.pt2", trust=True)
+    assert classifier.size == 48
+    assert classifier(torch.zeros(1, 3, 48, 48)).shape == (1, 5)
+
+
+def test_a_program_is_code(tmp_path: Path) -> None:
+    path = save(Classifier(Net(), size=32), tmp_path / "net.pt2")
+    with pytest.raises(UnsupportedModel, match=r"can do all that you can.*trust=True \(--trust"):
+        load(path)
+    empty = tmp_path / "empty.pt2"
+    empty.write_bytes(b"")
+    with pytest.raises(UnsupportedModel, match="trust=True"):  # what it holds is not looked at
+        load(empty)
+
+
+def test_a_header_can_not_ask_for_trust(tmp_path: Path) -> None:
+    path = save(load("demo/resnet"), tmp_path / "a")
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()[HEADER])
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    about["source"]["trust"] = True
+    save_file(state, path, {HEADER: json.dumps(about)})
+    with pytest.raises(UnsupportedModel, match="is damaged"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "words", ["CUDA out of memory. Tried to allocate 2 GiB", "[enforce fail] can't allocate memory"]
+)
+def test_running_out_of_memory_is_no_damage(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = save(load("demo/resnet"), tmp_path / "net.safetensors")
+    move = nn.Module.to
+
+    def full(module: nn.Module, *given: Any) -> nn.Module:
+        if isinstance(given[0], torch.device):
+            raise RuntimeError(words)
+        return move(module, *given)
+
+    monkeypatch.setattr(nn.Module, "to", full)
+    for name in (saved, "demo/resnet"):
+        with pytest.raises(OutOfMemory, match=r"memory ran out on cpu while .* was loaded \(") as caught:
+            load(name, device="cpu")
+        assert "damaged" not in str(caught.value)
+    with (
+        pytest.raises(OutOfMemory, match="if it should suffice, it is damaged"),
+        refusing(UnsupportedModel, "it is damaged"),
+    ):
+        raise torch.OutOfMemoryError(words)
+
+
+def test_pickles_need_trust(tmp_path: Path) -> None:
+    path = tmp_path / "whole.pt"
+    torch.save(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2)), path)
+    with pytest.raises(
+        UnsupportedModel, match=r"it names torch\.nn\.modules\.[\w.]+$"
+    ):  # and nothing of PyTorch's advice
+        load(path)
+    with pytest.raises(UnsupportedModel, match=r"can run any code.*trust=True"):
+        load(path)
+    assert load(path, trust=True)(torch.zeros(1, 3, 8, 8)).shape == (1, 2)
+    with pytest.raises(UnsupportedModel, match="tensors only"):
+        load("torchvision/resnet18", weights=path)
+
+
+def test_what_is_no_classifier_is_not_saved(tmp_path: Path) -> None:
+    for wrong in (torch.nn.Flatten(), "demo/resnet", None):
+        with pytest.raises(InvalidOption, match=f"not a {type(wrong).__name__}; an explanation has its own save"):
+            save(wrong, tmp_path / "x")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_functions_of_the_user_can_not_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel, match="preprocess"):
+        save(Classifier(Net(), preprocess=transforms.ToTensor()), tmp_path / "net.pt2")
+    with pytest.raises(UnsupportedModel, match=r"\.pt2"):
+        save(Classifier(Net()), tmp_path / "net.safetensors")
