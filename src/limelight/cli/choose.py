@@ -26,7 +26,7 @@ from limelight.cli.output import (
 from limelight.errors import InvalidOption
 
 if TYPE_CHECKING:
-    from limelight.bench.choose import Choice, Standing
+    from limelight.bench.choice import Choice, Standing
 
 
 def choose(

@@ -6,7 +6,8 @@ from typing import Any
 
 import limelight
 from limelight import api, files
-from limelight.bench.choose import Choice, Standing
+from limelight.bench.choice import Choice, Standing
+from limelight.bench.wording import write_p
 from limelight.data.images import load_image
 from limelight.data.samples import Sample
 from limelight.draw import chart
@@ -149,7 +150,7 @@ def _fate(choice: Choice, s: Standing) -> str:
 def _surely(choice: Choice, s: Standing) -> str:
     if s.method == choice.best:
         return "the best figure"
-    return "" if s.p != s.p else f"{_p(s.p)}"
+    return "" if s.p != s.p else f"{write_p(s.p)}"
 
 
 def _trade_off(choice: Choice) -> Section:
@@ -210,7 +211,7 @@ def _course(choice: Choice) -> Section:
                 f"{r.number}",
                 f"{r.pictures:,}",
                 f"{r.best} ({_number(r.figures[r.best])})",
-                ", ".join(f"{n} ({_number(r.figures[n])}, {_p(r.p[n])})" for n in r.dropped) or "none",
+                ", ".join(f"{n} ({_number(r.figures[n])}, {write_p(r.p[n])})" for n in r.dropped) or "none",
                 f"{r.passes:z,.0f}",
             ]
             for r in choice.rounds
@@ -305,10 +306,6 @@ def _number(value: float) -> str:
 def _short(value: float) -> str:
     """Write a cost with two or three digits that count."""
     return f"{value:z,.0f}" if value >= 100 else f"{value:z.3g}" if value >= 1e-3 else f"{value:z.5f}"
-
-
-def _p(value: float) -> str:
-    return f"p = {value:z.2g}" if value >= 1e-3 else "p < 0.001"
 
 
 def _count(thing: str, count: int) -> str:
