@@ -27,7 +27,10 @@ from rich.table import Table
 
 import limelight as ll
 from limelight.bench.plan import settings
-from limelight.bench.recipe import Recipe, checked, read_recipe
+from limelight.bench.recipe import Recipe
+from limelight.bench.recipe_file import read_recipe
+from limelight.bench.recipe_parse import make_recipe
+from limelight.bench.recipe_vary import vary_recipe
 from limelight.bench.run import Tally, benchmark
 from limelight.bench.store import Cell, Store
 
@@ -74,15 +77,15 @@ def timed(recipe: Recipe, folder: Path, **options: object) -> Tally:
 
 def adcc(model: str, pictures: int = 1) -> Recipe:
     """The recipe of ADCC's table 2, for drawn pictures and random weights."""
-    recipe = read_recipe("adcc-table2").varied(dataset="scenes", models=[f"torchvision/{model}=none"])
+    recipe = vary_recipe(read_recipe("adcc-table2"), dataset="scenes", models=[f"torchvision/{model}=none"])
     given = recipe.model_dump()
     given["data"]["n"] = pictures
-    return checked(given, recipe.name)
+    return make_recipe(given, recipe.name)
 
 
 def small(methods: list[str], pictures: int, model: str = "torchvision/resnet50") -> Recipe:
     """A recipe without a method of thousands of passes."""
-    return checked(
+    return make_recipe(
         {
             "name": "small",
             "data": {"dataset": "scenes", "n": pictures},
@@ -151,7 +154,7 @@ print(f"{figures} figures with intervals and ranks: {seconds:.1f} s, at most {pe
 def rows(room: Path) -> None:
     names = [name for name, card in ll.methods().items() if card.layers == "one"][:10]
     metrics = ("average-drop", "insertion", "deletion", "complexity", "overall")
-    recipe = checked(
+    recipe = make_recipe(
         {
             "name": "million",
             "data": {"dataset": "scenes", "n": 5000},

@@ -17,7 +17,8 @@ from PIL import Image
 import architectures
 import limelight as ll
 from limelight import draw, files
-from limelight.bench.recipe import Paper, published, read_recipe
+from limelight.bench.recipe_file import read_published, read_recipe
+from limelight.bench.recipe_tables import Paper
 from limelight.bench.store import Cell, Store
 from limelight.cli.output import parse_parameters
 from limelight.data.images import load_image
@@ -365,7 +366,7 @@ def test_published_numbers_lie_beside_the_recipe_or_are_ours(tmp_path: Path) -> 
     os.mkfifo(folder / "pipe.csv")
 
     def named(table: str) -> str:
-        return published(recipe.model_copy(update={"paper": Paper(table=table)}), path)
+        return read_published(recipe.model_copy(update={"paper": Paper(table=table)}), path)
 
     assert named("own.csv") == "own"
     assert named(str(folder / "own.csv")) == "own"

@@ -82,7 +82,7 @@ def rows_of_a_run(folder: Path) -> Made:
 
 def settings_of_a_run(folder: Path) -> Made:
     from limelight.bench.plan import settings
-    from limelight.bench.recipe import read_recipe
+    from limelight.bench.recipe_file import read_recipe
     from limelight.bench.store import Store, recipe_of
 
     store = Store(folder / "run", settings(read_recipe("demo")))
@@ -130,7 +130,7 @@ def onnx(folder: Path) -> Made:
 
 
 def recipe(folder: Path) -> Made:
-    from limelight.bench.recipe import find_recipe, read_recipe
+    from limelight.bench.recipe_file import find_recipe, read_recipe
 
     (folder / "a.toml").write_bytes(find_recipe("demo").read_bytes())
     return folder / "a.toml", read_recipe

@@ -14,7 +14,9 @@ from PIL import Image
 
 from limelight import cli
 from limelight.bench.plan import chunks, samples_of
-from limelight.bench.recipe import Recipe, read_recipe
+from limelight.bench.recipe import Recipe
+from limelight.bench.recipe_file import read_recipe
+from limelight.bench.recipe_vary import vary_recipe
 from limelight.bench.run import benchmark
 from limelight.bench.store import Store, merge
 from limelight.card import METHODS, register_method
@@ -230,33 +232,19 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_models_without_weights_are_left_out(tmp_path: Path) -> None:
-    recipe = read_recipe(recipe_file(tmp_path)).varied(more_models=["torchvision/resnet18=/nowhere/weights.pt"])
+    recipe = vary_recipe(read_recipe(recipe_file(tmp_path)), more_models=["torchvision/resnet18=/nowhere/weights.pt"])
     tally = benchmark(recipe, tmp_path / "run")
     assert (tally.cells, tally.finished, tally.failed) == (24, 24, 0)
     assert "/nowhere/weights.pt" in tally.left_out["torchvision/resnet18"]
     assert Store(tmp_path / "run").notes["left_out"] == tally.left_out
     with pytest.raises(WeightsUnavailable, match=r"/nowhere/weights\.pt"):
-        benchmark(recipe.varied(models=["demo/vgg=/nowhere/weights.pt"]), tmp_path / "none")
+        benchmark(vary_recipe(recipe, models=["demo/vgg=/nowhere/weights.pt"]), tmp_path / "none")
 
 
 def test_random_weights_are_the_same_each_time(tmp_path: Path) -> None:
-    recipe = read_recipe(recipe_file(tmp_path, n=2)).varied(models=["demo/resnet=none"])
+    recipe = vary_recipe(read_recipe(recipe_file(tmp_path, n=2)), models=["demo/resnet=none"])
     assert benchmark(recipe, tmp_path / "run").finished == 8
     assert benchmark(recipe, tmp_path / "run").before == 8
-
-
-def test_a_recipe_for_other_pictures_and_networks(tmp_path: Path) -> None:
-    recipe = read_recipe(recipe_file(tmp_path))
-    other = recipe.varied(dataset="ucm", models=["demo/vgg"], more_models=["demo/vit=none"])
-    assert (other.data.dataset, other.data.n, other.models.names) == ("ucm", recipe.data.n, ("demo/vgg", "demo/vit"))
-    assert other.weights("demo/vit") is None
-    assert other.weights("demo/vgg") == "DEFAULT"
-    assert recipe.varied() == recipe
-    with pytest.raises(InvalidOption, match="did you mean ucm"):
-        recipe.varied(dataset="ucn")
-    table = read_recipe("adcc-table2").varied(more_models=["torchvision/squeezenet1_0"])
-    options = table.methods_of("torchvision/squeezenet1_0")["Grad-CAM"].options.model_dump()
-    assert options.get("layer") is None  # the recipe's default is a layer of ResNets
 
 
 def test_all_of_a_run_is_announced_once(

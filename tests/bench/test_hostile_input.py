@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from limelight import cli
-from limelight.bench.recipe import read_recipe
+from limelight.bench.recipe_file import read_recipe
 from limelight.bench.run import benchmark
 from limelight.bench.store import Cell, Store
 from limelight.data.synthetic import scene

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_benchmark import numbers, recipe_file
 
-from limelight.bench.recipe import read_recipe
+from limelight.bench.recipe_file import read_recipe
 from limelight.bench.run import Tally, benchmark
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (pip install limelight[ray])")

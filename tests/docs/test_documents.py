@@ -15,7 +15,7 @@ from PIL import Image
 
 from conftest import script
 from limelight import cli
-from limelight.bench.recipe import checked
+from limelight.bench.recipe_parse import make_recipe
 from limelight.card import METHODS, METRICS
 from limelight.data.synthetic import test_split
 
@@ -84,7 +84,7 @@ def test_snippets_about_proposals_and_choosing(folder: Path, capsys: pytest.Capt
 
 def test_the_recipe_of_the_guide_is_one() -> None:
     (recipe,) = blocks(BENCHMARK, "toml")
-    assert checked(tomllib.loads(recipe), "mine").name == "mine"
+    assert make_recipe(tomllib.loads(recipe), "mine").name == "mine"
 
 
 def commands() -> list[list[str]]:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pydantic
 
 from limelight import files
-from limelight.bench.recipe import Recipe, parsed
+from limelight.bench.recipe import Recipe
+from limelight.bench.recipe_parse import parse_recipe
 from limelight.errors import CorruptStore, InvalidOption
 from limelight.model.cost import check_recorded
 
@@ -250,7 +251,7 @@ def recipe_of(store: Store) -> Recipe:
         if not isinstance(store.settings.get("recipe"), dict):
             raise ValueError(f"its {SETTINGS} holds no table called recipe")
         try:
-            return parsed(store.settings["recipe"], f"its {SETTINGS}, recipe")
+            return parse_recipe(store.settings["recipe"], f"its {SETTINGS}, recipe")
         except InvalidOption as error:
             raise ValueError(error) from error
 

@@ -50,14 +50,15 @@ def benchmark(
 
     Example: limelight benchmark recipes/demo.toml --out runs/demo
     """
-    from limelight.bench.recipe import published, read_recipe
+    from limelight.bench.recipe_file import read_published, read_recipe
+    from limelight.bench.recipe_vary import vary_recipe
     from limelight.bench.run import benchmark as measure
 
     warnings.simplefilter("always", PictureWarning)  # of pictures for mosaics, of which there is no cell
     part = _shard(shard)
     plan = read_recipe(recipe)
     if dataset or model or add_model:
-        plan = plan.varied(dataset=dataset, models=model or (), more_models=add_model or ())
+        plan = vary_recipe(plan, dataset=dataset, models=model or (), more_models=add_model or ())
     with filling(plan.name) as show:
         tally = measure(
             plan,
@@ -70,7 +71,7 @@ def benchmark(
             executor=executor,
             workers=workers,
             threads=threads,
-            published=published(plan, recipe),
+            published=read_published(plan, recipe),
             retry=retry,
             trust=trust,
             strict=strict,

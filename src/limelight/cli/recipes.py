@@ -15,12 +15,12 @@ def recipes(
 
     Example: limelight recipes demo > mine.toml
     """
-    from limelight.bench.recipe import find_recipe, read_recipe, shipped
+    from limelight.bench.recipe_file import find_recipe, list_shipped, read_recipe
 
     if name is not None:
         typer.echo(find_recipe(name).read_text(encoding="utf-8"), nl=False)
         return
-    found = {key: read_recipe(path) for key, path in shipped().items()}
+    found = {key: read_recipe(path) for key, path in list_shipped().items()}
     if as_json:
         print_json({key: recipe.model_dump(mode="json") for key, recipe in found.items()})
         return

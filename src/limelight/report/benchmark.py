@@ -15,7 +15,8 @@ import numpy as np
 import limelight
 from limelight import api, zoo
 from limelight.bench.plan import prepared, samples_of
-from limelight.bench.recipe import Recipe, find_recipe, numbers_of, read_recipe
+from limelight.bench.recipe import Recipe
+from limelight.bench.recipe_file import find_recipe, read_numbers, read_recipe
 from limelight.bench.store import Store, recipe_of
 from limelight.card import METHODS
 from limelight.data.images import load_image
@@ -171,7 +172,7 @@ def open_run(
         given = read_recipe(recipe)
         made_by = made_by.model_copy(update={"about": given.about, "paper": given.paper})
         if given.paper.table:
-            text = numbers_of(find_recipe(recipe), given.paper.table)
+            text = read_numbers(find_recipe(recipe), given.paper.table)
     if paper is not None:
         text = _text(Path(paper))
     boards, failures = read(store, made_by)

@@ -1,0 +1,79 @@
+"""Make a recipe of the tables of a file, and say in one line what is wrong with them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import pydantic
+
+from limelight.bench.recipe import Recipe
+from limelight.bench.recipe_check import check_recipe
+from limelight.bench.recipe_tables import Data, Models, Mosaics, Paper, Preprocessing
+from limelight.engine.options import check_numbers, why
+from limelight.errors import InvalidOption, UnknownMethod, UnknownMetric, nearest, shown
+
+
+def make_recipe(given: Mapping[str, Any], name: str) -> Recipe:
+    """Make a recipe of these tables, and check all of it.
+
+    Args:
+        given: what the file holds.
+        name: of the file, for what is said of it.
+
+    Raises:
+        InvalidOption: a key is unknown or a value is wrong.
+        UnknownMethod: there is no such method.
+        UnknownMetric: there is no such metric.
+    """
+    recipe = parse_recipe(given, name)
+    try:
+        check_recipe(recipe)
+    except (InvalidOption, UnknownMethod, UnknownMetric) as error:
+        raise type(error)(f"{name}: {error}") from None
+    return recipe
+
+
+def parse_recipe(given: Mapping[str, Any], name: str) -> Recipe:
+    """Make a recipe of these tables, of which methods, metrics and their options are not yet checked.
+
+    Args:
+        given: what the file holds.
+        name: of the file, for what is said of it.
+
+    Raises:
+        InvalidOption: a key is unknown or a value is wrong.
+    """
+    check_numbers(given, name)
+    try:
+        return Recipe(**given)
+    except pydantic.ValidationError as error:
+        raise InvalidOption(f"{name}: {_describe(error, given)}") from None
+
+
+def _describe(error: pydantic.ValidationError, given: Mapping[str, Any]) -> str:
+    """Return in one line what is wrong: a key that is unknown, before what may be missing because of it."""
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    where = _dotted_key(first["loc"], given)
+    if first["type"] == "extra_forbidden":
+        known = _keys_of([str(part) for part in first["loc"][:-1]])
+        return f"unknown key {where!r}{nearest(str(first['loc'][-1]), known)} (there are: {', '.join(known)})"
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    reasons = [why(one) for one in error.errors() if _dotted_key(one["loc"], given) == where]
+    return f"{where} = {shown(first['input'])}: {' or '.join(dict.fromkeys(reasons))}"
+
+
+def _dotted_key(loc: Sequence[str | int], given: Any) -> str:
+    """Return a key as the file has it, without the names of types that pydantic tried for its value."""
+    keys: list[str] = []
+    for part in loc:
+        if isinstance(given, Mapping | list | tuple):
+            keys.append(str(part))
+            table = cast(Any, given)
+            given = table.get(part) if isinstance(given, Mapping) else table[part]
+    return ".".join(keys)
+
+
+def _keys_of(table: Sequence[str]) -> list[str]:
+    """Return the keys of a table."""
+    parts = {"data": Data, "mosaics": Mosaics, "preprocess": Preprocessing, "models": Models, "paper": Paper}
+    return list((parts[table[-1]] if table else Recipe).model_fields)

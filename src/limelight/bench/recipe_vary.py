@@ -1,0 +1,38 @@
+"""Make a recipe for other pictures or networks of one that there is."""
+
+from collections.abc import Sequence
+
+from limelight.bench.recipe import Recipe
+from limelight.bench.recipe_parse import make_recipe
+
+
+def vary_recipe(
+    recipe: Recipe, *, dataset: str | None = None, models: Sequence[str] = (), more_models: Sequence[str] = ()
+) -> Recipe:
+    """Return a recipe for other pictures or networks.
+
+    Args:
+        recipe: from which the rest is taken.
+        dataset: in place of the recipe's; all of its pictures, unless the recipe takes so many.
+        models: in place of the recipe's, each a name or ``NAME=WEIGHTS``.
+        more_models: beside the others, each a name or ``NAME=WEIGHTS``; layers are the classifier's own choice.
+
+    Raises:
+        InvalidOption: there is no such data set.
+    """
+    given = recipe.model_dump()
+    if dataset is not None:
+        given["data"] |= {"dataset": dataset, "split": "", "truth": ""}
+    named, new = list(models or recipe.models.names), [*models, *more_models]
+    weights = dict(text.split("=", 1) for text in new if "=" in text)
+    names = [text.split("=", 1)[0] for text in (*named, *more_models)]
+    own = {name: () for name in names if name not in recipe.models.names and name not in recipe.models.layers}
+    given["models"] |= {
+        "names": tuple(dict.fromkeys(names)),
+        "weights_of": {k: v for k, v in (dict(recipe.models.weights_of) | weights).items() if k in names},
+        "layers": {k: v for k, v in (dict(recipe.models.layers) | own).items() if k in names or k == "default"},
+    }
+    given["methods"] = [m for m in given["methods"] if not m["only"] or set(m["only"]) & set(names)]
+    for method in given["methods"]:
+        method["only"] = tuple(name for name in method["only"] if name in names)
+    return make_recipe(given, recipe.name)
