@@ -15,7 +15,7 @@ import pandas as pd
 
 from limelight.bench.recipe_file import read_published, read_recipe
 from limelight.bench.store import Store
-from limelight.report.benchmark import published as table_of
+from limelight.report.benchmark.published import parse_published
 from limelight.results.tables import Results, Row
 from limelight.scoring.evaluate import columns
 
@@ -37,7 +37,7 @@ def results(run: str) -> Results:
 
 def main(run: str) -> None:
     found, recipe = results(run), read_recipe("adcc-table2")
-    paper = {(p.model, p.metric, p.method): p.value for p in table_of(read_published(recipe, "adcc-table2"))}
+    paper = {(p.model, p.metric, p.method): p.value for p in parse_published(read_published(recipe, "adcc-table2"))}
     counts: dict[str, Counter[str]] = {}
     for metric, column in found.columns.items():
         for pair in found.compare(metric):

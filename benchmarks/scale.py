@@ -145,7 +145,7 @@ SUMMARY = """
 import resource, sys, time
 from limelight.report.benchmark import open_run
 start = time.perf_counter()
-figures = sum(len(list(summary)) for _, summary in open_run(sys.argv[1]).told)
+figures = sum(len(list(summary)) for _, summary in open_run(sys.argv[1]).by_model)
 seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 print(f"{figures} figures with intervals and ranks: {seconds:.1f} s, at most {peak:.2f} GiB with all that is imported")
 """

@@ -158,9 +158,9 @@ def report(run: Path, folder: Path) -> None:
     from PIL import Image
     from playwright.sync_api import sync_playwright
 
-    from limelight.report import benchmark as story
+    from limelight.report.benchmark import open_run, write_report
 
-    page = story.write(story.open_run(run), run / "report.html").resolve()
+    page = write_report(open_run(run), run / "report.html").resolve()
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": 1180, "height": 2010})

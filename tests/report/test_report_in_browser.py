@@ -11,7 +11,7 @@ import pytest
 from limelight.bench.recipe import Recipe
 from limelight.bench.run import benchmark
 from limelight.report import Section, Table, write_page
-from limelight.report import benchmark as story
+from limelight.report.benchmark import Run, open_run, write_report
 from limelight.report.page import Value
 
 CHROMIUM = shutil.which("chromium")
@@ -33,7 +33,7 @@ Opener = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> story.Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("run")
     recipe = Recipe.model_validate(
         {
@@ -46,12 +46,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> story.Run:
         }
     )
     benchmark(recipe, folder, published=PAPER)
-    return story.open_run(folder)
+    return open_run(folder)
 
 
 @pytest.fixture(scope="module")
-def file(run: story.Run) -> Path:
-    return story.write(run, run.store.folder / "report.html")
+def file(run: Run) -> Path:
+    return write_report(run, run.store.folder / "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_it_opens_whole_and_asks_for_nothing(opened: Opener) -> None:
         assert page.evaluate("document.querySelector(':target').getBoundingClientRect().top < innerHeight")
 
 
-def test_the_first_screen_says_who_may_be_trusted(run: story.Run, opened: Opener) -> None:
+def test_the_first_screen_says_who_may_be_trusted(run: Run, opened: Opener) -> None:
     page = opened(viewport={"width": 1280, "height": 720})
     facts = page.locator(".facts div")
     assert facts.count() == 3
@@ -149,7 +149,7 @@ def test_the_first_screen_says_who_may_be_trusted(run: story.Run, opened: Opener
         box = fact.bounding_box()
         assert box["y"] + box["height"] < 720
     among = {m: 0 for m in METHODS}
-    for _, summary in run.told:
+    for _, summary in run.by_model:
         for figure in summary:
             among[figure.method] += figure.like_best
     said = facts.first.inner_text()
@@ -176,7 +176,7 @@ def test_without_scripts_all_can_be_read(opened: Opener) -> None:
 # -- sorting and filtering --------------------------------------------------------------------------------
 
 
-def test_a_column_sorts_by_mouse_and_keyboard(run: story.Run, opened: Opener) -> None:
+def test_a_column_sorts_by_mouse_and_keyboard(run: Run, opened: Opener) -> None:
     page = opened()
     table, button = sorting(page)
 

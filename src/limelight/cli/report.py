@@ -34,28 +34,28 @@ def report(
     Example: limelight report runs/demo --latex
     """
     from limelight.files import write
-    from limelight.report import benchmark as story
+    from limelight.report.benchmark import open_run, to_latex, to_markdown, write_report
 
     page = out or run / "report.html"
-    found = story.open_run(run, recipe=recipe, paper=paper, data=data, device=device, trust=trust)
-    tables = {".md": story.to_markdown, ".tex": story.to_latex}
+    found = open_run(run, recipe=recipe, paper=paper, data=data, device=device, trust=trust)
+    tables = {".md": to_markdown, ".tex": to_latex}
     also = {page.with_suffix(suffix): tables[suffix] for suffix in [".md"] * markdown + [".tex"] * latex}
     not_itself("--out", [page, *also], [recipe, paper, data, *found.store.every])
-    files = [story.write(found, page), *(write(path, text(found)) for path, text in also.items())]
+    files = [write_report(found, page), *(write(path, text(found)) for path, text in also.items())]
     if as_json:
         figures = [
-            {"model": board.model, **{k: None if v != v else v for k, v in vars(f).items()}}
-            for board, summary in found.told
+            {"model": scores.model, **{k: None if v != v else v for k, v in vars(f).items()}}
+            for scores, summary in found.by_model
             for f in summary
         ]
         print_json({"files": [str(file) for file in files], "figures": figures})
         return
-    for board, summary in found.told:
-        metric = next(iter(board.columns))
-        best = [m for m in board.methods if summary[m, metric].rank == 1]
+    for scores, summary in found.by_model:
+        metric = next(iter(scores.columns))
+        best = [m for m in scores.methods if summary[m, metric].rank == 1]
         if best:
-            rivals = sum(summary[m, metric].like_best for m in board.methods if m not in best)
+            rivals = sum(summary[m, metric].like_best for m in scores.methods if m not in best)
             doubt = f", not distinguishable from {rivals} more" if rivals else ""
             names, figure = " and ".join(best), summary[best[0], metric]
-            say("• {}: by {} {} leads, {}{}.", board.model, metric, names, figure, doubt, wrap=False)
+            say("• {}: by {} {} leads, {}{}.", scores.model, metric, names, figure, doubt, wrap=False)
     say("→ {}", ", ".join(map(str, files)), wrap=False)

@@ -1,0 +1,125 @@
+"""Read the scores of a run from its folder."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from limelight.bench.recipe import Recipe
+from limelight.bench.store import Store
+from limelight.errors import CorruptStore, InvalidOption
+from limelight.files import refusing
+from limelight.report.scores.model import Failure, Floats, Integers, ModelScores
+from limelight.report.scores.word_column import WordColumn, encode, order_like
+from limelight.results.tables import Column
+from limelight.scoring.evaluate import columns
+
+_TERMS = ("coherency", "complexity", "average-drop")
+_READ = ("image", "model", "method", "metric", "value", "target", "reason", "seconds", "forwards", "backwards", "spent")
+_WORDS = ("image", "model", "method", "metric", "error", "reason")
+
+
+def read_scores(store: Store, recipe: Recipe) -> tuple[list[ModelScores], list[Failure]]:
+    """Read the scores of each model, and what failed.
+
+    Args:
+        store: the run's folder.
+        recipe: what was measured.
+
+    Raises:
+        CorruptStore: a file is damaged.
+        InvalidOption: there are no rows.
+    """
+    metrics = columns(recipe.judges)
+    pooled = any(c.pooling == "adcc" for c in metrics.values())
+    table = store.table([*_READ, *(["parts"] if pooled else [])])
+    if not len(table):
+        raise InvalidOption(f"the run in {store.folder} has no rows yet; `limelight benchmark` measures them")
+    words = {name: encode(table[name]) for name in _WORDS}
+    known = {"model": recipe.models.names, "method": [m.label or m.name for m in recipe.methods], "metric": metrics}
+    for what, names in known.items():
+        column = words[what]
+        strange = {column.words[i] for i in np.unique(column.codes)} - {*names}
+        if strange:
+            raise CorruptStore(f"the rows in {store.folder} have a {what} {min(strange)!r}, its settings have not")
+    failed, model = words["error"].nonempty, words["model"]
+    models: list[ModelScores] = []
+    failures: list[Failure] = []
+    for number in order_like(model.words, recipe.models.names):
+        name, rows = model.words[number], model.codes == number
+        if (rows & ~failed).any():
+            with refusing(CorruptStore, f"the rows in {store.folder} are not of its settings"):
+                models.append(_read_model(name, table, words, np.flatnonzero(rows & ~failed), recipe, metrics))
+        failures += _read_failures(name, words, np.flatnonzero(rows & failed))
+    del table
+    _release_memory()
+    return models, failures
+
+
+def _read_model(
+    model: str, table: Any, words: dict[str, WordColumn], rows: Integers, recipe: Recipe, known: dict[str, Column]
+) -> ModelScores:
+    """Return the scores that stand in some rows, which are all of one model."""
+    labels = [entry.label or entry.name for entry in recipe.methods]
+
+    def numbers(name: str) -> Any:
+        return table[name].to_numpy()[rows]
+
+    image, images = words["image"].place(rows, None)
+    method, methods = words["method"].place(rows, labels)
+    metric, metrics = words["metric"].place(rows, list(known))
+    shape = len(metrics), len(methods), len(images)
+    values, there = np.full(shape, np.nan), np.zeros(shape, dtype=np.bool_)
+    values[metric, method, image] = numbers("value")
+    there[metric, method, image] = True
+    targets, empty = np.full(len(images), -1), np.zeros(shape[1:], dtype=np.bool_)
+    targets[image] = numbers("target")
+    reasons = words["reason"].nonempty[rows]
+    empty[method[reasons], image[reasons]] = True
+    terms: dict[str, Floats] = {}
+    for number, name in enumerate(metrics):
+        if known[name].pooling == "adcc":
+            pooled = np.flatnonzero(metric == number)
+            parts = [json.loads(text) if text else {} for text in table["parts"].take(rows[pooled]).to_pylist()]
+            terms[name] = np.full((*shape[1:], len(_TERMS)), np.nan)
+            terms[name][method[pooled], image[pooled]] = [[part.get(t, np.nan) for t in _TERMS] for part in parts]
+    cell = metric * len(methods) + method
+    return ModelScores(
+        model=model,
+        methods=methods,
+        columns={name: known[name] for name in metrics},
+        images=images,
+        values=values,
+        there=there,
+        terms=terms,
+        targets=targets,
+        empty=empty,
+        seconds=_mean_by(method, numbers("seconds"), len(methods)),
+        passes=_mean_by(method, numbers("forwards") + numbers("backwards"), len(methods)),
+        spent=_mean_by(cell, numbers("spent"), shape[0] * shape[1]).reshape(shape[:2]),
+    )
+
+
+def _mean_by(group: Integers, values: Floats, groups: int) -> Floats:
+    """Return the mean of each group's values; NaN where it has none."""
+    count = np.bincount(group, minlength=groups)
+    return np.bincount(group, values, groups) / np.where(count, count, np.nan)
+
+
+def _read_failures(model: str, words: dict[str, WordColumn], rows: Integers) -> list[Failure]:
+    """Return the errors that stand in some rows of a model, by method and text."""
+    method, error, image = (words[name].codes[rows] for name in ("method", "error", "image"))
+    failures: list[Failure] = []
+    for pair in np.unique(np.stack([method, error], 1), axis=0):
+        same = (method == pair[0]) & (error == pair[1])
+        images = sorted(words["image"].words[i] for i in np.unique(image[same]))
+        names = words["method"].words[pair[0]], words["error"].words[pair[1]]
+        failures.append(Failure(model, *names, images, int(same.sum())))
+    return failures
+
+
+def _release_memory() -> None:
+    """Give the memory of tables that are gone back, which Arrow would keep for more of them."""
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()
