@@ -28,8 +28,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import limelight as ll
+from limelight.model.targets import Targets
 from limelight.ops.blur import rise_blur
-from limelight.scoring.judge import Batch, Subject
+from limelight.scoring.image_batch import ImageBatch
+from limelight.scoring.map_batch import MapBatch
 from limelight.scoring.metric import measure
 
 LAYERS = {"squeezenet1_0": "features", "resnet18": "layer4", "resnet50": "layer4", "vgg16": "features"}
@@ -66,7 +68,7 @@ def insertion_and_deletion(s: Setting) -> Group:
     insertion, deletion = ll.metric("insertion"), ll.metric("deletion")
 
     def ours() -> Tensor:
-        subject = Subject(Batch(s.classifier, s.x, s.target), s.maps)  # both curves share their ends
+        subject = MapBatch(ImageBatch(s.classifier, s.x, Targets(s.target)), s.maps)  # both curves share their ends
         both = [measure(m, subject, has_method=False).values for m in (insertion, deletion)]
         return torch.stack(both)
 
@@ -94,7 +96,7 @@ def drop_and_increase(s: Setting) -> Group:
     drop, increase = ll.metric("average-drop"), ll.metric("average-increase")
 
     def ours() -> Tensor:
-        subject = Subject(Batch(s.classifier, s.x, s.target), s.maps)
+        subject = MapBatch(ImageBatch(s.classifier, s.x, Targets(s.target)), s.maps)
         both = [measure(m, subject, has_method=False).values for m in (drop, increase)]
         return torch.stack(both).mean(1)
 

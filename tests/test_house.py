@@ -229,10 +229,10 @@ def test_what_there_is_not_is_refused_at_registration(register: str, kind: Any) 
 
 
 def test_what_there_is_is_there() -> None:
-    from limelight.engine.request import Supply
-    from limelight.scoring.judge import Subject
+    from limelight.engine.request import Request
+    from limelight.scoring.map_batch import MapBatch
 
-    for registry, supply in ((METHODS, Supply), (METRICS, Subject)):
+    for registry, provider in ((METHODS, Request), (METRICS, MapBatch)):
         assert registry.needs
-        assert all(hasattr(supply, name) for name in registry.needs)
+        assert all(hasattr(provider, name) for name in registry.needs)
         assert {need for card in registry.cards().values() for need in card.needs} <= {*registry.needs}

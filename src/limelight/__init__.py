@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from limelight.model.classifier import Classifier
     from limelight.results.explanation import Explanation, Gallery
     from limelight.results.tables import Results
-    from limelight.scoring.judge import Measured
+    from limelight.scoring.measured import Measured
     from limelight.scoring.metric import Metric
     from limelight.scoring.truth import Truth
 
@@ -51,7 +51,7 @@ _HOME = {
     "Classifier": "limelight.model.classifier",
     "Explanation": "limelight.results.explanation",
     "Gallery": "limelight.results.explanation",
-    "Measured": "limelight.scoring.judge",
+    "Measured": "limelight.scoring.measured",
     "Method": "limelight.engine.method",
     "Metric": "limelight.scoring.metric",
     "Proposals": "limelight.api.proposals",

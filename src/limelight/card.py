@@ -258,17 +258,17 @@ class Registry(Generic[AnyCard]):
 
 
 METHODS: Registry[Card] = Registry(
-    "method", Card, "maps", "register_method", UnknownMethod, ("engine/request.py", "Supply")
+    "method", Card, "maps", "register_method", UnknownMethod, ("engine/request.py", "Request")
 )
 METRICS: Registry[MetricCard] = Registry(
-    "metric", MetricCard, "measures", "register_metric", UnknownMetric, ("scoring/judge.py", "Subject")
+    "metric", MetricCard, "measures", "register_metric", UnknownMetric, ("scoring/map_batch.py", "MapBatch")
 )
 
 
 def register_method(name: str, **description: Any) -> Callable[[Function], Function]:
     """Make a function a method: ``@register_method("my-cam", family=…, cites=…, cost=…)``.
 
-    The positional parameters of the function name the evidence that it wants (see ``engine.request.Supply``); its
+    The positional parameters of the function name what it wants to know (see ``engine.request.Request``); its
     keyword-only parameters are its options. See ``Card`` for the description.
 
     Raises:
@@ -282,7 +282,7 @@ def register_metric(name: str, **description: Any) -> Callable[[Function], Funct
 
     The positional parameters of the function name what it wants to know of an explained batch; its
     keyword-only parameters are its options, and together they are the protocol of its numbers. See
-    ``MetricCard`` for the description, and ``scoring.judge.Subject`` for what there is.
+    ``MetricCard`` for the description, and ``scoring.map_batch.MapBatch`` for what there is.
 
     Raises:
         InvalidOption: a positional parameter names what there is not.

@@ -19,7 +19,8 @@ import limelight as ll
 from limelight.engine.baselines import filled, plain
 from limelight.engine.content import described
 from limelight.errors import InvalidOption, ProtocolMismatch
-from limelight.scoring.judge import Batch
+from limelight.model.targets import Targets
+from limelight.scoring.image_batch import ImageBatch
 
 X = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 MAPS = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -117,7 +118,7 @@ def test_one_fill_for_all_images_costs_one_pass() -> None:
     fills: list[Any] = ["zero", "black", "white", 0.5, COLOUR, X[0], "mean", dim]
     classifier = network()
     for fill in map(plain, fills):
-        batch = Batch(classifier, X, torch.tensor([0, 1]))
+        batch = ImageBatch(classifier, X, Targets(torch.tensor([0, 1])))
         found, passes = batch.fill_score(fill), batch.meter.per_image(1, 1.0).forwards
         assert passes == (2 if fill == "mean" or fill is dim else 1)
         want = classifier(filled(classifier, X, fill)).softmax(1)

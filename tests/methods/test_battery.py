@@ -21,9 +21,10 @@ import architectures
 import limelight as ll
 from architectures import ARCHITECTURES, CLASSES, SIZE, exact, images
 from limelight.card import METHODS
-from limelight.engine.passes import gather
 from limelight.engine.saliency import Saliency
 from limelight.model.cost import Meter
+from limelight.model.one_pass import pass_images
+from limelight.model.targets import Targets
 
 REFUSES = {
     # Its weights are those of a linear layer behind global average pooling. "dense" has a ReLU in between
@@ -319,7 +320,9 @@ def check_channel_order(method: ll.Method, architecture: str) -> None:
         return  # the others get their evidence from the network, whose channels can't be shuffled from outside
     c, x = exact(architecture), images(2).double()
     (info,) = c.layers(None, x)
-    found = gather(c, x, 1, "logit", {info.name: info}, gradients=True, meter=Meter()).stages[info.name]
+    found = pass_images(c, x, Targets.parse(1, c, x), {info.name: info}, gradients=True, meter=Meter()).stages[
+        info.name
+    ]
     evidence = {"acts": found.acts, "grads": found.grads}
     order = torch.randperm(found.acts.shape[1], generator=torch.Generator().manual_seed(0))
     plain = method.function(**{k: evidence[k] for k in method.card.needs})

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import architectures
 import limelight as ll
 from limelight import errors
-from limelight.engine.request import Supply
+from limelight.engine.request import Request
 from limelight.engine.rng import Draws
 from limelight.ops import min_max, resize
 
@@ -179,7 +179,7 @@ def test_ss_cam_like_torchcam_with_its_noise(model: str, monkeypatch: pytest.Mon
         x = inputs(model)[i : i + 1]
         shape = (copies, c.layers([layer], x)[0].channels, 1, *x.shape[-2:])
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(500 + i))
-        monkeypatch.setattr(Supply, "draws", Replayed(noise))
+        monkeypatch.setattr(Request, "draws", Replayed(noise))
         m = ll.method("ss-cam", layer=layer, profile="torchcam", n=copies, sigma=sigma)
         assert_same_map(m.evidence(c, x, int(arrays["target"][i])), theirs[None], 1e-5)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import architectures
 import limelight as ll
 from conftest import npz
-from limelight.engine.request import Supply
+from limelight.engine.request import Request
 from limelight.engine.rng import Draws
 from limelight.maps.region.rise import weighted_sum
 from limelight.ops.random_masks import cell_size, masks
@@ -86,7 +86,7 @@ def rise_with(made: Tensor, c: ll.Classifier, x: Tensor, target: int) -> Tensor:
             return ((torch.arange(shape[0]) + 0.5) / shape[0]).view(-1, *[1] * (len(shape) - 1)).expand(shape).to(like)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Supply, "draws", Numbers(0))
+        patch.setattr(Request, "draws", Numbers(0))
         patch.setattr("limelight.maps.region.rise.cell_size", lambda *_: len(made))
         patch.setattr("limelight.maps.region.rise.masks", lambda _grids, numbers, *_: made[numbers[:, 0]])
         return ll.method("rise", n_masks=len(made), batch_size=16).evidence(c, x, target)[0]

@@ -9,7 +9,6 @@ from torch import Tensor
 from limelight.errors import InvalidOption
 from limelight.model.batches import chunk_size, in_chunks
 from limelight.model.classifier import Classifier
-from limelight.model.targets import class_scores
 from limelight.ops.selective_search import Boxes
 from limelight.progress import passed
 
@@ -49,7 +48,7 @@ def classify_boxes(
         pixels = torch.from_numpy(np.stack(cut)).to(low.device).permute(0, 3, 1, 2)
         passed(len(cut))
         logits = model(low + (pixels.to(low.dtype) / 255) * (high - low)).double()
-        return class_scores(logits, torch.full((len(cut),), target, device=logits.device), "prob", model.multilabel)
+        return model.outputs.score(logits, torch.full((len(cut),), target, device=logits.device), "prob")
 
     trace = model.trace(torch.zeros(1, len(model.mean), *size, device=low.device, dtype=low.dtype))
     return torch.cat(in_chunks(classify, len(boxes), chunk_size(trace.bytes_per_image, low.device))).cpu().numpy()

@@ -21,7 +21,7 @@ from limelight.engine.plan import plan as plan_of
 from limelight.engine.run import run
 from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel, shown
 from limelight.model.classifier import Classifier, as_classifier
-from limelight.model.targets import TargetLike, either_name, understood
+from limelight.model.targets import TargetLike, either_name, parse_target
 from limelight.progress import watched
 from limelight.results.explanation import Explanation, Gallery, explanations
 from limelight.scoring.evaluate import listed
@@ -145,7 +145,7 @@ def explain(
     samples = samples_of([image] if pictures is None else pictures)
     if not samples:
         raise InvalidImage("the list of images is empty")
-    asked = understood(target, len(samples))
+    asked = parse_target(target, len(samples))
     unreadable = Unreadable(strict)
     tried = {i: unreadable.tried(s.name, lambda s=s: as_input(model, s.image)) for i, s in enumerate(samples)}
     inputs = {i: x for i, x in tried.items() if x is not None}

@@ -12,8 +12,9 @@ from limelight.engine.method import Method
 from limelight.errors import LimelightError, is_out_of_memory
 from limelight.measures.randomisation.sanity import layer_order
 from limelight.model.black_box import BlackBox
-from limelight.model.classifier import Classifier, unwrap
+from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
+from limelight.model.outputs import numbers
 from limelight.model.preserve import borrowed
 from limelight.progress import LONG, Forecast, Part
 from limelight.scoring.metric import Metric
@@ -117,7 +118,7 @@ def _seconds(classifier: Classifier, x: Images, passes: float) -> float:
         try:
             with borrowed(classifier.module):
                 output = classifier.forward(x.expand(at_once, -1, -1, -1), watched=False)
-                unwrap(output, at_once).sum().item()  # waits for the device
+                numbers(output, at_once)[0].sum().item()  # waits for the device
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

@@ -19,7 +19,7 @@ from limelight.data.synthetic import Scene
 from limelight.errors import InvalidImage, PictureWarning, UnknownTarget
 from limelight.files import name_in_text
 from limelight.model.classifier import Classifier
-from limelight.model.targets import Asked, resolve, understood
+from limelight.model.targets import Asked, find_class, parse_target
 from limelight.scoring.metric import Metric
 from limelight.scoring.truth import Truth
 from limelight.shapes import Index
@@ -199,7 +199,7 @@ def wanted_targets(model: Classifier, samples: Sequence[Sample], targets: Any) -
         if not model.labels and any(s.classes for s in samples):
             model.trace(first_input(model, (s.image for s in samples))[None])  # counts the classes
         return [_class_of(model, s) for s in samples]
-    return understood(targets, len(samples))
+    return parse_target(targets, len(samples))
 
 
 def true_classes(model: Classifier, samples: Sequence[Sample]) -> Index:
@@ -209,9 +209,8 @@ def true_classes(model: Classifier, samples: Sequence[Sample]) -> Index:
         UnknownTarget: the model has no class of that name, or its classes have no names.
     """
     labels = [_class_of(model, s) for s in samples]
-    found = resolve(labels, len(labels), model.classes(), model.labels)
-    assert found is not None
-    return found
+    found = {label: find_class(label, model.classes(), model.labels) for label in set(labels)}
+    return torch.tensor([found[label] for label in labels])
 
 
 def _class_of(model: Classifier, sample: Sample) -> Label:

@@ -16,7 +16,7 @@ from limelight.engine.method import Method, as_method
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost
-from limelight.model.targets import TargetLike, either_name, understood
+from limelight.model.targets import TargetLike, either_name, parse_target
 from limelight.ops.peaks import check_peak_options, find_peaks
 from limelight.ops.selective_search import selective_search
 from limelight.progress import Part, watched
@@ -70,7 +70,7 @@ def propose(
     start = time.perf_counter()
     model = as_classifier(classifier)
     chosen = as_method(method, **options)
-    if callable(understood(target, 1)):
+    if callable(parse_target(target, 1)):
         raise InvalidOption("a function of the outputs has no probability in a box; give a class as target")
     check_peak_options(radius, threshold)
     picture, x, window = read_picture(model, as_sample(image).image)

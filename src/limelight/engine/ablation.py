@@ -7,15 +7,16 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from limelight.engine.passes import Evidence, Stage
+from limelight.engine.passes import Passes
 from limelight.errors import UnsupportedModel
 from limelight.model.batches import in_chunks
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Meter
 from limelight.model.head import Tail, overwritten
+from limelight.model.one_pass import Stage
 from limelight.model.preserve import borrowed
 from limelight.model.timing import in_model
-from limelight.shapes import Acts, Images
+from limelight.shapes import Acts, Images, Scores
 
 MOST_AT_ONCE = 1024
 """Variants of what follows a linear operation: little work each, so that calling the network costs more."""
@@ -117,87 +118,86 @@ def _is_pointwise(m: nn.Module) -> bool:
 
 
 def ablated_scores(
-    evidence: Evidence,
+    passes: Passes,
     stage: Stage,
+    score: Scores,
     wanted: Tensor,
     groups: Tensor | None,
     *,
     closed_form: bool,
-    batch_size: int | None,
     meter: Meter,
 ) -> Tensor:
     """Return the score without each channel of a layer, (n, k), or without each group of channels, (n, g).
 
     Args:
-        evidence: images and model.
+        passes: images and model.
         stage: the layer.
+        score: of the images, (n,).
         wanted: which channels (groups) of which image, (n, k) or (n, g); the others cost nothing and keep the
             image's score.
         groups: the channels of each group, (n, g, k); None for every channel on its own.
         closed_form: subtract a channel's part from the first linear operation behind the layer, where there is
             one, and go on from there; otherwise, and for groups, from the layer itself. Where something
             bypasses the layer the whole network runs.
-        batch_size: variants per pass; None to fit the memory.
         meter: counts what is spent.
     """
-    classifier = evidence.classifier
-    there = behind(classifier, stage, evidence.image)
+    there = behind(passes.classifier, stage, passes.image)
     linear = there.linear if closed_form and groups is None else None
     alone = torch.eye(stage.acts.shape[1], dtype=torch.bool, device=wanted.device)
-    scores = evidence.score[:, None].repeat(1, wanted.shape[1])
+    scores = score[:, None].repeat(1, wanted.shape[1])
     for i in range(len(wanted)):
         k = wanted[i].nonzero()[:, 0]
         gone = (alone if groups is None else groups[i])[k]
         if linear:
-            scores[i, k] = _from_linear(evidence, stage, linear, i, k, batch_size)
+            scores[i, k] = _from_linear(passes, stage, linear, i, k)
             meter.add(forward_tail=len(k) * linear.share / max(1e-12, 1 - stage.info.before))
         elif there.tail:
-            scores[i, k] = _from_layer(evidence, stage, there.tail, i, gone, batch_size)
+            scores[i, k] = _from_layer(passes, stage, there.tail, i, gone)
             meter.add(forward_tail=len(k))
         else:
-            scores[i, k] = _from_image(evidence, stage, i, gone, batch_size)
+            scores[i, k] = _from_image(passes, stage, i, gone)
             meter.add(forward=len(k))
     return scores
 
 
-def _from_linear(evidence: Evidence, stage: Stage, linear: Linear, i: int, k: Tensor, batch_size: int | None) -> Tensor:
+def _from_linear(passes: Passes, stage: Stage, linear: Linear, i: int, k: Tensor) -> Tensor:
     acts = stage.acts[i : i + 1]
     z = linear.whole(acts)
     each = 8 * z.numel() * z.element_size()
-    size = evidence.classifier.at_once(evidence.image, given=batch_size, each=each, largest=MOST_AT_ONCE)
+    size = passes.at_once(each=each, largest=MOST_AT_ONCE)
 
     def work(part: slice) -> Tensor:
         rows = k[part]
         together = len(rows) == int(rows[-1]) - int(rows[0]) + 1  # a slice needs no copy of the weights
         some = slice(int(rows[0]), int(rows[-1]) + 1) if together else rows
-        return evidence.scores_from(linear.tail(linear.without(z, acts, some)), rows.new_full((len(rows),), i))
+        return passes.read(linear.tail(linear.without(z, acts, some)), rows.new_full((len(rows),), i))
 
     return torch.cat(in_chunks(work, len(k), size)) if len(k) else acts.new_zeros(0)
 
 
-def _from_layer(evidence: Evidence, stage: Stage, tail: Tail, i: int, gone: Tensor, batch_size: int | None) -> Tensor:
+def _from_layer(passes: Passes, stage: Stage, tail: Tail, i: int, gone: Tensor) -> Tensor:
     output = stage.output[i : i + 1]
-    trace = evidence.classifier.trace(evidence.image)
+    trace = passes.classifier.trace(passes.image)
     behind = sum(prod(info.shape) for info in trace.layers if info.before >= stage.info.before)
-    size = evidence.classifier.at_once(evidence.image, given=batch_size, each=behind * output.element_size())
+    size = passes.at_once(each=behind * output.element_size())
 
     def work(part: slice) -> Tensor:
-        return evidence.scores_from(tail(without(output, stage, gone[part])), _numbers(i, gone[part]))
+        return passes.read(tail(without(output, stage, gone[part])), _numbers(i, gone[part]))
 
     return torch.cat(in_chunks(work, len(gone), size)) if len(gone) else stage.acts.new_zeros(0)
 
 
-def _from_image(evidence: Evidence, stage: Stage, i: int, gone: Tensor, batch_size: int | None) -> Tensor:
-    layer = evidence.classifier.module.get_submodule(stage.info.name)
-    size = evidence.classifier.at_once(evidence.image, given=batch_size)
+def _from_image(passes: Passes, stage: Stage, i: int, gone: Tensor) -> Tensor:
+    layer = passes.classifier.module.get_submodule(stage.info.name)
+    size = passes.at_once()
 
     def work(part: slice) -> Tensor:
         images = _numbers(i, gone[part])
         with (
-            borrowed(evidence.classifier.module),
+            borrowed(passes.classifier.module),
             overwritten(layer, lambda output: without(output, stage, gone[part])),
         ):
-            return evidence.scores_from(evidence.classifier.forward(evidence.image[images]), images)
+            return passes.read(passes.classifier.forward(passes.image[images]), images)
 
     return torch.cat(in_chunks(work, len(gone), size)) if len(gone) else stage.acts.new_zeros(0)
 

@@ -4,77 +4,79 @@ from collections.abc import Sequence
 
 import torch
 
-from limelight.engine.passes import Evidence
-from limelight.engine.request import GRADIENT_NEEDS, SLOPE_NEEDS, Felt
+from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, Felt
 from limelight.engine.saliency import Raw
 from limelight.engine.spec import Spec
 from limelight.model.layers import LayerInfo
+from limelight.model.one_pass import Pass
+from limelight.relevance.recorded_pass import RecordedPass
 from limelight.shapes import Flags
 
 SAME_ON_POOLED_HEADS = frozenset({"grad-cam", "xgrad-cam", "hires-cam"})
 
 
 def reasons(
-    raw: Raw, empty: Flags, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec, felt: Felt
+    raw: Raw, empty: Flags, clean: Pass, layers: Sequence[LayerInfo], method: Spec, felt: Felt
 ) -> tuple[str, ...]:
     """Say for every empty map why it is empty."""
     return tuple(
-        _reason_of(i, raw, evidence, layers, method, felt) if is_empty else ""
-        for i, is_empty in enumerate(empty.tolist())
+        _reason_of(i, raw, clean, layers, method, felt) if is_empty else "" for i, is_empty in enumerate(empty.tolist())
     )
 
 
-def _reason_of(i: int, raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec, felt: Felt) -> str:
+def _reason_of(i: int, raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, felt: Felt) -> str:
     if not raw.layers:
-        return _reason(i, raw.values[i], evidence, layers, method, felt)
+        return _reason(i, raw.values[i], clean, layers, method, felt)
     if any(bool(m.any()) for m in raw.details["masks"][i]):
         return "constant map: the layers' maps cancel"
-    each = [_reason(i, one.values[i], evidence, [at], method, felt) for one, at in zip(raw.layers, layers, strict=True)]
+    each = [_reason(i, one.values[i], clean, [at], method, felt) for one, at in zip(raw.layers, layers, strict=True)]
     return "; ".join(dict.fromkeys(each))
 
 
-def _reason(
-    i: int, raw: torch.Tensor, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec, felt: Felt
-) -> str:
-    stages = [evidence.stages[info.name] for info in layers]
+def _reason(i: int, raw: torch.Tensor, clean: Pass, layers: Sequence[LayerInfo], method: Spec, felt: Felt) -> str:
+    stages = [clean.stages[info.name] for info in layers]
     where = ", ".join(info.name for info in layers)
     if stages and all(not s.acts[i].any() for s in stages):
         return f"dead layer: every activation of {where} is 0"
     if GRADIENT_NEEDS & set(method.card.needs) and all(s.grads is None or not s.grads[i].any() for s in stages):
-        if evidence.classifier.dtype in (torch.float16, torch.bfloat16):
+        if clean.classifier.dtype in (torch.float16, torch.bfloat16):
             return f"the gradient at {where} underflows in half precision; try the model in float32"
-        if evidence.kind in ("prob", "logprob") and float(evidence.probability[i]) > 1 - 1e-6:
-            return f"saturated score: the {evidence.kind} is at its limit and has no gradient; try score='logit'"
+        if clean.targets.kind in ("prob", "logprob") and float(clean.probability[i]) > 1 - 1e-6:
+            return f"saturated score: the {clean.targets.kind} is at its limit and has no gradient; try score='logit'"
         if not any(info.candidate for info in layers):
             return f"not on the path: the score does not depend on {where} at any position of its map"
         return f"dead gradient: the score does not change with {where}"
-    if evidence.slope is not None and SLOPE_NEEDS & set(method.card.needs) and not evidence.slope[i].any():
-        if evidence.kind in ("prob", "logprob") and float(evidence.probability[i]) > 1 - 1e-6:
-            return f"saturated score: the {evidence.kind} is at its limit and has no gradient; try score='logit'"
+    if (
+        clean.input_gradient is not None
+        and INPUT_GRADIENT_NEEDS & set(method.card.needs)
+        and not clean.input_gradient[i].any()
+    ):
+        if clean.targets.kind in ("prob", "logprob") and float(clean.probability[i]) > 1 - 1e-6:
+            return f"saturated score: the {clean.targets.kind} is at its limit and has no gradient; try score='logit'"
         return "dead gradient: the score does not change with the image"
     if stages and all(not s.acts[i].any() or (s.grads is not None and not s.grads[i].any()) for s in stages):
         return f"dead layer: in each of {where} the activations or the gradient are all 0"
     if not raw.any():
-        return _nothing(i, evidence, method, felt)
+        return _nothing(i, clean, method, felt)
     if method.options.relu and float(raw.max()) <= 0:
         return "no positive evidence: the map is nowhere above 0 (relu=False shows the negative part)"
     return "constant map: every position has the same value"
 
 
-def _nothing(i: int, evidence: Evidence, method: Spec, felt: Felt) -> str:
+def _nothing(i: int, clean: Pass, method: Spec, felt: Felt) -> str:
     """Say why a map is 0 everywhere whose layers and gradients, as far as they were looked at, are not."""
-    tape = evidence.tape
+    tape = clean.tape if isinstance(clean, RecordedPass) else None
     if tape is not None and len(tape.flows) and not bool(tape.flows[0].size[i]):
         return "no relevance: the score that is passed back is 0"
     if tape is not None:
         what = "relevance" if tape.flows else "gradient"
         return f"dead {what}: nothing of what was passed back arrived"
-    limit = method.options.score in ("prob", "logprob") and float(evidence.probability[i]) > 1 - 1e-6
+    limit = method.options.score in ("prob", "logprob") and float(clean.probability[i]) > 1 - 1e-6
     for what, seen in (("gradient", felt.gradients), ("score", felt.scores)):
         if seen is not None and not bool(seen[i]):
             if limit:
                 return f"saturated score: the {method.options.score} is at its limit; try score='logit'"
-            if what == "gradient" and evidence.classifier.dtype in (torch.float16, torch.bfloat16):
+            if what == "gradient" and clean.classifier.dtype in (torch.float16, torch.bfloat16):
                 return "the gradient underflows in half precision; try the model in float32"
             if what == "gradient":
                 return "dead gradient: the score does not change with any of the pictures that were tried"
@@ -82,17 +84,17 @@ def _nothing(i: int, evidence: Evidence, method: Spec, felt: Felt) -> str:
     return "constant map: it is 0 at every position"
 
 
-def notes(raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spec, felt: Felt) -> tuple[str, ...]:
+def notes(raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, felt: Felt) -> tuple[str, ...]:
     """Return remarks on a batch's maps."""
     found: list[str] = []
-    if why := evidence.classifier.alone:
+    if why := clean.classifier.alone:
         found.append(f"The model is given one image at a time, which takes longer: {why}.")
     if raw.ambiguous is not None and bool(raw.ambiguous.any()):
         found.append(
             "Two eigenvalues are equal, so that other vectors would do as well: the map is one of several right ones."
         )
     if method.name in SAME_ON_POOLED_HEADS and len(layers) == 1:
-        grads = evidence.stages[layers[0].name].grads
+        grads = clean.stages[layers[0].name].grads
         if grads is not None and bool(grads.any()):
             spread = grads.amax((-2, -1)) - grads.amin((-2, -1))
             if bool((spread <= 1e-5 * grads.abs().amax((-2, -1))).all()):
@@ -104,6 +106,6 @@ def notes(raw: Raw, evidence: Evidence, layers: Sequence[LayerInfo], method: Spe
         blank = ~raw.details["masks"][:, number].flatten(1).any(1)
         some = raw.values.flatten(1).any(1)
         for i in (blank & some).nonzero()[:, 0].tolist():
-            reason = _reason(i, one.values[i], evidence, [at], method, felt)
+            reason = _reason(i, one.values[i], clean, [at], method, felt)
             found.append(f"Layer {at.name} adds nothing to the map where its own is empty ({reason}).")
     return tuple(dict.fromkeys(found))

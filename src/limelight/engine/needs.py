@@ -30,12 +30,13 @@ FillOf = Callable[[Fill], Images]
 class ScoresOf(Protocol):
     """Scores changed copies of the images."""
 
-    def __call__(self, copies: Copies, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
+    def __call__(self, copies: Copies, wanted: Tensor | int, kind: ScoreKind | None = None) -> Tensor:
         """Return the score of each copy, (n, s).
 
         Args:
             copies: makes them.
-            wanted: which there are, (n, s); the others cost nothing and have score 0.
+            wanted: how many there are of every image; or which there are, (n, s): the others cost nothing and have
+                score 0.
             kind: which score; None for the one that is explained.
         """
         ...
@@ -60,13 +61,13 @@ class AblatedScores(Protocol):
 class GradientsOf(Protocol):
     """Hands on the gradients of the score at changed copies of the images."""
 
-    def __call__(self, copies: Copies, count: int, fold: Fold, kind: ScoreKind | None = None) -> None:
-        """Call ``fold`` chunk by chunk with the gradients with respect to the copies.
+    def __call__(self, copies: Copies, count: int, use: Fold, kind: ScoreKind | None = None) -> None:
+        """Call ``use`` chunk by chunk with the gradients with respect to the copies.
 
         Args:
             copies: makes them.
             count: how many there are of every image.
-            fold: takes them in.
+            use: takes them in.
             kind: which score; None for the one that is explained.
         """
         ...

@@ -1,242 +1,164 @@
-"""Run a model once on a batch, and once back, and collect what its layers gave."""
+"""Score changed copies of a batch's images, and take gradients at them, in chunks that fit the memory."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from limelight.errors import InvalidOption, NonFinite
-from limelight.model.boundary import expect_way_back
+from limelight.engine.needs import Copies, CopiesOf, Fold
+from limelight.errors import NonFinite
+from limelight.model.batches import in_chunks
+from limelight.model.boundary import differentiated
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Meter
-from limelight.model.layer_hooks import tapped
-from limelight.model.layers import LayerInfo
 from limelight.model.preserve import borrowed
-from limelight.model.targets import ScoreKind, Target, TargetLike, class_scores, resolve, understood
-from limelight.relevance.tape import Tape
-from limelight.shapes import Acts, Images, Index, Logits, Scores
+from limelight.model.targets import ScoreKind, Targets
+from limelight.shapes import Images, Index, Logits, Scores
 
-IMAGE = "the image"
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One layer's evidence.
-
-    Attributes:
-        info: the layer.
-        acts: activations, (n, k, h, w), at least float32.
-        output: what the layer gave, in its own layout and dtype.
-        grads: gradient of the score with respect to them, or None if no method asked for it.
-    """
-
-    info: LayerInfo
-    acts: Acts
-    output: Tensor
-    grads: Acts | None = None
+AT_A_GRADIENT = 3
+"""How many times the activations of a pass are kept where a gradient is taken."""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What one pass over a chunk of images gave.
+class Passes:
+    """The passes of a method or metric: changed copies of the images in, their scores or gradients out.
 
-    Attributes:
-        classifier: the model.
-        image: normalised images, (n, 3, H, W).
-        logits: (n, classes), or None if a function of the outputs is explained.
-        target: the explained class or function.
-        score: the explained scalar, (n,).
-        kind: which scalar that is.
-        stages: evidence by layer name.
-        slope: gradient of the score with respect to the images, (n, 3, H, W), if a method asked for it.
-        tape: the recorded pass, if a method asked for it.
-    """
-
-    classifier: Classifier
-    image: Images
-    logits: Logits | None
-    target: Target
-    score: Scores
-    kind: ScoreKind
-    stages: Mapping[str, Stage]
-    slope: Images | None = None
-    tape: Tape | None = None
-
-    @property
-    def probability(self) -> Scores:
-        """Probability of the explained class, (n,); NaN where a function is explained."""
-        if self.logits is None:
-            return torch.full_like(self.score, torch.nan)
-        logits = self.logits.to(torch.promote_types(self.logits.dtype, torch.float32))
-        return class_scores(logits, self.target.index, "prob", self.classifier.multilabel)
-
-    def score_as(self, kind: ScoreKind) -> Scores:
-        """Return the score of the images, (n,), as this scalar."""
-        if self.logits is None or kind == self.kind:
-            return self.score
-        return class_scores(self.logits.to(self.score), self.target.index, kind, self.classifier.multilabel)
-
-    def scores_of(self, x: Images, images: Index, kind: ScoreKind | None = None) -> Scores:
-        """Pass changed copies of the images and return the score of each, (m,).
-
-        Args:
-            x: the copies, (m, 3, H, W); the graph is recorded if they require a gradient.
-            images: which image each is a copy of, (m,).
-            kind: which scalar; None for the one that is explained.
-        """
-        with borrowed(self.classifier.module), torch.set_grad_enabled(x.requires_grad):
-            output = self.classifier.forward(x.to(self.image.dtype), watched=False)
-        return self.scores_from(output, images, kind, x)
-
-    def scores_from(
-        self, output: Any, images: Index, kind: ScoreKind | None = None, copies: Images | None = None
-    ) -> Scores:
-        """Return the score of each of the module's outputs for m changed copies, (m,); see ``scores_of``."""
-        target = Target(self.target.index[images], self.target.function)
-        logits = None
-        if target.function is None:
-            logits = self.classifier.finite(self.classifier.logits(output, len(images)), self.image, images, copies)
-        score = _score(self.classifier, output, logits, target, kind or self.kind)
-        _expect_way_back(self.classifier, target, output, score)
-        return score
-
-
-def gather(
-    classifier: Classifier,
-    x: Images,
-    target: TargetLike | Target,
-    kind: ScoreKind,
-    layers: Mapping[str, LayerInfo],
-    *,
-    gradients: bool,
-    slope: bool = False,
-    whole: bool = False,
-    meter: Meter,
-) -> Evidence:
-    """Run the model once, and once back if gradients are wanted, and collect what the layers gave.
+    Copies are made chunk by chunk by a function of m image numbers and m copy numbers, so that memory does not grow
+    with their number. Every pass is counted.
 
     Args:
         classifier: the model.
-        x: normalised images, (n, 3, H, W).
-        target: class, or function of the outputs.
-        kind: which scalar is explained.
-        layers: those whose outputs are wanted, by name.
-        gradients: whether the score's gradients with respect to them are.
-        slope: whether that with respect to the images is.
-        whole: whether the graph is to begin at the images in any case, and not at the first layer.
+        image: normalised images, (n, 3, H, W).
+        targets: what is explained of them, the classes named.
         meter: counts the passes.
+        batch_size: copies per pass; None for as many as are fast.
     """
-    taken = tapped(classifier.modules(list(layers)), gradients=gradients or slope, whole=slope or whole)
-    with borrowed(classifier.module):
-        with taken as taps:
-            image = x.detach().clone().requires_grad_(slope)  # a module may overwrite what it is given
-            output = classifier.forward(image.clone() if slope else image)
-        meter.add(forward=len(x))
-        with torch.set_grad_enabled(gradients or slope):  # what a target function calls is no part of the pass
-            resolved, logits = _target(classifier, output, x, target)
-            score = _score(classifier, output, logits, resolved, kind)
-            total = score.sum()
-        found: dict[str, Tensor] = {}
-        if gradients and layers and not (slope or whole or score.requires_grad):
-            # The model puts the mode back that it began with, behind a part without gradients.
-            return gather(classifier, x, target, kind, layers, gradients=True, whole=True, meter=meter)
-        with torch.set_grad_enabled(gradients or slope):
-            _expect_way_back(classifier, resolved, output, score)
-        if slope or (gradients and layers):
-            found = taps.gradients(classifier.module, x, total, {IMAGE: image} if slope else None)
-            meter.add(backward=len(x) * slope, backward_tail=len(x) * (not slope))
-    stages = _stages(classifier, layers, taps.outputs, found)
-    logits = None if logits is None else logits.detach()
-    return Evidence(classifier, x, logits, resolved, score.detach(), kind, stages, found.get(IMAGE))
 
+    def __init__(
+        self, classifier: Classifier, image: Images, targets: Targets, meter: Meter, batch_size: int | None = None
+    ) -> None:
+        self.classifier, self.image, self.targets = classifier, image, targets
+        self._meter, self._batch_size = meter, batch_size
 
-def record(
-    classifier: Classifier,
-    x: Images,
-    target: TargetLike | Target,
-    kind: ScoreKind,
-    layers: Mapping[str, LayerInfo],
-    *,
-    gradients: bool,
-    meter: Meter,
-) -> Evidence:
-    """Do the same, and keep the recorded pass; see ``gather``."""
-    tape = Tape(classifier, x, layers)
-    meter.add(forward=len(x))
-    with torch.enable_grad():
-        resolved, logits = _target(classifier, tape.output, x, target)
-        if logits is not None and logits.shape == tape.logits.shape:
-            logits = tape.logits  # those before a softmax at the end
-        tape.score = _score(classifier, tape.output, logits, resolved, kind)
-        _expect_way_back(classifier, resolved, tape.output, tape.score)
-    found: dict[str, Tensor] = {}
-    if gradients and layers:
-        found = dict(zip(layers, tape.gradients(tape.score, [tape.outputs[n] for n in layers]), strict=True))
-        meter.add(backward=len(x) * tape.backwards)
-        tape.spent.backward = 0.0
-    stages = _stages(classifier, layers, tape.outputs, found)
-    logits = None if logits is None else logits.detach()
-    return Evidence(classifier, x, logits, resolved, tape.score.detach(), kind, stages, tape=tape)
+    def scores(self, copies: Copies, wanted: Tensor | int, kind: ScoreKind | None = None) -> Tensor:
+        """Return the score of changed copies of the images, (n, s).
 
+        Args:
+            copies: makes them.
+            wanted: how many there are of every image; or which there are, (n, s): the others cost nothing and have
+                score 0.
+            kind: which score; None for the one that is explained.
+        """
 
-def _stages(
-    classifier: Classifier, layers: Mapping[str, LayerInfo], outputs: Mapping[str, Tensor], found: Mapping[str, Tensor]
-) -> dict[str, Stage]:
-    stages = {
-        name: Stage(
-            info,
-            _maps(info, outputs[name]),
-            outputs[name].detach(),
-            _maps(info, found[name]) if name in found else None,
-        )
-        for name, info in layers.items()
-    }
-    for name, stage in stages.items():
-        _check_finite(classifier, name, stage)
-    return stages
+        def work(part: slice) -> Scores:
+            x = copies(images[part], numbers[part])
+            found = self.read(self._forward(x), images[part], kind, x)
+            self._meter.add(forward=len(x))
+            return found
 
+        images, numbers = self._numbers(wanted)
+        found = in_chunks(work, len(images), self.at_once())
+        if isinstance(wanted, int):
+            return torch.cat(found).unflatten(0, (len(self.image), wanted))
+        zeros = torch.zeros(wanted.shape, dtype=found[0].dtype if found else None, device=wanted.device)
+        return zeros.masked_scatter(wanted, torch.cat(found)) if found else zeros
 
-def _target(classifier: Classifier, output: Any, x: Images, target: Any) -> tuple[Target, Logits | None]:
-    if isinstance(target, Target):
-        return target, classifier.logits(output, len(x)) if target.function is None else None
-    asked = understood(target, len(x))
-    if asked is not None and not isinstance(asked, list):
-        return Target(torch.full((len(x),), -1, device=x.device), asked), None
-    logits = classifier.finite(classifier.logits(output, len(x)), x)
-    index = resolve(asked, len(x), logits.shape[1], classifier.labels)
-    return Target(logits.argmax(1) if index is None else index.to(x.device)), logits
+    def logits(self, copies: Copies, count: int) -> Tensor:
+        """Return the logits of changed copies of the images, (n, s, classes).
 
+        Args:
+            copies: makes them.
+            count: how many there are of every image.
+        """
 
-def _score(classifier: Classifier, output: Any, logits: Logits | None, target: Target, kind: ScoreKind) -> Scores:
-    if target.function is None:
-        assert logits is not None
-        logits = logits if logits.dtype == torch.float64 else logits.float()  # a softmax in half precision is coarse
-        return class_scores(logits, target.index, kind, classifier.multilabel)
-    score = target.function(output)
-    if not isinstance(score, Tensor) or score.shape != target.index.shape:  # pyright: ignore[reportUnnecessaryIsInstance]
-        what = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__  # pyright: ignore
-        raise InvalidOption(f"the target function must return one score per image, ({len(target.index)},), got {what}")
-    if not bool(torch.isfinite(score).all()):
-        raise NonFinite("the target function returned a NaN or infinite score")
-    return score
+        def work(part: slice) -> Logits:
+            x = copies(images[part], numbers[part])
+            logits = self.classifier.outputs.logits(self._forward(x), len(x))
+            logits = self.classifier.finite(logits, self.image, images[part], x)
+            self._meter.add(forward=len(x))
+            return logits if logits.dtype == torch.float64 else logits.float()
 
+        images, numbers = self._numbers(count)
+        return torch.cat(in_chunks(work, len(images), self.at_once())).unflatten(0, (len(self.image), count))
 
-def _expect_way_back(classifier: Classifier, target: Target, output: Any, score: Scores) -> None:
-    if target.function is not None:
-        expect_way_back(classifier.module, output, score)
+    def gradients(self, copies: Copies, count: int, use: Fold, kind: ScoreKind | None = None) -> None:
+        """Hand on the gradients of the score with respect to changed copies of the images.
 
+        Args:
+            copies: makes them.
+            count: how many there are of every image.
+            use: called chunk by chunk with image numbers (m,), copy numbers (m,) and gradients (m, 3, H, W).
+            kind: which score; None for the one that is explained.
+        """
+        images, numbers = self._numbers(count)
 
-def _maps(info: LayerInfo, output: Tensor) -> Acts:
-    assert info.layout is not None
-    maps = info.layout.maps(output.detach())
-    return maps if maps.dtype == torch.float64 else maps.float()  # half precision is too coarse for the sums
+        def work(part: slice) -> None:
+            i, k = images[part], numbers[part]
+            x = copies(i, k).detach().requires_grad_()
+            with torch.enable_grad():
+                score = self.read(self._forward(x), i, kind, x).sum()
+                (found,) = differentiated(self.classifier.module, self.image, score, [x])
+            assert found is not None
+            self._meter.add(forward=len(x), backward=len(x))
+            use(i, k, found)
 
+        in_chunks(work, len(images), self.at_once(AT_A_GRADIENT))
 
-def _check_finite(classifier: Classifier, name: str, stage: Stage) -> None:
-    for what, values in (("activations", stage.acts), ("gradients", stage.grads)):
-        if values is not None and not bool(torch.isfinite(values).all()):
-            half = classifier.dtype in (torch.float16, torch.bfloat16)
-            cause = f"; {str(classifier.dtype)[6:]} overflows there, try the model in float32" if half else ""
-            raise NonFinite(f"{what} of layer {name!r} are NaN or infinite{cause}")
+    def descend(self, leaf: Tensor, copies: CopiesOf, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scores of copies, (n, s), and the gradient of their weighted sum with respect to the leaf.
+
+        Args:
+            leaf: what the copies are made of, such as a mask.
+            copies: makes them of the leaf.
+            weights: (n, s); copies of weight 0 cost nothing and have score 0.
+
+        Raises:
+            NonFinite: the gradient is NaN or infinite.
+        """
+        images, numbers = self._numbers(weights != 0)
+        leaf = leaf.detach().requires_grad_()
+        scores, gradient = torch.zeros_like(weights), torch.zeros_like(leaf)
+
+        def work(part: slice) -> None:
+            i, k = images[part], numbers[part]
+            with torch.enable_grad():
+                x = copies(leaf, i, k)
+                found = self.read(self._forward(x), i, None, x).to(weights)
+                (share,) = differentiated(self.classifier.module, self.image, (found * weights[i, k]).sum(), [leaf])
+            assert share is not None
+            self._meter.add(forward=len(x), backward=len(x))
+            scores[i, k] = found.detach()
+            gradient.add_(share)
+
+        in_chunks(work, len(images), self.at_once(AT_A_GRADIENT))
+        if not bool(torch.isfinite(gradient).all()):
+            raise NonFinite("the gradient of the score with respect to the mask is NaN or infinite")
+        return scores, gradient
+
+    def read(self, output: Any, images: Index, kind: ScoreKind | None = None, copies: Images | None = None) -> Scores:
+        """Return the score of each of the model's outputs for changed copies, (m,).
+
+        Args:
+            output: what the model returned for them.
+            images: which image each is a copy of, (m,).
+            kind: which score; None for the one that is explained.
+            copies: what the model was given, if that is known.
+        """
+        targets = self.targets[images] if kind is None else replace(self.targets[images], kind=kind)
+        return targets.read(self.classifier, output, self.image, images, copies)[0]
+
+    def at_once(self, kept: int = 1, each: int | None = None, **limits: int) -> int:
+        """Return how many copies to pass together; see ``Classifier.at_once``."""
+        return self.classifier.at_once(self.image, kept, self._batch_size, each, **limits)
+
+    def _numbers(self, wanted: Tensor | int) -> tuple[Index, Index]:
+        """Return image number and copy number of every copy that is wanted."""
+        if not isinstance(wanted, int):
+            images, numbers = wanted.nonzero(as_tuple=True)
+            return images, numbers
+        at = torch.arange(len(self.image) * wanted, device=self.image.device)
+        return at // wanted, at % wanted
+
+    def _forward(self, x: Images) -> Any:
+        with borrowed(self.classifier.module), torch.set_grad_enabled(x.requires_grad):
+            return self.classifier.forward(x.to(self.image.dtype), watched=False)

@@ -9,18 +9,16 @@ import torch
 from torch import Tensor
 
 from limelight.engine.content import described
-from limelight.engine.passes import Evidence
 from limelight.engine.saliency import Finish
 from limelight.engine.spec import Spec
 from limelight.model.classifier import Classifier
 from limelight.model.layers import LayerInfo
+from limelight.model.one_pass import Pass
 
 
-def provenance(
-    method: Spec, evidence: Evidence, layers: Sequence[LayerInfo], finish: Finish, sharing: int
-) -> dict[str, Any]:
+def provenance(method: Spec, clean: Pass, layers: Sequence[LayerInfo], finish: Finish, sharing: int) -> dict[str, Any]:
     """Return the settings of one run, ready for JSON but for the weights' stamp."""
-    classifier = evidence.classifier
+    classifier = clean.classifier
     return {
         "method": method.name,
         "cites": method.card.cites,
@@ -29,8 +27,8 @@ def provenance(
         "weights": WeightsStamp(classifier, classifier.weights_version()),
         "layers": [info.name for info in layers],
         "input_size": list(finish.size),
-        "dtype": str(evidence.image.dtype).removeprefix("torch."),
-        "device": str(evidence.image.device),
+        "dtype": str(clean.image.dtype).removeprefix("torch."),
+        "device": str(clean.image.device),
         "protocol": finish.protocol,
         "shares_passes_with": sharing - 1,
         "versions": versions(),

@@ -22,22 +22,23 @@ from limelight.engine.needs import (
     Rounds,
     ScoresOf,
 )
-from limelight.engine.passes import Evidence, Stage, gather, record
+from limelight.engine.passes import AT_A_GRADIENT, Passes
 from limelight.engine.rng import Draws, draws_per_image
 from limelight.engine.saliency import Finish, Raw
 from limelight.engine.spec import Spec
-from limelight.errors import NonFinite, UnsupportedModel
+from limelight.errors import UnsupportedModel
 from limelight.model.batches import in_chunks
-from limelight.model.boundary import differentiated
 from limelight.model.cost import Meter
 from limelight.model.layers import LayerInfo
+from limelight.model.one_pass import Pass, Stage, pass_images
 from limelight.model.targets import ScoreKind
+from limelight.relevance.recorded_pass import RecordedPass, record_images
 from limelight.relevance.tape import Tape
 from limelight.shapes import Acts, Flags, Grid, Images, Index, Logits, Scores
 
 GRADIENT_NEEDS = frozenset({"grads", "stages"})
 """Needs that cost the shared backward pass."""
-SLOPE_NEEDS = frozenset({"slope"})
+INPUT_GRADIENT_NEEDS = frozenset({"slope"})
 """Needs for which it goes on to the image."""
 TAPE_NEEDS = frozenset({"tape"})
 """Needs for which the pass is recorded."""
@@ -66,17 +67,19 @@ class Felt:
         self.scores = changed if self.scores is None else self.scores | changed
 
 
-class Supply:
+class Request:
     """Everything that a method may name as a positional parameter.
 
     Methods ask by parameter name, so a method's signature is the list of its needs.
     """
 
     def __init__(
-        self, method: Spec, evidence: Evidence, layers: Sequence[LayerInfo], meter: Meter, allowance: Allowance
+        self, method: Spec, clean: Pass, layers: Sequence[LayerInfo], meter: Meter, allowance: Allowance
     ) -> None:
-        self._method, self._evidence, self._layers, self._meter = method, evidence, layers, meter
+        self._method, self._clean, self._layers, self._meter = method, clean, layers, meter
         self._allowance = allowance
+        targets = replace(clean.targets, kind=method.options.score)
+        self._passes = Passes(clean.classifier, clean.image, targets, meter, method.options.batch_size)
         self._start: Tensor | None = None
         self.felt = Felt()
 
@@ -95,7 +98,7 @@ class Supply:
         layers: list[Raw] = []
         for info in self._layers:
             meter = Meter()
-            one = Supply(self._method, self._evidence, [info], meter, self._allowance)
+            one = Request(self._method, self._clean, [info], meter, self._allowance)
             one.felt = self.felt
             layers.append(one.applied())
             self._meter.add_of_layer(meter, 1 - info.before, unit)
@@ -114,8 +117,8 @@ class Supply:
 
     @property
     def stages(self) -> list[Stage]:
-        """Evidence of every layer, shallow to deep."""
-        return [self._evidence.stages[info.name] for info in self._layers]
+        """What every layer gave, shallow to deep."""
+        return [self._clean.stages[info.name] for info in self._layers]
 
     @property
     def acts(self) -> Acts:
@@ -132,31 +135,27 @@ class Supply:
     @property
     def image(self) -> Images:
         """The normalised images, (n, 3, H, W)."""
-        return self._evidence.image
+        return self._clean.image
 
     @property
     def slope(self) -> Images:
         """Gradient of the score with respect to the images, (n, 3, H, W)."""
-        assert self._evidence.slope is not None
-        return self._evidence.slope
+        assert self._clean.input_gradient is not None
+        return self._clean.input_gradient
 
     @property
     def tape(self) -> Tape:
         """The recorded pass, along which relevance goes back."""
-        assert self._evidence.tape is not None
-        return self._evidence.tape
+        assert isinstance(self._clean, RecordedPass)
+        return self._clean.tape
 
     @property
     def taped(self) -> Callable[[Images], Tape]:
         """A function: changed images (n, 3, H, W) -> their own recorded pass, with its score."""
-        evidence = self._evidence
+        clean = self._clean
 
         def taped(x: Images) -> Tape:
-            again = record(
-                evidence.classifier, x, evidence.target, evidence.kind, {}, gradients=False, meter=self._meter
-            )
-            assert again.tape is not None
-            return again.tape
+            return record_images(clean.classifier, x, clean.targets, {}, gradients=False, meter=self._meter).tape
 
         return taped
 
@@ -173,7 +172,8 @@ class Supply:
     @property
     def target(self) -> Index:
         """The explained class of each image, (n,)."""
-        return self._evidence.target.index
+        assert self._clean.targets.index is not None
+        return self._clean.targets.index
 
     @property
     def logits(self) -> Logits:
@@ -182,60 +182,44 @@ class Supply:
         Raises:
             UnsupportedModel: a function of the outputs is explained.
         """
-        if self._evidence.logits is None:
+        if self._clean.logits is None:
             raise UnsupportedModel(f"{self._method.name} explains a class, not a function of the outputs")
-        return self._evidence.logits
+        return self._clean.logits
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Black and white as the model sees them, (3, 1, 1) each."""
-        low, high = self._evidence.classifier.bounds
+        low, high = self._clean.classifier.bounds
         return low.to(self.image), high.to(self.image)
 
     @property
     def pixels(self) -> Images:
         """The images as they are seen, (n, 3, H, W) in [0, 1]."""
-        return torch.stack([self._evidence.classifier.display(x) for x in self.image])
+        return torch.stack([self._clean.classifier.display(x) for x in self.image])
 
     @property
     def normalise(self) -> Callable[[Images], Images]:
         """A function: pictures as they are seen, (n, 3, H, W) in [0, 1] -> as the model takes them."""
-        black, white = (b.to(self.image) for b in self._evidence.classifier.bounds)
+        black, white = (b.to(self.image) for b in self._clean.classifier.bounds)
         return lambda pixels: black + pixels * (white - black)
 
     @property
     def score(self) -> Scores:
         """The explained score of the images, (n,)."""
-        return self._evidence.score_as(self._kind)
-
-    @property
-    def _kind(self) -> ScoreKind:
-        return self._method.options.score
+        return self._clean.score_as(self._method.options.score)
 
     @property
     def scores_of(self) -> ScoresOf:
-        """A function: copies, wanted, kind -> the score of changed copies of the images, (n, s).
+        """A function: copies, wanted, kind -> the score of changed copies of the images; see ``Passes.scores``."""
 
-        ``copies`` makes them for m image numbers and m copy numbers, (m, 3, H, W); it is called chunk by
-        chunk, so that memory does not grow with their number. ``wanted`` (n, s) says which there are; the
-        others cost nothing and have score 0. ``kind`` is that of the explained score unless given.
-        """
-        evidence = self._evidence
-
-        def scores_of(copies: Copies, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
-            images, numbers = wanted.nonzero(as_tuple=True)
-            size = evidence.classifier.at_once(evidence.image, given=self._method.options.batch_size)
-
-            def work(part: slice) -> Scores:
-                return evidence.scores_of(copies(images[part], numbers[part]), images[part], kind or self._kind)
-
-            found = in_chunks(work, len(images), size)
-            self._meter.add(forward=len(images))
-            scores = evidence.score.new_zeros(wanted.shape)
-            if found:
-                scores = scores.masked_scatter(wanted, torch.cat(found))
-                clean = evidence.score_as(kind or self._kind)[:, None]
-                self.felt.score(((scores - clean).abs() > 1e-6 * clean.abs()).logical_and(wanted).any(1))
+        def scores_of(copies: Copies, wanted: Tensor | int, kind: ScoreKind | None = None) -> Tensor:
+            scores = self._passes.scores(copies, wanted, kind)
+            clean = self._clean.score_as(kind or self._method.options.score)[:, None]
+            changed = (scores - clean).abs() > 1e-6 * clean.abs()
+            if not isinstance(wanted, int):
+                changed &= wanted
+            if scores.shape[1] and (isinstance(wanted, int) or bool(wanted.any())):
+                self.felt.score(changed.any(1))
             return scores
 
         return scores_of
@@ -246,42 +230,23 @@ class Supply:
 
         With ``groups`` (n, g, k) of channels, and ``wanted`` (n, g): without each group of them, (n, g).
         """
-        evidence, stage, size = self._evidence, self.stages[0], self._method.options.batch_size
 
         def without(wanted: Tensor, groups: Tensor | None = None, *, closed_form: bool = True) -> Tensor:
-            return ablated_scores(
-                evidence, stage, wanted, groups, closed_form=closed_form, batch_size=size, meter=self._meter
-            )
+            stage, meter = self.stages[0], self._meter
+            return ablated_scores(self._passes, stage, self.score, wanted, groups, closed_form=closed_form, meter=meter)
 
         return without
 
     @property
     def gradients_of(self) -> GradientsOf:
-        """A function: copies, count, fold, kind -> None; it hands the gradients of the score at so many copies on.
+        """A function: copies, count, use, kind -> None; it hands on gradients at copies; see ``Passes.gradients``."""
 
-        ``copies`` is that of ``scores_of``. ``fold`` is called chunk by chunk, so that memory does not grow with
-        their number, with image numbers (m,), copy numbers (m,) and gradients with respect to these copies,
-        (m, 3, H, W).
-        """
-        evidence = self._evidence
+        def gradients_of(copies: Copies, count: int, use: Fold, kind: ScoreKind | None = None) -> None:
+            def note(images: Index, numbers: Index, found: Images) -> None:
+                self.felt.gradient(len(self.image), images, found)
+                use(images, numbers, found)
 
-        def gradients_of(copies: Copies, count: int, fold: Fold, kind: ScoreKind | None = None) -> None:
-            n = len(self.image)
-            size = evidence.classifier.at_once(evidence.image, 3, self._method.options.batch_size)
-            at = torch.arange(n * count, device=self.image.device)
-
-            def work(part: slice) -> None:
-                images, numbers = at[part] // count, at[part] % count
-                with torch.enable_grad():
-                    x = copies(images, numbers).detach().requires_grad_()
-                    score = evidence.scores_of(x, images, kind or self._kind).sum()
-                    (found,) = differentiated(evidence.classifier.module, evidence.image, score, [x])
-                    assert found is not None
-                self.felt.gradient(n, images, found)
-                fold(images, numbers, found)
-
-            in_chunks(work, n * count, size)
-            self._meter.add(forward=n * count, backward=n * count)
+            self._passes.gradients(copies, count, note, kind)
 
         return gradients_of
 
@@ -289,8 +254,7 @@ class Supply:
     def gradient_of(self) -> GradientOf:
         """A function: copies, count, weights, kind -> weighted mean gradient of the score at the copies, (n, 3, H, W).
 
-        ``copies`` is that of ``scores_of``; the gradients are those with respect to the copies, and the weights
-        (count,) add up to 1; None weighs all alike.
+        The gradients are those with respect to the copies, and the weights (count,) add up to 1; None weighs all alike.
         """
 
         def gradient_of(
@@ -300,49 +264,23 @@ class Supply:
             share = torch.full((count,), 1 / count) if weights is None else weights
             share = share.to(total)
 
-            def fold(images: Index, numbers: Index, found: Images) -> None:
+            def add(images: Index, numbers: Index, found: Images) -> None:
                 total.index_add_(0, images, found * share[numbers][:, None, None, None])
 
-            self.gradients_of(copies, count, fold, kind)
+            self.gradients_of(copies, count, add, kind)
             return total
 
         return gradient_of
 
     @property
     def descent(self) -> Descent:
-        """A function: leaf, copies, weights (n, s) -> scores (n, s), and the gradient of their weighted sum.
-
-        ``copies`` makes them of the leaf, image numbers (m,) and copy numbers (m,), and the gradient is that with
-        respect to the leaf; copies of weight 0 cost nothing and have score 0.
-
-        Raises:
-            NonFinite: the gradient is NaN or infinite.
-        """
-        evidence = self._evidence
+        """A function: leaf, copies, weights -> scores and the gradient of their sum; see ``Passes.descend``."""
 
         def descent(leaf: Tensor, copies: CopiesOf, weights: Tensor) -> tuple[Tensor, Tensor]:
-            images, numbers = weights.nonzero(as_tuple=True)
-            size = evidence.classifier.at_once(evidence.image, 3, self._method.options.batch_size)
-            leaf = leaf.detach().requires_grad_()
-            scores, total = torch.zeros_like(weights), torch.zeros_like(leaf)
-
-            def work(part: slice) -> None:
-                i, k = images[part], numbers[part]
-                with torch.enable_grad():
-                    found = evidence.scores_of(copies(leaf, i, k), i, self._kind).to(weights)
-                    total_score = (found * weights[i, k]).sum()
-                    (slope,) = differentiated(evidence.classifier.module, evidence.image, total_score, [leaf])
-                    assert slope is not None
-                scores[i, k] = found.detach()
-                total.add_(slope)
-
-            in_chunks(work, len(images), size)
-            self._meter.add(forward=len(images), backward=len(images))
-            if len(total) == len(self.image):
-                self.felt.gradient(len(total), torch.arange(len(total), device=total.device), total)
-            if not bool(torch.isfinite(total).all()):
-                raise NonFinite("the gradient of the score with respect to the mask is NaN or infinite")
-            return scores, total
+            scores, gradient = self._passes.descend(leaf, copies, weights)
+            if len(gradient) == len(self.image):
+                self.felt.gradient(len(gradient), torch.arange(len(gradient), device=gradient.device), gradient)
+            return scores, gradient
 
         return descent
 
@@ -357,7 +295,7 @@ class Supply:
         base = self._method.base
         assert base is not None
         own = replace(self._allowance, budget=base.options.budget)
-        return Supply(base, self._evidence, self._layers, self._meter, own).applied().values
+        return Request(base, self._clean, self._layers, self._meter, own).applied().values
 
     @property
     def refined(self) -> Callable[[Tensor], Raw]:
@@ -365,7 +303,7 @@ class Supply:
 
         def refined(start: Tensor) -> Raw:
             assert self._method.optimiser is not None
-            supply = Supply(self._method.optimiser, self._evidence, [], self._meter, self._allowance)
+            supply = Request(self._method.optimiser, self._clean, [], self._meter, self._allowance)
             supply.felt = self.felt
             supply._start = start
             return supply.applied()
@@ -380,7 +318,7 @@ class Supply:
     @property
     def fill(self) -> FillOf:
         """A function: fill -> what stands where the pictures are taken away, (n, 3, H, W); see ``fills.Fill``."""
-        return lambda fill: filled(self._evidence.classifier, self.image, fill)
+        return lambda fill: filled(self._clean.classifier, self.image, fill)
 
     @cached_property
     def draws(self) -> Draws:
@@ -395,28 +333,21 @@ class Supply:
     @property
     def layer_at(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """A function: variants of the images (n, s, 3, H, W) -> A and G of the layer, (n, s, k, h, w) each."""
-        evidence, info = self._evidence, self._layers[0]
+        clean, layers = self._clean, {self.layer: self._layers[0]}
 
         def layer_at(variants: Tensor) -> tuple[Tensor, Tensor]:
             n, s = variants.shape[:2]
-            flat = variants.flatten(0, 1).to(evidence.image.dtype)
-            target = evidence.target.repeated(s)
+            x = variants.flatten(0, 1).to(clean.image.dtype)
+            targets = clean.targets[torch.arange(n, device=x.device).repeat_interleave(s)]
 
             def work(part: slice) -> tuple[Tensor, Tensor]:
-                found = gather(
-                    evidence.classifier,
-                    flat[part],
-                    target[part],
-                    evidence.kind,
-                    {info.name: info},
-                    gradients=True,
-                    meter=self._meter,
-                ).stages[info.name]
-                assert found.grads is not None
-                return found.acts, found.grads
+                seen = pass_images(
+                    clean.classifier, x[part], targets[part], layers, gradients=True, meter=self._meter
+                ).stages[self.layer]
+                assert seen.grads is not None
+                return seen.acts, seen.grads
 
-            size = evidence.classifier.at_once(evidence.image, 3, self._method.options.batch_size)
-            acts, grads = zip(*in_chunks(work, n * s, size), strict=True)
+            acts, grads = zip(*in_chunks(work, n * s, self._passes.at_once(AT_A_GRADIENT)), strict=True)
             return torch.cat(acts).unflatten(0, (n, s)), torch.cat(grads).unflatten(0, (n, s))
 
         return layer_at
@@ -428,17 +359,17 @@ class Supply:
         Raises:
             UnsupportedModel: the classifier is not linear in the pooled layer.
         """
-        evidence, stage = self._evidence, self.stages[0]
-        if evidence.logits is None:
+        clean, stage = self._clean, self.stages[0]
+        if clean.logits is None:
             raise UnsupportedModel(f"{self._method.name} needs a class as target, not a function")
-        weights = linear_head(evidence.classifier.module, stage.acts, evidence.logits)
+        weights = linear_head(clean.classifier.module, stage.acts, clean.logits)
         if weights is None:
             raise UnsupportedModel(
                 f"{self._method.name} needs layer -> global average pooling -> one linear layer; "
-                f"that is not how {evidence.classifier.name} goes on after {stage.info.name!r} "
+                f"that is not how {clean.classifier.name} goes on after {stage.info.name!r} "
                 "(grad-cam has no such condition)"
             )
-        return weights[evidence.target.index].to(stage.acts)
+        return weights[self.target].to(stage.acts)
 
 
 def linear_head(module: nn.Module, acts: Acts, logits: Logits) -> Tensor | None:

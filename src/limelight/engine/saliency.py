@@ -1,7 +1,7 @@
 """The finished record of a method on a batch. Scaling, resizing and colour are views of it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -48,11 +48,11 @@ class Finish:
     normalize_at: Literal["input", "feature"] = "input"
 
     def __call__(self, raw: Grid) -> tuple[Maps, Flags]:
-        """Return maps in [0, 1] and a flag for those without any evidence."""
-        evidence = raw.relu() if self.relu else raw
+        """Return maps in [0, 1] and a flag for those that are empty: 0 everywhere once they are rectified."""
+        kept = raw.relu() if self.relu else raw
         if self.normalize_at == "input":
-            return min_max(resize(evidence, self.size))
-        scaled, constant = min_max(evidence)
+            return min_max(resize(kept, self.size))
+        scaled, constant = min_max(kept)
         return resize(scaled, self.size), constant
 
     @property
@@ -93,7 +93,7 @@ class Saliency:
 
     @cached_property
     def map(self) -> Maps:
-        """The finished maps: (n, H, W), float32 in [0, 1], zeros where there is no evidence."""
+        """The finished maps: (n, H, W), float32 in [0, 1], zeros where they are empty."""
         return self.finish(self.raw)[0].float()
 
     @property
@@ -103,3 +103,30 @@ class Saliency:
 
     def __len__(self) -> int:
         return len(self.raw)
+
+
+def join(parts: Sequence[Saliency]) -> Saliency:
+    """Return the record of a batch, given those of its consecutive chunks."""
+    if len(parts) == 1:
+        return parts[0]
+    n = sum(len(p) for p in parts)
+
+    def mean(value: Callable[[Saliency], float]) -> float:
+        return sum(value(p) * len(p) for p in parts) / n
+
+    counts = ("n_forward", "n_forward_tail", "n_backward", "n_backward_tail")
+    return replace(
+        parts[0],
+        raw=torch.cat([p.raw for p in parts]),
+        target=torch.cat([p.target for p in parts]),
+        score=torch.cat([p.score for p in parts]),
+        probability=torch.cat([p.probability for p in parts]),
+        reasons=tuple(r for p in parts for r in p.reasons),
+        notes=tuple(dict.fromkeys(note for p in parts for note in p.notes)),
+        cost=replace(parts[0].cost, **{c: mean(lambda p, c=c: getattr(p.cost, c)) for c in counts}),
+        seconds=mean(lambda p: p.seconds),
+        details={
+            k: torch.cat([p.details[k] for p in parts]) if isinstance(v, Tensor) else v
+            for k, v in parts[0].details.items()
+        },
+    )

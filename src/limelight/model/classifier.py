@@ -14,7 +14,6 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from limelight import loader
 from limelight.errors import (
@@ -34,6 +33,7 @@ from limelight.model.fuse import folded
 from limelight.model.hooks import duplicate
 from limelight.model.labels import LabelsLike, names_of
 from limelight.model.layers import LayerInfo, Trace, trace, version_of
+from limelight.model.outputs import Outputs, numbers, of_first
 from limelight.model.preprocess import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -51,6 +51,7 @@ LayerLike = str | nn.Module
 AS_BEFORE = "give the network as it was before, or choose a method that needs no layer"
 OF_BYTES = 10.0
 """A mean or a std above it is one of values from 0 to 255."""
+A_FUNCTION = "give target= a function of what it returns, which gives one score per image"
 Own = TypeVar("Own", bound="Classifier")  # not Self, which checkers of types at run time know within a class alone
 
 
@@ -159,7 +160,9 @@ class Classifier:
             x = self.checked(x)
             size = self.at_once(x)
             given = x.clone()  # a model may overwrite what it is given
-            found = in_chunks(lambda part: self.logits(self.forward(given[part]), len(given[part])), len(x), size)
+            found = in_chunks(
+                lambda part: self.outputs.logits(self.forward(given[part]), len(given[part])), len(x), size
+            )
             return self.finite(torch.cat(found), x)
 
     def _see(
@@ -301,8 +304,8 @@ class Classifier:
                 usable(device)  # says why it is not
 
     @cached_property
-    def _scores(self) -> tuple[bool, bool]:
-        """Whether outputs are probabilities, and whether classes are independent."""
+    def outputs(self) -> Outputs:
+        """How class scores are read: as it was said, or else as a pass has shown it."""
         seen = next(iter(list(self._traces.values())), None)
         config = getattr(self.module, "config", None)
         sigmoid = seen is not None and seen.last_module == "Sigmoid"
@@ -313,30 +316,9 @@ class Classifier:
         if multilabel is None:
             multilabel = sigmoid or getattr(config, "problem_type", None) == "multi_label_classification"
         if self._declared_outputs is not None:
-            return self._declared_outputs == "probabilities", multilabel
+            return Outputs(self._declared_outputs == "probabilities", multilabel)
         logs = seen is not None and seen.last_module == "LogSoftmax"  # log-probabilities are logits
-        return (sigmoid or softmax) and not logs, multilabel
-
-    @property
-    def multilabel(self) -> bool:
-        """Whether the classes are independent, so that probabilities are sigmoids."""
-        return self._scores[1]
-
-    def logits(self, output: Any, n: int) -> Logits:
-        """Take (n, classes) logits out of whatever the module returned for n images.
-
-        Raises:
-            UnsupportedModel: there are none, or not one row per image.
-        """
-        values = unwrap(output, n)
-        probabilities, multilabel = self._scores
-        if probabilities:
-            binary = multilabel or values.shape[1] == 1
-            tiny = torch.finfo(values.dtype).tiny
-            values = values.logit(1e-7) if binary else values.clamp_min(tiny).log()
-        if values.shape[1] == 1:  # softmax of (-z/2, z/2) is (1 - sigmoid z, sigmoid z)
-            values = torch.cat([-values / 2, values / 2], 1)
-        return values
+        return Outputs((sigmoid or softmax) and not logs, multilabel)
 
     def finite(self, logits: Logits, x: Originals, images: Index | None = None, copies: Images | None = None) -> Logits:
         """Return the logits, or say which image has none.
@@ -372,9 +354,16 @@ class Classifier:
         raise NonFinite(f"{self.name} gives NaN or infinite logits for {which}: {cause}")
 
     def classes(self, x: Images | None = None) -> int:
-        """Return the number of classes; without images, as any pass has shown it."""
+        """Return the number of classes; without images, as any pass has shown it.
+
+        Raises:
+            UnsupportedModel: the model returns something else than class scores.
+        """
         seen = next(iter(self._traces.values()), None) if x is None else None
-        return max(2, (seen or self.trace(x)).logits.shape[-1])  # a single output is read as two classes
+        found = (seen or self.trace(x)).classes
+        if not found:
+            raise UnsupportedModel(f"{self.name} returns no class scores; {A_FUNCTION}")
+        return max(2, found)  # a single output is read as two classes
 
     # -- layers -----------------------------------------------------------------------------------------
 
@@ -387,12 +376,12 @@ class Classifier:
             self._held(x)
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
             start = time.perf_counter()
-            found = trace(self.module, noise, any_scores, self._reshape)
+            found = trace(self.module, noise, self._reshape)
             self.first_pass = time.perf_counter() - start
-            if found.logits.ndim == 2:
-                self._count_labels(found.logits.shape[-1])
+            if found.classes:
+                self._count_labels(found.classes)
             if self._layout is None:
-                self._layout, self._single = self._batches(noise, found.logits)
+                self._layout, self._single = self._batches(noise, found.outputs)
             self._overwrites |= found.overwrites
             self._traces.setdefault(key, found)  # last, for other threads take it to be complete
         return self._traces[key]
@@ -405,7 +394,7 @@ class Classifier:
                 f"{len(self.labels)} labels for the {classes} classes of {self.name}{read}; give one for each class"
             )
 
-    def _batches(self, x: Images, logits: Logits) -> tuple[torch.memory_format | None, str]:
+    def _batches(self, x: Images, outputs: Sequence[Tensor]) -> tuple[torch.memory_format | None, str]:
         """Find out how the model likes a batch: which layout of it, and why it may only be given one image at a time.
 
         On the CPU convolutions are up to twice as fast on channels-last images, but a module that calls ``view`` on
@@ -415,9 +404,9 @@ class Classifier:
         first = torch.cat([x, 1 - 2 * x.flip(-1)])
         other = torch.cat([x, 0.5 * x.flip(-2) - 1])
         share = {torch.float16: 0.02, torch.bfloat16: 0.1}.get(x.dtype, 1e-3)
-        scale = float(logits.abs().max())
+        scale = max((float(t.abs().max()) for t in outputs if t.numel()), default=0.0)
 
-        def answer(given: Images) -> Tensor | str:
+        def answer(given: Images) -> Sequence[Tensor] | str:
             copies = given.clone()
             before = version_of(copies)
             try:
@@ -428,18 +417,19 @@ class Classifier:
             except LimelightError as error:
                 return str(error)
             self._overwrites |= version_of(copies) != before
-            return any_scores(output, len(given))[:1]
+            return of_first(output, len(given))
 
-        def same(one: Tensor, two: Tensor, share: float) -> bool:
-            return bool(((one - two).abs() <= share * scale).all())
+        def same(one: Sequence[Tensor], two: Sequence[Tensor], share: float) -> bool:
+            shapes = [t.shape for t in one] == [t.shape for t in two]
+            return shapes and all(bool(((a - b).abs() <= share * scale).all()) for a, b in zip(one, two, strict=True))
 
         def trouble(*companies: Images) -> str:
             found = answer(companies[0])
-            if isinstance(found, str) or same(found, logits, share):
+            if isinstance(found, str) or same(found, outputs, share):
                 return found if isinstance(found, str) else ""
             # A batch may round otherwise, in TF32 by much, but then it does so whatever else is in it.
-            again = answer(companies[-1]) if same(found, logits, max(share, 0.05)) else ""
-            if isinstance(again, Tensor) and same(found, again, share):
+            again = answer(companies[-1]) if same(found, outputs, max(share, 0.05)) else ""
+            if not isinstance(again, str) and same(found, again, share):
                 return ""
             return "the scores of an image depend on what else is in its batch (batch statistics?)"
 
@@ -515,8 +505,8 @@ class Classifier:
             image = x[:1].detach()
             twin = folded(self.module, image)
             with torch.no_grad(), borrowed(twin), forward_pass(self.module, image):
-                ours, theirs = (unwrap(m(image.clone()), 1).double() for m in (twin, self.module))
-            if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
+                ours, theirs = (numbers(m(image.clone()), 1) for m in (twin, self.module))
+            if not _alike(ours, theirs):
                 raise UnsupportedModel(f"{self.name} can't be folded: its logits would change; use fold=False")
             twin.eval()
             self._fast = version, twin
@@ -654,6 +644,15 @@ def as_classifier(classifier: Any) -> Classifier:
     return classifier if isinstance(classifier, Classifier) else Classifier(classifier)
 
 
+def _alike(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
+    """Tell whether two networks return the same numbers, but for rounding."""
+    return [t.shape for t in ours] == [t.shape for t in theirs] and all(
+        torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-3 * float(b.abs().max()))
+        for a, b in zip(ours, theirs, strict=True)
+        if b.numel()
+    )
+
+
 def _channels(name: str, values: Sequence[float] | npt.NDArray[Any] | Tensor | None) -> tuple[float, ...] | None:
     """Return the values of the channels as plain numbers, whatever holds them."""
     if values is None:
@@ -680,58 +679,3 @@ def _unwrapped(module: nn.Module) -> nn.Module:
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         module = module.module
     return module
-
-
-def unwrap(output: Any, n: int) -> Tensor:
-    """Find the class scores in a module's output for n images: (n, classes).
-
-    Args:
-        output: whatever the module returned.
-        n: how many images it was given.
-
-    Raises:
-        UnsupportedModel: there are none, or not one row per image.
-    """
-    found: Any = output
-    if hasattr(output, "logits"):
-        found = output.logits
-    elif isinstance(output, Mapping):
-        found = next((output[k] for k in ("logits", "out", "scores") if k in output), None)
-        if found is None:
-            found = next(iter(output.values()), None)
-    elif isinstance(output, list | tuple):
-        found = output[0] if output else None
-    if isinstance(found, Tensor):
-        if found.is_inference():  # which could not be written to
-            found = found.clone()
-        if found.ndim == 4 and found.shape[2:] == (1, 1):
-            found = found.flatten(1)
-        if found.ndim < 2 and n == 1:  # a module that squeezes
-            found = found.reshape(1, -1)
-        if found.ndim == 1:
-            found = found[:, None]
-    if not isinstance(found, Tensor) or found.ndim != 2:
-        what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise UnsupportedModel(
-            f"the model returns {what}, not class scores (n, classes); give target= a function of its outputs"
-        )
-    if found.dtype == torch.bool or found.is_complex():
-        raise UnsupportedModel(
-            f"the model's scores are {str(found.dtype).removeprefix('torch.')}; class scores are real numbers"
-        )
-    if len(found) != n:
-        raise UnsupportedModel(
-            f"the model answers {len(found)} rows of scores for {n} images; it must give one per image"
-        )
-    return found
-
-
-def any_scores(output: Any, n: int) -> Tensor:
-    """Find the class scores in a module's output for n images, or else whatever numbers there are of each, (n, ...)."""
-    try:
-        return unwrap(output, n)
-    except UnsupportedModel:
-        for found in pytree.tree_leaves(output):
-            if isinstance(found, Tensor) and found.is_floating_point() and found.ndim > 2 and len(found) == n:
-                return found
-        raise

@@ -1,6 +1,6 @@
 """Run the part of a network that lies behind one of its layers, without the part before it."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,21 +87,19 @@ class Tail:
 
         given, watched = x.clone(), hooked([(self._layer.register_forward_hook, watch)])  # a network may overwrite it
         with borrowed(classifier.module), watched, forward_pass(classifier.module, x), keeps:
-            logits = classifier.logits(classifier.module(given), len(x))
+            found = classifier.outputs.numbers(classifier.module(given), len(x))
         self._before, self._runs = keeps.results[: ends[-1]], len(ends)
-        self.exact = self._same(outputs[-1], logits)
+        self.exact = self._same(outputs[-1], found)
 
-    def _same(self, output: Tensor, logits: Tensor) -> bool:
+    def _same(self, output: Tensor, found: Sequence[Tensor]) -> bool:
         twice = torch.cat([output, output])
         try:
-            again = self._classifier.logits(self(twice), 2)
+            again = self._classifier.outputs.numbers(self(twice), 2)
         except OutOfMemory:
             raise
         except LimelightError:  # shapes don't fit: the layer is no cut through the network
             return False
-        return again.shape == (2, *logits.shape[1:]) and torch.allclose(
-            again, logits.expand_as(again), rtol=1e-4, atol=1e-5 * float(logits.abs().max())
-        )
+        return len(again) == len(found) and all(map(_twice, again, found))
 
     def __call__(self, variants: Tensor, hooks: Iterable[Registration] = ()) -> Any:
         """Return the module's outputs for variants of the layer's output.
@@ -127,6 +125,13 @@ class Tail:
         module = self._classifier.module
         with borrowed(module), hooked(hooks), forward_pass(module, variants), returns:
             return module(self.image)
+
+
+def _twice(two: Tensor, one: Tensor) -> bool:
+    """Tell whether what came out for two equal images is, for each, what came out for one."""
+    if two.shape != (2, *one.shape[1:]):
+        return False
+    return torch.allclose(two, one.expand_as(two), rtol=1e-4, atol=1e-5 * float(one.abs().max()))
 
 
 def _tensor(output: Any) -> Tensor:

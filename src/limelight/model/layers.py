@@ -17,6 +17,7 @@ from torch.utils.flop_counter import flop_registry
 from limelight.errors import ModelFailed, UnsupportedModel
 from limelight.model.boundary import differentiated, forward_pass
 from limelight.model.hooks import hooked
+from limelight.model.outputs import count_classes, numbers, of_first
 from limelight.model.preserve import borrowed
 from limelight.shapes import Acts
 
@@ -92,12 +93,14 @@ class Trace:
     """All layers in the order in which they finish, and what the pass told about the model.
 
     ``layers`` are those with a map or tokens; ``done`` are the names of all by their last run, with the share of
-    the network's arithmetic that is done then; ``overwrites`` tells whether the model writes into its input.
+    the network's arithmetic that is done then; ``outputs`` are the numbers about the image that came out, of which
+    ``classes`` are class scores, 0 if there are none; ``overwrites`` tells whether the model writes into its input.
     """
 
     layers: tuple[LayerInfo, ...]
     done: Mapping[str, float]
-    logits: Tensor
+    outputs: tuple[Tensor, ...]
+    classes: int
     bytes_per_image: int
     last_module: str
     looks_like_probabilities: bool
@@ -215,33 +218,20 @@ class _Arithmetic(TorchDispatchMode):
         return output
 
 
-def trace(
-    module: nn.Module,
-    x: Tensor,
-    logits_of: Callable[[Any, int], Tensor],
-    reshape: Callable[[Tensor], Tensor] | None,
-) -> Trace:
+def trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None) -> Trace:
     """Push one image through the model and back, and note every layer's output.
 
     Args:
         module: the model.
         x: one normalised image, shape (1, c, H, W).
-        logits_of: takes the logits of so many images out of the model's output.
         reshape: the user's own reading of a layer's output, or None.
     """
     with suppress(UnsupportedModel, ModelFailed):  # what can't run while a graph is recorded can without
-        return _traced(module, x, logits_of, reshape, gradients=True)
-    return _traced(module, x, logits_of, reshape, gradients=False)
+        return _trace(module, x, reshape, gradients=True)
+    return _trace(module, x, reshape, gradients=False)
 
 
-def _traced(
-    module: nn.Module,
-    x: Tensor,
-    logits_of: Callable[[Any, int], Tensor],
-    reshape: Callable[[Tensor], Tensor] | None,
-    *,
-    gradients: bool,
-) -> Trace:
+def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None, *, gradients: bool) -> Trace:
     seen: list[_Seen] = []
     arithmetic = _Arithmetic()
 
@@ -270,8 +260,8 @@ def _traced(
         with watched, arithmetic, forward_pass(module, x):
             raw_output = module(given)
         total = max(1, arithmetic.total)
-        logits = logits_of(raw_output, len(x))
-        slopes = _gradients(logits, [s.output for s in seen], module, x)
+        outputs = numbers(raw_output, len(x))
+        slopes = _gradients(outputs, [s.output for s in seen], module, x)
 
     latest = {s.name: s for s in seen}  # a module that runs several times is known by its last run
     outer = _outermost(list(latest.values()))
@@ -296,7 +286,7 @@ def _traced(
             candidate=layout is not None
             and latest[s.name] is s
             and wide[i]
-            and _explainable(s, layout, used[id(s.output)], int(logits.shape[-1])),
+            and _explainable(s, layout, used[id(s.output)], int(outputs[0].shape[-1]) if outputs[0].ndim else 0),
             same_as=outer.get(s.key, s.name),
             pooled=_is_one(innermost[s.key], _POOLS),
         )
@@ -309,27 +299,33 @@ def _traced(
             for info, s, is_wide in zip(infos, seen, wide, strict=True)
         ]
     distinct = {id(s.output): s.output for s in seen}.values()
-    rows = logits.detach().float()
+    classes = count_classes(raw_output, len(x))
+    rows = outputs[0].detach().float()
     return Trace(
         layers=tuple(infos),
         done={name: flops / total for name, flops in finished.items()},
-        logits=logits.detach(),
+        outputs=tuple(t.detach() for t in of_first(raw_output, len(x))),
+        classes=classes,
         bytes_per_image=sum(t.numel() * t.element_size() for t in distinct),
         last_module=last_leaf[0],
         looks_like_probabilities=bool(
-            (rows >= 0).all() and rows.shape[-1] > 1 and torch.allclose(rows.sum(-1), torch.ones(1).to(rows), atol=1e-4)
+            classes > 1 and (rows >= 0).all() and torch.allclose(rows.sum(-1), torch.ones(1).to(rows), atol=1e-4)
         ),
         overwrites=given._version != version,
     )
 
 
-def _gradients(logits: Tensor, outputs: list[Tensor], module: nn.Module, x: Tensor) -> list[Tensor | None]:
-    """Gradient of the predicted class's logit at every output; None where it does not depend on it, or has none."""
+def _gradients(numbers: list[Tensor], outputs: list[Tensor], module: nn.Module, x: Tensor) -> list[Tensor | None]:
+    """Gradient of the predicted class's logit at every output; None where it does not depend on it, or has none.
+
+    Of a model without class scores it is that of the largest of each of the numbers that it returns.
+    """
     tracked = [t for t in {id(t): t for t in outputs}.values() if t.requires_grad]
-    if not logits.requires_grad or not tracked:
+    largest = [t.max() for t in numbers if t.requires_grad and t.numel()]
+    if not largest or not tracked:
         return [None] * len(outputs)
     try:
-        found = differentiated(module, x, logits.flatten(1)[0].max(), tracked)
+        found = differentiated(module, x, torch.stack(largest).sum(), tracked)
     except UnsupportedModel:  # methods that need a gradient will say so
         return [None] * len(outputs)
     by_id = {id(t): g for t, g in zip(tracked, found, strict=True)}

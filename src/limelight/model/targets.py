@@ -4,19 +4,20 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from limelight.errors import MOST_SHOWN, InvalidOption, UnknownTarget, nearest, shown
-from limelight.shapes import Index, Logits, Scores
+from limelight.errors import MOST_SHOWN, InvalidOption, NonFinite, UnknownTarget, nearest, shown
+from limelight.model.boundary import expect_way_back
+from limelight.model.classifier import Classifier
+from limelight.model.outputs import Outputs, ScoreKind
+from limelight.shapes import Images, Index, Logits, Scores
 from limelight.text import MOST_DIGITS, whole_number
-
-ScoreKind = Literal["logit", "prob", "logprob", "margin"]
 
 
 @runtime_checkable
@@ -41,50 +42,101 @@ TargetLike = (
 """What a user may say: nothing for the predicted class; an index or a label, as Python, NumPy, pandas or PyTorch write
 it; one of them per image; or a function of the module's outputs."""
 Asked = None | list[int | str] | Callable[[Any], Tensor]
-"""What is left of that once it is understood: nothing, a class per image, or a function."""
+"""The same, understood as far as it can be without the model: nothing, a class per image, or a function."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Target:
-    """The class of every image of a batch, or a function of the model's outputs.
+class Targets:
+    """What is explained of every image of a batch: a class, or a function of what the model returns.
 
     Attributes:
-        index: class of each image, -1 where a function is explained.
-        function: takes the module's own outputs for m inputs and returns m scores.
+        index: class of each image, (n,); None for the predicted one, as long as no pass has shown it; -1 where a
+            function is explained.
+        function: takes what the model returns for m images, whatever its structure, and gives m scores.
+        kind: which score of the class.
     """
 
-    index: Index
+    index: Index | None = None
     function: Callable[[Any], Tensor] | None = None
+    kind: ScoreKind = "logit"
 
-    def __getitem__(self, images: slice) -> "Target":
-        return Target(self.index[images], self.function)
+    @classmethod
+    def parse(cls, target: "TargetLike | Targets", classifier: Classifier, x: Images) -> "Targets":
+        """Understand what a user says about a batch of images.
 
-    def repeated(self, times: int) -> "Target":
-        """Return the target for inputs that come ``times`` per image."""
-        return Target(self.index.repeat_interleave(times), self.function)
+        Args:
+            target: see ``TargetLike``; what is understood already, stays as it is.
+            classifier: the model, whose classes and labels are meant.
+            x: the images, (n, 3, H, W).
 
+        Raises:
+            UnknownTarget: an index outside [0, classes), or a name that is no label or the label of several classes.
+            InvalidOption: not one target per image, or something else.
+        """
+        if isinstance(target, Targets):
+            return target
+        asked = parse_target(target, len(x))
+        if asked is None:
+            return cls()
+        if callable(asked):
+            return cls(torch.full((len(x),), -1, device=x.device), asked)
+        classes = classifier.classes(x)
+        found = {one: find_class(one, classes, classifier.labels) for one in set(asked)}
+        return cls(torch.tensor([found[one] for one in asked], device=x.device))
 
-def class_scores(logits: Logits, index: Index, kind: ScoreKind, multilabel: bool = False) -> Scores:
-    """Return the score of one class per row.
+    def __getitem__(self, images: slice | Index) -> "Targets":
+        return replace(self, index=None if self.index is None else self.index[images])
 
-    Args:
-        logits: shape (m, classes).
-        index: shape (m,).
-        kind: ``logit``; ``prob``, the softmax (sigmoid for multi-label models); ``logprob``, its logarithm;
-            ``margin``, the logit minus the largest other logit.
-        multilabel: whether classes are independent.
-    """
-    if kind == "margin":
-        others = logits.scatter(1, index[:, None], -torch.inf).amax(1)
-        return logits.gather(1, index[:, None])[:, 0] - others
-    if kind == "logprob":
-        logits = torch.nn.functional.logsigmoid(logits) if multilabel else logits.log_softmax(1)
-    elif kind == "prob":
-        logits = logits.sigmoid() if multilabel else logits.softmax(1)
-    return logits.gather(1, index[:, None])[:, 0]
+    def settle(self, logits: Logits | None) -> "Targets":
+        """Return the same with the predicted class of each image where no class was named."""
+        if self.index is not None or logits is None:
+            return self
+        return replace(self, index=logits.argmax(1))
+
+    def read(
+        self, classifier: Classifier, output: Any, x: Images, images: Index | None = None, copies: Images | None = None
+    ) -> tuple[Scores, Logits | None]:
+        """Return the score of each row of what the model returned, (m,), and of classes the logits, (m, classes).
+
+        Args:
+            classifier: the model.
+            output: what it returned.
+            x: the images.
+            images: of changed copies of them: which image each is one of, (m,); these targets are theirs.
+            copies: what the model was given, before that was rounded to its precision.
+
+        Raises:
+            NonFinite: a score is NaN or infinite.
+            InvalidOption: the function gives something else than one score per image.
+            UnsupportedModel: there are no class scores, or the function cuts the gradient.
+        """
+        if self.function is not None:
+            return self._call(classifier, output), None
+        logits = classifier.outputs.logits(output, len(x) if images is None else len(images))
+        logits = classifier.finite(logits, x, images, copies)
+        return self.settle(logits).score(classifier.outputs, logits), logits
+
+    def score(self, outputs: Outputs, logits: Logits) -> Scores:
+        """Return the score of each row's class, (m,), for logits (m, classes), at least in single precision."""
+        assert self.index is not None
+        wide = logits if logits.dtype == torch.float64 else logits.float()  # a softmax in half precision is coarse
+        return outputs.score(wide, self.index, self.kind)
+
+    def _call(self, classifier: Classifier, output: Any) -> Scores:
+        assert self.function is not None and self.index is not None
+        score = self.function(output)
+        if not isinstance(score, Tensor) or score.shape != self.index.shape:  # pyright: ignore[reportUnnecessaryIsInstance]
+            what = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__  # pyright: ignore
+            raise InvalidOption(
+                f"the target function must return one score per image, ({len(self.index)},), got {what}"
+            )
+        if not bool(torch.isfinite(score).all()):
+            raise NonFinite("the target function returned a NaN or infinite score")
+        expect_way_back(classifier.module, output, score)
+        return score
 
 
 def either_name(function: Callable[P, R]) -> Callable[P, R]:
@@ -107,7 +159,7 @@ def either_name(function: Callable[P, R]) -> Callable[P, R]:
     return renamed
 
 
-def understood(target: Any, n: int) -> Asked:
+def parse_target(target: Any, n: int) -> Asked:
     """Return one class index or label per image for whatever a user may give as target; None and functions as they are.
 
     Args:
@@ -161,23 +213,12 @@ def _entry(one: Any) -> int | str:
     return one
 
 
-def resolve(target: Any, n: int, classes: int, labels: Sequence[str] | None) -> Index | None:
-    """Turn what the user said into one class index per image; None if the prediction is meant.
+def find_class(target: int | str, classes: int, labels: Sequence[str] | None) -> int:
+    """Return the index of a class that is given by index or label.
 
     Raises:
         UnknownTarget: an index outside [0, classes), or a name that is no label or the label of several classes.
-        InvalidOption: not one target per image, or no target at all.
     """
-    asked = understood(target, n)
-    if asked is None:
-        return None
-    if not isinstance(asked, list):
-        raise InvalidOption("metrics are about a class; a function as target has no probability")
-    found = {one: _class(one, classes, labels) for one in set(asked)}
-    return torch.tensor([found[one] for one in asked], dtype=torch.long)
-
-
-def _class(target: int | str, classes: int, labels: Sequence[str] | None) -> int:
     if isinstance(target, str):
         named = _named(target, labels or ())
         if len(named) == 1:

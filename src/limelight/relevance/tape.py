@@ -14,10 +14,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from limelight.errors import InvalidOption, LimelightError, UnsupportedModel
 from limelight.model.batches import is_out_of_memory
 from limelight.model.boundary import LIBRARIES, behind, cut, differentiated, hidden, no_way
-from limelight.model.classifier import Classifier, unwrap
+from limelight.model.classifier import Classifier
 from limelight.model.hooks import Hook, hooked
 from limelight.model.layer_hooks import expect_all, replaced
 from limelight.model.layers import LayerInfo, first_tensor
+from limelight.model.outputs import numbers
 from limelight.model.preserve import borrowed
 from limelight.relevance.conservation import Flow, Pass, flow_of, pass_of, title
 from limelight.relevance.op import Kind, Op, Spent
@@ -283,7 +284,7 @@ class Tape:
         module = self.classifier.module
         with borrowed(module), torch.enable_grad(), self._watched(), _Recorder(self):
             output = self.classifier.forward(self.image.clone())  # a network may overwrite what it is given
-            return output, unwrap(output, len(self.image))
+            return output, numbers(output, len(self.image))[0]
 
     def _before_normalising(self, scores: Logits) -> Logits:
         if not self._known(scores) or not any(op.affine for op in self.ops):

@@ -11,10 +11,12 @@ from limelight.engine.run import run
 from limelight.engine.saliency import Saliency
 from limelight.errors import InvalidOption, shown
 from limelight.model.classifier import Classifier
-from limelight.model.targets import TargetLike, understood
+from limelight.model.targets import TargetLike, Targets
 from limelight.results.explanation import label_of
 from limelight.results.tables import Column, Row
-from limelight.scoring.judge import Batch, Measured, Subject
+from limelight.scoring.image_batch import ImageBatch
+from limelight.scoring.map_batch import MapBatch
+from limelight.scoring.measured import Measured
 from limelight.scoring.metric import Metric, measure
 from limelight.scoring.truth import Truth
 from limelight.shapes import Images
@@ -52,20 +54,20 @@ def judged(
         saliencies: what the methods gave, if they have been run.
         on_rows: called with each method's rows when they are finished.
     """
-    asked = understood(target, len(x))
-    if callable(asked):
+    if callable(target):
         raise InvalidOption("metrics are about a class; a function as target has no probability")
     with torch.inference_mode(False), torch.no_grad():
         x = classifier.checked(x)
         methods = {name: _limited(method, batch_size) for name, method in methods.items()}
         if saliencies is None:
-            saliencies = run(list(methods.values()), classifier, x, asked)
+            saliencies = run(list(methods.values()), classifier, x, target)
         first = saliencies[0]
-        batch = Batch(classifier, x, first.target, truth, probability=first.probability, batch_size=batch_size)
+        targets = Targets(first.target)
+        batch = ImageBatch(classifier, x, targets, truth, probability=first.probability, batch_size=batch_size)
         again = {pair for m in metrics.values() for pair in m.explained_again}
         rows: list[list[Row]] = []
         for (name, method), saliency in zip(methods.items(), saliencies, strict=True):
-            subject = Subject(batch, saliency.map, saliency=saliency, method=method, explained_again=again)
+            subject = MapBatch(batch, saliency.map, saliency=saliency, method=method, explained_again=again)
             measured = {label: measure(metric, subject, has_method=True) for label, metric in metrics.items()}
             rows.append(_rows(name, saliency, measured, classifier, names))
             if on_rows is not None:

@@ -26,10 +26,12 @@ from limelight.files import reason_of
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost, predict
 from limelight.model.preserve import borrowed
-from limelight.model.targets import TargetLike, either_name, resolve
+from limelight.model.targets import TargetLike, Targets, either_name
 from limelight.ops.arrays import tensor_of
 from limelight.ops.order import pixels_per_step
-from limelight.scoring.judge import NEEDS_A_METHOD, Batch, Measured, Subject
+from limelight.scoring.image_batch import ImageBatch
+from limelight.scoring.map_batch import NEEDS_A_METHOD, MapBatch
+from limelight.scoring.measured import Measured
 from limelight.scoring.needs import Space
 from limelight.scoring.truth import Truth
 from limelight.shapes import Images, Maps, Scores
@@ -210,22 +212,16 @@ class Metric(Speaking):
         classifier = as_classifier(classifier)
         with torch.inference_mode(False), torch.no_grad():
             x = classifier.checked(x)
-            index = resolve(target, len(x), classifier.classes(x), classifier.labels)
+            targets = Targets.parse(target, classifier, x)
             size = (x.shape[-2], x.shape[-1])
             known = None if truth is None else Truth.of(truth, len(x), size, x.device)
-            batch = Batch(
-                classifier,
-                x,
-                None if index is None else index.to(x.device),
-                known,
-                batch_size=self.options.batch_size,
-            )
+            batch = ImageBatch(classifier, x, targets, known, batch_size=self.options.batch_size)
             again = self.explained_again if method is not None else ()
             method = build(method) if isinstance(method, str) else method
             if not isinstance(method, Spec | None):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InvalidOption(f"method={method!r} is no method; give its name, or one that limelight.method made")
             method = None if method is None else method.located(classifier)
-            subject = Subject(batch, as_maps(maps, x), method=method, explained_again=again)
+            subject = MapBatch(batch, as_maps(maps, x), method=method, explained_again=again)
             return measure(self, subject, has_method=method is not None)
 
 
@@ -279,7 +275,7 @@ def as_maps(maps: Any, x: Images) -> Maps:
     return maps
 
 
-def measure(metric: Metric, subject: Subject, *, has_method: bool) -> Measured:
+def measure(metric: Metric, subject: MapBatch, *, has_method: bool) -> Measured:
     """Apply a metric to one method's maps."""
     if metric.needs_method and not has_method:
         raise InvalidOption(f"{metric.name} explains again: give it method=, the method that made the maps")

@@ -1,23 +1,20 @@
-"""The functions that a metric may ask for, each by a parameter's name; see ``scoring.judge.Subject``."""
+"""The functions that a metric may ask for, each by a parameter's name; see ``scoring.map_batch.MapBatch``."""
 
-from collections.abc import Callable
 from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from limelight.engine.baselines import Fill
+from limelight.engine.needs import Copies
 from limelight.engine.saliency import Saliency
 from limelight.model.classifier import Classifier
 from limelight.ops.order import Step, Ties
-from limelight.shapes import Curve, Images, Index, Maps, Scores
+from limelight.shapes import Curve, Images, Maps, Scores
 
 Space = Literal["normalised", "pixel"]
 """Where a mask multiplies: fading to the mean colour (``normalised``) or to black (``pixel``)."""
 
 ScoreOf = Literal["prob", "logit"]
-
-Frames = Callable[[Index, Index], Images]
-"""Image numbers (m,) and step numbers (m,) -> changed copies of the images, (m, 3, H, W)."""
 
 
 @runtime_checkable
@@ -30,20 +27,11 @@ class Clean(Protocol):
 
 
 @runtime_checkable
-class ScoresOf(Protocol):
-    """Scores changed copies of the images."""
-
-    def __call__(self, frames: Frames, steps: int, kind: ScoreOf = "prob") -> Curve:
-        """Return the target's score on ``steps`` copies of every image, (n, steps)."""
-        ...
-
-
-@runtime_checkable
 class LogitsOf(Protocol):
     """Gives the logits of changed copies of the images."""
 
-    def __call__(self, frames: Frames, steps: int) -> Tensor:
-        """Return the logits of ``steps`` copies of every image, (n, steps, classes)."""
+    def __call__(self, copies: Copies, count: int) -> Tensor:
+        """Return the logits of ``count`` copies of every image, (n, count, classes)."""
         ...
 
 

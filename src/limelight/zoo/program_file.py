@@ -27,8 +27,8 @@ def save(classifier: Classifier, header: dict[str, Any], path: Path) -> None:
         UnsupportedModel: the module can't be exported.
     """
     classifier.trace()  # what kind of scores the module gives is seen in a pass
-    probabilities, multilabel = classifier._scores  # pyright: ignore[reportPrivateUsage]
-    header = header | {"outputs": "probabilities" if probabilities else "logits", "multilabel": multilabel}
+    read = classifier.outputs
+    header = header | {"outputs": "probabilities" if read.probabilities else "logits", "multilabel": read.multilabel}
     size = (2, len(classifier.mean), *classifier.input_size)
     example = torch.zeros(size, device=classifier.device, dtype=classifier.dtype)
     try:

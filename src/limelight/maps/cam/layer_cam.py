@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 
 from limelight.card import register_method
-from limelight.engine.passes import Stage
+from limelight.model.one_pass import Stage
 from limelight.ops import divide, resize
 from limelight.shapes import Grid
 

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from limelight.card import register_method
 from limelight.engine.needs import ScoresOf
-from limelight.engine.passes import Stage
 from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption
 from limelight.maps.cluster.cluster_cam import members
 from limelight.maps.gradient_free.score_cam import weighted
+from limelight.model.one_pass import Stage
 from limelight.ops import divide, min_max, resize
 from limelight.ops.hierarchy import dsra, ward
 from limelight.ops.percentile import above_percentile

@@ -8,7 +8,6 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.engine.passes import Stage
 from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption
 from limelight.maps.propagation.attribution_equilibrium import (
@@ -17,6 +16,7 @@ from limelight.maps.propagation.attribution_equilibrium import (
     contributions,
     feature_map,
 )
+from limelight.model.one_pass import Stage
 from limelight.relevance.op import Op, divide_by
 from limelight.relevance.rules import Box, Proportional, Rules, only_active
 from limelight.relevance.tape import Tape

@@ -9,7 +9,7 @@ from limelight.measures.agreement.coherency import coherency
 from limelight.measures.agreement.complexity import complexity
 from limelight.measures.faithfulness.drop import average_drop
 from limelight.ops import divide
-from limelight.scoring.judge import Measured
+from limelight.scoring.measured import Measured
 from limelight.scoring.needs import Again, Clean, Heat, Masked, Space
 from limelight.shapes import Scores
 

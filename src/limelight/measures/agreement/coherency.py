@@ -4,7 +4,7 @@ import torch
 
 from limelight.card import register_metric
 from limelight.ops.similarity import pearson
-from limelight.scoring.judge import Measured
+from limelight.scoring.measured import Measured
 from limelight.scoring.needs import Again, Heat, Space
 
 

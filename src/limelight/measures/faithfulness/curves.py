@@ -7,7 +7,7 @@ import torch
 from limelight.card import register_metric
 from limelight.engine.baselines import Fill
 from limelight.ops.order import Step, Ties, pixels_per_step
-from limelight.scoring.judge import Measured
+from limelight.scoring.measured import Measured
 from limelight.scoring.needs import CurveOf, ScoreOf
 from limelight.shapes import Curve, Maps, Scores
 

@@ -2,7 +2,7 @@
 
 from limelight.card import register_metric
 from limelight.ops import divide
-from limelight.scoring.judge import Measured
+from limelight.scoring.measured import Measured
 from limelight.scoring.needs import Clean, Masked, Space
 from limelight.shapes import Scores
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from limelight.card import register_metric
 from limelight.ops.blur import rise_blur
 from limelight.ops.order import ranks
-from limelight.scoring.judge import Measured
+from limelight.scoring.measured import Measured
 from limelight.scoring.needs import LogitsOf
 from limelight.shapes import Images, Index, Maps
 

@@ -10,12 +10,13 @@ from torch.nn import functional as F
 
 from limelight.card import register_metric
 from limelight.engine.baselines import Fill, filled
+from limelight.engine.needs import ScoresOf
 from limelight.engine.rng import Draws
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.ops.order import ranks
-from limelight.scoring.judge import Measured
-from limelight.scoring.needs import Clean, ScoreOf, ScoresOf
+from limelight.scoring.measured import Measured
+from limelight.scoring.needs import Clean, ScoreOf
 from limelight.shapes import Images, Index, Maps, Scores
 
 Replacement = Literal["uniform", "zero", "black", "minimum"] | Fill

@@ -8,11 +8,12 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_metric
+from limelight.engine.needs import ScoresOf
 from limelight.engine.rng import Draws
 from limelight.ops.impute import impute
 from limelight.ops.order import ranks
-from limelight.scoring.judge import Measured
-from limelight.scoring.needs import Clean, ScoresOf
+from limelight.scoring.measured import Measured
+from limelight.scoring.needs import Clean
 from limelight.shapes import Curve, Images, Index, Maps
 
 

@@ -13,7 +13,7 @@ from limelight.errors import NonFinite, UnsupportedModel
 from limelight.model.classifier import Classifier
 from limelight.ops import resize
 from limelight.ops.similarity import pearson, spearman, ssim
-from limelight.scoring.judge import Measured
+from limelight.scoring.measured import Measured
 from limelight.scoring.needs import ExplanationOf
 from limelight.shapes import Images, Maps, Scores
 

@@ -1,27 +1,22 @@
-"""What metrics may ask of an explained batch. Whatever several of them ask for is worked out once."""
+"""What metrics may ask of one method's maps. Whatever several of them ask for is worked out once."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import torch
-from torch import Tensor
 
-from limelight.engine.baselines import Fill, filled
+from limelight.engine.baselines import Fill
 from limelight.engine.method import build
+from limelight.engine.needs import ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.run import run
 from limelight.engine.saliency import Saliency
 from limelight.engine.spec import Spec
 from limelight.errors import InvalidMap, InvalidOption, MissingTruth
-from limelight.model.batches import in_chunks
 from limelight.model.classifier import Classifier
-from limelight.model.cost import Cost, Meter
-from limelight.model.preserve import borrowed
-from limelight.model.targets import class_scores
 from limelight.ops import min_max, resize
 from limelight.ops.order import Step, Ties, pixels_per_step, ranks
+from limelight.scoring.image_batch import ImageBatch, Memo
 from limelight.scoring.needs import (
     Again,
     Clean,
@@ -29,147 +24,17 @@ from limelight.scoring.needs import (
     ExplainedPart,
     ExplanationOf,
     FillScore,
-    Frames,
     Heat,
     LogitsOf,
     Masked,
     ScoreOf,
-    ScoresOf,
     Space,
 )
 from limelight.scoring.truth import Truth
-from limelight.shapes import Curve, Flags, Images, Index, Logits, Maps, Scores
-
-T = TypeVar("T")
+from limelight.shapes import Curve, Flags, Images, Index, Maps, Scores
 
 
-class Kept:
-    """What was worked out once."""
-
-    def __init__(self) -> None:
-        self._values: dict[object, Any] = {}
-
-    def __call__(self, key: object, work: Callable[[], T]) -> T:
-        """Return what ``work`` gives, called the first time only."""
-        if key not in self._values:
-            self._values[key] = work()
-        return self._values[key]
-
-
-class Batch:
-    """What all maps of the same images share.
-
-    Args:
-        classifier: the model.
-        image: normalised images, (n, 3, H, W).
-        target: class that every number is about, (n,); None for the predicted one.
-        truth: where the evidence should lie, if known.
-        probability: of the target, if it is known already.
-        batch_size: inputs per pass; None to fit the memory.
-    """
-
-    def __init__(
-        self,
-        classifier: Classifier,
-        image: Images,
-        target: Index | None = None,
-        truth: Truth | None = None,
-        *,
-        probability: Scores | None = None,
-        batch_size: int | None = None,
-    ) -> None:
-        self.classifier, self.image, self.truth = classifier, image, truth
-        self.meter = Meter()
-        self._target, self._probability, self._batch_size = target, probability, batch_size
-        self.kept = Kept()
-
-    def __len__(self) -> int:
-        return len(self.image)
-
-    @cached_property
-    def target(self) -> Index:
-        """Class of each image, (n,)."""
-        return self.logits.argmax(1) if self._target is None else self._target
-
-    @cached_property
-    def logits(self) -> Logits:
-        """Of the clean images, (n, classes)."""
-        size = self._chunk(self.image)
-        return torch.cat(in_chunks(lambda part: self._forward(self.image[part].clone()), len(self), size))
-
-    def clean(self, kind: ScoreOf = "prob") -> Scores:
-        """Return the target's score on the clean images, (n,)."""
-        if kind == "prob" and self._probability is not None:
-            return self._probability
-        return class_scores(self.logits, self.target, kind, self.classifier.multilabel)
-
-    def fill(self, fill: Fill) -> Images:
-        """Return what stands where a picture is taken away, (n, 3, H, W); see ``fills.Fill``."""
-        return self.kept(("fill", fill), lambda: filled(self.classifier, self.image, fill))
-
-    def fill_score(self, fill: Fill, kind: ScoreOf = "prob") -> Scores:
-        """Return the target's score where all of the picture is taken away, (n,)."""
-
-        def logits() -> Logits:
-            empty = self.fill(fill)
-            if empty.stride(0) == 0:  # one picture for all images
-                return self._forward(empty[:1].clone()).expand(len(self), -1)
-            return torch.cat(in_chunks(lambda part: self._forward(empty[part].clone()), len(self), self._chunk(empty)))
-
-        found = self.kept(("fill logits", fill), logits)
-        return class_scores(found, self.target, kind, self.classifier.multilabel)
-
-    def predict(self, frames: Frames, steps: int) -> Tensor:
-        """Return the logits of ``steps`` changed copies of every image, (n, steps, classes).
-
-        The copies are made chunk by chunk, so that memory does not grow with their number.
-
-        Args:
-            frames: for m image numbers and m step numbers the m copies, (m, 3, H, W).
-            steps: copies per image.
-        """
-        n = len(self)
-        at = torch.arange(n * steps, device=self.image.device)
-
-        def work(part: slice) -> Logits:
-            return self._forward(frames(at[part] // steps, at[part] % steps))
-
-        return torch.cat(in_chunks(work, n * steps, self._chunk(self.image))).unflatten(0, (n, steps))
-
-    def scores(self, logits: Tensor, kind: ScoreOf = "prob") -> Curve:
-        """Return the target's score for logits (n, steps, classes), as (n, steps)."""
-        flat, target = logits.flatten(0, 1), self.target.repeat_interleave(logits.shape[1])
-        return class_scores(flat, target, kind, self.classifier.multilabel).view(logits.shape[:2])
-
-    def _chunk(self, x: Images) -> int:
-        return self.classifier.at_once(x, given=self._batch_size)
-
-    def _forward(self, x: Images) -> Logits:
-        with borrowed(self.classifier.module):
-            self.meter.add(forward=len(x))
-            output = self.classifier.forward(x.to(self.image.dtype), watched=False)
-            logits = self.classifier.finite(self.classifier.logits(output, len(x)), x)
-        return logits if logits.dtype == torch.float64 else logits.float()
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a metric may return when one number per image does not tell all.
-
-    Attributes:
-        values: one number per image, (n,); NaN where the metric is not defined for it.
-        parts: what the number is made of, tensors (n,).
-        curve: what it is the area of, (n, steps).
-        cost: passes per image that this metric added, measured.
-    """
-
-    values: Scores
-    parts: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
-    curve: Curve | None = None
-    cost: Cost = field(default_factory=Cost)
-
-
-class Subject:
+class MapBatch:
     """One method's maps of a batch: everything that a metric may name as a positional parameter.
 
     Metrics ask by parameter name, so a metric's signature is the list of its needs.
@@ -185,7 +50,7 @@ class Subject:
 
     def __init__(
         self,
-        batch: Batch,
+        batch: ImageBatch,
         maps: Maps,
         *,
         saliency: Saliency | None = None,
@@ -195,7 +60,7 @@ class Subject:
         self.batch = batch
         self._maps = maps
         self._saliency, self._method, self._explained_again = saliency, method, set(explained_again)
-        self._kept = Kept()
+        self._memo = Memo()
         self._seed = 0
         self.tail = 1.0  # share of the arithmetic behind the method's layer, for costs
 
@@ -231,7 +96,7 @@ class Subject:
     def labels(self) -> Index:
         """The right class of each image, (n,): the truth's label, or else the explained class."""
         known = self.batch.truth.labels if self.batch.truth is not None else None
-        return self.batch.target if known is None else known
+        return self.batch.index if known is None else known
 
     # -- of the maps ------------------------------------------------------------------------------------
 
@@ -286,14 +151,11 @@ class Subject:
         """A function: space, renormalize -> the target's probability on the image times the map, (n,)."""
 
         def masked(space: Space = "normalised", renormalize: bool = True) -> Scores:
-            if (space, renormalize) in self._explained_again:
+            if (space, renormalize) in self._explained_again and self.batch.targets.function is None:
                 return self.again(space, renormalize).probability
             part = self.explained_part(space, renormalize)
 
-            def work() -> Scores:
-                return self.batch.scores(self.batch.predict(lambda i, _: part[i], 1))[:, 0]
-
-            return self._kept(("masked", space, renormalize), work)
+            return self._memo(("masked", space, renormalize), lambda: self.scores_of(lambda i, _: part[i], 1)[:, 0])
 
         return masked
 
@@ -302,7 +164,7 @@ class Subject:
         """A function: space, renormalize -> the explanation of the image times its map, same class."""
 
         def again(space: Space = "normalised", renormalize: bool = True) -> Saliency:
-            return self._kept(
+            return self._memo(
                 ("again", space, renormalize), lambda: self._explain(self.explained_part(space, renormalize))
             )
 
@@ -318,7 +180,7 @@ class Subject:
         def explanation(classifier: Classifier | None = None) -> Saliency:
             if classifier is not None:
                 return self._explain(self.image, classifier)
-            return self._saliency or self._kept("explanation", lambda: self._explain(self.image))
+            return self._saliency or self._memo("explanation", lambda: self._explain(self.image))
 
         return explanation
 
@@ -329,17 +191,13 @@ class Subject:
 
     @property
     def logits_of(self) -> LogitsOf:
-        """A function: frames, steps -> logits of changed copies, (n, steps, classes); see ``Batch.predict``."""
-        return self.batch.predict
+        """A function: copies, count -> logits of changed copies of the images, (n, s, classes)."""
+        return self.batch.logits_of
 
     @property
     def scores_of(self) -> ScoresOf:
-        """A function: frames, steps, kind -> the target's score on changed copies, (n, steps)."""
-
-        def scores_of(frames: Frames, steps: int, kind: ScoreOf = "prob") -> Curve:
-            return self.batch.scores(self.batch.predict(frames, steps), kind)
-
-        return scores_of
+        """A function: copies, wanted, kind -> the target's score on changed copies of the images, (n, s)."""
+        return self.batch.scores_of
 
     @property
     def curve(self) -> CurveOf:
@@ -370,13 +228,13 @@ class Subject:
                 between = [self.scores_of(frames, steps - 1, kind)] if steps > 1 else []
                 return torch.cat([first[:, None], *between, last[:, None]], 1)
 
-            return self._kept(("curve", direction, fill, step, ties, seed, kind), work)
+            return self._memo(("curve", direction, fill, step, ties, seed, kind), work)
 
         return curve
 
     @property
     def fill(self) -> Callable[[Fill], Images]:
-        """A function: fill -> what stands where the picture is taken away, (n, 3, H, W); see ``fills.Fill``."""
+        """A function: fill -> what stands where the picture is taken away, (n, 3, H, W); see ``baselines.Fill``."""
         return self.batch.fill
 
     @property
@@ -394,7 +252,7 @@ class Subject:
         """A function: name -> another method's explanation of the same images and class."""
 
         def explained_by(name: str) -> Saliency:
-            return self.batch.kept(("explained by", name), lambda: self._explain(self.image, method=build(name)))
+            return self.batch.memo(("explained by", name), lambda: self._explain(self.image, method=build(name)))
 
         return explained_by
 
@@ -407,7 +265,7 @@ class Subject:
         method = method or self._method
         if method is None:
             raise InvalidOption("this metric explains again: give it method=, the method that made the maps")
-        saliency = run([method], classifier or self.classifier, x, self.batch.target)[0]
+        saliency = run([method], classifier or self.classifier, x, self.batch.targets)[0]
         self.tail = saliency.cost.tail
         self.batch.meter.charge(saliency.cost, len(x))
         return saliency

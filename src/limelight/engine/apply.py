@@ -1,0 +1,136 @@
+"""Apply one method to a pass that it shares with others, and keep the record of what it made and cost."""
+
+import time
+import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from limelight.engine import diagnosis
+from limelight.engine.budget import Allowance
+from limelight.engine.provenance import provenance
+from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, Request
+from limelight.engine.saliency import Finish, Raw, Saliency
+from limelight.engine.spec import Spec
+from limelight.errors import ConservationWarning, NonFinite, UnsupportedModel
+from limelight.model.cost import Cost, Meter
+from limelight.model.layers import LayerInfo
+from limelight.model.one_pass import Pass
+from limelight.relevance import conservation
+from limelight.relevance.recorded_pass import RecordedPass
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A pass over some images, and what it cost.
+
+    Attributes:
+        clean: what the network gave.
+        meter: the passes that were spent on it.
+        seconds: the time.
+        methods: how many methods share it.
+    """
+
+    clean: Pass
+    meter: Meter
+    seconds: float
+    methods: int
+
+
+def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency:
+    """Make the maps of one method.
+
+    Args:
+        method: its equation and options.
+        shared: the pass.
+        layers: those that it explains, shallow to deep.
+
+    Raises:
+        NonFinite: a map is NaN or infinite.
+        UnsupportedModel: the method can't have this model.
+    """
+    start, meter, clean = time.perf_counter(), Meter(), shared.clean
+    n, size = len(clean.image), (int(clean.image.shape[-2]), int(clean.image.shape[-1]))
+    tail = 1 - layers[0].before if layers else 1.0
+
+    def spent() -> float:
+        return shared.meter.per_image(n, tail).forwards + meter.per_image(n, tail).forwards
+
+    allowance = Allowance(method.options.budget, n, spent, start - shared.seconds, device=clean.image.device)
+    request = Request(method, clean, layers, meter, allowance)
+    with naming([method]):
+        raw, books, remarks = _make(method, request, clean, meter)
+    finish = Finish(size, method.options.relu, method.options.normalize_at)
+    _, empty = finish(raw.values)
+    explained = [] if method.base else layers
+    ambiguous = {} if raw.ambiguous is None else {"ambiguous": raw.ambiguous}
+    assert clean.targets.index is not None
+    return Saliency(
+        raw=raw.values,
+        finish=finish,
+        target=clean.targets.index,
+        score=clean.score_as(method.options.score),
+        probability=clean.probability,
+        reasons=diagnosis.reasons(raw, empty, clean, explained, method, request.felt),
+        notes=(*raw.notes, *diagnosis.notes(raw, clean, layers, method, request.felt), *allowance.remarks, *remarks),
+        cost=meter.per_image(n, tail) + _share(method, shared.meter.per_image(n, tail), clean),
+        seconds=(shared.seconds + time.perf_counter() - start) / n,
+        details={**raw.details, **books, **ambiguous},
+        provenance=provenance(method, clean, layers, finish, shared.methods),
+    )
+
+
+def _make(method: Spec, request: Request, clean: Pass, meter: Meter) -> tuple[Raw, dict[str, Any], list[str]]:
+    """Return the raw maps; of a recorded pass also the accounts of relevance, and what is to be said of them."""
+    tape = clean.tape if isinstance(clean, RecordedPass) else None
+    if tape:
+        tape.restart()
+        if method.options.strict and tape.unruled:
+            raise UnsupportedModel(f"{method.name} has no rule for {', '.join(map(str, tape.unruled[:3]))}")
+    raw = request.applied()
+    books: dict[str, Any] = {}
+    remarks: list[str] = []
+    if tape:
+        n = len(clean.image)
+        meter.add(forward=n * tape.forwards, backward=n * tape.backwards)
+        books, remarks = conservation.booked(tape)
+        for remark in remarks:
+            warnings.warn(f"{method.name}: {remark}", ConservationWarning, stacklevel=2)
+    if not bool(torch.isfinite(raw.values).all()):
+        raise NonFinite(f"{method.name} made a NaN or infinite map")
+    return raw, books, remarks
+
+
+def _share(method: Spec, used: Cost, clean: Pass) -> Cost:
+    """Return what a method would have spent of the shared pass, had it been alone."""
+    if not method.needs & (GRADIENT_NEEDS | INPUT_GRADIENT_NEEDS):
+        return replace(used, n_backward=0.0, n_backward_tail=0.0)
+    if not isinstance(clean, RecordedPass) and not method.needs & INPUT_GRADIENT_NEEDS:  # it had stopped at the layer
+        return replace(used, n_backward=0.0, n_backward_tail=used.n_backward + used.n_backward_tail)
+    return used
+
+
+def audit(saliency: Saliency, method: Spec) -> Saliency:
+    """Look through the accounts of relevance: warn of the worst image, and note it."""
+    images = conservation.accounts(saliency.details)
+    worst = max(images, key=lambda a: (len(a.warnings), a.beyond, max(a.taken, a.given)), default=None)
+    if worst is None:
+        return saliency
+    for remark in worst.warnings:
+        warnings.warn(f"{method.name}: {remark}", ConservationWarning, stacklevel=2)
+    return replace(saliency, notes=(*saliency.notes, *conservation.notes(worst)))
+
+
+@contextmanager
+def naming(methods: Sequence[Spec]) -> Generator[None]:
+    """Say in an error about the model which methods it is about."""
+    try:
+        yield
+    except UnsupportedModel as error:
+        names = [m.name for m in methods]
+        if not any(str(error).startswith(name) for name in names):
+            error.args = (f"{', '.join(names)}: {error}",)
+        raise

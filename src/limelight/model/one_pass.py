@@ -1,0 +1,164 @@
+"""One look at a network: what it and its layers give for a batch of images, and the gradients of its score."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limelight.errors import NonFinite
+from limelight.model.classifier import Classifier
+from limelight.model.cost import Meter
+from limelight.model.layer_hooks import tapped
+from limelight.model.layers import LayerInfo
+from limelight.model.preserve import borrowed
+from limelight.model.targets import ScoreKind, Targets
+from limelight.shapes import Acts, Images, Logits, Scores
+
+IMAGE = "the image"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one layer gave in a pass.
+
+    Attributes:
+        info: the layer.
+        acts: activations, (n, k, h, w), at least float32.
+        output: what the layer gave, in its own layout and dtype.
+        grads: gradient of the score with respect to the activations, or None if nobody asked for it.
+    """
+
+    info: LayerInfo
+    acts: Acts
+    output: Tensor
+    grads: Acts | None = None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a network gave for a batch of images.
+
+    Attributes:
+        classifier: the model.
+        image: normalised images, (n, 3, H, W).
+        targets: what is explained; the predicted classes are named.
+        score: the explained scalar, (n,).
+        logits: (n, classes), or None if a function of the outputs is explained.
+        stages: what the layers gave that were looked at, by name.
+        input_gradient: gradient of the score with respect to the images, (n, 3, H, W), or None.
+    """
+
+    classifier: Classifier
+    image: Images
+    targets: Targets
+    score: Scores
+    logits: Logits | None
+    stages: Mapping[str, Stage]
+    input_gradient: Images | None = None
+
+    @property
+    def probability(self) -> Scores:
+        """Probability of the explained class, (n,); NaN where a function is explained."""
+        if self.logits is None:
+            return torch.full_like(self.score, torch.nan)
+        wide = self.logits.to(torch.promote_types(self.logits.dtype, torch.float32))
+        return self._score(wide, "prob")
+
+    def score_as(self, kind: ScoreKind) -> Scores:
+        """Return another score of the same classes, (n,)."""
+        if self.logits is None or kind == self.targets.kind:
+            return self.score
+        return self._score(self.logits.to(self.score), kind)
+
+    def _score(self, logits: Logits, kind: ScoreKind) -> Scores:
+        assert self.targets.index is not None
+        return self.classifier.outputs.score(logits, self.targets.index, kind)
+
+
+def pass_images(
+    classifier: Classifier,
+    x: Images,
+    targets: Targets,
+    layers: Mapping[str, LayerInfo],
+    *,
+    gradients: bool,
+    to_input: bool = False,
+    whole: bool = False,
+    meter: Meter,
+) -> Pass:
+    """Run the model once, and once back if gradients are wanted, and collect what the layers gave.
+
+    Args:
+        classifier: the model.
+        x: normalised images, (n, 3, H, W).
+        targets: what is explained of them.
+        layers: those whose outputs are wanted, by name.
+        gradients: whether the score's gradients with respect to them are.
+        to_input: whether that with respect to the images is.
+        whole: whether the graph is to begin at the images in any case, and not at the first layer.
+        meter: counts the passes.
+    """
+    back = gradients or to_input
+    taken = tapped(classifier.modules(list(layers)), gradients=back, whole=to_input or whole)
+    with borrowed(classifier.module):
+        with taken as taps:
+            image = x.detach().clone().requires_grad_(to_input)  # a module may overwrite what it is given
+            output = classifier.forward(image.clone() if to_input else image)
+        meter.add(forward=len(x))
+        with torch.set_grad_enabled(back):  # what a target function calls is no part of the pass
+            score, logits = targets.read(classifier, output, x)
+            total = score.sum()
+        found: dict[str, Tensor] = {}
+        if gradients and layers and not (to_input or whole or score.requires_grad):
+            # The model puts the mode back that it began with, behind a part without gradients.
+            return pass_images(classifier, x, targets, layers, gradients=True, whole=True, meter=meter)
+        if to_input or (gradients and layers):
+            with torch.set_grad_enabled(back):
+                found = taps.gradients(classifier.module, x, total, {IMAGE: image} if to_input else None)
+            meter.add(backward=len(x) * to_input, backward_tail=len(x) * (not to_input))
+    logits = None if logits is None else logits.detach()
+    stages = read_layers(classifier, layers, taps.outputs, found)
+    return Pass(classifier, x, targets.settle(logits), score.detach(), logits, stages, found.get(IMAGE))
+
+
+def read_layers(
+    classifier: Classifier, layers: Mapping[str, LayerInfo], outputs: Mapping[str, Tensor], grads: Mapping[str, Tensor]
+) -> dict[str, Stage]:
+    """Return what layers gave, and the gradients with respect to it, as maps.
+
+    Args:
+        classifier: the model.
+        layers: by name.
+        outputs: what they gave, by name.
+        grads: gradients with respect to it, of those for which there are some.
+
+    Raises:
+        NonFinite: some of it is NaN or infinite.
+    """
+    stages = {
+        name: Stage(
+            info,
+            _maps(info, outputs[name]),
+            outputs[name].detach(),
+            _maps(info, grads[name]) if name in grads else None,
+        )
+        for name, info in layers.items()
+    }
+    for name, stage in stages.items():
+        _check_finite(classifier, name, stage)
+    return stages
+
+
+def _maps(info: LayerInfo, output: Tensor) -> Acts:
+    assert info.layout is not None
+    maps = info.layout.maps(output.detach())
+    return maps if maps.dtype == torch.float64 else maps.float()  # half precision is too coarse for the sums
+
+
+def _check_finite(classifier: Classifier, name: str, stage: Stage) -> None:
+    for what, values in (("activations", stage.acts), ("gradients", stage.grads)):
+        if values is not None and not bool(torch.isfinite(values).all()):
+            half = classifier.dtype in (torch.float16, torch.bfloat16)
+            cause = f"; {str(classifier.dtype)[6:]} overflows there, try the model in float32" if half else ""
+            raise NonFinite(f"{what} of layer {name!r} are NaN or infinite{cause}")

@@ -1,0 +1,150 @@
+"""What a network returns, and how it is read: class scores, or any structure that a function of the user's takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+
+from limelight.errors import UnsupportedModel
+from limelight.model.boundary import tensors_of
+from limelight.shapes import Index, Logits, Scores
+
+ScoreKind = Literal["logit", "prob", "logprob", "margin"]
+"""Which score of a class is explained; see ``Outputs.score``."""
+NAMES = ("logits", "out", "scores")
+"""Under which a mapping may hold the class scores."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """How a network's class scores are read.
+
+    Attributes:
+        probabilities: whether it returns probabilities, which are turned back to logits.
+        multilabel: whether the classes are independent, so that a probability is a sigmoid and no softmax.
+    """
+
+    probabilities: bool = False
+    multilabel: bool = False
+
+    def logits(self, output: Any, n: int) -> Logits:
+        """Return the logits (n, classes) in whatever the network returned for n images.
+
+        Raises:
+            UnsupportedModel: there are no class scores in it, or not one row per image.
+        """
+        values = class_scores(output, n)
+        if self.probabilities:
+            binary = self.multilabel or values.shape[1] == 1
+            tiny = torch.finfo(values.dtype).tiny
+            values = values.logit(1e-7) if binary else values.clamp_min(tiny).log()
+        if values.shape[1] == 1:  # softmax of (-z/2, z/2) is (1 - sigmoid z, sigmoid z)
+            values = torch.cat([-values / 2, values / 2], 1)
+        return values
+
+    def numbers(self, output: Any, n: int) -> list[Tensor]:
+        """Return the logits in what the network returned for n images; where there are none, see ``numbers``."""
+        return [self.logits(output, n)] if count_classes(output, n) else numbers(output, n)
+
+    def score(self, logits: Logits, index: Index, kind: ScoreKind) -> Scores:
+        """Return the score of one class per row.
+
+        Args:
+            logits: (m, classes).
+            index: the classes, (m,).
+            kind: ``logit``; ``prob``, the softmax (sigmoid for multi-label models); ``logprob``, its logarithm;
+                ``margin``, the logit minus the largest other logit.
+        """
+        if kind == "margin":
+            others = logits.scatter(1, index[:, None], -torch.inf).amax(1)
+            return logits.gather(1, index[:, None])[:, 0] - others
+        if kind == "logprob":
+            logits = torch.nn.functional.logsigmoid(logits) if self.multilabel else logits.log_softmax(1)
+        elif kind == "prob":
+            logits = logits.sigmoid() if self.multilabel else logits.softmax(1)
+        return logits.gather(1, index[:, None])[:, 0]
+
+
+def class_scores(output: Any, n: int) -> Tensor:
+    """Return the class scores in whatever a network returned for n images, as they are: (n, classes).
+
+    Raises:
+        UnsupportedModel: there are none, or not one row per image.
+    """
+    found: Any = output
+    if hasattr(output, "logits"):
+        found = output.logits
+    elif isinstance(output, Mapping):
+        named = cast(Mapping[Any, Any], output)
+        found = next((named[k] for k in NAMES if k in named), None)
+        if found is None:
+            found = next(iter(named.values()), None)
+    elif isinstance(output, list | tuple):
+        found = output[0] if output else None
+        if isinstance(found, Tensor) and not found.ndim and len(cast(Any, output)) > 1:
+            found = None  # a loss, beside whatever it is the loss of
+    if isinstance(found, Tensor):
+        if found.is_inference():  # which could not be written to
+            found = found.clone()
+        if found.ndim == 4 and found.shape[2:] == (1, 1):
+            found = found.flatten(1)
+        if found.ndim < 2 and n == 1:  # a module that squeezes
+            found = found.reshape(1, -1)
+        if found.ndim == 1:
+            found = found[:, None]
+    if not isinstance(found, Tensor) or found.ndim != 2:
+        given = output if found is None else found
+        what = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+        raise UnsupportedModel(
+            f"the model returns {what}, not class scores (n, classes); give target= a function of its outputs"
+        )
+    if found.dtype == torch.bool or found.is_complex():
+        raise UnsupportedModel(
+            f"the model's scores are {str(found.dtype).removeprefix('torch.')}; class scores are real numbers"
+        )
+    if len(found) != n:
+        raise UnsupportedModel(
+            f"the model answers {len(found)} rows of scores for {n} images; it must give one per image"
+        )
+    return found
+
+
+def numbers(output: Any, n: int) -> list[Tensor]:
+    """Return the class scores in what a network returned for n images; where there are none, other real numbers.
+
+    These are the first map, be it of a segmenter that returns several, or else all.
+
+    Raises:
+        UnsupportedModel: there are no numbers in it.
+    """
+    try:
+        return [class_scores(output, n)]
+    except UnsupportedModel:
+        found = _real(output)
+        if not found:
+            raise
+        return next(([t] for t in found if t.ndim > 2 and len(t) == n), found)
+
+
+def count_classes(output: Any, n: int) -> int:
+    """Return how many class scores a network returned for each of n images; 0 if there are none."""
+    try:
+        return int(class_scores(output, n).shape[1])
+    except UnsupportedModel:
+        return 0
+
+
+def of_first(output: Any, n: int) -> list[Tensor]:
+    """Return the numbers about the first of n images: their first rows, or those in the first entry of a list.
+
+    What has no row for each image, such as a loss, is about none.
+    """
+    if isinstance(output, list | tuple) and len(output) == n and not isinstance(output[0], Tensor):
+        return _real(output[0])
+    return [t[:1] for t in numbers(output, n) if t.ndim and len(t) == n]
+
+
+def _real(output: Any) -> list[Tensor]:
+    return [t for t in tensors_of(output) if t.is_floating_point()]

@@ -1,0 +1,25 @@
+"""What a metric returns."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from limelight.model.cost import Cost
+from limelight.shapes import Curve, Scores
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a metric may return when one number per image does not tell all.
+
+    Attributes:
+        values: one number per image, (n,); NaN where the metric is not defined for it.
+        parts: what the number is made of, tensors (n,).
+        curve: what it is the area of, (n, steps).
+        cost: passes per image that this metric added, measured.
+    """
+
+    values: Scores
+    parts: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    curve: Curve | None = None
+    cost: Cost = field(default_factory=Cost)
