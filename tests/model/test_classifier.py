@@ -77,7 +77,7 @@ def test_probabilities_are_recognised(last: nn.Module, multilabel: bool) -> None
     c = ll.Classifier(net)
     logits = c(x)
     z = net.scores(x).detach()
-    assert c.multilabel is multilabel
+    assert c.outputs.multilabel is multilabel
     if multilabel:
         torch.testing.assert_close(logits.sigmoid(), z.sigmoid(), rtol=1e-3, atol=1e-5)
     else:

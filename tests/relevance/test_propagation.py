@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 import architectures
 import limelight as ll
 from limelight.errors import ConservationWarning, InvalidOption, UnsupportedModel
+from limelight.model.outputs import class_scores
 from limelight.relevance.op import Op, divide_by
 from limelight.relevance.rules import (
     GRADIENT,

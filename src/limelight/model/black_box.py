@@ -17,6 +17,7 @@ from limelight.model.boundary import NEEDS_GRADIENTS, described, only_one
 from limelight.model.classifier import Classifier
 from limelight.model.cost import predict
 from limelight.model.labels import LabelsLike
+from limelight.model.layers import Trace
 from limelight.shapes import Images
 
 LOOK_INSIDE = NEEDS_GRADIENTS | {"acts", "class_weights", "ablated_scores", "base_map"}
@@ -179,10 +180,10 @@ class BlackBox(Classifier):
         box._may_try = box._call.budget is None
         return box
 
-    def _batches(self, x: Images, outputs: Sequence[Tensor]) -> tuple[torch.memory_format | None, str]:
+    def _batches(self, x: Images, seen: Trace) -> tuple[torch.memory_format | None, str]:
         # Nothing is tried out at a service that may cost money.
         free = self._may_try and not self._single and self._most != 1
-        return super()._batches(x, outputs) if free else (torch.preserve_format, self._single)
+        return super()._batches(x, seen) if free else (torch.preserve_format, self._single)
 
     @property
     def spent(self) -> int:

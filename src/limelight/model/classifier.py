@@ -33,7 +33,7 @@ from limelight.model.fuse import folded
 from limelight.model.hooks import duplicate
 from limelight.model.labels import LabelsLike, names_of
 from limelight.model.layers import LayerInfo, Trace, trace, version_of
-from limelight.model.outputs import Outputs, numbers, of_first
+from limelight.model.outputs import Outputs, class_scores, numbers, of_first
 from limelight.model.preprocess import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -51,7 +51,6 @@ LayerLike = str | nn.Module
 AS_BEFORE = "give the network as it was before, or choose a method that needs no layer"
 OF_BYTES = 10.0
 """A mean or a std above it is one of values from 0 to 255."""
-A_FUNCTION = "give target= a function of what it returns, which gives one score per image"
 Own = TypeVar("Own", bound="Classifier")  # not Self, which checkers of types at run time know within a class alone
 
 
@@ -360,10 +359,10 @@ class Classifier:
             UnsupportedModel: the model returns something else than class scores.
         """
         seen = next(iter(self._traces.values()), None) if x is None else None
-        found = (seen or self.trace(x)).classes
-        if not found:
-            raise UnsupportedModel(f"{self.name} returns no class scores; {A_FUNCTION}")
-        return max(2, found)  # a single output is read as two classes
+        seen = seen or self.trace(x)
+        if not seen.classes:
+            raise UnsupportedModel(seen.no_classes)
+        return max(2, seen.classes)  # a single output is read as two classes
 
     # -- layers -----------------------------------------------------------------------------------------
 
@@ -381,7 +380,7 @@ class Classifier:
             if found.classes:
                 self._count_labels(found.classes)
             if self._layout is None:
-                self._layout, self._single = self._batches(noise, found.outputs)
+                self._layout, self._single = self._batches(noise, found)
             self._overwrites |= found.overwrites
             self._traces.setdefault(key, found)  # last, for other threads take it to be complete
         return self._traces[key]
@@ -394,7 +393,7 @@ class Classifier:
                 f"{len(self.labels)} labels for the {classes} classes of {self.name}{read}; give one for each class"
             )
 
-    def _batches(self, x: Images, outputs: Sequence[Tensor]) -> tuple[torch.memory_format | None, str]:
+    def _batches(self, x: Images, seen: Trace) -> tuple[torch.memory_format | None, str]:
         """Find out how the model likes a batch: which layout of it, and why it may only be given one image at a time.
 
         On the CPU convolutions are up to twice as fast on channels-last images, but a module that calls ``view`` on
@@ -404,7 +403,7 @@ class Classifier:
         first = torch.cat([x, 1 - 2 * x.flip(-1)])
         other = torch.cat([x, 0.5 * x.flip(-2) - 1])
         share = {torch.float16: 0.02, torch.bfloat16: 0.1}.get(x.dtype, 1e-3)
-        scale = max((float(t.abs().max()) for t in outputs if t.numel()), default=0.0)
+        scale = max((float(t.abs().max()) for t in seen.outputs if t.numel()), default=0.0)
 
         def answer(given: Images) -> Sequence[Tensor] | str:
             copies = given.clone()
@@ -417,7 +416,7 @@ class Classifier:
             except LimelightError as error:
                 return str(error)
             self._overwrites |= version_of(copies) != before
-            return of_first(output, len(given))
+            return [class_scores(output, len(given))[:1]] if seen.classes else of_first(output, len(given))
 
         def same(one: Sequence[Tensor], two: Sequence[Tensor], share: float) -> bool:
             shapes = [t.shape for t in one] == [t.shape for t in two]
@@ -425,10 +424,10 @@ class Classifier:
 
         def trouble(*companies: Images) -> str:
             found = answer(companies[0])
-            if isinstance(found, str) or same(found, outputs, share):
+            if isinstance(found, str) or same(found, seen.outputs, share):
                 return found if isinstance(found, str) else ""
             # A batch may round otherwise, in TF32 by much, but then it does so whatever else is in it.
-            again = answer(companies[-1]) if same(found, outputs, max(share, 0.05)) else ""
+            again = answer(companies[-1]) if same(found, seen.outputs, max(share, 0.05)) else ""
             if not isinstance(again, str) and same(found, again, share):
                 return ""
             return "the scores of an image depend on what else is in its batch (batch statistics?)"

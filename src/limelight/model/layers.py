@@ -17,7 +17,7 @@ from torch.utils.flop_counter import flop_registry
 from limelight.errors import ModelFailed, UnsupportedModel
 from limelight.model.boundary import differentiated, forward_pass
 from limelight.model.hooks import hooked
-from limelight.model.outputs import count_classes, numbers, of_first
+from limelight.model.outputs import class_scores, numbers, of_first
 from limelight.model.preserve import borrowed
 from limelight.shapes import Acts
 
@@ -94,13 +94,15 @@ class Trace:
 
     ``layers`` are those with a map or tokens; ``done`` are the names of all by their last run, with the share of
     the network's arithmetic that is done then; ``outputs`` are the numbers about the image that came out, of which
-    ``classes`` are class scores, 0 if there are none; ``overwrites`` tells whether the model writes into its input.
+    ``classes`` are class scores, 0 if there are none, which ``no_classes`` explains; ``overwrites`` tells whether the
+    model writes into its input.
     """
 
     layers: tuple[LayerInfo, ...]
     done: Mapping[str, float]
     outputs: tuple[Tensor, ...]
     classes: int
+    no_classes: str
     bytes_per_image: int
     last_module: str
     looks_like_probabilities: bool
@@ -299,13 +301,18 @@ def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | N
             for info, s, is_wide in zip(infos, seen, wide, strict=True)
         ]
     distinct = {id(s.output): s.output for s in seen}.values()
-    classes = count_classes(raw_output, len(x))
+    classes, no_classes = 0, ""
+    try:
+        classes = int(class_scores(raw_output, len(x)).shape[1])
+    except UnsupportedModel as error:
+        no_classes = str(error)
     rows = outputs[0].detach().float()
     return Trace(
         layers=tuple(infos),
         done={name: flops / total for name, flops in finished.items()},
         outputs=tuple(t.detach() for t in of_first(raw_output, len(x))),
         classes=classes,
+        no_classes=no_classes,
         bytes_per_image=sum(t.numel() * t.element_size() for t in distinct),
         last_module=last_leaf[0],
         looks_like_probabilities=bool(

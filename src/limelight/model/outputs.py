@@ -46,7 +46,10 @@ class Outputs:
 
     def numbers(self, output: Any, n: int) -> list[Tensor]:
         """Return the logits in what the network returned for n images; where there are none, see ``numbers``."""
-        return [self.logits(output, n)] if count_classes(output, n) else numbers(output, n)
+        try:
+            return [self.logits(output, n)]
+        except UnsupportedModel:
+            return numbers(output, n)
 
     def score(self, logits: Logits, index: Index, kind: ScoreKind) -> Scores:
         """Return the score of one class per row.
@@ -126,14 +129,6 @@ def numbers(output: Any, n: int) -> list[Tensor]:
         if not found:
             raise
         return next(([t] for t in found if t.ndim > 2 and len(t) == n), found)
-
-
-def count_classes(output: Any, n: int) -> int:
-    """Return how many class scores a network returned for each of n images; 0 if there are none."""
-    try:
-        return int(class_scores(output, n).shape[1])
-    except UnsupportedModel:
-        return 0
 
 
 def of_first(output: Any, n: int) -> list[Tensor]:

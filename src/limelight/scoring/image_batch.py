@@ -136,7 +136,7 @@ class ImageBatch:
     def _expect_class(self, kind: ScoreKind = "prob") -> None:
         if self._asked.function is not None and kind == "prob":
             raise InvalidOption(
-                "a function of the outputs has no probability; give score='logit', where the metric has that option, "
+                "a function as target has no probability; give score='logit', where the metric has that option, "
                 "for the function's own values"
             )
 
