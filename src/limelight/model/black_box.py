@@ -180,10 +180,11 @@ class BlackBox(Classifier):
         box._may_try = box._call.budget is None
         return box
 
-    def _batches(self, x: Images, seen: Trace) -> tuple[torch.memory_format | None, str]:
-        # Nothing is tried out at a service that may cost money.
-        free = self._may_try and not self._single and self._most != 1
-        return super()._batches(x, seen) if free else (torch.preserve_format, self._single)
+    def _try_batches(self, x: Images, seen: Trace) -> None:
+        if self._may_try and not self._single and self._most != 1:
+            super()._try_batches(x, seen)
+        else:  # nothing is tried out at a service that may cost money
+            self._layout = torch.preserve_format
 
     @property
     def spent(self) -> int:

@@ -1,14 +1,12 @@
 """A model as the library sees it: normalised images in, logits out, layers by name."""
 
 import copy
-import hashlib
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import numpy.typing as npt
 import torch
@@ -19,38 +17,28 @@ from limelight import loader
 from limelight.errors import (
     InvalidImage,
     InvalidOption,
-    LimelightError,
     NonFinite,
-    OutOfMemory,
     UnknownLayer,
     UnsupportedModel,
     nearest,
 )
+from limelight.model.batch_trial import BatchTrial
 from limelight.model.batches import as_fit, chunk_size, in_chunks
 from limelight.model.boundary import described, forward_pass, hidden
 from limelight.model.device import usable
 from limelight.model.fuse import folded
 from limelight.model.hooks import duplicate
+from limelight.model.inputs import Inputs
 from limelight.model.labels import LabelsLike, names_of
 from limelight.model.layers import LayerInfo, Trace, trace, version_of
-from limelight.model.outputs import Outputs, class_scores, numbers, of_first
-from limelight.model.preprocess import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Normalisation,
-    Preprocess,
-    on_pictures,
-    preprocessed,
-    settled,
-)
+from limelight.model.outputs import Outputs, numbers, same_but_for_rounding
 from limelight.model.preserve import borrowed
+from limelight.model.weights import weights_hash, weights_version
 from limelight.shapes import Images, Index, Logits, Originals
 from limelight.text import visible
 
 LayerLike = str | nn.Module
 AS_BEFORE = "give the network as it was before, or choose a method that needs no layer"
-OF_BYTES = 10.0
-"""A mean or a std above it is one of values from 0 to 255."""
 Own = TypeVar("Own", bound="Classifier")  # not Self, which checkers of types at run time know within a class alone
 
 
@@ -114,7 +102,7 @@ class Classifier:
         self.module = _unwrapped(module)
         self.name = name or type(self.module).__name__
         self.labels = names_of(labels) if labels is not None else None
-        self._see(preprocess, mean, std, size)
+        self.inputs = Inputs(self.module, preprocess, mean, std, size)
         self._declared_outputs: Literal["logits", "probabilities"] | None = outputs
         self._declared_multilabel = multilabel
         self._reshape = reshape
@@ -164,54 +152,22 @@ class Classifier:
             )
             return self.finite(torch.cat(found), x)
 
-    def _see(
-        self,
-        preprocess: Callable[..., Any] | None,
-        mean: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
-        std: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
-        size: int | tuple[int, int] | None = None,
-    ) -> None:
-        """Settle how pictures become inputs."""
-        mean, std = _channels("mean", mean), _channels("std", std)
-        if (mean and std and len(mean) != len(std)) or any(s <= 0 for s in std or ()):
-            raise InvalidOption(f"mean {mean} and std {std} need one value per channel, std above 0")
-        if any(abs(value) > OF_BYTES for value in (*(mean or ()), *(std or ()))):
-            raise InvalidOption(
-                f"mean {mean} and std {std} are for values from 0 to 1; divide those for 0 to 255 by 255"
-            )
-        if preprocess is not None and not callable(preprocess):  # pyright: ignore[reportUnnecessaryComparison]
-            raise InvalidOption(f"preprocess = {preprocess!r} can't be called; give a function of a picture")
-        given = (size, size) if isinstance(size, int) else size
-        if preprocess is None:
-            seen = self._normalisation(mean, std)
-            crop = given or seen.size or (224, 224)
-            self._preprocess = Preprocess(round(min(crop) * 8 / 7), crop, seen.mean, seen.std, covered=True)
-        else:
-            self._preprocess = on_pictures(preprocess)
-            seen = settled(self._preprocess, mean, std)
-            if given and seen.size and given != seen.size:
-                kept = preprocessed(self._preprocess, Image.new("RGB", (given[1], given[0]))).shape[1:]
-                if tuple(kept) != given:
-                    raise InvalidOption(
-                        f"size {given} is not what preprocess= gives, which is {tuple(kept)}; leave size= out, or "
-                        "change one of them"
-                    )
-        self.mean, self.std = seen.mean, seen.std
-        self.input_size = given or seen.size or (224, 224)
+    # -- pictures and inputs ----------------------------------------------------------------------------
 
-    def _normalisation(self, mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> Normalisation:
-        """Return what is given, or else what the weights were trained with, as timm's networks know, or ImageNet's."""
-        config = getattr(self.module, "pretrained_cfg", None)
-        known = cast(Mapping[str, Any], config) if isinstance(config, Mapping) else {}
-        size = _side(known.get("input_size"))
-        if mean is None and std is None and None in (known.get("mean"), known.get("std")):
-            return Normalisation(IMAGENET_MEAN, IMAGENET_STD, size)
-        mean, std = (own or _channels(name, known.get(name)) for own, name in ((mean, "mean"), (std, "std")))
-        if mean is None or std is None:
-            raise InvalidOption(f"mean = {mean} and std = {std}; give both, or neither for ImageNet's")
-        if len(mean) != len(std):
-            raise InvalidOption(f"mean {mean} and std {std} need one value per channel")
-        return Normalisation(mean, std, size)
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Of the normalisation, per channel."""
+        return self.inputs.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Of the normalisation, per channel."""
+        return self.inputs.std
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Rows and columns of the input."""
+        return self.inputs.size
 
     @property
     def size(self) -> int:
@@ -224,33 +180,36 @@ class Classifier:
         Raises:
             InvalidImage: it is none, or the given preprocessing makes something else of it.
         """
-        if not isinstance(image, Image.Image):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidImage(
-                f"expected a PIL picture, got {type(image).__name__}; paths are read by limelight.explain"
-            )
-        return preprocessed(self._preprocess, image)
-
-    def seeing(self: Own, preprocess: Callable[..., Any], size: int | tuple[int, int] | None = None) -> Own:
-        """Return a classifier of the same module that gets its pictures in another way; see ``Classifier``."""
-        twin = copy.copy(self)
-        twin._see(preprocess, size=size)
-        twin._traces, twin.kept = {}, {}
-        return twin
+        return self.inputs.preprocess(image)
 
     def display(self, x: Tensor) -> Tensor:
         """Undo the normalisation of one input: (3, H, W) in [0, 1]."""
-        mean, std = self._per_channel(x)
-        return (x * std + mean).clamp(0, 1)
+        return self.inputs.display(x)
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Normalised values of black and of white per channel, each of shape (3, 1, 1)."""
-        mean, std = self._per_channel(torch.zeros((), device=self.device, dtype=self.dtype))
-        return -mean / std, (1 - mean) / std
+        return self.inputs.bounds(self.device, self.dtype)
 
-    def _per_channel(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        mean, std = (torch.tensor(v, device=like.device, dtype=like.dtype) for v in (self.mean, self.std))
-        return mean.view(-1, 1, 1), std.view(-1, 1, 1)
+    def seeing(self: Own, preprocess: Callable[..., Any], size: int | tuple[int, int] | None = None) -> Own:
+        """Return a classifier of the same module that gets its pictures in another way; see ``Classifier``."""
+        twin = copy.copy(self)
+        twin.inputs = Inputs(self.module, preprocess, size=size)
+        twin._traces, twin.kept = {}, {}
+        return twin
+
+    # -- weights ----------------------------------------------------------------------------------------
+
+    def weights_version(self) -> Mapping[str, int]:
+        """Return a token that changes whenever a parameter or buffer is written to."""
+        return weights_version(self.module)
+
+    def weights_hash(self) -> str:
+        """Return the SHA-256 of all parameters and buffers, remembered until one of them changes."""
+        version = self.weights_version()
+        if self._hashed is None or self._hashed[0] != version:
+            self._hashed = version, weights_hash(self.module)
+        return self._hashed[1]
 
     @property
     def device(self) -> torch.device:
@@ -380,7 +339,7 @@ class Classifier:
             if found.classes:
                 self._count_labels(found.classes)
             if self._layout is None:
-                self._layout, self._single = self._batches(noise, found)
+                self._try_batches(noise, found)
             self._overwrites |= found.overwrites
             self._traces.setdefault(key, found)  # last, for other threads take it to be complete
         return self._traces[key]
@@ -393,57 +352,11 @@ class Classifier:
                 f"{len(self.labels)} labels for the {classes} classes of {self.name}{read}; give one for each class"
             )
 
-    def _batches(self, x: Images, seen: Trace) -> tuple[torch.memory_format | None, str]:
-        """Find out how the model likes a batch: which layout of it, and why it may only be given one image at a time.
-
-        On the CPU convolutions are up to twice as fast on channels-last images, but a module that calls ``view`` on
-        its activations does not bear them. A batch must give what its images give alone. Nothing is found out where
-        memory runs out: then the layout is None, and chunks are halved later.
-        """
-        first = torch.cat([x, 1 - 2 * x.flip(-1)])
-        other = torch.cat([x, 0.5 * x.flip(-2) - 1])
-        share = {torch.float16: 0.02, torch.bfloat16: 0.1}.get(x.dtype, 1e-3)
-        scale = max((float(t.abs().max()) for t in seen.outputs if t.numel()), default=0.0)
-
-        def answer(given: Images) -> Sequence[Tensor] | str:
-            copies = given.clone()
-            before = version_of(copies)
-            try:
-                with borrowed(self.module), forward_pass(self.module, given):
-                    output = self.module(copies)
-            except OutOfMemory:
-                raise
-            except LimelightError as error:
-                return str(error)
-            self._overwrites |= version_of(copies) != before
-            return [class_scores(output, len(given))[:1]] if seen.classes else of_first(output, len(given))
-
-        def same(one: Sequence[Tensor], two: Sequence[Tensor], share: float) -> bool:
-            shapes = [t.shape for t in one] == [t.shape for t in two]
-            return shapes and all(bool(((a - b).abs() <= share * scale).all()) for a, b in zip(one, two, strict=True))
-
-        def trouble(*companies: Images) -> str:
-            found = answer(companies[0])
-            if isinstance(found, str) or same(found, seen.outputs, share):
-                return found if isinstance(found, str) else ""
-            # A batch may round otherwise, in TF32 by much, but then it does so whatever else is in it.
-            again = answer(companies[-1]) if same(found, seen.outputs, max(share, 0.05)) else ""
-            if not isinstance(again, str) and same(found, again, share):
-                return ""
-            return "the scores of an image depend on what else is in its batch (batch statistics?)"
-
-        try:
-            convolves = x.device.type == "cpu" and any(isinstance(m, nn.Conv2d) for m in self.module.modules())
-            if convolves:
-                layout = torch.channels_last
-                if not trouble(*(pair.contiguous(memory_format=layout) for pair in (first, other))):
-                    return layout, ""
-            alone = trouble(first, other)
-            if alone and trouble(x):  # a model with randomness of its own differs from itself
-                alone = ""
-        except OutOfMemory:
-            return None, ""
-        return torch.preserve_format, alone
+    def _try_batches(self, x: Images, seen: Trace) -> None:
+        """Find out how the model likes a batch; see ``BatchTrial``."""
+        trial = BatchTrial(self.module, x, seen)
+        self._layout, self._single = trial.layout, trial.alone
+        self._overwrites |= trial.overwrites
 
     @property
     def alone(self) -> str:
@@ -505,7 +418,7 @@ class Classifier:
             twin = folded(self.module, image)
             with torch.no_grad(), borrowed(twin), forward_pass(self.module, image):
                 ours, theirs = (numbers(m(image.clone()), 1) for m in (twin, self.module))
-            if not _alike(ours, theirs):
+            if not same_but_for_rounding(ours, theirs):
                 raise UnsupportedModel(f"{self.name} can't be folded: its logits would change; use fold=False")
             twin.eval()
             self._fast = version, twin
@@ -616,60 +529,12 @@ class Classifier:
         twin._names = {id(m): n for n, m in twin.module.named_modules(remove_duplicate=False)}
         return twin
 
-    # -- identity ---------------------------------------------------------------------------------------
-
-    def weights_version(self) -> Mapping[str, int]:
-        """Return a token that changes whenever a parameter or buffer is written to."""
-        tensors = (*self.module.parameters(), *self.module.buffers())
-        return {str(i): version_of(t) for i, t in enumerate(tensors)}
-
-    def weights_hash(self) -> str:
-        """Return the SHA-256 of all parameters and buffers, remembered until one of them changes."""
-        version = self.weights_version()
-        if self._hashed is None or self._hashed[0] != version:
-            digest = hashlib.sha256()
-            for name, tensor in sorted(self.module.state_dict().items()):
-                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                if isinstance(tensor, Tensor):
-                    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-            self._hashed = (version, digest.hexdigest())
-        return self._hashed[1]
-
 
 def as_classifier(classifier: Any) -> Classifier:
     """Return a classifier for a classifier, a module, or a name that ``limelight.load`` knows."""
     if isinstance(classifier, str | Path):
         return loader.load(str(classifier))
     return classifier if isinstance(classifier, Classifier) else Classifier(classifier)
-
-
-def _alike(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
-    """Tell whether two networks return the same numbers, but for rounding."""
-    return [t.shape for t in ours] == [t.shape for t in theirs] and all(
-        torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-3 * float(b.abs().max()))
-        for a, b in zip(ours, theirs, strict=True)
-        if b.numel()
-    )
-
-
-def _channels(name: str, values: Sequence[float] | npt.NDArray[Any] | Tensor | None) -> tuple[float, ...] | None:
-    """Return the values of the channels as plain numbers, whatever holds them."""
-    if values is None:
-        return None
-    try:
-        found = tuple(float(value) for value in values)
-    except (TypeError, ValueError):
-        found = ()
-    if not found or not all(map(math.isfinite, found)):
-        raise InvalidOption(f"{name} = {values!r}; give one finite number per channel, such as (0.5, 0.5, 0.5)")
-    return found
-
-
-def _side(shape: Any) -> tuple[int, int] | None:
-    """Return (rows, columns) of an input that a network's own settings tell as (channels, rows, columns)."""
-    sizes = cast(Sequence[Any], shape)[-2:] if isinstance(shape, list | tuple) else ()
-    plain = [size for size in sizes if isinstance(size, int) and size > 0]
-    return (plain[0], plain[1]) if len(plain) == 2 else None
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

@@ -42,7 +42,7 @@ def save(classifier: Classifier, path: str | Path) -> Path:
             f"save writes a Classifier to a file, not a {type(classifier).__name__}; an explanation has its own save"
         )
     path = Path(path)
-    preprocess = classifier._preprocess  # pyright: ignore[reportPrivateUsage]
+    preprocess = classifier.inputs.function
     from_zoo = isinstance(preprocess, Transform)
     if not from_zoo and not isinstance(preprocess, Preprocess):
         raise UnsupportedModel(

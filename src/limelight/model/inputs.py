@@ -1,0 +1,137 @@
+"""How pictures become a network's inputs, and inputs pictures."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from limelight.errors import InvalidImage, InvalidOption
+from limelight.model.preprocess import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Normalisation,
+    Preprocess,
+    on_pictures,
+    preprocessed,
+    settled,
+)
+
+OF_BYTES = 10.0
+"""A mean or a std above it is one of values from 0 to 255."""
+
+
+class Inputs:
+    """How pictures become a network's inputs: resized, cropped and normalised; see ``Classifier`` for the arguments.
+
+    Attributes:
+        function: turns a picture into (3, H, W).
+        mean: of the normalisation, per channel, for values in [0, 1].
+        std: of the normalisation, per channel.
+        size: rows and columns of the input.
+
+    Raises:
+        InvalidOption: mean, std or size that cannot be, that contradict ``preprocess``, or that it does not tell.
+        InvalidImage: ``preprocess`` makes no input of a picture.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        preprocess: Callable[..., Any] | None,
+        mean: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
+        std: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
+        size: int | tuple[int, int] | None = None,
+    ) -> None:
+        mean, std = _channels("mean", mean), _channels("std", std)
+        if (mean and std and len(mean) != len(std)) or any(s <= 0 for s in std or ()):
+            raise InvalidOption(f"mean {mean} and std {std} need one value per channel, std above 0")
+        if any(abs(value) > OF_BYTES for value in (*(mean or ()), *(std or ()))):
+            raise InvalidOption(
+                f"mean {mean} and std {std} are for values from 0 to 1; divide those for 0 to 255 by 255"
+            )
+        if preprocess is not None and not callable(preprocess):  # pyright: ignore[reportUnnecessaryComparison]
+            raise InvalidOption(f"preprocess = {preprocess!r} can't be called; give a function of a picture")
+        given = (size, size) if isinstance(size, int) else size
+        if preprocess is None:
+            seen = _find_normalisation(module, mean, std)
+            crop = given or seen.size or (224, 224)
+            self.function = Preprocess(round(min(crop) * 8 / 7), crop, seen.mean, seen.std, covered=True)
+        else:
+            self.function = on_pictures(preprocess)
+            seen = settled(self.function, mean, std)
+            if given and seen.size and given != seen.size:
+                kept = preprocessed(self.function, Image.new("RGB", (given[1], given[0]))).shape[1:]
+                if tuple(kept) != given:
+                    raise InvalidOption(
+                        f"size {given} is not what preprocess= gives, which is {tuple(kept)}; leave size= out, or "
+                        "change one of them"
+                    )
+        self.mean, self.std = seen.mean, seen.std
+        self.size = given or seen.size or (224, 224)
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """Return the normalised input for a picture, shape (3, H, W).
+
+        Raises:
+            InvalidImage: it is none, or the given preprocessing makes something else of it.
+        """
+        if not isinstance(image, Image.Image):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidImage(
+                f"expected a PIL picture, got {type(image).__name__}; paths are read by limelight.explain"
+            )
+        return preprocessed(self.function, image)
+
+    def display(self, x: Tensor) -> Tensor:
+        """Undo the normalisation of one input: (3, H, W) in [0, 1]."""
+        mean, std = self._per_channel(x)
+        return (x * std + mean).clamp(0, 1)
+
+    def bounds(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return the normalised values of black and of white per channel, each of shape (3, 1, 1)."""
+        mean, std = self._per_channel(torch.zeros((), device=device, dtype=dtype))
+        return -mean / std, (1 - mean) / std
+
+    def _per_channel(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        mean, std = (torch.tensor(v, device=like.device, dtype=like.dtype) for v in (self.mean, self.std))
+        return mean.view(-1, 1, 1), std.view(-1, 1, 1)
+
+
+def _find_normalisation(
+    module: nn.Module, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
+) -> Normalisation:
+    """Return what is given, or else what the weights were trained with, as timm's networks know, or ImageNet's."""
+    config = getattr(module, "pretrained_cfg", None)
+    known = cast(Mapping[str, Any], config) if isinstance(config, Mapping) else {}
+    size = _side(known.get("input_size"))
+    if mean is None and std is None and None in (known.get("mean"), known.get("std")):
+        return Normalisation(IMAGENET_MEAN, IMAGENET_STD, size)
+    mean, std = (own or _channels(name, known.get(name)) for own, name in ((mean, "mean"), (std, "std")))
+    if mean is None or std is None:
+        raise InvalidOption(f"mean = {mean} and std = {std}; give both, or neither for ImageNet's")
+    if len(mean) != len(std):
+        raise InvalidOption(f"mean {mean} and std {std} need one value per channel")
+    return Normalisation(mean, std, size)
+
+
+def _channels(name: str, values: Sequence[float] | npt.NDArray[Any] | Tensor | None) -> tuple[float, ...] | None:
+    """Return the values of the channels as plain numbers, whatever holds them."""
+    if values is None:
+        return None
+    try:
+        found = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        found = ()
+    if not found or not all(map(math.isfinite, found)):
+        raise InvalidOption(f"{name} = {values!r}; give one finite number per channel, such as (0.5, 0.5, 0.5)")
+    return found
+
+
+def _side(shape: Any) -> tuple[int, int] | None:
+    """Return (rows, columns) of an input that a network's own settings tell as (channels, rows, columns)."""
+    sizes = cast(Sequence[Any], shape)[-2:] if isinstance(shape, list | tuple) else ()
+    plain = [size for size in sizes if isinstance(size, int) and size > 0]
+    return (plain[0], plain[1]) if len(plain) == 2 else None
