@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from PIL import Image
-from red_pictures import picture_of, redness
 
+from api.red_pictures import picture_of, redness
 from limelight.api.proposing import propose
 from limelight.errors import InvalidOption
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 from PIL import Image
-from red_pictures import picture_of, redness
 
 import limelight as ll
+from api.red_pictures import picture_of, redness
 from limelight.api.proposing import propose
 from limelight.data.synthetic import TEST_SEEDS, scenes
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from red_pictures import Redness, picture_of, redness
 
+from api.red_pictures import Redness, picture_of, redness
 from limelight.api.proposing import propose
 from limelight.api.window import find_window
 from limelight.errors import InvalidOption

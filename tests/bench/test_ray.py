@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from test_benchmark import numbers, recipe_file
 
+from bench.test_benchmark import numbers, recipe_file
 from limelight.bench.recipe_file import read_recipe
 from limelight.bench.run import Tally, benchmark
 

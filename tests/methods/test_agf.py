@@ -5,11 +5,9 @@ import math
 import warnings
 from typing import Any
 
-import golden_network
 import numpy as np
 import pytest
 import torch
-from test_goldens import classifier, golden, inputs
 from torch import Tensor, nn
 
 import architectures
@@ -19,6 +17,8 @@ from limelight.maps.propagation.agf import Guided, factorised, flat_ones, flatte
 from limelight.maps.propagation.agf import divide as over
 from limelight.relevance.op import Convolution, Op
 from limelight.relevance.tape import Tape
+from methods import golden_network
+from methods.test_goldens import classifier, golden, inputs
 
 SWITCHES = ("no_a", "no_fx", "no_fdx", "no_m", "no_reg", "gradcam", "flat")
 

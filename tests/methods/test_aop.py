@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from test_gradient import Of, Scored
-from test_i_gos import Counting, Written, enlarged, smooth
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +13,8 @@ from limelight.engine.baselines import filled
 from limelight.errors import InvalidOption, UnknownMethod
 from limelight.maps.perturbation.aop import aop
 from limelight.ops import min_max
+from methods.test_gradient import Of, Scored
+from methods.test_i_gos import Counting, Written, enlarged, smooth
 
 FEW: dict[str, Any] = {"n": 3, "points": 2, "l1": 0.01, "tv": 0.1}
 I_GOS: dict[str, Any] = {"size": 8, "optimiser_options": FEW}

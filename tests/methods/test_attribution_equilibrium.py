@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 
-import golden_network
 import pytest
 import torch
-from test_goldens import classifier, golden, inputs
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,6 +18,8 @@ from limelight.maps.propagation.attribution_equilibrium import (
 )
 from limelight.relevance.op import Op
 from limelight.relevance.tape import Tape
+from methods import golden_network
+from methods.test_goldens import classifier, golden, inputs
 
 NAME = "attribution-equilibrium"
 X = torch.tensor([2.0, 1, 0, 1]).double()

@@ -2,7 +2,6 @@
 
 import math
 
-import golden_network
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ import limelight as ll
 from limelight.errors import ConservationWarning
 from limelight.maps.propagation.c_lrp import c_lrp, contrast_rules, starts
 from limelight.relevance.tape import Tape
+from methods import golden_network
 
 VARIANTS = ("others", "clrp1", "clrp2", "sglrp")
 NETWORKS = ("plain", "residual", "dense", "inception", "depthwise")

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from test_gradient import Of, Scored, scoring
-from test_i_gos import SIZE, Counting, Recording, counted, enlarged, smooth
 from torch import Tensor
 
 import limelight as ll
@@ -16,6 +14,8 @@ from limelight.engine.rng import Draws, draws_per_image
 from limelight.errors import InvalidOption
 from limelight.maps.perturbation import emp
 from limelight.maps.perturbation.masks import Penalty
+from methods.test_gradient import Of, Scored, scoring
+from methods.test_i_gos import SIZE, Counting, Recording, counted, enlarged, smooth
 
 PLAIN: dict[str, Any] = {"size": 5, "init": "ones", "jitter": 0, "noise": 0.0}
 

@@ -2,12 +2,10 @@
 
 import warnings
 
-import golden_network
 import numpy as np
 import pytest
 import torch
 import torchvision
-from test_goldens import MODELS, TINY, classifier, golden, inputs
 from torch import Tensor, nn
 
 import architectures
@@ -23,6 +21,8 @@ from limelight.maps.propagation.lrp import start
 from limelight.relevance.op import Op, divide_by
 from limelight.relevance.rules import Box, Rules
 from limelight.relevance.tape import Tape
+from methods import golden_network
+from methods.test_goldens import MODELS, TINY, classifier, golden, inputs
 
 BOTH = ("excitation-backprop", "c-excitation-backprop")
 BOX = (torch.full((3, 1, 1), -3.0).double(), torch.full((3, 1, 1), 3.0).double())

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import golden_network
 import pytest
 import torch
-from test_goldens import TINY, classifier, exact, golden, inputs, np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +13,8 @@ from limelight.errors import ConservationWarning, InvalidOption, UnsupportedMode
 from limelight.maps.pixel.deeplift import Rescale, side_by_side
 from limelight.maps.pixel.full_grad import drawn, spread
 from limelight.relevance.tape import Tape
+from methods import golden_network
+from methods.test_goldens import TINY, classifier, exact, golden, inputs, np
 
 CONVOLUTIONAL = [a for a in architectures.ARCHITECTURES if a != "tokens"]
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 
-import golden_network
 import pytest
 import torch
-from test_goldens import TINY, CifarResNet, classifier, exact, golden, images, inputs, np, shared
 from torch import Tensor, nn
 
 import architectures
 import limelight as ll
 from conftest import npz
 from limelight.errors import InvalidOption, UnsupportedModel
+from methods import golden_network
+from methods.test_goldens import TINY, CifarResNet, classifier, exact, golden, images, inputs, np, shared
 
 
 def assert_same(ours: Tensor, theirs: np.ndarray | Tensor, tolerance: float = 1e-5) -> None:

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import golden_network
 import pytest
 import torch
-from test_goldens import TINY, classifier, golden, inputs, np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +14,8 @@ from limelight.maps.pixel.guided_backprop import deconvolved, guided
 from limelight.maps.propagation.relevance_cam import RULES, contrast
 from limelight.relevance.op import Op, divide_by
 from limelight.relevance.tape import Tape
+from methods import golden_network
+from methods.test_goldens import TINY, classifier, golden, inputs, np
 
 EDGES = ("guided-backprop", "deconvnet")
 

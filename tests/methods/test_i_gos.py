@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from test_goldens import TINY, classifier, golden, inputs
-from test_gradient import Of, Scored, scoring
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,6 +17,8 @@ from limelight.engine.baselines import filled
 from limelight.errors import InvalidOption, NonFinite, UnsupportedModel
 from limelight.maps.perturbation import i_gos
 from limelight.maps.perturbation.masks import Penalty, Play, Step
+from methods.test_goldens import TINY, classifier, golden, inputs
+from methods.test_gradient import Of, Scored, scoring
 
 SIZE = (12, 14)
 QUICK: dict[str, Any] = {"size": 5, "n": 4, "points": 3, "noise": 0.0, "l1": 0.02, "tv": 0.1}

@@ -2,12 +2,9 @@
 
 from functools import partial
 
-import golden_network
 import numpy as np
 import pytest
 import torch
-from test_goldens import SEEDED_MODELS, TINY, classifier, exact, golden, inputs, seeded
-from test_gradient import architectures_net, assert_same, assert_same_but_for_ties, cifar, line, scoring
 from torch import Tensor, nn
 
 import architectures
@@ -15,6 +12,9 @@ import limelight as ll
 from limelight.engine.rng import Draws
 from limelight.errors import InvalidOption
 from limelight.maps.pixel.integrated_gradients import nodes
+from methods import golden_network
+from methods.test_goldens import SEEDED_MODELS, TINY, classifier, exact, golden, inputs, seeded
+from methods.test_gradient import architectures_net, assert_same, assert_same_but_for_ties, cifar, line, scoring
 
 QUADRATURES = ("gauss-legendre", "midpoint", "right", "left", "trapezoid", "ends")
 

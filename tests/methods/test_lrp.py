@@ -4,12 +4,10 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-import golden_network
 import numpy as np
 import pytest
 import torch
 import torchvision
-from test_goldens import TINY, CifarResNet, classifier, golden, images, inputs
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,6 +31,8 @@ from limelight.relevance.rules import (
     rule_of,
 )
 from limelight.relevance.tape import Tape
+from methods import golden_network
+from methods.test_goldens import TINY, CifarResNet, classifier, golden, images, inputs
 
 ANY = (torch.full((3, 1, 1), -3.0).double(), torch.full((3, 1, 1), 3.0).double())
 NETWORKS = ("plain", "residual", "dense", "inception", "depthwise")

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from test_goldens import TINY, classifier, golden, inputs
 from torch import Tensor, nn
 
 import architectures
 import limelight as ll
 from limelight import errors
+from methods.test_goldens import TINY, classifier, golden, inputs
 
 
 class Linear(nn.Module):

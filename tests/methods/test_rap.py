@@ -3,11 +3,9 @@
 import copy
 import warnings
 
-import golden_network
 import numpy as np
 import pytest
 import torch
-from test_goldens import classifier, golden, inputs
 from torch import Tensor, nn
 
 import architectures
@@ -15,6 +13,8 @@ import limelight as ll
 from limelight.errors import ConservationWarning
 from limelight.maps.propagation.rap import Relative, by_influence
 from limelight.relevance.op import Convolution, Op, Product
+from methods import golden_network
+from methods.test_goldens import classifier, golden, inputs
 
 W = torch.tensor([[[1.0, -1.0], [2.0, 0.0]], [[0.5, 1.0], [-1.0, -2.0]]]).double()[:, None]
 X = torch.tensor([[2.0, 1.0], [0.0, 1.0]]).double()[None, None]

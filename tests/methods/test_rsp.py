@@ -1,9 +1,7 @@
 """Relative Sectional Propagation against a worked example, the authors' code, and its conservation."""
 
-import golden_network
 import pytest
 import torch
-from test_goldens import classifier, golden, inputs
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,6 +9,8 @@ import limelight as ll
 from limelight.maps.propagation.rsp import Sectional, relative
 from limelight.relevance.op import Op, divide_by
 from limelight.relevance.tape import Tape
+from methods import golden_network
+from methods.test_goldens import classifier, golden, inputs
 
 X = torch.tensor([2.0, 1, 0, 1]).double()
 W = torch.tensor([[1.0, -1, 2, 0], [0.5, 1, -1, -2]]).double()

@@ -4,8 +4,6 @@ from functools import partial
 
 import pytest
 import torch
-from test_goldens import TINY, classifier, exact, golden, inputs, np
-from test_gradient import architectures_net, assert_same, assert_same_but_for_ties, line, scoring
 from torch import Tensor
 
 import limelight as ll
@@ -13,6 +11,8 @@ from conftest import npz
 from limelight.engine.rng import Draws
 from limelight.maps.pixel.smooth_grad import deviation
 from limelight.maps.pixel.var_grad import Moments
+from methods.test_goldens import TINY, classifier, exact, golden, inputs, np
+from methods.test_gradient import architectures_net, assert_same, assert_same_but_for_ties, line, scoring
 
 
 class Noise:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_run import METHODS, METRICS, draw_cells, make_run, settings_of
 
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell, Store
@@ -14,6 +13,7 @@ from limelight.report.benchmark import open_run, write_report
 from limelight.report.benchmark.extremes import SHOWN
 from limelight.scoring.evaluate import columns
 from pages import Page, check
+from report.small_run import METHODS, METRICS, draw_cells, make_run, settings_of
 
 
 @pytest.fixture(scope="module")

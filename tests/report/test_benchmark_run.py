@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_run import settings_of
 
 from limelight.bench.store import Store, merge
 from limelight.errors import CorruptStore, InvalidOption
 from limelight.report.benchmark import open_run
+from report.small_run import settings_of
 
 
 def test_a_run_without_rows_is_refused_in_one_line(tmp_path: Path) -> None:

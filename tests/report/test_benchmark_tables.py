@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 import pytest
-from small_run import METHODS, METRICS, make_run
 
 from hostile import TEXTS
 from limelight.bench.recipe import Recipe
@@ -16,6 +15,7 @@ from limelight.bench.store import Cell, Store, key_of
 from limelight.cli.report import report as command
 from limelight.report.benchmark import open_run, to_latex, to_markdown
 from pages import Page
+from report.small_run import METHODS, METRICS, make_run
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_run import METHODS, draw_cells, settings_of, summary_of
 
 from limelight.bench.store import Store, recipe_of
 from limelight.report.scores import levels
@@ -13,6 +12,7 @@ from limelight.report.scores.model import MetricScores
 from limelight.report.scores.read import read_scores
 from limelight.report.scores.summarize import summarize
 from limelight.report.scores.swaps import compare_pairs
+from report.small_run import METHODS, draw_cells, settings_of, summary_of
 
 
 @pytest.mark.parametrize("images", [8, 40])  # all swaps, and random ones
