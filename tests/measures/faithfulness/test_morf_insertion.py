@@ -1,0 +1,58 @@
+"""Insertion onto a blank canvas: what the model is shown, pixel by pixel."""
+
+import numpy as np
+import pytest
+import torch
+
+import limelight as ll
+from measures.known_models import Answer, always, close, ones, says, weighted_sum
+from measures.plain_blurs import blur_by_folded_kernel
+
+
+@pytest.mark.parametrize("canvas", ["halo", "composite", "blurred", "plain"])
+def test_blank_canvas(canvas: str) -> None:
+    """What the model is shown, pixel by pixel: 11, 22 and 32 of 108 pixels."""
+    rng = np.random.default_rng(11)
+    x, e = rng.normal(size=(3, 12, 9)), rng.random((12, 9))
+    c = says(always(0.7))
+    metric = ll.metric("morf-insertion", points=3, largest=0.3, canvas=canvas)
+    metric(c, torch.from_numpy(x)[None], 0, torch.from_numpy(e)[None])
+    module = c.module
+    assert isinstance(module, Answer)
+    frames = torch.cat(module.seen)[-3:].numpy()
+    order = sorted(range(108), key=lambda i: -e.flat[i])
+    for frame, count in zip(frames, (11, 22, 32), strict=True):
+        shown = np.isin(np.arange(108), order[:count]).reshape(12, 9)
+        q = x * shown
+        expected = {
+            "halo": np.where(shown, x, blur_by_folded_kernel(q)),
+            "composite": blur_by_folded_kernel(q),
+            "blurred": np.where(shown, x, blur_by_folded_kernel(x)),
+            "plain": q,
+        }[canvas]
+        np.testing.assert_allclose(frame, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("label", "expected"), [(None, 1), (0, 1), (1, 0)])
+def test_model_that_never_changes_its_mind(label: int | None, expected: int) -> None:
+    """It says class 0. The explained class is the right one unless the truth knows better."""
+    masks = torch.zeros(1, 10, 10, dtype=torch.bool)
+    truth = None if label is None else ll.Truth(masks, labels=torch.tensor([label]))
+    measured = ll.metric("morf-insertion").measure(
+        says(always(0.7)), ones(10, 10), 0, torch.rand(1, 10, 10), truth=truth
+    )
+    close(measured.values, expected)
+    assert measured.curve is not None
+    assert measured.curve.tolist() == [[expected] * 20]
+    assert measured.cost.forwards == 20
+    if label is None:
+        close(ll.metric("morf-insertion")(says(always(0.7)), ones(10, 10), 1, torch.rand(1, 10, 10)), 0)
+
+
+def test_most_relevant_pixels_come_first_and_equal_ones_in_reading_order() -> None:
+    """Right as soon as pixel 5 of 100 is shown: at 1 % if it is the highest, at 6 % among equals."""
+    w = torch.zeros(10, 10)
+    w[0, 5] = 1
+    c = says(weighted_sum(w.tolist()))
+    for maps, right in ((w, 20), (torch.zeros(10, 10), 15), (-w, 0)):
+        close(ll.metric("morf-insertion", canvas="plain")(c, ones(10, 10), 0, maps[None]), right / 20)
