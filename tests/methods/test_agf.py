@@ -18,7 +18,7 @@ from limelight.maps.propagation.agf import divide as over
 from limelight.relevance.op import Convolution, Op
 from limelight.relevance.tape import Tape
 from methods import golden_network
-from methods.test_goldens import classifier, golden, inputs
+from methods.goldens import classifier, golden, inputs
 
 SWITCHES = ("no_a", "no_fx", "no_fdx", "no_m", "no_reg", "gradcam", "flat")
 

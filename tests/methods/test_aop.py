@@ -13,8 +13,8 @@ from limelight.engine.baselines import filled
 from limelight.errors import InvalidOption, UnknownMethod
 from limelight.maps.perturbation.aop import aop
 from limelight.ops import min_max
-from methods.test_gradient import Of, Scored
-from methods.test_i_gos import Counting, Written, enlarged, smooth
+from methods.known_scores import Of, Scored
+from methods.written_i_gos import Counting, Written, enlarge, smooth
 
 FEW: dict[str, Any] = {"n": 3, "points": 2, "l1": 0.01, "tv": 0.1}
 I_GOS: dict[str, Any] = {"size": 8, "optimiser_options": FEW}
@@ -253,7 +253,7 @@ def test_from_a_first_mask_written_out() -> None:
         assert start.min() < 0.95
         mask, _, _ = written(4, start)
         torch.testing.assert_close(found.details["mask"][0], mask, rtol=0, atol=1e-10)
-        torch.testing.assert_close(found.raw[0], enlarged(1 - mask, (12, 14)), rtol=0, atol=1e-10)
+        torch.testing.assert_close(found.raw[0], enlarge(1 - mask, (12, 14)), rtol=0, atol=1e-10)
         assert found.cost.n_forward == written.passes - 4 + more
         assert found.cost.n_backward == 12
         assert found.cost.n_backward_tail == 1

@@ -19,7 +19,7 @@ from limelight.maps.propagation.attribution_equilibrium import (
 from limelight.relevance.op import Op
 from limelight.relevance.tape import Tape
 from methods import golden_network
-from methods.test_goldens import classifier, golden, inputs
+from methods.goldens import classifier, golden, inputs
 
 NAME = "attribution-equilibrium"
 X = torch.tensor([2.0, 1, 0, 1]).double()

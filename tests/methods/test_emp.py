@@ -13,56 +13,10 @@ from limelight.engine.baselines import filled
 from limelight.engine.rng import Draws, draws_per_image
 from limelight.errors import InvalidOption
 from limelight.maps.perturbation import emp
-from limelight.maps.perturbation.masks import Penalty
-from methods.test_gradient import Of, Scored, scoring
-from methods.test_i_gos import SIZE, Counting, Recording, counted, enlarged, smooth
+from methods.known_scores import Of, Scored, scoring
+from methods.written_i_gos import SIZE, Counting, Recording, enlarge, run_and_count, smooth
 
 PLAIN: dict[str, Any] = {"size": 5, "init": "ones", "jitter": 0, "noise": 0.0}
-
-
-# -- what a mask costs -----------------------------------------------------------------------------------------
-
-
-def test_penalty_by_hand() -> None:
-    """m = ((1, 1/2), (0, 1)): what is taken away is 0, 1/2, 1, 0; down -1 and 1/2, to the right -1/2 and 1.
-
-    Squares of the steps, by pixel: (1 + 1/4, 1/4; 1, 0).
-    """
-    m = torch.tensor([[[1.0, 0.5], [0.0, 1.0]]], dtype=torch.float64)
-    for beta in (2.0, 3.0, 1.0):
-        mean = (1 + 0.5**beta) / 2 + (0.5**beta + 1) / 2
-        total = 1.25 ** (beta / 2) + 0.25 ** (beta / 2) + 1
-        assert Penalty(3.0, 0.0, beta)(m).tolist() == [3 * 1.5 / 4]
-        assert Penalty(3.0, 0.0, beta, "sum")(m).tolist() == [3 * 1.5]
-        assert Penalty(0.0, 2.0, beta)(m).item() == pytest.approx(2 * mean, rel=1e-14)
-        assert Penalty(0.0, 2.0, beta, "sum")(m).item() == pytest.approx(2 * total, rel=1e-14)
-    assert Penalty(0.0, 2.0, 2.0)(m).tolist() == [2 * (1.25 / 2 + 1.25 / 2)]
-
-
-@pytest.mark.parametrize("per", ["mean", "sum"])
-@pytest.mark.parametrize("beta", [0.5, 1.0, 2.0, 3.0])
-def test_a_constant_mask_varies_nowhere(beta: float, per: Any) -> None:
-    m = torch.full((2, 4, 6), 0.3, dtype=torch.float64)
-    assert Penalty(0.0, 1.0, beta, per)(m).tolist() == [0, 0]
-    assert not Penalty(0.0, 1.0, beta, per).gradient(m).any()
-    kept = Penalty(1.0, 1.0, beta, per)
-    assert not kept.gradient(torch.ones_like(m)).any()
-
-
-@pytest.mark.parametrize("per", ["mean", "sum"])
-@pytest.mark.parametrize("beta", [0.5, 1.0, 2.0, 3.0])
-def test_gradient_of_a_penalty(beta: float, per: Any) -> None:
-    """Against differences, and per image with a weight of its own."""
-    m = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    m[:, 0, 1] = m[:, 0, 0]  # one step of 0
-    penalty = Penalty(torch.tensor([0.5, 2.0], dtype=torch.float64), 0.7, beta, per)
-    found, h = penalty.gradient(m), 1e-6
-    for y, x in ((1, 1), (2, 3), (1, 3)):
-        up, down = m.clone(), m.clone()
-        up[:, y, x] += h
-        down[:, y, x] -= h
-        torch.testing.assert_close(found[:, y, x], (penalty(up) - penalty(down)) / (2 * h), rtol=1e-5, atol=1e-7)
-    assert torch.isfinite(found).all()
 
 
 # -- written out -----------------------------------------------------------------------------------------------
@@ -82,7 +36,7 @@ def blocks(size: tuple[int, int], s: int) -> Tensor:
 
 
 RENDERED = {
-    "bilinear": lambda m: enlarged(m, SIZE),
+    "bilinear": lambda m: enlarge(m, SIZE),
     "nearest-gauss": lambda m: (blocks(SIZE, 5) @ m.flatten()).view(SIZE),
 }
 
@@ -92,7 +46,7 @@ def test_written_out(profile: str | None) -> None:
     """Adam by its own equations, the mask clamped after every step."""
     method = ll.method("emp", profile=profile, **PLAIN | {"n": 6})
     o = method.options
-    found, net = counted(method, 1)
+    found, net = run_and_count(method, 1)
     _, x = smooth()
     b = filled(ll.Classifier(net), x, o.baseline)
     m, first, second = torch.ones(5, 5).double(), 0.0, 0.0
@@ -161,14 +115,14 @@ def test_a_constant_score_leaves_the_mask(init: str) -> None:
 @pytest.mark.parametrize("per", ["mean", "sum"])
 def test_a_mask_that_may_take_nothing_away(per: str) -> None:
     """With l1 -> infinity it comes back to 1. |1 - m| has no slope at 1, so that one step may leave it."""
-    found, _ = counted(ll.method("emp", **PLAIN, n=60, l1=1e9, per=per), 2)
+    found, _ = run_and_count(ll.method("emp", **PLAIN, n=60, l1=1e9, per=per), 2)
     assert found.degenerate.all()
     assert (found.details["mask"] == 1).all()
 
 
 def test_objective_falls_and_masks_stay() -> None:
     for game in ("deletion", "insertion", "both"):
-        found, _ = counted(ll.method("emp", **PLAIN, n=40, game=game, rate=0.03), 2)
+        found, _ = run_and_count(ll.method("emp", **PLAIN, n=40, game=game, rate=0.03), 2)
         objective, masks = found.details["trace_objective"], found.details["trace_masks"]
         assert (objective[:, -2] < objective[:, 0] - 1e-4).all()
         assert masks.min() >= 0
@@ -190,7 +144,7 @@ def test_one_pixel_decides() -> None:
 def test_cost_is_its_formula(game: str) -> None:
     """1 + n F and n R, to the pass; twice where there are two pictures of a mask."""
     method = ll.method("emp", **PLAIN, n=7, game=game)
-    found, net = counted(method, 3)
+    found, net = run_and_count(method, 3)
     each = 2 if game == "both" else 1
     assert str(found.cost) == f"{1 + 7 * each} F + {7 * each} R"
     assert str(method.cost(ll.Classifier(net), smooth(3)[1])) == str(found.cost)
@@ -200,7 +154,7 @@ def test_a_batch_is_its_images_one_by_one() -> None:
     """With jitter, noise, a random start, and images that leave."""
     for options in ({"init": "disk"}, {"init": "random", "noise": 0.3}, {"init": "ones", "tol": 0.02}):
         method = ll.method("emp", n=8, size=5, **options)
-        together, net = counted(method, 8)
+        together, net = run_and_count(method, 8)
         c, x = ll.Classifier(net), smooth(8)[1]
         singles = [method.run(c, x[i : i + 1], 1) for i in range(8)]
         masks = torch.cat([one.details["mask"] for one in singles])

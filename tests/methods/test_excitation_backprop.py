@@ -22,7 +22,7 @@ from limelight.relevance.op import Op, divide_by
 from limelight.relevance.rules import Box, Rules
 from limelight.relevance.tape import Tape
 from methods import golden_network
-from methods.test_goldens import MODELS, TINY, classifier, golden, inputs
+from methods.goldens import MODELS, TINY, classifier, golden, inputs
 
 BOTH = ("excitation-backprop", "c-excitation-backprop")
 BOX = (torch.full((3, 1, 1), -3.0).double(), torch.full((3, 1, 1), 3.0).double())

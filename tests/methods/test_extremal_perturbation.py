@@ -13,7 +13,7 @@ import architectures
 import limelight as ll
 from limelight.maps.perturbation.extremal_perturbation import Canvas, blurred, excess, levels_of, ranked, read
 from limelight.maps.perturbation.masks import Step
-from methods.test_goldens import TINY, classifier, golden, inputs
+from methods.goldens import TINY, classifier, golden, inputs
 
 CHAOTIC = {("tinyresnet_bottleneck", "delete")}
 """Where rounding, which is every processor's own, decides between several ends."""

@@ -1,85 +1,15 @@
 """The gradient, and the gradient times the input."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import architectures
 import limelight as ll
-from conftest import npz
 from limelight.errors import InvalidOption, UnsupportedModel
 from methods import golden_network
-from methods.test_goldens import TINY, CifarResNet, classifier, exact, golden, images, inputs, np, shared
-
-
-def assert_same(ours: Tensor, theirs: np.ndarray | Tensor, tolerance: float = 1e-5) -> None:
-    """Equal but for this share of the largest value: not only up to a factor."""
-    theirs = torch.as_tensor(theirs)
-    assert theirs.abs().max() > 0
-    torch.testing.assert_close(ours, theirs.to(ours), rtol=0, atol=tolerance * float(theirs.abs().max()))
-
-
-def assert_same_but_for_ties(
-    evidence: Callable[[Tensor], Tensor], x: Tensor, theirs: np.ndarray | Tensor, tolerance: float = 1e-5
-) -> None:
-    """Equal, whichever way the ties go that rounding decides: which pixel a maximum takes, whether a ReLU is open.
-
-    Their machine rounded in its own way. Ours doesn't round (x is float64), and noise of the size of float32's rounding
-    tosses such coins: what they found lies, pixel by pixel, between the maps that this gives.
-    """
-    assert x.dtype == torch.float64
-    found: list[Tensor] = []
-    for seed in range(6):
-        rounding = 1e-6 * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)).to(x)
-        found.append(evidence(x + rounding if seed else x))
-        low, high = torch.stack(found).aminmax(dim=0)
-        between = torch.as_tensor(theirs).to(x).clamp(low, high)
-        try:
-            assert_same(between, theirs, tolerance)
-        except AssertionError:
-            if seed == 5:
-                raise
-        else:
-            break
-    moved = (high - low > tolerance * high.abs().amax()).double().mean()
-    assert moved < 0.4, "most of the map is no matter of ties"
-
-
-class Scored(nn.Module):
-    """Any function of the image as the score of class 0, its opposite as that of class 1."""
-
-    def __init__(self, score: nn.Module) -> None:
-        super().__init__()
-        self.score = score
-        self.unused = nn.Parameter(torch.zeros(()))  # says of which precision the module is
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.score(x)
-        return torch.stack([y, -y], 1)
-
-
-class Of(nn.Module):
-    def __init__(self, function: object) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
-def scoring(function: object) -> ll.Classifier:
-    """The classifier with this score, black at 0 and white at 1."""
-    return ll.Classifier(Scored(Of(function)).double(), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-
-
-def line(*values: float) -> Tensor:
-    """One picture of one line, whose first colour has these values."""
-    x = torch.zeros(1, 3, 1, len(values), dtype=torch.double)
-    x[0, 0, 0] = torch.tensor(values)
-    return x
-
+from methods.goldens import TINY, cifar, classifier, exact, golden, inputs
+from methods.known_scores import architectures_net, assert_same, assert_same_but_for_ties, line, scoring
 
 V, Y = torch.tensor([[1.0, 0], [0, -1], [1, 1]]).double(), torch.tensor([2.0, -3, 5]).double()
 
@@ -87,9 +17,6 @@ V, Y = torch.tensor([[1.0, 0], [0, -1], [1, 1]]).double(), torch.tensor([2.0, -3
 def toy() -> ll.Classifier:
     """h = V x, y = (2, -3, 5) ReLU(h)."""
     return scoring(lambda x: (x[:, 0, 0] @ V.T).relu() @ Y)
-
-
-# -- worked out by hand ----------------------------------------------------------------------------------------
 
 
 def test_by_hand() -> None:
@@ -118,9 +45,6 @@ def test_golden_network(name: str) -> None:
     options = {"gradient": "abs-max", "input-x-gradient": ""}[name]
     raw = ll.method(name).evidence(golden_network.classifier(), golden_network.image(), golden_network.TARGET)
     torch.testing.assert_close(raw[0], golden_network.rows(name, options), rtol=0, atol=1e-9)
-
-
-# -- laws ------------------------------------------------------------------------------------------------------
 
 
 def test_finite_differences() -> None:
@@ -168,9 +92,6 @@ def test_input_x_gradient_is_relevance_by_the_z_rule_without_biases() -> None:
     assert_same(ll.method("input-x-gradient").evidence(c, x, 1), relevance, 1e-6)
 
 
-# -- other people's code ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("model", TINY)
 def test_goldens(model: str) -> None:
     c, x = classifier(model), inputs(model)
@@ -194,26 +115,12 @@ def test_golden_squeezenet() -> None:
     assert_same_but_for_ties(lambda x: signed.evidence(c, x, target)[:, ::2, ::2], x, arrays["signed_stride2"].sum(1))
 
 
-def cifar() -> tuple[ll.Classifier, Tensor, Tensor, dict[str, np.ndarray]]:
-    """The trained network, its pictures, their classes, and what others say of them."""
-    from safetensors.torch import load_file
-
-    _, arrays = golden("several-cifar_resnet20")
-    net = CifarResNet(3)
-    net.load_state_dict(load_file(shared("data", "cifar10_resnet20.safetensors")))
-    x = images(npz("data", "cifar10_test200.npz")["images"][arrays["index"]])
-    return ll.Classifier(net, size=32), x, torch.from_numpy(arrays["target"]), arrays
-
-
 def test_golden_cifar() -> None:
     c, x, target, arrays = cifar()
     theirs = arrays["captum_saliency"]
     assert (theirs < 0).any()  # not magnitudes
     method = ll.method("gradient", reduce="sum")
     assert_same_but_for_ties(lambda x: method.evidence(exact(c), x, target), x.double(), theirs.sum(1))
-
-
-# -- edges -----------------------------------------------------------------------------------------------------
 
 
 def test_references() -> None:
@@ -229,10 +136,6 @@ def test_references() -> None:
         ll.method("input-x-gradient", reference=torch.zeros(3, 5, 5)).evidence(c, x, 1)
     with pytest.raises(InvalidOption, match="reference"):
         ll.method("input-x-gradient", reference="grey")
-
-
-def architectures_net(name: str) -> tuple[ll.Classifier, Tensor]:
-    return ll.Classifier(architectures.build(name)), architectures.images()
 
 
 def test_a_tensor_as_option_is_written_and_read_again() -> None:

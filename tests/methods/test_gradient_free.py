@@ -13,7 +13,7 @@ from limelight import errors
 from limelight.engine.request import Request
 from limelight.engine.rng import Draws
 from limelight.ops import min_max, resize
-from methods.test_goldens import TINY, assert_same_map, classifier, golden, inputs
+from methods.goldens import TINY, assert_same_map, classifier, golden, inputs
 
 
 class Pooled(nn.Module):

@@ -17,7 +17,7 @@ from limelight.engine.baselines import filled
 from limelight.maps.cluster.group_cam import Grouping, grouped
 from limelight.ops import min_max, resize
 from limelight.ops.percentile import above_percentile
-from methods.test_goldens import TINY, classifier, golden, inputs
+from methods.goldens import TINY, classifier, golden, inputs
 
 TARGET = [1, 4, 2]
 

@@ -1,66 +1,23 @@
 """I-GOS against its authors' numbers, against itself written out step by step, and by hand."""
 
-import copy
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-import architectures
 import limelight as ll
 from conftest import npz
 from limelight.engine.baselines import filled
-from limelight.errors import InvalidOption, NonFinite, UnsupportedModel
+from limelight.errors import InvalidOption
 from limelight.maps.perturbation import i_gos
-from limelight.maps.perturbation.masks import Penalty, Play, Step
-from methods.test_goldens import TINY, classifier, golden, inputs
-from methods.test_gradient import Of, Scored, scoring
+from limelight.maps.perturbation.masks import Penalty, Step
+from methods.goldens import TINY, classifier, golden, inputs
+from methods.known_scores import Of, Scored, scoring
+from methods.written_i_gos import SIZE, Recording, Written, enlarge, run_and_count, smooth, with_dtype
 
-SIZE = (12, 14)
 QUICK: dict[str, Any] = {"size": 5, "n": 4, "points": 3, "noise": 0.0, "l1": 0.02, "tv": 0.1}
-
-
-class Counting(nn.Module):
-    """Counts the pictures that it is given, with and without a gradient."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module, self.plain, self.back = module, 0, 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.requires_grad:
-            self.back += len(x)
-        else:
-            self.plain += len(x)
-        return self.module(x)
-
-
-def smooth(n: int = 1) -> tuple[Counting, Tensor]:
-    """A network without kinks, in double precision, so that no decision hangs on the last digit."""
-    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Conv2d(6, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(320, 4))
-    generator = torch.Generator().manual_seed(5)
-    for p in net.parameters():
-        p.data = torch.randn(p.shape, generator=generator) / p[0].numel() ** 0.5
-    return Counting(net.double().eval()), torch.randn(n, 3, *SIZE, generator=generator).double()
-
-
-def counted(method: ll.Method, n: int, target: Any = 1) -> tuple[Any, Counting]:
-    """Explain so many pictures, and check that as many passes are counted as there were."""
-    net, x = smooth(n)
-    c = ll.Classifier(net)
-    c.trace(x)  # how large the network is, which is no part of an explanation
-    net.plain = net.back = 0
-    found = method.run(c, x, target)
-    assert found.cost.n_forward * n == net.plain + net.back
-    assert found.cost.n_backward * n == net.back
-    return found, net
-
-
-# -- the authors -----------------------------------------------------------------------------------------------
 
 
 def test_blurred_like_the_authors() -> None:
@@ -71,6 +28,7 @@ def test_blurred_like_the_authors() -> None:
 
 
 AUTHORS: dict[str, Any] = {"n": 6, "points": 20, "size": 16, "l1": 3.0, "tv": 60.0, "noise": 0.0}
+
 ROUNDING = 1e-6
 """Of objectives, some numbers of float32 near 1."""
 
@@ -154,7 +112,7 @@ def test_float32_forks() -> None:
     method, target = ll.method("i-gos", **AUTHORS), torch.from_numpy(arrays["target"])[:1]
     spread = {}
     for kind in (torch.float32, torch.float64):
-        c = ll.Classifier(_as(classifier("tinyresnet_basic").module, kind))
+        c = ll.Classifier(with_dtype(classifier("tinyresnet_basic").module, kind))
         x = inputs("tinyresnet_basic")[:1].to(kind)
         seeds = range(5 if kind == torch.float32 else 2)
         noise = [1e-7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(s)).to(kind) for s in seeds]
@@ -162,10 +120,6 @@ def test_float32_forks() -> None:
         spread[kind] = (masks.amax(0) - masks.amin(0)).max().item()
     assert spread[torch.float64] < 1e-5
     assert spread[torch.float32] > 100 * spread[torch.float64]
-
-
-def _as(module: nn.Module, kind: torch.dtype) -> nn.Module:
-    return copy.deepcopy(module).to(kind)
 
 
 @pytest.mark.parametrize("model", TINY)
@@ -178,84 +132,12 @@ def test_batched_like_the_authors(model: str) -> None:
     assert (1 - theirs).amax() > 0.03
 
 
-# -- written out, step by step ---------------------------------------------------------------------------------
-
-
-def enlarged(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Corner to corner, as a product with two matrices."""
-
-    def matrix(to: int, of: int) -> Tensor:
-        at = torch.arange(to).double() * (of - 1) / (to - 1)
-        return (1 - (at[:, None] - torch.arange(of).double()).abs()).clamp(min=0)
-
-    return matrix(size[0], mask.shape[-2]) @ mask @ matrix(size[1], mask.shape[-1]).T
-
-
-@dataclass
-class Written:
-    """I-GOS of one picture as its description says, with every evaluation of the objective that it names."""
-
-    net: nn.Module
-    x: Tensor
-    target: int
-    l1: float
-    tv: float
-    points: int
-    baselines: Callable[[int], Tensor]
-    first: float = 200.0
-    rescue: bool = True
-    passes: int = 0
-
-    def score(self, picture: Tensor) -> Tensor:
-        self.passes += 1
-        return self.net(picture).softmax(1)[0, self.target]
-
-    def costs(self, m: Tensor) -> Tensor:
-        steps = (m[1:] - m[:-1]).square().mean() + (m[:, 1:] - m[:, :-1]).square().mean()
-        return self.l1 * (1 - m).abs().mean() + self.tv * steps
-
-    def shown(self, m: Tensor, baseline: Tensor) -> Tensor:
-        large = enlarged(m, SIZE)
-        return self.x * large + baseline * (1 - large)
-
-    def __call__(self, n: int, start: Tensor) -> tuple[Tensor, list[float], int]:
-        m, curve, candidates = start, [], 0
-        clean = self.score(self.x).item()
-        seen = [clean]
-        for t in range(n):
-            baseline = self.baselines(t)
-            leaf = m.clone().requires_grad_()
-            path = [self.score(self.shown(j / self.points * leaf, baseline)) for j in range(1, self.points + 1)]
-            total = torch.stack(path).mean() + self.costs(leaf)
-            (g,) = torch.autograd.grad(total, leaf)
-            with torch.no_grad():
-                p = self.score(self.shown(m, baseline))
-                now = p + self.costs(m)
-                curve.append(now.item())
-                length = self.first
-                while True:
-                    ahead = (m - length * g).clamp(0, 1)
-                    candidates += 1
-                    value = self.score(self.shown(ahead, baseline)) + self.costs(ahead)
-                    if value <= now - 1e-4 * length * g.square().sum() or length < 1e-5:
-                        break
-                    length *= 0.2
-            if self.rescue and n > 3:
-                if t == n // 2 and abs(clean - seen[-1]) <= 1e-3:
-                    self.l1 /= 10
-                if t == int(n / 1.25) and abs(clean - seen[-1]) <= 1e-2:
-                    self.l1 /= 5
-            seen.append(p.item())
-            m = ahead
-        return m, curve, candidates
-
-
 @pytest.mark.parametrize("options", [{}, {"warmup": 2}, {"rescue": False, "l1": 0.3}, {"n": 6, "tv": 3.0, "l1": 0.5}])
 def test_written_out(options: dict[str, Any]) -> None:
     """The same masks, and a pass per step less: the score of a mask is known from the search that found it."""
     options = QUICK | {"n": 5} | options
     n, warmup = options["n"], options.get("warmup", 0)
-    found, net = counted(ll.method("i-gos", **options), 1)
+    found, net = run_and_count(ll.method("i-gos", **options), 1)
     _, x = smooth()
     c = ll.Classifier(net)
     full, weak = filled(c, x, "gauss-51-50"), filled(c, x, "gauss-11-5")
@@ -266,7 +148,7 @@ def test_written_out(options: dict[str, Any]) -> None:
     )
     mask, curve, candidates = written(n, torch.ones(5, 5).double())
     torch.testing.assert_close(found.details["mask"][0], mask, rtol=0, atol=1e-10)
-    torch.testing.assert_close(1 - found.raw[0], enlarged(mask, SIZE), rtol=0, atol=1e-10)
+    torch.testing.assert_close(1 - found.raw[0], enlarge(mask, SIZE), rtol=0, atol=1e-10)
     if not warmup:
         expected = torch.tensor(curve, dtype=torch.float64)
         kept = found.details["trace_objective"][0, :n]
@@ -277,9 +159,6 @@ def test_written_out(options: dict[str, Any]) -> None:
     assert found.cost.n_forward == written.passes - n + switched
     assert found.cost.n_backward == n * options["points"]
     assert (1 - mask).max() > 0.02
-
-
-# -- closed forms ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("points", "factor"), [(20, 0.525), (4, 0.625), (1, 1.0)])
@@ -293,7 +172,7 @@ def test_slope_of_a_linear_score(points: int, factor: float, noise: float) -> No
     method = ll.method("i-gos", n=1, points=points, size=5, first_step=1e-3, **options)
     moved = (1 - method.run(c, x, 0).details["mask"][0]) / 1e-3
     leaf = torch.ones(5, 5).double().requires_grad_()
-    (v * x * enlarged(leaf, SIZE)).sum().backward()
+    (v * x * enlarge(leaf, SIZE)).sum().backward()
     assert leaf.grad is not None
     torch.testing.assert_close(moved, factor * leaf.grad, rtol=1e-9, atol=0)
 
@@ -359,19 +238,6 @@ def test_no_rescue_where_the_score_falls() -> None:
     assert torch.equal(plain["trace_objective"], rescued["trace_objective"])
 
 
-class Recording(nn.Module):
-    """Keeps the pictures through which a gradient goes; its scores don't change."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.unused, self.seen = nn.Parameter(torch.zeros((), dtype=torch.float64)), list[Tensor]()
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.requires_grad:
-            self.seen.append(x.detach())
-        return torch.stack([0 * x.sum((1, 2, 3)), 1 + 0 * x.sum((1, 2, 3))], 1)
-
-
 def test_noise_is_fresh_at_every_point_and_step() -> None:
     net, (_, x) = Recording(), smooth()
     c = ll.Classifier(net)
@@ -386,13 +252,10 @@ def test_noise_is_fresh_at_every_point_and_step() -> None:
     assert correlated.abs().max() < 0.25  # of 504 values each
 
 
-# -- laws ------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("game", ["deletion", "insertion", "both"])
 def test_objective_falls_and_masks_stay(game: str) -> None:
     options = QUICK | {"n": 8, "rescue": False, "game": game, "l1": 0.05}
-    found, _ = counted(ll.method("i-gos", **options), 3)
+    found, _ = run_and_count(ll.method("i-gos", **options), 3)
     objective, masks = found.details["trace_objective"], found.details["trace_masks"]
     exhausted = masks.diff(dim=1).abs().amax((2, 3)) < 1e-6  # whose last candidate is taken as it comes
     assert ((objective.diff(dim=1) < 0) | exhausted).all()
@@ -406,7 +269,7 @@ def test_objective_falls_and_masks_stay(game: str) -> None:
 @pytest.mark.parametrize("game", ["deletion", "insertion", "both"])
 def test_trace_is_of_the_pictures(game: str) -> None:
     """What is recorded of a mask is the score of its picture, and of what it takes away."""
-    found, net = counted(ll.method("i-gos", **QUICK, game=game, rescue=False), 1)
+    found, net = run_and_count(ll.method("i-gos", **QUICK, game=game, rescue=False), 1)
     _, x = smooth()
     baseline = filled(ll.Classifier(net), x, "gauss-51-50")
     written = Written(net.module, x, 1, QUICK["l1"], QUICK["tv"], 3, lambda _: baseline)
@@ -461,7 +324,7 @@ def test_without_slope_the_mask_stays() -> None:
 def test_a_batch_is_its_images_one_by_one() -> None:
     """To the pass: each leaves the line search when it has found its length."""
     method = ll.method("i-gos", **QUICK | {"noise": 0.2})
-    together, net = counted(method, 8)
+    together, net = run_and_count(method, 8)
     c, x = ll.Classifier(net), smooth(8)[1]
     singles = [method.run(c, x[i : i + 1], 1) for i in range(8)]
     torch.testing.assert_close(
@@ -469,9 +332,6 @@ def test_a_batch_is_its_images_one_by_one() -> None:
     )
     assert together.cost.n_forward * 8 == pytest.approx(sum(one.cost.n_forward for one in singles))
     assert len({one.cost.n_forward for one in singles}) > 2  # they don't leave at once
-
-
-# -- leaving, warm-up, games -----------------------------------------------------------------------------------
 
 
 def test_finished_images_leave() -> None:
@@ -497,9 +357,9 @@ def test_finished_images_leave() -> None:
 
 def test_warm_up_ends() -> None:
     """With no steps after it, the weak blur is the baseline; with none in it, the strong one."""
-    weak, _ = counted(ll.method("i-gos", **QUICK, warmup=4), 1)
-    other, _ = counted(ll.method("i-gos", **QUICK, baseline="gauss-11-5"), 1)
-    strong, _ = counted(ll.method("i-gos", **QUICK), 1)
+    weak, _ = run_and_count(ll.method("i-gos", **QUICK, warmup=4), 1)
+    other, _ = run_and_count(ll.method("i-gos", **QUICK, baseline="gauss-11-5"), 1)
+    strong, _ = run_and_count(ll.method("i-gos", **QUICK), 1)
     assert torch.equal(weak.raw, other.raw)
     assert not torch.equal(weak.raw, strong.raw)
 
@@ -531,175 +391,3 @@ def test_cost_and_budget_are_bounds(game: str, search: str) -> None:
     assert any("budget" in note for note in found.notes)
     with pytest.raises(InvalidOption, match="budget"):
         ll.method("i-gos", **QUICK, budget="5 forwards").run(c, x, 1)
-
-
-# -- edges -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["i-gos", "emp"])
-def test_a_class_without_probability(name: str) -> None:
-    """Probability 0 to the last digit: there is no slope to go down."""
-    c = ll.Classifier(Scored(Of(lambda x: x.mean((1, 2, 3)) - 2000)).double())
-    found = ll.method(name, n=3, size=5).run(c, torch.rand(1, 3, 12, 12).double(), 0)
-    assert found.degenerate.all()
-    assert found.reasons[0]
-    assert (found.details["mask"] == 1).all()
-
-
-@pytest.mark.parametrize("name", ["i-gos", "emp"])
-def test_nothing_to_take_away(name: str) -> None:
-    """Where the baseline is the picture itself, its map is empty and says why."""
-    net, x = smooth()
-    found = ll.method(name, n=3, size=5, baseline="mean").run(ll.Classifier(net), torch.full_like(x, 0.4), 1)
-    assert found.degenerate.all()
-    assert "does not change with any of the pictures" in found.reasons[0]
-
-
-@pytest.mark.parametrize("name", ["i-gos", "emp", "aop", "sigcam"])
-def test_masks_fit_into_the_picture(name: str) -> None:
-    net, x = smooth()
-    with pytest.raises(InvalidOption, match=r"13 x 13 for images with a side of 12; give size=12"):
-        ll.method(name, size=13).run(ll.Classifier(net), x, 1)
-    with pytest.raises(InvalidOption, match="size"):
-        ll.method(name, size=1)
-
-
-class Endless(torch.autograd.Function):
-    """The identity, with an infinite slope."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        return grads[0] * torch.inf
-
-
-class Broken(nn.Module):
-    """Finite scores of infinite slopes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 2, 3)
-        self.drop = nn.Dropout()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return Endless.apply(self.drop(self.conv(x)).mean((2, 3)))
-
-
-def state(net: nn.Module) -> list[Any]:
-    return [
-        *(
-            [m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)]
-            for m in net.modules()
-        ),
-        *([p.requires_grad, p.grad, p.detach().clone().tolist()] for p in net.parameters()),
-        torch.is_grad_enabled(),
-        torch.get_rng_state().tolist(),
-    ]
-
-
-@pytest.mark.parametrize("name", ["i-gos", "emp", "aop"])
-def test_infinite_slopes(name: str) -> None:
-    net = Broken().train()
-    net.conv.weight.requires_grad_(False)
-    before = state(net)
-    options = {"base": "eigen-cam"} if name == "aop" else {}
-    with pytest.raises(NonFinite, match="gradient of the score with respect to the mask"):
-        ll.method(name, size=4, **options).run(ll.Classifier(net, layer="conv"), architectures.images(1), 0)
-    assert state(net) == before
-
-
-@pytest.mark.parametrize("name", ["i-gos", "emp", "aop", "sigcam"])
-def test_a_watcher_that_fails(name: str) -> None:
-    def fail(_: Step) -> None:
-        raise KeyError("the watcher's mistake")
-
-    net = architectures.build("residual").train()
-    before = state(net)
-    with pytest.raises(KeyError, match="watcher"):
-        ll.method(name, size=6, watch=fail).run(ll.Classifier(net), architectures.images(2), 1)
-    assert state(net) == before
-
-
-def few(name: str, **options: Any) -> dict[str, Any]:
-    """Options for three steps, with weak penalties."""
-    quick = options | ({"n": 3} if name == "emp" else {"n": 3, "points": 2, "l1": 0.01, "tv": 0.1})
-    if name in ("aop", "sigcam"):
-        top = {"n": quick.pop("n")} if name == "sigcam" else {}
-        return {"size": 6, **top, "optimiser_options": quick}
-    return {"size": 6, **quick}
-
-
-@pytest.mark.parametrize("name", ["i-gos", "emp", "aop", "sigcam"])
-def test_watched(name: str) -> None:
-    """Every state once, as what it is: a copy, of which nothing stays in the settings."""
-    c, x = ll.Classifier(architectures.build("residual")), architectures.images(2)
-    options = few(name)
-    seen: list[Step] = []
-
-    def watch(step: Step) -> None:
-        seen.append(replace(step, mask=step.mask.clone()))
-        step.mask.zero_()  # a watcher can't meddle
-
-    method = ll.method(name, **options, watch=watch)
-    found = method.run(c, x, 1)
-    assert torch.equal(found.raw, ll.method(name, **options).evidence(c, x, 1))
-    assert [step.number for step in seen] == list(range(3 if name == "emp" else 4))
-    for step in seen:
-        assert step.images.tolist() == [0, 1]
-        assert step.mask.shape == (2, 6, 6)
-        assert step.objective.shape == step.score.shape == (2,)
-        assert torch.equal(step.mask, found.details["trace_masks"][:, step.number])
-        assert torch.equal(step.objective, found.details["trace_objective"][:, step.number])
-        assert torch.equal(step.score, found.details["trace_score"][:, step.number])
-    assert found.details["trace_masks"].shape == (2, 4, 6, 6)
-    assert torch.equal(found.details["trace_masks"][:, 3], found.details["mask"])
-    settings = ll.explain(c, x[0], method, 1).settings()["options"]
-    assert "watch" not in settings
-    assert "watch" not in repr(method)
-    assert ll.method(name, **settings).options == ll.method(name, **options).options
-
-
-@pytest.mark.parametrize("name", ["i-gos", "emp", "aop", "sigcam"])
-def test_targets_of_all_kinds(name: str) -> None:
-    """A function of the outputs, and one that is the class's own score; independent classes; half precision."""
-    net, x = architectures.build("residual"), architectures.images(2)
-    c = ll.Classifier(net)
-    options = few(name)
-    logit = ll.method(name, **options, score="logit")
-    same = logit.evidence(c, x, lambda out: out[:, 1])
-    torch.testing.assert_close(same, logit.evidence(c, x, 1), rtol=1e-4, atol=1e-6)
-    assert not ll.method(name, **options).run(c, x, lambda out: out[:, 1] - out[:, 2]).degenerate.all()
-    sigmoid = ll.Classifier(nn.Sequential(net, nn.Sigmoid()))
-    found = ll.method(name, **options).run(sigmoid, x, 1)
-    assert sigmoid.multilabel
-    assert not found.degenerate.any()
-    torch.testing.assert_close(found.score, c(x)[:, 1].sigmoid())
-    half = ll.method(name, **options).run(ll.Classifier(_as(net, torch.bfloat16)), x.bfloat16(), 1)
-    assert torch.isfinite(half.map).all()
-    assert half.details["mask"].dtype == torch.float32
-
-
-@pytest.mark.parametrize("name", ["i-gos", "emp", "aop", "sigcam"])
-def test_a_black_box_is_refused(name: str) -> None:
-    box = ll.BlackBox(lambda x: x.mean((2, 3)))
-    with pytest.raises(UnsupportedModel, match=name) as refused:
-        ll.method(name).run(box, torch.rand(1, 3, 40, 40), 1)
-    able = str(refused.value).partition("need no more")[2]
-    assert "rise" in able
-    assert name not in able
-
-
-def test_play_pictures() -> None:
-    """x m + b (1 - m), and the picture of what is taken away with the roles of x and b changed."""
-    x, b, m = torch.full((2, 3, 4, 4), 2.0), torch.full((2, 3, 4, 4), -1.0), torch.full((2, 4, 4), 0.25)
-    numbers = torch.arange(2)
-    assert (Play(x, b).picture(m, numbers) == -0.25).all()
-    assert (Play(x, b, "insertion").picture(m, numbers) == 1.25).all()
-    both = Play(x, b, "both").picture(m, numbers, numbers)
-    assert (both[0] == -0.25).all()
-    assert (both[1] == 1.25).all()
-    shown = Play(x, b, rendering="nearest-gauss").picture(F.pad(m[:, 1:3, 1:3], (1, 1, 1, 1), value=0.25), numbers)
-    torch.testing.assert_close(shown, torch.full_like(shown, -0.25))

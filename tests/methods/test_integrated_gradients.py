@@ -2,29 +2,18 @@
 
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-import architectures
 import limelight as ll
-from limelight.engine.rng import Draws
 from limelight.errors import InvalidOption
 from limelight.maps.pixel.integrated_gradients import nodes
 from methods import golden_network
-from methods.test_goldens import SEEDED_MODELS, TINY, classifier, exact, golden, inputs, seeded
-from methods.test_gradient import architectures_net, assert_same, assert_same_but_for_ties, cifar, line, scoring
+from methods.goldens import SEEDED_MODELS, TINY, cifar, classifier, exact, golden, inputs, seeded
+from methods.known_scores import assert_same, assert_same_but_for_ties, line, product, smooth
 
 QUADRATURES = ("gauss-legendre", "midpoint", "right", "left", "trapezoid", "ends")
-
-
-def product() -> ll.Classifier:
-    """f = x_1 x_2."""
-    return scoring(lambda x: x[:, 0, 0, 0] * x[:, 0, 0, 1])
-
-
-# -- worked out by hand ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
@@ -61,9 +50,6 @@ def test_golden_network() -> None:
     assert saliency.details["completeness_gap"].item() == pytest.approx(9.5e-4, abs=5e-6)
 
 
-# -- the quadratures -------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("quadrature", QUADRATURES)
 def test_weights_add_up(quadrature: str) -> None:
     for n in (2, 5, 50):
@@ -93,17 +79,6 @@ def test_both_ends_need_two_points() -> None:
     for quadrature in ("trapezoid", "ends"):
         with pytest.raises(InvalidOption, match="n = 2"):
             ll.method("integrated-gradients", n=1, quadrature=quadrature).run(product(), line(2, 3), 0)
-
-
-# -- laws ------------------------------------------------------------------------------------------------------
-
-
-def smooth() -> tuple[ll.Classifier, Tensor]:
-    net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Tanh(), nn.Conv2d(5, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(48, 3))
-    generator = torch.Generator().manual_seed(3)
-    for p in net.parameters():
-        p.data = 0.3 * torch.randn(p.shape, generator=generator)
-    return ll.Classifier(net.double()), torch.randn(3, 3, 7, 8, generator=generator).double()
 
 
 @pytest.mark.parametrize("score", ["logit", "prob"])
@@ -142,65 +117,6 @@ def test_from_the_image_itself() -> None:
     assert saliency.details["completeness_gap"].item() == 0
 
 
-# -- other ways ------------------------------------------------------------------------------------------------
-
-
-def test_a_blur_by_hand() -> None:
-    """f = x_1 is linear, so that R_1 = -sigma_max int d(x_1 blurred)/dsigma: what the blur took from x_1."""
-    c = scoring(lambda x: x[:, 0, 0, 0])
-    saliency = ll.method("integrated-gradients", path="blur", max_sigma=0.8, n=200).run(c, line(2, 3), 0)
-    bell = torch.exp(-0.5 * (torch.arange(-3, 4) / 0.8) ** 2).double()
-    at_start = (bell[3] * 2 + bell[2] * 3) * bell[3] / bell.sum() ** 2  # the rows beside the only one are 0
-    torch.testing.assert_close(saliency.raw[0, 0], torch.tensor([2 - at_start.item(), 0]).double(), rtol=1e-2, atol=0)
-    assert saliency.details["completeness_gap"].item() < 1e-2 * abs(2 - at_start.item())
-
-
-def test_complete_on_a_way_of_blurs() -> None:
-    c, x = smooth()
-    gaps = [
-        ll.method("integrated-gradients", path="blur", max_sigma=3, n=n).run(c, x, 1).details["completeness_gap"].max()
-        for n in (10, 300)
-    ]
-    assert gaps[1] < 1e-3 < gaps[0]
-
-
-def test_a_guided_step_by_hand() -> None:
-    """f = x_1 x_2 from (1, 1) to (2, 4) in two steps, a value at a time, none held back.
-
-    The slopes at (1, 1) are equal, so both move together: half of the way, 2, is 1/2 of each way, to (1.5, 2.5).
-    There they are (2.5, 1.5): x_2 moves first, its 1.5, and then x_1, its 0.5, both with the slopes of that point.
-    """
-    method = ll.method("integrated-gradients", path="guided", n=2, fraction=0.01, max_dist=1.0, baseline=line(1, 1))
-    saliency = method.run(product(), line(2, 4), 0)
-    torch.testing.assert_close(saliency.raw[0, 0], torch.tensor([0.5 + 0.5 * 2.5, 1.5 + 1.5 * 1.5]).double())
-    assert saliency.details["completeness_gap"].item() == pytest.approx(abs(0.5 + 1.25 + 1.5 + 2.25 - 7))
-
-
-def test_a_guided_way_without_freedom_is_straight() -> None:
-    c, x = smooth()
-    guided = ll.method("integrated-gradients", path="guided", n=9, max_dist=1e-9, baseline="zero").evidence(c, x, 1)
-    straight = ll.method("integrated-gradients", quadrature="left", n=9, baseline="zero").evidence(c, x, 1)
-    assert_same(guided, straight, 1e-6)
-
-
-def test_a_guided_way_is_complete_in_the_limit() -> None:
-    c, x = smooth()
-    for baseline in ("zero", ("black", "white")):
-        gaps = [
-            ll.method("integrated-gradients", path="guided", n=n, max_dist=0.1, baseline=baseline)
-            .run(c, x, 1)
-            .details["completeness_gap"]
-            .max()
-            for n in (10, 200)
-        ]
-        assert gaps[1] < gaps[0] / 3
-
-
-def test_a_blur_has_no_other_baseline() -> None:
-    with pytest.raises(InvalidOption, match="max_sigma"):
-        ll.method("integrated-gradients", path="blur", baseline="zero").run(product(), line(2, 3), 0)
-
-
 def test_options() -> None:
     method = ll.method("integrated-gradients", baseline=torch.rand(2, 3, 1, 1))
     assert len(method.options.baseline) == 2
@@ -215,9 +131,6 @@ def test_options() -> None:
     assert (by_magnitude >= ll.method("integrated-gradients", n=3).evidence(c, x, 1).abs() - 1e-12).all()
 
 
-# -- other people's code ---------------------------------------------------------------------------------------
-
-
 def evidence(method: ll.Method, c: ll.Classifier, target: Tensor, x: Tensor) -> Tensor:
     return method.evidence(c, x, target)
 
@@ -228,7 +141,6 @@ CAPTUM = {
     "riemann_middle": "midpoint",
     "riemann_right": "right",
 }
-
 
 LONE_TIES = {"captum": {"tinyvgg": 1e-3}, "blur": {"tinyvgg": 1e-2}}
 """Where float32 lets ties of its max pooling fall as no noise of ours does: at 0.3 % of the pixels, by at most 8e-4 of
@@ -324,92 +236,3 @@ def test_seeded_torchvision(model: str) -> None:
     # ResNet-18 on processors without AVX2 6e-4.
     tolerance = 1e-3 if model == "resnet18" else 1.2e-2
     assert_same_but_for_ties(lambda x: method.evidence(c, x, target), x[:1], arrays["captum_ig16"].sum(1), tolerance)
-
-
-# -- expected gradients ----------------------------------------------------------------------------------------
-
-
-class Replayed:
-    """Draws that are known: the way's point a, and the place of the baseline in [0, 1); no noise but ``noise``."""
-
-    def __init__(self, a: float, place: float, noise: float = 0.0) -> None:
-        self.numbers, self.noise = torch.tensor([a, place]), noise
-
-    def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        return self.numbers.to(like)
-
-    def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        return torch.full(shape, self.noise).to(like)
-
-
-def replay(monkeypatch: pytest.MonkeyPatch, *draws: tuple[float, ...]) -> None:
-    monkeypatch.setattr(Draws, "numbered", lambda self, number: Replayed(*draws[number]))
-
-
-def test_gradient_shap_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """f = x_1 x_2 at (2, 3).
-
-    Draw 1: from (0, 0), a = 3/4: the point (3/2, 9/4), so R = (2 9/4, 3 3/2) = (4.5, 4.5).
-    Draw 2: from (1, 1), a = 1/4: the point (5/4, 3/2), so R = (1 3/2, 2 5/4) = (1.5, 2.5).
-    """
-    replay(monkeypatch, (0.75, 0.1), (0.25, 0.9))
-    baseline = torch.cat([line(0, 0), line(1, 1)])
-    saliency = ll.method("gradient-shap", n=2, baseline=baseline).run(product(), line(2, 3), 0)
-    assert saliency.raw[0, 0].tolist() == [3, 3.5]
-    # The sum is 6.5; y(x) - E y(x_0) is 6 - 1/2.
-    assert saliency.details["completeness_gap"].item() == 1
-    assert str(saliency.cost) == "5 F + 2 R"
-
-
-def test_gradient_shap_noise_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """x' = (2, 3) + 0.5 * 2 = (3, 4), from (0, 0), a = 1/2: the point (3/2, 2), so R = (3 2, 4 3/2)."""
-    replay(monkeypatch, (0.5, 0.0, 2.0))
-    method = ll.method("gradient-shap", n=1, baseline=line(0, 0), stdev=0.5)
-    assert method.evidence(product(), line(2, 3), 0)[0, 0].tolist() == [6, 6]
-
-
-def test_gradient_shap_tends_to_integrated_gradients() -> None:
-    c, x = smooth()
-    shap = ll.method("gradient-shap", n=3000, baseline=("black", "white")).run(c, x[:1], 1)
-    exact = ll.method("integrated-gradients", baseline=("black", "white")).evidence(c, x[:1], 1)
-    assert_same(shap.raw, exact, 0.1)
-    few = ll.method("gradient-shap", n=30, baseline=("black", "white")).run(c, x[:1], 1)
-    assert (few.raw - exact).square().mean() > 9 * (shap.raw - exact).square().mean()  # 100 on average
-    assert few.details["completeness_gap"].item() > shap.details["completeness_gap"].item()
-
-
-def test_gradient_shap_draws_every_baseline() -> None:
-    """A linear score: R = W (x - mean of the baselines drawn), and its sum says how often each was."""
-    c = scoring(lambda x: x[:, 0, 0, 0])
-    for n in (1, 400):
-        raw = ll.method("gradient-shap", n=n, baseline=torch.cat([line(0), line(1)])).evidence(c, line(2), 0)
-        share_of_zero = raw.item() - 1
-        assert share_of_zero in (0, 1) if n == 1 else 0.4 < share_of_zero < 0.6
-
-
-def test_gradient_shap_does_not_depend_on_the_batch() -> None:
-    c, x = exact(architectures_net("plain")[0]), architectures.images().double()
-    method = ll.method("gradient-shap", n=3, stdev=0.1)
-    together = method.evidence(c, x, 1)
-    assert_same(torch.cat([method.evidence(c, x[i : i + 1], 1) for i in range(3)]), together)
-    assert_same(ll.method("gradient-shap", n=3, stdev=0.1, batch_size=2).evidence(c, x, 1), together)
-
-
-def test_gradient_shap_against_captum(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their points on the way, given to us."""
-    attr = pytest.importorskip("captum.attr", reason="needs the package captum, of the extra peers")
-    c, x = classifier("tinyresnet_basic"), inputs("tinyresnet_basic")[:1]
-    points: list[float] = []
-    uniform = np.random.uniform
-
-    def recorded(*args: float) -> np.ndarray:
-        found = uniform(*args)
-        points.extend(found)
-        return found
-
-    monkeypatch.setattr(np.random, "uniform", recorded)
-    theirs = attr.GradientShap(c.module).attribute(x, baselines=torch.zeros_like(x), n_samples=4, stdevs=0.0, target=3)
-    assert len(points) == 4
-    replay(monkeypatch, *((a, 0.0) for a in points))
-    ours = ll.method("gradient-shap", n=4, baseline="zero").evidence(c, x, 3)
-    assert_same(ours, theirs.detach().sum(1))

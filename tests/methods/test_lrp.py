@@ -32,7 +32,7 @@ from limelight.relevance.rules import (
 )
 from limelight.relevance.tape import Tape
 from methods import golden_network
-from methods.test_goldens import TINY, CifarResNet, classifier, golden, images, inputs
+from methods.goldens import TINY, CifarResNet, classifier, golden, images, inputs
 
 ANY = (torch.full((3, 1, 1), -3.0).double(), torch.full((3, 1, 1), 3.0).double())
 NETWORKS = ("plain", "residual", "dense", "inception", "depthwise")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 import architectures
 import limelight as ll
 from limelight import errors
-from methods.test_goldens import TINY, classifier, golden, inputs
+from methods.goldens import TINY, classifier, golden, inputs
 
 
 class Linear(nn.Module):

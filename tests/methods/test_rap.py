@@ -14,7 +14,7 @@ from limelight.errors import ConservationWarning
 from limelight.maps.propagation.rap import Relative, by_influence
 from limelight.relevance.op import Convolution, Op, Product
 from methods import golden_network
-from methods.test_goldens import classifier, golden, inputs
+from methods.goldens import classifier, golden, inputs
 
 W = torch.tensor([[[1.0, -1.0], [2.0, 0.0]], [[0.5, 1.0], [-1.0, -2.0]]]).double()[:, None]
 X = torch.tensor([[2.0, 1.0], [0.0, 1.0]]).double()[None, None]

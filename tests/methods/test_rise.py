@@ -13,7 +13,7 @@ from limelight.engine.request import Request
 from limelight.engine.rng import Draws
 from limelight.maps.region.rise import weighted_sum
 from limelight.ops.random_masks import cell_size, masks
-from methods.test_goldens import TINY, classifier, golden, inputs
+from methods.goldens import TINY, classifier, golden, inputs
 
 
 def masks_file(name: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from limelight.maps.propagation.rsp import Sectional, relative
 from limelight.relevance.op import Op, divide_by
 from limelight.relevance.tape import Tape
 from methods import golden_network
-from methods.test_goldens import classifier, golden, inputs
+from methods.goldens import classifier, golden, inputs
 
 X = torch.tensor([2.0, 1, 0, 1]).double()
 W = torch.tensor([[1.0, -1, 2, 0], [0.5, 1, -1, -2]]).double()

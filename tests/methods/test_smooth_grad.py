@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,8 +12,8 @@ from conftest import npz
 from limelight.engine.rng import Draws
 from limelight.maps.pixel.smooth_grad import deviation
 from limelight.maps.pixel.var_grad import Moments
-from methods.test_goldens import TINY, classifier, exact, golden, inputs, np
-from methods.test_gradient import architectures_net, assert_same, assert_same_but_for_ties, line, scoring
+from methods.goldens import TINY, classifier, exact, golden, inputs
+from methods.known_scores import architectures_net, assert_same, assert_same_but_for_ties, line, scoring
 
 
 class Noise:

@@ -12,7 +12,7 @@ import architectures
 import limelight as ll
 from limelight.maps.region.xrai import Algorithm, cover, integrated_gradients
 from limelight.ops.segments import pixel_sets
-from methods.test_goldens import MODELS, golden
+from methods.goldens import MODELS, golden
 
 ALGORITHMS = ("full", "fast")
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
