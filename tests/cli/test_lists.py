@@ -1,4 +1,4 @@
-"""The lists of recipes and data sets, and the check of what lies on disk."""
+"""The lists of methods, metrics, models, recipes and data sets, and the check of what lies on disk."""
 
 import json
 import tomllib
@@ -7,13 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from limelight import cli
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        cli.main([str(a) for a in arguments])
-    return int(left.value.code or 0)
+from cli.commands import run
 
 
 def test_recipes_are_listed_and_run_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,3 +52,55 @@ def test_what_a_data_set_lacks_is_said(tmp_path: Path, capsys: pytest.CaptureFix
     assert "complete" in capsys.readouterr().out
     assert run("datasets", "folder", "--data", tmp_path / "nothing", "--json") == 1
     assert "nothing" in json.loads(capsys.readouterr().out)["missing"][0]
+
+
+def test_methods_say_which_take_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("methods", "--json") == 0
+    able = {c["name"] for c in json.loads(capsys.readouterr().out) if c["anytime"]}
+    assert {"rise", "smooth-grad", "score-cam", "emp", "i-gos", "aop", "sigcam"} <= able
+    assert not {"grad-cam", "lrp", "integrated-gradients"} & able
+    assert run("methods", "sigcam") == 0
+    assert "takes a budget" in capsys.readouterr().out
+    assert run("methods", "grad-cam") == 0
+    assert "takes a budget" not in capsys.readouterr().out
+
+
+def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("methods") == 0
+    assert "grad-cam++" in capsys.readouterr().out
+    assert run("methods", "grad-cam++", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["options"]
+    assert [(o["name"], o["default"]) for o in found] == [("variant", "'paper'"), ("eps", "0.0")]
+    assert run("methods", "grad-cam++") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for part in (
+        "Grad-CAM++: Generalized",
+        "https://arxiv.org/abs/1710.11063",
+        "a number, at least 0",
+        "1 pass back to",
+    ):
+        assert part in told
+    assert run("models", "demo/", "--json") == 0
+    assert {"demo/hans", "demo/resnet", "demo/vgg", "demo/vit"} == set(json.loads(capsys.readouterr().out))
+    assert run("models", "demo/resnet", "--layers", "--json") == 0
+    layers = json.loads(capsys.readouterr().out)
+    assert [layer["layer"] for layer in layers if layer["default"]] == ["layer4"]
+    assert layers[-1]["map"] == "16x16"
+    assert run("models", "demo/resnet", "--layers") == 0
+    assert "layer4" in capsys.readouterr().out
+    assert run("--version") == 0
+
+
+def test_metrics_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("metrics") == 0
+    printed = capsys.readouterr().out
+    for name in ("insertion", "pointing-game", "sanity-cascading", "adcc"):
+        assert name in printed
+    assert run("metrics", "insertion") == 0
+    printed = capsys.readouterr().out
+    assert "higher is better; from 0 to 1" in printed
+    assert "protocol aop: fill=gauss-51-50" in printed
+    assert run("metrics", "--json") == 0
+    assert {c["name"] for c in json.loads(capsys.readouterr().out)} >= {"road", "grid-pg"}
+    assert run("metrics", "insertio") == 2
+    assert "did you mean insertion" in capsys.readouterr().err

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 import limelight as ll
-from limelight import cli, zoo
+from cli.commands import run
+from limelight import zoo
 from limelight.api import as_samples
 from limelight.cli.output import file_names, unlike
 from limelight.data import images
@@ -21,13 +22,6 @@ from limelight.errors import InvalidImage, PictureWarning
 from limelight.report.choose import save
 
 MODEL = ("--model", "demo/resnet")
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as done:
-        cli.main([str(a) for a in arguments])
-    code = done.value.code
-    return code if isinstance(code, int) else 0
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from limelight import cli
+from cli.commands import run
 from limelight.data.synthetic import test_split
 from pages import check
 
@@ -19,13 +19,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i, scene in enumerate(test_split(10)):
         Image.fromarray(scene.image).save(folder / f"{i}.png")
     return folder
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as done:
-        cli.main([str(a) for a in arguments])
-    code = done.value.code
-    return code if isinstance(code, int) else 0
 
 
 def test_choose_tells_and_writes(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,57 @@
+"""limelight compare, as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cli.commands import run
+from limelight import draw
+
+
+@pytest.mark.slow
+def test_compare(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "c.png"
+    assert run("compare", scene, "--model", "demo/vgg", "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert "smooth-grad-cam++" in printed
+    assert "left out: cam needs" in printed  # the network has no pooled linear head
+    (row,) = json.loads(draw.read_png_metadata(out)["limelight"])
+    assert "cam" not in [e["method"] for e in row]
+    assert run("compare", scene, "-m", "demo/vit", "--methods", "grad-cam, layer-cam", "--json", "--out", out) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [m["method"] for m in data["methods"]] == ["grad-cam", "layer-cam"]
+
+
+def test_compare_judges_and_draws_curves(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "c.png"
+    common = (scene, "-m", "demo/resnet", "--methods", "grad-cam,fake-cam", "--out", out)
+    assert run("compare", *common, "--metrics", "adcc,insertion") == 0
+    assert "adcc ↑" in capsys.readouterr().out
+    with Image.open(out) as drawn:
+        height = drawn.height
+    assert run("compare", *common, "--metrics", "none", "--json") == 0
+    with Image.open(out) as drawn:
+        assert drawn.height < height - 300  # no curves
+    assert json.loads(capsys.readouterr().out)["methods"][0]["metrics"] == {}
+    assert run("compare", *common, "--metrics", "complexity,average-drop", "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["methods"][1]["metrics"]["complexity"] > 0.99
+    assert data["protocols"]["complexity"].startswith("complexity/")
+    (row,) = json.loads(draw.read_png_metadata(out)["limelight"])
+    assert row[1]["metrics"] == data["methods"][1]["metrics"]
+
+
+def test_compare_takes_the_quick_methods(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless asked for by name or as 'all', methods of many passes are left out, with the reason."""
+    monkeypatch.setattr("limelight.cli.output.QUICK", 3)
+    out = tmp_path / "c.png"
+    assert run("compare", scene, "-m", "demo/resnet", "--metrics", "none", "--json", "--out", out) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "grad-cam" in {row["method"] for row in found["methods"]}
+    assert "more than 3 passes" in found["left_out"]["score-cam"]
+    # What relevance propagation takes depends on the signs of what it meets; its card says what is usual.
+    assert all(row["cost"]["forwards"] + row["cost"]["backwards"] <= 6 for row in found["methods"])

@@ -1,0 +1,93 @@
+"""limelight explain, as a user types it: pictures, plans, layers, weights, and a real network."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cli.commands import run
+from conftest import shared
+from limelight import draw
+
+
+def test_explain_writes_a_picture(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "x.png"
+    assert run("explain", scene, "--model", "demo/resnet", "--method", "layer-cam", "-p", "gamma=3", "--out", out) == 0
+    settings = json.loads(draw.read_png_metadata(out)["limelight"])
+    assert settings["options"]["gamma"] == 3
+    assert settings["model"] == "demo/resnet"
+    printed = capsys.readouterr().out
+    assert "layer-cam" in printed
+    assert "1 F + 1 R_t" in printed
+
+
+def test_dry_run_lists_operations_without_a_rule(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("explain", scene, "--model", "demo/vit", "--method", "lrp", "--dry-run") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "without a rule: scaled_dot_product_attention in blocks.0.attn" in said
+    assert run("explain", scene, "--model", "demo/resnet", "--method", "lrp", "--dry-run", "--json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["operations"]["conv"] == plan["operations"]["batch_norm"] == 13
+    assert plan["unruled"] == {}
+    assert run("explain", scene, "--model", "demo/vit", "--method", "lrp", "-p", "strict=true") == 2
+    assert "no rule for scaled_dot_product_attention" in capsys.readouterr().err
+
+
+def test_explain_several_as_json(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a", "b"):
+        Image.open(scene).save(folder / f"{name}.jpg")
+    common = ("--model", "demo/resnet", "--target", "star", "--json", "--view", "signed", "--plain")
+    assert run("explain", folder, *common, "--out", tmp_path / "maps") == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [r["label"] for r in results] == ["star", "star"]
+    for r in results:
+        with Image.open(r["file"]) as picture:
+            assert picture.size == (128, 128)
+
+
+def test_layers_on_the_command_line(scene: Path, tmp_path: Path) -> None:
+    for suffix in ("npz", "json"):
+        out = tmp_path / f"x.{suffix}"
+        layers = "layer1,layer4"
+        assert run("explain", scene, "-m", "demo/resnet", "--method", "layer-cam", "--layer", layers, "--out", out) == 0
+    assert json.loads(out.read_text())["layers"] == ["layer1", "layer4"]
+    assert np.load(tmp_path / "x.npz")["map"].shape == (128, 128)
+
+
+def test_weights_that_are_not_numbers(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+    import torchvision
+
+    net = torchvision.models.squeezenet1_1(weights=None)
+    net.features[3].squeeze.weight.data.fill_(torch.nan)
+    torch.save(net.state_dict(), tmp_path / "nan.pt")
+    out = tmp_path / "x.png"
+    model = ("--model", "torchvision/squeezenet1_1", "--weights", tmp_path / "nan.pt")
+    assert run("explain", scene, *model, "--out", out) == 2
+    assert "its weights are not finite: features.3.squeeze.weight" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_real_network_and_real_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The animal is lit: most of the map's energy lies on the half of the picture where it is."""
+    weights = shared("data", "squeezenet1_0_imagenet.pt")
+    photo = shared("data", "imagenet-samples", "n02085620_chihuahua.jpg")
+    out = tmp_path / "x.npz"
+    model = ("--model", "torchvision/squeezenet1_0", "--weights", weights)
+    assert run("explain", photo, *model, "--method", "layer-cam", "--out", out, "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["label"] == "Chihuahua"
+    values = np.load(out)["map"]
+    head = values[:112, 112:].sum() / values.sum()  # the dog's head is in the upper right quarter
+    assert head > 0.5
+
+
+@pytest.mark.slow
+def test_vision_transformer_without_reshape(scene: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.npz"
+    model = ("--model", "torchvision/vit_b_32", "--weights", "none")
+    assert run("explain", scene, *model, "--method", "hires-cam", "--out", out) == 0
+    assert np.load(out)["evidence"].shape == (7, 7)
