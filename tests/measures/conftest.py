@@ -1,18 +1,21 @@
-"""Methods whose map is known."""
+"""Methods whose map is known.
+
+Nothing of the package is imported before a test asks for it, so that its axes can be checked.
+"""
 
 from collections.abc import Iterator
 
 import pytest
-import torch
-from torch import Tensor
-
-import limelight as ll
-from limelight.card import METHODS
 
 
 @pytest.fixture
 def methods_for_tests() -> Iterator[None]:
     """``test-fixed`` always gives the same map, ``test-mean`` the mean colour, ``test-grads`` the gradient."""
+    import torch
+    from torch import Tensor
+
+    import limelight as ll
+    from limelight.card import METHODS
 
     def fixed(image: Tensor, *, rows: tuple[tuple[float, ...], ...]) -> Tensor:
         return torch.tensor(rows).to(image).expand(len(image), -1, -1)
