@@ -26,7 +26,10 @@ def test_every_option_is_explained(kind: str, name: str) -> None:
     assert page.link.startswith("https://")
     assert "(" in page.paper
     assert page.cost
-    assert all(name in line for line in page.example)
+    assert name in page.command
+    assert page.example.startswith(">>> ")
+    assert name in page.example
+    assert page.example in inspect.cleandoc(of.__doc__ or "").replace("\n    ", "\n")
     assert (of.__doc__ or "").startswith(of.card.summary)
     assert inspect.signature(of) == inspect.signature(of.function)
     assert inspect.signature(type(of)).parameters.keys() >= {"card", "function", "options"}

@@ -57,7 +57,8 @@ class Manual:
         cost: passes per picture, in words.
         paper: authors, title, year.
         link: to the paper.
-        example: a line of Python, and one for the command line.
+        example: lines of Python, as one types them after ``import limelight as ll``, with what they print; "" without.
+        command: the same for the command line.
     """
 
     card: BaseCard
@@ -71,22 +72,36 @@ class Manual:
     cost: str
     paper: str
     link: str
-    example: tuple[str, str]
+    example: str
+    command: str
 
 
 def manual(of: Method | Metric) -> Manual:
     """Return the page of a method or metric."""
     card, options, shared = of.card, of.options, Options if isinstance(of, Method) else MetricOptions
-    summary, body, meanings = _read(inspect.getdoc(of.function) or "")
+    summary, body, meanings, example = _read(inspect.getdoc(of.function) or "")
     fields = type(options).model_fields
-    _, _, of_all = _read(inspect.getdoc(shared) or "")
+    of_all = _read(inspect.getdoc(shared) or "")[2]
     own = tuple(_entry(name, fields[name], meanings) for name in card.options)
     rest = tuple(_entry(name, fields[name], of_all) for name in shared.model_fields if name not in card.options)
     paper, link = _papers().get(card.cites, (card.cites, ""))
     bundle = "profile" if isinstance(of, Method) else "protocol"
-    cost, example = _in_words(of), _example(card, own)
     anytime = isinstance(card, Card) and card.anytime
-    return Manual(card, summary, body, own, rest, _direction(card), bundle, anytime, cost, paper, link, example)
+    return Manual(
+        card=card,
+        summary=summary,
+        body=body,
+        options=own,
+        shared=rest,
+        direction=_direction(card),
+        bundle=bundle,
+        anytime=anytime,
+        cost=_in_words(of),
+        paper=paper,
+        link=link,
+        example=example,
+        command=_command(card, own),
+    )
 
 
 def _direction(card: BaseCard) -> str:
@@ -99,18 +114,24 @@ def _direction(card: BaseCard) -> str:
 # -- the docstring -------------------------------------------------------------------------------------------
 
 
-def _read(text: str) -> tuple[str, str, dict[str, str]]:
-    """Return the first sentence of a docstring, what follows it, and the meaning of each argument or attribute."""
-    head, *sections = re.split(r"^(Args|Attributes|Returns|Raises|Source):", text, flags=re.MULTILINE)
+SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Warns", "Source", "Example")
+
+
+def _read(text: str) -> tuple[str, str, dict[str, str], str]:
+    """Return the first sentence of a docstring, what follows it, the meaning of each argument, and the example."""
+    head, *sections = re.split(rf"^({'|'.join(SECTIONS)}):", text, flags=re.MULTILINE)
     summary, _, body = head.strip().partition("\n\n")
     meanings: dict[str, str] = {}
+    example = ""
     for title, content in zip(sections[::2], sections[1::2], strict=True):
-        if title in ("Args", "Attributes"):
+        if title == "Example":
+            example = inspect.cleandoc(content)
+        elif title in ("Args", "Attributes"):
             for entry in re.split(r"\n {4}(?=\S)", content):
                 name, _, meaning = entry.partition(":")
                 meanings[name.strip()] = _flowing(meaning)
     paragraphs = (_flowing(part) for part in body.split("\n\n"))
-    return _flowing(summary), "\n".join(filter(None, paragraphs)), meanings
+    return _flowing(summary), "\n".join(filter(None, paragraphs)), meanings, example
 
 
 def _flowing(text: str) -> str:
@@ -236,16 +257,11 @@ def _plain(text: str) -> str:
     return text.replace("{", "").replace("}", "")
 
 
-def _example(card: BaseCard, options: tuple[OptionEntry, ...]) -> tuple[str, str]:
-    """Return a line of Python and one of the command line, with an option that is a number."""
+def _command(card: BaseCard, options: tuple[OptionEntry, ...]) -> str:
+    """Return a line for the command line, with an option that is a number."""
+    if not isinstance(card, Card):
+        return f"limelight evaluate photos --metrics {card.name}"
     number = next((o for o in options if o.default and re.fullmatch(r"\d+(\.\d+)?", o.default)), None)
-    python, shell = (f", {number.name}={number.default}", f" -p {number.name}={number.default}") if number else ("", "")
-    if isinstance(card, Card):
-        return (
-            f'limelight.explain(classifier, "photo.jpg", "{card.name}"{python})',
-            f"limelight explain photo.jpg --method {card.name}{shell}",
-        )
-    return (
-        f'limelight.evaluate(classifier, "photos", metrics=limelight.metric("{card.name}"{python}))',
-        f"limelight evaluate photos --metrics {card.name}",
+    return f"limelight explain photo.jpg --method {card.name}" + (
+        f" -p {number.name}={number.default}" if number else ""
     )

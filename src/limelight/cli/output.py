@@ -408,4 +408,8 @@ def print_manual(page: "Manual") -> None:
     for name, bundle in card.profiles.items():
         said = ", ".join(f"{k}={v}" for k, v in bundle.items())
         say("[bold]{} {}[/]: {}", page.bundle, name, said or "the defaults")
-    say("\n[bold]example[/]\n  {}\n  {}", *page.example, wrap=False)
+    if page.example:
+        say("\n[bold]example[/]\n  {}", ">>> import limelight as ll", wrap=False)
+        for line in page.example.splitlines():
+            say("  {}", line, wrap=False)
+    say("\n[bold]command[/]\n  {}", page.command, wrap=False)

@@ -22,6 +22,13 @@ def centre_map(image: Images, *, spread: Annotated[float, Field(gt=0)] = 0.25) -
 
     Returns:
         (n, H, W), in (0, 1].
+
+    Source: Judd et al. 2009, where the distance to the centre predicts well where people look.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "centre-map")
+        >>> bool(explanation.map[64, 64] > explanation.map[0, 0])
+        True
     """
 
     def fall(side: int) -> Tensor:

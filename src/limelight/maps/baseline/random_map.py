@@ -30,5 +30,10 @@ def random_map(image: Images, own_draws: Sequence[Draws], *, grid: Annotated[int
 
     Returns:
         (n, grid, grid), in [0, 1).
+
+    Example:
+        >>> maps = [ll.explain("demo/resnet", ll.example_image(), "random-map", seed=seed).map for seed in (0, 0, 1)]
+        >>> maps[0].equal(maps[1]), maps[0].equal(maps[2])
+        (True, False)
     """
     return torch.stack([draws.uniform((grid, grid), like=image) for draws in own_draws])

@@ -19,5 +19,12 @@ def cam(acts: Acts, class_weights: Tensor) -> Grid:
 
     Returns:
         (n, h, w), signed.
+
+    Source: Zhou et al. 2016, eq. 2.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "cam")
+        >>> explanation.label, explanation.map.shape
+        ('star', torch.Size([128, 128]))
     """
     return (class_weights[:, :, None, None] * acts).sum(1)

@@ -21,6 +21,14 @@ def eigen_cam(acts: Acts, *, center: bool = False) -> Raw:
 
     Returns:
         (n, h, w), signed, and whether the two largest singular values are equal.
+
+    Source: Muhammad and Yeasin 2020.
+
+    Example:
+        >>> star = ll.explain("demo/resnet", ll.example_image(), "eigen-cam", target="star")
+        >>> ring = ll.explain("demo/resnet", ll.example_image(), "eigen-cam", target="ring")
+        >>> star.map.equal(ring.map)
+        True
     """
     x = acts.flatten(2).double()  # n k z
     if center:

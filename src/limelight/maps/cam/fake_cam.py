@@ -16,6 +16,13 @@ def fake_cam(image: Images, *, level: Literal["input", "feature"] = "input") -> 
 
     Returns:
         (n, H, W), or (n, 7, 7).
+
+    Source: Poppi et al. 2021.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "fake-cam")
+        >>> int((explanation.map == 1).sum()), int((explanation.map == 0).sum())
+        (16383, 1)
     """
     size = image.shape[-2:] if level == "input" else (7, 7)
     ones = image.new_ones(len(image), *size)

@@ -8,7 +8,7 @@ from limelight.shapes import Acts, Grid
 def grad_cam(acts: Acts, grads: Acts) -> Grid:
     """Channels weighted by their mean gradient.
 
-    L = sum_k w_k A_k with w_k the spatial mean of G_k (eqs. 1 and 2, before the ReLU).
+    L = sum_k w_k A_k with w_k the spatial mean of G_k: the map of the paper before its ReLU.
 
     Args:
         acts: A, (n, k, h, w).
@@ -16,6 +16,13 @@ def grad_cam(acts: Acts, grads: Acts) -> Grid:
 
     Returns:
         (n, h, w), signed.
+
+    Source: Selvaraju et al. 2017, eqs. 1 and 2.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "grad-cam", target="star", layer="layer3")
+        >>> explanation.map.shape, explanation.map.max().item()
+        (torch.Size([128, 128]), 1.0)
     """
     w = grads.mean((-2, -1), keepdim=True)  # n k 1 1
     return (w * acts).sum(1)

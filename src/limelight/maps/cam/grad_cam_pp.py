@@ -29,7 +29,7 @@ def grad_cam_pp(
     """Channels weighted by their positive gradients, each position weighted anew.
 
     L = sum_k w_k A_k with w_k = sum_ij a_kij ReLU(g), a = g^2 / (2 g^2 + T_k g^3) = 1 / (2 + T_k g) and
-    T_k = sum A_k (eqs. 10, 11 and 19; exp(score) cancels in a and only scales w).
+    T_k = sum A_k; exp(score), of which the paper takes derivatives, cancels in a and only scales w.
 
     An epsilon in the denominator is not harmless: g^2 is often no larger than it. The option exists only
     to reproduce code that has one.
@@ -44,6 +44,14 @@ def grad_cam_pp(
 
     Returns:
         (n, h, w), signed where A is.
+
+    Source: Chattopadhay et al. 2018, eqs. 10, 11 and 19.
+
+    Example:
+        >>> paper = ll.explain("demo/resnet", ll.example_image(), "grad-cam++")
+        >>> library = ll.explain("demo/resnet", ll.example_image(), "grad-cam++", variant="cubed")
+        >>> paper.map.allclose(library.map, atol=1e-2)
+        False
     """
     g, positive = grads, grads.relu()
     if variant == "cubed":

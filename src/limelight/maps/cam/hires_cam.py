@@ -16,5 +16,12 @@ def hires_cam(acts: Acts, grads: Acts) -> Grid:
 
     Returns:
         (n, h, w), signed.
+
+    Source: Draelos and Carin 2020.
+
+    Example:
+        >>> mean, hires = ll.explain("demo/resnet", ll.example_image(), ["grad-cam", "hires-cam"])[0]
+        >>> hires.map.allclose(mean.map, atol=1e-4)  # the same, where a mean over positions and a linear layer follow
+        True
     """
     return (grads * acts).sum(1)

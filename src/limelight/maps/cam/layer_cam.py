@@ -21,8 +21,8 @@ def layer_cam(
 ) -> Grid:
     """Activations weighted by their own positive gradient, at any depth.
 
-    L = sum_k ReLU(G_k) A_k (eqs. 6 to 8, before the ReLU). Several layers are fused: each map is rectified
-    and divided by its maximum, shallow ones are lifted by tanh(gamma M), all are resized to the largest and
+    L = sum_k ReLU(G_k) A_k: the map of the paper before its ReLU. Several layers are fused: each map is rectified and
+    divided by its maximum, shallow ones are lifted by tanh(gamma M), all are resized to the largest and
     combined by maximum, or by mean; since shallow ones are lifted first, that is not the mean of the finished maps
     of single layers.
 
@@ -34,6 +34,13 @@ def layer_cam(
 
     Returns:
         (n, h, w), signed where A is; not negative if layers are fused.
+
+    Source: Jiang et al. 2021, eqs. 6 to 8.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "layer-cam", layer=["layer1", "layer4"])
+        >>> explanation.provenance["layers"]
+        ['layer1', 'layer4']
     """
     maps = [(s.grads.relu() * s.acts).sum(1) for s in stages if s.grads is not None]
     if len(maps) == 1:

@@ -67,6 +67,14 @@ def smooth_grad_cam_pp(
 
     Returns:
         (n, h, w), signed where A is.
+
+    Source: Omeiza et al. 2019.
+
+    Example:
+        >>> plain = ll.explain("demo/resnet", ll.example_image(), "grad-cam++")
+        >>> noiseless = ll.explain("demo/resnet", ll.example_image(), "smooth-grad-cam++", sigma=0.0)
+        >>> noiseless.map.allclose(plain.map, atol=1e-4)
+        True
     """
     copies, colours, height, width = n, *image.shape[1:]
     noise = draws.normal((copies, colours, height, width), like=image)

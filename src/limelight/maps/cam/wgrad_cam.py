@@ -8,8 +8,8 @@ from limelight.shapes import Acts, Grid
 def wgrad_cam(acts: Acts, grads: Acts) -> Grid:
     """Channels weighted by their mean gradient times activation.
 
-    L = sum_k w_k A_k with w_k the spatial mean of G_k A_k (eqs. 2 and 3, before the ReLU). Scaling at the
-    layer's resolution (eq. 4) and again after resizing is the same as scaling once after resizing.
+    L = sum_k w_k A_k with w_k the spatial mean of G_k A_k: the map of the paper before its ReLU. Scaling at
+    the layer's resolution (eq. 4) and again after resizing is the same as scaling once after resizing.
 
     Args:
         acts: A, (n, k, h, w).
@@ -17,6 +17,13 @@ def wgrad_cam(acts: Acts, grads: Acts) -> Grid:
 
     Returns:
         (n, h, w), signed.
+
+    Source: Zhang et al. 2021, eqs. 2 and 3.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "wgrad-cam")
+        >>> explanation.label, str(explanation.cost)
+        ('star', '1 F + 1 R_t')
     """
     w = (grads * acts).mean((-2, -1), keepdim=True)  # n k 1 1
     return (w * acts).sum(1)

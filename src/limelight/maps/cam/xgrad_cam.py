@@ -19,6 +19,13 @@ def xgrad_cam(acts: Acts, grads: Acts) -> Grid:
 
     Returns:
         (n, h, w), signed.
+
+    Source: Fu et al. 2020.
+
+    Example:
+        >>> mean, weighted = ll.explain("demo/resnet", ll.example_image(), ["grad-cam", "xgrad-cam"], layer="layer3")[0]
+        >>> weighted.map.allclose(mean.map, atol=1e-4)  # but at the last layer they would be the same
+        False
     """
     total = acts.sum((-2, -1), keepdim=True)  # n k 1 1
     size = acts.abs().sum((-2, -1), keepdim=True)

@@ -89,6 +89,13 @@ def cluster_cam(
     Returns:
         (n, H, W), signed; the base alone where it is the scissors too. Ambiguous where other eigenvectors
         would do as well.
+
+    Source: Feng et al. 2023, eqs. 11 to 22, as reconstructed from their text.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "cluster-cam", n_clusters=3)
+        >>> explanation.details["scores"].shape, str(explanation.cost)
+        (torch.Size([3]), '4 F')
     """
     size = (image.shape[-2], image.shape[-1])
     graph: dict[str, Any] = {"similarity": similarity, "tau": tau, "alpha": alpha, "laplacian": laplacian}

@@ -75,6 +75,13 @@ def collection_cam(
         ``group_counts``, (n, layers); ``dsra`` of 1, 2, ... groups, (n, layers, sizes), NaN for sizes that are
         out of range; ``masks``, (n, m, H, W), with their ``mask_layer``, ``mask_group`` (-1 for none), ``mic``
         (NaN for none) and ``weights``, (n, m); ``skipped``, how many groups make a constant mask.
+
+    Source: Ha and Youn 2022, eqs. 10 to 25.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "collection-cam", max_groups=3)
+        >>> round(float(explanation.details["weights"].sum()), 3)
+        1.0
     """
     size, n_groups = (image.shape[-2], image.shape[-1]), most_groups(stages, min_groups, max_groups)
     percent = percentile_of(theta, theta_unit)

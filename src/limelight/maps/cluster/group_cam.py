@@ -70,6 +70,13 @@ def group_cam(
     Returns:
         (n, H, W), signed unless ``positive``. Details: ``groups``, the group of each channel, (n, k);
         ``weights`` b, (n, groups); ``skipped``, how many groups were.
+
+    Source: Zhang et al. 2021 (Group-CAM).
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "group-cam", n_groups=8)
+        >>> explanation.details["weights"].shape, str(explanation.cost)
+        (torch.Size([8]), '10 F + 1 R_t')
     """
     weighted = grads.mean((-2, -1), keepdim=True) * acts
     labels = grouped(weighted, n_groups, grouping)

@@ -81,6 +81,13 @@ def sc_sm_cam(
 
     Returns:
         (n, H, W), signed. Ambiguous where other eigenvectors would do as well.
+
+    Source: Feng et al. 2021, Algorithm 1.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "sc-sm-cam", n_clusters=3)
+        >>> explanation.details["labels"].unique().tolist()
+        [0, 1, 2]
     """
     (channels, h, w), (height, width) = acts.shape[1:], image.shape[-2:]
     most = min(n_clusters or channels, channels)

@@ -33,6 +33,13 @@ def ablation_cam(
 
     Returns:
         (n, h, w), signed.
+
+    Source: Ramaswamy et al. 2020.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "ablation-cam")
+        >>> str(explanation.cost)  # what follows the layer is linear, so no channel takes a pass
+        '1 F'
     """
     wanted = (acts != 0).any(-1).any(-1)
     lost = score[:, None] - ablated_scores(wanted, closed_form=closed_form)

@@ -55,6 +55,13 @@ def is_cam(
 
     Returns:
         (n, H, W), or (n, h, w) for ``sums="activations"``; signed where A is.
+
+    Source: Naidu et al. 2020.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "is-cam", n=2, top=8, schedule="linear")
+        >>> str(explanation.cost)  # two points of the path for each of eight channels
+        '17 F'
     """
     wanted, size = alive(acts, top), (image.shape[-2], image.shape[-1])
     steps = torch.arange(n, dtype=torch.float64)

@@ -61,6 +61,13 @@ def score_cam(
 
     Returns:
         (n, H, W), or (n, h, w) unless ``sums="resized"``; signed where A is.
+
+    Source: Wang et al. 2020, Algorithm 1.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "score-cam", top=16)
+        >>> explanation.map.shape, str(explanation.cost)
+        (torch.Size([128, 128]), '17 F')
     """
     n, channels = acts.shape[:2]
     wanted, size = alive(acts, top), (image.shape[-2], image.shape[-1])

@@ -73,6 +73,13 @@ def ss_cam(
 
     Returns:
         (n, H, W), or (n, h, w) for ``sums="activations"``; signed where A is.
+
+    Source: Wang et al. 2020 (SS-CAM), and the authors' code.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "ss-cam", n=2, top=8)
+        >>> str(explanation.cost)  # two noisy copies for each of eight channels
+        '17 F'
     """
     wanted = alive(acts, top)
     copies, size = n, (image.shape[-2], image.shape[-1])

@@ -65,7 +65,13 @@ def aop(
     Raises:
         InvalidOption: a mask larger than the images, or an option that base or optimiser don't have.
 
-    Source: Zhang et al. 2021, section 3.
+    Source: Zhang et al. 2021, section 3, eqs. 4 to 6.
+
+    Example:
+        >>> options = {"base": "layer-cam", "optimiser": "i-gos", "optimiser_options": {"n": 1}}
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "aop", **options)
+        >>> explanation.details["first_mask"].shape, explanation.map.shape
+        (torch.Size([28, 28]), torch.Size([128, 128]))
     """
     return _from_map(base_map, image, refined, theta, lam, size)
 
@@ -119,7 +125,12 @@ def sigcam(
     Raises:
         InvalidOption: a mask larger than the images, or an option that I-GOS does not have.
 
-    Source: Zhang et al. 2021, section 3.
+    Source: Zhang et al. 2021, section 3, eqs. 2 to 6.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "sigcam", n=1)
+        >>> bool(explanation.details["mask"].min() < 1)  # something is taken away
+        True
     """
     return _from_map(base_map, image, refined, theta, lam, size)
 

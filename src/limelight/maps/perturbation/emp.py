@@ -141,7 +141,12 @@ def emp(
         InvalidOption: a mask larger than the images.
         NonFinite: a gradient that is not finite.
 
-    Source: Fong and Vedaldi 2017, equation 6; ``pytorch`` are the settings of a widely used port.
+    Source: Fong and Vedaldi 2017, eq. 6; ``pytorch`` are the settings of a widely used port.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "emp", n=3, init="ones")
+        >>> explanation.details["trace_masks"].shape  # the first mask, and that after each step
+        torch.Size([4, 28, 28])
     """
     mask = ones(image, size)
     baseline_of = baseline_at(image, fill, baseline, weak, warmup)

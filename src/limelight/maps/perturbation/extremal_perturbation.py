@@ -105,6 +105,11 @@ def extremal_perturbation(
         NonFinite: a gradient that is not finite.
 
     Source: Fong et al. 2019, section 3, and the authors' code, whose runs ``torchray`` makes again.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "extremal-perturbation", n=2, areas=(0.1, 0.3))
+        >>> explanation.details["mask"].shape  # one for each area
+        torch.Size([2, 128, 128])
     """
     count, signs = len(areas), torch.tensor(SIGNS[variant], device=image.device)
     canvas = Canvas((int(image.shape[-2]), int(image.shape[-1])), step, sigma)

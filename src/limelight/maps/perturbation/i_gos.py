@@ -117,6 +117,12 @@ def i_gos(
         NonFinite: a gradient that is not finite.
 
     Source: Qi et al. 2020, section 3, and the authors' code.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "i-gos", n=1, points=5)
+        >>> score = explanation.details["trace_score"]
+        >>> bool(score[1] < score[0])  # the picture without what the mask takes away looks less like a star
+        True
     """
     mask = ones(image, size) if start is None else start
     live = torch.ones(len(image), dtype=torch.bool, device=image.device)

@@ -77,6 +77,11 @@ def full_grad(tape: Tape, score: Scores, *, simple: bool = False, implicit: bool
         UnsupportedModel: parts of the network are scripted, so that their biases can't be seen.
 
     Source: Srinivas and Fleuret 2019.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "full-grad")
+        >>> bool(explanation.details["completeness_gap"] < 1e-3)
+        True
     """
     tape.expect_open("whose biases would be left out")
     x = at_least_single(tape.image.detach())

@@ -38,6 +38,11 @@ def gradient(slope: Images, *, reduce: Reduce = "abs-max") -> Raw:
     Returns:
         (n, H, W), signed for ``reduce="sum"``.
 
-    Source: Simonyan et al. 2014, section 3.
+    Source: Simonyan et al. 2014, eq. 4; the largest of the colours in section 3.1.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "gradient", target="ring")
+        >>> explanation.label, explanation.map.shape
+        ('ring', torch.Size([128, 128]))
     """
     return Raw(over_colours(slope, reduce))

@@ -67,6 +67,11 @@ def gradient_shap(
         InvalidOption: a baseline of another size than the images.
 
     Source: Lundberg and Lee 2017; Erion et al. 2021.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "gradient-shap", n=5, baseline=("zero",))
+        >>> str(explanation.cost)  # the image, five random points, one baseline
+        '7 F + 5 R'
     """
     starts = pictures(baseline, image, fill)  # n k 3 H W
     r = torch.zeros_like(at_least_single(image))

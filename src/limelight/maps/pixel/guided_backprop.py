@@ -75,7 +75,12 @@ def guided_backprop(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
     Raises:
         UnsupportedModel: parts of the network are scripted, so that their activations can't be seen.
 
-    Source: Springenberg et al. 2015.
+    Source: Springenberg et al. 2015, figure 1c.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "guided-backprop")
+        >>> explanation.map.shape, str(explanation.cost)
+        (torch.Size([128, 128]), '1 F + 1 R')
     """
     return Raw(over_colours(passed(tape, guided), reduce), notes=remarks(tape))
 
@@ -97,6 +102,11 @@ def deconvnet(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
     Raises:
         UnsupportedModel: parts of the network are scripted, so that their activations can't be seen.
 
-    Source: Zeiler and Fergus 2014.
+    Source: Zeiler and Fergus 2014, section 2.1.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "deconvnet", reduce="sum")
+        >>> bool((explanation.evidence < 0).any())  # the sum of the colours keeps its sign
+        True
     """
     return Raw(over_colours(passed(tape, deconvolved), reduce), notes=remarks(tape))

@@ -47,7 +47,12 @@ def guided_grad_cam(
     Raises:
         UnsupportedModel: parts of the network are scripted, so that their activations can't be seen.
 
-    Source: Selvaraju et al. 2017.
+    Source: Selvaraju et al. 2017, eqs. 1 and 2, times guided backprop.
+
+    Example:
+        >>> guided, both = ll.explain("demo/resnet", ll.example_image(), ["guided-backprop", "guided-grad-cam"])[0]
+        >>> int((both.map > 0.1).sum()) < int((guided.map > 0.1).sum())  # fewer edges: those of the class
+        True
     """
     size = (int(tape.image.shape[-2]), int(tape.image.shape[-1]))
     cam = grad_cam(acts, grads).relu()[:, None]

@@ -31,5 +31,10 @@ def input_x_gradient(
         InvalidOption: a reference of another size than the images.
 
     Source: Shrikumar et al. 2016, "gradient * input".
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "input-x-gradient", reference="black")
+        >>> bool((explanation.evidence < 0).any())  # pixels that speak against the class
+        True
     """
     return Raw(over_colours((image - fill(reference)) * at_least_single(slope), reduce))

@@ -61,6 +61,11 @@ def smooth_grad(
         (n, H, W), signed for ``reduce="sum"``.
 
     Source: Smilkov et al. 2017.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "smooth-grad", n=5)
+        >>> str(explanation.cost)  # the image, and five noisy copies
+        '6 F + 5 R'
     """
     mean = torch.zeros_like(at_least_single(image))
 

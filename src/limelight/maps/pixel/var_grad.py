@@ -49,6 +49,11 @@ def var_grad(
         (n, H, W), not negative; 0 where the gradients differ by no more than rounding.
 
     Source: Adebayo et al. 2018.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "var-grad", n=5)
+        >>> bool((explanation.evidence >= 0).all())
+        True
     """
     moments = Moments(at_least_single(image))
     copies = noisy(image, deviation(image, spread, sigma), own_draws)

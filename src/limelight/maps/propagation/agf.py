@@ -314,6 +314,13 @@ def agf(
 
     Returns:
         The sum over channels after division by the largest value, signed: (n, H, W), or (n, h, w) at a layer.
+
+    Source: Gur et al. 2021, and the authors' code.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "agf", layer="layer3")
+        >>> explanation.map.shape, bool((explanation.evidence < 0).any())
+        (torch.Size([128, 128]), True)
     """
     slope = slope_at_outputs(tape, logits, target)
     gradients = tape.streams(GRADIENT, tape.logits, slope)

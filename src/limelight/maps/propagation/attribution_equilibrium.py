@@ -276,6 +276,13 @@ def attribution_equilibrium(
 
     Returns:
         (n, H, W), signed, and the start map summed over channels.
+
+    Source: Nam and Lee 2024, eqs. 5 to 15, as reconstructed from the authors' code.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "attribution-equilibrium", ratio=1.2)
+        >>> round(float(explanation.evidence.sum()), 2)  # ratio - 2
+        -0.8
     """
     begin, values, slope = feature_map(tape, layer, acts, grads)
     start = contributions(values, slope)

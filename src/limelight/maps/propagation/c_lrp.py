@@ -59,6 +59,13 @@ def c_lrp(
 
     Returns:
         (n, H, W), signed, with a total of 0; (n, h, w) at a layer.
+
+    Source: Gu et al. 2018; ``sglrp`` after Iwana et al. 2019.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "c-lrp", variant="others")
+        >>> bool(explanation.evidence.sum().abs() < 1e-3)  # what is for the class, less as much for the others
+        True
     """
     rules = contrast_rules(tape) if composite == "z-plus" else composite_of(composite, bounds)
     for_class, for_contrast = starts(logits, target, variant)

@@ -47,6 +47,13 @@ def deep_taylor(
 
     Returns:
         (n, H, W), at least 0 where the activations are; (n, h, w) at a layer.
+
+    Source: Montavon et al. 2017: the z+ rule, and at the pixels the zB rule.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "deep-taylor")
+        >>> abs(float(explanation.evidence.sum()) / explanation.score - 1) < 0.02  # the map adds up to the score
+        True
     """
     z_plus = AlphaBeta(e=0.0, bias="exclude")
     rules = Rules(

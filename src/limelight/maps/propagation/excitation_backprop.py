@@ -178,6 +178,13 @@ def excitation_backprop(
     Warns:
         ConservationWarning: an operation is given negative values, for which the method has no place; more than a
             hundredth of the probability was lost, or made by sums as they come.
+
+    Source: Zhang et al. 2018, section 3.2.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "excitation-backprop", layer="layer4")
+        >>> round(float(explanation.evidence.sum()), 3)  # probabilities
+        1.0
     """
     clamp_add = sees_negative(tape) if clamp_add is None else clamp_add
     rules = excitation_rules(for_one_output(excitation, tape), bounds, clamp_add)
@@ -220,6 +227,13 @@ def contrastive_excitation_backprop(
 
     Returns:
         (n, h, w), or (n, H, W) with ``pixels``; at least 0.
+
+    Source: Zhang et al. 2018, section 3.3.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "c-excitation-backprop", layer="layer4")
+        >>> bool((explanation.evidence >= 0).all())
+        True
     """
     clamp_add = sees_negative(tape) if clamp_add is None else clamp_add
     rules = excitation_rules(Contrast(), bounds, clamp_add)

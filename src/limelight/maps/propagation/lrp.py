@@ -136,6 +136,13 @@ def lrp(
 
     Raises:
         InvalidOption: no such rule, no such place, or no such module.
+
+    Source: Bach et al. 2015; the rules ``epsilon`` and ``alpha-beta`` are eqs. 58 and 60.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "lrp", rules={"conv": "gamma(0.25)"})
+        >>> explanation.map.shape, bool((explanation.evidence < 0).any())
+        (torch.Size([128, 128]), True)
     """
     found = composite_of(composite, bounds)
     _check_names(tape, rules or {}, overrides or {})
@@ -187,6 +194,13 @@ def lrp_epsilon_plus(
 
     Returns:
         (n, H, W), signed; (n, h, w) at a layer.
+
+    Source: Kohlbrenner et al. 2020; in linear layers Bach et al. 2015, eq. 58.
+
+    Example:
+        >>> preset, table = ll.explain("demo/resnet", ll.example_image(), ["lrp-epsilon-plus", "lrp"])[0]
+        >>> preset.map.equal(table.map)  # whose table is this one unless another is given
+        True
     """
     return lrp(tape, logits, target, bounds, stop, composite="epsilon-plus", init=init)
 
@@ -213,6 +227,13 @@ def lrp_alpha2_beta1(
 
     Returns:
         (n, H, W), signed; (n, h, w) at a layer.
+
+    Source: Bach et al. 2015, eq. 60 with alpha = 2 and beta = 1.
+
+    Example:
+        >>> explanation = ll.explain("demo/vgg", ll.example_image(), "lrp-alpha2-beta1")
+        >>> bool((explanation.evidence < 0).any())  # pixels that speak against the class
+        True
     """
     return lrp(tape, logits, target, bounds, stop, composite="alpha2-beta1", init=init)
 
@@ -255,6 +276,13 @@ def lrp_comp(
 
     Returns:
         (n, H, W), signed; (n, h, w) at a layer.
+
+    Source: Montavon et al. 2019, section 10.3.
+
+    Example:
+        >>> explanation = ll.explain("demo/vgg", ll.example_image(), "lrp-comp", init="logit")
+        >>> explanation.label, explanation.map.shape
+        ('star', torch.Size([128, 128]))
     """
     classic = tutorial if gamma is None else gamma == "classic"
     found = composite_of("comp-classic" if classic else "comp", bounds, tutorial)

@@ -108,6 +108,13 @@ def rap(
     Warns:
         ConservationWarning: an inner operation is given negative values, for which the method has no place: they get
             no relevance.
+
+    Source: Nam et al. 2020, and the authors' code.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "rap")
+        >>> abs(float(explanation.evidence.sum()) / explanation.score - 1) < 1e-3  # the map adds up to the score
+        True
     """
     inner = Relative(negative_route)
     seed = start(logits, target, init)

@@ -56,6 +56,11 @@ def relevance_cam(tape: Tape, logits: Logits, target: Index, layer: str, acts: A
         (n, h, w), signed.
 
     Source: Lee et al. 2021.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "relevance-cam", layer="layer3")
+        >>> explanation.label, explanation.map.shape
+        ('star', torch.Size([128, 128]))
     """
     r = tape.to_layer(RULES, tape.logits, tape.seed(contrast(logits, target, others)), layer)
     return (r.mean((-2, -1), keepdim=True) * acts).sum(1)

@@ -145,6 +145,13 @@ def rsp(
 
     Raises:
         InvalidOption: no such hostile class.
+
+    Source: Nam et al. 2021, and the authors' code.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "rsp", hostile=(7,))  # told apart from a ring
+        >>> explanation.label, bool((explanation.evidence < 0).any())
+        ('star', True)
     """
     begin, values, slope = feature_map(tape, layer, acts, grads)
     start = _normalised(contributions(values, slope))

@@ -72,6 +72,13 @@ def lime(
         (n, H, W), signed, constant on the segments. In ``details`` the segments (``labels``), the ``scores`` of
         the samples (NaN where the budget ended), and of the linear model its ``intercept`` and weighted R^2
         (``fit``), which says how linear the score is around the image.
+
+    Source: Ribeiro et al. 2016, eqs. 1 and 2 and Algorithm 1.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "lime", n_samples=50, scale=20)
+        >>> bool(explanation.details["fit"] > 0.5)  # R^2: the score is fairly linear in the segments
+        True
     """
     size = image.shape[2:]
     labels = torch.from_numpy(np.concatenate([segment(p, segmentation, (scale,)) for p in pixels]))

@@ -53,6 +53,13 @@ def occlusion(
 
     Raises:
         InvalidOption: the stride is larger than the window, so that pixels would be left out.
+
+    Source: Zeiler and Fergus 2014, section 4.2.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "occlusion", window=64, stride=32)
+        >>> str(explanation.cost)  # nine windows
+        '10 F'
     """
     if stride > window:
         raise InvalidOption(f"occlusion: stride {stride} is larger than window {window}; pixels would be left out")

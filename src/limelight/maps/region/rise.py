@@ -62,6 +62,13 @@ def rise(
 
     Returns:
         (n, H, W), not negative if scores are not.
+
+    Source: Petsiuk et al. 2018, section 3.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "rise", n_masks=50)
+        >>> explanation.map.shape, str(explanation.cost)
+        (torch.Size([128, 128]), '51 F')
     """
     size = (int(image.shape[-2]), int(image.shape[-1]))
     exact = image if image.dtype == torch.float64 else image.float()

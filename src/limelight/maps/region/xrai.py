@@ -65,6 +65,13 @@ def xrai(
         (n, H, W), signed, constant on the regions; its sum is that of a. In ``details`` the attribution a, the
         segments before dilation (``labels``, one plane per scale, numbered through all), the ``order`` in which
         they were taken (-1 behind the last), and the ``step`` at which each pixel was (-1 if at none).
+
+    Source: Kapishnikov et al. 2019, and the authors' code.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "xrai", steps=5, segmentation="slic")
+        >>> explanation.evidence.sum().allclose(explanation.details["attribution"].sum(), rtol=1e-3)
+        True
     """
     extremes = pixels.amin((1, 2, 3)), pixels.amax((1, 2, 3))
     baselines = [normalise(value[:, None, None, None].expand_as(pixels)) for value in extremes]

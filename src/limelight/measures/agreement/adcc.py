@@ -51,6 +51,11 @@ def adcc(
         renormalize: scale each map to [0, 1] first.
 
     Source: Poppi et al. 2021, eq. 5.
+
+    Example:
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "fake-cam"], "adcc")
+        >>> results.summary()["fake-cam", "adcc"].mean < 0.01  # whatever its drop, a map of ones says nothing
+        True
     """
     coh = coherency(heat, again, space=space, renormalize=renormalize).values
     com = complexity(heat, renormalize=renormalize)

@@ -36,6 +36,11 @@ def coherency(
         renormalize: scale each map to [0, 1] first.
 
     Source: Poppi et al. 2021, eq. 3.
+
+    Example:
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], "coherency")
+        >>> results.summary()["grad-cam", "coherency"].rank
+        1
     """
     second = again(space, renormalize)
     r = pearson(heat(renormalize), second.map)

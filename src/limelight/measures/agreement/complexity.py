@@ -23,5 +23,10 @@ def complexity(heat: Heat, *, renormalize: bool = True) -> Scores:
         renormalize: scale each map to [0, 1] first.
 
     Source: Poppi et al. 2021, eq. 4, divided by the number of pixels as 1 - Com in eq. 5 requires.
+
+    Example:
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], "fake-cam", "complexity")
+        >>> round(results.summary()["fake-cam", "complexity"].mean, 3)  # it covers all but one pixel
+        1.0
     """
     return heat(renormalize).mean((-2, -1))

@@ -54,6 +54,11 @@ def deletion(
         x_axis: ``fraction`` gives a shorter last step its true width.
 
     Source: Petsiuk et al. 2018, section 4.2.
+
+    Example:
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], "deletion")
+        >>> results.summary()["grad-cam", "deletion"].rank, results.curves("deletion")["grad-cam"].shape
+        (1, (17,))
     """
     q = curve("deletion", fill, step, ties, score)
     return Measured(_area(q, maps, step, x_axis), curve=q)
@@ -100,6 +105,11 @@ def insertion(
         x_axis: ``fraction`` gives a shorter last step its true width.
 
     Source: Petsiuk et al. 2018, section 4.2.
+
+    Example:
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], "insertion")
+        >>> results.summary()["grad-cam", "insertion"].rank, results.curves("insertion")["grad-cam"].shape
+        (1, (17,))
     """
     q = curve("insertion", fill, step, ties, score)
     return Measured(_area(q, maps, step, x_axis), curve=q)
@@ -147,7 +157,13 @@ def overall(
         score: what is plotted.
         x_axis: see ``insertion``.
 
-    Source: Zhang et al. 2021 (Group-CAM); reported by SIGCAM and Collection-CAM.
+    Source: Zhang et al. 2021 (Group-CAM); Ha and Youn 2022 (Collection-CAM), eq. 28.
+
+    Example:
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], "grad-cam", ["insertion", "deletion", "overall"])
+        >>> insertion, deletion, overall = (results.values(metric).item() for metric in results.columns)
+        >>> abs(insertion - deletion - overall) < 1e-5
+        True
     """
     inserted = insertion(maps, curve, fill=insert_into, step=step, ties=ties, score=score, x_axis=x_axis).values
     deleted = deletion(maps, curve, fill=delete_to, step=step, ties=ties, score=score, x_axis=x_axis).values

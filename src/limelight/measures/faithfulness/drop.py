@@ -33,7 +33,12 @@ def average_drop(
         space: ``normalised`` fades to the mean colour, ``pixel`` to black.
         renormalize: scale each map to [0, 1] first.
 
-    Source: Chattopadhay et al. 2018; Poppi et al. 2021, section 3.
+    Source: Chattopadhay et al. 2018; Poppi et al. 2021, section 3; Ha and Youn 2022, eq. 26.
+
+    Example:
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], "average-drop")
+        >>> results.summary()["grad-cam", "average-drop"].rank
+        1
     """
     y, o = clean("prob"), masked(space, renormalize)
     return Measured(divide((y - o).clamp_min(0), y), {"underflow": (y == 0).to(y.dtype)})
@@ -65,7 +70,13 @@ def average_increase(
         space: ``normalised`` fades to the mean colour, ``pixel`` to black.
         renormalize: scale each map to [0, 1] first.
 
-    Source: Chattopadhay et al. 2018; Poppi et al. 2021, section 3.
+    Source: Chattopadhay et al. 2018; Poppi et al. 2021, section 3; Ha and Youn 2022, eq. 27, where the inequality is
+    misprinted.
+
+    Example:
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], "grad-cam", "average-increase")
+        >>> results.values("average-increase").item() in (0.0, 1.0)
+        True
     """
     y, o = clean("prob"), masked(space, renormalize)
     return (o > y).to(y.dtype)
@@ -99,7 +110,13 @@ def confidence_drop(
         space: ``normalised`` fades to the mean colour, ``pixel`` to black.
         renormalize: scale each map to [0, 1] first.
 
-    Source: Cluster-CAM, eq. 23 as reconstructed from its text.
+    Source: Feng et al. 2023 (Cluster-CAM), eq. 23 as reconstructed from its text.
+
+    Example:
+        >>> metric = ll.metric("confidence-drop", clip=True)
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], "grad-cam", [metric, "average-drop"])
+        >>> abs(results.values("confidence-drop").item() - results.values("average-drop").item()) < 1e-6
+        True
     """
     y, o = clean("prob"), masked(space, renormalize)
     drop = divide(y - o, y)

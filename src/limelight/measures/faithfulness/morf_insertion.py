@@ -48,6 +48,12 @@ def morf_insertion(
             pixels, which tells the model more; ``plain`` shows q.
 
     Source: Attribution Equilibrium, section 5.4; kernel 11 x 11, sigma 5, zeros outside, as in RISE.
+
+    Example:
+        >>> metric = ll.metric("morf-insertion", points=4)
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], metric)
+        >>> results.summary()["grad-cam", "morf-insertion"].rank
+        1
     """
     place = ranks(signed)
     counts = (torch.arange(1, points + 1, device=image.device) * largest / points * place[0].numel()).round()

@@ -74,6 +74,12 @@ def morf(
 
     Source: Samek et al. 2017, eqs. 8 to 12; ``quantus`` is the region perturbation of the package of this name, whose
     result is the curve of losses, f(x_0) - f(x_k), and which calls the smallest value black.
+
+    Example:
+        >>> metric = ll.metric("morf", steps=5, repeats=1)
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], metric)
+        >>> results.summary()["grad-cam", "morf"].rank
+        1
     """
     return _aopc(
         signed, image, classifier, clean(score), scores_of, draws, cell, border, steps, replace_by, repeats, score
@@ -126,6 +132,12 @@ def lerf(
         score: f.
 
     Source: Samek et al. 2017, section III-B.
+
+    Example:
+        >>> metric = ll.metric("lerf", steps=5, repeats=1)
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], "grad-cam", metric)
+        >>> results.columns["lerf"].better
+        'lower'
     """
     return _aopc(
         -signed, image, classifier, clean(score), scores_of, draws, cell, border, steps, replace_by, repeats, score

@@ -40,6 +40,13 @@ def grid_pg(
             are compared at the same number.
 
     Source: Böhle et al. 2021, section 4; Rao et al. 2022; the top-k variant is Attribution Equilibrium's.
+
+    Example:
+        >>> from limelight.data.synthetic import test_split
+        >>> cells = ll.mosaics("demo/resnet", test_split(12), count=1, confidence=0.5)
+        >>> results = ll.evaluate("demo/resnet", cells, "grad-cam", "grid-pg", targets="label")
+        >>> results.summary()["grad-cam", "grid-pg"].mean > 1 / 4  # more than by chance
+        True
     """
     positive = signed.clamp_min(0)
     if keep_as is not None:

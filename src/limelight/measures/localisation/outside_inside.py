@@ -32,6 +32,12 @@ def outside_inside_ratio(signed: Maps, truth: Truth, *, normalise: Literal["min-
         normalise: ``none`` takes the positive part of the raw map instead.
 
     Source: Lapuschkin et al. 2016; Attribution Equilibrium, eq. 16.
+
+    Example:
+        >>> box = [[67, 47, 117, 95]]  # of the star: x1, y1, x2, y2
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], "grad-cam", "outside-inside-ratio", truth=[box])
+        >>> results.values("outside-inside-ratio").item() < 1
+        True
     """
     scaled, constant = min_max(signed)
     n = scaled if normalise == "min-max" else signed.clamp_min(0)

@@ -45,6 +45,12 @@ def pointing_game(
         absent: whether an image without truth is left out or is a miss.
 
     Source: Zhang et al. 2018 (excitation backprop), section 4.1; tolerance as in its published code, 15.
+
+    Example:
+        >>> box = [[67, 47, 117, 95]]  # of the star: x1, y1, x2, y2
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], "grad-cam", "pointing-game", truth=[box])
+        >>> results.values("pointing-game").item()
+        1.0
     """
     hits = _near(truth.masks, maps, tolerance) & ~constant(maps)
     present = truth.masks.any(-1).any(-1)

@@ -22,5 +22,10 @@ def positive_ratio(signed: Maps) -> Scores:
         signed: S, the raw map at the size of the image, before negative evidence is dropped.
 
     Source: Attribution Equilibrium, section 5.
+
+    Example:
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], "positive-ratio")
+        >>> results.values("positive-ratio")[1].item()  # uniform noise is positive everywhere
+        1.0
     """
     return (signed > 0).to(signed.dtype).mean((-2, -1))

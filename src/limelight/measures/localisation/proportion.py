@@ -22,6 +22,12 @@ def proportion(maps: Maps, truth: Truth) -> Scores:
         truth: the object's pixels: the union of its boxes, or its mask.
 
     Source: Wang et al. 2020 (Score-CAM), section 4.3; Collection-CAM, eq. 29.
+
+    Example:
+        >>> box = [[67, 47, 117, 95]]  # of the star: x1, y1, x2, y2
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], "grad-cam", "proportion", truth=[box])
+        >>> results.values("proportion").item() > 50 * 48 / 128**2  # than the box's share of the picture
+        True
     """
     energy = maps.clamp_min(0)
     inside = (energy * truth.masks).sum((-2, -1))

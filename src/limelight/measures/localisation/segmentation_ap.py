@@ -31,6 +31,12 @@ def segmentation_ap(signed: Maps, truth: Truth, *, binarise: bool = True) -> Mea
         binarise: False ranks the values of S for the foreground alone.
 
     Source: Gur et al. 2021 (AGF), evaluation on ImageNet-Segmentation.
+
+    Example:
+        >>> box = [[67, 47, 117, 95]]  # of the star: x1, y1, x2, y2
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], "grad-cam", "segmentation-ap", truth=[box])
+        >>> 0 < results.values("segmentation-ap").item() < 1
+        True
     """
     from sklearn.metrics import average_precision_score
 

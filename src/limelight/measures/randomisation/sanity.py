@@ -60,6 +60,11 @@ def sanity_cascading(
             or correlation. All four are parts of the result.
 
     Source: Adebayo et al. 2018, section 3.
+
+    Example:
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], "grad-cam", "sanity-cascading")
+        >>> results.values("sanity-cascading").item() < 0.5  # the map depends on what the model has learned
+        True
     """
     return _measured(explanation, randomised(classifier, image, layers, reset, seed, keep=True), similarity)
 
@@ -99,6 +104,12 @@ def sanity_independent(
         similarity: which one; all four are parts of the result.
 
     Source: Adebayo et al. 2018, section 3.
+
+    Example:
+        >>> metric = ll.metric("sanity-independent", similarity="ssim")
+        >>> results = ll.evaluate("demo/resnet", [ll.example_image()], "grad-cam", metric)
+        >>> results.curves("sanity-independent")["grad-cam"].shape  # a number for each layer
+        (14,)
     """
     return _measured(explanation, randomised(classifier, image, layers, reset, seed, keep=False), similarity)
 
