@@ -273,6 +273,14 @@ def register_method(name: str, **description: Any) -> Callable[[Function], Funct
 
     Raises:
         InvalidOption: a positional parameter names what there is not.
+
+    Example:
+        >>> @ll.register_method("contrast", family="own", cites="", cost="1 F", layers="none")
+        ... def contrast(image, *, power: float = 1.0):
+        ...     "How far each pixel is from the mean colour."
+        ...     return image.abs().mean(1) ** power
+        >>> ll.explain("demo/resnet", ll.example_image(), "contrast", power=2.0).map.shape
+        torch.Size([128, 128])
     """
     return METHODS.register(name, **description)
 
@@ -286,5 +294,13 @@ def register_metric(name: str, **description: Any) -> Callable[[Function], Funct
 
     Raises:
         InvalidOption: a positional parameter names what there is not.
+
+    Example:
+        >>> @ll.register_metric("peak", family="own", cites="", cost="0 F", better="higher")
+        ... def peak(maps):
+        ...     "Largest value of the map."
+        ...     return maps.amax((1, 2))
+        >>> ll.evaluate("demo/resnet", [ll.example_image()], "grad-cam", "peak").values("peak").item()
+        1.0
     """
     return METRICS.register(name, **description)

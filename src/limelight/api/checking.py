@@ -46,10 +46,6 @@ def check(
 ) -> Figure:
     """Assert in a test of your own that explanations are as good as they were.
 
-    >>> import limelight as ll
-    >>> pictures = [ll.example_image(i) for i in range(3)]
-    >>> figure = ll.check("demo/resnet", pictures, "grad-cam", "insertion", at_least=0.3)
-
     Args:
         classifier: as in ``evaluate``.
         images: as in ``evaluate``.
@@ -69,6 +65,12 @@ def check(
 
     Raises:
         CheckFailed: an ``AssertionError`` that says what was asked and what was found.
+
+    Example:
+        >>> pictures = [ll.example_image(number) for number in range(2)]
+        >>> figure = ll.check("demo/resnet", pictures, "grad-cam", "insertion", at_least=0.3)  # or an AssertionError
+        >>> figure.images
+        2
     """
     judge = as_metric(metric)
     if at_least is None and at_most is None:
@@ -134,6 +136,11 @@ def sanity(
         on_rows: as in ``evaluate``.
         progress: as in ``explain``.
         options: of the metric ``sanity-cascading`` or ``sanity-independent``.
+
+    Example:
+        >>> verdicts, results = ll.sanity("demo/resnet", [ll.example_image()], "grad-cam")
+        >>> verdicts[0].passed
+        True
     """
     judge = build_metric(f"sanity-{mode}", **options)
     results = evaluate(classifier, images, methods, [judge], targets, strict=strict, on_rows=on_rows, progress=progress)

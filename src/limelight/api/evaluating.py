@@ -48,6 +48,10 @@ def metrics() -> Cards[MetricCard]:
     """Return the card of every metric by name: family, citation, cost, direction, options, protocols.
 
     Printed, it is a table.
+
+    Example:
+        >>> ll.metrics()["insertion"].better, "insertion" in ll.metrics()
+        ('higher', True)
     """
     return METRICS.cards()
 
@@ -96,6 +100,12 @@ def evaluate(
     Raises:
         LimelightError: see ``limelight.errors``. Whatever stops an evaluation, also Ctrl-C, carries the
             ``Results`` of all that was finished in its attribute ``finished``.
+
+    Example:
+        >>> pictures = [ll.example_image(number) for number in range(2)]
+        >>> results = ll.evaluate("demo/resnet", pictures, ["grad-cam", "random-map"], ["insertion", "complexity"])
+        >>> results.summary()["grad-cam", "insertion"].rank  # 1 is best
+        1
     """
     asked = methods if isinstance(methods, Mapping) else listed(methods, "methods")
     judged_by = metrics if isinstance(metrics, Mapping) else listed(metrics, "metrics")
@@ -196,6 +206,11 @@ def compare(
 
     Returns:
         The gallery, and the numbers.
+
+    Example:
+        >>> gallery, results = ll.compare("demo/resnet", ll.example_image(), ["grad-cam", "eigen-cam"], "complexity")
+        >>> gallery, results
+        (Gallery(1 images x grad-cam, eigen-cam), Results(1 images x 2 methods x complexity))
     """
     model = as_classifier(classifier)
     chosen = labelled([as_method(m).located(model) for m in listed(methods, "methods")])

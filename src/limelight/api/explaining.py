@@ -28,12 +28,22 @@ from limelight.scoring.evaluate import listed
 
 
 def methods() -> Cards[Card]:
-    """Return the card of every method by name: family, citation, cost, options. Printed, it is a table."""
+    """Return the card of every method by name: family, citation, cost, options. Printed, it is a table.
+
+    Example:
+        >>> ll.methods()["grad-cam"].cost, "grad-cam" in ll.methods()
+        ('1 F + 1 R_t', True)
+    """
     return METHODS.cards()
 
 
 def example_image(number: int = 0, *, watermark: bool = False) -> Image.Image:
-    """Return a picture for trying things out: a scene that no demo model has seen in training."""
+    """Return a picture for trying things out: a scene that no demo model has seen in training.
+
+    Example:
+        >>> ll.example_image(3, watermark=True).size
+        (128, 128)
+    """
     if not 0 <= number < MOST_SCENES:
         raise InvalidOption(f"there are pictures 0 to {MOST_SCENES - 1}, not {shown(number)}")
     return Image.fromarray(scene(TEST_SEEDS + number, objects=1, watermark=watermark).image)
@@ -136,6 +146,11 @@ def explain(
 
     Raises:
         LimelightError: see ``limelight.errors``.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "score-cam", target="star", top=16)
+        >>> explanation.label, explanation.map.shape
+        ('star', torch.Size([128, 128]))
     """
     model = as_classifier(classifier)
     several_methods = not isinstance(method, str | Method)

@@ -32,13 +32,6 @@ def mosaics(
     All classes in a mosaic are distinct, and every picture is used at most once. A mosaic is one picture to
     the model, so the model must take inputs of n times its usual size.
 
-    >>> import limelight as ll
-    >>> from limelight.data.synthetic import test_split
-    >>> cells = ll.mosaics("demo/resnet", test_split(40), count=2, confidence=0.9)
-    >>> results = ll.evaluate("demo/resnet", cells, ["grad-cam"], ["grid-pg"], targets="label")
-    >>> len(results)
-    8
-
     Args:
         classifier: the model, or several that all have to be sure.
         images: labelled pictures, see ``evaluate``.
@@ -56,6 +49,12 @@ def mosaics(
         InvalidOption: pictures without label, of several sizes, or too few sure ones for a single mosaic.
 
     Source: Böhle et al. 2021, section 4.
+
+    Example:
+        >>> from limelight.data.synthetic import test_split
+        >>> cells = ll.mosaics("demo/resnet", test_split(12), count=1, confidence=0.5)
+        >>> len(cells), cells[0].image.shape  # four cells of one mosaic
+        (4, torch.Size([3, 256, 256]))
     """
     several = isinstance(classifier, Sequence) and not isinstance(classifier, str)
     models = [as_classifier(c) for c in (classifier if several else [classifier])]  # type: ignore[union-attr]

@@ -45,6 +45,12 @@ class Proposals:
         choices: for every peak the index of its box among the candidates, or None if no candidate contains it.
         cost: passes spent: those of the explanation, and one for each candidate.
         seconds: time spent.
+
+    Example:
+        >>> boxes = [(67, 47, 117, 95), (0, 0, 50, 50)]  # in place of those of selective search
+        >>> proposals = ll.propose("demo/resnet", ll.example_image(), "grad-cam", boxes=boxes)
+        >>> proposals.boxes.tolist(), proposals.map.shape
+        ([[67, 47, 117, 95]], torch.Size([128, 128]))
     """
 
     explanation: Explanation
@@ -118,6 +124,12 @@ class Proposals:
 
         Raises:
             MissingTruth: no boxes, or not of that shape.
+
+        Example:
+            >>> boxes = [(67, 47, 117, 95), (0, 0, 50, 50)]  # in place of those of selective search
+            >>> proposals = ll.propose("demo/resnet", ll.example_image(), "grad-cam", boxes=boxes)
+            >>> proposals.overlap([(67, 47, 117, 95)])["peaks"]  # found, and with an IoU of 1
+            (1.0, 1.0)
         """
         return compare_boxes({"peaks": self.boxes, "plain": self.plain, "candidates": self.candidates}, truth)
 

@@ -66,6 +66,12 @@ def propose(
 
     Source: Ha and Youn 2022, section IV-F, which shows pictures and gives no numbers: the confidence of a box and what
     a peak is are our reading.
+
+    Example:
+        >>> boxes = [(67, 47, 117, 95), (0, 0, 50, 50)]  # in place of those of selective search
+        >>> proposals = ll.propose("demo/resnet", ll.example_image(), "grad-cam", boxes=boxes)
+        >>> len(proposals.peaks), proposals.boxes.tolist()
+        (1, [[67, 47, 117, 95]])
     """
     start = time.perf_counter()
     model = as_classifier(classifier)

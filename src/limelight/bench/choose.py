@@ -77,6 +77,12 @@ def choose(
         LimelightError: see ``limelight.errors``; ``InvalidOption`` where a budget does not pay for the first round.
             Whatever stops a race, also Ctrl-C, carries the ``Choice`` from what was finished in its attribute
             ``finished`` (None if that is too little).
+
+    Example:
+        >>> pictures = [ll.example_image(number) for number in range(3)]
+        >>> choice = ll.choose("demo/resnet", pictures, ["grad-cam", "eigen-cam"], metric="complexity")
+        >>> choice.recommended in ("grad-cam", "eigen-cam"), choice.pictures
+        (True, 3)
     """
     _check_settings(budget, alpha, first, batch_size)
     metrics = labelled([as_metric(m) for m in listed(metric, "metrics")])

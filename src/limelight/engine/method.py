@@ -24,7 +24,14 @@ from limelight.shapes import Grid, Images, Maps
 
 @dataclass(frozen=True, repr=False)
 class Method(Spec):
-    """One explanation method with its options; made by ``limelight.method``."""
+    """One explanation method with its options; made by ``limelight.method``.
+
+    Example:
+        >>> classifier, method = ll.load("demo/resnet"), ll.method("grad-cam", layer="layer3")
+        >>> x = classifier.preprocess(ll.example_image())[None]  # a batch of one
+        >>> method(classifier, x).shape
+        torch.Size([1, 128, 128])
+    """
 
     def __repr__(self) -> str:
         changed = self.options.model_dump(exclude_defaults=True)
@@ -78,7 +85,14 @@ class Method(Spec):
         return run([self], classifier, x, target)[0]
 
     def cost(self, classifier: Classifier | nn.Module | str, x: Images) -> Cost:
-        """Predict the passes per image, from the card's formula; a budget may end earlier."""
+        """Predict the passes per image, from the card's formula; a budget may end earlier.
+
+        Example:
+            >>> classifier = ll.load("demo/resnet")
+            >>> x = classifier.preprocess(ll.example_image())[None]
+            >>> str(ll.method("rise", n_masks=500).cost(classifier, x))
+            '501 F'
+        """
         model = as_classifier(classifier)
         views = [x, *(there(x) for there, _ in VIEWS[self.options.augment])]
         return reduce(add, (self._cost(model, view) for view in views))
@@ -111,6 +125,10 @@ def build(name: str, **options: Any) -> Method:
     Raises:
         UnknownMethod: no method has this name.
         InvalidOption: it has no such option, or the value is out of range.
+
+    Example:
+        >>> ll.method("rise", n_masks=500)
+        method('rise', n_masks=500)
     """
     card, function = METHODS.load(name)
     made = Method(card, function, checked(card, function, Options, options, bundle="profile"))

@@ -23,6 +23,12 @@ class Raw:
         ambiguous: per image, whether the map is one of several equally right ones.
         notes: what the reader of these maps should know.
         layers: what each layer gave, if the maps of several are fused.
+
+    Example:
+        >>> import torch
+        >>> raw = ll.Raw(torch.rand(2, 7, 7), details={"weights": torch.rand(2, 5)}, notes=("drawn by lot",))
+        >>> raw.values.shape
+        torch.Size([2, 7, 7])
     """
 
     values: Grid
@@ -77,6 +83,13 @@ class Saliency:
         seconds: time per image; shared passes are counted in full.
         details: what the method chose on the way.
         provenance: everything needed to make the same map again.
+
+    Example:
+        >>> classifier = ll.load("demo/resnet")
+        >>> x = classifier.preprocess(ll.example_image())[None]
+        >>> saliency = ll.method("grad-cam").run(classifier, x)
+        >>> saliency.map.shape, saliency.reasons
+        (torch.Size([1, 128, 128]), ('',))
     """
 
     raw: Grid

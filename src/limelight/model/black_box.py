@@ -100,6 +100,12 @@ class BlackBox(Classifier):
     Raises:
         InvalidOption: the budget or the batch size is below 1.
         UnsupportedModel: ``predict`` can't be called.
+
+    Example:
+        >>> service = ll.load("demo/resnet")  # any function of images that returns scores
+        >>> box = ll.BlackBox(service, outputs="logits", size=128, budget=100)
+        >>> ll.explain(box, ll.example_image(), "rise", n_masks=50).map.shape, box.spent <= 100
+        (torch.Size([128, 128]), True)
     """
 
     _advice = ONE_AT_A_TIME

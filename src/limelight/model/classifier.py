@@ -79,6 +79,12 @@ class Classifier:
         InvalidOption: mean, std or size that cannot be, that contradict ``preprocess``, or that it does not tell;
             labels that are none.
         InvalidImage: ``preprocess`` makes no input of a picture.
+
+    Example:
+        >>> module = ll.load("demo/resnet").module  # any torch.nn.Module
+        >>> classifier = ll.Classifier(module, size=128, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+        >>> classifier.preprocess(ll.example_image()).shape
+        torch.Size([3, 128, 128])
     """
 
     def __init__(
@@ -142,6 +148,12 @@ class Classifier:
         Raises:
             InvalidImage: ``x`` is no batch of images.
             NonFinite: the logits are NaN or infinite.
+
+        Example:
+            >>> classifier = ll.load("demo/resnet")
+            >>> logits = classifier(classifier.preprocess(ll.example_image())[None])
+            >>> classifier.labels[logits.argmax()]
+            'star'
         """
         with borrowed(self.module):
             x = self.checked(x)

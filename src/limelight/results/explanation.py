@@ -62,6 +62,11 @@ class Explanation:
         seconds: time spent, shared passes counted in full.
         details: what the method chose on the way.
         provenance: everything needed to make the same map again.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "grad-cam")
+        >>> explanation.label, explanation.map.shape, str(explanation.cost)
+        ('star', torch.Size([128, 128]), '1 F + 1 R_t')
     """
 
     evidence: Tensor
@@ -120,6 +125,10 @@ class Explanation:
 
         Raises:
             InvalidOption: there is no such view, or the method keeps no parts or no trace.
+
+        Example:
+            >>> ll.explain("demo/resnet", ll.example_image(), "grad-cam").view("contour").size
+            (128, 128)
         """
         pixels = _pixels(self.image)
         if kind == "overlay":
@@ -264,6 +273,11 @@ class Explanation:
 
         Raises:
             InvalidOption: another suffix.
+
+        Example:
+            >>> path = ll.explain("demo/resnet", ll.example_image(), "grad-cam").save("star.npz")
+            >>> ll.Explanation.load(path).label
+            'star'
         """
         path = Path(path)
         settings = self.settings()
@@ -435,7 +449,15 @@ def label_of(classifier: Classifier, target: int) -> str:
 
 
 class Gallery(Sequence["list[Explanation]"]):
-    """Several methods on one or more images: a row per image, a column per method."""
+    """Several methods on one or more images: a row per image, a column per method.
+
+    Example:
+        >>> gallery = ll.explain("demo/resnet", ll.example_image(), ["grad-cam", "layer-cam"])
+        >>> gallery
+        Gallery(1 images x grad-cam, layer-cam)
+        >>> gallery.save("star.png").name
+        'star.png'
+    """
 
     def __init__(self, rows: Sequence[Sequence[Explanation]]) -> None:
         self.rows = [list(row) for row in rows]

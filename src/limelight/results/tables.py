@@ -189,6 +189,12 @@ class Results:
         rows: in any order; an image and method may appear once.
         columns: what the metrics' numbers are, by the name under which they stand in the rows.
         settings: how they were made.
+
+    Example:
+        >>> pictures = [ll.example_image(number) for number in range(3)]
+        >>> results = ll.evaluate("demo/resnet", pictures, ["grad-cam", "random-map"], "complexity")
+        >>> results, results.values("complexity").shape
+        (Results(3 images x 2 methods x complexity), (2, 3))
     """
 
     def __init__(
@@ -301,6 +307,11 @@ class Results:
             metric: one that was measured.
             alpha: significance level.
             seed: of the permutations.
+
+        Example:
+            >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], "complexity")
+            >>> results.compare("complexity")[0].verdict  # on one picture nothing is significant
+            'not distinguishable'
         """
         pooling, columns, groups = self.pooled(metric)
         pairs = list(combinations(range(len(columns)), 2))
@@ -325,6 +336,11 @@ class Results:
             confidence: of the intervals.
             alpha: significance level of "not distinguishable from the best", see ``compare``.
             seed: of the resampling.
+
+        Example:
+            >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], "complexity")
+            >>> results.summary()["grad-cam", "complexity"].rank
+            1
         """
         figures: dict[tuple[str, str], Figure] = {}
         for metric, column in self.columns.items():
@@ -438,6 +454,11 @@ class Results:
 
         Raises:
             InvalidOption: another suffix.
+
+        Example:
+            >>> results = ll.evaluate("demo/resnet", [ll.example_image()], "grad-cam", "complexity")
+            >>> results.save("results.csv").read_text().splitlines()[0][:19]
+            'image,method,target'
         """
         path = Path(path)
         writers = {".parquet": self.to_parquet, ".csv": self._to_csv, ".json": self._to_json, ".md": self._to_md}

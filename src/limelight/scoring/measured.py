@@ -17,6 +17,12 @@ class Measured:
         parts: what the number is made of, tensors (n,).
         curve: what it is the area of, (n, steps).
         cost: passes per image that this metric added, measured.
+
+    Example:
+        >>> import torch
+        >>> measured = ll.Measured(torch.tensor([0.6, 0.8]), parts={"inside": torch.tensor([0.9, 0.8])})
+        >>> measured.values.shape  # a number for each picture
+        torch.Size([2])
     """
 
     values: Scores

@@ -62,6 +62,13 @@ class Metric(Speaking):
         card: name, family, citation, direction, range.
         function: the equation.
         options: checked, immutable.
+
+    Example:
+        >>> import torch
+        >>> classifier = ll.load("demo/resnet")
+        >>> x = classifier.preprocess(ll.example_image())[None]
+        >>> ll.metric("complexity")(classifier, x, None, maps=torch.ones(1, 128, 128)).item()  # maps of any origin
+        1.0
     """
 
     card: MetricCard
@@ -231,6 +238,10 @@ def build_metric(name: str, **options: Any) -> Metric:
     Raises:
         UnknownMetric: no metric has this name.
         InvalidOption: it has no such option, or the value is out of range.
+
+    Example:
+        >>> ll.metric("insertion", fill="black").protocol.split("/")[:2]
+        ['insertion', 'black']
     """
     card, function = METRICS.load(name)
     return Metric(card, function, checked(card, function, MetricOptions, options, bundle="protocol"))

@@ -26,6 +26,12 @@ class Truth:
         difficult: whether every object of the class carries the "difficult" flag, (n,); None for no.
         others: whether the image holds other classes too, (n,); None for unknown.
         labels: true class of the image, (n,); None to take the explained class.
+
+    Example:
+        >>> import torch
+        >>> truth = ll.Truth.of([[[67, 47, 117, 95]]], n=1, size=(128, 128), device=torch.device("cpu"))
+        >>> truth.masks.shape, int(truth.masks.sum())  # pixels in the box of 50 x 48
+        (torch.Size([1, 128, 128]), 2400)
     """
 
     masks: Masks

@@ -36,6 +36,11 @@ def save(classifier: Classifier, path: str | Path) -> Path:
     Raises:
         UnsupportedModel: a part of it can't be written to a file, or the module can't be exported.
         InvalidOption: the file can't be written, or what is given is no classifier.
+
+    Example:
+        >>> path = ll.save(ll.load("demo/resnet"), "shapes.safetensors")
+        >>> ll.load(path).labels[:3]
+        ['circle', 'square', 'triangle']
     """
     if not isinstance(classifier, Classifier):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidOption(

@@ -52,6 +52,11 @@ def load(
         WeightsUnavailable: the weights are not here and the network does not answer.
         UnsupportedModel: weights of another architecture, or a file that only ``trust=True`` would read.
         OutOfMemory: the model, or the file, takes more memory than there is.
+
+    Example:
+        >>> classifier = ll.load("demo/resnet")
+        >>> classifier, classifier.labels[:3]
+        (Classifier(demo/resnet), ['circle', 'square', 'triangle'])
     """
     device = None if device is None else usable(device)  # before a model is made or fetched
     name, weights = str(name), None if weights is None else str(weights)
