@@ -268,7 +268,7 @@ METRICS: Registry[MetricCard] = Registry(
 def register_method(name: str, **description: Any) -> Callable[[Function], Function]:
     """Make a function a method: ``@register_method("my-cam", family=…, cites=…, cost=…)``.
 
-    The positional parameters of the function name what it wants to know (see ``engine.request.Request``); its
+    The positional parameters of the function name what it asks for (see ``engine.request.Request``); its
     keyword-only parameters are its options. See ``Card`` for the description.
 
     Raises:
@@ -288,9 +288,9 @@ def register_method(name: str, **description: Any) -> Callable[[Function], Funct
 def register_metric(name: str, **description: Any) -> Callable[[Function], Function]:
     """Make a function a metric: ``@register_metric("my-metric", family=…, cites=…, cost=…, better=…)``.
 
-    The positional parameters of the function name what it wants to know of an explained batch; its
-    keyword-only parameters are its options, and together they are the protocol of its numbers. See
-    ``MetricCard`` for the description, and ``scoring.map_batch.MapBatch`` for what there is.
+    The positional parameters of the function name what it asks for (see ``scoring.map_batch.MapBatch``); its
+    keyword-only parameters are its options, which together are the protocol of its numbers. See ``MetricCard`` for
+    the description.
 
     Raises:
         InvalidOption: a positional parameter names what there is not.

@@ -147,7 +147,7 @@ class CorruptStore(LimelightError, OSError):
 NO_MEMORY = re.compile(
     r"out of memory|out_of_(device_|host_)?memory|outofmemory|memoryallocation|bad_alloc|alloc_failed"
     r"|(can't|cannot|could not|failed to|unable to) allocate|not enough memory|insufficient memory|allocation failed"
-    # oneDNN that can't have its scratch space (a primitive's descriptor fails for other reasons), and cuDNN likewise.
+    # oneDNN without memory for its scratch space (a primitive's descriptor fails for other reasons), and cuDNN too.
     r"|could not create a (primitive(?! desc)|memory)|unable to find a valid cudnn algorithm"
     r"|storage size calculation overflowed|integer multiplication overflow",  # more bytes than a number can count
     re.IGNORECASE,

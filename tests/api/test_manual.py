@@ -25,6 +25,8 @@ def test_every_option_is_explained(kind: str, name: str) -> None:
     assert page.summary == of.card.summary.replace("``", "")
     assert page.link.startswith("https://")
     assert "(" in page.paper
+    assert page.source
+    assert "``" not in page.source
     assert page.cost
     assert name in page.command
     assert page.example.startswith(">>> ")

@@ -57,6 +57,7 @@ class Manual:
         cost: passes per picture, in words.
         paper: authors, title, year.
         link: to the paper.
+        source: where in the paper, or in others, it stands.
         example: lines of Python, as one types them after ``import limelight as ll``, with what they print; "" without.
         command: the same for the command line.
     """
@@ -72,6 +73,7 @@ class Manual:
     cost: str
     paper: str
     link: str
+    source: str
     example: str
     command: str
 
@@ -79,18 +81,18 @@ class Manual:
 def manual(of: Method | Metric) -> Manual:
     """Return the page of a method or metric."""
     card, options, shared = of.card, of.options, Options if isinstance(of, Method) else MetricOptions
-    summary, body, meanings, example = _read(inspect.getdoc(of.function) or "")
+    said = _read(inspect.getdoc(of.function) or "")
     fields = type(options).model_fields
-    of_all = _read(inspect.getdoc(shared) or "")[2]
-    own = tuple(_entry(name, fields[name], meanings) for name in card.options)
+    of_all = _read(inspect.getdoc(shared) or "").meanings
+    own = tuple(_entry(name, fields[name], said.meanings) for name in card.options)
     rest = tuple(_entry(name, fields[name], of_all) for name in shared.model_fields if name not in card.options)
     paper, link = _papers().get(card.cites, (card.cites, ""))
     bundle = "profile" if isinstance(of, Method) else "protocol"
     anytime = isinstance(card, Card) and card.anytime
     return Manual(
         card=card,
-        summary=summary,
-        body=body,
+        summary=said.summary,
+        body=said.body,
         options=own,
         shared=rest,
         direction=_direction(card),
@@ -99,7 +101,8 @@ def manual(of: Method | Metric) -> Manual:
         cost=_in_words(of),
         paper=paper,
         link=link,
-        example=example,
+        source=said.source,
+        example=said.example,
         command=_command(card, own),
     )
 
@@ -117,21 +120,34 @@ def _direction(card: BaseCard) -> str:
 SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Warns", "Source", "Example")
 
 
-def _read(text: str) -> tuple[str, str, dict[str, str], str]:
-    """Return the first sentence of a docstring, what follows it, the meaning of each argument, and the example."""
+@dataclass(frozen=True)
+class Said:
+    """What a docstring says: its first sentence, what follows it, the meaning of each argument, source and example."""
+
+    summary: str
+    body: str
+    meanings: Mapping[str, str]
+    source: str
+    example: str
+
+
+def _read(text: str) -> Said:
+    """Return what a docstring says."""
     head, *sections = re.split(rf"^({'|'.join(SECTIONS)}):", text, flags=re.MULTILINE)
     summary, _, body = head.strip().partition("\n\n")
-    meanings: dict[str, str] = {}
-    example = ""
-    for title, content in zip(sections[::2], sections[1::2], strict=True):
-        if title == "Example":
-            example = inspect.cleandoc(content)
-        elif title in ("Args", "Attributes"):
-            for entry in re.split(r"\n {4}(?=\S)", content):
-                name, _, meaning = entry.partition(":")
-                meanings[name.strip()] = _flowing(meaning)
     paragraphs = (_flowing(part) for part in body.split("\n\n"))
-    return _flowing(summary), "\n".join(filter(None, paragraphs)), meanings, example
+    content = dict(zip(sections[::2], sections[1::2], strict=True))
+    meanings: dict[str, str] = {}
+    for entry in re.split(r"\n {4}(?=\S)", content.get("Args", "") + content.get("Attributes", "")):
+        name, _, meaning = entry.partition(":")
+        meanings[name.strip()] = _flowing(meaning)
+    return Said(
+        _flowing(summary),
+        "\n".join(filter(None, paragraphs)),
+        meanings,
+        _flowing(content.get("Source", "")),
+        inspect.cleandoc(content.get("Example", "")),
+    )
 
 
 def _flowing(text: str) -> str:

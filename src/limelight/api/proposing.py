@@ -1,4 +1,4 @@
-"""Propose where objects are: boxes of any class, of which a saliency map's peaks choose."""
+"""Propose where objects are: a saliency map's peaks choose among candidate boxes of any class."""
 
 import time
 from typing import Any

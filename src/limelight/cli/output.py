@@ -396,6 +396,8 @@ def print_manual(page: "Manual") -> None:
     if page.anytime:
         say("takes a [bold]budget[/], per picture: -p budget='200 forwards', or '0.5 s'")
     say("[bold]paper[/] {}. {}", page.paper, page.link)
+    if page.source:
+        say("[bold]source[/] {}", page.source)
     heads = ["option", "default", "may be", "what it does"]
 
     def rows(options: Iterable[Any]) -> list[list[str]]:

@@ -15,7 +15,7 @@ from limelight.shapes import Flags, Grid, Index, Maps, Scores
 
 @dataclass(frozen=True)
 class Raw:
-    """What a method may return when a map alone does not tell all.
+    """What a method returns if there is more to tell than the map.
 
     Attributes:
         values: the raw map, (n, h, w), signed.

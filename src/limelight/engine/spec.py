@@ -82,7 +82,7 @@ class Spec(Speaking):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What it asks for, and what those ask for of which it is made."""
+        """What it asks for, together with what its base method and its optimiser ask for."""
         own = frozenset(self.card.needs)
         return own.union(*(part.needs for part in (self.base, self.optimiser) if part))
 

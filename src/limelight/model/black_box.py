@@ -1,4 +1,4 @@
-"""A classifier of which only the scores are known."""
+"""A classifier that gives scores only: no layers, no gradients."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -72,7 +72,7 @@ class Asking(Protocol):
 
     @property
     def own_options(self) -> dict[str, Any]:
-        """Its options, of which its cost depends."""
+        """Its own options, on which its cost depends."""
         ...
 
 

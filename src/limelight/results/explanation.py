@@ -1,4 +1,4 @@
-"""One image, one method: what a user holds, looks at and keeps."""
+"""An explanation of one image by one method: its map, its pictures and its files."""
 
 import json
 import zipfile
@@ -101,7 +101,7 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """What the model saw, and how sure it was."""
+        """The class and its probability, such as ``star 0.97``."""
         return f"{self.label} {self.probability:z.2f}" if self.probability == self.probability else self.label
 
     def __repr__(self) -> str:

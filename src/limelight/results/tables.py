@@ -1,4 +1,4 @@
-"""Numbers for every image, method and metric, and what may be said of them."""
+"""Numbers for every image, method and metric, and the statistics of them."""
 
 import io
 import json

@@ -10,7 +10,7 @@ from limelight.shapes import Curve, Scores
 
 @dataclass(frozen=True)
 class Measured:
-    """What a metric may return when one number per image does not tell all.
+    """What a metric returns if there is more to tell than one number per image.
 
     Attributes:
         values: one number per image, (n,); NaN where the metric is not defined for it.

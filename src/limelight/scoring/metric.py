@@ -86,7 +86,7 @@ class Metric(Speaking):
 
     @property
     def better(self) -> Literal["higher", "lower"]:
-        """Which numbers are good."""
+        """Whether ``"higher"`` or ``"lower"`` numbers are better."""
         return self.card.better
 
     @property

@@ -31,6 +31,8 @@ def random_map(image: Images, own_draws: Sequence[Draws], *, grid: Annotated[int
     Returns:
         (n, grid, grid), in [0, 1).
 
+    Source: Adebayo et al. 2018, for whom a map must depend on the model.
+
     Example:
         >>> maps = [ll.explain("demo/resnet", ll.example_image(), "random-map", seed=seed).map for seed in (0, 0, 1)]
         >>> maps[0].equal(maps[1]), maps[0].equal(maps[2])

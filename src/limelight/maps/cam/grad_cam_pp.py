@@ -26,7 +26,7 @@ def grad_cam_pp(
     variant: Literal["paper", "elementwise", "alpha_normalized", "cubed"] = "paper",
     eps: Annotated[float, Field(ge=0)] = 0.0,
 ) -> Grid:
-    """Channels weighted by their positive gradients, each position weighted anew.
+    """Channels weighted by their positive gradients, where each position has a weight of its own.
 
     L = sum_k w_k A_k with w_k = sum_ij a_kij ReLU(g), a = g^2 / (2 g^2 + T_k g^3) = 1 / (2 + T_k g) and
     T_k = sum A_k; exp(score), of which the paper takes derivatives, cancels in a and only scales w.

@@ -59,7 +59,7 @@ def cluster_cam(
     combine: Literal["difference", "convex"] = "difference",
     maps: Literal["masks", "raw"] = "masks",
 ) -> Raw:
-    """The map of the most useful cluster of channels, less that of the least useful one.
+    """The map of the most useful cluster of channels minus that of the least useful one.
 
     R_n = mean_{k in C_n} A_k, m_n = mm(U(R_n)), s_n = p_c(x m_n); base b = argmax s_n, scissors t = argmin s_n,
     H = m_b - beta m_t (eqs. 18 to 22): U resizes to the image, mm scales to [0, 1]. Clusters with a constant

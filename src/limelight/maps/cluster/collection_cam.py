@@ -47,7 +47,7 @@ def collection_cam(
     standardize: bool = False,
     report_mic_baseline: bool = False,
 ) -> Raw:
-    """Masks of alike channels of several layers, weighted by the score of the image seen through each of them.
+    """Masks of groups of similar channels in several layers, weighted by the score of the image seen through each.
 
     The channels of a layer are grouped by psi_k = (mean A_k, std A_k, mean G_k, std G_k) with Ward's criterion
     (eqs. 10, 11), into as many groups as separate best by DSRA (eqs. 12 to 16). A group C makes a mask

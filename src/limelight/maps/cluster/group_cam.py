@@ -48,7 +48,7 @@ def group_cam(
     positive: bool = False,
     sums: Literal["masks", "resized"] = "masks",
 ) -> Raw:
-    """Groups of Grad-CAM's weighted channels, weighted by what they bring back of a blurred image's score.
+    """Groups of Grad-CAM's weighted channels, weighted by how much score each gives back to a blurred image.
 
     M_g = D(ReLU(sum_{k in g} w_k A_k)) with w_k the mean of G_k, and V_g = U(M_g) makes the mask mm(V_g).
     L = sum_g b_g mm(V_g) with b_g = p_c(x mm(V_g) + x' (1 - mm(V_g))) - p_c(x') and x' the blurred image.

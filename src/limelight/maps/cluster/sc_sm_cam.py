@@ -50,9 +50,9 @@ def sc_sm_cam(
     laplacian: Laplacian = "normalized",
     n_eigenvectors: AtLeastOne | None = None,
 ) -> Raw:
-    """Experimental: clusters of channels, each multiplied with the image's own brightness, by what they add.
+    """Experimental: clusters of channels times the image's brightness, weighted by how much score each adds.
 
-    The published definition of the weights is lost; these are a guess, and so is the size in between.
+    We don't know the published definition of the weights, nor of the size Q; these are our guess.
 
     A_n = sum_{k in C_n} A_k, w_n = p_c(x mm(U(A_n))) - p_c(0), L = sum_n w_n U(D(I) U_Q(A_n)): U resizes to the
     image and U_Q to Q x Q, D averages the luminance I over the same cells, mm scales to [0, 1]. Clusters with a

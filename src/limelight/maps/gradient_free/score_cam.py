@@ -45,7 +45,7 @@ def score_cam(
     """Channels weighted by the score of the image seen through each of them.
 
     H_k = mm(U(A_k)), w_k = p_c(x H_k), L = sum_k w_k U(A_k): U resizes to the image, mm scales to [0, 1].
-    Channels that are constant cost no pass and have weight 0.
+    Constant channels cost no pass and have weight 0.
 
     Args:
         acts: A, (n, k, h, w).

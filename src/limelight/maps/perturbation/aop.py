@@ -40,10 +40,10 @@ def aop(
     warmup: Annotated[int, Field(ge=0)] = 5,
     watch: Watch = None,
 ) -> Raw:
-    """The mask of a perturbation method that begins at an activation map instead of at nothing.
+    """The mask of a perturbation method whose search begins at an activation map.
 
     m_0 = 1 - U(lam M [M >= theta]), with M the base method's map, scaled to [0, 1] at its own resolution (eqs. 4 and
-    5); then the optimiser minimises its objective from m_0 on (eq. 6). The map is 1 - m.
+    5); the optimiser then minimises its own objective from m_0 on (eq. 6). The map is 1 - m.
 
     Args:
         base_map: the base method's raw map, (n, h, w).
@@ -104,7 +104,7 @@ def sigcam(
 ) -> Raw:
     """WGrad-CAM, refined by I-GOS.
 
-    See ``aop``, of which this is the case base = ``wgrad-cam``, optimiser = ``i-gos``.
+    It is ``aop`` with base = ``wgrad-cam`` and optimiser = ``i-gos``; see there.
 
     Args:
         base_map: WGrad-CAM's raw map, (n, h, w).

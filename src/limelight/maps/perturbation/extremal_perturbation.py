@@ -65,7 +65,7 @@ def extremal_perturbation(
     dampening: Annotated[float, Field(ge=0, le=1)] = 0.9,
     watch: Watch = None,
 ) -> Raw:
-    """The smooth mask of a given area that holds the score highest.
+    """The smooth mask of a given area that keeps the score highest.
 
     max_q f_c(x read at m) - weight_t mean (sort(m) - r_a)^2, q kept in [0, 1], by gradient ascent with momentum. m is
     the smooth mask of q (see ``Canvas``), and r_a a step from 0 to 1 that leaves the share a at 1. Where m = 1 the

@@ -123,7 +123,7 @@ def deeplift(
     max_pool: MaxPool = "rescale",
     reduce: Reduce = "sum",
 ) -> Raw:
-    """What each pixel adds to the score compared with a reference picture, by differences in place of slopes.
+    """What each pixel adds to the score compared with a reference picture, by differences instead of gradients.
 
     R = sum_colour (x - x_0) m, with multipliers m that obey the chain rule: those of affine operations are their
     weights, those of an activation dy / dx, with dx and dy its differences between the image and the reference. So R

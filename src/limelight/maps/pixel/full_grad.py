@@ -56,7 +56,7 @@ def drawn(piece: Acts, size: tuple[int, int]) -> Maps:
 
 @register_method("full-grad", family="pixel gradient", cites="srinivas2019", cost="1 F + 1 R", layers="none")
 def full_grad(tape: Tape, score: Scores, *, simple: bool = False, implicit: bool = True) -> Raw:
-    """What the image and every bias add to the score, which is the sum of them all.
+    """What the pixels and every bias add to the score; together they make up all of it.
 
     y = sum x . dy/dx + sum_l b_l . dy/dz_l, with z_l the output of a layer that has a bias; L = sum over the channels
     of psi(x . dy/dx) and of psi(b_l . dy/dz_l) of every layer with maps, where psi takes magnitudes, scales them to

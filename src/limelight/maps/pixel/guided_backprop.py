@@ -60,7 +60,7 @@ def remarks(tape: Tape) -> tuple[str, ...]:
 
 @register_method("guided-backprop", family="pixel gradient", cites="springenberg2015", cost="1 F + 1 R", layers="none")
 def guided_backprop(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
-    """The gradient along paths on which every ReLU is active and gets a positive gradient.
+    """The gradient along the paths where every ReLU is active and gets a positive gradient.
 
     An ordinary backward pass in which each ReLU hands R' = R [R > 0] [x > 0] on; the map is max_colour |R|. It shows
     edges that the features in play respond to, and hardly depends on the class or on the upper layers.
@@ -87,7 +87,7 @@ def guided_backprop(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
 
 @register_method("deconvnet", family="pixel gradient", cites="zeiler2014", cost="1 F + 1 R", layers="none")
 def deconvnet(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
-    """The gradient with ReLUs that rectify what comes back instead of repeating what they did on the way there.
+    """The gradient where each ReLU rectifies the gradient itself, whatever its input was.
 
     An ordinary backward pass in which each ReLU hands R' = R [R > 0] on and maxima keep their switches; the map is
     max_colour |R|.

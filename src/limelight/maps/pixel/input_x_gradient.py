@@ -12,7 +12,7 @@ from limelight.shapes import Images
 def input_x_gradient(
     image: Images, slope: Images, fill: FillOf, *, reference: Baseline = "zero", reduce: Reduce = "sum"
 ) -> Raw:
-    """What each pixel adds to the score, were the score linear between a reference and the image.
+    """What each pixel would add to the score if the score were linear between a reference and the image.
 
     R = sum_colour (x - x_0) dy / dx. The reference 0 is the mean colour, since x is normalised. Without biases, a
     network of ReLUs and maxima is linear between 0 and x: then the sum of the map is the score.

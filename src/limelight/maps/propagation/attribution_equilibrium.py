@@ -250,11 +250,11 @@ def attribution_equilibrium(
     bounds: Literal["image", "data"] = "image",
     keep_mass: bool = False,
 ) -> Raw:
-    """Relevance from alpha_k A_k down, in which evidence and what counteracts it keep fixed amounts at every layer.
+    """Relevance handed down from a layer, positive and negative in a fixed ratio at every operation.
 
-    What starts is R = alpha_k A_k over its absolute total. Every convolution balances it and hands it on by
-    ``Equilibrium``; the first one by z^B. The total of the map is therefore a constant (ratio - 2 where there is one
-    way to the image) and says nothing of the score.
+    R begins at the layer as alpha_k A_k over its absolute total, with alpha_k the mean gradient of channel k. Every
+    convolution balances it and hands it on by ``Equilibrium``, the first one by z^B. The total of the map is therefore
+    a constant (ratio - 2 where there is one way to the image) and says nothing of the score.
 
     Args:
         tape: the recorded pass.

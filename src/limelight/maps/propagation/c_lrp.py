@@ -40,7 +40,7 @@ def c_lrp(
     variant: Variant = "others",
     composite: Literal["z-plus"] | Composite = "z-plus",
 ) -> Raw:
-    """Relevance for the class less that for a contrast, scaled to the same total, so that what they share is gone.
+    """Relevance for the class minus relevance for a contrast of the same total, so that what both share cancels.
 
     R_t - R_o (sum R_t / sum R_o), both by the same rules.
 

@@ -155,11 +155,11 @@ def excitation_backprop(
     clamp_add: bool | None = None,
     pixels: bool = False,
 ) -> Raw:
-    """The probability that a walk from the class down the excitatory connections comes by.
+    """The probability that a random walk from the class down the positive connections passes each place.
 
     At every affine operation R' = x+ . W+^T (R / W+ x+): the walk goes on to an input with a probability in proportion
     to what it excites. Activations below 0 excite nothing, and scales of batch normalisations are taken to be above 0.
-    The probabilities of a layer add up to 1, unless no connection excites; what is lost so is said.
+    The probabilities of a layer add up to 1, unless no connection excites; a warning says what is lost so.
 
     Args:
         tape: the recorded pass.
@@ -210,7 +210,7 @@ def contrastive_excitation_backprop(
     clamp_add: bool | None = None,
     pixels: bool = False,
 ) -> Raw:
-    """The same walk, less one down the connections that speak against the class.
+    """Excitation backprop of the class minus that of its opposite, the class with negated weights.
 
     The walk Q from the class and the walk N that takes the last affine operation's weights for their negatives differ
     in the rule of that operation only. All rules are linear in R, so one pass carries Q - N, and it does not matter

@@ -118,6 +118,9 @@ def lrp(
 ) -> Raw:
     """The score, handed back operation by operation in proportion to what each input contributed.
 
+    R_i = sum_j z_ij / (sum_k z_kj) R_j with z_ij = x_i w_ij, what input i contributes to output j; a bias keeps its
+    share. A rule says how these contributions and their sum are changed, a composite which rule stands where.
+
     Args:
         tape: the recorded pass.
         logits: class scores, (n, classes).
@@ -182,7 +185,10 @@ def _rule(given: Any, bounds: Bounds) -> Rule:
 def lrp_epsilon_plus(
     tape: Tape, logits: Logits, target: Index, bounds: Bounds, stop: str | None, *, init: Init = "absolute"
 ) -> Raw:
-    """Relevance by positive contributions in convolutions, by all of them in linear layers; see ``lrp``.
+    """LRP by positive contributions in convolutions and by all contributions in linear layers; see ``lrp``.
+
+    R_i = sum_j z_ij+ / (sum_k z_kj+) R_j in convolutions, R_i = sum_j z_ij / (z_j + e sign z_j) R_j in linear layers,
+    with contributions z_ij = x_i w_ij, their positive part z_ij+, and their sum z_j, biases included.
 
     Args:
         tape: the recorded pass.
@@ -215,7 +221,10 @@ def lrp_epsilon_plus(
 def lrp_alpha2_beta1(
     tape: Tape, logits: Logits, target: Index, bounds: Bounds, stop: str | None, *, init: Init = "absolute"
 ) -> Raw:
-    """Relevance by positive contributions, twice, less that by negative ones, in convolutions; see ``lrp``.
+    """LRP by twice the positive minus once the negative contributions in convolutions; see ``lrp``.
+
+    R_i = sum_j (2 z_ij+ / z_j+ - z_ij- / z_j-) R_j with the positive and the negative contributions z_ij+ and z_ij- of
+    input i to output j, and their sums z_j+ and z_j-, biases included.
 
     Args:
         tape: the recorded pass.
@@ -256,7 +265,7 @@ def lrp_comp(
     gamma: Literal["generalised", "classic"] | None = None,
     tutorial: bool = False,
 ) -> Raw:
-    """Rules by depth: exact at the top, noise absorbed in the middle, positive favoured below, bounds at the pixels.
+    """LRP with a rule for each depth: z at the top, epsilon in the middle, gamma below, box at the pixels.
 
     Convolutions whose output is at least a quarter of the image's size take the gamma-rule, deeper ones the
     epsilon-rule with a quarter of the root mean square, linear layers the z-rule, the first one the box rule; a maximum

@@ -90,7 +90,10 @@ def rap(
     negative_route: Route = "code",
     init: Init = "absolute",
 ) -> Raw:
-    """Units ranked by their absolute influence; those with the least end up negative. It sums to the score.
+    """Relevance by absolute influence, where units with the least end up negative; it sums to the score.
+
+    The last affine operation hands R on in proportion to |x| |w|. Every one below hands it on by positive and by
+    negative contributions alike, then takes the same amount off every unit that has some; see ``Relative``.
 
     Args:
         tape: the recorded pass.

@@ -125,7 +125,10 @@ def rsp(
     purge: bool = False,
     hostile: tuple[Annotated[int, Field(ge=0)], ...] = (),
 ) -> Raw:
-    """Relevance from alpha_k A_k down, positive and negative apart, by activation times weight gradient.
+    """Relevance handed down from a layer by activation times weight gradient, positive and negative apart.
+
+    R begins at the layer as alpha_k A_k over its maximum, with alpha_k the mean gradient of channel k. Every affine
+    operation hands it on by ``Sectional``, the first one by the box rule.
 
     Args:
         tape: the recorded pass.

@@ -24,7 +24,7 @@ def coherency(
     space: Space = "normalised",
     renormalize: bool = True,
 ) -> Measured:
-    """How alike the map is to the map of what it shows.
+    """How similar the map is to the map of the image masked by it.
 
     (1 + r) / 2, with r the correlation of E = CAM_c(x) and E' = CAM_c(x * E). In [0, 1], higher is better.
     0 where E or E' is constant.

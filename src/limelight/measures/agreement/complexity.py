@@ -16,7 +16,7 @@ from limelight.shapes import Scores
 def complexity(heat: Heat, *, renormalize: bool = True) -> Scores:
     """How much of the picture the map covers: the mean of E.
 
-    In [0, 1], lower is better: ones have 1, an indicator its area.
+    In [0, 1], lower is better: a map of ones has 1, a map of zeros and ones the share of its ones.
 
     Args:
         heat: E.

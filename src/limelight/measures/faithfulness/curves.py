@@ -143,7 +143,7 @@ def overall(
     score: ScoreOf = "prob",
     x_axis: Literal["steps", "fraction"] = "steps",
 ) -> Measured:
-    """Insertion less deletion.
+    """Insertion minus deletion.
 
     In [-1, 1], higher is better.
 

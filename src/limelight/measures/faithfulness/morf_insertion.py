@@ -31,7 +31,7 @@ def morf_insertion(
     largest: Annotated[float, Field(gt=0, le=1)] = 0.2,
     canvas: Literal["halo", "composite", "blurred", "plain"] = "halo",
 ) -> Measured:
-    """Share of points at which the model is right from the most relevant pixels on a blank canvas.
+    """How often the model is right when it sees only the most relevant pixels, on a blank canvas.
 
     For p = 1 %, 2 %, …, 20 %: M_p marks the round(p H W) most relevant pixels, q = M_p x, and the model sees
     M_p x + (1 - M_p) (G * q): the pixels themselves, fading smoothly into the mean colour. In [0, 1], higher

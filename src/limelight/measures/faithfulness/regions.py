@@ -115,7 +115,7 @@ def lerf(
 ) -> Measured:
     """How much score is lost on average while the least relevant cells are replaced first.
 
-    AOPC with the order of the cells reversed; see ``morf``. In units of the score, lower is better.
+    The AOPC of ``morf``, with the order of the cells reversed. In units of the score, lower is better.
 
     Args:
         image: x.

@@ -15,8 +15,8 @@ from limelight.shapes import Maps, Scores
 def positive_ratio(signed: Maps) -> Scores:
     """Share of pixels with evidence for the class.
 
-    mean of 1[S > 0]. In [0, 1]; lower is more concentrated, which means something only beside an accuracy.
-    Methods without sign have no positive ratio to speak of.
+    mean of 1[S > 0]. In [0, 1]; lower is more concentrated, which is good only if the map is accurate too.
+    For methods without negative values the number says nothing.
 
     Args:
         signed: S, the raw map at the size of the image, before negative evidence is dropped.

@@ -91,7 +91,7 @@ def sanity_independent(
 ) -> Measured:
     """How alike the map stays when one layer at a time loses its weights.
 
-    As ``sanity-cascading``, but layer j alone is random and the others are intact. In [-1, 1], lower is
+    Like ``sanity-cascading``, but only layer j is random and all others keep their weights. In [-1, 1], lower is
     better.
 
     Args:
