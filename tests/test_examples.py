@@ -5,6 +5,7 @@ import doctest
 import functools
 import importlib
 import inspect
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def run(name: str, text: str, names: Mapping[str, Any]) -> str:
     """Run the examples of a docstring, and return what went wrong."""
     test = doctest.DocTestParser().get_doctest(text, {**names, "__name__": "__main__"}, name, None, None)
     said: list[str] = []
-    doctest.DocTestRunner(verbose=False).run(test, out=said.append)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ll.errors.ConservationWarning)  # an example is no place for one
+        doctest.DocTestRunner(verbose=False).run(test, out=said.append)
     return "".join(said)
 
 

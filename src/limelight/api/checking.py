@@ -68,7 +68,7 @@ def check(
 
     Example:
         >>> pictures = [ll.example_image(number) for number in range(2)]
-        >>> figure = ll.check("demo/resnet", pictures, "grad-cam", "insertion", at_least=0.3)  # or an AssertionError
+        >>> figure = ll.check("demo/resnet", pictures, "grad-cam", "average-drop", at_most=0.2)  # or an AssertionError
         >>> figure.images
         2
     """

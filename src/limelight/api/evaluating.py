@@ -103,8 +103,8 @@ def evaluate(
 
     Example:
         >>> pictures = [ll.example_image(number) for number in range(2)]
-        >>> results = ll.evaluate("demo/resnet", pictures, ["grad-cam", "random-map"], ["insertion", "complexity"])
-        >>> results.summary()["grad-cam", "insertion"].rank  # 1 is best
+        >>> results = ll.evaluate("demo/resnet", pictures, ["grad-cam", "random-map"], ["average-drop", "complexity"])
+        >>> results.summary()["grad-cam", "average-drop"].rank  # 1 is best
         1
     """
     asked = methods if isinstance(methods, Mapping) else listed(methods, "methods")

@@ -107,7 +107,7 @@ def extremal_perturbation(
     Source: Fong et al. 2019, section 3, and the authors' code, whose runs ``torchray`` makes again.
 
     Example:
-        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "extremal-perturbation", n=2, areas=(0.1, 0.3))
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "extremal-perturbation", n=1, areas=(0.1, 0.3))
         >>> explanation.details["mask"].shape  # one for each area
         torch.Size([2, 128, 128])
     """

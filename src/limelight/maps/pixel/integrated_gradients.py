@@ -89,7 +89,7 @@ def integrated_gradients(
     Source: Sundararajan et al. 2017, eqs. 1 and 3.
 
     Example:
-        >>> few, many = (ll.method("integrated-gradients", n=n) for n in (3, 30))
+        >>> few, many = (ll.method("integrated-gradients", n=n) for n in (2, 16))
         >>> few, many = ll.explain("demo/resnet", ll.example_image(), [few, many])[0]
         >>> bool(many.details["completeness_gap"] < few.details["completeness_gap"])
         True

@@ -143,9 +143,10 @@ def lrp(
     Source: Bach et al. 2015; the rules ``epsilon`` and ``alpha-beta`` are eqs. 58 and 60.
 
     Example:
-        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "lrp", rules={"conv": "gamma(0.25)"})
-        >>> explanation.map.shape, bool((explanation.evidence < 0).any())
-        (torch.Size([128, 128]), True)
+        >>> rules = {"first": "flat", "linear": "epsilon(0.1)"}  # in place of those of the composite
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "lrp", rules=rules)
+        >>> explanation.label, explanation.map.shape
+        ('star', torch.Size([128, 128]))
     """
     found = composite_of(composite, bounds)
     _check_names(tape, rules or {}, overrides or {})

@@ -58,7 +58,7 @@ def relevance_cam(tape: Tape, logits: Logits, target: Index, layer: str, acts: A
     Source: Lee et al. 2021.
 
     Example:
-        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "relevance-cam", layer="layer3")
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "relevance-cam", others="1/(K-1)")
         >>> explanation.label, explanation.map.shape
         ('star', torch.Size([128, 128]))
     """

@@ -69,7 +69,7 @@ def xrai(
     Source: Kapishnikov et al. 2019, and the authors' code.
 
     Example:
-        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "xrai", steps=5, segmentation="slic")
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "xrai", steps=3, segmentation="slic")
         >>> explanation.evidence.sum().allclose(explanation.details["attribution"].sum(), rtol=1e-3)
         True
     """

@@ -55,7 +55,7 @@ def road(
     Source: Rong et al. 2022, section 4; percentiles and combination as published in pytorch-grad-cam.
 
     Example:
-        >>> metric = ll.metric("road", percentiles=(40.0, 60.0))
+        >>> metric = ll.metric("road", percentiles=(50.0,))
         >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], metric)
         >>> results.summary()["grad-cam", "road"].rank
         1
