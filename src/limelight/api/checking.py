@@ -137,6 +137,9 @@ def sanity(
         progress: as in ``explain``.
         options: of the metric ``sanity-cascading`` or ``sanity-independent``.
 
+    Returns:
+        A verdict on each method, and all numbers.
+
     Example:
         >>> verdicts, results = ll.sanity("demo/resnet", [ll.example_image()], "grad-cam")
         >>> verdicts[0].passed

@@ -205,7 +205,7 @@ def compare(
         progress: as in ``explain``.
 
     Returns:
-        The gallery, and the numbers.
+        The gallery of the maps, and the metrics' numbers.
 
     Example:
         >>> gallery, results = ll.compare("demo/resnet", ll.example_image(), ["grad-cam", "eigen-cam"], "complexity")

@@ -50,14 +50,14 @@ def choose(
     """Race methods on your own model and pictures, and recommend one.
 
     Of those that are not distinguishable from the best, the cheapest is recommended: the fewest passes per explanation,
-    and at about equal cost (``SAME_COST``) the better figure. ``FLOOR`` runs along, and it is said where the
-    recommended one is not clearly better.
+    and at about equal cost (``SAME_COST``) the better figure. The methods of ``FLOOR``, which know nothing of the
+    picture, run along: a caution says where the recommended one is not clearly better than they are.
 
     Args:
         classifier: a ``Classifier``, a module, or a name that ``load`` knows.
         images: as in ``evaluate``.
         methods: names or methods; None for ``USUAL``, ``"quick"`` for all up to 100 passes per picture, ``"all"``; of
-            these three what the model can't have is left out.
+            these three, methods that don't suit the model are left out.
         metric: name or metric, or several: the first decides.
         targets: as in ``evaluate``.
         target: another name of ``targets``.

@@ -120,7 +120,7 @@ class Method(Spec):
 
 
 def build(name: str, **options: Any) -> Method:
-    """Find a method by name and check its options.
+    """Return the method of this name with the given options, which are checked.
 
     Raises:
         UnknownMethod: no method has this name.

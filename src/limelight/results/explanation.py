@@ -111,7 +111,12 @@ class Explanation:
     # -- pictures -----------------------------------------------------------------------------------------
 
     def overlay(self, **style: Any) -> Image.Image:
-        """Return the map as heat over the picture; ``style`` is that of ``draw.overlay``."""
+        """Return the map as heat over the picture; ``style`` is that of ``draw.overlay``.
+
+        Example:
+            >>> ll.explain("demo/resnet", ll.example_image(), "grad-cam").overlay(alpha=0.3).size
+            (128, 128)
+        """
         return draw.overlay(_pixels(self.image), _array(self.map), **style)
 
     def view(self, kind: View = "overlay") -> Image.Image:
@@ -485,6 +490,11 @@ class Gallery(Sequence["list[Explanation]"]):
         Args:
             kind: see ``Explanation.view``.
             captions: what stands under a method's map, by name.
+
+        Example:
+            >>> gallery = ll.explain("demo/resnet", ll.example_image(), ["grad-cam", "layer-cam"])
+            >>> gallery.picture("contour").mode
+            'RGB'
         """
         said = captions or {}
         if kind in SHEETS:

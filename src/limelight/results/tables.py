@@ -260,7 +260,13 @@ class Results:
         return self.columns[metric]
 
     def values(self, metric: str) -> Numbers:
-        """Return a metric's numbers, (methods, images); NaN where it is not defined or there is no row."""
+        """Return a metric's numbers, (methods, images); NaN where it is not defined or there is no row.
+
+        Example:
+            >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], "complexity")
+            >>> results.methods, results.values("complexity").shape  # (methods, images)
+            (['grad-cam', 'random-map'], (2, 1))
+        """
         self.column(metric)
         return self._array([(r, r.values.get(metric, np.nan)) for r in self.rows])
 

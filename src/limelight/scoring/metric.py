@@ -215,7 +215,14 @@ class Metric(Speaking):
         method: Spec | str | None = None,
         truth: Any = None,
     ) -> Measured:
-        """Return values, what they are made of, and what they cost; arguments as those of a call."""
+        """Return values, what they are made of, and what they cost; arguments as those of a call.
+
+        Example:
+            >>> classifier, method = ll.load("demo/resnet"), ll.method("grad-cam")
+            >>> x = classifier.preprocess(ll.example_image())[None]
+            >>> sorted(ll.metric("overall").measure(classifier, x, None, method(classifier, x)).parts)
+            ['deletion', 'insertion']
+        """
         classifier = as_classifier(classifier)
         with torch.inference_mode(False), torch.no_grad():
             x = classifier.checked(x)
@@ -233,7 +240,7 @@ class Metric(Speaking):
 
 
 def build_metric(name: str, **options: Any) -> Metric:
-    """Find a metric by name and check its options.
+    """Return the metric of this name with the given options, which are checked.
 
     Raises:
         UnknownMetric: no metric has this name.

@@ -82,7 +82,7 @@ def sc_sm_cam(
     Returns:
         (n, H, W), signed. Ambiguous where other eigenvectors would do as well.
 
-    Source: Feng et al. 2021, Algorithm 1.
+    Source: Feng et al. 2021 (SC-SM CAM), Algorithm 1, after their self-matching CAM of the same year.
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "sc-sm-cam", n_clusters=3)
