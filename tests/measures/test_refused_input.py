@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+import architectures
 import limelight as ll
 from limelight.errors import (
     InvalidImage,
@@ -41,6 +42,8 @@ def test_refused_maps(name: str) -> None:
     assert_refused(InvalidMap, "tensor.*got list", name, maps=[TOP, TOP], **extra)
 
 
+ABOUT_PROBABILITIES = ("average-drop", "average-increase", "confidence-drop", "adcc", "morf-insertion", "road")
+"""Metrics that are about the probability of a class, or about which class is predicted."""
 TRUTHS = ("proportion", "pointing-game", "grid-pg", "outside-inside-ratio", "segmentation-ap")
 
 
@@ -70,9 +73,22 @@ def test_refused_without_a_method(name: str) -> None:
 @pytest.mark.parametrize("name", BY_HAND)
 def test_refused_targets(name: str) -> None:
     extra = {"truth": tensor([TOP, TOP]), "method": ll.method("fake-cam")}
-    assert_refused(InvalidOption, "about a class; a function", name, target=lambda out: out[:, 0], **extra)
     assert_refused(UnknownTarget, "target 2 .*classes 0 to 1", name, target=2, **extra)
     assert_refused(InvalidOption, "3 targets for 2 images", name, target=[0, 1, 0], **extra)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_function_that_gives_the_logit_is_the_class_or_has_no_probability(name: str) -> None:
+    metric = ll.metric(name, **({"score": "logit"} if "score" in ll.metrics()[name].options else {}))
+    model, x = ll.Classifier(architectures.small(2), size=16), ones(16, 16, n=2).float() * torch.linspace(-1, 1, 16)
+    maps = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(0))
+    given: dict[str, Any] = {"truth": maps > 0.5, "method": ll.method("grad-cam")}
+    if name in ABOUT_PROBABILITIES:
+        with pytest.raises(InvalidOption, match=r"a function (as target has no probability|of the outputs is none)"):
+            metric(model, x, lambda out: out[:, 1], maps, **given)
+    else:
+        found, wanted = (metric(model, x, target, maps, **given) for target in (lambda out: out[:, 1], 1))
+        torch.testing.assert_close(found, wanted, equal_nan=True)
 
 
 def test_refused_images() -> None:
