@@ -62,7 +62,7 @@ class Verdict:
         assert self.explanation is not None
         account = self.explanation.conservation
         assert account is not None
-        parts = {"absorbs": account.taken, "gives": account.given, "rounds": abs(account.rounded)}
+        parts = {"absorbs": account.uptake, "gives": account.release, "rounds": abs(account.rounded)}
         shares = {word: part / account.measure for word, part in parts.items()}
         return ", ".join(f"{word} {share:.0%}" for word, share in shares.items() if share > TOLERANCE)
 

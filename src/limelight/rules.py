@@ -7,25 +7,11 @@
 >>> method = ll.method("lrp", rules={"conv": z_rule, "linear": "epsilon(0.1)"})
 """
 
+from limelight.relevance.affine_rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Squared
 from limelight.relevance.op import Op, divide_by
-from limelight.relevance.rules import (
-    COMMON,
-    GRADIENT,
-    AlphaBeta,
-    Box,
-    Epsilon,
-    Flat,
-    Gamma,
-    Proportional,
-    Rule,
-    Rules,
-    Squared,
-    keep,
-    native,
-    only_active,
-    rule_of,
-    to_signal,
-)
+from limelight.relevance.rule import Rule
+from limelight.relevance.rules import COMMON, GRADIENT, Rules, rule_of
+from limelight.relevance.simple_rules import Proportional, keep, native, only_active, to_signal
 
 __all__ = [
     "COMMON",

@@ -13,9 +13,18 @@ from torch import Tensor, nn
 import architectures
 import limelight as ll
 from limelight.errors import ConservationWarning, UnsupportedModel
-from limelight.maps.propagation.agf import Guided, factorised, flat_ones, flattened_ones, sharpened, shift, slope_of
+from limelight.maps.propagation.agf import (
+    Guided,
+    factorise,
+    flat_convolutions,
+    flattened_maps,
+    gradient_of_sharpened,
+    sharpen,
+    shift,
+)
 from limelight.maps.propagation.agf import divide as over
-from limelight.relevance.op import Convolution, Op
+from limelight.relevance.affine import Convolution
+from limelight.relevance.op import Op
 from limelight.relevance.tape import Tape
 from methods import golden_network
 from methods.goldens import classifier, golden, inputs
@@ -56,26 +65,26 @@ def test_sharpened_score() -> None:
     new = [3.0 * math.exp(-0.5 * ((v - 3.0) / 2.0) ** 2) for v in y]
     expected = math.exp(new[t]) / sum(map(math.exp, new))
     logits, target = torch.tensor([y]).double(), torch.tensor([t])
-    assert float(sharpened(logits, target)) == pytest.approx(expected, rel=1e-12)
+    assert float(sharpen(logits, target)) == pytest.approx(expected, rel=1e-12)
     e = 1e-6
     steps = e * torch.eye(3).double()
-    numeric = [float(sharpened(logits + s, target) - sharpened(logits - s, target)) / (2 * e) for s in steps]
-    np.testing.assert_allclose(slope_of(logits, target)[0], numeric, rtol=1e-6, atol=1e-9)
+    numeric = [float(sharpen(logits + s, target) - sharpen(logits - s, target)) / (2 * e) for s in steps]
+    np.testing.assert_allclose(gradient_of_sharpened(logits, target)[0], numeric, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("logits", [[2.0, 2.0, 2.0], [0.0, 0.0, 0.0], [0.0, 1e-30, 0.0], [1e4, -1e4, 3.0]])
 def test_slope_is_finite(logits: list[float]) -> None:
-    assert slope_of(torch.tensor([logits]), torch.tensor([0])).isfinite().all()
+    assert gradient_of_sharpened(torch.tensor([logits]), torch.tensor([0])).isfinite().all()
 
 
 def test_factorisation_separates() -> None:
     """Channels that are on at positive positions and others that are on at negative ones: F > 0 at the former only."""
     values = torch.tensor([[[[1.0, 1.0, -1.0, -1.0]], [[-1.0, -1.0, 1.0, 1.0]]]]).repeat(1, 4, 1, 1)
     relevance = torch.tensor([[[[1.0, 2.0, -1.0, -3.0]]]]).expand(1, 8, 1, 4)
-    found = factorised(values, relevance)
+    found = factorise(values, relevance)
     assert (found[..., :2] > 0.5).all()
     assert not found[..., 2:].any()
-    assert not factorised(values, 0 * relevance).any()
+    assert not factorise(values, 0 * relevance).any()
 
 
 # -- the rule of a convolution, with dense matrices and loops ------------------------------------------------------
@@ -198,7 +207,7 @@ def taped(name: str) -> Tape:
 def test_flat_convolutions(model: str, full: set[str]) -> None:
     """Full are those of a VGG, the first of a basic block, and the middle one of a bottleneck."""
     tape = taped(model)
-    flat = flat_ones(tape)
+    flat = flat_convolutions(tape)
     assert {op.owner for op in tape.ops if op.kind == "conv" and op not in flat} == full
     assert tape.forwards == tape.backwards == 0
 
@@ -206,19 +215,19 @@ def test_flat_convolutions(model: str, full: set[str]) -> None:
 @pytest.mark.parametrize("name", ["residual"])
 def test_flat_convolutions_where_sums_overwrite(name: str) -> None:
     tape = Tape(ll.Classifier(architectures.build(name, inplace=True)), architectures.images(1))
-    flat = {op.owner for op in flat_ones(tape)}
+    flat = {op.owner for op in flat_convolutions(tape)}
     assert flat == {"layer1.conv2", "layer1.skip", "layer2.conv2", "layer2.skip"}
 
 
 def test_flattened_map() -> None:
     """The first linear layer of a VGG gets a map of 64 x 4 x 4, in whatever layout that lies."""
     tape = taped("tinyvgg")
-    assert {op.owner: tuple(shape) for op, shape in flattened_ones(tape).items()} == {"classifier.0": (2, 64, 4, 4)}
+    assert {op.owner: tuple(shape) for op, shape in flattened_maps(tape).items()} == {"classifier.0": (2, 64, 4, 4)}
     net = copy.deepcopy(classifier("tinyvgg").module).to(memory_format=torch.channels_last)
     last = Tape(ll.Classifier(net), inputs("tinyvgg")[:2].contiguous(memory_format=torch.channels_last))
-    assert {op.owner for op in flattened_ones(last)} == {"classifier.0"}
+    assert {op.owner for op in flattened_maps(last)} == {"classifier.0"}
     pooled = Tape(ll.Classifier(architectures.build("residual")), architectures.images(1))
-    assert not flattened_ones(pooled)
+    assert not flattened_maps(pooled)
 
 
 # -- conservation --------------------------------------------------------------------------------------------------

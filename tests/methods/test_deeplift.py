@@ -103,18 +103,18 @@ def test_equal_values_of_a_window_share(pool: Any) -> None:
     op = next(op for op in Tape(one(Head(lambda x: pool(x).flatten(1).sum(1))), x, {}).ops if op.kind == "max_pool")
     r = torch.randn(op.y.shape, generator=torch.Generator().manual_seed(1)).double()
     tolerance = torch.zeros(2, 1, 1, 1)
-    torch.testing.assert_close(op.shared(r, tolerance), op.native(r)[0])
+    torch.testing.assert_close(op.share_ties(r, tolerance), op.native(r)[0])
     leaf = op.x.detach().requires_grad_()
     assert op.windows is not None
     (mean,) = torch.autograd.grad(op.windows(leaf), leaf, r)
-    torch.testing.assert_close(op.shared(r, tolerance + 100), mean)
+    torch.testing.assert_close(op.share_ties(r, tolerance + 100), mean)
 
 
 def test_windows_with_gaps_share() -> None:
     x = torch.tensor([[2.0, 9, 2, 0], [9, 9, 9, 9], [1, 9, 2, 0]]).double().expand(1, 3, 3, 4)
     net = Head(lambda x: F.max_pool2d(x[:, :1], 2, dilation=2).sum((1, 2, 3)))
     op = next(op for op in Tape(one(net), x, {}).ops if op.kind == "max_pool")
-    found = op.shared(torch.tensor([[[[3.0]]]]).double(), torch.zeros(1, 1, 1, 1))
+    found = op.share_ties(torch.tensor([[[[3.0]]]]).double(), torch.zeros(1, 1, 1, 1))
     assert found[0, 0].tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
 
 

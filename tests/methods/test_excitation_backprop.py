@@ -19,8 +19,8 @@ from limelight.maps.propagation.excitation_backprop import (
 )
 from limelight.maps.propagation.lrp import start
 from limelight.relevance.op import Op, divide_by
-from limelight.relevance.rules import Box, Rules
 from limelight.relevance.tape import Tape
+from limelight.rules import Box, Rules
 from methods import golden_network
 from methods.goldens import MODELS, TINY, classifier, golden, inputs
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import architectures
 import limelight as ll
-from limelight.maps.pixel.full_grad import drawn, spread
+from limelight.maps.pixel.full_grad import draw, spread
 from methods import golden_network
 from methods.adding_up import CONVOLUTIONAL, Head, gap, one, pixel
 from methods.goldens import TINY, classifier, golden, inputs
@@ -44,7 +44,7 @@ def test_pieces_are_scaled_per_image_and_drawn_corner_to_corner() -> None:
     piece = torch.tensor([[-3.0, 1], [2, 1]]).view(1, 1, 2, 2)
     assert_same(spread(torch.cat([piece, 10 * piece])), spread(piece).repeat(2, 1, 1, 1))
     assert_same(spread(piece)[0, 0], torch.tensor([[1, 0], [0.5, 0]]) * 2 / (2 + 1e-6), 1e-6)
-    wide = drawn(torch.cat([piece, piece], 1), (3, 3))[0]
+    wide = draw(torch.cat([piece, piece], 1), (3, 3))[0]
     assert_same(wide, 2 * torch.tensor([[1, 0.5, 0], [0.75, 0.375, 0], [0.5, 0.25, 0]]))
 
 
@@ -89,7 +89,7 @@ def test_simple_full_grad_shows_layers_only() -> None:
     h = conv(x).detach().requires_grad_()
     (g,) = torch.autograd.grad(linear(F.silu(h).mean((2, 3))).sum(), h)
     slope = torch.einsum("nkhw,kc->nchw", g, conv.weight[:, :, 0, 0]).detach()
-    expected = drawn(x * slope, (5, 5)) + drawn(g, (5, 5))
+    expected = draw(x * slope, (5, 5)) + draw(g, (5, 5))
     assert_same(ll.method("full-grad", simple=True).evidence(c, x, 0), expected, 1e-12)
 
 
@@ -135,7 +135,7 @@ def test_channels_last_in_between_are_no_maps() -> None:
     c, x = one(Head(function, conv=conv, linear=linear, head=head)), torch.randn(2, 3, 6, 7).double()
     saliency = ll.method("full-grad").run(c, x, 0)
     slope = torch.autograd.functional.jacobian(lambda x: c.module(x)[:, 0].sum(), x)
-    assert_same(saliency.raw, drawn(x * slope, (6, 7)), 1e-12)
+    assert_same(saliency.raw, draw(x * slope, (6, 7)), 1e-12)
     assert gap(saliency).max() < 1e-12
 
 

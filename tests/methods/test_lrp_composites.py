@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import architectures
 import limelight as ll
 from conftest import npz, shared
-from limelight.maps.propagation.lrp import Average, composite_of
+from limelight.relevance.composites import Average, rules_of
 from limelight.relevance.op import Op
 from limelight.relevance.tape import Tape
 from limelight.rules import AlphaBeta, Box, Epsilon, Gamma, Rule, native, rule_of
@@ -38,7 +38,7 @@ def test_comp_assigns_the_rules_of_the_tutorial_to_vgg16() -> None:
     net.features = torchvision.models.vgg.make_layers(thin)
     net.classifier = nn.Sequential(nn.Flatten(), nn.Linear(32 * 4, 8), nn.ReLU(), nn.Linear(8, 3))
     tape = Tape(ll.Classifier(net.eval(), size=64), torch.rand(1, 3, 64, 64))
-    table = composite_of("comp", ANY)
+    table = rules_of("comp", ANY)
     found = {op.owner: table.find(op)[1] for op in tape.ops if op.affine or op.kind == "max_pool"}
     for name, rule in found.items():
         kind, _, number = name.partition(".")
@@ -188,7 +188,7 @@ def test_own_rules_join_the_composite(composite: str, rules: list[str], expected
 def test_saying_again_what_the_composite_says_changes_nothing(composite: str) -> None:
     c, x = ll.Classifier(architectures.build("residual").double()), architectures.images(1).double()
     plain = ll.method("lrp", composite=composite).evidence(c, x, 1)
-    for place, rule in composite_of(composite, c.bounds).table.items():
+    for place, rule in rules_of(composite, c.bounds).table.items():
         close(ll.method("lrp", composite=composite, rules={place: rule}).evidence(c, x, 1), plain)
 
 

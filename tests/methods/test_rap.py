@@ -12,7 +12,8 @@ import architectures
 import limelight as ll
 from limelight.errors import ConservationWarning
 from limelight.maps.propagation.rap import Relative, by_influence
-from limelight.relevance.op import Convolution, Op, Product
+from limelight.relevance.affine import Convolution, Product
+from limelight.relevance.op import Op
 from methods import golden_network
 from methods.goldens import classifier, golden, inputs
 

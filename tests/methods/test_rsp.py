@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import limelight as ll
-from limelight.maps.propagation.rsp import Sectional, relative
+from limelight.maps.propagation.rsp import Sectional, compare
 from limelight.relevance.op import Op, divide_by
 from limelight.relevance.tape import Tape
 from methods import golden_network
@@ -192,12 +192,12 @@ def test_relative_start_map() -> None:
     """Two positions, one channel, by hand; then two channels, which become alike."""
     target, other = torch.tensor([1.0, 0.5]).view(1, 1, 1, 2), torch.tensor([0.25, 1.0]).view(1, 1, 1, 2)
     yes, no = torch.tensor([True]), torch.tensor([False])
-    close(relative(target, [other], [yes]), [2.0, -1], 1e-6)
-    assert torch.equal(relative(target, [other], [no]), target)
+    close(compare(target, [other], [yes]), [2.0, -1], 1e-6)
+    assert torch.equal(compare(target, [other], [no]), target)
     # V = 2 M - M1 - M2 = (1.5, -0.25 | 0, -0.25): shares 1 | -0.5 - 0.5
     two = torch.tensor([[1.0, 0.5], [0.5, 0.5]]).view(1, 2, 1, 2)
     against = [torch.tensor([[0.25, 1.0], [0.5, 0.75]]).view(1, 2, 1, 2)] * 2
-    close(relative(two, against, [yes, yes]), [1.0, -0.5, 1, -0.5], 1e-6)
+    close(compare(two, against, [yes, yes]), [1.0, -0.5, 1, -0.5], 1e-6)
 
 
 def test_hostile_classes() -> None:

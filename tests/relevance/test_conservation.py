@@ -16,19 +16,17 @@ import architectures
 import limelight as ll
 from conftest import script
 from limelight.errors import ConservationWarning
+from limelight.relevance.audit import audit, read_batch, rounding_of
 from limelight.relevance.conservation import (
     ABSORBED,
     CANCELS,
     GROWN,
     TOLERANCE,
     Conservation,
-    accounts,
-    booked,
-    rounding_of,
 )
 from limelight.relevance.op import Op
-from limelight.relevance.rules import AlphaBeta, Epsilon, Rules, rule_of
 from limelight.relevance.tape import Tape
+from limelight.rules import AlphaBeta, Epsilon, Rules, rule_of
 
 ROOT = Path(__file__).parents[2]
 PLUS = AlphaBeta(e=0.0, bias="exclude")
@@ -129,7 +127,7 @@ def test_what_biases_take_and_give_does_not_cancel(bias: float) -> None:
         warnings.simplefilter("always")
         found, notes = account(net, rules={"affine": "epsilon(1e-9)"})
     assert (found.left, found.biases) == (pytest.approx(1, abs=1e-4), pytest.approx(0, abs=1e-6))
-    assert (found.taken, found.given) == (pytest.approx(bias, abs=1e-4), pytest.approx(bias, abs=1e-4))
+    assert (found.uptake, found.release) == (pytest.approx(bias, abs=1e-4), pytest.approx(bias, abs=1e-4))
     assert not found.conserves
     assert notes
     share = f"{bias:.0%}"
@@ -142,7 +140,7 @@ def test_biases_and_stabilisers_do_not_cancel() -> None:
     """A rule that books five times the relevance as gone into its bias, and hands all of it on."""
 
     def both(op: Op, r: Tensor) -> Tensor:
-        op.booked["biases"] = 5 * op.of_images(r)
+        op.audit["biases"] = 5 * op.sum_per_image(r)
         return PLUS(op, r)
 
     both.absorbs = True
@@ -156,7 +154,7 @@ def test_books_of_another_way_back_are_not_kept() -> None:
     tape = Tape(ll.Classifier(chain(bias=0.25), size=4), torch.ones(1, 3, 4, 4).double())
     rules, seed = Rules({"affine": Epsilon()}), torch.ones_like(tape.logits)
     tape.relevance(rules, tape.logits, seed, [tape.image])
-    tape.relevance(rules, tape.logits, seed, [tape.image], flows=False)
+    tape.relevance(rules, tape.logits, seed, [tape.image], audit=False)
     tape.relevance(rules, tape.logits, seed, [tape.image])
     first, second = ([f.biases for f in way.flows] for way in tape.passes)
     assert first == second
@@ -337,7 +335,7 @@ def test_a_loss_is_told_that_is_small_against_what_cancelled_at_the_start() -> N
     for overrides in ({}, {"4": loses}):
         tape.passes.clear()
         tape.relevance(Rules({"affine": PLUS}, overrides=overrides), tape.logits, seed, [tape.image])
-        (found,) = accounts(booked(tape)[0])
+        (found,) = read_batch(audit(tape)[0])
         assert (found.size, found.due) == (pytest.approx(2), pytest.approx(0, abs=1e-9))
         assert found.lawful == (not overrides)
     assert found.measure == pytest.approx(0.001 / CANCELS, rel=1e-3)

@@ -17,7 +17,8 @@ import limelight as ll
 from limelight.errors import ConservationWarning, InvalidOption, UnsupportedModel
 from limelight.model.outputs import class_scores
 from limelight.relevance.op import Op, divide_by
-from limelight.relevance.rules import (
+from limelight.relevance.tape import Tape
+from limelight.rules import (
     GRADIENT,
     AlphaBeta,
     Box,
@@ -30,7 +31,6 @@ from limelight.relevance.rules import (
     Squared,
     rule_of,
 )
-from limelight.relevance.tape import Tape
 
 Z = Rules({"affine": Epsilon(0.0), "avg_pool": Proportional(0.0), "add": Proportional(0.0)})
 SMALL = (

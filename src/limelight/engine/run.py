@@ -8,7 +8,7 @@ from typing import get_args
 
 from torch import nn
 
-from limelight.engine.apply import Shared, apply, audit, naming
+from limelight.engine.apply import Shared, apply, naming, tell_losses
 from limelight.engine.augment import VIEWS, averaged
 from limelight.engine.options import enlarged
 from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, TAPE_NEEDS
@@ -95,7 +95,7 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
             large = [f"{m.name}'s {option}" for m in methods for option in enlarged(m.card, m.options)]
             error.args = (f"{error}{''.join(f', or less than {option}' for option in large)}",)
             raise
-    return [audit(join(parts), m) for parts, m in zip(zip(*chunks, strict=True), methods, strict=True)]
+    return [tell_losses(join(parts), m) for parts, m in zip(zip(*chunks, strict=True), methods, strict=True)]
 
 
 def _at_once(methods: Sequence[Spec], classifier: Classifier, x: Images, kept: int) -> int:

@@ -22,8 +22,9 @@ from limelight.errors import CorruptStore, InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost, check_recorded
 from limelight.ops.blur import gaussian_blur
-from limelight.relevance.conservation import OPERATIONS, Conservation, accounts, read
-from limelight.relevance.conservation import notes as noted
+from limelight.relevance.audit import OPERATIONS, read_batch, read_image
+from limelight.relevance.audit import notes as notes_of
+from limelight.relevance.conservation import Conservation
 from limelight.text import visible
 
 LONGEST_LINE = 6
@@ -92,7 +93,7 @@ class Explanation:
     @cached_property
     def conservation(self) -> Conservation | None:
         """Where relevance came from and went, operation by operation; None for methods that pass none."""
-        return read(self.details)
+        return read_image(self.details)
 
     @property
     def degenerate(self) -> bool:
@@ -371,7 +372,7 @@ class _Record(pydantic.BaseModel):
         details: dict[str, Any] = {k.removeprefix("details/"): v for k, v in arrays.items() if k.startswith("details/")}
         if self.relevance_operations is not None:
             details[OPERATIONS] = self.relevance_operations
-        read(details)  # or the books are damaged
+        read_image(details)  # or the books are damaged
         return Explanation(
             evidence=evidence,
             image=image,
@@ -405,10 +406,10 @@ def _pixels(image: Tensor) -> Any:
 def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: str) -> list[Explanation]:
     """Split a batch's record into one explanation per image."""
     result: list[Explanation] = []
-    books = accounts(saliency.details)
-    of_books = {note for account in books for note in noted(account)}
+    books = read_batch(saliency.details)
+    of_books = {note for one in books for note in notes_of(one)}
     for i, target in enumerate(saliency.target.tolist()):
-        own = noted(books[i]) if books else ()
+        own = notes_of(books[i]) if books else ()
         result.append(
             Explanation(
                 evidence=saliency.raw[i],

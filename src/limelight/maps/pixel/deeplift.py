@@ -14,8 +14,9 @@ from limelight.engine.saliency import Raw
 from limelight.errors import ConservationWarning, UnsupportedModel
 from limelight.maps.pixel.baselines import Baseline
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
-from limelight.relevance.op import Op, exact
-from limelight.relevance.rules import Rules, native
+from limelight.relevance.op import Op, at_least_float32
+from limelight.relevance.rules import Rules
+from limelight.relevance.simple_rules import native
 from limelight.relevance.tape import Tape
 from limelight.shapes import Images, Scores
 
@@ -53,13 +54,15 @@ class Rescale:
         (dx, dy), twin = self._differences(op), self.twins[op]
         rounding, of_twin = _rounding(op.x), _rounding(twin.x)
         smallest = (rounding + of_twin).clamp_min(SMALLEST)
-        change = op.shared(m * dy.clamp_min(0), rounding) + twin.shared(m * dy.clamp_max(0), of_twin)
+        change = op.share_ties(m * dy.clamp_min(0), rounding) + twin.share_ties(m * dy.clamp_max(0), of_twin)
         still = dy.abs() < 2 * smallest.view(-1, *[1] * (dy.ndim - 1))
-        return _quotient(change, dx, op.shared(m * still, rounding), smallest)
+        return _quotient(change, dx, op.share_ties(m * still, rounding), smallest)
 
     def multiply(self, op: Op, m: Tensor) -> tuple[Tensor, ...]:
         """d(ab) = da (b + b0) / 2 + db (a + a0) / 2."""
-        a, b = (exact(x) + exact(x0) for x, x0 in zip(op.inputs, self.twins[op].inputs, strict=True))
+        a, b = (
+            at_least_float32(x) + at_least_float32(x0) for x, x0 in zip(op.inputs, self.twins[op].inputs, strict=True)
+        )
         return (m * b / 2).sum_to_size(a.shape), (m * a / 2).sum_to_size(b.shape)
 
     def _differences(self, op: Op) -> tuple[Tensor, Tensor]:
@@ -167,7 +170,7 @@ def deeplift(
         fold=False,
         rest=dict.fromkeys(("affine", "batch_norm", "norm", "avg_pool", "add", "scale", "cat"), native),
     )
-    (m,) = tape.relevance(rules, tape.score, torch.ones_like(tape.score), [tape.image], flows=False)
+    (m,) = tape.relevance(rules, tape.score, torch.ones_like(tape.score), [tape.image], audit=False)
     r = at_least_single(image - start) * m
     change = score - reference.score.detach()
     gap = (r.sum((1, 2, 3)) - change).abs()

@@ -7,7 +7,7 @@ from torch.nn.functional import interpolate
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import at_least_single
-from limelight.relevance.op import Op, exact
+from limelight.relevance.op import Op, at_least_float32
 from limelight.relevance.rules import GRADIENT
 from limelight.relevance.tape import Tape
 from limelight.shapes import Acts, Maps, Scores
@@ -21,25 +21,25 @@ HOMOGENEOUS = frozenset({"relu", "relu_", "leaky_relu", "leaky_relu_", "prelu", 
 def bias_of(op: Op) -> Tensor | None:
     """The bias of a layer, or the constant that an operation adds, in a shape to be multiplied with its output."""
     if op.affine is None:
-        return exact(op.call(torch.zeros_like(op.inputs[0])))
+        return at_least_float32(op.call(torch.zeros_like(op.inputs[0])))
     b = op.b()
     return b if b is None or op.kind == "linear" else b.view(-1, *[1] * (op.y.ndim - 2))
 
 
-def implicit_bias(op: Op, g: Tensor, found: tuple[Tensor, ...]) -> Tensor | None:
+def implicit_bias(op: Op, g: Tensor, shares: tuple[Tensor, ...]) -> Tensor | None:
     """G . (f(z) - J z): what an operation adds beyond its slope J, times the gradient at its output.
 
     Args:
         op: one that is no layer.
         g: G.
-        found: J^T G, for every input.
+        shares: J^T G, for every input.
     """
     if op.kind == "scale":
         b = bias_of(op)
         return None if b is None else g * b
     if op.kind == "multiply":  # ab - (ab + ba)
         return -g * op.y
-    return None if op.function in HOMOGENEOUS else g * op.y - op.x * found[0]
+    return None if op.function in HOMOGENEOUS else g * op.y - op.x * shares[0]
 
 
 def spread(piece: Acts) -> Acts:
@@ -49,7 +49,7 @@ def spread(piece: Acts) -> Acts:
     return size / (size.amax((1, 2, 3), keepdim=True) + 1e-6)
 
 
-def drawn(piece: Acts, size: tuple[int, int]) -> Maps:
+def draw(piece: Acts, size: tuple[int, int]) -> Maps:
     """Sum of psi over the channels of a piece, at the size of the image."""
     return interpolate(spread(piece).sum(1, keepdim=True), size, mode="bilinear", align_corners=True)[:, 0]
 
@@ -83,29 +83,29 @@ def full_grad(tape: Tape, score: Scores, *, simple: bool = False, implicit: bool
         >>> bool(explanation.details["completeness_gap"] < 1e-3)
         True
     """
-    tape.expect_open("whose biases would be left out")
+    tape.refuse_hidden_calls("whose biases would be left out")
     x = at_least_single(tape.image.detach())
     size = (int(x.shape[-2]), int(x.shape[-1]))
     total, raw = x.new_zeros(len(x)), torch.zeros_like(x[:, 0])
     # Only there are four axes sure to be those of maps: some networks keep channels last in between.
     grids = {op.output.shape[2:] for op in tape.ops if op.kind in ("conv", "batch_norm", "max_pool", "avg_pool")}
 
-    def noted(op: Op, g: Tensor) -> tuple[Tensor, ...]:
-        found = op.native(g)
+    def note(op: Op, g: Tensor) -> tuple[Tensor, ...]:
+        shares = op.native(g)
         if op.kind in LAYERS:
             b = bias_of(op)
             piece = None if b is None else g * b
         else:
-            piece = implicit_bias(op, g, found) if implicit else None
+            piece = implicit_bias(op, g, shares) if implicit else None
         if piece is not None:
-            total.add_(op.of_images(piece))
+            total.add_(op.sum_per_image(piece))
             shown = op.kind in LAYERS or not simple
             if shown and op.kind != "linear" and piece.ndim == 4 and piece.shape[2:] in grids:
-                raw.add_(drawn(g if simple else piece, size))
-        return found
+                raw.add_(draw(g if simple else piece, size))
+        return shares
 
-    rules, seed = GRADIENT.but(**dict.fromkeys((*LAYERS, *IMPLICIT), noted)), torch.ones_like(tape.score)
-    (slope,) = tape.relevance(rules, tape.score, seed, [tape.image], flows=False)
+    rules, seed = GRADIENT.but(**dict.fromkeys((*LAYERS, *IMPLICIT), note)), torch.ones_like(tape.score)
+    (slope,) = tape.relevance(rules, tape.score, seed, [tape.image], audit=False)
     of_image = x * slope
     gap = total + of_image.sum((1, 2, 3)) - score
-    return Raw(raw + drawn(of_image, size), {"completeness_gap": gap.abs()})
+    return Raw(raw + draw(of_image, size), {"completeness_gap": gap.abs()})

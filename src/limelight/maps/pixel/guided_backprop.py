@@ -10,7 +10,8 @@ from limelight.engine.saliency import Raw
 from limelight.errors import ConservationWarning
 from limelight.maps.pixel.gradient import Reduce, over_colours
 from limelight.relevance.op import Op
-from limelight.relevance.rules import GRADIENT, Rule
+from limelight.relevance.rule import AffineRule
+from limelight.relevance.rules import GRADIENT
 from limelight.relevance.tape import Tape
 from limelight.shapes import Images
 
@@ -28,8 +29,8 @@ def rectifies(op: Op) -> bool:
 
 def guided(op: Op, r: Tensor) -> Tensor:
     """R' = R where R > 0 and x > 0, else 0; of what is no ReLU but like one, the positive part of its gradient."""
-    (found,) = op.native(r)
-    return found.clamp_min(0) if op.function in LIKE_RELU or rectifies(op) else found
+    (share,) = op.native(r)
+    return share.clamp_min(0) if op.function in LIKE_RELU or rectifies(op) else share
 
 
 def deconvolved(op: Op, r: Tensor) -> Tensor:
@@ -37,15 +38,15 @@ def deconvolved(op: Op, r: Tensor) -> Tensor:
     return r.clamp_min(0) if rectifies(op) else guided(op, r)
 
 
-def passed(tape: Tape, activation: Rule) -> Images:
+def pass_score_back(tape: Tape, activation: AffineRule) -> Images:
     """Return the gradient of the score with respect to the images, with another rule for activations.
 
     Raises:
         UnsupportedModel: parts of the network are scripted, so that their activations can't be seen.
     """
-    tape.expect_open("where the ReLUs would be passed by their gradient")
+    tape.refuse_hidden_calls("where the ReLUs would be passed by their gradient")
     rules, seed = GRADIENT.but(activation=activation), torch.ones_like(tape.score)
-    return tape.relevance(rules, tape.score, seed, [tape.image], flows=False)[0]
+    return tape.relevance(rules, tape.score, seed, [tape.image], audit=False)[0]
 
 
 def remarks(tape: Tape) -> tuple[str, ...]:
@@ -82,7 +83,7 @@ def guided_backprop(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
         >>> explanation.map.shape, str(explanation.cost)
         (torch.Size([128, 128]), '1 F + 1 R')
     """
-    return Raw(over_colours(passed(tape, guided), reduce), notes=remarks(tape))
+    return Raw(over_colours(pass_score_back(tape, guided), reduce), notes=remarks(tape))
 
 
 @register_method("deconvnet", family="pixel gradient", cites="zeiler2014", cost="1 F + 1 R", layers="none")
@@ -109,4 +110,4 @@ def deconvnet(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
         >>> bool((explanation.evidence < 0).any())  # the sum of the colours keeps its sign
         True
     """
-    return Raw(over_colours(passed(tape, deconvolved), reduce), notes=remarks(tape))
+    return Raw(over_colours(pass_score_back(tape, deconvolved), reduce), notes=remarks(tape))

@@ -8,7 +8,7 @@ from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.maps.cam.grad_cam import grad_cam
 from limelight.maps.pixel.gradient import Reduce, over_colours
-from limelight.maps.pixel.guided_backprop import guided, passed, remarks
+from limelight.maps.pixel.guided_backprop import guided, pass_score_back, remarks
 from limelight.ops.scale import resize
 from limelight.relevance.tape import Tape
 from limelight.shapes import Acts
@@ -57,4 +57,4 @@ def guided_grad_cam(
     size = (int(tape.image.shape[-2]), int(tape.image.shape[-1]))
     cam = grad_cam(acts, grads).relu()[:, None]
     cam = resize(cam, size) if interpolation == "bilinear" else interpolate(cam, size)
-    return Raw(over_colours(passed(tape, guided) * cam, reduce), notes=remarks(tape))
+    return Raw(over_colours(pass_score_back(tape, guided) * cam, reduce), notes=remarks(tape))

@@ -1,4 +1,4 @@
-"""Attribution guided factorisation: a stream of relevance, guided by activations and by a stream of gradients."""
+"""Attribution guided factorisation: relevance that is guided by activations and gradients."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +9,11 @@ from torch import Tensor
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.ops import scale
+from limelight.relevance.affine_rules import Box
 from limelight.relevance.op import Op
-from limelight.relevance.rules import GRADIENT, Box, Rule, Rules, keep
+from limelight.relevance.rule import Rule, absorbing
+from limelight.relevance.rules import GRADIENT, Rules
+from limelight.relevance.simple_rules import keep
 from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits, Scores
 
@@ -25,26 +28,26 @@ def divide(a: Tensor, b: Tensor, e: float = TINY) -> Tensor:
 
 def shift(c: Tensor, more: Tensor) -> Tensor:
     """Return C + D - [C != 0] sum D / #{C != 0}: relevance is moved about, its sum stays. D counts where C is not 0."""
-    met = (c != 0).flatten(1).to(c)
-    change = more.flatten(1) * met
-    return c + (change - met * scale.divide(change.sum(1), met.sum(1))[:, None]).view_as(c)
+    reached = (c != 0).flatten(1).to(c)
+    change = more.flatten(1) * reached
+    return c + (change - reached * scale.divide(change.sum(1), reached.sum(1))[:, None]).view_as(c)
 
 
 def highest(t: Tensor) -> Tensor:
-    """The largest value of each image, (n, 1, ...)."""
+    """Return the largest value of each image, (n, 1, ...)."""
     return t.flatten(1).amax(1).view(-1, *[1] * (t.ndim - 1))
 
 
 def mean_of_channels(t: Tensor) -> Tensor:
-    """The mean over channels, in the shape of what was given."""
+    """Return the mean over channels, in the shape of what was given."""
     return t.mean(1, keepdim=True).expand_as(t)
 
 
 # -- where relevance and gradient begin ----------------------------------------------------------------------
 
 
-def sharpened(logits: Logits, target: Index) -> Scores:
-    """The softmax of y_t exp(-((y_c - y_t) / sigma)^2 / 2) over the classes c, at t; sigma = max |y_c - y_t|.
+def sharpen(logits: Logits, target: Index) -> Scores:
+    """Return the softmax of y_t exp(-((y_c - y_t) / sigma)^2 / 2) over the classes c, at t; sigma = max |y_c - y_t|.
 
     A class that is close to the target in score stays close, the others are brought to their distance.
     """
@@ -54,16 +57,16 @@ def sharpened(logits: Logits, target: Index) -> Scores:
     return (own * (-(away / sigma).square() / 2).exp()).softmax(1).gather(1, target[:, None])[:, 0]
 
 
-def slope_of(logits: Logits, target: Index) -> Logits:
+def gradient_of_sharpened(logits: Logits, target: Index) -> Logits:
     """Return the gradient of the sharpened score."""
     with torch.enable_grad():
         y = (logits if logits.dtype == torch.float64 else logits.float()).detach().requires_grad_()
-        return torch.autograd.grad(sharpened(y, target).sum(), y)[0]
+        return torch.autograd.grad(sharpen(y, target).sum(), y)[0]
 
 
-def slope_at_outputs(tape: Tape, logits: Logits, target: Index) -> Tensor:
+def gradient_at_outputs(tape: Tape, logits: Logits, target: Index) -> Tensor:
     """Return the gradient of the sharpened score at what the network gave, (n, outputs)."""
-    slope = slope_of(logits, target)
+    slope = gradient_of_sharpened(logits, target)
     if slope.shape != tape.logits.shape:  # one output z, whose classes score -z/2 and z/2
         return tape.seed(slope) / 2
     return slope
@@ -72,26 +75,27 @@ def slope_at_outputs(tape: Tape, logits: Logits, target: Index) -> Tensor:
 # -- rules -----------------------------------------------------------------------------------------------------
 
 
+@absorbing
 def absolute(op: Op, r: Tensor) -> Tensor:
-    """C = |x| . |W|^T (R / |W| |x|)."""
+    """Share by absolute contributions: C = |x| . |W|^T (R / |W| |x|)."""
     x = op.x.abs()
     z = op.forward(x, "absolute")
-    op.at_dead_ends(r, z)
+    op.audit_dead_ends(r, z)
     return x * op.back(divide(r, z), "absolute")
 
 
+@absorbing
 def gate(op: Op, r: Tensor) -> Tensor:
-    """R' = R x / (x + 1e-9) where x > 0, of a ReLU; other activations hand on what they get."""
+    """Hand on R x / (x + 1e-9) where x > 0, of a ReLU; of other activations all."""
     return r * divide(op.y, op.x) if op.function in ("relu", "relu_") else r
 
 
+@absorbing
 def in_proportion(op: Op, r: Tensor) -> tuple[Tensor, ...]:
-    """R'_i = x_i . pool^T (R / pool(x)), of pools and sums; all to the winner of a maximum."""
+    """Share by pools and sums, R'_i = x_i . pool^T (R / pool(x)); all to the winner of a maximum."""
     shares = op.native(divide(r, op.y))
     return tuple(x * s for x, s in zip(op.inputs, shares, strict=True))
 
-
-absolute.absorbs = gate.absorbs = in_proportion.absorbs = True  # pyright: ignore[reportFunctionMemberAccess]
 
 UNGUIDED: Mapping[str, Rule] = {
     "first": Box(None, TINY, divide),
@@ -117,7 +121,7 @@ class Last:
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
-        op.into_biases(self.gradients[op], op.b())
+        op.audit_biases(self.gradients[op], op.b())
         return op.x * op.back(self.gradients[op])
 
 
@@ -146,7 +150,7 @@ class Spread:
         return shift(c, divide(m, highest(m)))
 
     def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
-        """See ``Guided``."""
+        """Return what came, and any size; see ``Guided``."""
         return came, torch.full_like(size, torch.inf)
 
 
@@ -191,24 +195,25 @@ class Guided:
         c = absolute(op, r)
         if op in self.flat:
             return c
-        more = self._seen(op, c)
+        more = self._activations(op, c)
         if self.use_reg:
             more = divide(more, 1 + (-c).exp())
         if self.use_fdx:
-            more = more + factorised(op.back(self.gradients[op] * (r != 0)), c)
+            more = more + factorise(op.back(self.gradients[op] * (r != 0)), c)
         if self.use_a:
             more = more + op.back(divide(r, op.forward(torch.ones_like(op.x), "absolute")), "absolute")
         return shift(c, more)
 
     def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
-        """What is moved about adds up to 0, and is of the order of 1 at each position, whatever came.
+        """Return what came, and any size.
 
-        Relevance is lost only to the stabiliser of C, and where its denominator is 0.
+        What is moved about adds up to 0, and is of the order of 1 at each position, whatever came. Relevance is lost
+        only to the stabiliser of C, and where its denominator is 0.
         """
         return came, torch.full_like(size, torch.inf)
 
-    def _seen(self, op: Op, c: Tensor) -> Tensor:
-        """F(x) + M."""
+    def _activations(self, op: Op, c: Tensor) -> Tensor:
+        """Return F(x) + M."""
         more = torch.zeros_like(c)
         if self.gradcam or self.use_m:
             g = op.back(self.gradients[op])
@@ -216,11 +221,11 @@ class Guided:
                 return mean_of_channels(op.x * g.flatten(2).mean(2).view(*g.shape[:2], *[1] * (g.ndim - 2))).relu()
             m = mean_of_channels(op.x * g).relu()
             more = more + divide(m, highest(m))
-        return more + factorised(op.x, c) if self.use_fx else more
+        return more + factorise(op.x, c) if self.use_fx else more
 
 
-def factorised(values: Tensor, relevance: Tensor) -> Tensor:
-    """F: where values are alike those at positions of positive relevance, and unlike those of negative.
+def factorise(values: Tensor, relevance: Tensor) -> Tensor:
+    """Return F: where values are alike those at positions of positive relevance, and unlike those of negative.
 
     Args:
         values: (n, k, ...).
@@ -246,36 +251,38 @@ def convolutions(tape: Tape) -> frozenset[Op]:
     return frozenset(op for op in tape.ops if op.kind == "conv")
 
 
-def flat_ones(tape: Tape) -> frozenset[Op]:
-    """Convolutions that only mix channels, and those that end a branch: their output is summed with another's.
+def flat_convolutions(tape: Tape) -> frozenset[Op]:
+    """Return convolutions that only mix channels, and those that end a branch: their output is summed with another's.
 
     Those are the last one and the shortcut's of a residual block.
     """
 
     def mark(op: Op, r: Tensor) -> tuple[Tensor, ...]:
+        """Hand 1 on, whatever came."""
         return tuple(torch.ones_like(x) for x in op.inputs)
 
     def clear(op: Op, r: Tensor) -> tuple[Tensor, ...]:
+        """Hand 0 on, whatever came."""
         return tuple(torch.zeros_like(x) for x in op.inputs)
 
     stops = dict.fromkeys(("affine", "activation", "max_pool", "avg_pool"), clear)
-    marks = tape.streams(Rules({**stops, "add": mark}, fold=False), tape.logits, torch.zeros_like(tape.logits))
+    marks = tape.at_operations(Rules({**stops, "add": mark}, fold=False), tape.logits, torch.zeros_like(tape.logits))
     return frozenset(
         op for op in convolutions(tape) if op.w()[0, 0].numel() == 1 or (op in marks and bool(marks[op].any()))
     )
 
 
-def flattened_ones(tape: Tape) -> dict[Op, torch.Size]:
-    """Linear operations whose input is the flat form of a map, with its shape."""
-    found: dict[Op, torch.Size] = {}
+def flattened_maps(tape: Tape) -> dict[Op, torch.Size]:
+    """Return linear operations whose input is the flat form of a map, with its shape."""
+    shapes: dict[Op, torch.Size] = {}
     for i, op in enumerate(tape.ops):
         x = op.inputs[0]
         if op.kind == "linear" and x.ndim == 2:
             before = (m.output for m in reversed(tape.ops[:i]) if m.output.ndim == 4 and m.output.dtype == x.dtype)
             shape = next((m.shape for m in before if m.numel() == x.numel() and torch.equal(m.flatten(1), x)), None)
             if shape is not None:
-                found[op] = shape
-    return found
+                shapes[op] = shape
+    return shapes
 
 
 @register_method("agf", family="propagation", cites="gur2021", cost="3 F + 5 R", layers="stop")
@@ -295,7 +302,7 @@ def agf(
 ) -> Raw:
     """Relevance that is moved, layer by layer, to where activations and gradients set the class apart.
 
-    Both streams begin at S, the softmax at the target of scores that a Gaussian around the target's has sharpened:
+    Both begin at S, the softmax at the target of scores that a Gaussian around the target's has sharpened:
     relevance at the input of the last affine operation is x . dS/dx.
 
     Args:
@@ -322,11 +329,11 @@ def agf(
         >>> explanation.map.shape, bool((explanation.evidence < 0).any())
         (torch.Size([128, 128]), True)
     """
-    slope = slope_at_outputs(tape, logits, target)
-    gradients = tape.streams(GRADIENT, tape.logits, slope)
+    slope = gradient_at_outputs(tape, logits, target)
+    gradients = tape.at_operations(GRADIENT, tape.logits, slope)
     conv = Guided(
         gradients,
-        convolutions(tape) if flat else flat_ones(tape),
+        convolutions(tape) if flat else flat_convolutions(tape),
         use_a=not no_a,
         use_fx=not no_fx,
         use_fdx=not no_fdx,
@@ -334,8 +341,8 @@ def agf(
         use_reg=not no_reg,
         gradcam=gradcam,
     )
-    linear = Spread(gradients, flattened_ones(tape), use_m=not no_m)
+    linear = Spread(gradients, flattened_maps(tape), use_m=not no_m)
     rules = Rules({**UNGUIDED, "last": Last(gradients), "conv": conv, "linear": linear}, fold=False)
-    relevance = tape.passed(rules, slope * tape.logits.detach(), stop)
+    relevance = tape.from_classes(rules, slope * tape.logits.detach(), stop)
     top = highest(relevance)
     return Raw((relevance / torch.where(top > 0, top, 1)).sum(1))

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
+from limelight.relevance.affine_rules import Box
 from limelight.relevance.op import Op, divide_by
-from limelight.relevance.rules import Box, Rules, native, only_active
+from limelight.relevance.rules import Rules
+from limelight.relevance.simple_rules import native, only_active
 from limelight.relevance.tape import Tape
 from limelight.shapes import Acts, Scores
 
@@ -31,17 +33,17 @@ def feature_map(tape: Tape, layer: str, acts: Acts, grads: Acts) -> tuple[Tensor
     of a VGG does, it is that map. Overlapping windows (AlexNet) make a map of their own.
     """
     info = tape.info(tape.outputs[layer])
-    if info is not None and info.fed is not None:
-        at = info.fed.data_ptr()
+    if info is not None and info.source is not None:
+        at = info.source.data_ptr()
         pools = (op for op in tape.ops if op.kind == "max_pool" and op.function == info.made_by)
-        made = next((op for op in pools if op.inputs[0].data_ptr() == at), None)
-        if made is not None and _tiles(made):
-            return info.fed, made.x, made.native(grads)[0]
+        pool = next((op for op in pools if op.inputs[0].data_ptr() == at), None)
+        if pool is not None and _tiles(pool):
+            return info.source, pool.x, pool.native(grads)[0]
     return tape.maps(layer), acts, grads
 
 
 def _tiles(pool: Op) -> bool:
-    """Whether no two windows share a position: each sees one value only of what their means hand back."""
+    """Return whether no two windows share a position: each sees one value only of what their means hand back."""
     x = pool.x[:1, :1]
     with torch.enable_grad():
         x = x.clone().requires_grad_()
@@ -50,7 +52,7 @@ def _tiles(pool: Op) -> bool:
 
 
 def contributions(acts: Acts, grads: Acts) -> Acts:
-    """alpha_k A_k, where alpha_k is the mean of the gradient over all positions."""
+    """Return alpha_k A_k, where alpha_k is the mean of the gradient over all positions."""
     return grads.mean((-2, -1), keepdim=True) * acts
 
 
@@ -114,13 +116,13 @@ class Equilibrium:
         s = torch.cat([s for _, s in terms]).div_(op.forward(inputs, "absolute")).nan_to_num_(0, 0, 0)
         shares = op.back(s, "absolute").mul_(inputs).chunk(len(terms))
         if self.use_c and self.use_shift and not mixes:
-            met = (shares[0] != 0).to(x)
-            shares[0].sub_(met / op.total(met).clamp_min(1))
-        found = sum(shares[1:], shares[0])
-        return found * (up + down) / 2 if self.keep_mass else found
+            reached = (shares[0] != 0).to(x)
+            shares[0].sub_(reached / op.total(reached).clamp_min(1))
+        share = sum(shares[1:], shares[0])
+        return share * (up + down) / 2 if self.keep_mass else share
 
     def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
-        """Fixed amounts, whatever came."""
+        """Return fixed amounts, whatever came."""
         up, down, mixes = (r > 0).flatten(1).any(1).to(size), (r < 0).flatten(1).any(1).to(size), self._mixes(op)
         ratio = 1.0 if mixes else self.ratio
         off = float(self.use_c and self.use_shift and not mixes)
@@ -130,6 +132,7 @@ class Equilibrium:
         return total * kept, most * kept
 
     def _mixes(self, op: Op) -> bool:
+        """Return whether an operation only mixes channels."""
         if op.kind != "conv" or self.channel_mixing == "height1":
             return op.kernel_height == 1
         return prod(op.w().shape[2:]) == 1
@@ -156,7 +159,7 @@ class Pool:
 
 
 def main_branch(op: Op, r: Tensor) -> tuple[Tensor | None, ...]:
-    """All to the operand behind more affine operations, nothing to the shortcut."""
+    """Hand all to the operand behind more affine operations, nothing to the shortcut."""
     shares: list[Tensor | None] = [None] * len(op.inputs)
     main = op.depths.index(max(op.depths))
     shares[main] = r.sum_to_size(op.inputs[main].shape)
@@ -213,6 +216,7 @@ def dense_blocks(tape: Tape, patterns: tuple[str, ...] = ()) -> frozenset[str]:
 
 
 def _closes(tape: Tape, op: Op) -> bool:
+    """Return whether a concatenation joins a module's input with what each of its children made of it."""
     if not op.owner or len(op.origins) < 2 or op.origins[0].startswith(f"{op.owner}."):
         return False
     children = [f"{op.owner}.{name}" for name, _ in tape.classifier.module.get_submodule(op.owner).named_children()]

@@ -8,16 +8,18 @@ from torch import Tensor
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.maps.propagation.excitation_backprop import Negated, for_one_output
-from limelight.maps.propagation.lrp import Composite, composite_of
+from limelight.relevance.affine_rules import AlphaBeta, Box
+from limelight.relevance.composites import Composite, rules_of
 from limelight.relevance.op import divide_by
-from limelight.relevance.rules import AlphaBeta, Box, Proportional, Rules, only_active
+from limelight.relevance.rules import Rules
+from limelight.relevance.simple_rules import Proportional, only_active
 from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits
 
 Variant = Literal["others", "clrp1", "clrp2", "sglrp"]
 
 
-def against(tape: Tape, rules: Rules) -> Rules:
+def negate_last(tape: Tape, rules: Rules) -> Rules:
     """Return a table in which the weights of the last affine operation are negated, under the rule that it has."""
     last = next(op for op in reversed(tape.ops) if op.last)
     return rules.but(last=Negated(rules.find(last)[1]))
@@ -67,10 +69,10 @@ def c_lrp(
         >>> bool(explanation.evidence.sum().abs() < 1e-3)  # what is for the class, less as much for the others
         True
     """
-    rules = contrast_rules(tape) if composite == "z-plus" else composite_of(composite, bounds)
+    rules = contrast_rules(tape) if composite == "z-plus" else rules_of(composite, bounds)
     for_class, for_contrast = starts(logits, target, variant)
-    r_t = tape.passed(rules, for_class, stop)
-    r_o = tape.passed(against(tape, rules) if variant == "clrp2" else rules, for_contrast, stop)
+    r_t = tape.from_classes(rules, for_class, stop)
+    r_o = tape.from_classes(negate_last(tape, rules) if variant == "clrp2" else rules, for_contrast, stop)
     total_t, total_o = (r.sum((1, 2, 3), keepdim=True) for r in (r_t, r_o))
     if variant == "clrp1":
         r_t, total_t = divide_by(r_t, total_t), torch.ones_like(total_t)

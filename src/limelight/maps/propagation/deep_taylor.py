@@ -8,7 +8,9 @@ from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.maps.propagation.excitation_backprop import for_one_output
 from limelight.maps.propagation.lrp import start
-from limelight.relevance.rules import AlphaBeta, Box, Proportional, Rules, Squared, native
+from limelight.relevance.affine_rules import AlphaBeta, Box, Squared
+from limelight.relevance.rules import Rules
+from limelight.relevance.simple_rules import Proportional, native
 from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits
 
@@ -67,4 +69,4 @@ def deep_taylor(
         }
     )
     positive = start(logits.clamp_min(0), target, "logit")
-    return Raw(tape.passed(rules, positive, stop).sum(1))
+    return Raw(tape.from_classes(rules, positive, stop).sum(1))

@@ -10,23 +10,32 @@ from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.errors import ConservationWarning
 from limelight.maps.propagation.lrp import start
-from limelight.relevance.conservation import absorbs, law_of
+from limelight.relevance.affine_rules import Box
+from limelight.relevance.composites import Bounds
 from limelight.relevance.op import Op, divide_by
-from limelight.relevance.rules import Box, Proportional, Rule, Rules
+from limelight.relevance.rule import AffineRule, Relevance, Rule, absorbs, law_of
+from limelight.relevance.rules import Rules
+from limelight.relevance.simple_rules import Proportional
 from limelight.relevance.tape import Tape
 from limelight.shapes import Grid, Index, Logits, Scores
 
-Bounds = tuple[Tensor, Tensor]
 EFFECT = "excite nothing"
 """What negative inputs do here."""
 
 
 def excitation(op: Op, r: Tensor) -> Tensor:
-    """Winning probability: R' = x+ . W+^T (R / W+ x+)."""
+    """Share the winning probability: R' = x+ . W+^T (R / W+ x+)."""
     x = op.x if op.nonnegative else op.x.clamp_min(0)
     z = op.forward(x, "positive")
-    op.at_dead_ends(r, z)
+    op.audit_dead_ends(r, z)
     return x * op.back(divide_by(r, z), "positive")
+
+
+def negate(op: Op) -> Op:
+    """Return an affine operation with the other sign of weights and biases."""
+    assert op.weight is not None
+    bias = None if op.bias is None else -op.bias
+    return replace(op, weight=-op.weight, bias=bias, output=-op.output, _cache={})
 
 
 @dataclass(frozen=True)
@@ -37,18 +46,15 @@ class Negated:
 
     @property
     def absorbs(self) -> bool:
-        """As the rule does."""
+        """Whether the rule does."""
         return absorbs(self.rule)
 
-    def __call__(self, op: Op, r: Tensor) -> Tensor:
+    def __call__(self, op: Op, r: Tensor) -> Relevance:
         """Return the relevance of the input."""
-        weight, bias = op.weight, op.bias
-        assert weight is not None
-        negated = replace(op, weight=-weight, bias=None if bias is None else -bias, output=-op.output, _cache={})
-        return self.rule(negated, r)
+        return self.rule(negate(op), r)
 
     def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
-        """That of the rule."""
+        """Return the rule's law."""
         return law_of(self.rule, op, r, came, size)
 
 
@@ -56,23 +62,23 @@ class Negated:
 class BothWays:
     """A rule that takes relevance below 0 for relevance of the class whose weights are -W."""
 
-    rule: Rule
+    rule: AffineRule
 
     @property
     def absorbs(self) -> bool:
-        """As the rule does."""
+        """Whether the rule does."""
         return absorbs(self.rule)
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the relevance of the input."""
-        return self.rule(op, r.clamp_min(0)) + Negated(self.rule)(op, -r.clamp_max(0))
+        return self.rule(op, r.clamp_min(0)) + self.rule(negate(op), -r.clamp_max(0))
 
     def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
-        """Relevance of either class counts for it."""
+        """Return the absolute relevance twice: that of either class counts for it."""
         return size, size
 
 
-def for_one_output(rule: Rule, tape: Tape) -> Rule:
+def for_one_output(rule: AffineRule, tape: Tape) -> AffineRule:
     """Return the rule of the last affine operation, which may have one output for two classes."""
     return rule if tape.logits.shape[1] > 1 else BothWays(rule)
 
@@ -83,15 +89,15 @@ class Contrast:
 
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         """Return the difference, whose total is 0."""
-        return excitation(op, r) - Negated(excitation)(op, r)
+        return excitation(op, r) - excitation(negate(op), r)
 
     def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
-        """Both walks carry all: their difference adds up to 0."""
+        """Return 0, to which the walks' difference adds up, and what both carry."""
         return torch.zeros_like(came), 2 * size
 
 
 def sees_negative(tape: Tape) -> bool:
-    """Whether affine operations may be given negative numbers, other than pixels."""
+    """Return whether affine operations may be given negative numbers, other than pixels."""
     return not all(op.nonnegative or op.first for op in tape.ops if op.affine is not None)
 
 
@@ -109,7 +115,7 @@ def excitation_rules(last: Rule, bounds: Bounds, clamp_add: bool) -> Rules:
     )
 
 
-def negative_inputs(tape: Tape, method: str, effect: str, but: Rule | None = None) -> tuple[str, ...]:
+def warn_of_negative_inputs(tape: Tape, method: str, effect: str, but: Rule | None = None) -> tuple[str, ...]:
     """Warn, and return what is to be noted, of affine operations on the way that were given negative numbers.
 
     Args:
@@ -134,7 +140,7 @@ def negative_inputs(tape: Tape, method: str, effect: str, but: Rule | None = Non
 
 def winners(tape: Tape, rules: Rules, layer: str | None, logits: Logits, target: Index) -> Grid:
     """Pass 1 back from the class and sum what the channels of the layer, or of the image, get."""
-    return tape.passed(rules, start(logits, target, "one"), layer).sum(1)
+    return tape.from_classes(rules, start(logits, target, "one"), layer).sum(1)
 
 
 @register_method(
@@ -188,8 +194,8 @@ def excitation_backprop(
     """
     clamp_add = sees_negative(tape) if clamp_add is None else clamp_add
     rules = excitation_rules(for_one_output(excitation, tape), bounds, clamp_add)
-    found = winners(tape, rules, None if pixels else layer, logits, target)
-    return Raw(found, notes=negative_inputs(tape, "excitation-backprop", EFFECT))
+    relevance = winners(tape, rules, None if pixels else layer, logits, target)
+    return Raw(relevance, notes=warn_of_negative_inputs(tape, "excitation-backprop", EFFECT))
 
 
 @register_method(
@@ -237,5 +243,5 @@ def contrastive_excitation_backprop(
     """
     clamp_add = sees_negative(tape) if clamp_add is None else clamp_add
     rules = excitation_rules(Contrast(), bounds, clamp_add)
-    found = winners(tape, rules, None if pixels else layer, logits, target).relu()
-    return Raw(found, notes=negative_inputs(tape, "c-excitation-backprop", EFFECT))
+    relevance = winners(tape, rules, None if pixels else layer, logits, target).relu()
+    return Raw(relevance, notes=warn_of_negative_inputs(tape, "c-excitation-backprop", EFFECT))

@@ -1,7 +1,6 @@
 """Layer-wise relevance propagation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
@@ -11,33 +10,13 @@ from torch import Tensor
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption, nearest
-from limelight.relevance.op import Kind, Op
-from limelight.relevance.rules import (
-    TINY,
-    AlphaBeta,
-    Box,
-    Epsilon,
-    Flat,
-    Gamma,
-    Proportional,
-    Rule,
-    Rules,
-    rule_of,
-)
+from limelight.relevance.composites import TUTORIAL, Bounds, Composite, rule_between, rules_of
+from limelight.relevance.op import Kind
+from limelight.relevance.rules import Rules
 from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits
 
 Init = Literal["absolute", "logit", "one"]
-Composite = Literal[
-    "epsilon-plus",
-    "alpha2-beta1",
-    "epsilon-gamma-box",
-    "epsilon-plus-flat",
-    "alpha2-beta1-flat",
-    "comp",
-    "comp-classic",
-]
-Bounds = tuple[Tensor, Tensor]
 PLACES = ("first", "last", "shallow", "affine", *get_args(Kind))
 """Where a rule may stand in a table."""
 
@@ -46,54 +25,6 @@ def start(logits: Logits, target: Index, init: Init) -> Tensor:
     """Return the relevance of the class scores: that of the target, 0 elsewhere."""
     chosen = torch.zeros_like(logits).scatter_(1, target[:, None], 1.0)
     return chosen if init == "one" else chosen * (logits.abs() if init == "absolute" else logits)
-
-
-@dataclass(frozen=True)
-class Average:
-    """A maximum as the mean of its window, stabilised as ``lrp-comp`` stabilises the convolutions around it.
-
-    Attributes:
-        e: stabiliser.
-        rms: where the input is less than a quarter of the image's size, this share of the root mean square of the
-            means is added to it.
-    """
-
-    e: float = 1e-9
-    rms: float = 0.25
-    absorbs = True
-
-    def __call__(self, op: Op, r: Tensor) -> tuple[Tensor, ...]:
-        """Return the relevance of the input."""
-        z = op.average(op.x)
-        height = z.shape[-2] if z.ndim == 4 else 1
-        if op.stride * height > 4 * op.x.shape[-2]:
-            most = self.rms * z.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (z.ndim - 1))
-            r = r * (z.abs() + self.e) / (z.abs() + self.e + most)
-        return Proportional(self.e)(op, r)
-
-
-def composite_of(name: Composite, bounds: Bounds, tutorial: bool = False) -> Rules:
-    """Return a table of rules that was published."""
-    plus, alpha2beta1, box = AlphaBeta(), AlphaBeta(2.0, 1.0), Box(bounds, TINY)
-    if name in ("comp", "comp-classic"):
-        tiny = 1e-9
-        return Rules(
-            {
-                "first": box,
-                "shallow": Gamma(0.25, tiny, classic=name == "comp-classic"),
-                "conv": Epsilon(tiny, rms=0.25, sign_aware=not tutorial),
-                "linear": Epsilon(tiny),
-                "max_pool": Average(tiny),
-            }
-        )
-    tables: dict[str, dict[str, Rule]] = {
-        "epsilon-plus": {"conv": plus},
-        "alpha2-beta1": {"conv": alpha2beta1},
-        "epsilon-gamma-box": {"first": box, "conv": Gamma()},
-        "epsilon-plus-flat": {"first": Flat(), "conv": plus},
-        "alpha2-beta1-flat": {"first": Flat(), "conv": alpha2beta1},
-    }
-    return Rules(tables[name])
 
 
 @register_method(
@@ -148,17 +79,18 @@ def lrp(
         >>> explanation.label, explanation.map.shape
         ('star', torch.Size([128, 128]))
     """
-    found = composite_of(composite, bounds)
+    table = rules_of(composite, bounds).table
     _check_names(tape, rules or {}, overrides or {})
-    own = {place: _rule(rule, bounds) for place, rule in (rules or {}).items()}
+    own = {place: rule_between(rule, bounds) for place, rule in (rules or {}).items()}
     if "affine" in own:  # the composite may name the two kinds apart
         own = {"conv": own["affine"], "linear": own["affine"], **own}
-    named = {pattern: _rule(rule, bounds) for pattern, rule in (overrides or {}).items()}
-    together = Rules({**found.table, **own}, overrides=named)
-    return Raw(tape.passed(together, start(logits, target, init), stop).sum(1))
+    named = {pattern: rule_between(rule, bounds) for pattern, rule in (overrides or {}).items()}
+    together = Rules({**table, **own}, overrides=named)
+    return Raw(tape.from_classes(together, start(logits, target, init), stop).sum(1))
 
 
 def _check_names(tape: Tape, rules: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Refuse places and names of modules for which no rule would be looked up."""
     for place in rules:
         if place not in PLACES:
             raise InvalidOption(
@@ -168,12 +100,6 @@ def _check_names(tape: Tape, rules: Mapping[str, Any], overrides: Mapping[str, A
     for pattern in overrides:
         if not any(fnmatchcase(owner, pattern) for owner in owners):
             raise InvalidOption(f"no affine operation is in {pattern!r}{nearest(pattern, owners)}")
-
-
-def _rule(given: Any, bounds: Bounds) -> Rule:
-    if not isinstance(given, str) and not callable(given):
-        raise InvalidOption(f"{given!r} is no rule; give a name such as 'gamma(0.25)', or a function (op, r)")
-    return Box(bounds, TINY) if given == "z-box" else rule_of(given)
 
 
 @register_method(
@@ -295,5 +221,7 @@ def lrp_comp(
         ('star', torch.Size([128, 128]))
     """
     classic = tutorial if gamma is None else gamma == "classic"
-    found = composite_of("comp-classic" if classic else "comp", bounds, tutorial)
-    return Raw(tape.passed(found, start(logits, target, init), stop).sum(1))
+    table = rules_of("comp-classic" if classic else "comp", bounds)
+    if tutorial:
+        table = table.but(conv=TUTORIAL)
+    return Raw(tape.from_classes(table, start(logits, target, init), stop).sum(1))

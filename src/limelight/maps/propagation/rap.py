@@ -7,10 +7,12 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
-from limelight.maps.propagation.excitation_backprop import negative_inputs
+from limelight.maps.propagation.excitation_backprop import warn_of_negative_inputs
 from limelight.maps.propagation.lrp import Init, start
+from limelight.relevance.affine_rules import Box
 from limelight.relevance.op import Op, divide_by
-from limelight.relevance.rules import Box, Proportional, Rules, only_active
+from limelight.relevance.rules import Rules
+from limelight.relevance.simple_rules import Proportional, only_active
 from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits
 
@@ -18,7 +20,7 @@ Route = Literal["code", "excitatory", "inhibitory"]
 
 
 def by_influence(op: Op, r: Tensor) -> Tensor:
-    """R' = |x| . |W|^T D(R, |W| |x|): in proportion to contributions without their sign; the last affine operation."""
+    """Share in proportion to contributions without their sign: R' = |x| . |W|^T D(R, |W| |x|)."""
     x = op.x.abs()
     return x * op.back(divide_by(r, op.forward(x, "absolute")), "absolute")
 
@@ -49,17 +51,17 @@ class Relative:
         if self.route == "inhibitory" or (self.route == "code" and op.kind == "conv"):
             up, down = r.clamp_min(0), down + divide_by(r.clamp_max(0), hurts)
         c = x * (op.back(divide_by(up, helps), "positive") - op.back(down, "negative"))
-        met = (c != 0).to(c)
-        return c - met * divide_by(op.total(c) - op.total(r), op.total(met))
+        reached = (c != 0).to(c)
+        return c - reached * divide_by(op.total(c) - op.total(r), op.total(reached))
 
 
 def through_pool(op: Op, r: Tensor) -> Tensor:
-    """R' = x . pool^T D(R, pool(x)): all to the winner of a maximum that is not 0."""
+    """Hand all to the winner of a maximum that is not 0: R' = x . pool^T D(R, pool(x))."""
     return op.native(r * (op.y != 0))[0]
 
 
-def rules_of(inner: Relative) -> Rules:
-    """Return the table of rules."""
+def rules_for(inner: Relative) -> Rules:
+    """Return the table of rules, with that of inner affine operations."""
     return Rules(
         {
             "first": Box(),
@@ -123,5 +125,5 @@ def rap(
     seed = start(logits, target, init)
     if seed.shape != tape.logits.shape:  # one output tells two classes apart by its sign, and influence has none
         seed = seed.sum(1, keepdim=True)
-    found = tape.passed(rules_of(inner), seed, stop).sum(1)
-    return Raw(found, notes=negative_inputs(tape, "rap", "get no relevance", by_influence))
+    relevance = tape.from_classes(rules_for(inner), seed, stop).sum(1)
+    return Raw(relevance, notes=warn_of_negative_inputs(tape, "rap", "get no relevance", by_influence))

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from limelight.card import register_method
+from limelight.relevance.affine_rules import AlphaBeta
 from limelight.relevance.op import Op
-from limelight.relevance.rules import AlphaBeta, Proportional, Rules
+from limelight.relevance.rules import Rules
+from limelight.relevance.simple_rules import Proportional
 from limelight.relevance.tape import Tape
 from limelight.shapes import Acts, Grid, Index, Logits
 
@@ -15,7 +17,7 @@ Others = Literal["1/K", "1/(K-1)"]
 
 
 def pooled(op: Op, r: Tensor) -> tuple[Tensor, ...]:
-    """In proportion to the inputs; for a mean over whole maps to those above 0."""
+    """Share in proportion to the inputs; for a mean over whole maps to those above 0."""
     return Proportional(0.0, clamp=not op.function.startswith("avg_pool"))(op, r)
 
 

@@ -17,8 +17,10 @@ from limelight.maps.propagation.attribution_equilibrium import (
     feature_map,
 )
 from limelight.model.one_pass import Stage
+from limelight.relevance.affine_rules import Box
 from limelight.relevance.op import Op, divide_by
-from limelight.relevance.rules import Box, Proportional, Rules, only_active
+from limelight.relevance.rules import Rules
+from limelight.relevance.simple_rules import Proportional, only_active
 from limelight.relevance.tape import Tape
 from limelight.shapes import Acts, Index, Scores
 
@@ -44,29 +46,30 @@ class Sectional:
         x = op.x if op.nonnegative else op.x.clamp_min(0)
         # Every image has weights of its own: image by image, they need the memory of one.
         images = zip(x.split(1), r.clamp_min(0).split(1), r.clamp_max(0).neg().split(1), strict=True)
-        found = torch.cat([v * (_section(op, v, p) - _section(op, v, n)) for v, p, n in images])
+        share = torch.cat([v * (_section(op, v, p) - _section(op, v, n)) for v, p, n in images])
         if op.kernel_height == 1:
-            return found
-        met = (found != 0).to(found)
-        return 2 * found - met * divide_by(op.total(r), op.total(met))
+            return share
+        reached = (share != 0).to(share)
+        return 2 * share - reached * divide_by(op.total(r), op.total(reached))
 
     @property
     def absorbs(self) -> bool:
-        """Purging loses relevance."""
+        """Whether it may lose relevance: purging does."""
         return self.purge
 
     def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
-        """The total stays; what counts twice, and as much off, make three of one."""
+        """Return the total, which stays, and thrice the size: what counts twice, and as much off, make three of one."""
         return came, size if op.kernel_height == 1 else 3 * size
 
 
 def _section(op: Op, x: Tensor, r: Tensor) -> Tensor:
+    """Return V^T (R / V x), where V is the gradient of R . W x with respect to W."""
     w = op.weight_gradient(r, x)
     return op.back(divide_by(r, op.forward(x, w)), w)
 
 
-def relative(target: Acts, others: list[Acts], hostile: list[Tensor]) -> Acts:
-    """What the target has and hostile classes don't: total 1 where it leads, -1 elsewhere, alike in all channels.
+def compare(target: Acts, others: list[Acts], hostile: list[Tensor]) -> Acts:
+    """Return what the target has and hostile classes don't, alike in all channels: total 1 where it leads, else -1.
 
     Args:
         target: contributions to the target, of maximum 1, (n, k, h, w).
@@ -87,11 +90,12 @@ def relative(target: Acts, others: list[Acts], hostile: list[Tensor]) -> Acts:
 
 
 def _sum(t: Tensor) -> Tensor:
+    """Sum over all axes but the batch."""
     return t.sum((1, 2, 3), keepdim=True)
 
 
-def _normalised(start: Acts) -> Acts:
-    """Over its maximum; where that is not above 0, over its largest absolute value, so that no sign flips."""
+def _normalise(start: Acts) -> Acts:
+    """Divide by the maximum; where that is not above 0, by the largest absolute value, so that no sign flips."""
     largest = start.amax((1, 2, 3), keepdim=True)
     return start / (torch.where(largest > 0, largest, start.abs().amax((1, 2, 3), keepdim=True)) + SHIFT)
 
@@ -102,9 +106,9 @@ def _of_class(tape: Tape, stage: Stage, q: int) -> tuple[Acts, Acts]:
         scores = tape.logits if tape.logits.shape[1] > 1 else torch.cat([-tape.logits, tape.logits], 1)
         if q >= scores.shape[1]:
             raise InvalidOption(f"hostile class {q}: there are {scores.shape[1]} classes, counted from 0")
-        (found,) = tape.gradients(scores[:, q], [tape.outputs[stage.info.name]])
+        (grads,) = tape.gradients(scores[:, q], [tape.outputs[stage.info.name]])
     assert stage.info.layout is not None
-    return feature_map(tape, stage.info.name, stage.acts, stage.info.layout.maps(found))[1:]
+    return feature_map(tape, stage.info.name, stage.acts, stage.info.layout.maps(grads))[1:]
 
 
 @register_method(
@@ -157,10 +161,10 @@ def rsp(
         ('star', True)
     """
     begin, values, slope = feature_map(tape, layer, acts, grads)
-    start = _normalised(contributions(values, slope))
+    start = _normalise(contributions(values, slope))
     if hostile:
-        others = [_normalised(contributions(*_of_class(tape, stages[0], q))) for q in hostile]
-        start = relative(start, others, [target != q for q in hostile])
+        others = [_normalise(contributions(*_of_class(tape, stages[0], q))) for q in hostile]
+        start = compare(start, others, [target != q for q in hostile])
     pool = Pool(clamp=False)
     rules = Rules(
         {
