@@ -280,7 +280,7 @@ def at_least_float32(t: Tensor) -> Tensor:
     return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
 
 
-def divide_by(r: Tensor, z: Tensor, e: float | Tensor = 0.0) -> Tensor:
+def divide_by(r: Tensor, z: Tensor, e: int | float | Tensor = 0.0) -> Tensor:
     """Return R / (z + e sgn z), with sgn 0 = 1; for e = 0 it is 0 where z = 0."""
     if isinstance(e, float | int) and e == 0:
         return torch.where(z != 0, r / torch.where(z != 0, z, 1), 0)

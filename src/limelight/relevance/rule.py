@@ -44,7 +44,7 @@ TINY = 1e-6
 class Division(Protocol):
     """Divides relevance by denominators that may be 0, such as ``divide_by``."""
 
-    def __call__(self, r: Tensor, z: Tensor, e: float, /) -> Tensor:
+    def __call__(self, r: Tensor, z: Tensor, e: int | float, /) -> Tensor:
         """Return R / z, with a stabiliser e."""
         ...
 

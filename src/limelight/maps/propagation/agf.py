@@ -20,7 +20,7 @@ from limelight.shapes import Index, Logits, Scores
 TINY = 1e-9
 
 
-def divide(a: Tensor, b: Tensor, e: float = TINY) -> Tensor:
+def divide(a: Tensor, b: Tensor, e: int | float = TINY) -> Tensor:
     """Return a / (b + e), and 0 where b = 0: the division of this method."""
     safe = b + e
     return torch.where(b != 0, a / torch.where(safe != 0, safe, e), 0)
