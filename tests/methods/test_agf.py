@@ -25,7 +25,7 @@ from limelight.maps.propagation.agf import (
 from limelight.maps.propagation.agf import divide as over
 from limelight.relevance.affine import Convolution
 from limelight.relevance.op import Op
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from methods import golden_network
 from methods.goldens import classifier, golden, inputs
 
@@ -193,8 +193,8 @@ def test_switches_differ() -> None:
 # -- which operation does what -----------------------------------------------------------------------------------
 
 
-def taped(name: str) -> Tape:
-    return Tape(classifier(name), inputs(name)[:2])
+def record(name: str) -> Recording:
+    return Recording(classifier(name), inputs(name)[:2])
 
 
 @pytest.mark.parametrize(("model", "full"), [
@@ -206,27 +206,29 @@ def taped(name: str) -> Tape:
 ])  # fmt: skip
 def test_flat_convolutions(model: str, full: set[str]) -> None:
     """Full are those of a VGG, the first of a basic block, and the middle one of a bottleneck."""
-    tape = taped(model)
-    flat = flat_convolutions(tape)
-    assert {op.owner for op in tape.ops if op.kind == "conv" and op not in flat} == full
-    assert tape.forwards == tape.backwards == 0
+    recording = record(model)
+    flat = flat_convolutions(recording)
+    assert {op.owner for op in recording.ops if op.kind == "conv" and op not in flat} == full
+    assert recording.forwards == recording.backwards == 0
 
 
 @pytest.mark.parametrize("name", ["residual"])
 def test_flat_convolutions_where_sums_overwrite(name: str) -> None:
-    tape = Tape(ll.Classifier(architectures.build(name, inplace=True)), architectures.images(1))
-    flat = {op.owner for op in flat_convolutions(tape)}
+    recording = Recording(ll.Classifier(architectures.build(name, inplace=True)), architectures.images(1))
+    flat = {op.owner for op in flat_convolutions(recording)}
     assert flat == {"layer1.conv2", "layer1.skip", "layer2.conv2", "layer2.skip"}
 
 
 def test_flattened_map() -> None:
     """The first linear layer of a VGG gets a map of 64 x 4 x 4, in whatever layout that lies."""
-    tape = taped("tinyvgg")
-    assert {op.owner: tuple(shape) for op, shape in flattened_maps(tape).items()} == {"classifier.0": (2, 64, 4, 4)}
+    recording = record("tinyvgg")
+    assert {op.owner: tuple(shape) for op, shape in flattened_maps(recording).items()} == {
+        "classifier.0": (2, 64, 4, 4)
+    }
     net = copy.deepcopy(classifier("tinyvgg").module).to(memory_format=torch.channels_last)
-    last = Tape(ll.Classifier(net), inputs("tinyvgg")[:2].contiguous(memory_format=torch.channels_last))
+    last = Recording(ll.Classifier(net), inputs("tinyvgg")[:2].contiguous(memory_format=torch.channels_last))
     assert {op.owner for op in flattened_maps(last)} == {"classifier.0"}
-    pooled = Tape(ll.Classifier(architectures.build("residual")), architectures.images(1))
+    pooled = Recording(ll.Classifier(architectures.build("residual")), architectures.images(1))
     assert not flattened_maps(pooled)
 
 

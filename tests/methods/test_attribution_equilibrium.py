@@ -17,7 +17,7 @@ from limelight.maps.propagation.attribution_equilibrium import (
     main_branch,
 )
 from limelight.relevance.op import Op
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from methods import golden_network
 from methods.goldens import classifier, golden, inputs
 
@@ -27,8 +27,8 @@ W = torch.tensor([[1.0, -1, 2, 0], [0.5, 1, -1, -2]]).double()
 R = torch.tensor([3.0, -1]).double()
 
 
-def recorded(net: nn.Module, x: Tensor) -> Tape:
-    return Tape(ll.Classifier(net.eval()), x)
+def recorded(net: nn.Module, x: Tensor) -> Recording:
+    return Recording(ll.Classifier(net.eval()), x)
 
 
 class Behind(nn.Module):
@@ -187,8 +187,8 @@ class Shortcut(nn.Module):
 
 def test_shortcuts_get_nothing_unless_asked_for() -> None:
     torch.manual_seed(0)
-    tape = recorded(Shortcut().double(), torch.randn(2, 3, 6, 6).double())
-    op = next(op for op in tape.ops if op.kind == "add")
+    recording = recorded(Shortcut().double(), torch.randn(2, 3, 6, 6).double())
+    op = next(op for op in recording.ops if op.kind == "add")
     r = torch.randn_like(op.y)
     skipped, main = main_branch(op, r)
     assert skipped is None
@@ -211,10 +211,10 @@ def dense_net() -> nn.Module:
 
 def test_the_input_of_a_dense_block_gets_nothing() -> None:
     net, x = dense_net(), torch.randn(2, 3, 48, 48).double()
-    tape = recorded(net, x)
-    blocks = dense_blocks(tape)
+    recording = recorded(net, x)
+    blocks = dense_blocks(recording)
     assert blocks == {"features.denseblock1", "features.denseblock2"}
-    joins = [op for op in tape.ops if op.kind == "cat"]
+    joins = [op for op in recording.ops if op.kind == "cat"]
     for op in joins:
         r = torch.randn_like(op.y)
         parts = r.split([x.shape[1] for x in op.inputs], 1)
@@ -245,10 +245,10 @@ def test_dense_blocks_of_other_make_are_named() -> None:
 
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), Grow(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    tape = recorded(net, torch.randn(1, 3, 4, 4))
-    assert dense_blocks(tape) == set()
-    assert dense_blocks(tape, ("2*",)) == {"2"}
-    (op,) = (op for op in tape.ops if op.kind == "cat")
+    recording = recorded(net, torch.randn(1, 3, 4, 4))
+    assert dense_blocks(recording) == set()
+    assert dense_blocks(recording, ("2*",)) == {"2"}
+    (op,) = (op for op in recording.ops if op.kind == "cat")
     r = torch.randn_like(op.y)
     shares = Concatenation()(op, r)
     assert torch.equal(shares[0], r[:, :4] * (op.inputs[0] != 0))

@@ -275,7 +275,7 @@ def check_cost(method: ll.Method, architecture: str) -> None:
     """What is measured is what the card predicts."""
     c, x = classifier(architecture), images()
     measured, predicted = method.run(c, x).cost, method.cost(c, x)
-    if "tape" in method.card.needs:
+    if "recording" in method.card.needs:
         # The card is about networks of ReLUs. An operation whose input has both signs costs twice, as every first one
         # does, which is much of these small networks; what lies behind the start or before the stop costs nothing.
         assert 0.4 * predicted.forwards <= measured.forwards <= 2 * predicted.forwards

@@ -10,7 +10,7 @@ import architectures
 import limelight as ll
 from limelight.errors import ConservationWarning
 from limelight.maps.propagation.c_lrp import c_lrp, contrast_rules, starts
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from methods import golden_network
 
 VARIANTS = ("others", "clrp1", "clrp2", "sglrp")
@@ -46,12 +46,15 @@ P = math.e / (math.e + 2)
 
 def test_worked_example_where_it_starts() -> None:
     c, x = example(SIMPLE)
-    tape = Tape(c, x, {"2": c.trace(x)["2"]})
-    close(tape.logits.detach()[0], [2 + 1, 2, 2])
-    for_class, for_others = starts(tape.logits.detach(), torch.tensor([0]), "others")
+    recording = Recording(c, x, {"2": c.trace(x)["2"]})
+    close(recording.logits.detach()[0], [2 + 1, 2, 2])
+    for_class, for_others = starts(recording.logits.detach(), torch.tensor([0]), "others")
     close(for_class[0], [3, 0, 0])
     close(for_others[0], [0, 1.5, 1.5])
-    r_t, r_o = (tape.to_layer(contrast_rules(tape), tape.logits, s, "2")[0, :, 0, 0] for s in (for_class, for_others))
+    r_t, r_o = (
+        recording.to_layer(contrast_rules(recording), recording.logits, s, "2")[0, :, 0, 0]
+        for s in (for_class, for_others)
+    )
     close(r_t, [2, 1])
     close(r_o, [1.5, 1.5])
     close(r_t - r_o * r_t.sum() / r_o.sum(), [0.5, -0.5])
@@ -232,5 +235,5 @@ def test_used_as_a_function() -> None:
     """The equation itself, without the machinery around it."""
     c, x = example(SIMPLE)
     with torch.no_grad():
-        found = c_lrp(Tape(c, x), c(x), torch.tensor([0]), ANY, None)
+        found = c_lrp(Recording(c, x), c(x), torch.tensor([0]), ANY, None)
     close(found.values, ll.method("c-lrp").evidence(c, x, 0))

@@ -11,7 +11,7 @@ import architectures
 import limelight as ll
 from limelight.errors import ConservationWarning, InvalidOption, UnsupportedModel
 from limelight.maps.pixel.deeplift import Rescale, side_by_side
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from methods.adding_up import CONVOLUTIONAL, Head, gap, one, pixel
 from methods.goldens import TINY, classifier, exact, golden, inputs
 from methods.known_scores import assert_same
@@ -51,9 +51,9 @@ def test_maxima() -> None:
     black = torch.tensor([[3.0, 0, 0, 5], [0, 0, 0, 0]]).double()
     c = one(Head(lambda x: F.max_pool2d(x[:, :1], 2).sum((1, 2, 3))))
     x, x0 = (F.pad(t[None], (0, 0, 0, 0, 0, 2))[None] for t in (image, black))
-    tapes = [Tape(c, t, {}) for t in (x, x0)]
-    op = next(op for op in tapes[0].ops if op.kind == "max_pool")
-    m = Rescale(side_by_side(*tapes)).max_pool(op, torch.ones_like(op.y))
+    recordings = [Recording(c, t, {}) for t in (x, x0)]
+    op = next(op for op in recordings[0].ops if op.kind == "max_pool")
+    m = Rescale(side_by_side(*recordings)).max_pool(op, torch.ones_like(op.y))
     # 4 in place of 3: 1 over a difference of 4. 1 in place of 5: -4 over -5.
     expected = torch.tensor([[0, 1 / 4, 0, 4 / 5], [0, 0, 0, 0]]).double()
     torch.testing.assert_close(m[0, 0], expected)
@@ -72,14 +72,14 @@ def test_multipliers_of_a_maximum_never_exceed_1(seed: int) -> None:
     x = torch.randn(2, 3, 9, 9, generator=generator).double()
     x0 = x + torch.randn(2, 3, 9, 9, generator=generator).double() ** 5
     c = one(Head(lambda x: F.max_pool2d(x, 3, 2, 1).sum((1, 2, 3))))
-    tapes = [Tape(c, t, {}) for t in (x, x0)]
-    op = next(op for op in tapes[0].ops if op.kind == "max_pool")
+    recordings = [Recording(c, t, {}) for t in (x, x0)]
+    op = next(op for op in recordings[0].ops if op.kind == "max_pool")
     each = torch.zeros_like(op.y)
     each[:, :, 2, 2] = 1
-    m = Rescale(side_by_side(*tapes)).max_pool(op, each)
+    m = Rescale(side_by_side(*recordings)).max_pool(op, each)
     assert 0 <= m.min() <= m.max() <= 1 + 1e-12
     torch.testing.assert_close(
-        (m * (x - x0)).sum((2, 3)), ((op.y - tapes[1].ops[tapes[0].ops.index(op)].y) * each).sum((2, 3))
+        (m * (x - x0)).sum((2, 3)), ((op.y - recordings[1].ops[recordings[0].ops.index(op)].y) * each).sum((2, 3))
     )
 
 
@@ -100,7 +100,9 @@ POOLS: list[Any] = [
 def test_equal_values_of_a_window_share(pool: Any) -> None:
     """Where all count as equal, a maximum becomes the mean of its windows; where none does, its own gradient stays."""
     x = torch.randn(2, 3, 9, 10, generator=torch.Generator().manual_seed(0)).double()
-    op = next(op for op in Tape(one(Head(lambda x: pool(x).flatten(1).sum(1))), x, {}).ops if op.kind == "max_pool")
+    op = next(
+        op for op in Recording(one(Head(lambda x: pool(x).flatten(1).sum(1))), x, {}).ops if op.kind == "max_pool"
+    )
     r = torch.randn(op.y.shape, generator=torch.Generator().manual_seed(1)).double()
     tolerance = torch.zeros(2, 1, 1, 1)
     torch.testing.assert_close(op.share_ties(r, tolerance), op.native(r)[0])
@@ -113,7 +115,7 @@ def test_equal_values_of_a_window_share(pool: Any) -> None:
 def test_windows_with_gaps_share() -> None:
     x = torch.tensor([[2.0, 9, 2, 0], [9, 9, 9, 9], [1, 9, 2, 0]]).double().expand(1, 3, 3, 4)
     net = Head(lambda x: F.max_pool2d(x[:, :1], 2, dilation=2).sum((1, 2, 3)))
-    op = next(op for op in Tape(one(net), x, {}).ops if op.kind == "max_pool")
+    op = next(op for op in Recording(one(net), x, {}).ops if op.kind == "max_pool")
     found = op.share_ties(torch.tensor([[[[3.0]]]]).double(), torch.zeros(1, 1, 1, 1))
     assert found[0, 0].tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
 

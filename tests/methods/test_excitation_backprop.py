@@ -19,7 +19,7 @@ from limelight.maps.propagation.excitation_backprop import (
 )
 from limelight.maps.propagation.lrp import start
 from limelight.relevance.op import Op, divide_by
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from limelight.rules import Box, Rules
 from methods import golden_network
 from methods.goldens import MODELS, TINY, classifier, golden, inputs
@@ -39,7 +39,7 @@ def single_linear(weight: list[list[float]], x: list[float]) -> Op:
     net = nn.Sequential(nn.Flatten(), nn.Linear(len(x), len(weight), bias=False)).double()
     net[1].weight.data = torch.tensor(weight).double()
     image = torch.tensor(x).double().view(1, 3, 1, 1)
-    return Tape(ll.Classifier(net.eval(), size=1), image).ops[-1]
+    return Recording(ll.Classifier(net.eval(), size=1), image).ops[-1]
 
 
 def test_worked_example() -> None:
@@ -225,16 +225,16 @@ def test_clamped_sums_leave_negative_terms_out() -> None:
 # -- the contrast --------------------------------------------------------------------------------------------
 
 
-def three_steps(tape: Tape, contrast_layer: str, layer: str, target: Tensor) -> Tensor:
+def three_steps(recording: Recording, contrast_layer: str, layer: str, target: Tensor) -> Tensor:
     """As the definition has it: both walks to the contrast layer, and their difference from there on."""
     normal = excitation_rules(excitation, BOX, False)
-    seed = start(tape.logits.detach(), target, "one")
-    (q,) = tape.relevance(normal, tape.logits, seed, [tape.outputs[contrast_layer]])
+    seed = start(recording.logits.detach(), target, "one")
+    (q,) = recording.relevance(normal, recording.logits, seed, [recording.outputs[contrast_layer]])
     against = normal.but(last=Negated(excitation))
-    (n,) = tape.relevance(against, tape.logits, seed, [tape.outputs[contrast_layer]])
+    (n,) = recording.relevance(against, recording.logits, seed, [recording.outputs[contrast_layer]])
     for walk in (q, n):
         torch.testing.assert_close(walk.flatten(1).sum(1), torch.ones(len(walk)).double())
-    (found,) = tape.relevance(normal, tape.outputs[contrast_layer], q - n, [tape.outputs[layer]])
+    (found,) = recording.relevance(normal, recording.outputs[contrast_layer], q - n, [recording.outputs[layer]])
     torch.testing.assert_close(found.sum((1, 2, 3)), torch.zeros(len(found)).double())
     return found.sum(1).relu()
 
@@ -242,10 +242,10 @@ def three_steps(tape: Tape, contrast_layer: str, layer: str, target: Tensor) -> 
 @pytest.mark.parametrize("contrast_layer", ["9", "8", "7", "6"])
 def test_it_does_not_matter_where_the_walks_are_told_apart(contrast_layer: str) -> None:
     c, x, target = ll.Classifier(vgg_like(), size=16), pictures(), torch.tensor([1, 3])
-    tape = Tape(c, x, {i.name: i for i in c.trace(x).layers if i.name in (contrast_layer, "4")})
+    recording = Recording(c, x, {i.name: i for i in c.trace(x).layers if i.name in (contrast_layer, "4")})
     raw = ll.method("c-excitation-backprop", layer="4").evidence(c, x, target)
     assert raw.max() > 0
-    torch.testing.assert_close(raw, three_steps(tape, contrast_layer, "4", target))
+    torch.testing.assert_close(raw, three_steps(recording, contrast_layer, "4", target))
 
 
 @pytest.mark.parametrize("method", BOTH)
@@ -297,8 +297,8 @@ def test_nothing_excites() -> None:
 
 
 def test_helpers_keep_to_the_rule_for_several_outputs() -> None:
-    tape = Tape(ll.Classifier(vgg_like(), size=16), pictures())
-    assert for_one_output(excitation, tape) is excitation
+    recording = Recording(ll.Classifier(vgg_like(), size=16), pictures())
+    assert for_one_output(excitation, recording) is excitation
     rules: Rules = excitation_rules(excitation, BOX, False)
-    first = next(op for op in tape.ops if op.affine)
+    first = next(op for op in recording.ops if op.affine)
     assert isinstance(rules.find(first)[1], Box)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import limelight as ll
 from limelight.errors import ConservationWarning
 from limelight.maps.pixel.guided_backprop import deconvolved, guided
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from methods import golden_network
 from methods.goldens import TINY, classifier, golden, inputs
 from methods.known_scores import assert_same
@@ -181,8 +181,8 @@ def test_of_what_is_like_a_relu_the_positive_part_of_the_gradient_goes_on(name: 
 @pytest.mark.parametrize("rule", [guided, deconvolved])
 def test_negative_slopes_are_clamped_behind_the_slope(rule: Any) -> None:
     """SiLU falls below -1.28: a negative gradient comes out positive there, and stays."""
-    tape = Tape(toy(F.silu), torch.tensor([-3.0, 1, 0]).view(1, 3, 1, 1))
-    op = next(op for op in tape.ops if op.kind == "activation")
+    recording = Recording(toy(F.silu), torch.tensor([-3.0, 1, 0]).view(1, 3, 1, 1))
+    op = next(op for op in recording.ops if op.kind == "activation")
     r = torch.tensor([-1.0, -1, 1]).view_as(op.y)
     expected = op.native(r)[0].flatten().clamp_min(0)
     assert expected[0] > 0

@@ -14,7 +14,7 @@ import limelight as ll
 from conftest import npz, shared
 from limelight.relevance.composites import Average, rules_of
 from limelight.relevance.op import Op
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from limelight.rules import AlphaBeta, Box, Epsilon, Gamma, Rule, native, rule_of
 from methods.goldens import CifarResNet, images
 from methods.relevance_networks import close, deviation, vgg_like
@@ -37,9 +37,9 @@ def test_comp_assigns_the_rules_of_the_tutorial_to_vgg16() -> None:
     net = nn.Sequential()
     net.features = torchvision.models.vgg.make_layers(thin)
     net.classifier = nn.Sequential(nn.Flatten(), nn.Linear(32 * 4, 8), nn.ReLU(), nn.Linear(8, 3))
-    tape = Tape(ll.Classifier(net.eval(), size=64), torch.rand(1, 3, 64, 64))
+    recording = Recording(ll.Classifier(net.eval(), size=64), torch.rand(1, 3, 64, 64))
     table = rules_of("comp", ANY)
-    found = {op.owner: table.find(op)[1] for op in tape.ops if op.affine or op.kind == "max_pool"}
+    found = {op.owner: table.find(op)[1] for op in recording.ops if op.affine or op.kind == "max_pool"}
     for name, rule in found.items():
         kind, _, number = name.partition(".")
         if kind == "classifier":

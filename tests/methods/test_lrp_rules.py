@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import limelight as ll
 from limelight.errors import InvalidOption
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from limelight.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Proportional, Rule, Rules, Squared, rule_of
 from methods.relevance_networks import close
 
@@ -34,17 +34,17 @@ NO_BIAS: list[tuple[Rule, list[float]]] = [
 ]
 
 
-def linear(bias: list[float] | None) -> Tape:
+def linear(bias: list[float] | None) -> Recording:
     net = nn.Sequential(nn.Flatten(), nn.Linear(3, 2, bias=bias is not None)).double()
     net[1].weight.data = torch.tensor(W).double()
     if bias is not None:
         net[1].bias.data = torch.tensor(bias).double()
-    return Tape(ll.Classifier(net.eval(), size=1), torch.tensor(X).double().view(1, 3, 1, 1))
+    return Recording(ll.Classifier(net.eval(), size=1), torch.tensor(X).double().view(1, 3, 1, 1))
 
 
-def hand_back(tape: Tape, rule: Rule) -> Tensor:
+def hand_back(recording: Recording, rule: Rule) -> Tensor:
     seed = torch.tensor(R).double()
-    return tape.to_image(Rules({"affine": rule}), tape.logits, seed).flatten()
+    return recording.to_image(Rules({"affine": rule}), recording.logits, seed).flatten()
 
 
 def test_the_layer_of_the_worked_example() -> None:
@@ -87,10 +87,11 @@ def test_gamma_tends_to_z_plus() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 4, bias=False)).double()
     x = torch.rand(1, 3, 2, 2).double()
-    tape = Tape(ll.Classifier(net, size=2), x)
-    seed = tape.logits.detach().clamp_min(0)
+    recording = Recording(ll.Classifier(net, size=2), x)
+    seed = recording.logits.detach().clamp_min(0)
     far, plus = (
-        tape.to_image(Rules({"affine": rule}), tape.logits, seed) for rule in (Gamma(1e9, 1e-9), AlphaBeta(e=0.0))
+        recording.to_image(Rules({"affine": rule}), recording.logits, seed)
+        for rule in (Gamma(1e9, 1e-9), AlphaBeta(e=0.0))
     )
     close(far, plus, 1e-6)
 
@@ -106,8 +107,8 @@ def test_generalised_gamma_is_bounded_where_outputs_cross_0(gamma: float, signed
     net = nn.Sequential(nn.ReLU() if not signed else nn.Identity(), nn.Flatten(), nn.Linear(3, 4000, bias=False))
     net = net.double()
     net[-1].weight.data = w
-    tape = Tape(ll.Classifier(net.eval(), size=1), x.view(1, 3, 1, 1))
-    op, r = tape.ops[-1], torch.ones(1, 4000).double()
+    recording = Recording(ll.Classifier(net.eval(), size=1), x.view(1, 3, 1, 1))
+    op, r = recording.ops[-1], torch.ones(1, 4000).double()
     one = torch.zeros(1, 4000).double()
     shares = [Gamma(gamma, 0.0)(op, one.index_fill(1, torch.tensor(i), 1.0)) for i in range(0, 4000, 97)]
     assert max(float(s.abs().sum()) for s in shares) <= 1 + 2 / gamma + 1e-9
@@ -134,9 +135,9 @@ def test_windows_of_a_maximum_as_an_average() -> None:
     net = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3, 1, bias=False)).double()
     net[-1].weight.data.fill_(1.0)
     x = torch.tensor([[[[1.0, 3], [0, 0]]] + [[[0.0, 0], [0, 0]]] * 2]).double().view(1, 3, 2, 2)
-    tape = Tape(ll.Classifier(net, size=2), x)
+    recording = Recording(ll.Classifier(net, size=2), x)
     rules = Rules({"affine": Epsilon(0.0), "max_pool": Proportional(0.0)})
-    found = tape.to_image(rules, tape.logits, torch.tensor([[4.0]]).double())
+    found = recording.to_image(rules, recording.logits, torch.tensor([[4.0]]).double())
     close(found[0, 0], torch.tensor([[1.0, 3], [0, 0]]).double())
     close(found[0, 1:], 0.0)
     assert F.relu(x).equal(x)

@@ -11,7 +11,7 @@ import architectures
 import limelight as ll
 from limelight.maps.propagation.relevance_cam import RULES, contrast
 from limelight.relevance.op import Op, divide_by
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from methods import golden_network
 from methods.goldens import TINY, classifier, golden, inputs
 from methods.known_scores import assert_same
@@ -68,9 +68,9 @@ def test_relevance_cam_authors_with_biases() -> None:
     _, arrays = golden("authors-relevance_cam-tinyvgg")
     c, x, target = classifier("tinyvgg"), inputs("tinyvgg"), torch.from_numpy(arrays["target"])
     (info,) = c.layers(["features.8"], x)
-    tape = Tape(c, x, {"features.8": info})
-    a, seed = tape.outputs["features.8"].detach(), contrast(tape.logits.detach(), target)
-    r = tape.to_layer(RULES.but(conv=twice_the_bias), tape.logits, seed, "features.8")
+    recording = Recording(c, x, {"features.8": info})
+    a, seed = recording.outputs["features.8"].detach(), contrast(recording.logits.detach(), target)
+    r = recording.to_layer(RULES.but(conv=twice_the_bias), recording.logits, seed, "features.8")
     assert_same((r.mean((2, 3), keepdim=True) * a).sum(1), arrays["@features.8"][:, 0])
     without = ll.method("relevance-cam", layer="features.8").evidence(c, x, target)
     assert_same(without, arrays["@features.8"][:, 0], 0.03)
@@ -118,9 +118,9 @@ def test_batch_normalisation_hands_relevance_on() -> None:
     r = {}
     for layer in ("maps", "norm"):
         c = ll.Classifier(net, size=4)
-        tape = Tape(c, x, {layer: c.layers([layer], x)[0]})
-        seed = contrast(tape.logits.detach(), torch.tensor([0]))
-        r[layer] = tape.to_layer(RULES, tape.logits, seed, layer)
+        recording = Recording(c, x, {layer: c.layers([layer], x)[0]})
+        seed = contrast(recording.logits.detach(), torch.tensor([0]))
+        r[layer] = recording.to_layer(RULES, recording.logits, seed, layer)
     assert r["norm"].abs().max() > 0
     parts = net.mix.weight[:, :, 0, 0].clamp_min(0)[None, :, :, None, None] * net.maps(x).relu()[:, None]
     share = divide_by(parts, parts.sum(2, keepdim=True).expand_as(parts))
@@ -145,8 +145,8 @@ def test_a_mean_over_whole_maps_counts_what_is_above_0(pool: Any, shares: tuple[
         def forward(self, x: Tensor) -> Tensor:
             return pool(self.first(x)).flatten(1)
 
-    tape = Tape(ll.Classifier(Net().eval(), size=2), torch.tensor([1.0, 3, -2]).expand(1, 3, 1, 3))
-    op = next(op for op in tape.ops if op.kind == "avg_pool")
+    recording = Recording(ll.Classifier(Net().eval(), size=2), torch.tensor([1.0, 3, -2]).expand(1, 3, 1, 3))
+    op = next(op for op in recording.ops if op.kind == "avg_pool")
     (found,) = RULES.find(op)[1](op, torch.ones_like(op.y))
     torch.testing.assert_close(found[0, 0, 0], torch.tensor(shares))
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 import limelight as ll
 from limelight.maps.propagation.rsp import Sectional, compare
 from limelight.relevance.op import Op, divide_by
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from methods import golden_network
 from methods.goldens import classifier, golden, inputs
 
@@ -31,7 +31,7 @@ class Behind(nn.Module):
 
 def inner(layer: nn.Module, x: Tensor) -> Op:
     images = torch.zeros(len(x), 3, *x.shape[-2:]).to(x)
-    return Tape(ll.Classifier(Behind(layer, x).eval()), images).ops[-1]
+    return Recording(ll.Classifier(Behind(layer, x).eval()), images).ops[-1]
 
 
 def close(a: Tensor, b: Tensor | list[float], tolerance: float = 1e-12) -> None:

@@ -25,7 +25,7 @@ from limelight.relevance.conservation import (
     Conservation,
 )
 from limelight.relevance.op import Op
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from limelight.rules import AlphaBeta, Epsilon, Rules, rule_of
 
 ROOT = Path(__file__).parents[2]
@@ -100,10 +100,10 @@ def test_biases_of_every_rule(rule: str) -> None:
     plain = nn.Sequential(nn.Flatten(), own, head)
     rules = {"affine": rule, "last": "z"}
     e = ll.explain(ll.Classifier(plain, size=1), x, "lrp", 1, rules=rules)
-    tape = Tape(ll.Classifier(WithOnes(), size=1), x[None])
-    op = next(op for op in tape.ops if op.owner == "first")
-    y = tape.logits.detach()[0, 1]
-    r = Epsilon(0.0)(tape.ops[-1], torch.tensor([[0.0, 1.0]]).double() * y.abs())
+    recording = Recording(ll.Classifier(WithOnes(), size=1), x[None])
+    op = next(op for op in recording.ops if op.owner == "first")
+    y = recording.logits.detach()[0, 1]
+    r = Epsilon(0.0)(recording.ops[-1], torch.tensor([[0.0, 1.0]]).double() * y.abs())
     at_bias = rule_of(rule)(op, r)[0, 3]
     assert e.conservation is not None
     assert e.conservation.biases == pytest.approx(float(at_bias), rel=1e-6)
@@ -151,12 +151,12 @@ def test_biases_and_stabilisers_do_not_cancel() -> None:
 
 
 def test_books_of_another_way_back_are_not_kept() -> None:
-    tape = Tape(ll.Classifier(chain(bias=0.25), size=4), torch.ones(1, 3, 4, 4).double())
-    rules, seed = Rules({"affine": Epsilon()}), torch.ones_like(tape.logits)
-    tape.relevance(rules, tape.logits, seed, [tape.image])
-    tape.relevance(rules, tape.logits, seed, [tape.image], audit=False)
-    tape.relevance(rules, tape.logits, seed, [tape.image])
-    first, second = ([f.biases for f in way.flows] for way in tape.passes)
+    recording = Recording(ll.Classifier(chain(bias=0.25), size=4), torch.ones(1, 3, 4, 4).double())
+    rules, seed = Rules({"affine": Epsilon()}), torch.ones_like(recording.logits)
+    recording.relevance(rules, recording.logits, seed, [recording.image])
+    recording.relevance(rules, recording.logits, seed, [recording.image], audit=False)
+    recording.relevance(rules, recording.logits, seed, [recording.image])
+    first, second = ([f.biases for f in way.flows] for way in recording.passes)
     assert first == second
     assert any(b is not None and bool(b) for b in first)
 
@@ -330,12 +330,12 @@ def test_a_loss_is_told_that_is_small_against_what_cancelled_at_the_start() -> N
     def loses(op: Op, r: Tensor) -> Tensor:
         return PLUS(op, r) - 0.001 / op.x[0].numel()
 
-    tape = Tape(ll.Classifier(chain(), size=4), torch.ones(1, 3, 4, 4).double())
+    recording = Recording(ll.Classifier(chain(), size=4), torch.ones(1, 3, 4, 4).double())
     seed = torch.tensor([[1.0, -1.0]]).double()
     for overrides in ({}, {"4": loses}):
-        tape.passes.clear()
-        tape.relevance(Rules({"affine": PLUS}, overrides=overrides), tape.logits, seed, [tape.image])
-        (found,) = read_batch(audit(tape)[0])
+        recording.passes.clear()
+        recording.relevance(Rules({"affine": PLUS}, overrides=overrides), recording.logits, seed, [recording.image])
+        (found,) = read_batch(audit(recording)[0])
         assert (found.size, found.due) == (pytest.approx(2), pytest.approx(0, abs=1e-9))
         assert found.lawful == (not overrides)
     assert found.measure == pytest.approx(0.001 / CANCELS, rel=1e-3)

@@ -17,7 +17,7 @@ import limelight as ll
 from limelight.errors import ConservationWarning, InvalidOption, UnsupportedModel
 from limelight.model.outputs import class_scores
 from limelight.relevance.op import Op, divide_by
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from limelight.rules import (
     GRADIENT,
     AlphaBeta,
@@ -48,14 +48,14 @@ def close(a: Tensor, b: Tensor, tolerance: float = 1e-10) -> None:
     torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(1e-30, float(b.abs().max())))
 
 
-def taped(net: nn.Module, x: Tensor) -> Tape:
-    return Tape(ll.Classifier(net.eval(), size=x.shape[-1]), x)
+def record(net: nn.Module, x: Tensor) -> Recording:
+    return Recording(ll.Classifier(net.eval(), size=x.shape[-1]), x)
 
 
-def chosen(tape: Tape, target: int = 1) -> Tensor:
+def chosen(recording: Recording, target: int = 1) -> Tensor:
     """The logit of one class as relevance, 0 elsewhere."""
-    seed = torch.zeros_like(tape.logits)
-    seed[:, target] = tape.logits[:, target].detach()
+    seed = torch.zeros_like(recording.logits)
+    seed[:, target] = recording.logits[:, target].detach()
     return seed
 
 
@@ -73,13 +73,13 @@ def lively(net: nn.Module) -> nn.Module:
 
 
 def assert_calculus(net: nn.Module, x: Tensor) -> None:
-    tape = taped(net, x)
+    recording = record(net, x)
     leaf = x.clone().requires_grad_()
     logits = class_scores(net(leaf), len(leaf))
     (expected,) = torch.autograd.grad(logits[:, 1].sum(), leaf)
     assert expected.abs().max() > 0
-    close(tape.logits.detach(), logits.detach())
-    close(tape.gradients(tape.logits[:, 1], [tape.image])[0], expected)
+    close(recording.logits.detach(), logits.detach())
+    close(recording.gradients(recording.logits[:, 1], [recording.image])[0], expected)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -87,8 +87,8 @@ def test_rules_of_calculus_give_the_gradient(name: str) -> None:
     torch.manual_seed(0)
     more = {"init_weights": False} if name == "googlenet" else {}
     net = lively(torchvision.models.get_model(name, weights=None, **more))
-    tape = taped(net, torch.randn(1, 3, 64, 64).double())
-    assert not tape.unruled
+    recording = record(net, torch.randn(1, 3, 64, 64).double())
+    assert not recording.unruled
     assert_calculus(net, torch.randn(2, 3, 64, 64).double())
 
 
@@ -196,8 +196,8 @@ def test_rules_against_dense_matrices(conv: nn.Module, rule: Rule) -> None:
     x = torch.randn(1, 4, 5, 5).double()
     net = nn.Sequential(nn.Conv2d(3, 4, 1), conv, nn.Flatten(), nn.LazyLinear(2)).double()
     net(torch.zeros(1, 3, 5, 5).double())
-    tape = taped(net, torch.randn(1, 3, 5, 5).double())
-    op = next(op for op in tape.ops if op.owner == "1")
+    recording = record(net, torch.randn(1, 3, 5, 5).double())
+    op = next(op for op in recording.ops if op.owner == "1")
     op.inputs[0], op.output = x, conv(x).detach()
     if getattr(conv, "padding_mode", "zeros") == "reflect":
         op.inputs[0] = F.pad(x, (1, 1, 1, 1), mode="reflect")
@@ -236,11 +236,11 @@ def bias_free() -> nn.Sequential:
 
 def test_z_rule_is_input_times_gradient_without_biases() -> None:
     x = torch.randn(2, 3, 14, 14).double()
-    tape = taped(bias_free(), x)
-    found = tape.to_image(Z, tape.logits, chosen(tape))
-    (slope,) = tape.gradients(tape.logits[:, 1], [tape.image])
+    recording = record(bias_free(), x)
+    found = recording.to_image(Z, recording.logits, chosen(recording))
+    (slope,) = recording.gradients(recording.logits[:, 1], [recording.image])
     close(found, x * slope)
-    close(found.sum((1, 2, 3)), tape.logits[:, 1].detach())
+    close(found.sum((1, 2, 3)), recording.logits[:, 1].detach())
 
 
 @pytest.mark.parametrize("name", ["plain", "residual", "dense", "inception", "depthwise"])
@@ -248,13 +248,13 @@ def test_every_cut_carries_the_same_relevance(name: str) -> None:
     c = ll.Classifier(architectures.build(name).double())
     x = architectures.images(2).double()
     layers = {i.name: i for i in c.trace(x).stages}
-    tape = Tape(c, x, layers)
+    recording = Recording(c, x, layers)
     no_bias = Rules({"affine": AlphaBeta(e=0, bias="exclude"), "first": Box()}, fold=False)
-    cuts = [*tape.outputs.values(), tape.image]
+    cuts = [*recording.outputs.values(), recording.image]
     for stop in cuts:
-        (r,) = tape.relevance(no_bias, tape.logits, chosen(tape), [stop])
-        assert tape.passes[-1].entered.abs().min() > 0
-        reached = tape.flows[-1].left if stop is tape.image else r.flatten(1).sum(1)
+        (r,) = recording.relevance(no_bias, recording.logits, chosen(recording), [stop])
+        assert recording.passes[-1].entered.abs().min() > 0
+        reached = recording.flows[-1].left if stop is recording.image else r.flatten(1).sum(1)
         assert torch.isfinite(reached).all()
 
 
@@ -269,8 +269,8 @@ def test_fan_out_adds() -> None:
             return self.head((y + 2 * y + torch.cat([y[:, :2], y[:, 2:]], 1)).mean((2, 3)))
 
     x = torch.randn(1, 3, 4, 4).double()
-    tape = taped(Fork().double(), x)
-    close(tape.to_image(Z, tape.logits, chosen(tape)).sum(), tape.logits[0, 1].detach(), 1e-9)
+    recording = record(Fork().double(), x)
+    close(recording.to_image(Z, recording.logits, chosen(recording)).sum(), recording.logits[0, 1].detach(), 1e-9)
 
 
 def test_losses_are_reported_with_the_operation() -> None:
@@ -351,7 +351,7 @@ WAYS = ("modules", "functions", "methods", "in place", "inplace modules", "inpla
 @pytest.mark.parametrize("rules", [Z, Rules({"conv": AlphaBeta()}), Rules({"conv": Gamma()}, fold=False), GRADIENT])
 def test_how_it_is_written_does_not_matter(how: str, rules: Rules) -> None:
     x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)).double()
-    plain, other = (taped(Written(h).double(), x) for h in ("modules", how))
+    plain, other = (record(Written(h).double(), x) for h in ("modules", how))
     expected = plain.to_image(rules, plain.logits, chosen(plain))
     assert expected.abs().max() > 0
     close(other.to_image(rules, other.logits, chosen(other)), expected)
@@ -360,10 +360,10 @@ def test_how_it_is_written_does_not_matter(how: str, rules: Rules) -> None:
 def test_channels_last_and_a_frozen_network() -> None:
     net = Written("in place").double()
     x = torch.randn(2, 3, 8, 8).double()
-    plain = taped(net, x)
+    plain = record(net, x)
     for p in net.parameters():
         p.requires_grad_(False)
-    other = taped(net.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last))
+    other = record(net.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last))
     rules = Rules({"conv": AlphaBeta(2, 1)})
     close(other.to_image(rules, other.logits, chosen(other)), plain.to_image(rules, plain.logits, chosen(plain)))
 
@@ -387,10 +387,10 @@ def test_what_is_overwritten_later_is_kept() -> None:
 
     torch.manual_seed(0)
     net, x = Careless().double(), torch.randn(1, 3, 4, 4).double()
-    tape = taped(net, x)
-    op = next(op for op in tape.ops if op.owner == "b")
+    recording = record(net, x)
+    op = next(op for op in recording.ops if op.owner == "b")
     close(op.x, net.a(x).detach())
-    found = tape.gradients(tape.logits[:, 1], [tape.image])[0]
+    found = recording.gradients(recording.logits[:, 1], [recording.image])[0]
     net.careless = False
     leaf = x.clone().requires_grad_()
     (expected,) = torch.autograd.grad(net(leaf)[:, 1].sum(), leaf)
@@ -405,19 +405,19 @@ def test_own_rule_and_table() -> None:
         return op.x * op.back(divide_by(r, op.y))
 
     x = torch.randn(2, 3, 14, 14).double()
-    tape = taped(bias_free(), x)
-    own = tape.to_image(Rules({"affine": z_rule}), tape.logits, chosen(tape))
-    close(own, tape.to_image(Z, tape.logits, chosen(tape)))
+    recording = record(bias_free(), x)
+    own = recording.to_image(Rules({"affine": z_rule}), recording.logits, chosen(recording))
+    close(own, recording.to_image(Z, recording.logits, chosen(recording)))
 
 
 def test_the_most_special_entry_counts() -> None:
-    tape = taped(bias_free(), torch.randn(1, 3, 14, 14).double())
-    first, inner, *_, last = (op for op in tape.ops if op.affine)
+    recording = record(bias_free(), torch.randn(1, 3, 14, 14).double())
+    first, inner, *_, last = (op for op in recording.ops if op.affine)
     table = Rules(
         {"first": Flat(), "last": Gamma(), "conv": AlphaBeta(), "affine": Epsilon()}, overrides={"6": Squared()}
     )
     assert [type(table.find(op)[1]) for op in (first, inner, last)] == [Flat, AlphaBeta, Gamma]
-    assert type(table.find(next(op for op in tape.ops if op.owner == "6"))[1]) is Squared
+    assert type(table.find(next(op for op in recording.ops if op.owner == "6"))[1]) is Squared
 
 
 @pytest.mark.parametrize(
@@ -492,11 +492,13 @@ def test_a_gate_gets_no_relevance(name: str) -> None:
     found = ll.explain(c, x[0], name, 1, layer="gate")
     assert not found.evidence.any()
     assert "nothing of what was passed back arrived" in found.reason
-    tape = Tape(c, x, {i.name: i for i in c.layers(("a", "gate"), x, "one")})
-    gate, signal = tape.relevance(Z, tape.logits, chosen(tape), [tape.outputs["gate"], tape.outputs["a"]])
+    recording = Recording(c, x, {i.name: i for i in c.layers(("a", "gate"), x, "one")})
+    gate, signal = recording.relevance(
+        Z, recording.logits, chosen(recording), [recording.outputs["gate"], recording.outputs["a"]]
+    )
     assert not gate.any()
     assert signal.any()
-    assert all(g.any() for g in tape.gradients(tape.logits[:, 1], [tape.outputs["gate"]]))
+    assert all(g.any() for g in recording.gradients(recording.logits[:, 1], [recording.outputs["gate"]]))
 
 
 # -- the user's model --------------------------------------------------------------------------------------
@@ -607,7 +609,7 @@ def test_scripted_networks_are_refused() -> None:
         warnings.simplefilter("ignore")
         scripted = torch.jit.script(bias_free().float())
     with pytest.raises(UnsupportedModel, match="hides"):
-        Tape(ll.Classifier(scripted, size=14), torch.randn(1, 3, 14, 14))
+        Recording(ll.Classifier(scripted, size=14), torch.randn(1, 3, 14, 14))
 
 
 class OwnReLU(torch.autograd.Function):
@@ -737,12 +739,12 @@ def doubling(x: Tensor) -> Tensor:
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 def test_what_no_recorder_sees_is_no_constant() -> None:
     x = torch.randn(1, 3, 24, 24, generator=torch.Generator().manual_seed(1))
-    taped = [name for name, card in ll.methods().items() if "tape" in card.needs]
-    assert len(taped) > 10
+    methods = [name for name, card in ll.methods().items() if "recording" in card.needs]
+    assert len(methods) > 10
     unseen = {"can't be seen": torch.jit.script(doubling), "Leaves": Leaves.apply}
     for words, f in unseen.items():
         c = ll.Classifier(Joined(f), size=24)
-        for name in taped if words == "Leaves" else ["lrp"]:
+        for name in methods if words == "Leaves" else ["lrp"]:
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
                 try:
@@ -754,9 +756,9 @@ def test_what_no_recorder_sees_is_no_constant() -> None:
             assert words in told or behind, (name, told)  # relevance that stops behind it never comes there
         with pytest.raises(UnsupportedModel, match="Leaves" if words == "Leaves" else words):
             ll.method("lrp", strict=True).run(c, x, 1)
-    hidden, plain = (Tape(ll.Classifier(net, size=24), x) for net in (Joined(unseen["Leaves"]), Joined(doubling)))
+    hidden, plain = (Recording(ll.Classifier(net, size=24), x) for net in (Joined(unseen["Leaves"]), Joined(doubling)))
     plain.classifier.module.load_state_dict(hidden.classifier.module.state_dict())
-    plain = Tape(plain.classifier, x)
+    plain = Recording(plain.classifier, x)
     seed = torch.nn.functional.one_hot(torch.tensor([1]), 4).float()
     torch.testing.assert_close(*(t.to_image(GRADIENT, t.logits, seed) for t in (hidden, plain)), rtol=1e-4, atol=1e-5)
 
@@ -764,8 +766,8 @@ def test_what_no_recorder_sees_is_no_constant() -> None:
 def test_buffers_tables_and_reparametrised_weights_stay_constants() -> None:
     net = Joined(None)
     torch.nn.utils.parametrizations.weight_norm(net.body[0])
-    tape = Tape(ll.Classifier(net, size=24), torch.randn(1, 3, 24, 24))
-    assert not tape.unruled
+    recording = Recording(ll.Classifier(net, size=24), torch.randn(1, 3, 24, 24))
+    assert not recording.unruled
 
 
 class Reversed(torch.autograd.Function):
@@ -791,7 +793,7 @@ def test_backward_hooks_of_the_users_own_change_nothing() -> None:
     watched = copy.deepcopy(plain)
     for m in watched.modules():
         m.register_full_backward_hook(lambda _m, _given, came: seen.append(came))
-    for name in [name for name, card in ll.methods().items() if "tape" in card.needs]:
+    for name in [name for name, card in ll.methods().items() if "recording" in card.needs]:
         found, wanted = (ll.method(name).run(ll.Classifier(net, size=24), x, 1) for net in (watched, plain))
         torch.testing.assert_close(found.raw, wanted.raw, rtol=0, atol=0, msg=name)
         assert found.notes == wanted.notes, name
@@ -802,5 +804,5 @@ def test_backward_hooks_of_the_users_own_change_nothing() -> None:
     ("f", "words"), [(Reversed.apply, "Reversed"), (without_gradients, "view_as"), (lambda x: x.view_as(x), "")]
 )
 def test_what_a_function_returns_as_it_was_given_is_called_by_its_name(f: Any, words: str) -> None:
-    tape = Tape(ll.Classifier(Joined(f), size=24), torch.randn(1, 3, 24, 24))
-    assert [u.function for u in tape.unruled] == ([words] if words else [])
+    recording = Recording(ll.Classifier(Joined(f), size=24), torch.randn(1, 3, 24, 24))
+    assert [u.function for u in recording.unruled] == ([words] if words else [])

@@ -85,18 +85,18 @@ def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency
 
 def _make(method: Spec, request: Request, clean: Pass, meter: Meter) -> tuple[Raw, dict[str, Any], list[str]]:
     """Return the raw maps; of a recorded pass also the accounts of relevance, and what is to be said of them."""
-    tape = clean.tape if isinstance(clean, RecordedPass) else None
-    if tape:
-        tape.restart()
-        if method.options.strict and tape.unruled:
-            raise UnsupportedModel(f"{method.name} has no rule for {', '.join(map(str, tape.unruled[:3]))}")
+    recording = clean.recording if isinstance(clean, RecordedPass) else None
+    if recording:
+        recording.restart()
+        if method.options.strict and recording.unruled:
+            raise UnsupportedModel(f"{method.name} has no rule for {', '.join(map(str, recording.unruled[:3]))}")
     raw = request.applied()
     books: dict[str, Any] = {}
     remarks: list[str] = []
-    if tape:
+    if recording:
         n = len(clean.image)
-        meter.add(forward=n * tape.forwards, backward=n * tape.backwards)
-        books, remarks = audit.audit(tape)
+        meter.add(forward=n * recording.forwards, backward=n * recording.backwards)
+        books, remarks = audit.audit(recording)
         for remark in remarks:
             warnings.warn(f"{method.name}: {remark}", ConservationWarning, stacklevel=2)
     if not bool(torch.isfinite(raw.values).all()):

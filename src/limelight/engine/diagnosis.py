@@ -65,11 +65,11 @@ def _reason(i: int, raw: torch.Tensor, clean: Pass, layers: Sequence[LayerInfo],
 
 def _nothing(i: int, clean: Pass, method: Spec, felt: Felt) -> str:
     """Say why a map is 0 everywhere whose layers and gradients, as far as they were looked at, are not."""
-    tape = clean.tape if isinstance(clean, RecordedPass) else None
-    if tape is not None and len(tape.flows) and not bool(tape.flows[0].size[i]):
+    recording = clean.recording if isinstance(clean, RecordedPass) else None
+    if recording is not None and len(recording.flows) and not bool(recording.flows[0].size[i]):
         return "no relevance: the score that is passed back is 0"
-    if tape is not None:
-        what = "relevance" if tape.flows else "gradient"
+    if recording is not None:
+        what = "relevance" if recording.flows else "gradient"
         return f"dead {what}: nothing of what was passed back arrived"
     limit = method.options.score in ("prob", "logprob") and float(clean.probability[i]) > 1 - 1e-6
     for what, seen in (("gradient", felt.gradients), ("score", felt.scores)):

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from limelight.engine.method import Method
-from limelight.engine.request import TAPE_NEEDS
+from limelight.engine.request import RECORDING_NEEDS
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from limelight.shapes import Images
 
 
@@ -47,16 +47,16 @@ def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
     looks = method.card.layers not in ("none", "stop") or method.layers is not None
     layers = () if not looks else classifier.layers(method.layers, x, method.card.layers)
     names, cost = tuple(info.name for info in layers), method.cost(classifier, x)
-    if not TAPE_NEEDS & set(method.card.needs):
+    if not RECORDING_NEEDS & set(method.card.needs):
         return Plan(method.name, names, cost)
-    tape = Tape(classifier, x[:1])
+    recording = Recording(classifier, x[:1])
     unruled: dict[str, list[str]] = {}
-    for call in tape.unruled:
+    for call in recording.unruled:
         unruled.setdefault(call.function, []).append(call.owner)
     return Plan(
         method.name,
         names,
         cost,
-        dict(Counter(op.kind for op in tape.ops).most_common()),
+        dict(Counter(op.kind for op in recording.ops).most_common()),
         {name: tuple(owners) for name, owners in unruled.items()},
     )

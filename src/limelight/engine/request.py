@@ -33,14 +33,14 @@ from limelight.model.layers import LayerInfo
 from limelight.model.one_pass import Pass, Stage, pass_images
 from limelight.model.targets import ScoreKind
 from limelight.relevance.recorded_pass import RecordedPass, record_images
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from limelight.shapes import Acts, Flags, Grid, Images, Index, Logits, Scores
 
 GRADIENT_NEEDS = frozenset({"grads", "stages"})
 """Needs that cost the shared backward pass."""
 INPUT_GRADIENT_NEEDS = frozenset({"slope"})
 """Needs for which it goes on to the image."""
-TAPE_NEEDS = frozenset({"tape"})
+RECORDING_NEEDS = frozenset({"recording"})
 """Needs for which the pass is recorded."""
 
 
@@ -144,20 +144,20 @@ class Request:
         return self._clean.input_gradient
 
     @property
-    def tape(self) -> Tape:
+    def recording(self) -> Recording:
         """The recorded pass, along which relevance goes back."""
         assert isinstance(self._clean, RecordedPass)
-        return self._clean.tape
+        return self._clean.recording
 
     @property
-    def taped(self) -> Callable[[Images], Tape]:
+    def record_copies(self) -> Callable[[Images], Recording]:
         """A function: changed images (n, 3, H, W) -> their own recorded pass, with its score."""
         clean = self._clean
 
-        def taped(x: Images) -> Tape:
-            return record_images(clean.classifier, x, clean.targets, {}, gradients=False, meter=self._meter).tape
+        def record_copies(x: Images) -> Recording:
+            return record_images(clean.classifier, x, clean.targets, {}, gradients=False, meter=self._meter).recording
 
-        return taped
+        return record_copies
 
     @property
     def layer(self) -> str:

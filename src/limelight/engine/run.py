@@ -11,7 +11,7 @@ from torch import nn
 from limelight.engine.apply import Shared, apply, naming, tell_losses
 from limelight.engine.augment import VIEWS, averaged
 from limelight.engine.options import enlarged
-from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, TAPE_NEEDS
+from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS
 from limelight.engine.saliency import Saliency, join
 from limelight.engine.spec import Spec
 from limelight.errors import InvalidOption, OutOfMemory
@@ -50,7 +50,9 @@ def run(
         targets = Targets.parse(target, classifier, x)
         # One backward per explained scalar, and a recorded pass for those that need one.
         for kind, recorded in product(get_args(ScoreKind), (False, True)):
-            group = {i: m for i, m in enumerate(methods) if m.kind == kind and bool(m.needs & TAPE_NEEDS) == recorded}
+            group = {
+                i: m for i, m in enumerate(methods) if m.kind == kind and bool(m.needs & RECORDING_NEEDS) == recorded
+            }
             if group:
                 together = _run_group(list(group.values()), classifier, x, replace(targets, kind=kind))
                 results |= dict(zip(group, together, strict=True))
@@ -73,7 +75,9 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
     layers = [_layers_of(m, classifier, x) for m in methods]
     looked_at = {info.name: info for infos in layers for info in infos}
     needs = frozenset[str]().union(*(m.needs for m in methods))
-    gradients, to_input, recorded = (bool(needs & some) for some in (GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, TAPE_NEEDS))
+    gradients, to_input, recorded = (
+        bool(needs & some) for some in (GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS)
+    )
     size = _at_once(methods, classifier, x, kept=4 if recorded else 3 if gradients or to_input else 1)
 
     def explain(images: slice) -> list[Saliency]:
@@ -102,7 +106,7 @@ def _at_once(methods: Sequence[Spec], classifier: Classifier, x: Images, kept: i
     """Return how many images to pass together, where the activations of a pass are kept so many times."""
     given = min((m.options.batch_size for m in methods if m.options.batch_size), default=None)
     # What is kept of a recorded pass for the way back falls out of a processor's cache with a second image.
-    per_thread = 1 if any(m.needs & TAPE_NEEDS for m in methods) else PER_CPU_THREAD
+    per_thread = 1 if any(m.needs & RECORDING_NEEDS for m in methods) else PER_CPU_THREAD
     return classifier.at_once(x, kept, given, per_thread=per_thread)
 
 

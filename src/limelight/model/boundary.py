@@ -19,7 +19,18 @@ from limelight.model.preserve import borrowed
 from limelight.model.timing import in_model
 
 NEEDS_GRADIENTS = frozenset(
-    {"grads", "stages", "layer_at", "gradient_of", "gradients_of", "slope", "tape", "taped", "descent", "refined"}
+    {
+        "grads",
+        "stages",
+        "layer_at",
+        "gradient_of",
+        "gradients_of",
+        "slope",
+        "recording",
+        "record_copies",
+        "descent",
+        "refined",
+    }
 )
 """Needs for which a gradient has to pass through the model."""
 

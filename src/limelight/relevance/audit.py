@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from limelight.relevance.conservation import CANCELS, GROWN, TOLERANCE, Conservation
 from limelight.relevance.flows import Flow
+from limelight.relevance.recording import Recording
 from limelight.relevance.rule import title
-from limelight.relevance.tape import Tape
 
 ROUNDING = {"float32": 1e-5, "float64": 1e-12, "tf32": 2.0**-10}
 """Share of the absolute relevance at an operation that may be missing because sums are rounded. TensorFloat-32 keeps 10
@@ -30,15 +30,15 @@ SMALL = torch.finfo(torch.float64).tiny
 """In place of a denominator of 0."""
 
 
-def audit(tape: Tape) -> tuple[dict[str, Any], list[str]]:
+def audit(recording: Recording) -> tuple[dict[str, Any], list[str]]:
     """Return what the record keeps of every pass of relevance, and remarks on operations that have no rule."""
     remarks: list[str] = []
-    if tape.fell_back:
-        names = Counter(u.function for u in tape.unruled)
+    if recording.fell_back:
+        names = Counter(u.function for u in recording.unruled)
         where = ", ".join(f"{name} ({count}x)" if count > 1 else name for name, count in names.items())
-        law = ", which does not conserve relevance" if tape.passes else ""
+        law = ", which does not conserve relevance" if recording.passes else ""
         remarks.append(f"no rule for {where}: their own gradient was used{law}")
-    flows = [(flow, number) for number, one in enumerate(tape.passes) for flow in one.flows]
+    flows = [(flow, number) for number, one in enumerate(recording.passes) for flow in one.flows]
     if not flows:
         return {}, remarks
     columns: dict[int, tuple[int, Tensor]] = {}  # what many rules hand on unchanged is kept once
@@ -53,8 +53,8 @@ def audit(tape: Tape) -> tuple[dict[str, Any], list[str]]:
         return [*map(at, moved), *(at(t, ZERO) for t in noted), at(f.due, at(f.entered)), at(f.most, UNKNOWN)]
 
     index = [row(f) for f, _ in flows]
-    last = [[at(t) for t in (one.entered, one.size, one.left, one.made)] for one in tape.passes]
-    dtype = tape.passes[0].entered.dtype
+    last = [[at(t) for t in (one.entered, one.size, one.left, one.made)] for one in recording.passes]
+    dtype = recording.passes[0].entered.dtype
     # All numbers come from the device at once.
     amounts = torch.stack([t.to(dtype) for _, t in columns.values()], 1).cpu().double()
     n, none = len(amounts), amounts.new_tensor([0.0, torch.nan])
@@ -69,7 +69,7 @@ def audit(tape: Tape) -> tuple[dict[str, Any], list[str]]:
         "relevance_pass": torch.tensor([number for _, number in flows]).expand(n, -1),
         "relevance_absorbs": torch.tensor([f.absorbs for f, _ in flows]).expand(n, -1),
         "relevance_resets": torch.tensor([f.resets for f, _ in flows]).expand(n, -1),
-        "relevance_rounding": torch.full((n,), rounding_of(tape.image.device, dtype)),
+        "relevance_rounding": torch.full((n,), rounding_of(recording.image.device, dtype)),
         OPERATIONS: tuple(f"{f.op} ({titles[id(f.rule)]})" for f, _ in flows),
     }
     return details, remarks

@@ -11,7 +11,7 @@ from limelight.model.cost import Meter
 from limelight.model.layers import LayerInfo
 from limelight.model.one_pass import Pass, read_layers
 from limelight.model.targets import Targets
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from limelight.shapes import Images
 
 
@@ -20,10 +20,10 @@ class RecordedPass(Pass):
     """What a network gave for a batch of images, and the recording of how it came about.
 
     Attributes:
-        tape: the recording.
+        recording: the recording.
     """
 
-    tape: Tape = field(repr=False)
+    recording: Recording = field(repr=False)
 
 
 def record_images(
@@ -36,25 +36,27 @@ def record_images(
     meter: Meter,
 ) -> RecordedPass:
     """Run the model once and record its operations; see ``pass_images`` for the arguments."""
-    tape = Tape(classifier, x, layers)
+    recording = Recording(classifier, x, layers)
     meter.add(forward=len(x))
     with torch.enable_grad():
-        tape.score, logits = targets.read(classifier, tape.output, x)
+        recording.score, logits = targets.read(classifier, recording.output, x)
         settled = targets.settle(logits)
-        if logits is not None and logits.shape == tape.logits.shape:
+        if logits is not None and logits.shape == recording.logits.shape:
             # Those before a softmax at the end.
-            tape.score, logits = settled.score(classifier.outputs, tape.logits), tape.logits
+            recording.score, logits = settled.score(classifier.outputs, recording.logits), recording.logits
     found: dict[str, Tensor] = {}
     if gradients and layers:
-        found = dict(zip(layers, tape.gradients(tape.score, [tape.outputs[n] for n in layers]), strict=True))
-        meter.add(backward=len(x) * tape.backwards)
-        tape.spent.backward = 0.0
+        found = dict(
+            zip(layers, recording.gradients(recording.score, [recording.outputs[n] for n in layers]), strict=True)
+        )
+        meter.add(backward=len(x) * recording.backwards)
+        recording.spent.backward = 0.0
     return RecordedPass(
         classifier=classifier,
         image=x,
         targets=settled,
-        score=tape.score.detach(),
+        score=recording.score.detach(),
         logits=None if logits is None else logits.detach(),
-        stages=read_layers(classifier, layers, tape.outputs, found),
-        tape=tape,
+        stages=read_layers(classifier, layers, recording.outputs, found),
+        recording=recording,
     )

@@ -15,9 +15,9 @@ from limelight.errors import ConservationWarning, UnsupportedModel
 from limelight.maps.pixel.baselines import Baseline
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
 from limelight.relevance.op import Op, at_least_float32
+from limelight.relevance.recording import Recording
 from limelight.relevance.rules import Rules
 from limelight.relevance.simple_rules import native
-from limelight.relevance.tape import Tape
 from limelight.shapes import Images, Scores
 
 MaxPool = Literal["rescale", "gradient"]
@@ -80,26 +80,26 @@ def _rounding(x: Tensor) -> Tensor:
     return ROUNDING * torch.finfo(x.dtype).eps * x.abs().amax(tuple(range(1, x.ndim)), keepdim=True)
 
 
-def side_by_side(tape: Tape, reference: Tape) -> dict[Op, Op]:
+def side_by_side(recording: Recording, reference: Recording) -> dict[Op, Op]:
     """Return the operation of another pass that corresponds to each.
 
     Raises:
         UnsupportedModel: the network did not call the same operations.
     """
-    calls, others = ([(op.function, op.owner, op.output.shape) for op in t.ops] for t in (tape, reference))
+    calls, others = ([(op.function, op.owner, op.output.shape) for op in t.ops] for t in (recording, reference))
     if calls != others:
         raise UnsupportedModel("deeplift: the network calls other operations for the reference than for the image")
-    return dict(zip(tape.ops, reference.ops, strict=True))
+    return dict(zip(recording.ops, reference.ops, strict=True))
 
 
-def remarks(tape: Tape, r: Images, gap: Scores, change: Scores) -> tuple[str, ...]:
+def remarks(recording: Recording, r: Images, gap: Scores, change: Scores) -> tuple[str, ...]:
     """Warn, and return what is to be noted, where R does not add up to the change of the score, whatever rounds."""
-    rounding = ROUNDING * torch.finfo(tape.image.dtype).eps * r.abs().sum((1, 2, 3))
+    rounding = ROUNDING * torch.finfo(recording.image.dtype).eps * r.abs().sum((1, 2, 3))
     missed = gap > LARGEST_GAP * change.abs() + rounding
     if not bool(missed.any()):
         return ()
     share = float((gap / change.abs())[missed].max())
-    norms = [f"{op.function} in {op.owner}" if op.owner else op.function for op in tape.ops if op.kind == "norm"]
+    norms = [f"{op.function} in {op.owner}" if op.owner else op.function for op in recording.ops if op.kind == "norm"]
     several = f"{', '.join(norms[:3])}{' …' if norms[3:] else ''}"
     why = f": the rule has no quotient for {several}, whose slope was used" if norms else ""
     remark = f"deeplift: the map is up to {share:z.1%} away from adding up to the change of the score{why}"
@@ -116,11 +116,11 @@ def remarks(tape: Tape, r: Images, gap: Scores, change: Scores) -> tuple[str, ..
     profiles={"captum": {"baseline": "zero", "max_pool": "gradient"}},
 )
 def deeplift(
-    tape: Tape,
+    recording: Recording,
     image: Images,
     score: Scores,
     fill: FillOf,
-    taped: Callable[[Images], Tape],
+    record_copies: Callable[[Images], Recording],
     *,
     baseline: Baseline = "black",
     max_pool: MaxPool = "rescale",
@@ -133,11 +133,11 @@ def deeplift(
     adds up to y(x) - y(x_0).
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         image: normalised x, (n, 3, H, W).
         score: y(x), (n,).
         fill: makes the reference pictures.
-        taped: records the pass of other images.
+        record_copies: records the pass of other images.
         baseline: x_0, see ``baselines.Baseline``.
         max_pool: ``gradient`` hands all to the position with the largest value in the image, which leaves a gap.
         reduce: how the colours are put together.
@@ -159,8 +159,8 @@ def deeplift(
         True
     """
     start = fill(baseline)
-    reference = taped(start)
-    rescale = Rescale(side_by_side(tape, reference))
+    reference = record_copies(start)
+    rescale = Rescale(side_by_side(recording, reference))
     rules = Rules(
         {
             "activation": rescale.activation,
@@ -170,8 +170,8 @@ def deeplift(
         fold=False,
         rest=dict.fromkeys(("affine", "batch_norm", "norm", "avg_pool", "add", "scale", "cat"), native),
     )
-    (m,) = tape.relevance(rules, tape.score, torch.ones_like(tape.score), [tape.image], audit=False)
+    (m,) = recording.relevance(rules, recording.score, torch.ones_like(recording.score), [recording.image], audit=False)
     r = at_least_single(image - start) * m
     change = score - reference.score.detach()
     gap = (r.sum((1, 2, 3)) - change).abs()
-    return Raw(over_colours(r, reduce), {"completeness_gap": gap}, notes=remarks(tape, r, gap, change))
+    return Raw(over_colours(r, reduce), {"completeness_gap": gap}, notes=remarks(recording, r, gap, change))

@@ -8,8 +8,8 @@ from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import at_least_single
 from limelight.relevance.op import Op, at_least_float32
+from limelight.relevance.recording import Recording
 from limelight.relevance.rules import GRADIENT
-from limelight.relevance.tape import Tape
 from limelight.shapes import Acts, Maps, Scores
 
 LAYERS = ("conv", "linear", "batch_norm")
@@ -55,7 +55,7 @@ def draw(piece: Acts, size: tuple[int, int]) -> Maps:
 
 
 @register_method("full-grad", family="pixel gradient", cites="srinivas2019", cost="1 F + 1 R", layers="none")
-def full_grad(tape: Tape, score: Scores, *, simple: bool = False, implicit: bool = True) -> Raw:
+def full_grad(recording: Recording, score: Scores, *, simple: bool = False, implicit: bool = True) -> Raw:
     """What the pixels and every bias add to the score; together they make up all of it.
 
     y = sum x . dy/dx + sum_l b_l . dy/dz_l, with z_l the output of a layer that has a bias; L = sum over the channels
@@ -63,7 +63,7 @@ def full_grad(tape: Tape, score: Scores, *, simple: bool = False, implicit: bool
     [0, 1] and resizes.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         score: y, (n,).
         simple: take dy/dz_l instead of b_l . dy/dz_l.
         implicit: also take what is no bias of a layer but works like one: f(z) - z f'(z) of an activation that is no
@@ -83,12 +83,12 @@ def full_grad(tape: Tape, score: Scores, *, simple: bool = False, implicit: bool
         >>> bool(explanation.details["completeness_gap"] < 1e-3)
         True
     """
-    tape.refuse_hidden_calls("whose biases would be left out")
-    x = at_least_single(tape.image.detach())
+    recording.refuse_hidden_calls("whose biases would be left out")
+    x = at_least_single(recording.image.detach())
     size = (int(x.shape[-2]), int(x.shape[-1]))
     total, raw = x.new_zeros(len(x)), torch.zeros_like(x[:, 0])
     # Only there are four axes sure to be those of maps: some networks keep channels last in between.
-    grids = {op.output.shape[2:] for op in tape.ops if op.kind in ("conv", "batch_norm", "max_pool", "avg_pool")}
+    grids = {op.output.shape[2:] for op in recording.ops if op.kind in ("conv", "batch_norm", "max_pool", "avg_pool")}
 
     def note(op: Op, g: Tensor) -> tuple[Tensor, ...]:
         shares = op.native(g)
@@ -104,8 +104,8 @@ def full_grad(tape: Tape, score: Scores, *, simple: bool = False, implicit: bool
                 raw.add_(draw(g if simple else piece, size))
         return shares
 
-    rules, seed = GRADIENT.but(**dict.fromkeys((*LAYERS, *IMPLICIT), note)), torch.ones_like(tape.score)
-    (slope,) = tape.relevance(rules, tape.score, seed, [tape.image], audit=False)
+    rules, seed = GRADIENT.but(**dict.fromkeys((*LAYERS, *IMPLICIT), note)), torch.ones_like(recording.score)
+    (slope,) = recording.relevance(rules, recording.score, seed, [recording.image], audit=False)
     of_image = x * slope
     gap = total + of_image.sum((1, 2, 3)) - score
     return Raw(raw + draw(of_image, size), {"completeness_gap": gap.abs()})

@@ -10,9 +10,9 @@ from limelight.engine.saliency import Raw
 from limelight.errors import ConservationWarning
 from limelight.maps.pixel.gradient import Reduce, over_colours
 from limelight.relevance.op import Op
+from limelight.relevance.recording import Recording
 from limelight.relevance.rule import AffineRule
 from limelight.relevance.rules import GRADIENT
-from limelight.relevance.tape import Tape
 from limelight.shapes import Images
 
 LIKE_RELU = frozenset(
@@ -38,20 +38,20 @@ def deconvolved(op: Op, r: Tensor) -> Tensor:
     return r.clamp_min(0) if rectifies(op) else guided(op, r)
 
 
-def pass_score_back(tape: Tape, activation: AffineRule) -> Images:
+def pass_score_back(recording: Recording, activation: AffineRule) -> Images:
     """Return the gradient of the score with respect to the images, with another rule for activations.
 
     Raises:
         UnsupportedModel: parts of the network are scripted, so that their activations can't be seen.
     """
-    tape.refuse_hidden_calls("where the ReLUs would be passed by their gradient")
-    rules, seed = GRADIENT.but(activation=activation), torch.ones_like(tape.score)
-    return tape.relevance(rules, tape.score, seed, [tape.image], audit=False)[0]
+    recording.refuse_hidden_calls("where the ReLUs would be passed by their gradient")
+    rules, seed = GRADIENT.but(activation=activation), torch.ones_like(recording.score)
+    return recording.relevance(rules, recording.score, seed, [recording.image], audit=False)[0]
 
 
-def remarks(tape: Tape) -> tuple[str, ...]:
+def remarks(recording: Recording) -> tuple[str, ...]:
     """Warn, and return what is to be noted, of activations for which the rules are not defined."""
-    unlike = sorted({op.function for op in tape.ops if op.function in LIKE_RELU})
+    unlike = sorted({op.function for op in recording.ops if op.function in LIKE_RELU})
     if not unlike:
         return ()
     remark = f"the rule is defined for ReLUs; of {', '.join(unlike)} the positive part of the gradient was passed on"
@@ -60,14 +60,14 @@ def remarks(tape: Tape) -> tuple[str, ...]:
 
 
 @register_method("guided-backprop", family="pixel gradient", cites="springenberg2015", cost="1 F + 1 R", layers="none")
-def guided_backprop(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
+def guided_backprop(recording: Recording, *, reduce: Reduce = "abs-max") -> Raw:
     """The gradient along the paths where every ReLU is active and gets a positive gradient.
 
     An ordinary backward pass in which each ReLU hands R' = R [R > 0] [x > 0] on; the map is max_colour |R|. It shows
     edges that the features in play respond to, and hardly depends on the class or on the upper layers.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         reduce: how the colours are put together.
 
     Returns:
@@ -83,18 +83,18 @@ def guided_backprop(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
         >>> explanation.map.shape, str(explanation.cost)
         (torch.Size([128, 128]), '1 F + 1 R')
     """
-    return Raw(over_colours(pass_score_back(tape, guided), reduce), notes=remarks(tape))
+    return Raw(over_colours(pass_score_back(recording, guided), reduce), notes=remarks(recording))
 
 
 @register_method("deconvnet", family="pixel gradient", cites="zeiler2014", cost="1 F + 1 R", layers="none")
-def deconvnet(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
+def deconvnet(recording: Recording, *, reduce: Reduce = "abs-max") -> Raw:
     """The gradient where each ReLU rectifies the gradient itself, whatever its input was.
 
     An ordinary backward pass in which each ReLU hands R' = R [R > 0] on and maxima keep their switches; the map is
     max_colour |R|.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         reduce: how the colours are put together.
 
     Returns:
@@ -110,4 +110,4 @@ def deconvnet(tape: Tape, *, reduce: Reduce = "abs-max") -> Raw:
         >>> bool((explanation.evidence < 0).any())  # the sum of the colours keeps its sign
         True
     """
-    return Raw(over_colours(pass_score_back(tape, deconvolved), reduce), notes=remarks(tape))
+    return Raw(over_colours(pass_score_back(recording, deconvolved), reduce), notes=remarks(recording))

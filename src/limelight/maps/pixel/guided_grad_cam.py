@@ -10,7 +10,7 @@ from limelight.maps.cam.grad_cam import grad_cam
 from limelight.maps.pixel.gradient import Reduce, over_colours
 from limelight.maps.pixel.guided_backprop import guided, pass_score_back, remarks
 from limelight.ops.scale import resize
-from limelight.relevance.tape import Tape
+from limelight.relevance.recording import Recording
 from limelight.shapes import Acts
 
 
@@ -22,7 +22,7 @@ from limelight.shapes import Acts
     profiles={"captum": {"interpolation": "nearest"}},
 )
 def guided_grad_cam(
-    tape: Tape,
+    recording: Recording,
     acts: Acts,
     grads: Acts,
     *,
@@ -35,7 +35,7 @@ def guided_grad_cam(
     Grad-CAM is nowhere above 0 it is empty.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         acts: A, (n, k, h, w).
         grads: G, the gradient of the score with respect to A.
         interpolation: how Grad-CAM gets to the size of the image.
@@ -54,7 +54,7 @@ def guided_grad_cam(
         >>> int((both.map > 0.1).sum()) < int((guided.map > 0.1).sum())  # fewer edges: those of the class
         True
     """
-    size = (int(tape.image.shape[-2]), int(tape.image.shape[-1]))
+    size = (int(recording.image.shape[-2]), int(recording.image.shape[-1]))
     cam = grad_cam(acts, grads).relu()[:, None]
     cam = resize(cam, size) if interpolation == "bilinear" else interpolate(cam, size)
-    return Raw(over_colours(pass_score_back(tape, guided) * cam, reduce), notes=remarks(tape))
+    return Raw(over_colours(pass_score_back(recording, guided) * cam, reduce), notes=remarks(recording))

@@ -11,10 +11,10 @@ from limelight.engine.saliency import Raw
 from limelight.ops import scale
 from limelight.relevance.affine_rules import Box
 from limelight.relevance.op import Op
+from limelight.relevance.recording import Recording
 from limelight.relevance.rule import Rule, absorbing
 from limelight.relevance.rules import GRADIENT, Rules
 from limelight.relevance.simple_rules import keep
-from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits, Scores
 
 TINY = 1e-9
@@ -64,11 +64,11 @@ def gradient_of_sharpened(logits: Logits, target: Index) -> Logits:
         return torch.autograd.grad(sharpen(y, target).sum(), y)[0]
 
 
-def gradient_at_outputs(tape: Tape, logits: Logits, target: Index) -> Tensor:
+def gradient_at_outputs(recording: Recording, logits: Logits, target: Index) -> Tensor:
     """Return the gradient of the sharpened score at what the network gave, (n, outputs)."""
     slope = gradient_of_sharpened(logits, target)
-    if slope.shape != tape.logits.shape:  # one output z, whose classes score -z/2 and z/2
-        return tape.seed(slope) / 2
+    if slope.shape != recording.logits.shape:  # one output z, whose classes score -z/2 and z/2
+        return recording.seed(slope) / 2
     return slope
 
 
@@ -246,12 +246,12 @@ def factorise(values: Tensor, relevance: Tensor) -> Tensor:
 # -- what the network looks like -------------------------------------------------------------------------------
 
 
-def convolutions(tape: Tape) -> frozenset[Op]:
+def convolutions(recording: Recording) -> frozenset[Op]:
     """Return every convolution of the pass."""
-    return frozenset(op for op in tape.ops if op.kind == "conv")
+    return frozenset(op for op in recording.ops if op.kind == "conv")
 
 
-def flat_convolutions(tape: Tape) -> frozenset[Op]:
+def flat_convolutions(recording: Recording) -> frozenset[Op]:
     """Return convolutions that only mix channels, and those that end a branch: their output is summed with another's.
 
     Those are the last one and the shortcut's of a residual block.
@@ -266,19 +266,21 @@ def flat_convolutions(tape: Tape) -> frozenset[Op]:
         return tuple(torch.zeros_like(x) for x in op.inputs)
 
     stops = dict.fromkeys(("affine", "activation", "max_pool", "avg_pool"), clear)
-    marks = tape.at_operations(Rules({**stops, "add": mark}, fold=False), tape.logits, torch.zeros_like(tape.logits))
+    marks = recording.at_operations(
+        Rules({**stops, "add": mark}, fold=False), recording.logits, torch.zeros_like(recording.logits)
+    )
     return frozenset(
-        op for op in convolutions(tape) if op.w()[0, 0].numel() == 1 or (op in marks and bool(marks[op].any()))
+        op for op in convolutions(recording) if op.w()[0, 0].numel() == 1 or (op in marks and bool(marks[op].any()))
     )
 
 
-def flattened_maps(tape: Tape) -> dict[Op, torch.Size]:
+def flattened_maps(recording: Recording) -> dict[Op, torch.Size]:
     """Return linear operations whose input is the flat form of a map, with its shape."""
     shapes: dict[Op, torch.Size] = {}
-    for i, op in enumerate(tape.ops):
+    for i, op in enumerate(recording.ops):
         x = op.inputs[0]
         if op.kind == "linear" and x.ndim == 2:
-            before = (m.output for m in reversed(tape.ops[:i]) if m.output.ndim == 4 and m.output.dtype == x.dtype)
+            before = (m.output for m in reversed(recording.ops[:i]) if m.output.ndim == 4 and m.output.dtype == x.dtype)
             shape = next((m.shape for m in before if m.numel() == x.numel() and torch.equal(m.flatten(1), x)), None)
             if shape is not None:
                 shapes[op] = shape
@@ -287,7 +289,7 @@ def flattened_maps(tape: Tape) -> dict[Op, torch.Size]:
 
 @register_method("agf", family="propagation", cites="gur2021", cost="3 F + 5 R", layers="stop")
 def agf(
-    tape: Tape,
+    recording: Recording,
     logits: Logits,
     target: Index,
     stop: str | None,
@@ -306,7 +308,7 @@ def agf(
     relevance at the input of the last affine operation is x . dS/dx.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         logits: class scores, (n, classes).
         target: classes, (n,).
         stop: the layer at which relevance is stopped, if any.
@@ -329,11 +331,11 @@ def agf(
         >>> explanation.map.shape, bool((explanation.evidence < 0).any())
         (torch.Size([128, 128]), True)
     """
-    slope = gradient_at_outputs(tape, logits, target)
-    gradients = tape.at_operations(GRADIENT, tape.logits, slope)
+    slope = gradient_at_outputs(recording, logits, target)
+    gradients = recording.at_operations(GRADIENT, recording.logits, slope)
     conv = Guided(
         gradients,
-        convolutions(tape) if flat else flat_convolutions(tape),
+        convolutions(recording) if flat else flat_convolutions(recording),
         use_a=not no_a,
         use_fx=not no_fx,
         use_fdx=not no_fdx,
@@ -341,8 +343,8 @@ def agf(
         use_reg=not no_reg,
         gradcam=gradcam,
     )
-    linear = Spread(gradients, flattened_maps(tape), use_m=not no_m)
+    linear = Spread(gradients, flattened_maps(recording), use_m=not no_m)
     rules = Rules({**UNGUIDED, "last": Last(gradients), "conv": conv, "linear": linear}, fold=False)
-    relevance = tape.from_classes(rules, slope * tape.logits.detach(), stop)
+    relevance = recording.from_classes(rules, slope * recording.logits.detach(), stop)
     top = highest(relevance)
     return Raw((relevance / torch.where(top > 0, top, 1)).sum(1))

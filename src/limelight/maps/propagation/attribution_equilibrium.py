@@ -13,9 +13,9 @@ from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.relevance.affine_rules import Box
 from limelight.relevance.op import Op, divide_by
+from limelight.relevance.recording import Recording
 from limelight.relevance.rules import Rules
 from limelight.relevance.simple_rules import native, only_active
-from limelight.relevance.tape import Tape
 from limelight.shapes import Acts, Scores
 
 ChannelMixing = Literal["height1", "pointwise"]
@@ -26,20 +26,20 @@ SHIFT = 1e-9
 # -- where propagation begins ------------------------------------------------------------------------------
 
 
-def feature_map(tape: Tape, layer: str, acts: Acts, grads: Acts) -> tuple[Tensor, Tensor, Tensor]:
+def feature_map(recording: Recording, layer: str, acts: Acts, grads: Acts) -> tuple[Tensor, Tensor, Tensor]:
     """Return the map before the final pooling, where propagation begins, with its values and gradient (n, k, h, w).
 
     That is the layer; where the layer only holds the maxima of windows that tile an earlier map, as the last one
     of a VGG does, it is that map. Overlapping windows (AlexNet) make a map of their own.
     """
-    info = tape.info(tape.outputs[layer])
+    info = recording.info(recording.outputs[layer])
     if info is not None and info.source is not None:
         at = info.source.data_ptr()
-        pools = (op for op in tape.ops if op.kind == "max_pool" and op.function == info.made_by)
+        pools = (op for op in recording.ops if op.kind == "max_pool" and op.function == info.made_by)
         pool = next((op for op in pools if op.inputs[0].data_ptr() == at), None)
         if pool is not None and _tiles(pool):
             return info.source, pool.x, pool.native(grads)[0]
-    return tape.maps(layer), acts, grads
+    return recording.maps(layer), acts, grads
 
 
 def _tiles(pool: Op) -> bool:
@@ -206,20 +206,22 @@ class Concatenation:
         return tuple(shares)
 
 
-def dense_blocks(tape: Tape, patterns: tuple[str, ...] = ()) -> frozenset[str]:
+def dense_blocks(recording: Recording, patterns: tuple[str, ...] = ()) -> frozenset[str]:
     """Return the modules that join their input with what all of their children made of it, or that match a pattern."""
     return frozenset(
         op.owner
-        for op in tape.ops
-        if op.kind == "cat" and (_closes(tape, op) or any(fnmatchcase(op.owner, p) for p in patterns))
+        for op in recording.ops
+        if op.kind == "cat" and (_closes(recording, op) or any(fnmatchcase(op.owner, p) for p in patterns))
     )
 
 
-def _closes(tape: Tape, op: Op) -> bool:
+def _closes(recording: Recording, op: Op) -> bool:
     """Return whether a concatenation joins a module's input with what each of its children made of it."""
     if not op.owner or len(op.origins) < 2 or op.origins[0].startswith(f"{op.owner}."):
         return False
-    children = [f"{op.owner}.{name}" for name, _ in tape.classifier.module.get_submodule(op.owner).named_children()]
+    children = [
+        f"{op.owner}.{name}" for name, _ in recording.classifier.module.get_submodule(op.owner).named_children()
+    ]
     return len(children) == len(op.origins) - 1 and all(
         origin == child or origin.startswith(f"{child}.")
         for child, origin in zip(children, op.origins[1:], strict=True)
@@ -237,7 +239,7 @@ def _closes(tape: Tape, op: Op) -> bool:
     layers="one",
 )
 def attribution_equilibrium(
-    tape: Tape,
+    recording: Recording,
     acts: Acts,
     grads: Acts,
     layer: str,
@@ -261,7 +263,7 @@ def attribution_equilibrium(
     a constant (ratio - 2 where there is one way to the image) and says nothing of the score.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         acts: activations of the layer, (n, k, h, w).
         grads: gradient of the score with respect to them, (n, k, h, w).
         layer: name of the layer; where it only holds the maxima of windows that tile a map, propagation begins at
@@ -288,22 +290,22 @@ def attribution_equilibrium(
         >>> round(float(explanation.evidence.sum()), 2)  # ratio - 2
         -0.8
     """
-    begin, values, slope = feature_map(tape, layer, acts, grads)
+    begin, values, slope = feature_map(recording, layer, acts, grads)
     start = contributions(values, slope)
-    total = tape.ops[0].total(start).abs()
+    total = recording.ops[0].total(start).abs()
     start = start / total.masked_fill(total == 0, 1)
     rule = Equilibrium(ratio, use_c, use_a, use_b, use_shift, channel_mixing, keep_mass)
     pool = Pool()
     rules = Rules(
         {
-            "first": Box(None if bounds == "image" else tape.classifier.bounds),
+            "first": Box(None if bounds == "image" else recording.classifier.bounds),
             "affine": rule,
             "batch_norm": only_active,
             "max_pool": pool,
             "avg_pool": pool,
             "add": main_branch if residual == "main" else Balanced(),
-            "cat": Concatenation(dense_blocks(tape, dense_block), dense_input_share == "keep"),
+            "cat": Concatenation(dense_blocks(recording, dense_block), dense_input_share == "keep"),
         },
         fold=False,
     )
-    return Raw(tape.to_image(rules, begin, start).sum(1), {"start": start.sum(1)})
+    return Raw(recording.to_image(rules, begin, start).sum(1), {"start": start.sum(1)})

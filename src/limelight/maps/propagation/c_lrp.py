@@ -11,17 +11,17 @@ from limelight.maps.propagation.excitation_backprop import Negated, for_one_outp
 from limelight.relevance.affine_rules import AlphaBeta, Box
 from limelight.relevance.composites import Composite, rules_of
 from limelight.relevance.op import divide_by
+from limelight.relevance.recording import Recording
 from limelight.relevance.rules import Rules
 from limelight.relevance.simple_rules import Proportional, only_active
-from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits
 
 Variant = Literal["others", "clrp1", "clrp2", "sglrp"]
 
 
-def negate_last(tape: Tape, rules: Rules) -> Rules:
+def negate_last(recording: Recording, rules: Rules) -> Rules:
     """Return a table in which the weights of the last affine operation are negated, under the rule that it has."""
-    last = next(op for op in reversed(tape.ops) if op.last)
+    last = next(op for op in reversed(recording.ops) if op.last)
     return rules.but(last=Negated(rules.find(last)[1]))
 
 
@@ -33,7 +33,7 @@ def negate_last(tape: Tape, rules: Rules) -> Rules:
     layers="stop",
 )
 def c_lrp(
-    tape: Tape,
+    recording: Recording,
     logits: Logits,
     target: Index,
     bounds: tuple[Tensor, Tensor],
@@ -47,7 +47,7 @@ def c_lrp(
     R_t - R_o (sum R_t / sum R_o), both by the same rules.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         logits: class scores, (n, classes).
         target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
@@ -69,10 +69,10 @@ def c_lrp(
         >>> bool(explanation.evidence.sum().abs() < 1e-3)  # what is for the class, less as much for the others
         True
     """
-    rules = contrast_rules(tape) if composite == "z-plus" else rules_of(composite, bounds)
+    rules = contrast_rules(recording) if composite == "z-plus" else rules_of(composite, bounds)
     for_class, for_contrast = starts(logits, target, variant)
-    r_t = tape.from_classes(rules, for_class, stop)
-    r_o = tape.from_classes(negate_last(tape, rules) if variant == "clrp2" else rules, for_contrast, stop)
+    r_t = recording.from_classes(rules, for_class, stop)
+    r_o = recording.from_classes(negate_last(recording, rules) if variant == "clrp2" else rules, for_contrast, stop)
     total_t, total_o = (r.sum((1, 2, 3), keepdim=True) for r in (r_t, r_o))
     if variant == "clrp1":
         r_t, total_t = divide_by(r_t, total_t), torch.ones_like(total_t)
@@ -95,13 +95,13 @@ def starts(logits: Logits, target: Index, variant: Variant) -> tuple[Logits, Log
     return chosen * score, contrast[variant]
 
 
-def contrast_rules(tape: Tape) -> Rules:
+def contrast_rules(recording: Recording) -> Rules:
     """Return positive contributions everywhere, without stabiliser and biases."""
     z_plus = AlphaBeta(e=0.0, bias="exclude")
     return Rules(
         {
             "first": Box(),
-            "last": for_one_output(z_plus, tape),
+            "last": for_one_output(z_plus, recording),
             "affine": z_plus,
             "batch_norm": only_active,
             "avg_pool": Proportional(0.0),

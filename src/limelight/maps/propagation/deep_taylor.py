@@ -9,9 +9,9 @@ from limelight.engine.saliency import Raw
 from limelight.maps.propagation.excitation_backprop import for_one_output
 from limelight.maps.propagation.lrp import start
 from limelight.relevance.affine_rules import AlphaBeta, Box, Squared
+from limelight.relevance.recording import Recording
 from limelight.relevance.rules import Rules
 from limelight.relevance.simple_rules import Proportional, native
-from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits
 
 
@@ -23,7 +23,7 @@ from limelight.shapes import Index, Logits
     layers="stop",
 )
 def deep_taylor(
-    tape: Tape,
+    recording: Recording,
     logits: Logits,
     target: Index,
     bounds: tuple[Tensor, Tensor],
@@ -39,7 +39,7 @@ def deep_taylor(
     above 0 is not decomposed: its map is 0.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         logits: class scores, (n, classes).
         target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
@@ -61,7 +61,7 @@ def deep_taylor(
     rules = Rules(
         {
             "first": Box(bounds) if inputs == "bounded" else Squared(e=0.0, bias="exclude"),
-            "last": for_one_output(z_plus, tape),
+            "last": for_one_output(z_plus, recording),
             "affine": z_plus,
             "avg_pool": Proportional(0.0),
             "add": Proportional(0.0),
@@ -69,4 +69,4 @@ def deep_taylor(
         }
     )
     positive = start(logits.clamp_min(0), target, "logit")
-    return Raw(tape.from_classes(rules, positive, stop).sum(1))
+    return Raw(recording.from_classes(rules, positive, stop).sum(1))

@@ -13,10 +13,10 @@ from limelight.maps.propagation.lrp import start
 from limelight.relevance.affine_rules import Box
 from limelight.relevance.composites import Bounds
 from limelight.relevance.op import Op, divide_by
+from limelight.relevance.recording import Recording
 from limelight.relevance.rule import AffineRule, Relevance, Rule, absorbs, law_of
 from limelight.relevance.rules import Rules
 from limelight.relevance.simple_rules import Proportional
-from limelight.relevance.tape import Tape
 from limelight.shapes import Grid, Index, Logits, Scores
 
 EFFECT = "excite nothing"
@@ -78,9 +78,9 @@ class BothWays:
         return size, size
 
 
-def for_one_output(rule: AffineRule, tape: Tape) -> AffineRule:
+def for_one_output(rule: AffineRule, recording: Recording) -> AffineRule:
     """Return the rule of the last affine operation, which may have one output for two classes."""
-    return rule if tape.logits.shape[1] > 1 else BothWays(rule)
+    return rule if recording.logits.shape[1] > 1 else BothWays(rule)
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ class Contrast:
         return torch.zeros_like(came), 2 * size
 
 
-def sees_negative(tape: Tape) -> bool:
+def sees_negative(recording: Recording) -> bool:
     """Return whether affine operations may be given negative numbers, other than pixels."""
-    return not all(op.nonnegative or op.first for op in tape.ops if op.affine is not None)
+    return not all(op.nonnegative or op.first for op in recording.ops if op.affine is not None)
 
 
 def excitation_rules(last: Rule, bounds: Bounds, clamp_add: bool) -> Rules:
@@ -115,16 +115,16 @@ def excitation_rules(last: Rule, bounds: Bounds, clamp_add: bool) -> Rules:
     )
 
 
-def warn_of_negative_inputs(tape: Tape, method: str, effect: str, but: Rule | None = None) -> tuple[str, ...]:
+def warn_of_negative_inputs(recording: Recording, method: str, effect: str, but: Rule | None = None) -> tuple[str, ...]:
     """Warn, and return what is to be noted, of affine operations on the way that were given negative numbers.
 
     Args:
-        tape: after relevance was passed back.
+        recording: after relevance was passed back.
         method: its name.
         effect: what becomes of negative inputs.
         but: a rule that takes them as they are.
     """
-    used = [f.op for f in tape.flows if f.rule is not but]
+    used = [f.op for f in recording.flows if f.rule is not but]
     inner = [op for op in used if op.affine is not None and not (op.nonnegative or op.first)]
     if not inner:
         return ()
@@ -138,9 +138,9 @@ def warn_of_negative_inputs(tape: Tape, method: str, effect: str, but: Rule | No
     return (remark,)
 
 
-def winners(tape: Tape, rules: Rules, layer: str | None, logits: Logits, target: Index) -> Grid:
+def winners(recording: Recording, rules: Rules, layer: str | None, logits: Logits, target: Index) -> Grid:
     """Pass 1 back from the class and sum what the channels of the layer, or of the image, get."""
-    return tape.from_classes(rules, start(logits, target, "one"), layer).sum(1)
+    return recording.from_classes(rules, start(logits, target, "one"), layer).sum(1)
 
 
 @register_method(
@@ -152,7 +152,7 @@ def winners(tape: Tape, rules: Rules, layer: str | None, logits: Logits, target:
     layers="penultimate",
 )
 def excitation_backprop(
-    tape: Tape,
+    recording: Recording,
     layer: str,
     logits: Logits,
     target: Index,
@@ -168,7 +168,7 @@ def excitation_backprop(
     The probabilities of a layer add up to 1, unless no connection excites; a warning says what is lost so.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         layer: where the walk is watched; by default where the second-to-last stage of the network ends.
         logits: class scores, (n, classes).
         target: classes, (n,).
@@ -192,10 +192,10 @@ def excitation_backprop(
         >>> round(float(explanation.evidence.sum()), 3)  # probabilities
         1.0
     """
-    clamp_add = sees_negative(tape) if clamp_add is None else clamp_add
-    rules = excitation_rules(for_one_output(excitation, tape), bounds, clamp_add)
-    relevance = winners(tape, rules, None if pixels else layer, logits, target)
-    return Raw(relevance, notes=warn_of_negative_inputs(tape, "excitation-backprop", EFFECT))
+    clamp_add = sees_negative(recording) if clamp_add is None else clamp_add
+    rules = excitation_rules(for_one_output(excitation, recording), bounds, clamp_add)
+    relevance = winners(recording, rules, None if pixels else layer, logits, target)
+    return Raw(relevance, notes=warn_of_negative_inputs(recording, "excitation-backprop", EFFECT))
 
 
 @register_method(
@@ -207,7 +207,7 @@ def excitation_backprop(
     layers="penultimate",
 )
 def contrastive_excitation_backprop(
-    tape: Tape,
+    recording: Recording,
     layer: str,
     logits: Logits,
     target: Index,
@@ -223,7 +223,7 @@ def contrastive_excitation_backprop(
     at which layer they are told apart.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         layer: see ``excitation-backprop``.
         logits: class scores, (n, classes).
         target: classes, (n,).
@@ -241,7 +241,7 @@ def contrastive_excitation_backprop(
         >>> bool((explanation.evidence >= 0).all())
         True
     """
-    clamp_add = sees_negative(tape) if clamp_add is None else clamp_add
+    clamp_add = sees_negative(recording) if clamp_add is None else clamp_add
     rules = excitation_rules(Contrast(), bounds, clamp_add)
-    relevance = winners(tape, rules, None if pixels else layer, logits, target).relu()
-    return Raw(relevance, notes=warn_of_negative_inputs(tape, "c-excitation-backprop", EFFECT))
+    relevance = winners(recording, rules, None if pixels else layer, logits, target).relu()
+    return Raw(relevance, notes=warn_of_negative_inputs(recording, "c-excitation-backprop", EFFECT))

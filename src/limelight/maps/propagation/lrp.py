@@ -12,8 +12,8 @@ from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption, nearest
 from limelight.relevance.composites import TUTORIAL, Bounds, Composite, rule_between, rules_of
 from limelight.relevance.op import Kind
+from limelight.relevance.recording import Recording
 from limelight.relevance.rules import Rules
-from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits
 
 Init = Literal["absolute", "logit", "one"]
@@ -36,7 +36,7 @@ def start(logits: Logits, target: Index, init: Init) -> Tensor:
     layers="stop",
 )
 def lrp(
-    tape: Tape,
+    recording: Recording,
     logits: Logits,
     target: Index,
     bounds: Bounds,
@@ -53,7 +53,7 @@ def lrp(
     share. A rule says how these contributions and their sum are changed, a composite which rule stands where.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         logits: class scores, (n, classes).
         target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
@@ -80,23 +80,23 @@ def lrp(
         ('star', torch.Size([128, 128]))
     """
     table = rules_of(composite, bounds).table
-    _check_names(tape, rules or {}, overrides or {})
+    _check_names(recording, rules or {}, overrides or {})
     own = {place: rule_between(rule, bounds) for place, rule in (rules or {}).items()}
     if "affine" in own:  # the composite may name the two kinds apart
         own = {"conv": own["affine"], "linear": own["affine"], **own}
     named = {pattern: rule_between(rule, bounds) for pattern, rule in (overrides or {}).items()}
     together = Rules({**table, **own}, overrides=named)
-    return Raw(tape.from_classes(together, start(logits, target, init), stop).sum(1))
+    return Raw(recording.from_classes(together, start(logits, target, init), stop).sum(1))
 
 
-def _check_names(tape: Tape, rules: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+def _check_names(recording: Recording, rules: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
     """Refuse places and names of modules for which no rule would be looked up."""
     for place in rules:
         if place not in PLACES:
             raise InvalidOption(
                 f"no rule is looked up for {place!r}{nearest(place, PLACES)}; there are {', '.join(PLACES)}"
             )
-    owners = {op.owner for op in tape.ops if op.affine is not None}
+    owners = {op.owner for op in recording.ops if op.affine is not None}
     for pattern in overrides:
         if not any(fnmatchcase(owner, pattern) for owner in owners):
             raise InvalidOption(f"no affine operation is in {pattern!r}{nearest(pattern, owners)}")
@@ -110,7 +110,7 @@ def _check_names(tape: Tape, rules: Mapping[str, Any], overrides: Mapping[str, A
     layers="stop",
 )
 def lrp_epsilon_plus(
-    tape: Tape, logits: Logits, target: Index, bounds: Bounds, stop: str | None, *, init: Init = "absolute"
+    recording: Recording, logits: Logits, target: Index, bounds: Bounds, stop: str | None, *, init: Init = "absolute"
 ) -> Raw:
     """LRP by positive contributions in convolutions and by all contributions in linear layers; see ``lrp``.
 
@@ -118,7 +118,7 @@ def lrp_epsilon_plus(
     with contributions z_ij = x_i w_ij, their positive part z_ij+, and their sum z_j, biases included.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         logits: class scores, (n, classes).
         target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
@@ -135,7 +135,7 @@ def lrp_epsilon_plus(
         >>> preset.map.equal(table.map)  # whose table is this one unless another is given
         True
     """
-    return lrp(tape, logits, target, bounds, stop, composite="epsilon-plus", init=init)
+    return lrp(recording, logits, target, bounds, stop, composite="epsilon-plus", init=init)
 
 
 @register_method(
@@ -146,7 +146,7 @@ def lrp_epsilon_plus(
     layers="stop",
 )
 def lrp_alpha2_beta1(
-    tape: Tape, logits: Logits, target: Index, bounds: Bounds, stop: str | None, *, init: Init = "absolute"
+    recording: Recording, logits: Logits, target: Index, bounds: Bounds, stop: str | None, *, init: Init = "absolute"
 ) -> Raw:
     """LRP by twice the positive minus once the negative contributions in convolutions; see ``lrp``.
 
@@ -154,7 +154,7 @@ def lrp_alpha2_beta1(
     input i to output j, and their sums z_j+ and z_j-, biases included.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         logits: class scores, (n, classes).
         target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
@@ -171,7 +171,7 @@ def lrp_alpha2_beta1(
         >>> bool((explanation.evidence < 0).any())  # pixels that speak against the class
         True
     """
-    return lrp(tape, logits, target, bounds, stop, composite="alpha2-beta1", init=init)
+    return lrp(recording, logits, target, bounds, stop, composite="alpha2-beta1", init=init)
 
 
 @register_method(
@@ -182,7 +182,7 @@ def lrp_alpha2_beta1(
     layers="stop",
 )
 def lrp_comp(
-    tape: Tape,
+    recording: Recording,
     logits: Logits,
     target: Index,
     bounds: Bounds,
@@ -199,7 +199,7 @@ def lrp_comp(
     counts as an average, with the stabiliser of the convolutions around it.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         logits: class scores, (n, classes).
         target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
@@ -224,4 +224,4 @@ def lrp_comp(
     table = rules_of("comp-classic" if classic else "comp", bounds)
     if tutorial:
         table = table.but(conv=TUTORIAL)
-    return Raw(tape.from_classes(table, start(logits, target, init), stop).sum(1))
+    return Raw(recording.from_classes(table, start(logits, target, init), stop).sum(1))

@@ -11,9 +11,9 @@ from limelight.maps.propagation.excitation_backprop import warn_of_negative_inpu
 from limelight.maps.propagation.lrp import Init, start
 from limelight.relevance.affine_rules import Box
 from limelight.relevance.op import Op, divide_by
+from limelight.relevance.recording import Recording
 from limelight.relevance.rules import Rules
 from limelight.relevance.simple_rules import Proportional, only_active
-from limelight.relevance.tape import Tape
 from limelight.shapes import Index, Logits
 
 Route = Literal["code", "excitatory", "inhibitory"]
@@ -84,7 +84,7 @@ def rules_for(inner: Relative) -> Rules:
     layers="stop",
 )
 def rap(
-    tape: Tape,
+    recording: Recording,
     logits: Logits,
     target: Index,
     stop: str | None,
@@ -98,7 +98,7 @@ def rap(
     negative contributions alike, then takes the same amount off every unit that has some; see ``Relative``.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         logits: class scores, (n, classes).
         target: classes, (n,).
         stop: the layer at which relevance is stopped, if any.
@@ -123,7 +123,7 @@ def rap(
     """
     inner = Relative(negative_route)
     seed = start(logits, target, init)
-    if seed.shape != tape.logits.shape:  # one output tells two classes apart by its sign, and influence has none
+    if seed.shape != recording.logits.shape:  # one output tells two classes apart by its sign, and influence has none
         seed = seed.sum(1, keepdim=True)
-    relevance = tape.from_classes(rules_for(inner), seed, stop).sum(1)
-    return Raw(relevance, notes=warn_of_negative_inputs(tape, "rap", "get no relevance", by_influence))
+    relevance = recording.from_classes(rules_for(inner), seed, stop).sum(1)
+    return Raw(relevance, notes=warn_of_negative_inputs(recording, "rap", "get no relevance", by_influence))

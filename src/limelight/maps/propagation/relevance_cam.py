@@ -8,9 +8,9 @@ from torch import Tensor
 from limelight.card import register_method
 from limelight.relevance.affine_rules import AlphaBeta
 from limelight.relevance.op import Op
+from limelight.relevance.recording import Recording
 from limelight.relevance.rules import Rules
 from limelight.relevance.simple_rules import Proportional
-from limelight.relevance.tape import Tape
 from limelight.shapes import Acts, Grid, Index, Logits
 
 Others = Literal["1/K", "1/(K-1)"]
@@ -40,14 +40,16 @@ def contrast(logits: Logits, target: Index, others: Others = "1/K") -> Logits:
 
 
 @register_method("relevance-cam", family="propagation", cites="lee2021", cost="1 F + 1 F_t + 1 R_t")
-def relevance_cam(tape: Tape, logits: Logits, target: Index, layer: str, acts: Acts, *, others: Others = "1/K") -> Grid:
+def relevance_cam(
+    recording: Recording, logits: Logits, target: Index, layer: str, acts: Acts, *, others: Others = "1/K"
+) -> Grid:
     """Channels weighted by their mean relevance, which sets the class against all others.
 
     L = sum_k w_k A_k with w_k the spatial mean of R_k, the relevance that z-plus without biases brings to the layer
     from 1 at the class and -1/K at each other. It adds up to 1/K at every layer.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         logits: class scores, (n, K).
         target: classes, (n,).
         layer: where propagation stops.
@@ -64,5 +66,5 @@ def relevance_cam(tape: Tape, logits: Logits, target: Index, layer: str, acts: A
         >>> explanation.label, explanation.map.shape
         ('star', torch.Size([128, 128]))
     """
-    r = tape.to_layer(RULES, tape.logits, tape.seed(contrast(logits, target, others)), layer)
+    r = recording.to_layer(RULES, recording.logits, recording.seed(contrast(logits, target, others)), layer)
     return (r.mean((-2, -1), keepdim=True) * acts).sum(1)

@@ -19,9 +19,9 @@ from limelight.maps.propagation.attribution_equilibrium import (
 from limelight.model.one_pass import Stage
 from limelight.relevance.affine_rules import Box
 from limelight.relevance.op import Op, divide_by
+from limelight.relevance.recording import Recording
 from limelight.relevance.rules import Rules
 from limelight.relevance.simple_rules import Proportional, only_active
-from limelight.relevance.tape import Tape
 from limelight.shapes import Acts, Index, Scores
 
 
@@ -100,15 +100,17 @@ def _normalise(start: Acts) -> Acts:
     return start / (torch.where(largest > 0, largest, start.abs().amax((1, 2, 3), keepdim=True)) + SHIFT)
 
 
-def _of_class(tape: Tape, stage: Stage, q: int) -> tuple[Acts, Acts]:
+def _of_class(recording: Recording, stage: Stage, q: int) -> tuple[Acts, Acts]:
     """Return the map before the final pooling and the gradient of a class score there."""
     with torch.enable_grad():
-        scores = tape.logits if tape.logits.shape[1] > 1 else torch.cat([-tape.logits, tape.logits], 1)
+        scores = (
+            recording.logits if recording.logits.shape[1] > 1 else torch.cat([-recording.logits, recording.logits], 1)
+        )
         if q >= scores.shape[1]:
             raise InvalidOption(f"hostile class {q}: there are {scores.shape[1]} classes, counted from 0")
-        (grads,) = tape.gradients(scores[:, q], [tape.outputs[stage.info.name]])
+        (grads,) = recording.gradients(scores[:, q], [recording.outputs[stage.info.name]])
     assert stage.info.layout is not None
-    return feature_map(tape, stage.info.name, stage.acts, stage.info.layout.maps(grads))[1:]
+    return feature_map(recording, stage.info.name, stage.acts, stage.info.layout.maps(grads))[1:]
 
 
 @register_method(
@@ -119,7 +121,7 @@ def _of_class(tape: Tape, stage: Stage, q: int) -> tuple[Acts, Acts]:
     layers="one",
 )
 def rsp(
-    tape: Tape,
+    recording: Recording,
     stages: list[Stage],
     acts: Acts,
     grads: Acts,
@@ -135,7 +137,7 @@ def rsp(
     operation hands it on by ``Sectional``, the first one by the box rule.
 
     Args:
-        tape: the recorded pass.
+        recording: the recorded pass.
         stages: the layer with its layout.
         acts: activations of the layer, (n, k, h, w).
         grads: gradient of the score with respect to them, (n, k, h, w).
@@ -160,10 +162,10 @@ def rsp(
         >>> explanation.label, bool((explanation.evidence < 0).any())
         ('star', True)
     """
-    begin, values, slope = feature_map(tape, layer, acts, grads)
+    begin, values, slope = feature_map(recording, layer, acts, grads)
     start = _normalise(contributions(values, slope))
     if hostile:
-        others = [_normalise(contributions(*_of_class(tape, stages[0], q))) for q in hostile]
+        others = [_normalise(contributions(*_of_class(recording, stages[0], q))) for q in hostile]
         start = compare(start, others, [target != q for q in hostile])
     pool = Pool(clamp=False)
     rules = Rules(
@@ -177,4 +179,4 @@ def rsp(
         },
         fold=False,
     )
-    return Raw(tape.to_image(rules, begin, start).sum(1), {"start": start.sum(1)})
+    return Raw(recording.to_image(rules, begin, start).sum(1), {"start": start.sum(1)})

@@ -25,7 +25,7 @@ from limelight.relevance.rules import GRADIENT, Rules
 from limelight.shapes import Acts, Images, Logits
 
 
-class Tape:
+class Recording:
     """One forward pass, recorded.
 
     Every call that depends on the image and has a rule is computed as ever and enters the autograd graph as
