@@ -16,7 +16,8 @@ import pandas as pd
 from limelight.bench.recipe_file import read_published, read_recipe
 from limelight.bench.store import Store
 from limelight.report.benchmark.published import parse_published
-from limelight.results.tables import Results, Row
+from limelight.results.row import Row
+from limelight.results.tables import Results
 from limelight.scoring.evaluate import columns
 
 

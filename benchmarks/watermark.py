@@ -16,7 +16,7 @@ import torch
 
 import limelight as ll
 from limelight.data.synthetic import CLASSES, test_split
-from limelight.results.tables import Figure
+from limelight.results.summary import Figure
 
 METHODS = (
     *("guided-grad-cam", "lrp-epsilon-plus", "c-lrp", "c-excitation-backprop", "rsp", "lrp-comp"),

@@ -54,7 +54,8 @@ def explanation(folder: Path) -> Made:
 
 
 def results(folder: Path) -> Made:
-    from limelight.results.tables import Column, Results, Row
+    from limelight.results.row import Column, Row
+    from limelight.results.tables import Results
 
     rows = [Row(f"{i}", "grad-cam", 0, "a", 0.5, "", 0.1, 1.0, 0.0, {"drop": i / 7}) for i in range(5)]
     path = Results(rows, {"drop": Column("drop", "drop/1", "lower")}).save(folder / "a.parquet")

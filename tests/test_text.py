@@ -15,7 +15,8 @@ from limelight.engine.saliency import Finish
 from limelight.errors import InvalidImage
 from limelight.model.cost import Cost
 from limelight.results.explanation import Explanation, Gallery
-from limelight.results.tables import Column, Results, Row
+from limelight.results.row import Column, Row
+from limelight.results.tables import Results
 from limelight.text import csv_cell, file_name, latex, markdown, numbered, shortened, to_json, visible, whole_number
 
 every = pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))

@@ -191,6 +191,19 @@ def arrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
+def pandas() -> Any:
+    """Return pandas.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise MissingExtra("pandas", "tables") from None
+    return pandas
+
+
 def rows_in(content: bytes, columns: Sequence[str] | None = None) -> Any:
     """Return the rows in the bytes of a Parquet file, a ``pyarrow.Table`` all of which holds what its columns say.
 

@@ -7,7 +7,7 @@ import torchvision
 import limelight as ll
 from conftest import shared
 from limelight.data.synthetic import TEST_SEEDS, scenes
-from limelight.results.tables import Summary
+from limelight.results.summary import Summary
 
 BASELINES = ("random-map", "centre-map")
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Cell, Store, key_of
-from limelight.results.tables import Results, Row, Summary
+from limelight.results.row import Row
+from limelight.results.summary import Summary
+from limelight.results.tables import Results
 from limelight.scoring.evaluate import columns
 
 METHODS = ("grad-cam", "layer-cam", "eigen-cam", "rise")

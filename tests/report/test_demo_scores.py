@@ -12,7 +12,8 @@ from limelight.report.demo.scores import (
     explain_marks,
     score_tables,
 )
-from limelight.results.tables import Column, Figure, Summary
+from limelight.results.row import Column
+from limelight.results.summary import Figure, Summary
 
 
 def test_the_words_follow_the_numbers() -> None:

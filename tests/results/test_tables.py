@@ -12,7 +12,8 @@ import pytest
 import limelight as ll
 from hostile import TEXTS
 from limelight.errors import CorruptStore, InvalidOption, ProtocolMismatch
-from limelight.results.tables import Column, Results, Row
+from limelight.results.row import Column, Row
+from limelight.results.tables import Results
 
 HIGHER = Column("insertion", "insertion/8W", "higher")
 HITS = Column("pointing-game", "pointing-game/0", "higher", "class-mean")

@@ -19,7 +19,9 @@ from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.targets import TargetLike, either_name
 from limelight.progress import watched
 from limelight.results.explanation import explanations
-from limelight.results.tables import Figure, Results, Row
+from limelight.results.row import Row
+from limelight.results.summary import Figure
+from limelight.results.tables import Results
 from limelight.scoring.evaluate import labelled, listed
 from limelight.scoring.metric import Metric, as_metric, build_metric
 

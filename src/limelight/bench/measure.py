@@ -15,7 +15,7 @@ from limelight.bench.store import Cell
 from limelight.data.samples import Sample
 from limelight.errors import LimelightError
 from limelight.model.classifier import Classifier
-from limelight.results.tables import Row
+from limelight.results.row import Row
 
 
 def measured(job: Job, model: Classifier, images: range, missing: npt.NDArray[np.bool_]) -> list[Cell]:

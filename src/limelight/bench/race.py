@@ -25,7 +25,8 @@ from limelight.engine.budget import limits
 from limelight.engine.method import Method
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
-from limelight.results.tables import Results, Row
+from limelight.results.row import Row
+from limelight.results.tables import Results
 from limelight.scoring.evaluate import columns
 from limelight.scoring.metric import Metric
 

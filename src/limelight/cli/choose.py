@@ -123,7 +123,7 @@ def _tell(choice: "Choice", model: str, out: Path | None) -> None:
         choice.stopped,
     )
     columns = choice.results.columns
-    heads = [f"{name} {'↑' if c.better == 'higher' else '↓'}" for name, c in columns.items()]
+    heads = [f"{name} {c.arrow}" for name, c in columns.items()]
     first, *others = columns
     rows = [
         [s.method, _fate(choice, s), _figure(*s.figures[first]), s.pictures, s.passes, s.seconds]

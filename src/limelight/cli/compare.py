@@ -87,7 +87,7 @@ def compare(
         )
         return
     say("[bold]{}[/]: {} → {}", image.name, row[0].title, path)
-    arrows = {name: f"{name} {'↑' if c.better == 'higher' else '↓'}" for name, c in results.columns.items()}
+    arrows = {name: f"{name} {c.arrow}" for name, c in results.columns.items()}
     table(
         ["method", *arrows.values(), "passes", "seconds"],
         [[e.method, *numbers[e.method].values(), str(e.cost), e.seconds] for e in row],

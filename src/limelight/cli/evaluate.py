@@ -28,7 +28,8 @@ from limelight.cli.output import (
 from limelight.errors import InvalidOption, LimelightError
 
 if TYPE_CHECKING:
-    from limelight.results.tables import Results, Summary
+    from limelight.results.summary import Summary
+    from limelight.results.tables import Results
 
 
 def evaluate(
@@ -117,7 +118,7 @@ def evaluate(
 def _figures(results: "Results", summary: "Summary") -> None:
     """Print a line per method, or where that is too wide, one table per metric with the best on top."""
     alone = len(results.methods) == 1
-    heads = {name: f"{name} {'↑' if c.better == 'higher' else '↓'}" for name, c in results.columns.items()}
+    heads = {name: f"{name} {c.arrow}" for name, c in results.columns.items()}
     cells = {(f.method, f.metric): str(f) + ("*" if f.like_best and not alone else "") for f in summary}
     seconds = {m: [r.seconds for r in results.rows if r.method == m] for m in results.methods}
     ends = {m: [summary[m, next(iter(heads))].degenerate, sum(s) / len(s)] for m, s in seconds.items()}

@@ -27,7 +27,7 @@ from limelight.report.page import (
     Value,
     write_page,
 )
-from limelight.results.tables import Column
+from limelight.results.row import Column
 from limelight.text import to_json
 
 SHOWN = 4
@@ -296,7 +296,7 @@ def _making(choice: Choice) -> Section:
 
 
 def _arrow(column: Column, name: str) -> str:
-    return f"{name} {'↑' if column.better == 'higher' else '↓'}"
+    return f"{name} {column.arrow}"
 
 
 def _number(value: float) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from limelight.results.tables import Column
+from limelight.results.row import Column
 
 
 def label_metric(name: str, column: Column) -> str:
@@ -12,7 +12,7 @@ def label_metric(name: str, column: Column) -> str:
         >>> label_metric("deletion", Column("deletion", "", "lower"))
         'deletion ↓'
     """
-    return f"{name} {'↑' if column.better == 'higher' else '↓'}"
+    return f"{name} {column.arrow}"
 
 
 def format_number(value: float) -> str:

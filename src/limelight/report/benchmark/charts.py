@@ -10,7 +10,7 @@ from limelight.report.formatting import format_cost, format_number, join_names, 
 from limelight.report.page import Block, Details, Drawing, Figures, Group, Section
 from limelight.report.scores.curves import read_curves
 from limelight.report.scores.model import Floats, ModelScores
-from limelight.results.tables import Summary
+from limelight.results.summary import Summary
 
 
 def draw_costs(run: Run) -> Section:

@@ -9,7 +9,7 @@ from limelight.report.benchmark.run import Run
 from limelight.report.formatting import format_cost, format_number
 from limelight.report.page import Order, Section, Table, Value
 from limelight.report.scores.levels import CONFIDENCE
-from limelight.results.tables import Figure
+from limelight.results.summary import Figure
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from limelight.report.page import Block, Filter, Group, Order, Section, Table, V
 from limelight.report.page import Figure as Picture
 from limelight.report.scores.levels import ALPHA, CONFIDENCE
 from limelight.report.scores.model import ModelScores
-from limelight.results.tables import Figure, Summary
+from limelight.results.summary import Figure, Summary
 
 
 def show_leaderboard(run: Run) -> Section:

@@ -14,7 +14,8 @@ from limelight.report.benchmark.published import Published, parse_published, rea
 from limelight.report.scores.model import Failure, ModelScores
 from limelight.report.scores.read import read_scores
 from limelight.report.scores.summarize import summarize
-from limelight.results.tables import Column, Summary
+from limelight.results.row import Column
+from limelight.results.summary import Summary
 
 
 @dataclass(frozen=True)

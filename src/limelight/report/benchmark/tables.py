@@ -7,7 +7,7 @@ from limelight.report.benchmark.run import Run
 from limelight.report.formatting import format_cost, format_count, shorten_names
 from limelight.report.scores.levels import CONFIDENCE
 from limelight.report.scores.model import ModelScores
-from limelight.results.tables import Figure, Summary
+from limelight.results.summary import Figure, Summary
 from limelight.text import latex, markdown
 
 

@@ -9,7 +9,7 @@ from limelight.draw import chart
 from limelight.report.demo.scenes import SCENES
 from limelight.report.demo.wording import join_words
 from limelight.report.page import Figure, Table
-from limelight.results.tables import Summary
+from limelight.results.summary import Summary
 
 EVALUATED = ("grad-cam", "layer-cam", "eigen-cam")
 """Methods whose maps are put to the test."""
@@ -30,7 +30,7 @@ QUESTIONS = {
 
 def score_tables(figures: Summary) -> Iterable[Table]:
     """Yield every method's figures, with their intervals and marks, in tables that fit a small screen."""
-    arrows = {m: "↑" if c.better == "higher" else "↓" for m, c in figures.columns.items()}
+    arrows = {m: c.arrow for m, c in figures.columns.items()}
 
     def cell(name: str, metric: str) -> str:
         f = figures[name, metric]

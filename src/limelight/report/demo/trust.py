@@ -24,7 +24,7 @@ from limelight.report.demo.scores import (
 )
 from limelight.report.demo.wording import join_words
 from limelight.report.page import Block, Figures, Section, Table
-from limelight.results.tables import Summary
+from limelight.results.summary import Summary
 
 SANITY_SCENES = 4
 """Scenes of the sanity check, which explains each many times."""

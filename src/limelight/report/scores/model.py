@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limelight.ops import statistics
-from limelight.results.tables import Column
+from limelight.results.row import Column
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]

@@ -11,7 +11,7 @@ from limelight.errors import CorruptStore, InvalidOption
 from limelight.files import refusing
 from limelight.report.scores.model import Failure, Floats, Integers, ModelScores
 from limelight.report.scores.word_column import WordColumn, encode, order_like
-from limelight.results.tables import Column
+from limelight.results.row import Column
 from limelight.scoring.evaluate import columns
 
 _TERMS = ("coherency", "complexity", "average-drop")

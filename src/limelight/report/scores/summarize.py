@@ -10,7 +10,7 @@ from limelight.report.scores.bootstrap import bootstrap_intervals
 from limelight.report.scores.levels import ALPHA, CONFIDENCE
 from limelight.report.scores.model import Floats, ModelScores
 from limelight.report.scores.swaps import compare_pairs
-from limelight.results.tables import Figure, Summary
+from limelight.results.summary import Figure, Summary
 
 
 def summarize(models: Sequence[ModelScores], seed: int = 0) -> list[Summary]:
