@@ -7,32 +7,21 @@ Two methods stand in some order by each metric on each of the paper's six networ
 is found, the other one, or none that can be told (paired permutation test, Holm, 5 %).
 """
 
-import json
 import sys
 from collections import Counter
 
 import pandas as pd
 
+from limelight.bench.cell import Cell, join_cells
 from limelight.bench.recipe_file import read_published, read_recipe
 from limelight.bench.store import Store
 from limelight.report.benchmark.published import parse_published
-from limelight.results.row import Row
 from limelight.results.tables import Results
 from limelight.scoring.evaluate import columns
 
 
 def results(run: str) -> Results:
-    table = Store(run).table().to_pandas()
-    rows: list[Row] = []
-    for (image, method), cells in table.groupby(["image", "method"], observed=True):
-        parts = {
-            f"{metric}.{part}": value
-            for metric, text in zip(cells["metric"], cells["parts"], strict=True)
-            for part, value in json.loads(text or "{}").items()
-        }
-        one, values = cells.iloc[0], dict(zip(cells["metric"], cells["value"], strict=True))
-        known = (one[k] for k in ("target", "label", "probability", "reason", "seconds", "forwards", "backwards"))
-        rows.append(Row(image, method, *known, values, parts))
+    rows = join_cells(map(Cell.from_record, Store(run).table().to_pylist()))
     return Results(rows, columns(read_recipe("adcc-table2").judges))
 
 

@@ -26,13 +26,14 @@ from rich.console import Console
 from rich.table import Table
 
 import limelight as ll
+from limelight.bench.cell import Cell
 from limelight.bench.plan import settings
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_file import read_recipe
 from limelight.bench.recipe_parse import make_recipe
 from limelight.bench.recipe_vary import vary_recipe
 from limelight.bench.run import Tally, benchmark
-from limelight.bench.store import Cell, Store
+from limelight.bench.store import Store
 
 SIX = ("vgg16", "resnet18", "resnet50", "resnet101", "resnext50_32x4d", "resnext101_32x8d")
 PICTURES = 50_000
@@ -171,7 +172,14 @@ def rows(room: Path) -> None:
             values = rng.random((len(names), len(metrics)))
             cells = [
                 Cell(
-                    key + i, f"{image}.png", model, method, metric, float(values[m, k]), target=image % 8, forwards=1.0
+                    image=f"{image}.png",
+                    method=method,
+                    key=key + i,
+                    model=model,
+                    metric=metric,
+                    values={metric: float(values[m, k])},
+                    target=image % 8,
+                    forwards=1.0,
                 )
                 for i, (m, k) in enumerate(np.ndindex(values.shape))
                 for method, metric in [(names[m], metrics[k])]

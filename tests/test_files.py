@@ -17,9 +17,10 @@ from PIL import Image
 import architectures
 import limelight as ll
 from limelight import draw, files
+from limelight.bench.cell import Cell
 from limelight.bench.recipe_file import read_published, read_recipe
 from limelight.bench.recipe_tables import Paper
-from limelight.bench.store import Cell, Store
+from limelight.bench.store import Store
 from limelight.cli.output import parse_parameters
 from limelight.data.images import load_image
 from limelight.data.reading import text_of
@@ -103,7 +104,7 @@ def test_nothing_appears_before_it_is_whole(name: str, writers: dict[str, Writer
 
 def test_rows_of_a_run_appear_whole(tmp_path: Path) -> None:
     store = Store(tmp_path, {})
-    cell = Cell(1, "a", "m", "grad-cam", "drop", 0.5)
+    cell = Cell("a", "grad-cam", key=1, model="m", metric="drop", values={"drop": 0.5})
     with small_files(60), pytest.raises(InvalidOption, match="rows that were finished are safe there"):
         store.add([cell])
     assert not [p for p in (tmp_path / "rows").rglob("*")]
@@ -324,7 +325,8 @@ def test_pictures_whose_names_are_no_text_are_measured_and_stored(tmp_path: Path
         results.save(tmp_path / f"a.{suffix}")
     assert Results.from_parquet(tmp_path / "a.parquet").images == results.images
     store = Store(tmp_path / "run", {})
-    store.add([Cell(1, name, "m", "grad-cam", "drop", error=os.fsdecode(b"\xff")) for name in results.images])
+    ids = {"key": 1, "model": "m", "metric": "drop"}
+    store.add([Cell(name, "grad-cam", **ids, error=os.fsdecode(b"\xff")) for name in results.images])
     assert store.table().to_pylist()[0]["error"] == "\\udcff"
 
 

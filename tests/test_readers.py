@@ -64,10 +64,12 @@ def results(folder: Path) -> Made:
 
 def rows_of_a_run(folder: Path) -> Made:
     """Rows with the digest that belongs to them, as whoever wants to mislead would send them."""
-    from limelight.bench.store import Cell, Store, _digest
+    from limelight.bench.cell import Cell
+    from limelight.bench.store import Store, _digest
 
     store = Store(folder / "run", {})
-    store.add([Cell(i, f"{i}", "m", "grad-cam", "drop", i / 7, curve=(1.0, 0.5)) for i in range(20)])
+    ids = {"model": "m", "metric": "drop", "curves": {"drop": (1.0, 0.5)}}
+    store.add([Cell(f"{i}", "grad-cam", key=i, values={"drop": i / 7}, **ids) for i in range(20)])
 
     def read(path: Path) -> object:
         for old in store.files:

@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 
 from limelight import cli
+from limelight.bench.cell import Cell
 from limelight.bench.recipe_file import read_recipe
 from limelight.bench.run import benchmark
-from limelight.bench.store import Cell, Store
+from limelight.bench.store import Store
 from limelight.data.synthetic import scene
 from limelight.errors import InvalidOption
 
@@ -253,7 +254,7 @@ def test_a_report_needs_no_pictures(recipe: Path, tmp_path: Path) -> None:
 
 def test_rows_of_what_the_settings_do_not_name(run: Path) -> None:
     store = Store(run)
-    cell = Cell(1, "0", "demo/resnet", "", "average-drop", 0.5)
+    cell = Cell("0", "", key=1, model="demo/resnet", metric="average-drop", values={"average-drop": 0.5})
     store.add([cell])
     line = refused("report", run)
     assert "a method ''" in line
@@ -285,7 +286,7 @@ def test_a_run_is_data_and_runs_nobodys_code(run: Path) -> None:
     own = Store(run)
     store = Store(foreign, json.loads(json.dumps(own.settings).replace("demo/resnet", str(model))))
     rows = [row | {"model": str(model), "curve": ()} for row in own.table().to_pylist()]
-    store.add([Cell(**row) for row in rows])
+    store.add([Cell.from_record(row) for row in rows])
     store.note(own.notes)
     code, _, err = told("report", foreign)
     assert code == 0, err

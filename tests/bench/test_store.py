@@ -4,11 +4,13 @@ import errno
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from limelight.bench.store import Cell, Store, done, key_of, merge
+from limelight.bench.cell import Cell, key_of
+from limelight.bench.store import Store, done, merge
 from limelight.errors import CorruptStore, InvalidOption
 
 RECIPE = {"models": {"names": ["m"]}, "methods": [{"name": "grad-cam"}], "metrics": [{"name": "deletion"}]}
@@ -18,14 +20,14 @@ SETTINGS = {"recipe": {"name": "a", "data": {"n": 3}, **RECIPE}}
 def cells(*keys: int, error: str = "") -> list[Cell]:
     return [
         Cell(
-            key=k,
             image=f"image-{k}",
-            model="m",
             method="grad-cam",
+            key=k,
+            model="m",
             metric="deletion",
-            value=k / 10,
             error=error,
-            curve=(1.0, 0.5),
+            values={"deletion": k / 10},
+            curves={"deletion": (1.0, 0.5)},
         )
         for k in keys
     ]
@@ -60,7 +62,7 @@ def test_done() -> None:
 
 def test_a_cell_that_stands_twice_counts_once_and_without_its_error(tmp_path: Path) -> None:
     store = Store(tmp_path, SETTINGS)
-    store.add([replace(cell, value=float("nan")) for cell in cells(1, 2, error="boom")])
+    store.add([replace(cell, values={}) for cell in cells(1, 2, error="boom")])
     store.add(cells(1))
     rows = {row["key"]: row for row in store.table().to_pylist()}
     assert len(rows) == store.table().num_rows == 2
@@ -82,8 +84,10 @@ def test_a_damaged_file_is_named(tmp_path: Path, spoil) -> None:
     assert len(store.keys()) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"probability": -0.5}, {"seconds": -1.0}, {"spent": float("nan")}, {"target": -2}])
-def test_numbers_that_no_cell_has_are_refused(wrong: dict[str, float], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"probability": -0.5}, {"seconds": -1.0}, {"spent": {"deletion": float("nan")}}, {"target": -2}]
+)
+def test_numbers_that_no_cell_has_are_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
     store = Store(tmp_path / "run", SETTINGS)
     store.add([replace(cells(1)[0], **wrong)])
     with pytest.raises(CorruptStore, match=f"is damaged; .*{next(iter(wrong))} = "):

@@ -1,15 +1,14 @@
 """A small benchmark run of drawn numbers, and what ``Results`` says of them."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from limelight.bench.cell import Cell, join_cells, key_of
 from limelight.bench.recipe import Recipe
-from limelight.bench.store import Cell, Store, key_of
-from limelight.results.row import Row
+from limelight.bench.store import Store
 from limelight.results.summary import Summary
 from limelight.results.tables import Results
 from limelight.scoring.evaluate import columns
@@ -43,22 +42,23 @@ def draw_cells(model: str, images: int, seed: int, methods: Sequence[str] = METH
                 "pointing-game": float("nan") if (i + m) % 11 == 5 else float(rng.random() > 0.3 + 0.1 * m),
             }
             for metric, value in values.items():
+                curve = tuple(np.linspace(0, value, 9))
                 found.append(
                     Cell(
-                        key_of(model, str(i), method, metric),
-                        f"picture-{i:03d}.png",
-                        model,
-                        method,
-                        metric,
-                        value,
+                        image=f"picture-{i:03d}.png",
+                        method=method,
+                        key=key_of(model, str(i), method, metric),
+                        model=model,
+                        metric=metric,
+                        values={metric: value},
                         target=target,
                         reason="all zero" if i == 2 and m == 1 else "",
                         seconds=0.01 * (m + 1),
                         forwards=1.0 + 100 * (method == "rise"),
                         backwards=float(m < 3),
-                        spent=float(m),
-                        parts=json.dumps(parts) if metric == "adcc" else "",
-                        curve=tuple(np.linspace(0, value, 9)) if metric == "insertion" and value == value else (),
+                        spent={metric: float(m)},
+                        parts={f"adcc.{k}": v for k, v in parts.items()} if metric == "adcc" else {},
+                        curves={metric: curve} if metric == "insertion" and value == value else {},
                     )
                 )
     return found
@@ -66,27 +66,8 @@ def draw_cells(model: str, images: int, seed: int, methods: Sequence[str] = METH
 
 def summary_of(found: Sequence[Cell], settings: dict[str, Any], model: str) -> Summary:
     """Say by ``Results`` what the report says by arrays."""
-    rows: dict[tuple[str, str], list[Cell]] = {}
-    for cell in sorted((c for c in found if c.model == model and not c.error), key=lambda c: c.image):
-        rows.setdefault((cell.image, cell.method), []).append(cell)
-    made = [
-        Row(
-            image,
-            method,
-            some[0].target,
-            "",
-            1.0,
-            some[0].reason,
-            some[0].seconds,
-            some[0].forwards,
-            some[0].backwards,
-            {c.metric: c.value for c in some},
-            {f"{c.metric}.{k}": v for c in some if c.parts for k, v in json.loads(c.parts).items()},
-            {c.metric: c.spent for c in some},
-        )
-        for (image, method), some in rows.items()
-    ]
-    return Results(made, columns(Recipe(**settings["recipe"]).judges)).summary()
+    rows = join_cells(sorted((c for c in found if c.model == model), key=lambda c: c.image))
+    return Results(rows, columns(Recipe(**settings["recipe"]).judges)).summary()
 
 
 PAPER = """paper,table,model,method,metric,value
@@ -107,11 +88,11 @@ def make_run(folder: Path) -> Path:
         store.add(
             [
                 Cell(
-                    key_of("failed", str(i), m),
-                    f"broken-{i}.png",
-                    "demo/vgg",
-                    "rise",
-                    m,
+                    image=f"broken-{i}.png",
+                    method="rise",
+                    key=key_of("failed", str(i), m),
+                    model="demo/vgg",
+                    metric=m,
                     error="InvalidImage: <no> JPEG",
                 )
                 for m in METRICS

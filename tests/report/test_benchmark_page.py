@@ -1,13 +1,15 @@
 """The page of a benchmark run: its numbers, and what it says of trouble."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from limelight.bench.cell import Cell
 from limelight.bench.recipe import Recipe
-from limelight.bench.store import Cell, Store
+from limelight.bench.store import Store
 from limelight.draw import chart
 from limelight.report.benchmark import open_run, write_report
 from limelight.report.benchmark.extremes import SHOWN
@@ -98,7 +100,7 @@ def test_scenes_are_shown_with_their_maps(tmp_path: Path) -> None:
     store = Store(tmp_path, settings)
     names = [s.name for s in as_samples(scenes(6, seed=TEST_SEEDS))]
     made = [c for c in draw_cells("demo/resnet", 6, 0) if c.method in METHODS[:2]]
-    store.add([Cell(**vars(c) | {"image": names[int(c.image[8:11])]}) for c in made])
+    store.add([replace(c, image=names[int(c.image[8:11])]) for c in made])
     store.note({"weights": {"demo/resnet": f"sha256:{zoo.load('demo/resnet').weights_hash()}"}})
     page = Page(write_report(open_run(tmp_path), tmp_path / "a.html"))
     alts = [image["alt"] or "" for image in page.all("img")]
@@ -129,6 +131,7 @@ def test_the_same_run_gives_the_same_drawings() -> None:
 
 
 def test_a_run_of_failures_alone_still_tells_them(tmp_path: Path) -> None:
-    Store(tmp_path, settings_of()).add([Cell(1, "a.png", "demo/vgg", "rise", "adcc", error="MemoryError: too large")])
+    failed = Cell(key=1, image="a.png", model="demo/vgg", method="rise", metric="adcc", error="MemoryError: too large")
+    Store(tmp_path, settings_of()).add([failed])
     page = check(write_report(open_run(tmp_path), tmp_path / "report.html"), script=True)
     assert "demo/vgg rise a.png MemoryError: too large" in page.text

@@ -6,12 +6,14 @@ import itertools
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hostile import TEXTS
+from limelight.bench.cell import Cell, key_of
 from limelight.bench.recipe import Recipe
-from limelight.bench.store import Cell, Store, key_of
+from limelight.bench.store import Store
 from limelight.cli.report import report as command
 from limelight.report.benchmark import open_run, to_latex, to_markdown
 from pages import Page
@@ -58,16 +60,20 @@ def test_names_of_strangers_are_names_everywhere(tmp_path: Path, capsys: pytest.
     settings = {"limelight": 1, "recipe": made.model_dump(mode="json", exclude={"about", "paper"})}
     store = Store(tmp_path, settings)
     store.note({"about": made.about, "left_out": {texts[0]: texts[1]}})
-    keys = (key_of(str(number)) for number in itertools.count())
+    numbers = itertools.count()
+
+    def ids(metric: str) -> dict[str, Any]:
+        return {"key": key_of(str(next(numbers))), "model": "demo/resnet", "metric": metric}
+
     store.add(
         [
-            Cell(next(keys), image, "demo/resnet", method, metric, 0.1 * i, seconds=0.1, forwards=1.0)
+            Cell(image, method, **ids(metric), values={metric: 0.1 * i}, seconds=0.1, forwards=1.0)
             for i, image in enumerate(texts[:4])
             for method in texts
             for metric in texts[:3]
         ]
     )
-    store.add([Cell(next(keys), text, "demo/resnet", text, texts[0], error=text) for text in texts])
+    store.add([Cell(text, text, **ids(texts[0]), error=text) for text in texts])
     command(tmp_path, markdown=True, latex=True)
     said = capsys.readouterr().out
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", said)

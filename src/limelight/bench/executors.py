@@ -16,10 +16,10 @@ import numpy.typing as npt
 import torch
 
 from limelight import api, zoo
+from limelight.bench.cell import Cell
 from limelight.bench.measure import measured
 from limelight.bench.plan import Job, forecast_of, images_at_once, prepared, samples_of, spread
 from limelight.bench.recipe import Recipe
-from limelight.bench.store import Cell
 from limelight.data.samples import Sample
 from limelight.engine.rng import seeded
 from limelight.errors import MissingExtra, WorkerLost

@@ -1,6 +1,5 @@
 """Fill the cells of a chunk of images; what fails is a cell with its error."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -10,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from limelight import api
+from limelight.bench.cell import Cell
 from limelight.bench.plan import Job
-from limelight.bench.store import Cell
 from limelight.data.samples import Sample
 from limelight.errors import LimelightError
 from limelight.model.classifier import Classifier
@@ -41,9 +40,17 @@ def measured(job: Job, model: Classifier, images: range, missing: npt.NDArray[np
 def _cells(
     job: Job, images: range, missing: npt.NDArray[np.bool_], rows: Mapping[tuple[int, str], Row | str]
 ) -> Iterator[Cell]:
+    """Yield the missing cells from the rows of their pictures and methods, or from why there are none."""
     methods, metrics, keys = list(job.methods), list(job.metrics), job.keys(images)
     for i, m, k in zip(*(axis.tolist() for axis in missing.nonzero()), strict=True):
-        yield _cell(job, int(keys[i, m, k]), job.samples[images[i]].name, methods[m], metrics[k], rows[i, methods[m]])
+        method, metric, row = methods[m], metrics[k], rows[i, methods[m]]
+        place = {"key": int(keys[i, m, k]), "model": job.name, "metric": metric}
+        if isinstance(row, str):
+            yield Cell(image=job.samples[images[i]].name, method=method, error=row, **place)
+        elif job.recipe.counts(metric, row.probability, row.values):
+            yield Cell(**vars(row.only(metric)), **place)
+        else:
+            yield Cell(**vars(row.only(metric)) | {"values": {metric: math.nan}}, **place)
 
 
 def _measure(
@@ -86,27 +93,3 @@ def _measure(
         for name, method in methods.items():
             if (left[0][0], name) not in rows:
                 _measure(job, model, left, {name: method}, metrics, rows)
-
-
-def _cell(job: Job, key: int, image: str, method: str, metric: str, row: Row | str) -> Cell:
-    if isinstance(row, str):
-        return Cell(key, image, job.name, method, metric, error=row)
-    parts = {k.removeprefix(f"{metric}."): v for k, v in row.parts.items() if k.startswith(f"{metric}.")}
-    return Cell(
-        key,
-        image,
-        job.name,
-        method,
-        metric,
-        value=row.values[metric] if job.recipe.counts(metric, row.probability, row.values) else math.nan,
-        target=row.target,
-        label=row.label,
-        probability=row.probability,
-        reason=row.reason,
-        seconds=row.seconds,
-        forwards=row.forwards,
-        backwards=row.backwards,
-        spent=row.spent.get(metric, 0.0),
-        parts=json.dumps(parts) if parts else "",
-        curve=tuple(row.curves.get(metric, ())),
-    )

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from limelight.bench.cell import Cell
 from limelight.bench.executors import Source, Task, Worker, local, with_ray
 from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
-from limelight.bench.store import Cell, Store, done
+from limelight.bench.store import Store, done
 from limelight.engine.provenance import versions
 from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable, shown
 from limelight.model.device import usable

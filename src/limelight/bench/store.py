@@ -3,15 +3,15 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
 from limelight import files
+from limelight.bench.cell import COLUMNS, Cell
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_parse import parse_recipe
 from limelight.errors import CorruptStore, InvalidOption
@@ -22,61 +22,12 @@ SAFE = "; rows that were finished are safe there"
 _AGAIN = "is damaged; remove it, and what it held is measured again"
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One image of one model explained by one method and judged by one metric.
-
-    Attributes:
-        key: of all that fixes the number; see ``key_of``.
-        image: name of the image.
-        model: name of the model.
-        method: label of the method.
-        metric: label of the metric.
-        value: the number; NaN where it is not defined, or where there is an error.
-        error: why there is no number, or "".
-        target: the explained class.
-        label: its name.
-        probability: that the model gives it.
-        reason: why the map is empty, or "".
-        seconds: time of the explanation.
-        forwards: passes of the explanation, in full-model equivalents.
-        backwards: backward passes of it.
-        spent: passes that the metric added.
-        parts: what the number is made of, as JSON.
-        curve: what it is the area of, or empty.
-    """
-
-    key: int
-    image: str
-    model: str
-    method: str
-    metric: str
-    value: float = float("nan")
-    error: str = ""
-    target: int = -1
-    label: str = ""
-    probability: float = float("nan")
-    reason: str = ""
-    seconds: float = 0.0
-    forwards: float = 0.0
-    backwards: float = 0.0
-    spent: float = 0.0
-    parts: str = ""
-    curve: tuple[float, ...] = ()
-
-
-_NUMBERS = {name for name, kind in get_type_hints(Cell).items() if kind in (int, float)}
+_NUMBERS = {name for name, kind in COLUMNS.items() if kind in (int, float)}
 
 
 def _digest(content: bytes) -> str:
     """Return the name of a file of this content."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def key_of(*parts: str) -> int:
-    """Return a number of 63 bits that is that of these words only."""
-    digest = hashlib.blake2b(files.storable("\x1f".join(parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 class Notes(pydantic.BaseModel):
@@ -164,7 +115,8 @@ class Store:
             InvalidOption: the disk is full, or the folder can't be written to any more; earlier rows are safe.
         """
         arrow, parquet = files.arrow()
-        rows = [{k: files.storable(v) if isinstance(v, str) else v for k, v in asdict(cell).items()} for cell in cells]
+        records = (cell.to_record() for cell in cells)
+        rows = [{k: files.storable(v) if isinstance(v, str) else v for k, v in r.items()} for r in records]
         if not rows:
             return
         table = arrow.Table.from_pylist(rows, schema=_schema(arrow))
@@ -265,8 +217,7 @@ def _schema(arrow: Any) -> Any:
     }
     repeated = {"image", "model", "method", "metric", "error", "label", "reason"}
     words = arrow.dictionary(arrow.int32(), arrow.string())
-    hints = get_type_hints(Cell)
-    return arrow.schema([(name, words if name in repeated else kinds[kind]) for name, kind in hints.items()])
+    return arrow.schema([(name, words if name in repeated else kinds[kind]) for name, kind in COLUMNS.items()])
 
 
 def _content(path: Path) -> bytes:
