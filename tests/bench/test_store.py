@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from limelight.bench.cell import Cell, key_of
+from limelight.bench.cell import Cell
 from limelight.bench.store import Store, done, merge
 from limelight.errors import CorruptStore, InvalidOption
 
@@ -46,12 +46,6 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     assert rows[0]["image"] == "image-1"
     assert rows[0]["curve"] == [1.0, 0.5]
     assert Store(tmp_path / "run").settings == SETTINGS
-
-
-def test_keys_are_those_of_their_words_only() -> None:
-    assert key_of("a", "b") == key_of("a", "b")
-    assert len({key_of("a", "b"), key_of("ab"), key_of("a", "b", ""), key_of("b", "a")}) == 4
-    assert 0 <= key_of("a") < 2**63
 
 
 def test_done() -> None:
