@@ -14,7 +14,8 @@ from hostile import TEXTS
 from limelight.engine.saliency import Finish
 from limelight.errors import InvalidImage
 from limelight.model.cost import Cost
-from limelight.results.explanation import Explanation, Gallery
+from limelight.results.explanation import Explanation
+from limelight.results.gallery import Gallery
 from limelight.results.row import Column, Row
 from limelight.results.tables import Results
 from limelight.text import csv_cell, file_name, latex, markdown, numbered, shortened, to_json, visible, whole_number

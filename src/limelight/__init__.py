@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from limelight.engine.saliency import Raw, Saliency
     from limelight.model.black_box import BlackBox
     from limelight.model.classifier import Classifier
-    from limelight.results.explanation import Explanation, Gallery
+    from limelight.results.explanation import Explanation
+    from limelight.results.gallery import Gallery
     from limelight.results.tables import Results
     from limelight.scoring.measured import Measured
     from limelight.scoring.metric import Metric
@@ -50,7 +51,7 @@ _HOME = {
     "BlackBox": "limelight.model.black_box",
     "Classifier": "limelight.model.classifier",
     "Explanation": "limelight.results.explanation",
-    "Gallery": "limelight.results.explanation",
+    "Gallery": "limelight.results.gallery",
     "Measured": "limelight.scoring.measured",
     "Method": "limelight.engine.method",
     "Metric": "limelight.scoring.metric",

@@ -243,7 +243,7 @@ def test_asyncio(net: Net, pictures: list[Tensor]) -> None:
             )
 
     for found, want in zip(asyncio.run(serve()), expected * 2, strict=True):
-        torch.testing.assert_close(found.evidence, want.evidence)
+        torch.testing.assert_close(found.raw, want.raw)
 
 
 def test_threads_of_the_user_see_no_hook(net: Net, pictures: list[Tensor]) -> None:

@@ -295,7 +295,7 @@ def check_saved(method: ll.Method, architecture: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         again = ll.Explanation.load(e.save(f"{folder}/e.npz"))
     assert torch.equal(again.map, e.map)
-    assert torch.equal(again.evidence, e.evidence)
+    assert torch.equal(again.raw, e.raw)
     settings = again.settings()
     assert {k: v for k, v in settings.items() if k != "cost"} == {k: v for k, v in e.settings().items() if k != "cost"}
     assert ll.method(settings["method"], **settings["options"]).options == method.options

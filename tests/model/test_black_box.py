@@ -103,7 +103,7 @@ def test_the_type_of_numbers_is_kept() -> None:
     torch.testing.assert_close(box(x), x.mean((2, 3)), rtol=1e-14, atol=0)
     assert set(seen) == {torch.float64}
     assert box(x.float()).dtype == torch.float64
-    assert ll.explain(box, x[0], method="occlusion", window=8, stride=8).evidence.dtype == torch.float64
+    assert ll.explain(box, x[0], method="occlusion", window=8, stride=8).raw.dtype == torch.float64
 
 
 def test_onnx(tmp_path: Path) -> None:

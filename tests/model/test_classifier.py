@@ -258,7 +258,7 @@ def test_without_weights_the_images_keep_their_type(kind: torch.dtype, counts: b
     x = torch.rand(2, 3, 8, 8, dtype=torch.float64).to(kind)
     torch.testing.assert_close(c(x), x.mean((2, 3)) * 3, rtol=0, atol=0)
     e = ll.explain(c, x[0], method="input-x-gradient")
-    assert e.evidence.dtype == torch.promote_types(kind, torch.float32)
+    assert e.raw.dtype == torch.promote_types(kind, torch.float32)
     assert e.provenance["dtype"] == str(kind).removeprefix("torch.")
 
 

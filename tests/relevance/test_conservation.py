@@ -417,7 +417,7 @@ def total_of(method: str, e: ll.Explanation) -> float | None:
         case "rsp":
             return float(e.details["start"].sum())
         case "attribution-equilibrium":  # by the last convolution on the way, which may only mix channels
-            return min((-1.0, 0.0), key=lambda total: abs(float(e.evidence.sum()) - total))
+            return min((-1.0, 0.0), key=lambda total: abs(float(e.raw.sum()) - total))
         case _:
             return None
 
@@ -428,7 +428,7 @@ def assert_lawful_or_said(verdict: Any, method: str) -> None:
         assert verdict.reason
         return
     e = verdict.explanation
-    raw, account = e.evidence.double(), e.conservation
+    raw, account = e.raw.double(), e.conservation
     assert torch.isfinite(raw).all()
     if method.endswith("excitation-backprop"):
         sums = [name for name in account.operations if name.startswith("add")]

@@ -490,7 +490,7 @@ def test_a_gate_gets_no_relevance(name: str) -> None:
     """Rules hand it all to the signal; a map there is empty, and that is its reason. Gradients do arrive."""
     c, x = ll.Classifier(Gated().double(), size=6), torch.rand(1, 3, 6, 6).double()
     found = ll.explain(c, x[0], name, 1, layer="gate")
-    assert not found.evidence.any()
+    assert not found.raw.any()
     assert "nothing of what was passed back arrived" in found.reason
     recording = Recording(c, x, {i.name: i for i in c.layers(("a", "gate"), x, "one")})
     gate, signal = recording.relevance(

@@ -28,7 +28,8 @@ from limelight.errors import InvalidImage, InvalidOption, shown
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.targets import TargetLike, either_name
 from limelight.progress import watched
-from limelight.results.explanation import Gallery, explanations
+from limelight.results.explanation import explanations
+from limelight.results.gallery import Gallery
 from limelight.results.tables import Results, Row
 from limelight.scoring.evaluate import columns, judged, labelled, listed
 from limelight.scoring.metric import Metric, as_metric, build_metric

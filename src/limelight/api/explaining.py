@@ -23,7 +23,8 @@ from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel, show
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.targets import TargetLike, either_name, parse_target
 from limelight.progress import watched
-from limelight.results.explanation import Explanation, Gallery, explanations
+from limelight.results.explanation import Explanation, explanations
+from limelight.results.gallery import Gallery
 from limelight.scoring.evaluate import listed
 
 

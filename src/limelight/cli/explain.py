@@ -67,14 +67,14 @@ def explain(
     from limelight.api import as_input, first_input, plan
     from limelight.api.inputs import Unreadable, samples_of
     from limelight.progress import watched
-    from limelight.results.explanation import tracing
+    from limelight.results.optimisation import list_tracing_methods
 
     options = parse_parameters(parameter or [])
     if layer:
         options["layer"] = layers_named(layer)
     chosen = ll.method(method, **options)  # a wrong name or option is found before the model is loaded
     if "watch" not in chosen.card.options and (trace is not None or view == "trace"):
-        raise InvalidOption(f"{method} keeps no trace; {', '.join(tracing())} do")
+        raise InvalidOption(f"{method} keeps no trace; {', '.join(list_tracing_methods())} do")
     files = expand(images)
     for option, given in (("--out", out), ("--trace", trace)):
         if given is not None and len(files) > 1 and given.suffix:

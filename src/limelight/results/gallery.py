@@ -1,0 +1,99 @@
+"""Several explanations side by side."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import overload
+
+from PIL import Image
+
+from limelight import draw, files
+from limelight.errors import InvalidOption
+from limelight.results.explanation import EMPTY, SHEETS, Explanation, View
+from limelight.results.pictures import wrap
+from limelight.text import visible
+
+
+class Gallery(Sequence["list[Explanation]"]):
+    """Several methods on one or more images: a row per image, a column per method.
+
+    Args:
+        rows: the explanations of each image.
+    """
+
+    def __init__(self, rows: Sequence[Sequence[Explanation]]) -> None:
+        self.rows = [list(row) for row in rows]
+
+    @overload
+    def __getitem__(self, index: int) -> list[Explanation]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[Explanation]]: ...
+    def __getitem__(self, index: int | slice) -> list[Explanation] | list[list[Explanation]]:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[list[Explanation]]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        methods = ", ".join(e.method for e in self.rows[0]) if self.rows else ""
+        return visible(f"Gallery({len(self.rows)} images x {methods})")
+
+    def picture(self, kind: View = "overlay", captions: Mapping[str, str] | None = None) -> Image.Image:
+        """Return all maps in one picture, the input in the first column.
+
+        Args:
+            kind: see ``Explanation.view``.
+            captions: what stands under a method's map, by name.
+
+        Raises:
+            InvalidOption: there is no such view, or it is a sheet by itself.
+        """
+        if kind in SHEETS:
+            raise InvalidOption(f"the {kind} of one explanation is a sheet already: explanation.view({kind!r})")
+        lines: list[Sequence[draw.Panel]] = []
+        for i, row in enumerate(self.rows):
+            panels = [draw.Panel(row[0].view("image"), title="input" if i == 0 else "", caption=row[0].title)]
+            panels += [
+                draw.Panel(
+                    e.view(kind),
+                    title=_name_among(e, row) if i == 0 else "",
+                    caption=_remark(e, row[0]) or (captions or {}).get(e.method, ""),
+                )
+                for e in row
+            ]
+            # One picture explained in many ways fills several lines; several pictures keep a line each.
+            lines += wrap(panels) if len(self.rows) == 1 else [panels]
+        return draw.gallery(lines)
+
+    def save(self, path: str | Path, kind: View = "overlay") -> Path:
+        """Write the gallery as PNG, with the settings of every map in the metadata.
+
+        Raises:
+            InvalidOption: another suffix.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise InvalidOption(f"cannot write {path.name!r}: a gallery is saved as .png")
+        settings = json.dumps([[e.settings() for e in row] for row in self.rows])
+        return files.write(path, draw.to_png_bytes(self.picture(kind), {"limelight": settings}))
+
+    def _repr_png_(self) -> bytes:
+        return draw.to_png_bytes(self.picture())
+
+
+def _name_among(explanation: Explanation, row: Sequence[Explanation]) -> str:
+    """Name the method, and what sets it apart from others of the same name in the row."""
+    twins = [e.provenance.get("options", {}) for e in row if e.method == explanation.method]
+    own = explanation.provenance.get("options", {})
+    apart = [k for k in own if own[k] is not None and any(t.get(k) != own[k] for t in twins)]
+    return " ".join([explanation.method, *(f"{k}={own[k]}" for k in apart)])
+
+
+def _remark(explanation: Explanation, first: Explanation) -> str:
+    """Return what stands under a map: that it is empty, or its title where it differs from the first of the row."""
+    if explanation.degenerate:
+        return EMPTY
+    return "" if explanation.title == first.title else explanation.title

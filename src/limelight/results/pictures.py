@@ -1,0 +1,76 @@
+"""Draw an explanation: its map with both signs, and the maps of which it is made."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from limelight import draw
+from limelight.engine.saliency import Finish
+from limelight.errors import InvalidOption
+
+LONGEST_LINE = 6
+"""Pictures side by side before a gallery of one image goes on in the next line."""
+
+PARTS = ("masks", "cluster_maps", "maps")
+"""Details that hold the maps of which a map is made, (parts, h, w), NaN where there is none."""
+
+
+def to_array(values: Tensor) -> Any:
+    """Return a tensor as an array of float32."""
+    return values.detach().float().cpu().numpy()
+
+
+def to_pixels(image: Tensor) -> Any:
+    """Return a picture, (3, H, W) in [0, 1], as an array of uint8, (H, W, 3)."""
+    return (to_array(image).transpose(1, 2, 0) * 255).round().astype(np.uint8)
+
+
+def draw_signed(raw: Tensor, size: tuple[int, int]) -> Image.Image:
+    """Draw a raw map, (h, w), at a size (H, W): red is for the class and blue against it."""
+    full = torch.nn.functional.interpolate(raw[None, None].float(), size, mode="bilinear", align_corners=False)
+    return draw.signed(to_array(full[0, 0]))
+
+
+def wrap(panels: Sequence[draw.Panel], width: int = LONGEST_LINE) -> list[Sequence[draw.Panel]]:
+    """Break a line of pictures into lines of at most ``width``."""
+    return [panels[start : start + width] for start in range(0, len(panels), width)]
+
+
+def draw_parts(
+    details: Mapping[str, Any], image: Tensor, size: tuple[int, int], *, method: str, layers: Sequence[str]
+) -> list[draw.Panel]:
+    """Draw the maps of which a map is made, by falling score; base and scissors are framed.
+
+    Args:
+        details: what the method chose on the way.
+        image: what the model saw, (3, H, W) in [0, 1].
+        size: (H, W).
+        method: its name.
+        layers: that were explained.
+
+    Raises:
+        InvalidOption: the method keeps no such maps.
+    """
+    maps = next((details[name] for name in PARTS if name in details), None)
+    if maps is None:
+        raise InvalidOption(f"{method} keeps no parts; cluster-cam, collection-cam and group-cam do")
+    order = [i for i in range(len(maps)) if bool(torch.isfinite(maps[i]).all())]
+    worth = next((name for name in ("scores", "mic", "weights") if name in details), None)
+    if worth:
+        value = details[worth]
+        order = sorted((i for i in order if bool(torch.isfinite(value[i]))), key=lambda i: -float(value[i]))
+    finish = Finish(size)
+    panels: list[draw.Panel] = []
+    for i in order:
+        roles = [role for role in ("base", "scissors") if role in details and int(details[role]) == i]
+        picture = draw.overlay(to_pixels(image), to_array(finish(maps[i][None])[0][0]))
+        caption = f"{worth.rstrip('s')} {float(details[worth][i]):z.3g}" if worth else ""
+        title = f"part {i + 1}"
+        if "mask_layer" in details:
+            title += f" · {layers[int(details['mask_layer'][i])]}"
+        panels.append(draw.Panel(picture, " and ".join(roles) or title, caption, frame=bool(roles)))
+    return panels

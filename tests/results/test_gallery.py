@@ -1,0 +1,57 @@
+"""Several explanations side by side."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import architectures
+import limelight as ll
+from limelight import draw, errors
+
+
+def test_lists_of_pictures_and_methods(tmp_path: Path) -> None:
+    c = ll.Classifier(architectures.build("residual"))
+    x = architectures.images(3)
+    other = architectures.images(1, (48, 40))[0]  # another size: explained in a batch of its own
+    pictures = [x[0], other, x[1]]
+    many = ll.explain(c, pictures, "grad-cam", [0, 1, 2])
+    assert [e.map.shape for e in many] == [(40, 56), (48, 40), (40, 56)]
+    assert [e.target for e in many] == [0, 1, 2]
+    for e, picture, target in zip(many, pictures, (0, 1, 2), strict=True):
+        torch.testing.assert_close(e.raw, ll.explain(c, picture, "grad-cam", target).raw)
+    gallery = ll.explain(c, pictures, ["grad-cam", "layer-cam"], 1)
+    assert isinstance(gallery, ll.Gallery)
+    assert (len(gallery), len(gallery[0])) == (3, 2)
+    assert [e.method for e in gallery[1]] == ["grad-cam", "layer-cam"]
+    path = gallery.save(tmp_path / "g.png")
+    assert len(json.loads(draw.read_png_metadata(path)["limelight"])) == 3
+    assert gallery._repr_png_()[:4] == b"\x89PNG"
+    assert isinstance(ll.explain(c, x[:2], "grad-cam"), list)
+    with pytest.raises(errors.InvalidImage, match="empty"):
+        ll.explain(c, [], "grad-cam")
+    with pytest.warns(errors.PictureWarning, match=r"1 of 2 .*nothing\.jpg"):
+        assert len(ll.explain(c, [x[0], "nothing.jpg"], "grad-cam")) == 1
+    with pytest.raises(errors.InvalidImage, match=r"nothing\.jpg"):
+        ll.explain(c, [x[0], "nothing.jpg"], "grad-cam", strict=True)
+    with pytest.raises(errors.InvalidOption, match="2 targets for 3"):
+        ll.explain(c, pictures, "grad-cam", [0, 1])
+    with pytest.raises(errors.InvalidOption, match="list of methods is empty"):
+        ll.explain(c, x[0], [])
+
+
+def test_a_sweep_names_what_differs() -> None:
+    c, x = ll.Classifier(architectures.build("residual")), architectures.images(1)
+    gallery = ll.explain(c, list(x), method=[ll.method("cluster-cam", n_clusters=k) for k in (2, 3)])
+    titles: list[str] = []
+
+    def keep(rows: list[list[draw.Panel]], **_: object) -> Image.Image:
+        titles.extend(panel.title for row in rows for panel in row)
+        return Image.new("RGB", (8, 8))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draw, "gallery", keep)
+        gallery.picture()
+    assert titles == ["input", "cluster-cam n_clusters=2", "cluster-cam n_clusters=3"]

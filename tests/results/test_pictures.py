@@ -1,0 +1,67 @@
+"""What is drawn of an explanation."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import architectures
+import limelight as ll
+from limelight import draw
+
+
+@pytest.mark.parametrize("view", ["overlay", "map", "signed", "contour", "image"])
+def test_views(explanation: ll.Explanation, view: str) -> None:
+    assert explanation.view(view).size == architectures.SIZE[::-1]  # type: ignore[arg-type]
+
+
+def test_overlay_shows_the_map(explanation: ll.Explanation) -> None:
+    plain, lit = np.asarray(explanation.view("image"), int), np.asarray(explanation.overlay(), int)
+    changed = np.abs(plain - lit).sum(2)
+    values = explanation.map.numpy()
+    assert changed[values == 0].max(initial=0) == 0
+    assert changed[values > 0.5].min() > 0
+
+
+def test_shows_itself_in_a_notebook(explanation: ll.Explanation) -> None:
+    assert explanation._repr_png_().startswith(b"\x89PNG")
+
+
+def test_empty_map_is_not_drawn_as_evidence() -> None:
+    net = architectures.build("residual")
+    net.fc.weight.data.fill_(-1)
+    e = ll.explain(ll.Classifier(net), architectures.images(1)[0], "grad-cam", 0)
+    assert e.degenerate
+    assert "no positive evidence" in repr(e)
+    assert e.panel().caption == "no evidence"
+    for view in ("overlay", "contour"):
+        assert np.array_equal(np.asarray(e.view(view)), np.asarray(e.view("image")))
+
+
+def test_parts_are_drawn_with_their_scores(tmp_path: Path) -> None:
+    e = ll.explain(ll.Classifier(architectures.build("residual")), architectures.images(1)[0], "cluster-cam")
+    panels: list[draw.Panel] = []
+
+    def keep(rows: list[list[draw.Panel]], **_: object) -> Image.Image:
+        panels.extend(panel for row in rows for panel in row)
+        return Image.new("RGB", (8, 8))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draw, "gallery", keep)
+        e.view("parts")
+    scores = e.details["scores"]
+    parts = panels[2:]
+    assert len(parts) == int(scores.isfinite().sum())
+    assert parts[0].title.startswith("base")
+    assert parts[0].frame
+    assert parts[-1].title.endswith("scissors")
+    shown = [float(p.caption.removeprefix("score ")) for p in parts]
+    assert shown == sorted(shown, reverse=True)
+    assert e.save(tmp_path / "parts.png", view="parts").exists()
+
+
+def test_a_method_without_parts_says_so() -> None:
+    e = ll.explain(ll.Classifier(architectures.build("residual")), architectures.images(1)[0])
+    with pytest.raises(ll.errors.InvalidOption, match="grad-cam keeps no parts"):
+        e.view("parts")
