@@ -22,7 +22,7 @@ from limelight.scoring.evaluate import columns
 
 def results(run: str) -> Results:
     rows = join_cells(map(Cell.from_record, Store(run).table().to_pylist()))
-    return Results(rows, columns(read_recipe("adcc-table2").judges))
+    return Results(rows, columns(read_recipe("adcc-table2").metrics_by_label))
 
 
 def main(run: str) -> None:

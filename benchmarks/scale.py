@@ -32,7 +32,7 @@ from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_file import read_recipe
 from limelight.bench.recipe_parse import make_recipe
 from limelight.bench.recipe_vary import vary_recipe
-from limelight.bench.run import Tally, benchmark
+from limelight.bench.run import Progress, benchmark
 from limelight.bench.store import Store
 
 SIX = ("vgg16", "resnet18", "resnet50", "resnet101", "resnext50_32x4d", "resnext101_32x8d")
@@ -72,7 +72,7 @@ def passes_of(run: Path) -> tuple[float, int]:
     return float(maps.to_numpy().sum() + table["spent"].sum()), table["image"].nunique()
 
 
-def timed(recipe: Recipe, folder: Path, **options: object) -> Tally:
+def timed(recipe: Recipe, folder: Path, **options: object) -> Progress:
     return benchmark(recipe, folder, **options)  # type: ignore[arg-type]
 
 

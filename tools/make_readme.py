@@ -89,7 +89,7 @@ def pictures(folder: Path) -> None:
     captions = {r.method: " · ".join(f"{k} {v:.2f}" for k, v in r.values.items()) for r in results.rows}
     sheet = gallery.picture(captions=captions)
     curves = chart.curves({name: results.curves(name) for name in ("insertion", "deletion")}, width=sheet.width)
-    chart.stacked([sheet, curves]).save(folder / "judged.png")
+    chart.stack([sheet, curves]).save(folder / "judged.png")
 
     sanity_strip(honest, ll.example_image(), ["grad-cam", "layer-cam", "fake-cam"]).save(folder / "sanity.png")
 

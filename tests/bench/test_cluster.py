@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from limelight.bench.executors import AHEAD, LIVES, Finished, Source, Task
+from limelight.bench.executors import MOST_DEATHS, QUEUED, Finished, Source, Task
 from limelight.bench.executors import _Cluster as Cluster
 from limelight.errors import WorkerLost
 
@@ -45,7 +45,7 @@ class Played:
         return self.actors[-1]
 
     def wait(self, calls: "list[Call]", *, num_returns: int, timeout: float) -> "tuple[list[Call], list[Call]]":
-        assert all(sum(c.actor is actor for c in calls) <= AHEAD for actor in self.actors)
+        assert all(sum(c.actor is actor for c in calls) <= QUEUED for actor in self.actors)
         if num_returns > 1 or timeout == 0:  # nothing is waited for
             return [c for c in calls if c.done], [c for c in calls if not c.done]
         for actor in self.actors:
@@ -116,7 +116,7 @@ def test_no_more_workers_than_chunks_or_than_asked_for() -> None:
 
 
 def test_a_chunk_is_tried_again_when_its_worker_dies() -> None:
-    cluster = Played({16: LIVES - 1, 48: 1}, cpus=2)
+    cluster = Played({16: MOST_DEATHS - 1, 48: 1}, cpus=2)
     assert run(cluster, 12) == 12
     assert sorted(start for actor in cluster.actors for start in actor.finished) == [16 * i for i in range(12)]
 
@@ -126,7 +126,7 @@ def test_a_chunk_that_kills_every_worker_is_named_and_the_others_are_done() -> N
     with pytest.raises(WorkerLost, match="pictures 33 to 48 of net"):
         run(cluster, 9)
     assert sum(len(actor.finished) for actor in cluster.actors) == 8
-    assert 1000 - cluster.deadly[32] == LIVES
+    assert 1000 - cluster.deadly[32] == MOST_DEATHS
 
 
 def test_a_cluster_that_grows_is_used() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bench.test_benchmark import numbers, recipe_file
 from limelight.bench.recipe_file import read_recipe
-from limelight.bench.run import Tally, benchmark
+from limelight.bench.run import Progress, benchmark
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (pip install limelight[ray])")
 pytestmark = [
@@ -40,7 +40,7 @@ def test_two_workers_of_which_one_dies(tmp_path: Path) -> None:
     recipe = read_recipe(recipe_file(tmp_path, n=96))
     killed: list[int] = []
 
-    def kill_one(tally: Tally) -> None:
+    def kill_one(tally: Progress) -> None:
         if 0 < tally.finished < tally.cells and not killed:
             killed.append(workers()[0])
             os.kill(killed[0], signal.SIGKILL)

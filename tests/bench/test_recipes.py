@@ -52,7 +52,7 @@ def test_methods_and_metrics_build_for_every_model(path: Path, recipes: dict[str
     for model in recipe.models.names:
         labels = [e.label or e.name for e in recipe.methods if not e.only or model in e.only]
         assert list(recipe.methods_of(model)) == labels
-    assert list(recipe.judges) == [e.label or e.name for e in recipe.metrics]
+    assert list(recipe.metrics_by_label) == [e.label or e.name for e in recipe.metrics]
 
 
 def test_models_are_known_and_have_the_weights_they_are_given(recipes: dict[str, Recipe]):
@@ -94,7 +94,7 @@ def test_every_row_of_the_paper_has_a_cell_of_ours(path: Path, recipes: dict[str
         (model, method, metric)
         for model in recipe.models.names
         for method in recipe.methods_of(model)
-        for metric in {*recipe.judges, *MEASURED_ANYWAY}
+        for metric in {*recipe.metrics_by_label, *MEASURED_ANYWAY}
     }
     for row in rows:
         if (recipe.name, row["model"], row["metric"]) not in WITHOUT_OURS:
@@ -102,7 +102,7 @@ def test_every_row_of_the_paper_has_a_cell_of_ours(path: Path, recipes: dict[str
     theirs = {(row["model"], row["method"], row["metric"]) for row in rows}
     assert len(theirs) == len(rows), "two rows for one cell"
     if rows:  # every metric of the paper's table is ours, and every method of ours the paper's
-        assert {metric for _, _, metric in theirs} <= {*recipe.judges, *MEASURED_ANYWAY}
+        assert {metric for _, _, metric in theirs} <= {*recipe.metrics_by_label, *MEASURED_ANYWAY}
         methods = {method for model in recipe.models.names for method in recipe.methods_of(model)}
         assert methods == {method for _, method, _ in theirs}
 
@@ -113,7 +113,7 @@ def test_the_papers_numbers_are_in_our_units(recipes: dict[str, Recipe]):
             value, metric = float(row["value"]), row["metric"]
             assert value > 0, (recipe.name, row)
             if metric not in MEASURED_ANYWAY:
-                card = recipe.judges[metric].card
+                card = recipe.metrics_by_label[metric].card
                 assert card.low is None or value >= card.low, (recipe.name, row)
                 assert card.high is None or value <= card.high, (recipe.name, row)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from limelight.bench.cell import Cell
-from limelight.bench.store import Store, done, merge
+from limelight.bench.store import Store, find_keys, merge
 from limelight.errors import CorruptStore, InvalidOption
 
 RECIPE = {"models": {"names": ["m"]}, "methods": [{"name": "grad-cam"}], "metrics": [{"name": "deletion"}]}
@@ -48,10 +48,10 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     assert Store(tmp_path / "run").settings == SETTINGS
 
 
-def test_done() -> None:
+def test_keys_among_others() -> None:
     wanted = np.array([[1, 2], [5, 9]])
-    assert done(np.array([2, 5]), wanted).tolist() == [[False, True], [True, False]]
-    assert not done(np.array([], dtype=np.int64), wanted).any()
+    assert find_keys(np.array([2, 5]), wanted).tolist() == [[False, True], [True, False]]
+    assert not find_keys(np.array([], dtype=np.int64), wanted).any()
 
 
 def test_a_cell_that_stands_twice_counts_once_and_without_its_error(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_broken_picture_costs_no_finished_row(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("limelight.api.evaluating.IMAGES_AT_ONCE", 2)
-    monkeypatch.setattr(importlib.import_module("limelight.cli.evaluate"), "all_read", list)  # it breaks later
+    monkeypatch.setattr(importlib.import_module("limelight.cli.evaluate"), "check_readable", list)  # it breaks later
     (pictures / "2.png").write_bytes(b"no picture")
     out = tmp_path / "numbers.csv"
     common = ("--model", "demo/resnet", "--methods", "cam,grad-cam", "--metrics", "complexity")

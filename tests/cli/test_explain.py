@@ -90,4 +90,4 @@ def test_vision_transformer_without_reshape(scene: Path, tmp_path: Path) -> None
     out = tmp_path / "x.npz"
     model = ("--model", "torchvision/vit_b_32", "--weights", "none")
     assert run("explain", scene, *model, "--method", "hires-cam", "--out", out) == 0
-    assert np.load(out)["evidence"].shape == (7, 7)
+    assert np.load(out)["raw"].shape == (7, 7)

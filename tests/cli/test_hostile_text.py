@@ -184,11 +184,11 @@ def test_mistakes_are_one_line_whatever_they_quote(
 
 
 def test_own_markup_and_foreign_text() -> None:
-    shown = output.marked("[bold]{}[/] of {:.2f} {} \\[x]", "[red]a[/] {}\n", 1 / 3, Path("/b"))
+    shown = output.style("[bold]{}[/] of {:.2f} {} \\[x]", "[red]a[/] {}\n", 1 / 3, Path("/b"))
     assert shown.plain == r"[red]a[/] {}\n of 0.33 /b [x]"
     assert [(s.start, s.end, str(s.style)) for s in shown.spans if str(s.style) == "bold"] == [(0, 14, "bold")]
     with pytest.raises(StopIteration):
-        output.marked("{} {}", "one")
+        output.style("{} {}", "one")
 
 
 def test_only_one_file_prints() -> None:

@@ -14,7 +14,7 @@ import limelight as ll
 from cli.commands import run
 from limelight import zoo
 from limelight.api import as_samples
-from limelight.cli.output import file_names, unlike
+from limelight.cli.output import file_names, number_duplicates
 from limelight.data import images
 from limelight.data.samples import Sample
 from limelight.data.synthetic import test_split
@@ -344,7 +344,7 @@ def test_names_of_files(given: list[str], names: list[str]) -> None:
     found = file_names([Path(one) for one in given])
     assert len({name.lower() for name in found}) == len(given)
     assert found == names
-    assert unlike(["x", "X", "x-2", "x"]) == ["x", "X-3", "x-2", "x-4"]
+    assert number_duplicates(["x", "X", "x-2", "x"]) == ["x", "X-3", "x-2", "x-4"]
 
 
 def test_names_of_rows(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from hostile import TEXTS
 from limelight.draw import Panel, annotate, boxes, chart, gallery, trace
-from limelight.draw.assets import legible, plotted
+from limelight.draw.assets import make_legible, escape
 from limelight.text import shortened, visible
 
 OFTEN = ("template", "long")
@@ -39,13 +39,13 @@ def test_any_text_can_be_drawn(text):
 
 
 def test_what_the_font_lacks_is_written_out():
-    assert legible("a猫\u202e") == r"a\u732b\u202e"
-    assert legible("кошка é →") == "кошка é →"
-    assert legible("a\nb", keep="\n") == "a\nb"
-    assert len(legible("x" * 10**6)) < 1000
+    assert make_legible("a猫\u202e") == r"a\u732b\u202e"
+    assert make_legible("кошка é →") == "кошка é →"
+    assert make_legible("a\nb", keep="\n") == "a\nb"
+    assert len(make_legible("x" * 10**6)) < 1000
 
 
 def test_labels_of_charts_are_plain():
-    assert plotted("$x$") == r"\$x\$"
-    assert plotted("_x") == " _x"
-    assert plotted("猫", drawn_here=False) == "猫"
+    assert escape("$x$") == r"\$x\$"
+    assert escape("_x") == " _x"
+    assert escape("猫", drawn_here=False) == "猫"

@@ -26,7 +26,7 @@ WHITE = (255, 255, 255)
 def course(steps: int, shown: int, score: np.ndarray | None = None) -> trace.Course:
     """Return a course in which a bar of heat grows, and the score falls."""
     shots = []
-    for n in trace.spread(steps, shown):
+    for n in trace.spread_steps(steps, shown):
         heat = np.zeros((40, 56))
         heat[:, : 1 + 55 * n // max(1, steps - 1)] = 1
         shots.append(trace.Shot(n, heat, np.where(heat[..., None] > 0, 0, GREY).astype(np.uint8)))
@@ -42,10 +42,10 @@ def frames(data: bytes | Path) -> Iterator[Image.Image]:
 
 
 def test_spread_has_both_ends() -> None:
-    assert trace.spread(16, 6) == [0, 3, 6, 9, 12, 15]
-    assert trace.spread(4, 6) == [0, 1, 2, 3]
-    assert trace.spread(1, 6) == [0]
-    long = trace.spread(301, 60)
+    assert trace.spread_steps(16, 6) == [0, 3, 6, 9, 12, 15]
+    assert trace.spread_steps(4, 6) == [0, 1, 2, 3]
+    assert trace.spread_steps(1, 6) == [0]
+    long = trace.spread_steps(301, 60)
     assert (len(long), long[0], long[-1]) == (60, 0, 300)
     assert set(np.diff(long)) == {5, 6}
 
@@ -74,7 +74,7 @@ def test_animation_of_many_steps_is_small() -> None:
 
 
 def test_curve_grows_up_to_the_step() -> None:
-    curve = chart.Growing(np.linspace(1, 0, 11), "probability", {}, 480)
+    curve = chart.GrowingCurve(np.linspace(1, 0, 11), "probability", {}, 480)
 
     def blue(step: int) -> np.ndarray:
         red, green, sky = np.asarray(curve.until(step), int).transpose(2, 0, 1)

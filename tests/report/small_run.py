@@ -67,7 +67,7 @@ def draw_cells(model: str, images: int, seed: int, methods: Sequence[str] = METH
 def summary_of(found: Sequence[Cell], settings: dict[str, Any], model: str) -> Summary:
     """Say by ``Results`` what the report says by arrays."""
     rows = join_cells(sorted((c for c in found if c.model == model), key=lambda c: c.image))
-    return Results(rows, columns(Recipe(**settings["recipe"]).judges)).summary()
+    return Results(rows, columns(Recipe(**settings["recipe"]).metrics_by_label)).summary()
 
 
 PAPER = """paper,table,model,method,metric,value

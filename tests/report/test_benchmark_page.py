@@ -62,7 +62,7 @@ def test_it_has_all_parts_in_order(page: Page) -> None:
     assert "A small run & its tale." in page.text
     assert "mean-of-class" not in page.text
     assert "9.9" in page.text  # the version that was noted
-    for protocol in (c.protocol for c in columns(Recipe(**settings_of()["recipe"]).judges).values()):
+    for protocol in (c.protocol for c in columns(Recipe(**settings_of()["recipe"]).metrics_by_label).values()):
         assert protocol in page.text
 
 

@@ -17,8 +17,8 @@ import torch
 
 from limelight import api, zoo
 from limelight.bench.cell import Cell
-from limelight.bench.measure import measured
-from limelight.bench.plan import Job, forecast_of, images_at_once, prepared, samples_of, spread
+from limelight.bench.measure import fill_cells
+from limelight.bench.plan import Job, forecast_of, images_at_once, prepare_model, samples_of, spread_evenly
 from limelight.bench.recipe import Recipe
 from limelight.data.samples import Sample
 from limelight.engine.rng import seeded
@@ -27,14 +27,14 @@ from limelight.model.classifier import Classifier
 from limelight.model.timing import timed_passes
 from limelight.progress import Forecast
 
-AHEAD = 2
-"""Chunks that wait for each worker, so that none is idle and no more are kept than can be worked on."""
+QUEUED = 2
+"""Chunks that wait for each worker, so that none is idle."""
 
-LIVES = 3
-"""Deaths of workers on one chunk after which the fault is taken to lie in the chunk."""
+MOST_DEATHS = 3
+"""Workers that may die on one chunk before the chunk is given up."""
 
-LOOK_AGAIN = 10
-"""Seconds after which a cluster is looked at again: it may have grown."""
+CHECK_SECONDS = 10
+"""Seconds after which a cluster is checked for more room: it may have grown."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Worker:
         job, model = self._job(name)
         return job, images_at_once(job, model)
 
-    def expected(self, name: str, missing: npt.NDArray[np.bool_]) -> Forecast:
+    def forecast(self, name: str, missing: npt.NDArray[np.bool_]) -> Forecast:
         """Predict what it takes to fill the missing cells of a model, (images, methods, metrics)."""
         return forecast_of(*self._job(name), missing)
 
@@ -117,12 +117,12 @@ class Worker:
         if self._held is None or self._held[0].name != name:
             self._held = None  # the last one is let go before the next is there
             recipe, model = self._source.recipe, self._load(name)
-            samples = self._named if model.labels or not self._by_name else self._numbered
+            samples = self._samples_by_name if model.labels or not self._labels_are_names else self._samples_by_index
             methods = recipe.methods_of(name)
             if recipe.one_by_one:  # or the first picture would pay for what is made once
                 first = api.first_input(model, (s.image for s in samples))
                 api.explain(model, first, list(methods.values()), progress=False)
-            self._held = Job(recipe, name, methods, recipe.judges, samples, model.weights_hash()), model
+            self._held = Job(recipe, name, methods, recipe.metrics_by_label, samples, model.weights_hash()), model
         return self._held
 
     def _load(self, name: str) -> Classifier:
@@ -131,47 +131,47 @@ class Worker:
         options: Any = {"device": self._device, "multilabel": recipe.models.multilabel, "trust": source.trust}
         with seeded(0):  # random weights have to be the same for every worker, and when a run goes on
             model = zoo.load(name, weights=weights, **options)
-        return prepared(recipe, model)
+        return prepare_model(recipe, model)
 
     @cached_property
-    def _named(self) -> list[Sample]:
+    def _samples_by_name(self) -> list[Sample]:
         return self._samples(indices=False)
 
     @cached_property
-    def _numbered(self) -> list[Sample]:
+    def _samples_by_index(self) -> list[Sample]:
         return self._samples(indices=True)
 
     @property
-    def _by_name(self) -> bool:
-        # Which class of a model a user's folder is, is told by ``api.evaluate``, or refused.
+    def _labels_are_names(self) -> bool:
+        # ``api.evaluate`` finds the model's classes for the labels of a user's folder, or refuses them.
         known = self._source.recipe.data.dataset in ("scenes", "folder")
-        return not known and any(isinstance(s.label, str) for s in self._named)
+        return not known and any(isinstance(s.label, str) for s in self._samples_by_name)
 
     def _samples(self, *, indices: bool) -> list[Sample]:
         source, mosaics = self._source, self._source.recipe.data.mosaics
         if not mosaics:
             return samples_of(source.recipe, source.data, indices=indices, limit=source.limit)
-        found = samples_of(source.recipe, source.data, indices=indices)
+        samples = samples_of(source.recipe, source.data, indices=indices)
         models = [self._load(name) for name in source.recipe.models.names]  # every one is to be sure of a picture
-        found = api.mosaics(models, found, **mosaics.model_dump(), progress=False)
-        return spread(found, source.limit)
+        samples = api.mosaics(models, samples, **mosaics.model_dump(), progress=False)
+        return spread_evenly(samples, source.limit)
 
     def ready(self) -> None:
-        """Answer, if it is there."""
+        """Return nothing: a worker that answers has begun."""
 
     def finish(self, task: Task) -> Finished:
         """Fill the cells of a task."""
         job, model = self._job(task.model)
         start = time.perf_counter()
         with timed_passes() as watch:
-            cells = measured(job, model, task.images, task.missing)
+            cells = fill_cells(job, model, task.images, task.missing)
         return Finished(cells, int(task.missing.any((1, 2)).sum()), time.perf_counter() - start, watch.seconds)
 
 
 Executor = Callable[[Source, Sequence[Task]], Iterator[Finished]]
 
 
-def local(worker: Worker, devices: Sequence[str] = ()) -> Executor:
+def local_executor(worker: Worker, devices: Sequence[str] = ()) -> Executor:
     """Return an executor in this process.
 
     Args:
@@ -181,9 +181,9 @@ def local(worker: Worker, devices: Sequence[str] = ()) -> Executor:
     if len(devices) < 2:
         return lambda source, tasks: (worker.finish(task) for task in tasks)
 
-    def threaded(source: Source, tasks: Sequence[Task]) -> Iterator[Finished]:
+    def execute(source: Source, tasks: Sequence[Task]) -> Iterator[Finished]:
         waiting: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        finished: queue.Queue[Finished | BaseException] = queue.Queue(AHEAD * len(devices))
+        finished: queue.Queue[Finished | BaseException] = queue.Queue(QUEUED * len(devices))
         for task in tasks:
             waiting.put(task)
 
@@ -192,7 +192,7 @@ def local(worker: Worker, devices: Sequence[str] = ()) -> Executor:
             try:
                 while (task := waiting.get()) is not None:
                     finished.put(own.finish(task))
-            except BaseException as error:  # is raised where it can be heard
+            except BaseException as error:  # is raised in the thread that waits
                 finished.put(error)
 
         for _ in devices:
@@ -201,15 +201,15 @@ def local(worker: Worker, devices: Sequence[str] = ()) -> Executor:
         for thread in threads:
             thread.start()
         for _ in tasks:
-            found = finished.get()
-            if isinstance(found, BaseException):
-                raise found
-            yield found
+            result = finished.get()
+            if isinstance(result, BaseException):
+                raise result
+            yield result
 
-    return threaded
+    return execute
 
 
-def with_ray(workers: int | None = None, gpus: float | None = None) -> Executor:
+def ray_executor(workers: int | None = None, gpus: float | None = None) -> Executor:
     """Return an executor on a Ray cluster: that of ``RAY_ADDRESS``, or one of this machine.
 
     Every worker is an actor that holds a model. One that dies is begun again, here or elsewhere, and its chunks are
@@ -240,12 +240,12 @@ class _Cluster:
         if ours:
             ray.init(address=os.environ.get("RAY_ADDRESS"), include_dashboard=False, log_to_driver=False)
         try:
-            yield from self._finished(source, list(tasks))
+            yield from self._run(source, list(tasks))
         finally:
             if ours:
                 ray.shutdown()
 
-    def _finished(self, source: Source, tasks: list[Task]) -> Iterator[Finished]:
+    def _run(self, source: Source, tasks: list[Task]) -> Iterator[Finished]:
         ray = self._ray
         room = ray.cluster_resources()
         gpus = (1.0 if room.get("GPU") else 0.0) if self._gpus is None else self._gpus
@@ -269,7 +269,7 @@ class _Cluster:
             for _ in range(most - hired):  # the cluster may have grown
                 call(actor.remote(source, "cuda" if gpus else None))
             hired = max(hired, most)
-            ready, _ = ray.wait(list(flying), num_returns=1, timeout=LOOK_AGAIN)
+            ready, _ = ray.wait(list(flying), num_returns=1, timeout=CHECK_SECONDS)
             for one, _ in [flying[answer] for answer in ready]:
                 its = [answer for answer, (whose, _) in flying.items() if whose is one]  # in the order of their calls
                 its, _ = ray.wait(its, num_returns=len(its), timeout=0)
@@ -277,16 +277,16 @@ class _Cluster:
                 for answer in its:
                     task = flying.pop(answer)[1]
                     try:
-                        found = ray.get(answer)
+                        result = ray.get(answer)
                     except (ray.exceptions.RayActorError, ray.exceptions.ActorUnavailableError) as error:
                         if getattr(error, "actor_init_failed", False):
                             raise WorkerLost(f"a worker can't begin: {str(error).splitlines()[-1]}") from error
                         died.append(task)
                         continue
-                    for _ in range(1 if task else AHEAD):
+                    for _ in range(1 if task else QUEUED):
                         give(one)
                     if task is not None:
-                        yield found
+                        yield result
                 if died:
                     running, *queued = died
                     waiting += [t for t in queued if t is not None]
@@ -294,21 +294,21 @@ class _Cluster:
                         time.sleep(0.2)  # not there yet
                     else:
                         deaths[running.model, running.images] += 1
-                        (lost if deaths[running.model, running.images] == LIVES else waiting).append(running)
+                        (lost if deaths[running.model, running.images] == MOST_DEATHS else waiting).append(running)
                     call(one)  # the cluster begins it again, here or elsewhere
         if lost:
             raise WorkerLost(
-                f"workers died {LIVES} times each on {', '.join(_named(task) for task in lost[:3])}"
+                f"workers died {MOST_DEATHS} times each on {', '.join(_name_task(task) for task in lost[:3])}"
                 f"{' …' if len(lost) > 3 else ''}, perhaps for want of memory; all else is finished, "
                 "and the same command tries these again"
             )
 
     def _fits(self, needs: Mapping[str, float]) -> int:
-        """How many workers the cluster has room for; at least one, for which it may have to grow."""
+        """Return how many workers the cluster has room for; at least one, for which it may have to grow."""
         room = self._ray.cluster_resources()
         kinds = {"GPU": needs["num_gpus"]} if needs["num_gpus"] else {"CPU": needs["num_cpus"]}
         return max(1, *(int(room.get(kind, 0) / each) for kind, each in kinds.items()))
 
 
-def _named(task: Task) -> str:
+def _name_task(task: Task) -> str:
     return f"pictures {task.images.start + 1} to {task.images.stop} of {task.model}"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -17,7 +18,7 @@ from limelight.model.classifier import Classifier
 from limelight.results.row import Row
 
 
-def measured(job: Job, model: Classifier, images: range, missing: npt.NDArray[np.bool_]) -> list[Cell]:
+def fill_cells(job: Job, model: Classifier, images: range, missing: npt.NDArray[np.bool_]) -> list[Cell]:
     """Return the missing cells of a chunk: one pass per image serves all methods and metrics that can share it.
 
     Args:
@@ -31,9 +32,9 @@ def measured(job: Job, model: Classifier, images: range, missing: npt.NDArray[np
         named = [(i, job.samples[images[i]]) for i in together]
         if job.recipe.one_by_one:
             for one, (name, method) in product(named, methods.items()):
-                _measure(job, model, [one], {name: method}, metrics, rows)
+                _evaluate(job, model, [one], {name: method}, metrics, rows)
         else:
-            _measure(job, model, named, methods, metrics, rows)
+            _evaluate(job, model, named, methods, metrics, rows)
     return list(_cells(job, images, missing, rows))
 
 
@@ -43,17 +44,17 @@ def _cells(
     """Yield the missing cells from the rows of their pictures and methods, or from why there are none."""
     methods, metrics, keys = list(job.methods), list(job.metrics), job.keys(images)
     for i, m, k in zip(*(axis.tolist() for axis in missing.nonzero()), strict=True):
-        method, metric, row = methods[m], metrics[k], rows[i, methods[m]]
-        place = {"key": int(keys[i, m, k]), "model": job.name, "metric": metric}
-        if isinstance(row, str):
-            yield Cell(image=job.samples[images[i]].name, method=method, error=row, **place)
-        elif job.recipe.counts(metric, row.probability, row.values):
-            yield Cell(**vars(row.only(metric)), **place)
+        method, metric, result = methods[m], metrics[k], rows[i, methods[m]]
+        if isinstance(result, str):
+            row, error = Row(job.samples[images[i]].name, method), result
         else:
-            yield Cell(**vars(row.only(metric)) | {"values": {metric: math.nan}}, **place)
+            row, error = result.only(metric), ""
+            if not job.recipe.counts(metric, result.probability, result.values):
+                row = replace(row, values={metric: math.nan})
+        yield Cell(**vars(row), key=int(keys[i, m, k]), model=job.name, metric=metric, error=error)
 
 
-def _measure(
+def _evaluate(
     job: Job,
     model: Classifier,
     named: Sequence[tuple[int, Sample]],
@@ -64,8 +65,8 @@ def _measure(
     """Put a row, or why there is none, for each picture and method into ``rows``."""
     number = {sample.name: i for i, sample in named}
 
-    def finished(found: list[Row]) -> None:
-        rows.update({(number[row.image], row.method): row for row in found})
+    def keep(finished: list[Row]) -> None:
+        rows.update({(number[row.image], row.method): row for row in finished})
 
     try:
         target = "label" if job.recipe.target == "label" else None
@@ -77,7 +78,7 @@ def _measure(
             metrics,
             target,
             strict=True,
-            on_rows=finished,
+            on_rows=keep,
             progress=False,  # the run says how far it is
         )
     except (LimelightError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
@@ -85,11 +86,11 @@ def _measure(
         if len(left) == 1 and len(methods) == 1:
             rows[left[0][0], next(iter(methods))] = f"{type(error).__name__}: {error}"
             return
-        # Who is to blame is found by halves: first the pictures, then the methods.
+        # Halve the pictures, then the methods, until the one that fails is alone.
         if len(left) > 1:
             for part in (left[: len(left) // 2], left[len(left) // 2 :]):
-                _measure(job, model, part, methods, metrics, rows)
+                _evaluate(job, model, part, methods, metrics, rows)
             return
         for name, method in methods.items():
             if (left[0][0], name) not in rows:
-                _measure(job, model, left, {name: method}, metrics, rows)
+                _evaluate(job, model, left, {name: method}, metrics, rows)

@@ -1,4 +1,4 @@
-"""Which cells a recipe asks for, which of them are there, and the keys that tell."""
+"""Which cells a recipe asks for, and their keys, which tell which of them are there."""
 
 import contextlib
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -56,41 +56,43 @@ def samples_of(
     data = recipe.data
     if data.dataset == "scenes":
         count = 500 if data.n == "all" else data.n
-        wanted = [i for i in _spread(count, limit) if names is None or scene_name(i) in names]
-        return [_scene(i, data) for i in wanted]
+        wanted = [i for i in _even_places(count, limit) if names is None or scene_name(i) in names]
+        return [_draw_scene(i, data) for i in wanted]
     if source is None and ":" not in data.dataset:
         raise InvalidOption(f"the recipe wants pictures ({data.dataset}): say with --data where they are")
     per = "class" if recipe.target == "label" else "picture"
-    found = open_dataset(data.dataset, source, data.split or None, truth=data.truth or None, per=per, indices=indices)
-    return spread(_chosen(api.as_samples(found), data), limit)
+    samples = open_dataset(data.dataset, source, data.split or None, truth=data.truth or None, per=per, indices=indices)
+    return spread_evenly(_choose(api.as_samples(samples), data), limit)
 
 
-def _scene(number: int, data: Data) -> Sample:
+def _draw_scene(number: int, data: Data) -> Sample:
+    """Return a scene of the recipe by its number, from 0."""
     drawn = from_scenes([scene(TEST_SEEDS + data.seed + number, objects=data.objects)])[0]
     return replace(drawn, name=scene_name(number))
 
 
-def _spread(count: int, limit: int | None) -> Sequence[int]:
+def _even_places(count: int, limit: int | None) -> Sequence[int]:
     """Return so many places of so many, evenly spread."""
     if limit is None or limit >= count:
         return range(count)
     return np.linspace(0, count - 1, limit).round().astype(int).tolist()
 
 
-def spread(samples: list[Sample], limit: int | None) -> list[Sample]:
+def spread_evenly(samples: list[Sample], limit: int | None) -> list[Sample]:
     """Return so many of the samples, evenly spread."""
-    return [samples[i] for i in _spread(len(samples), limit)]
+    return [samples[i] for i in _even_places(len(samples), limit)]
 
 
-def _chosen(found: list[Sample], data: Data) -> list[Sample]:
-    if data.n == "all" or data.n >= len(found):
-        return found
+def _choose(samples: list[Sample], data: Data) -> list[Sample]:
+    """Return as many samples as a recipe asks for, by its rule."""
+    if data.n == "all" or data.n >= len(samples):
+        return samples
     if data.rule == "first":
-        return found[: data.n]
+        return samples[: data.n]
     if data.rule == "even":
-        return spread(found, data.n)
-    drawn = np.random.default_rng(data.seed).choice(len(found), data.n, replace=False)
-    return [found[i] for i in np.sort(drawn)]
+        return spread_evenly(samples, data.n)
+    drawn = np.random.default_rng(data.seed).choice(len(samples), data.n, replace=False)
+    return [samples[i] for i in np.sort(drawn)]
 
 
 @dataclass(frozen=True)
@@ -196,8 +198,8 @@ def settings(recipe: Recipe) -> dict[str, Any]:
     return {"limelight": 1, "recipe": recipe.model_dump(mode="json", exclude={"about", "paper"})}
 
 
-def prepared(recipe: Recipe, model: Classifier) -> Classifier:
-    """Return the model with the recipe's way from picture to input."""
+def prepare_model(recipe: Recipe, model: Classifier) -> Classifier:
+    """Return the model with the recipe's preprocessing."""
     if recipe.preprocess is None:
         return model
     return model.seeing(recipe.preprocess.function, recipe.preprocess.side)

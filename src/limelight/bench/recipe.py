@@ -1,4 +1,4 @@
-"""A recipe says what is to be measured: data, models, methods, metrics, as a TOML file."""
+"""A recipe says what a benchmark evaluates: data, models, methods, metrics, as a TOML file."""
 
 from collections.abc import Mapping
 from math import isnan
@@ -13,7 +13,7 @@ from limelight.scoring.metric import Metric, build_metric
 
 
 class Recipe(Strict):
-    """All that is to be measured.
+    """All that a benchmark evaluates.
 
     Attributes:
         name: of the run.
@@ -26,7 +26,7 @@ class Recipe(Strict):
         models: which networks.
         map: options that all maps have.
         methods: which explanations.
-        metrics: by what they are judged.
+        metrics: by what the maps are evaluated.
         paper: the published numbers.
     """
 
@@ -51,18 +51,18 @@ class Recipe(Strict):
             InvalidOption: it has no such option.
         """
         layer = self.models.layers.get(model, self.models.layers.get("default"))
-        found: dict[str, Method] = {}
+        methods: dict[str, Method] = {}
         for entry in self.methods:
             if entry.only and model not in entry.only:
                 continue
             shared = dict(self.map)
             if layer and METHODS.find(entry.name).layers in ("one", "several"):
                 shared["layer"] = layer[0] if len(layer) == 1 else layer
-            found[entry.label or entry.name] = build(entry.name, **(shared | entry.options))
-        return found
+            methods[entry.label or entry.name] = build(entry.name, **(shared | entry.options))
+        return methods
 
     @property
-    def judges(self) -> dict[str, Metric]:
+    def metrics_by_label(self) -> dict[str, Metric]:
         """The metrics by label.
 
         Raises:

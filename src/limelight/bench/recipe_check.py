@@ -47,7 +47,7 @@ def check_recipe(recipe: Recipe) -> None:
         if not recipe.methods_of(model):
             raise InvalidOption(f"no method goes with the model {model!r}")
     _check_distinct("metric", [e.label or e.name for e in recipe.metrics])
-    _ = recipe.judges  # which checks their options
+    _ = recipe.metrics_by_label  # which checks their options
 
 
 def _check_data(data: Data) -> None:

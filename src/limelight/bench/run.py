@@ -10,17 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from limelight.bench.cell import Cell
-from limelight.bench.executors import Source, Task, Worker, local, with_ray
+from limelight.bench.executors import Source, Task, Worker, local_executor, ray_executor
 from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
-from limelight.bench.store import Store, done
+from limelight.bench.store import Store, find_keys
 from limelight.engine.provenance import versions
 from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable, shown
 from limelight.model.device import usable
 from limelight.progress import Forecast
 
-PATIENCE = 0.02, 30.0
-"""Seconds per file that is there, and at most, for which rows are held: all files are read when a run goes on."""
+HOLD_SECONDS = 0.02, 30.0
+"""How long finished rows are held before they become a file: seconds per file that is there, and at most.
+
+All files are read when a run goes on, so that there should not be too many."""
 
 MOST = {"threads": 1024, "workers": 10_000}
 """Of a run; more would take all memory before anything is measured."""
@@ -29,8 +31,8 @@ _UNREADABLE = f"{InvalidImage.__name__}: "
 
 
 @dataclass
-class Tally:
-    """What a run did.
+class Progress:
+    """How far a run is, and in the end what it did.
 
     Attributes:
         cells: that the recipe asks for, of this shard.
@@ -58,7 +60,7 @@ class Tally:
     left_out: dict[str, str] = field(default_factory=dict[str, str])
     unreadable: dict[str, str] = field(default_factory=dict[str, str])
 
-    def saw(self, image: str, error: str) -> None:
+    def note_unreadable(self, image: str, error: str) -> None:
         """Note a picture whose cell says that it can't be read."""
         if error.startswith(_UNREADABLE):
             self.unreadable[image] = error.removeprefix(_UNREADABLE)
@@ -99,9 +101,9 @@ def benchmark(
     retry: bool = False,
     trust: bool = False,
     strict: bool = False,
-    on_progress: Callable[[Tally], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     on_forecast: Callable[[Forecast], None] | None = None,
-) -> Tally:
+) -> Progress:
     """Measure all that a recipe asks for and is not yet in the folder.
 
     Args:
@@ -144,9 +146,9 @@ def benchmark(
         usable(device)
     source = Source(recipe, data, limit, weights, threads, trust)
     worker = Worker(source, devices[0] if devices else None)
-    execute = with_ray(workers) if executor == "ray" else local(worker, devices)
+    execute = ray_executor(workers) if executor == "ray" else local_executor(worker, devices)
     store = Store(out, settings(recipe))
-    tally, tasks, weights_of, forecasts = Tally(), list[Task](), dict[str, str](), list[Forecast]()
+    progress, tasks, weights_of, forecasts = Progress(), list[Task](), dict[str, str](), list[Forecast]()
     keys, failed = store.outcome()
     if retry:
         keys, failed = np.setdiff1d(keys, list(failed)), {}
@@ -155,8 +157,8 @@ def benchmark(
         try:
             job, together = worker.job(name)
         except WeightsUnavailable as error:
-            tally.left_out[name] = str(error)
-            if len(tally.left_out) == len(recipe.models.names):
+            progress.left_out[name] = str(error)
+            if len(progress.left_out) == len(recipe.models.names):
                 raise
             continue
         weights_of[name] = f"sha256:{job.weights}"
@@ -165,16 +167,16 @@ def benchmark(
         lacking: list[npt.NDArray[np.bool_]] = []
         for part in chunks(len(job.samples), shard, together):
             wanted = job.keys(part)
-            there = done(keys, wanted)
-            tally.cells += there.size
-            tally.before += int(there.sum())
+            there = find_keys(keys, wanted)
+            progress.cells += there.size
+            progress.before += int(there.sum())
             for key in wanted[there].tolist() if failed else ():
-                tally.saw(*failed.get(key, ("", "")))
+                progress.note_unreadable(*failed.get(key, ("", "")))
             if not there.all():
                 tasks.append(Task(name, part, ~there))
                 lacking.append(~there)
         if lacking and on_forecast is not None:
-            forecasts.append(worker.expected(name, np.concatenate(lacking)))
+            forecasts.append(worker.forecast(name, np.concatenate(lacking)))
     store.note(
         {
             "about": recipe.about,
@@ -183,42 +185,42 @@ def benchmark(
             "weights": weights_of,
             "device": ", ".join(devices) or "cpu",
             "limit": limit,
-            "left_out": tally.left_out,
+            "left_out": progress.left_out,
             "source": str(data) if data else None,
         }
     )
     begun = time.perf_counter()
 
-    def tell() -> None:
+    def report() -> None:
         now = time.perf_counter()
-        tally.seconds, tally.measuring = now - start, now - begun
+        progress.seconds, progress.measuring = now - start, now - begun
         if on_progress is not None:
-            on_progress(tally)
+            on_progress(progress)
 
-    tell()
+    report()
     if forecasts and on_forecast is not None:
         most = max(one.images for one in forecasts)
         total = Forecast.of_all(forecasts, most)
         on_forecast(replace(total, seconds=total.seconds / max(1, len(devices), workers or 1)))
     if strict:
-        tally.refuse_unreadable()
+        progress.refuse_unreadable()
     held, last, files = list[Cell](), time.perf_counter(), len(store.files)
     try:
         for done_now in execute(source, tasks):
             held += done_now.cells
-            tally.finished += len(done_now.cells)
-            tally.failed += sum(bool(cell.error) for cell in done_now.cells)
+            progress.finished += len(done_now.cells)
+            progress.failed += sum(bool(cell.error) for cell in done_now.cells)
             for cell in done_now.cells:
-                tally.saw(cell.image, cell.error)
-            tally.images += done_now.images
-            tally.worked += done_now.seconds
-            tally.inside += done_now.inside
-            if time.perf_counter() - last > min(PATIENCE[0] * files, PATIENCE[1]):
+                progress.note_unreadable(cell.image, cell.error)
+            progress.images += done_now.images
+            progress.worked += done_now.seconds
+            progress.inside += done_now.inside
+            if time.perf_counter() - last > min(HOLD_SECONDS[0] * files, HOLD_SECONDS[1]):
                 store.add(held)
                 held, last, files = [], time.perf_counter(), files + 1
-            tell()
+            report()
             if strict:
-                tally.refuse_unreadable()
+                progress.refuse_unreadable()
     finally:
         store.add(held)
-    return tally
+    return progress

@@ -77,7 +77,7 @@ class Store:
         wanted = json.loads(json.dumps(settings))
         if not path.exists():
             files.write(path, json.dumps(wanted, indent=1), new=True, kept=SAFE)
-        _same(path, _read_json(path), wanted)  # of two that begin at once, one finds the other's
+        _check_same(path, _read_json(path), wanted)  # of two that begin at once, one finds the other's
         self.settings: Mapping[str, Any] = wanted
 
     def note(self, notes: Mapping[str, Any]) -> None:
@@ -94,9 +94,9 @@ class Store:
         path = self.folder / NOTES
         if not path.exists():
             return {}
-        found = _read_json(path)
+        notes = _read_json(path)
         with files.refusing(CorruptStore, f"{path} can't be read as the notes of a run"):
-            return Notes.model_validate(found, strict=True).model_dump(exclude_unset=True)
+            return Notes.model_validate(notes, strict=True).model_dump(exclude_unset=True)
 
     @property
     def files(self) -> list[Path]:
@@ -104,7 +104,7 @@ class Store:
         return sorted((self.folder / ROWS).glob("*.parquet"))
 
     @property
-    def every(self) -> list[Path]:
+    def all_files(self) -> list[Path]:
         """All files of the run."""
         return [self.folder / SETTINGS, self.folder / NOTES, *self.files]
 
@@ -133,11 +133,11 @@ class Store:
         """
         arrow, _ = files.arrow()
         wanted = None if columns is None else list(dict.fromkeys([*columns, "key", "error"]))
-        tables = [_rows(file, wanted) for file in self.files]
+        tables = [_read_rows(file, wanted) for file in self.files]
         if not tables:
             return _schema(arrow).empty_table().select(wanted or _schema(arrow).names)
         table = arrow.concat_tables(tables).unify_dictionaries()
-        order = np.lexsort((_failed(table), table["key"].to_numpy()))
+        order = np.lexsort((_has_error(table), table["key"].to_numpy()))
         keys = table["key"].to_numpy()[order]
         first = np.ones(len(keys), dtype=bool)
         first[1:] = keys[1:] != keys[:-1]
@@ -151,21 +151,21 @@ class Store:
         """Return the keys of all finished cells, sorted, and of those that failed the image and the error."""
         arrow, _ = files.arrow()
         table = self.table(["key", "image"])
-        failed = table.filter(arrow.array(_failed(table))).to_pylist()
+        failed = table.filter(arrow.array(_has_error(table))).to_pylist()
         return np.sort(table["key"].to_numpy()), {row["key"]: (row["image"], row["error"]) for row in failed}
 
 
-def _failed(table: Any) -> npt.NDArray[np.bool_]:
+def _has_error(table: Any) -> npt.NDArray[np.bool_]:
     return np.asarray(table["error"].combine_chunks().cast("string").to_numpy(zero_copy_only=False)) != ""
 
 
-def done(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Tell which of the wanted keys are among the sorted ones."""
+def find_keys(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return which of the wanted keys are among the sorted ones."""
     at = np.searchsorted(keys, wanted)
-    found = np.zeros(wanted.shape, dtype=bool)
+    there = np.zeros(wanted.shape, dtype=bool)
     inside = at < len(keys)
-    found[inside] = keys[at[inside]] == wanted[inside]
-    return found
+    there[inside] = keys[at[inside]] == wanted[inside]
+    return there
 
 
 def merge(folders: Iterable[str | Path], into: str | Path) -> Store:
@@ -181,14 +181,14 @@ def merge(folders: Iterable[str | Path], into: str | Path) -> Store:
         recipe_of(store)  # or the folder would be claimed by what is no run
     merged = Store(into, stores[0].settings)
     for store in stores:
-        _same(store.folder / SETTINGS, store.settings, merged.settings)
+        _check_same(store.folder / SETTINGS, store.settings, merged.settings)
         store.table(["key"])  # a damaged file is found before anything is copied
     merged.note(stores[0].notes)
     there = {file.name for file in merged.files}
     for store in stores:
         for file in store.files:
             if file.name not in there:
-                files.write(merged.folder / ROWS / file.name, _content(file), kept=SAFE)
+                files.write(merged.folder / ROWS / file.name, _read_content(file), kept=SAFE)
                 there.add(file.name)
     return merged
 
@@ -220,7 +220,7 @@ def _schema(arrow: Any) -> Any:
     return arrow.schema([(name, words if name in repeated else kinds[kind]) for name, kind in COLUMNS.items()])
 
 
-def _content(path: Path) -> bytes:
+def _read_content(path: Path) -> bytes:
     """Return the bytes of a file of rows, if they are those that were written."""
     with files.refusing(CorruptStore, f"{path} can't be read"):
         content = files.content_of(path)
@@ -229,46 +229,46 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _rows(path: Path, columns: list[str] | None) -> Any:
+def _read_rows(path: Path, columns: list[str] | None) -> Any:
     """Return the rows of a file, whose digest says that they are those that were written, but not by whom."""
-    content = _content(path)
+    content = _read_content(path)
     arrow, _ = files.arrow()
     schema = _schema(arrow)
     with files.refusing(CorruptStore, f"{path} {_AGAIN}"):
         names = columns or schema.names
-        found = files.rows_in(content, names)
-        table = found.cast(arrow.schema([schema.field(name) for name in names]))
+        given = files.rows_in(content, names)
+        table = given.cast(arrow.schema([schema.field(name) for name in names]))
         if any(column.null_count for column in table.columns):
             raise ValueError("it has empty cells")
-        check_recorded({name: found[name].to_numpy() for name in names if name in _NUMBERS})
+        check_recorded({name: given[name].to_numpy() for name in names if name in _NUMBERS})
     return table
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     with files.refusing(CorruptStore, f"{path} can't be read as the settings of a run"):
-        found = json.loads(files.text_of(path), parse_constant=_refuse)
-        if not isinstance(found, dict):
+        table = json.loads(files.text_of(path), parse_constant=_refuse)
+        if not isinstance(table, dict):
             raise ValueError("it holds no table")
-        return found
+        return table
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"it holds {constant}, which is no number of JSON")
 
 
-def _same(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any], at: str = "") -> None:
+def _check_same(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any], at: str = "") -> None:
     """Refuse settings that differ, by the name of the first that does."""
     for name in dict.fromkeys([*there, *wanted]):
         a, b = there.get(name), wanted.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            _same(path, a, b, f"{at}{name}.")
+            _check_same(path, a, b, f"{at}{name}.")
         elif a != b:
             raise CorruptStore(
-                f"{path.parent} holds rows of other settings: {at}{name} is {_short(a)} there and {_short(b)} here; "
-                "give another folder, or the recipe it was made with"
+                f"{path.parent} holds rows of other settings: {at}{name} is {_shorten(a)} there and {_shorten(b)} "
+                "here; give another folder, or the recipe it was made with"
             )
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:200]} …"

@@ -124,7 +124,7 @@ def _run(arguments: list[str] | None) -> None:
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        _interrupted()
+        _exit_interrupted()
     except _ClickException as error:
         message = getattr(error, "format_message", error.__str__)()
         context = getattr(error, "ctx", None)
@@ -139,10 +139,10 @@ def _run(arguments: list[str] | None) -> None:
         fail(f"{type(error).__name__}: {error}")
     else:
         if code == 130:  # so say some versions of Typer
-            _interrupted()
+            _exit_interrupted()
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _interrupted() -> NoReturn:
+def _exit_interrupted() -> NoReturn:
     print("limelight: interrupted", file=sys.stderr)
     sys.exit(130)

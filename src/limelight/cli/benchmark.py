@@ -15,7 +15,7 @@ from limelight.text import whole_number
 FEWER = "--limit N takes fewer pictures"
 
 if TYPE_CHECKING:
-    from limelight.bench.run import Tally
+    from limelight.bench.run import Progress
 
 
 def benchmark(
@@ -60,7 +60,7 @@ def benchmark(
     if dataset or model or add_model:
         plan = vary_recipe(plan, dataset=dataset, models=model or (), more_models=add_model or ())
     with filling(plan.name) as show:
-        tally = measure(
+        progress = measure(
             plan,
             out,
             data=data,
@@ -76,31 +76,31 @@ def benchmark(
             trust=trust,
             strict=strict,
             on_forecast=lambda expected: announce(f"measuring {plan.name}", expected, FEWER),
-            on_progress=lambda tally: show(tally.before + tally.finished, tally.cells, _pace(tally)),
+            on_progress=lambda progress: show(progress.before + progress.finished, progress.cells, _pace(progress)),
         )
     if as_json:
-        print_json({**vars(tally), "folder": str(out)})
-        return print_unreadable(tally.unreadable)
-    for name, why in tally.left_out.items():
+        print_json({**vars(progress), "folder": str(out)})
+        return print_unreadable(progress.unreadable)
+    for name, why in progress.left_out.items():
         say("[yellow]left out: {}: {}[/]", name, why)
-    failed = f", {tally.failed} of them failed" if tally.failed else ""
+    failed = f", {progress.failed} of them failed" if progress.failed else ""
     say(
         "[bold]{}[/]: {} cells measured{}, {} were there, of {}; {} → {}",
         plan.name,
-        tally.finished,
+        progress.finished,
         failed,
-        tally.before,
-        tally.cells,
-        ", ".join(filter(None, (f"{tally.seconds:z.0f} s", _pace(tally)))),
+        progress.before,
+        progress.cells,
+        ", ".join(filter(None, (f"{progress.seconds:z.0f} s", _pace(progress)))),
         out,
         wrap=False,
     )
-    return print_unreadable(tally.unreadable)
+    return print_unreadable(progress.unreadable)
 
 
-def _pace(tally: "Tally") -> str:
+def _pace(progress: "Progress") -> str:
     """Say how fast a run goes, and whether the models or all around them take the time."""
-    return f"{tally.speed:z.2g} images/s, {tally.share_inside:z.0%} inside the model" if tally.images else ""
+    return f"{progress.speed:z.2g} images/s, {progress.share_inside:z.0%} inside the model" if progress.images else ""
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -7,21 +7,21 @@ import typer
 
 from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Strict, Target, Trust, Weights
 from limelight.cli.output import (
-    all_read,
-    evenly,
+    check_readable,
     expand,
     files_of,
-    given,
-    layers_named,
     load_model,
-    not_itself,
+    parse_layers,
     parse_parameters,
     print_json,
     print_left_out,
     print_unreadable,
+    refuse_overwriting,
+    resolve_input,
     say,
     split_names,
     table,
+    take_evenly,
 )
 from limelight.errors import InvalidOption
 
@@ -62,17 +62,17 @@ def choose(
     from limelight import api
     from limelight.bench.choose import choose as race
 
-    options = parse_parameters(parameter or []) | ({"layer": layers_named(layer)} if layer else {})
+    options = parse_parameters(parameter or []) | ({"layer": parse_layers(layer)} if layer else {})
     chosen: Any = {"usual": None, "quick": "quick", "all": "all"}.get(methods, split_names(methods))
     judges = [ll.metric(name) for name in split_names(metrics)]  # wrong names are found before the model is loaded
     for name in chosen if isinstance(chosen, list) else []:
         ll.method(name, **options)
     if out is not None and out.suffix.lower() not in (".html", ".json"):
         raise InvalidOption(f"--out {out}: the suffix must be .html or .json")
-    samples = evenly(api.as_samples(given(images[0]) if len(images) == 1 else expand(images)), limit)
-    not_itself("--out", [out], [*images, *files_of(samples)])
+    samples = take_evenly(api.as_samples(resolve_input(images[0]) if len(images) == 1 else expand(images)), limit)
+    refuse_overwriting("--out", [out], [*images, *files_of(samples)])
     if strict:
-        all_read(samples)
+        check_readable(samples)
     if target is None and any(m.needs_truth for m in judges) and all(s.label is not None for s in samples):
         target = "label"
     classifier = load_model(model, weights, device, trust)
@@ -101,17 +101,17 @@ def choose(
         if finished is not None:
             save(finished)
             say("stopped; this is what was finished:", error=True)
-            _tell(finished, classifier.name, out)
+            _print_choice(finished, classifier.name, out)
         raise
     save(choice)
     if as_json:
         print_json(choice.to_dict())
     else:
-        _tell(choice, classifier.name, out)
+        _print_choice(choice, classifier.name, out)
     return print_unreadable(choice.unreadable)
 
 
-def _tell(choice: "Choice", model: str, out: Path | None) -> None:
+def _print_choice(choice: "Choice", model: str, out: Path | None) -> None:
     """Print the standings, and what follows."""
     rounds = f"{len(choice.rounds)} round{'' if len(choice.rounds) == 1 else 's'}"
     say(
@@ -126,18 +126,18 @@ def _tell(choice: "Choice", model: str, out: Path | None) -> None:
     heads = [f"{name} {c.arrow}" for name, c in columns.items()]
     first, *others = columns
     rows = [
-        [s.method, _fate(choice, s), _figure(*s.figures[first]), s.pictures, s.passes, s.seconds]
+        [s.method, _word_outcome(choice, s), _write_figure(*s.figures[first]), s.pictures, s.passes, s.seconds]
         for s in choice.standings
     ]
     table(["method", "outcome", heads[0], "seen", "passes", "seconds"], rows)
     say(
-        "[dim]as good: can't be told from the best; behind: can be (p < {:g} in a single test); "
+        "[dim]as good: can't be values from the best; behind: can be (p < {:g} in a single test); "
         "out (k): clearly worse, dropped in round k[/]",
         choice.alpha,
     )
     if others:
-        told = [[s.method, *(_figure(*s.figures[m]) for m in others)] for s in choice.standings]
-        table(["method", *heads[1:]], told, title=f"{first} decides; what the others say:")
+        values = [[s.method, *(_write_figure(*s.figures[m]) for m in others)] for s in choice.standings]
+        table(["method", *heads[1:]], values, title=f"{first} decides; what the others say:")
     say("[bold green]✓[/] {}", choice.reason)
     for caution in choice.cautions:
         say("[yellow]![/] {}", caution)
@@ -156,13 +156,13 @@ def _tell(choice: "Choice", model: str, out: Path | None) -> None:
         say("→ {}", out, wrap=False)
 
 
-def _figure(mean: float, low: float, high: float) -> str:
+def _write_figure(mean: float, low: float, high: float) -> str:
     if mean != mean:
         return "–"
     return f"{mean:z.3f}" if low != low else f"{mean:z.3f} [{low:z.3f}, {high:z.3f}]"
 
 
-def _fate(choice: "Choice", standing: "Standing") -> str:
+def _word_outcome(choice: "Choice", standing: "Standing") -> str:
     if standing.method == choice.recommended:
         return "✓"
     if standing.dropped:

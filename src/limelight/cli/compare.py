@@ -9,15 +9,15 @@ import typer
 from limelight.cli.options import Device, Explained, Layer, Model, Trust, Weights
 from limelight.cli.output import (
     fail,
-    given,
-    layers_named,
+    find_unsuitable,
     load_model,
     method_names,
-    not_had,
-    not_itself,
+    parse_layers,
     parse_parameters,
     print_json,
     print_left_out,
+    refuse_overwriting,
+    resolve_input,
     say,
     split_names,
     table,
@@ -55,17 +55,17 @@ def compare(
     from limelight import draw, files
     from limelight.draw import chart
 
-    options = parse_parameters(parameter or []) | ({"layer": layers_named(layer)} if layer else {})
+    options = parse_parameters(parameter or []) | ({"layer": parse_layers(layer)} if layer else {})
     names = method_names(methods)
     chosen = [ll.method(name, **options) for name in names]
     judges = [] if metrics.lower() == "none" else [ll.metric(name) for name in split_names(metrics)]
-    image = given(image)
+    image = resolve_input(image)
     path = out or Path(f"{image.stem}.compare.png")
     if path.suffix.lower() != ".png":
         raise InvalidOption(f"--out {path}: the picture is a .png")
-    not_itself("--out", [path], [image])
+    refuse_overwriting("--out", [path], [image])
     classifier = load_model(model, weights, device, trust)
-    left_out = not_had(methods, classifier, [image], chosen, target)
+    left_out = find_unsuitable(methods, classifier, [image], chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
     if not chosen:
         fail(f"no method can explain {model}: {'; '.join(left_out.values())}")
@@ -76,7 +76,7 @@ def compare(
     picture = gallery.picture(view, captions)  # type: ignore[arg-type]
     charts = {name: curves for name in results.columns if (curves := results.curves(name)) and len(row) > 0}
     if charts:
-        picture = chart.stacked([picture, chart.curves(charts, width=max(900, picture.width))])
+        picture = chart.stack([picture, chart.curves(charts, width=max(900, picture.width))])
     about = json.dumps([[e.settings() | {"metrics": numbers[e.method]} for e in row]])
     files.write(path, draw.to_png_bytes(picture, {"limelight": about}))
     if as_json:

@@ -7,23 +7,23 @@ import typer
 
 from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Strict, Target, Trust, Weights
 from limelight.cli.output import (
-    all_read,
+    check_readable,
     console,
-    evenly,
     files_of,
-    given,
-    layers_named,
+    find_unsuitable,
     load_model,
     method_names,
-    not_had,
-    not_itself,
+    parse_layers,
     parse_parameters,
     print_json,
     print_left_out,
     print_unreadable,
+    refuse_overwriting,
+    resolve_input,
     say,
     split_names,
     table,
+    take_evenly,
 )
 from limelight.errors import InvalidOption, LimelightError
 
@@ -70,19 +70,19 @@ def evaluate(
     import limelight as ll
     from limelight import api
 
-    options = parse_parameters(parameter or []) | ({"layer": layers_named(layer)} if layer else {})
+    options = parse_parameters(parameter or []) | ({"layer": parse_layers(layer)} if layer else {})
     names = method_names(methods)
     chosen = [api.method_under(name, protocol, **options) for name in names]
     judges = split_names(metrics)
     needs_truth = any([ll.metric(name).needs_truth for name in judges])  # finds wrong names before the model is loaded
     if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".json", ".md"):
         raise InvalidOption(f"--out {out}: the suffix must be .csv, .parquet, .json or .md")
-    samples = evenly(api.as_samples(given(source)), limit)
-    not_itself("--out", [out], [source, *files_of(samples)])
+    samples = take_evenly(api.as_samples(resolve_input(source)), limit)
+    refuse_overwriting("--out", [out], [source, *files_of(samples)])
     if strict:
-        all_read(samples)
+        check_readable(samples)
     classifier = load_model(model, weights, device, trust)
-    left_out = not_had(methods, classifier, (s.image for s in samples), chosen)
+    left_out = find_unsuitable(methods, classifier, (s.image for s in samples), chosen)
     chosen = [m for m in chosen if m.name not in left_out]
     if target is None and needs_truth and all(s.label is not None for s in samples):
         target = "label"
@@ -103,7 +103,7 @@ def evaluate(
             results.save(out)
         return print_unreadable(unreadable)
     say("[bold]{}[/], {} images, explained class: {}", classifier.name, len(results.images), target or "predicted")
-    _figures(results, summary)
+    _print_figures(results, summary)
     undefined = {f.metric: f.undefined for f in summary if f.undefined}
     for metric, count in undefined.items():
         say("[dim]{} is not defined for {} of {} images[/]", metric, count, len(results.images))
@@ -115,7 +115,7 @@ def evaluate(
     return print_unreadable(unreadable)
 
 
-def _figures(results: "Results", summary: "Summary") -> None:
+def _print_figures(results: "Results", summary: "Summary") -> None:
     """Print a line per method, or where that is too wide, one table per metric with the best on top."""
     alone = len(results.methods) == 1
     heads = {name: f"{name} {c.arrow}" for name, c in results.columns.items()}

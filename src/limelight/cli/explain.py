@@ -9,15 +9,15 @@ import typer
 
 from limelight.cli.options import Device, Explained, Layer, Model, Strict, Trust, Weights
 from limelight.cli.output import (
-    all_read,
+    check_readable,
     expand,
     file_names,
-    layers_named,
     load_model,
-    not_itself,
+    parse_layers,
     parse_parameters,
     print_json,
     print_unreadable,
+    refuse_overwriting,
     say,
 )
 from limelight.errors import InvalidOption
@@ -71,7 +71,7 @@ def explain(
 
     options = parse_parameters(parameter or [])
     if layer:
-        options["layer"] = layers_named(layer)
+        options["layer"] = parse_layers(layer)
     chosen = ll.method(method, **options)  # a wrong name or option is found before the model is loaded
     if "watch" not in chosen.card.options and (trace is not None or view == "trace"):
         raise InvalidOption(f"{method} keeps no trace; {', '.join(list_tracing_methods())} do")
@@ -82,7 +82,7 @@ def explain(
     if trace is not None and trace.suffix.lower() not in ("", ".gif"):
         raise InvalidOption(f"--trace {trace}: an animation is a .gif")
     if strict:
-        all_read(samples_of(files))
+        check_readable(samples_of(files))
     classifier = load_model(model, weights, device, trust)
     if dry_run:
         show_plan(plan(classifier, first_input(classifier, files), chosen), as_json)
@@ -92,8 +92,8 @@ def explain(
     names = [f"{name}.{file_name(method)}" for name in file_names(files)]
     outs = [_destination(out, f"{name}.png", len(files)) for name in names]
     films = [trace and _destination(trace, f"{name}.gif", len(files)) for name in names]
-    not_itself("--out", outs, files)
-    not_itself("--trace", films, files)
+    refuse_overwriting("--out", outs, files)
+    refuse_overwriting("--trace", films, files)
     with watched("explaining", times=len(files)):
         for i in range(len(files)):
             file = files[i]
@@ -107,11 +107,11 @@ def explain(
     if not results:
         unreadable.tell(len(files))
     if as_json:
-        told = [
+        records = [
             {"image": str(file), "file": str(path), **({"trace": str(film)} if film else {}), **e.settings()}
             for file, path, film, e in results
         ]
-        print_json([*told, *({"image": name, "error": reason} for name, reason in unreadable.items())])
+        print_json([*records, *({"image": name, "error": reason} for name, reason in unreadable.items())])
         return print_unreadable(unreadable)
     several = Counter(file.name for file in files)
     remarks = Counter(note for *_, e in results for note in set(e.notes))

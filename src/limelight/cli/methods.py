@@ -25,11 +25,11 @@ def methods(
         page = api.manual(api.method(name))
         print_json(asdict(page)) if as_json else print_manual(page)
         return
-    found = METHODS.cards()
+    all_cards = METHODS.cards()
     if as_json:
-        print_json([asdict(c) | {"anytime": c.anytime} for c in found.values()])
+        print_json([asdict(c) | {"anytime": c.anytime} for c in all_cards.values()])
         return
-    for family, cards in groupby(found.values(), key=lambda c: c.family):
+    for family, cards in groupby(all_cards.values(), key=lambda c: c.family):
         rows = [[c.name, c.passes, c.summary] for c in cards]
         table(["method", "passes per image", "what it does"], rows, title=family)
     say("[dim]F forward, R backward pass; _t: only the part behind the layer. One: limelight methods NAME[/]")

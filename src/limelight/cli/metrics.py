@@ -25,12 +25,12 @@ def metrics(
         page = api.manual(api.metric(name))
         print_json(asdict(page)) if as_json else print_manual(page)
         return
-    found = METRICS.cards()
+    all_cards = METRICS.cards()
     if as_json:
-        print_json([asdict(c) for c in found.values()])
+        print_json([asdict(c) for c in all_cards.values()])
         return
     by_family = sorted(
-        found.values(), key=lambda c: list(dict.fromkeys(m.family for m in found.values())).index(c.family)
+        all_cards.values(), key=lambda c: list(dict.fromkeys(m.family for m in all_cards.values())).index(c.family)
     )
     for family, cards in groupby(by_family, key=lambda c: c.family):
         rows = [[c.name, "↑" if c.better == "higher" else "↓", c.passes, c.summary] for c in cards]

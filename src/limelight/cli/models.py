@@ -25,8 +25,8 @@ def models(
             raise typer.BadParameter("--layers needs the name of a model", param_hint="NAME")
         _layers(name, as_json, trust)
         return
-    found = [f"{family}/{model}" for family, names in zoo.available().items() for model in names]
-    shown = [model for model in found if name is None or name.lower() in model.lower()]
+    available = [f"{family}/{model}" for family, names in zoo.available().items() for model in names]
+    shown = [model for model in available if name is None or name.lower() in model.lower()]
     if as_json:
         print_json(shown)
         return

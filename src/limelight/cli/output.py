@@ -44,7 +44,7 @@ console = Console()
 notes = Console(stderr=True)
 
 
-def marked(template: LiteralString, *values: object) -> Text:
+def style(template: LiteralString, *values: object) -> Text:
     """Return a styled text: markup of our own with places, and what stands in them, which is plain text.
 
     No markup, emoji or link of a value has an effect, and what is unseen in it is shown.
@@ -63,7 +63,7 @@ def marked(template: LiteralString, *values: object) -> Text:
 
 
 def say(template: LiteralString, *values: object, wrap: bool = True, error: bool = False) -> None:
-    """Print a line for people, see ``marked``.
+    """Print a line for people, see ``style``.
 
     Args:
         template: of our own.
@@ -71,7 +71,7 @@ def say(template: LiteralString, *values: object, wrap: bool = True, error: bool
         wrap: whether it is broken between words where it is wider than the terminal; paths had better not be.
         error: whether it goes to the error stream.
     """
-    (notes if error else console).print(marked(template, *values), soft_wrap=not wrap)
+    (notes if error else console).print(style(template, *values), soft_wrap=not wrap)
 
 
 def fail(message: str) -> NoReturn:
@@ -92,7 +92,7 @@ def table(
 
     Args:
         columns: heads.
-        rows: cells; a ``str`` is plain text of any origin, a ``Text`` (see ``marked``) has a style.
+        rows: cells; a ``str`` is plain text of any origin, a ``Text`` (see ``style``) has a style.
         title: stands above.
     """
     rows = [list(row) for row in rows]
@@ -156,7 +156,7 @@ def filling(what: str) -> Generator[Callable[[int, int, str], None]]:
     from rich.progress import MofNCompleteColumn, TextColumn
 
     note = TextColumn("{task.fields[note]}", markup=False)
-    # Chunks may take minutes each: the time that is left is told from all of the last hour.
+    # Chunks may take minutes each: the time that is left is estimated from all of the last hour.
     with watched(what, False), _bar(MofNCompleteColumn(), note, speed_estimate_period=3600) as bar:
         task = bar.add_task(visible(what), total=None, note="")
         yield lambda done, total, note: bar.update(task, completed=done, total=total, note=visible(note))
@@ -197,7 +197,7 @@ MOST_GIVEN = 1 << 30
 """Bytes of a picture that is read from standard input, at most."""
 
 
-def given(path: Path) -> Path:
+def resolve_input(path: Path) -> Path:
     """Return a picture's path; for ``-`` that of a file, kept until the command ends, of what standard input gives.
 
     Raises:
@@ -216,14 +216,14 @@ def given(path: Path) -> Path:
     return file
 
 
-def layers_named(text: str) -> str | tuple[str, ...]:
+def parse_layers(text: str) -> str | tuple[str, ...]:
     """Read ``--layer a`` or ``--layer a,b``."""
     names = split_names(text)
     return names[0] if len(names) == 1 else tuple(names)
 
 
 def expand(images: Sequence[Path]) -> list[Path]:
-    """Return files for files and folders of pictures; of folders without those that Limelight made, which are named.
+    """Return files for files and folders of pictures; pictures in folders that Limelight made are named and left out.
 
     Raises:
         InvalidImage: a folder holds no pictures, or none that Limelight did not make.
@@ -234,13 +234,13 @@ def expand(images: Sequence[Path]) -> list[Path]:
     ours: list[Path] = []
     for one in images:
         if str(one) == "-" or not one.is_dir():
-            files.append(given(one))
+            files.append(resolve_input(one))
             continue
-        found = list_images(one)
-        made = {file for file in found if _is_ours(file)}
-        if len(made) == len(found):
+        pictures = list_images(one)
+        made = {file for file in pictures if _is_ours(file)}
+        if len(made) == len(pictures):
             raise InvalidImage(f"all pictures in {one} are explanations that Limelight made; name those that are meant")
-        files += [file for file in found if file not in made]
+        files += [file for file in pictures if file not in made]
         ours += sorted(made)
     if ours:
         named = ", ".join(map(str, ours[:5])) + (f" and {len(ours) - 5} more" if len(ours) > 5 else "")
@@ -281,7 +281,7 @@ def print_unreadable(unreadable: Mapping[str, str]) -> int:
 
 
 def file_names(pictures: Sequence[Path]) -> list[str]:
-    """Return a name for the output of each picture, no two of which are one.
+    """Return a name for the output of each picture, all of them different.
 
     It is the picture's without the suffix, which stays where it alone tells two apart (x.png, x.jpg); pictures of one
     name have as many of their folders in front as tell them apart (a-x, b-x), and what is left is numbered.
@@ -295,15 +295,15 @@ def file_names(pictures: Sequence[Path]) -> list[str]:
             if counts[names[i].lower()] > 1:
                 folders = [part for part in path.parent.parts if part not in (path.anchor, "..")]
                 names[i] = "-".join([*folders[-depth:], plain[i]])
-    return unlike(names)
+    return number_duplicates(names)
 
 
-def unlike(names: Iterable[str]) -> list[str]:
-    """Number names of files that come again; capitals tell none apart, as on some machines they don't."""
+def number_duplicates(names: Iterable[str]) -> list[str]:
+    """Number the names of files that occur again; those that differ in capitals only are one on some machines."""
     return numbered(names, same=str.lower)
 
 
-def not_itself(option: str, written: Iterable[Path | None], read: Iterable[Path | str | None]) -> None:
+def refuse_overwriting(option: str, written: Iterable[Path | None], read: Iterable[Path | str | None]) -> None:
     """Refuse to write over what is read.
 
     Args:
@@ -319,9 +319,9 @@ def not_itself(option: str, written: Iterable[Path | None], read: Iterable[Path 
         return
     for one in filter(None, read):
         for file in (Path(one), Path(one) / "labels.csv"):
-            found = _status(file)
-            if found and (found.st_dev, found.st_ino) in there:
-                own = there[found.st_dev, found.st_ino]
+            status = _status(file)
+            if status and (status.st_dev, status.st_ino) in there:
+                own = there[status.st_dev, status.st_ino]
                 raise InvalidOption(f"{option} {own} is a file that is read, {file}; give another name")
 
 
@@ -338,7 +338,7 @@ def files_of(samples: "Iterable[Sample]") -> Iterator[Path | str]:
         yield from (file for file in (sample.image, sample.mask) if isinstance(file, str | Path))
 
 
-def all_read(samples: "Iterable[Sample]") -> None:
+def check_readable(samples: "Iterable[Sample]") -> None:
     """Read every picture and mask, as ``--strict`` asks before there is any work that could be lost.
 
     Raises:
@@ -352,7 +352,7 @@ def all_read(samples: "Iterable[Sample]") -> None:
             sample.truth_mask()
 
 
-def evenly(items: Sequence[T], limit: int | None) -> list[T]:
+def take_evenly(items: Sequence[T], limit: int | None) -> list[T]:
     """Take so many items, evenly spread."""
     count = len(items) if limit is None else min(limit, len(items))
     return [items[i * len(items) // count] for i in range(count)]
@@ -369,7 +369,7 @@ def method_names(given: str) -> list[str]:
     return list(ll.methods()) if given in ("quick", "all") else split_names(given)
 
 
-def not_had(
+def find_unsuitable(
     given: str, classifier: Any, images: Iterable[Any], methods: Sequence[Any], target: Any = None
 ) -> dict[str, str]:
     """Return which of the methods are left out and why; whoever names some gets them, or the error.
@@ -408,8 +408,8 @@ def print_manual(page: "Manual") -> None:
     say("")
     table(heads, rows(page.shared), title="Options of all")
     for name, bundle in card.profiles.items():
-        said = ", ".join(f"{k}={v}" for k, v in bundle.items())
-        say("[bold]{} {}[/]: {}", page.bundle, name, said or "the defaults")
+        options = ", ".join(f"{k}={v}" for k, v in bundle.items())
+        say("[bold]{} {}[/]: {}", page.bundle, name, options or "the defaults")
     if page.example:
         say("\n[bold]example[/]\n  {}", ">>> import limelight as ll", wrap=False)
         for line in page.example.splitlines():

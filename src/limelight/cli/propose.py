@@ -9,19 +9,19 @@ import typer
 
 from limelight.cli.options import Device, Limit, Model, Strict, Trust, Weights
 from limelight.cli.output import (
-    all_read,
-    evenly,
+    check_readable,
     files_of,
-    given,
-    layers_named,
     load_model,
-    not_itself,
+    number_duplicates,
+    parse_layers,
     parse_parameters,
     print_json,
     print_unreadable,
+    refuse_overwriting,
+    resolve_input,
     say,
     table,
-    unlike,
+    take_evenly,
 )
 from limelight.errors import InvalidOption
 from limelight.text import file_name
@@ -91,14 +91,14 @@ def propose(
 
     options = parse_parameters(parameter or [])
     if layer:
-        options["layer"] = layers_named(layer)
+        options["layer"] = parse_layers(layer)
     chosen = ll.method(method, **options)  # a wrong name or option is found before the model is loaded
-    samples = evenly(_samples(images or [], scenes), limit)
+    samples = take_evenly(_samples(images or [], scenes), limit)
     if out is not None and out.suffix:
         raise InvalidOption(f"--out {out}: it is a folder, for a figure of each picture; give a name without a suffix")
-    not_itself("--out", _destinations(out, samples), [*(images or []), *files_of(samples)])
+    refuse_overwriting("--out", _destinations(out, samples), [*(images or []), *files_of(samples)])
     if strict:
-        all_read(samples)
+        check_readable(samples)
     classifier = load_model(model, weights, device, trust)
     unreadable = Unreadable(strict)
     known = [unreadable.tried(s.name, lambda s=s: _true_boxes(s)) for s in samples]
@@ -111,7 +111,7 @@ def propose(
     targets = wanted_targets(classifier, samples, target)
     classes = targets if isinstance(targets, list) else [targets] * len(samples)
 
-    found: list[tuple[Sample, Path | None, Proposals, list[list[float]]]] = []
+    proposed: list[tuple[Sample, Path | None, Proposals, list[list[float]]]] = []
     paths = _destinations(out, samples)
     with watched("proposing", times=len(samples)):
         for i in range(len(samples)):
@@ -126,10 +126,10 @@ def propose(
                 continue
             if path:
                 p.save(path, truths[i] or None)
-            found.append((samples[i], path, p, truths[i]))
-    if not found:
+            proposed.append((samples[i], path, p, truths[i]))
+    if not proposed:
         unreadable.tell(len(known))
-    overlaps = [p.overlap(truth) for _, _, p, truth in found if truth]
+    overlaps = [p.overlap(truth) for _, _, p, truth in proposed if truth]
     summary = summarise(overlaps) if overlaps else []
     if as_json:
         rows = [
@@ -138,13 +138,13 @@ def propose(
                 "file": str(path) if path else None,
                 **p.settings(),
                 "truth": truth,
-                "overlap": _named(p.overlap(truth)) if truth else None,
+                "overlap": _name_overlaps(p.overlap(truth)) if truth else None,
             }
-            for s, path, p, truth in found
+            for s, path, p, truth in proposed
         ]
         print_json({"images": rows, "summary": summary, "unreadable": unreadable})
         return print_unreadable(unreadable)
-    for sample, path, p, _ in found:
+    for sample, path, p, _ in proposed:
         arrow = f" → {path}" if path else ""
         head = f"{p.explanation.title} · {p.explanation.method} · {p.cost} · {p.seconds:z.1f} s"
         say("[bold]{}[/]: {}{}", sample.name, head, arrow)
@@ -159,7 +159,7 @@ def propose(
             if remark:
                 say("  [dim]{}[/]", remark)
     if summary:
-        _compared(summary)
+        _print_comparison(summary)
     return print_unreadable(unreadable)
 
 
@@ -171,7 +171,7 @@ def _samples(images: list[Path], scenes: int | None) -> "list[Sample]":
 
     if not images and scenes is None:
         raise InvalidOption("give pictures, a folder or a csv, or --scenes 20 for drawn ones")
-    samples = [sample for source in images for sample in api.as_samples(given(source))]
+    samples = [sample for source in images for sample in api.as_samples(resolve_input(source))]
     drawn = synthetic.scenes(scenes, seed=synthetic.TEST_SEEDS) if scenes else []
     for sample, scene in zip(from_scenes(drawn), drawn, strict=True):
         boxes = tuple(tuple(map(float, one.box)) for one in scene.objects if one.label == scene.label)
@@ -194,16 +194,16 @@ def _destinations(out: Path | None, samples: "Sequence[Sample]") -> "list[Path |
         return [None] * len(samples)
     ending = re.compile(r"\.(png|jpe?g|webp|gif|bmp|tiff?|ppm)(?=#|$)", flags=re.IGNORECASE)
     bare = [file_name(ending.sub("", s.name), "image") for s in samples]
-    return [(out or Path()) / f"{name}.propose.png" for name in unlike(bare)]
+    return [(out or Path()) / f"{name}.propose.png" for name in number_duplicates(bare)]
 
 
-def _named(overlap: dict[str, tuple[float, float]] | None) -> dict[str, dict[str, float]] | None:
+def _name_overlaps(overlap: dict[str, tuple[float, float]] | None) -> dict[str, dict[str, float]] | None:
     if overlap is None:
         return None
     return {way: {"recall": recall, "iou": iou} for way, (recall, iou) in overlap.items()}
 
 
-def _compared(summary: list[dict[str, Any]]) -> None:
+def _print_comparison(summary: list[dict[str, Any]]) -> None:
     """Print how well the boxes fit the true ones."""
     from limelight.api.overlap import BOX_SETS
 

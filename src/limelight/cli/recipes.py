@@ -20,15 +20,15 @@ def recipes(
     if name is not None:
         typer.echo(find_recipe(name).read_text(encoding="utf-8"), nl=False)
         return
-    found = {key: read_recipe(path) for key, path in list_shipped().items()}
+    shipped = {key: read_recipe(path) for key, path in list_shipped().items()}
     if as_json:
-        print_json({key: recipe.model_dump(mode="json") for key, recipe in found.items()})
+        print_json({key: recipe.model_dump(mode="json") for key, recipe in shipped.items()})
         return
     table(
         ["recipe", "", "pictures", "n × m × k"],
         [
             [key, r.about, r.data.dataset, f"{len(r.models.names)} × {len(r.methods)} × {len(r.metrics)}"]
-            for key, r in found.items()
+            for key, r in shipped.items()
         ],
     )
     say("[dim]n networks, m methods, k metrics. Run one: limelight benchmark NAME --data DIR --out RUN[/]")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.output import not_itself, print_json, say
+from limelight.cli.output import print_json, refuse_overwriting, say
 
 
 def report(
@@ -37,20 +37,20 @@ def report(
     from limelight.report.benchmark import open_run, to_latex, to_markdown, write_report
 
     page = out or run / "report.html"
-    found = open_run(run, recipe=recipe, paper=paper, data=data, device=device, trust=trust)
+    opened = open_run(run, recipe=recipe, paper=paper, data=data, device=device, trust=trust)
     tables = {".md": to_markdown, ".tex": to_latex}
     also = {page.with_suffix(suffix): tables[suffix] for suffix in [".md"] * markdown + [".tex"] * latex}
-    not_itself("--out", [page, *also], [recipe, paper, data, *found.store.every])
-    files = [write_report(found, page), *(write(path, text(found)) for path, text in also.items())]
+    refuse_overwriting("--out", [page, *also], [recipe, paper, data, *opened.store.all_files])
+    files = [write_report(opened, page), *(write(path, text(opened)) for path, text in also.items())]
     if as_json:
         figures = [
             {"model": scores.model, **{k: None if v != v else v for k, v in vars(f).items()}}
-            for scores, summary in found.by_model
+            for scores, summary in opened.by_model
             for f in summary
         ]
         print_json({"files": [str(file) for file in files], "figures": figures})
         return
-    for scores, summary in found.by_model:
+    for scores, summary in opened.by_model:
         metric = next(iter(scores.columns))
         best = [m for m in scores.methods if summary[m, metric].rank == 1]
         if best:

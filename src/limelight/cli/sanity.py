@@ -7,18 +7,18 @@ import typer
 
 from limelight.cli.options import Device, Explained, Model, Strict, Trust, Weights
 from limelight.cli.output import (
-    all_read,
-    evenly,
+    check_readable,
     files_of,
-    given,
+    find_unsuitable,
     load_model,
     method_names,
-    not_had,
-    not_itself,
     print_json,
     print_left_out,
     print_unreadable,
+    refuse_overwriting,
+    resolve_input,
     say,
+    take_evenly,
 )
 from limelight.errors import InvalidOption
 
@@ -55,12 +55,12 @@ def sanity(
     names = method_names(methods)
     chosen = [ll.method(n) for n in names]
     ll.metric(f"sanity-{mode}", layers=layers)
-    samples = evenly(api.as_samples(given(images)), limit)
-    not_itself("--out", [out], [images, *files_of(samples)])
+    samples = take_evenly(api.as_samples(resolve_input(images)), limit)
+    refuse_overwriting("--out", [out], [images, *files_of(samples)])
     if strict:
-        all_read(samples)
+        check_readable(samples)
     classifier = load_model(model, weights, device, trust)
-    left_out = not_had(methods, classifier, (s.image for s in samples), chosen, target)
+    left_out = find_unsuitable(methods, classifier, (s.image for s in samples), chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
     verdicts, results = ll.sanity(
         classifier,

@@ -10,7 +10,7 @@ from PIL import ImageFont
 from limelight.errors import InvalidOption, nearest
 from limelight.text import shortened, visible, written_out
 
-__all__ = ["font", "legible", "palette", "plotted"]
+__all__ = ["escape", "font", "make_legible", "palette"]
 
 _LONGEST = 400
 """Characters of a text; no picture has room for more."""
@@ -51,7 +51,7 @@ def _glyphs() -> frozenset[int]:
     return frozenset(FT2Font(str(_file())).get_charmap())
 
 
-def legible(text: str, keep: str = "") -> str:
+def make_legible(text: str, keep: str = "") -> str:
     """Return a text that ``font`` can draw: characters that it lacks, or that nobody would see, are written out.
 
     Args:
@@ -62,7 +62,7 @@ def legible(text: str, keep: str = "") -> str:
     return "".join(c if ord(c) in _glyphs() or c in keep else written_out(c) for c in seen)
 
 
-def plotted(text: str, most: int = 60, *, drawn_here: bool = True) -> str:
+def escape(text: str, most: int = 60, *, drawn_here: bool = True) -> str:
     r"""Return a text that Matplotlib draws as it is: no formula between ``$``, none kept out of a legend for its ``_``.
 
     Args:
@@ -71,5 +71,5 @@ def plotted(text: str, most: int = 60, *, drawn_here: bool = True) -> str:
         drawn_here: in our font; or later by a reader's browser, which may have others.
     """
     short = shortened(text, most)
-    seen = shortened(legible(short) if drawn_here else visible(short), most).replace("$", r"\$")
+    seen = shortened(make_legible(short) if drawn_here else visible(short), most).replace("$", r"\$")
     return f" {seen}" if seen.startswith("_") or not seen else seen

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from PIL import Image, ImageDraw
 
-from limelight.draw.assets import font, legible
+from limelight.draw.assets import font, make_legible
 
 __all__ = ["CHOSEN", "PLAIN", "TRUE", "Outline", "outlined"]
 
@@ -102,7 +102,7 @@ def _tag(
 ) -> tuple[float, float, float, float]:
     """Write a label in its box's upper left corner, below those that are there already; return where it stands."""
     face = font(max(11, side / 26), bold=True)
-    label = legible(one.label)
+    label = make_legible(one.label)
     wide, high = face.getlength(label) + 8, sum(face.getmetrics()) + 2
     x, y = min(box[0], size[0] - wide), min(box[1], size[1] - high)
     bottom = size[1] - high

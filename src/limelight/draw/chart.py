@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from limelight.draw.assets import plotted
+from limelight.draw.assets import escape
 from limelight.draw.paint import Array
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#666666", "#8c564b", "#117733", "#882255")
@@ -41,14 +41,20 @@ def curves(
                 values,
                 color=COLOURS[number % len(COLOURS)],
                 linestyle=_STYLES[number // len(COLOURS) % len(_STYLES)],
-                label=plotted(name),
+                label=escape(name),
             )
-        axes.set(title=plotted(title), xlabel=plotted(x_label), ylabel=plotted(y_label), xlim=(0, 1), ylim=(0, 1.02))
+        axes.set(
+            title=escape(title),
+            xlabel=escape(x_label),
+            ylabel=escape(y_label),
+            xlim=(0, 1),
+            ylim=(0, 1.02),
+        )
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize="small")
-    return _drawn(canvas)
+    return _render(canvas)
 
 
 def courses(
@@ -73,10 +79,10 @@ def courses(
         axes.plot(values, color=colour)
         axes.plot(marked, values[list(marked)], "o", color=colour, markersize=5)
         _step_axes(axes, len(values), name, (levels or {}).get(name, {}))
-    return _drawn(canvas)
+    return _render(canvas)
 
 
-class Growing:
+class GrowingCurve:
     """A curve of a value of every step, drawn up to one of them.
 
     Args:
@@ -87,18 +93,18 @@ class Growing:
     """
 
     def __init__(self, values: Array, name: str, levels: Mapping[str, float], width: int) -> None:
-        def drawn(colour: str) -> tuple[Image.Image, Array]:
+        def render(colour: str) -> tuple[Image.Image, Array]:
             figure, canvas = _figure(width, 1.7)
             axes = figure.subplots()
             axes.plot(values, color=colour)
             _step_axes(axes, len(values), name, levels)
-            picture = _drawn(canvas)
+            picture = _render(canvas)
             points = axes.transData.transform(np.stack([np.arange(len(values)), np.nan_to_num(values)], axis=1))
             return picture, points * (1, -1) + (0, picture.height)
 
         self._there = np.isfinite(values)
-        self._faint, _ = drawn("#d8d8d8")
-        self._full, self._points = drawn(COLOURS[0])
+        self._faint, _ = render("#d8d8d8")
+        self._full, self._points = render(COLOURS[0])
 
     def until(self, step: int) -> Image.Image:
         """Return the picture with the curve up to a step, the rest of it faint, and a dot at the step."""
@@ -119,7 +125,7 @@ def _figure(width: int, height: float) -> tuple[Any, Any]:
     return figure, FigureCanvasAgg(figure)
 
 
-def _drawn(canvas: Any) -> Image.Image:
+def _render(canvas: Any) -> Image.Image:
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
@@ -128,11 +134,11 @@ def _step_axes(axes: Any, steps: int, name: str, levels: Mapping[str, float]) ->
     from matplotlib.ticker import MaxNLocator
 
     last = max(1, steps - 1)
-    axes.set(xlabel="step", ylabel=plotted(name), xlim=(-0.02 * last, 1.02 * last))
+    axes.set(xlabel="step", ylabel=escape(name), xlim=(-0.02 * last, 1.02 * last))
     for text, level in levels.items():
         axes.axhline(level, color="#6b6b6b", linestyle=":", linewidth=1)
         beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-        axes.annotate(plotted(text).replace(" ", "\n"), (1, level), (4, 0), fontsize=8, **beside)
+        axes.annotate(escape(text).replace(" ", "\n"), (1, level), (4, 0), fontsize=8, **beside)
     if name == "probability":
         axes.set_ylim(-0.03, 1.03)
     low, high = axes.get_ylim()
@@ -144,7 +150,7 @@ def _step_axes(axes: Any, steps: int, name: str, levels: Mapping[str, float]) ->
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def stacked(pictures: Sequence[Image.Image], background: str = "white") -> Image.Image:
+def stack(pictures: Sequence[Image.Image], background: str = "white") -> Image.Image:
     """Put pictures under one another."""
     width = max(p.width for p in pictures)
     sheet = Image.new("RGB", (width, sum(p.height for p in pictures)), background)
@@ -385,7 +391,7 @@ def _log_ticks(axes: Any, costs: Sequence[float]) -> None:
 
 def _label(text: str, most: int = 60) -> str:
     """Return a label that a browser draws."""
-    return plotted(text, most, drawn_here=False)
+    return escape(text, most, drawn_here=False)
 
 
 def _svg(figure: Any) -> tuple[str, tuple[int, int]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from limelight.draw.assets import font, legible, palette
+from limelight.draw.assets import font, make_legible, palette
 from limelight.errors import InvalidOption
 
 __all__ = ["Panel", "annotate", "gallery"]
@@ -172,7 +172,7 @@ def _wrap(text: str, width: float, face: ImageFont.FreeTypeFont, colour: str, mo
     Lines end where the text's own do, too.
     """
     lines: list[str] = []
-    for given in legible(text, keep="\n").split("\n") if text else ():
+    for given in make_legible(text, keep="\n").split("\n") if text else ():
         first, *words = given.split() or [""]
         lines.append(first)
         for word in words:
@@ -206,4 +206,6 @@ def _bar(sheet: Image.Image, cmap: str, labels: tuple[str, str], left: int, top:
     pen = ImageDraw.Draw(sheet)
     at = left + em + em // 3
     for label, y, anchor in ((labels[1], top, "lt"), (labels[0], bottom, "lb")):
-        pen.text((at, y), _shorten(legible(label), sheet.width - at, font(0.85 * em)), _SOFT, font(0.85 * em), anchor)
+        pen.text(
+            (at, y), _shorten(make_legible(label), sheet.width - at, font(0.85 * em)), _SOFT, font(0.85 * em), anchor
+        )

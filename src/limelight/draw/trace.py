@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from limelight.draw import chart
-from limelight.draw.assets import font, legible
+from limelight.draw.assets import font, make_legible
 from limelight.draw.paint import Array, Picture, overlay
 from limelight.draw.sheet import Panel, gallery
 
-__all__ = ["Course", "Shot", "animation", "spread", "storyboard"]
+__all__ = ["Course", "Shot", "animation", "spread_steps", "storyboard"]
 
 _SIZE = 224
 """Longer side of every picture, in pixels."""
@@ -64,12 +64,12 @@ class Course:
         """What the score is compared with."""
         return {"whole picture": self.whole}
 
-    def said(self, step: int) -> str:
+    def write_score(self, step: int) -> str:
         """Return the score of a step in words."""
         return f"{self.unit} {_number(self.score[step])}"
 
 
-def spread(count: int, most: int) -> list[int]:
+def spread_steps(count: int, most: int) -> list[int]:
     """Return the numbers of at most ``most`` of ``count`` steps, evenly spread, the first and the last among them."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
 
@@ -78,7 +78,10 @@ def storyboard(course: Course) -> Image.Image:
     """Show steps side by side, where each changes the picture and what the model sees then; below, the curves."""
     hot = [Panel(overlay(course.image, shot.heat)) for shot in course.shots]
     seen = [
-        Panel(_picture(shot.seen), caption=f"{course.said(n := shot.step)}\nobjective {_number(course.objective[n])}")
+        Panel(
+            _picture(shot.seen),
+            caption=f"{course.write_score(n := shot.step)}\nobjective {_number(course.objective[n])}",
+        )
         for shot in course.shots
     ]
     steps = [shot.step for shot in course.shots]
@@ -86,8 +89,8 @@ def storyboard(course: Course) -> Image.Image:
     sheet = gallery([hot, seen], titles=[f"step {n}" for n in steps], row_titles=rows, size=_SIZE)
     width = max(sheet.width, 720)
     curves = {course.unit: course.score, "objective (minimised)": course.objective}
-    drawn = chart.courses(curves, steps, levels={course.unit: course.levels}, width=width)
-    return chart.stacked([_line(course.heading, width), sheet, drawn])
+    charts = chart.courses(curves, steps, levels={course.unit: course.levels}, width=width)
+    return chart.stack([_line(course.heading, width), sheet, charts])
 
 
 def animation(course: Course, comment: str = "") -> bytes:
@@ -99,20 +102,20 @@ def animation(course: Course, comment: str = "") -> bytes:
     """
     last = len(course.score) - 1
     width = _beside(course, course.shots[0]).width
-    curve = chart.Growing(course.score, course.unit, course.levels, width)
+    curve = chart.GrowingCurve(course.score, course.unit, course.levels, width)
     frames = [
-        chart.stacked(
+        chart.stack(
             [
                 _line(course.heading, width),
                 _beside(course, shot),
-                _line(f"step {shot.step} of {last} · {course.said(shot.step)}", width),
+                _line(f"step {shot.step} of {last} · {course.write_score(shot.step)}", width),
                 curve.until(shot.step),
             ]
         )
         for shot in course.shots
     ]
     # One palette without dithering: pixels that stay keep their colour, so that only changes are stored.
-    some = chart.stacked([frames[i] for i in spread(len(frames), 4)])
+    some = chart.stack([frames[i] for i in spread_steps(len(frames), 4)])
     palette = some.quantize(256, Image.Quantize.MEDIANCUT, kmeans=3)
     colours = np.reshape(palette.getpalette() or [], (-1, 3))
     colours[colours.min(1) > 240] = 255  # the paper
@@ -152,7 +155,7 @@ def _number(value: float) -> str:
 def _line(text: str, width: int) -> Image.Image:
     """Write a line in the middle of a white band."""
     band = Image.new("RGB", (width, 28), "white")
-    face, text = font(14, bold=True), legible(text)
+    face, text = font(14, bold=True), make_legible(text)
     while text and face.getlength(text) > width - 24:
         text = f"{text.rstrip('…')[:-1]}…"
     ImageDraw.Draw(band).text((width / 2, 16), text, "#1a1a1a", face, "mm")

@@ -64,9 +64,8 @@ def read_npz(path: str | Path, max_bytes: int) -> dict[str, Any]:
         file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
             record = _Record.model_validate_json(str(arrays["settings"]))
-            tensors = {
-                _EARLIER.get(name, name): torch.from_numpy(arrays[name]) for name in arrays.files if name != "settings"
-            }
+            names = [str(name) for name in arrays.files if name != "settings"]
+            tensors = {_EARLIER.get(name, name): torch.from_numpy(arrays[name]) for name in names}
         return record.fields_with(tensors)
 
 

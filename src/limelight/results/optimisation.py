@@ -60,7 +60,7 @@ def read_course(
     taken = masks.isfinite().all(-1).all(-1).nonzero()[:, 0]  # NaN after the last step
     if not len(taken):
         raise InvalidOption(f"{method} took no step; nothing was traced")
-    steps = [int(taken[i]) for i in trace.spread(len(taken), most)]
+    steps = [int(taken[i]) for i in trace.spread_steps(len(taken), most)]
     mask = torch.nn.functional.interpolate(
         masks[steps][:, None].float(), image.shape[1:], mode="bilinear", align_corners=True
     ).clamp(0, 1)

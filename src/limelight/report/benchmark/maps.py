@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from limelight import api, zoo
-from limelight.bench.plan import prepared, samples_of
+from limelight.bench.plan import prepare_model, samples_of
 from limelight.data.images import load_image
 from limelight.data.samples import Sample
 from limelight.errors import InvalidOption, LimelightError
@@ -134,4 +134,4 @@ def _load_model(run: Run, name: str) -> Classifier:
     model = zoo.load(name, weights=weights, **options)
     if f"sha256:{model.weights_hash()}" != run.notes.get("weights", {}).get(name):
         raise InvalidOption("its weights are other than those that were measured")
-    return prepared(recipe, model)
+    return prepare_model(recipe, model)

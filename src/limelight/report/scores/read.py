@@ -30,7 +30,7 @@ def read_scores(store: Store, recipe: Recipe) -> tuple[list[ModelScores], list[F
         CorruptStore: a file is damaged.
         InvalidOption: there are no rows.
     """
-    metrics = columns(recipe.judges)
+    metrics = columns(recipe.metrics_by_label)
     pooled = any(c.pooling == "adcc" for c in metrics.values())
     table = store.table([*_READ, *(["parts"] if pooled else [])])
     if not len(table):
