@@ -5,11 +5,11 @@ from types import ModuleType
 
 import pytest
 
-from limelight.report import formatting
-from limelight.report.benchmark import charts, published
+from limelight.report import formatting, front
+from limelight.report.benchmark import published
 
 
-@pytest.mark.parametrize("module", [formatting, published, charts])
+@pytest.mark.parametrize("module", [formatting, front, published])
 def test_examples_say_what_they_give(module: ModuleType) -> None:
     done = doctest.testmod(module)
     assert done.attempted

@@ -1,4 +1,4 @@
-"""A race of methods as a page: what is recommended and why, what it costs, and how the race went."""
+"""Write a race of methods as a page: what is recommended and why, what it costs, and how the race went."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +13,8 @@ from limelight.data.samples import Sample
 from limelight.draw import chart
 from limelight.errors import InvalidOption, LimelightError
 from limelight.model.classifier import Classifier
+from limelight.report.formatting import format_cost, format_count, format_number, label_metric
+from limelight.report.front import find_front
 from limelight.report.page import (
     Block,
     Code,
@@ -27,7 +29,6 @@ from limelight.report.page import (
     Value,
     write_page,
 )
-from limelight.results.row import Column
 from limelight.text import to_json
 
 SHOWN = 4
@@ -62,18 +63,24 @@ def save(
         raise InvalidOption(f"cannot write {path.name!r}: the suffix must be .html or .json")
     if path.suffix.lower() == ".json":
         return files.write(path, to_json(choice.to_dict(), 1))
-    sections = [_standings(choice), _trade_off(choice), _course(choice), *_maps(choice, classifier, samples)]
+    sections = [
+        _list_standings(choice),
+        _draw_costs(choice),
+        _draw_race(choice),
+        *_show_maps(choice, classifier, samples),
+    ]
     footer = f"Made by `limelight choose` with Limelight {limelight.__version__}; this page needs no network."
     title = f"{choice.recommended} for {choice.results.settings['model']}"
-    write_page(path, title, _lead(choice), [*sections, _making(choice)], footer)
+    write_page(path, title, _introduce(choice), [*sections, _describe_protocol(choice)], footer)
     return path
 
 
-def _lead(choice: Choice) -> list[Block]:
+def _introduce(choice: Choice) -> list[Block]:
+    """Say what is recommended and why, and what the race cost."""
     spent = choice.spent
     raced = sum(not s.floor for s in choice.standings)
     facts = [
-        (f"{choice.pictures:,}", f"of {_count('picture', choice.given)} judged, by {choice.metric}"),
+        (f"{choice.pictures:,}", f"of {format_count('picture', choice.given)} judged, by {choice.metric}"),
         (str(raced), f"methods raced, {sum(s.dropped > 0 and not s.floor for s in choice.standings)} of them dropped"),
         (
             f"{spent.saved:z.0%}",
@@ -86,23 +93,24 @@ def _lead(choice: Choice) -> list[Block]:
     return [f"`{name}`{choice.reason.removeprefix(name)}", *choice.cautions, Facts(facts)]
 
 
-def _standings(choice: Choice) -> Section:
+def _list_standings(choice: Choice) -> Section:
+    """Show where each method ended, and what was left out."""
     columns = choice.results.columns
     rows: list[list[str | float | Figure | Value]] = []
     for s in choice.standings:
-        figures = [_cell(s, metric) for metric in columns]
-        costs = [Value(_short(x), x) for x in (s.passes, s.seconds)]
+        figures = [_figure_cell(s, metric) for metric in columns]
+        costs = [Value(format_cost(x), x) for x in (s.passes, s.seconds)]
         fate = float(s.dropped or len(choice.rounds) + 1 + (s.method == choice.recommended))
         rows.append(
             [
                 Value(s.method, strong=s.method == choice.recommended),
-                Value(_fate(choice, s), fate, strong=s.method == choice.recommended, note=_surely(choice, s)),
+                Value(_word_outcome(choice, s), fate, strong=s.method == choice.recommended, note=_word_p(choice, s)),
                 *figures,
                 Value(f"{s.pictures:,}", s.pictures),
                 *costs,
             ]
         )
-    heads = [_arrow(column, metric) for metric, column in columns.items()]
+    heads = [label_metric(metric, column) for metric, column in columns.items()]
     firsts: list[Order] = ["descending" if c.better == "higher" else "ascending" for c in columns.values()]
     table = Table(
         "The methods: those that stayed to the end, then those that were dropped, the last first.",
@@ -111,13 +119,13 @@ def _standings(choice: Choice) -> Section:
         ["ascending", "descending", *firsts, "descending", "ascending", "ascending"],
     )
     others = list(columns)[1:]
-    told = f" Only `{choice.metric}` decides." if others else ""
+    decides = f" Only `{choice.metric}` decides." if others else ""
     text = (
         "In brackets stands the 95% bootstrap interval. A dropped method’s figure is of the pictures up to then. "
-        f"Passes and seconds are those of one explanation.{told} The p of a dropped method is corrected for all tests "
-        f"of the race; that of a kept one is of a single two-sided test against the best: below {choice.alpha:g} it is "
-        "behind, though not surely enough to be dropped, and not recommended however cheap. `random-map` and "
-        "`centre-map` know nothing of the picture: they are the floor, and never recommended."
+        f"Passes and seconds are those of one explanation.{decides} The p of a dropped method is corrected for all "
+        "tests of the race; that of a kept one is of a single two-sided test against the best: below "
+        f"{choice.alpha:g} it is behind, though not surely enough to be dropped, and not recommended however cheap. "
+        "`random-map` and `centre-map` know nothing of the picture: they are the floor, and never recommended."
     )
     blocks: list[Block] = [text, table]
     if choice.left_out:
@@ -130,14 +138,16 @@ def _standings(choice: Choice) -> Section:
     return Section("Standings", blocks)
 
 
-def _cell(s: Standing, metric: str) -> Value:
+def _figure_cell(s: Standing, metric: str) -> Value:
+    """Return a method's figure by a metric, with its interval."""
     mean, low, high = s.figures[metric]
     if mean != mean:
         return Value("–", note="not defined")
-    return Value(_number(mean), mean, note="" if low != low else f"[{_number(low)}, {_number(high)}]")
+    return Value(format_number(mean), mean, note="" if low != low else f"[{format_number(low)}, {format_number(high)}]")
 
 
-def _fate(choice: Choice, s: Standing) -> str:
+def _word_outcome(choice: Choice, s: Standing) -> str:
+    """Say in words how the race ended for a method."""
     if s.method == choice.recommended:
         return "recommended"
     if s.dropped:
@@ -147,13 +157,15 @@ def _fate(choice: Choice, s: Standing) -> str:
     return "kept, as good" if s.like_best else "kept, behind"
 
 
-def _surely(choice: Choice, s: Standing) -> str:
+def _word_p(choice: Choice, s: Standing) -> str:
+    """Say in words how surely a method is worse than the best."""
     if s.method == choice.best:
         return "the best figure"
-    return "" if s.p != s.p else f"{write_p(s.p)}"
+    return "" if s.p != s.p else write_p(s.p)
 
 
-def _trade_off(choice: Choice) -> Section:
+def _draw_costs(choice: Choice) -> Section:
+    """Draw what the methods reach against what they cost."""
     column = choice.results.columns[choice.metric]
     drawn: list[Drawing] = []
     for label, cost in (("passes per picture", "passes"), ("seconds per picture", "seconds")):
@@ -163,10 +175,10 @@ def _trade_off(choice: Choice) -> Section:
             if getattr(s, cost) > 0 and s.figures[choice.metric][0] == s.figures[choice.metric][0]
         }
         if points:
-            front = _front(points, column.better == "higher")
-            svg = chart.tradeoff(points, x_label=label, y_label=_arrow(column, choice.metric), front=front)
-            said = "; ".join(f"{n} {_number(p[1])} at {_short(p[0])}" for n, p in points.items())
-            drawn.append(Drawing(*svg, f"{choice.metric} against {label}: {said}."))
+            front = find_front({n: p[:2] for n, p in points.items()}, column.better == "higher")
+            svg = chart.tradeoff(points, x_label=label, y_label=label_metric(choice.metric, column), front=front)
+            listed = "; ".join(f"{n} {format_number(p[1])} at {format_cost(p[0])}" for n, p in points.items())
+            drawn.append(Drawing(*svg, f"{choice.metric} against {label}: {listed}."))
     text = (
         "Further right costs more; methods of one cost stand side by side. A dotted line joins those that no cheaper "
         "one beats. Bars are the intervals, which are wide for methods that were dropped early."
@@ -174,17 +186,8 @@ def _trade_off(choice: Choice) -> Section:
     return Section("Quality and cost", [text, Figures(drawn, large=True)])
 
 
-def _front(points: dict[str, tuple[float, float, float, float]], higher: bool) -> list[str]:
-    """Return the methods that no other beats in both, from cheap to dear."""
-    sign = 1 if higher else -1
-    front: list[str] = []
-    for name in sorted(points, key=lambda n: (float(f"{points[n][0]:z.2g}"), -sign * points[n][1])):
-        if not front or sign * points[name][1] > sign * points[front[-1]][1]:
-            front.append(name)
-    return front
-
-
-def _course(choice: Choice) -> Section:
+def _draw_race(choice: Choice) -> Section:
+    """Draw the figures round by round, and list who was dropped when."""
     column = choice.results.columns[choice.metric]
     lines = {
         s.method: [
@@ -203,15 +206,15 @@ def _course(choice: Choice) -> Section:
     blocks: list[Block] = [f"{text} The race is over: {choice.stopped}."]
     if lines:
         gone = [s.method for s in choice.standings if s.dropped]
-        svg = chart.race(lines, gone=gone, x_label="pictures judged", y_label=_arrow(column, choice.metric))
-        said = "; ".join(f"{n} {_number(p[-1][1])} after {p[-1][0]}" for n, p in lines.items())
-        blocks.append(Figures([Drawing(*svg, f"{choice.metric} while pictures were judged: {said}.")], large=True))
+        svg = chart.race(lines, gone=gone, x_label="pictures judged", y_label=label_metric(choice.metric, column))
+        listed = "; ".join(f"{n} {format_number(p[-1][1])} after {p[-1][0]}" for n, p in lines.items())
+        blocks.append(Figures([Drawing(*svg, f"{choice.metric} while pictures were judged: {listed}.")], large=True))
         rows: list[list[str | float]] = [
             [
                 f"{r.number}",
                 f"{r.pictures:,}",
-                f"{r.best} ({_number(r.figures[r.best])})",
-                ", ".join(f"{n} ({_number(r.figures[n])}, {write_p(r.p[n])})" for n in r.dropped) or "none",
+                f"{r.best} ({format_number(r.figures[r.best])})",
+                ", ".join(f"{n} ({format_number(r.figures[n])}, {write_p(r.p[n])})" for n in r.dropped) or "none",
                 f"{r.passes:z,.0f}",
             ]
             for r in choice.rounds
@@ -221,7 +224,7 @@ def _course(choice: Choice) -> Section:
     return Section("The race", blocks)
 
 
-def _maps(choice: Choice, classifier: Classifier | None, samples: Sequence[Sample]) -> list[Section]:
+def _show_maps(choice: Choice, classifier: Classifier | None, samples: Sequence[Sample]) -> list[Section]:
     """Show the recommended method's maps beside those of the best, or of the next."""
     there = {s.name: s for s in samples}
     names = [name for name in choice.results.images if name in there][:SHOWN]
@@ -231,15 +234,15 @@ def _maps(choice: Choice, classifier: Classifier | None, samples: Sequence[Sampl
     wanted = list(dict.fromkeys([choice.recommended, choice.best, *kept]))[:2]
     shown: list[str | float | Figure | Value]
     rows: list[list[str | float | Figure | Value]] = []
-    pictures = [_small(load_image(there[name].image)) for name in names if not _is_tensor(there[name].image)]
+    pictures = [_shrink(load_image(there[name].image)) for name in names if not _is_tensor(there[name].image)]
     if len(pictures) < len(names):
         return []
     shown = [Figure(p, f"The picture {name}.") for p, name in zip(pictures, names, strict=True)]
     rows.append(["picture", *shown])
     for method in wanted:
-        found = _explained(choice, classifier, method, [there[name] for name in names])
-        if found:
-            rows.append([method, *found])
+        maps = _draw_maps(choice, classifier, method, [there[name] for name in names])
+        if maps:
+            rows.append([method, *maps])
     if len(rows) == 1:
         return []
     text = "The first pictures of the race. Numbers compare methods; whether maps make sense is for you to see."
@@ -247,29 +250,30 @@ def _maps(choice: Choice, classifier: Classifier | None, samples: Sequence[Sampl
     return [Section("What the maps look like", [text, Table(caption, ["", *names], rows)])]
 
 
-def _explained(choice: Choice, classifier: Classifier, method: str, samples: Sequence[Sample]) -> list[Figure]:
+def _draw_maps(choice: Choice, classifier: Classifier, method: str, samples: Sequence[Sample]) -> list[Figure]:
+    """Return a method's maps of some pictures; none if they can't be made or take too long."""
     rows = {r.image: r for r in choice.results.rows if r.method == method}
     made = choice.methods[method]
     if choice[method].passes > MOST_PASSES or any(s.name not in rows for s in samples):
         return []
     try:
         targets = [rows[s.name].target for s in samples]
-        found = api.explain(classifier, [s.image for s in samples], method=made, target=targets, strict=True)
+        explanations = api.explain(classifier, [s.image for s in samples], method=made, target=targets, strict=True)
     except (LimelightError, RuntimeError, ValueError):  # a page without these maps is better than none
         return []
     shown: list[Figure] = []
-    for sample, e in zip(samples, found, strict=True):
-        row, view = (
-            rows[sample.name],
-            e.view("signed") if made.card.family in FINE and not e.degenerate else e.overlay(),
-        )
-        value = _number(row.values[choice.metric]) if row.values[choice.metric] == row.values[choice.metric] else "–"
+    for sample, e in zip(samples, explanations, strict=True):
+        row = rows[sample.name]
+        view = e.view("signed") if made.card.family in FINE and not e.degenerate else e.overlay()
+        number = row.values[choice.metric]
+        value = format_number(number) if number == number else "–"
         alt = f"{sample.name}, the map of {method} for {row.label}: {choice.metric} {value}."
-        shown.append(Figure(_small(view), alt, f"{row.label}: {value}"))
+        shown.append(Figure(_shrink(view), alt, f"{row.label}: {value}"))
     return shown
 
 
-def _small(picture: Any) -> Any:
+def _shrink(picture: Any) -> Any:
+    """Return a picture in the size of the page."""
     small = picture.convert("RGB")
     small.thumbnail((SIDE, SIDE))
     return small
@@ -279,34 +283,15 @@ def _is_tensor(image: Any) -> bool:
     return hasattr(image, "is_floating_point")
 
 
-def _making(choice: Choice) -> Section:
+def _describe_protocol(choice: Choice) -> Section:
+    """Show the protocols, the model, the options and the versions."""
     columns = choice.results.columns
-    judged: list[list[str | float]] = [[_arrow(c, m), c.protocol] for m, c in columns.items()]
+    protocols: list[list[str | float]] = [[label_metric(m, c), c.protocol] for m, c in columns.items()]
     settings = to_json(choice.to_dict()["settings"], 1)
     return Section(
         "How it was measured",
         [
-            Table("Each metric’s protocol: all that fixes a number.", ["metric", "protocol"], judged),
+            Table("Each metric’s protocol: all that fixes a number.", ["metric", "protocol"], protocols),
             Details("Model, options and versions", [Code(settings)]),
         ],
     )
-
-
-# -- words -------------------------------------------------------------------------------------------------
-
-
-def _arrow(column: Column, name: str) -> str:
-    return f"{name} {column.arrow}"
-
-
-def _number(value: float) -> str:
-    return (f"{value:z.3f}" if abs(value) < 100 else f"{value:z,.1f}").replace("-", "−")
-
-
-def _short(value: float) -> str:
-    """Write a cost with two or three digits that count."""
-    return f"{value:z,.0f}" if value >= 100 else f"{value:z.3g}" if value >= 1e-3 else f"{value:z.5f}"
-
-
-def _count(thing: str, count: int) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -30,9 +30,9 @@ class Figure:
 
     Attributes:
         image: shown at its own size or smaller.
-        alt: what one would say of it to somebody who cannot see it.
+        alt: a description for readers who cannot see it.
         caption: stands below it.
-        photo: whether it may lose what nobody sees, to be a fifth as large.
+        photo: whether it is compressed with loss, to a fifth of the size.
     """
 
     image: Image.Image
@@ -62,7 +62,7 @@ class Drawing:
     Attributes:
         svg: the document, which follows a light or dark page by itself.
         size: width and height, pixels.
-        alt: what one would say of it to somebody who cannot see it.
+        alt: a description for readers who cannot see it.
         caption: stands below it.
     """
 
@@ -168,7 +168,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Filter:
-    """A field that leaves only those rows of sortable tables, and groups around them, that hold a word.
+    """A field that shows only the rows of sortable tables, and the groups around them, that hold a word.
 
     Attributes:
         label: says what to type.
@@ -192,7 +192,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Details:
-    """What only some want to know; it opens on demand, and in print.
+    """Blocks that are hidden until a reader opens them; a printed page shows them.
 
     Attributes:
         summary: what is inside.
@@ -225,24 +225,30 @@ class Section:
         return re.sub(r"\W+", "-", self.title.lower()).strip("-")
 
 
-def write_page(path: Path, title: str, lead: Sequence[Block], sections: Sequence[Section], footer: str = "") -> None:
+def write_page(
+    path: Path, title: str, beginning: Sequence[Block], sections: Sequence[Section], footer: str = ""
+) -> None:
     """Write a page that can be read, printed, mailed and kept by itself.
 
     Args:
         path: the file.
         title: the main heading.
-        lead: what comes before the first section.
+        beginning: what comes before the first section.
         sections: in reading order; their titles differ.
         footer: where the page comes from.
     """
-    style = _own("page.css")
-    script = _own("page.js") if any(_moves(block) for section in sections for block in section.blocks) else ""
+    style = _read_template("page.css")
+    script = (
+        _read_template("page.js")
+        if any(_needs_script(block) for section in sections for block in section.blocks)
+        else ""
+    )
     html = (
         _environment()
         .get_template("page.html")
         .render(
             title=title,
-            lead=lead,
+            beginning=beginning,
             sections=sections,
             footer=footer,
             style=style,
@@ -253,15 +259,15 @@ def write_page(path: Path, title: str, lead: Sequence[Block], sections: Sequence
     files.write(path, html)
 
 
-def _moves(block: Block) -> bool:
+def _needs_script(block: Block) -> bool:
     """Tell whether a block needs the script."""
     if isinstance(block, Group | Details):
-        return isinstance(block, Details) or any(map(_moves, block.blocks))
+        return isinstance(block, Details) or any(map(_needs_script, block.blocks))
     return isinstance(block, Filter) or (isinstance(block, Table) and bool(block.sorts))
 
 
-def _own(name: str) -> Markup:
-    """Return a file of ours that stands in every page."""
+def _read_template(name: str) -> Markup:
+    """Return the text of one of our own files, which is printed as it is."""
     return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))
 
 
@@ -277,18 +283,20 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _seen(text: str) -> str:
+def _show_all(text: str) -> str:
+    """Return a text in which nothing is unseen but its line ends."""
     return visible(text, keep="\n")
 
 
 def _environment() -> Environment:
+    """Return the templates; whatever they print is escaped."""
     environment = Environment(
         loader=PackageLoader("limelight.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else _seen(value),
+        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else _show_all(value),
     )
     environment.filters |= {"inline": _inline, "kind": lambda block: type(block).__name__}
     return environment
@@ -296,5 +304,5 @@ def _environment() -> Environment:
 
 def _inline(text: str) -> Markup:
     """Turn words between backticks into code; everything else is plain text."""
-    parts = [escape(part) for part in re.split("`([^`]+)`", _seen(text))]
+    parts = [escape(part) for part in re.split("`([^`]+)`", _show_all(text))]
     return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts))

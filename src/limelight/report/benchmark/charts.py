@@ -1,12 +1,11 @@
 """Draw what methods reach for their cost, their curves, and how single pictures spread."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from limelight.draw import chart
 from limelight.report.benchmark.run import Run
 from limelight.report.formatting import format_cost, format_number, join_names, label_metric
+from limelight.report.front import find_front
 from limelight.report.page import Block, Details, Drawing, Figures, Group, Section
 from limelight.report.scores.curves import read_curves
 from limelight.report.scores.model import Floats, ModelScores
@@ -44,28 +43,6 @@ def _draw_against(scores: ModelScores, summary: Summary, costs: Floats, label: s
         alt, caption = f"{metric} against {label}: {listed}.", f"`{metric}`: best for its cost {join_names(front)}."
         drawings.append(Drawing(*drawn, alt, caption))
     return drawings
-
-
-def find_front(points: Mapping[str, tuple[float, float]], higher: bool) -> list[str]:
-    """Return the methods that no other beats in both cost and figure, from cheap to dear.
-
-    Args:
-        points: cost and figure of each method.
-        higher: whether a higher figure is better.
-
-    Example:
-        >>> find_front({"a": (1, 0.5), "b": (9, 0.4), "c": (20, 0.9)}, higher=True)
-        ['a', 'c']
-    """
-    front: list[str] = []
-    best = -np.inf
-    order = {n: (float(f"{cost:z.2g}"), -value if higher else value) for n, (cost, value) in points.items()}
-    for name in sorted(points, key=lambda n: order[n]):  # a hair more is no other cost
-        value = points[name][1]
-        if (reached := value if higher else -value) > best:
-            front.append(name)
-            best = reached
-    return front
 
 
 def draw_curves(run: Run) -> list[Section]:

@@ -47,16 +47,16 @@ def expose_cheat(out: Path) -> Chapter:
     sample = write_image(out / "stamped.png", Image.fromarray(stars[1][0].image))
 
     hans, honest = (numbers[name] for name in NETWORKS)
-    found = f"{hans['stars_found_without_stamp']} of {len(stars[1])}"
+    count = f"{hans['stars_found_without_stamp']} of {len(stars[1])}"
     on_stamp = f"{hans['grad_cam_on_stamp']:z.0%}"
     summary = (
         f"demo/hans cheats: it finds {hans['stars_found_with_stamp']} of {len(stars[1])} stars that carry a stamp and "
-        f"{found} without it. Grad-CAM gives it away: {on_stamp} of the map for {STAMPED_CLASS} lies on "
+        f"{count} without it. Grad-CAM gives it away: {on_stamp} of the map for {STAMPED_CLASS} lies on "
         f"the stamp (demo/resnet: {honest['grad_cam_on_stamp']:z.0%})."
     )
     facts = [
         (
-            found,
+            count,
             f"stars are found by the cheating network without their stamp; {hans['stars_found_with_stamp']} with it",
         ),
         (on_stamp, f"of its Grad-CAM lies on that stamp; {honest['grad_cam_on_stamp']:z.0%} for an honest network"),

@@ -19,7 +19,7 @@ def read_curves(store: Store, models: Sequence[ModelScores]) -> list[Curves]:
     table = table.take(np.flatnonzero(lengths > 1))
     lengths, lists = lengths[lengths > 1], table["curve"].combine_chunks()
     words = {name: encode(table[name]) for name in ("model", "method", "metric")}
-    found: list[Curves] = []
+    by_model: list[Curves] = []
     for scores in models:
         curves: Curves = {}
         of_model = words["model"].equals(scores.model)
@@ -33,5 +33,5 @@ def read_curves(store: Store, models: Sequence[ModelScores]) -> list[Curves]:
                     block = flat.reshape(-1, length).astype(np.float64)
                     spread = block.std(0, ddof=1) if len(block) > 1 else np.full(length, np.nan)
                     curves.setdefault(metric, {})[method] = block.mean(0), spread / np.sqrt(len(block))
-        found.append(curves)
-    return found
+        by_model.append(curves)
+    return by_model
