@@ -11,7 +11,7 @@ from limelight.errors import InvalidOption
 from limelight.results.tables import Results
 
 SAME_COST = 1.5
-"""Up to so many times the cheapest's passes cost the same: nobody takes the worse figure to save half a pass."""
+"""Methods with up to so many times the cheapest's passes count as equally cheap, and the better figure decides."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Round:
 
     Attributes:
         number: from 1.
-        pictures: judged so far.
+        pictures: number of pictures that were evaluated so far.
         figures: each method's figure on them by the metric that decides; of those that ran in this round.
-        p: how surely each is worse than the best, corrected for the number of methods and rounds; see
+        p: p-value of each against the best, corrected for the number of methods and rounds; see
             ``compare_with_best``.
         best: the method with the best figure.
         dropped: those that left the race.
@@ -43,8 +43,8 @@ class Spent:
     """What a race cost.
 
     Attributes:
-        passes: forward and backward, of explaining and judging, in full-model equivalents; a pass that several methods
-            share counts for each of them.
+        passes: forward and backward, of explaining and evaluating, in full-model equivalents; a pass that several
+            methods share counts for each of them.
         seconds: by the clock.
         full: passes that all methods would have taken on all pictures given.
     """
@@ -66,13 +66,13 @@ class Standing:
     Attributes:
         method: its name.
         figures: metric -> figure and both ends of its 95 % bootstrap interval (NaN with less than two pictures).
-        pictures: on which it was judged.
+        pictures: number of pictures on which it was evaluated.
         empty: maps of them that are empty.
         passes: of one explanation, forward and backward, in full-model equivalents.
         seconds: of one explanation.
         dropped: the round after which it left the race; 0 if it never did.
         p: against the best: corrected as in ``compare_with_best`` if it was dropped, of one two-sided test if not; NaN
-            for the best itself, and where nothing can be said.
+            for the best itself, and where the test is not defined.
         like_best: whether it is the best or not distinguishable from it by that one test, which is more readily
             significant than what it takes to be dropped: the cheapest should not be recommended for want of pictures.
         floor: whether it is one of those that know nothing.

@@ -1,4 +1,4 @@
-"""Where the chunks of a run are worked on: here, on one or several devices, or on a Ray cluster."""
+"""Work on the chunks of a run: in this process, on one or several devices, or on a Ray cluster."""
 
 import os
 import queue
@@ -54,7 +54,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Finished:
-    """What became of a task.
+    """The result of a task.
 
     Attributes:
         cells: filled.
@@ -71,10 +71,10 @@ class Finished:
 
 @dataclass(frozen=True)
 class Source:
-    """All that a worker needs to begin.
+    """What a worker needs to begin.
 
     Attributes:
-        recipe: what is measured.
+        recipe: what is evaluated.
         data: folder or csv of pictures, where the recipe wants one.
         limit: so many pictures, evenly spread.
         weights: in place of the recipe's.
@@ -234,7 +234,7 @@ class _Cluster:
         self._ray, self._workers, self._gpus = ray, workers, gpus
 
     def __call__(self, source: Source, tasks: Sequence[Task]) -> Iterator[Finished]:
-        """Yield each task as it is finished, in any order."""
+        """Yield the result of each task when it is finished, in any order."""
         ray = self._ray
         ours = not ray.is_initialized()
         if ours:

@@ -1,4 +1,4 @@
-"""Fill the cells of a chunk of images; what fails is a cell with its error."""
+"""Fill the cells of a chunk of images; a cell that fails keeps the error."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

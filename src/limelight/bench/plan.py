@@ -50,7 +50,7 @@ def samples_of(
         names: only pictures with these names are wanted; of scenes, no others are drawn.
 
     Raises:
-        InvalidOption: the recipe wants a data set and it is not said where it is.
+        InvalidOption: the recipe wants a data set, and ``source`` is None.
         InvalidImage: it can't be read, or is not complete.
     """
     data = recipe.data
@@ -100,7 +100,7 @@ class Job:
     """A model's part of a run.
 
     Attributes:
-        recipe: what is measured.
+        recipe: what is evaluated.
         name: of the model.
         methods: by label.
         metrics: by label.

@@ -1,8 +1,8 @@
 """A race of methods: what is clearly worse leaves early.
 
-All methods are judged on the same pictures, round by round, and every round doubles the pictures that have been seen.
-After each, the methods still in the race are compared with the best of them (``compare_with_best``); those that are
-clearly worse are dropped, so that pictures and passes go where the decision is open. That is a race as in Maron and
+All methods are evaluated on the same pictures, round by round, and every round doubles the pictures that have been
+seen. After each, the methods still in the race are compared with the best of them (``compare_with_best``); those that
+are clearly worse are dropped, so that pictures and passes go where the decision is open. That is a race as in Maron and
 Moore 1994 (``maron1994``) and Birattari et al. 2002 (``birattari2002``), with a paired permutation test in place of
 Hoeffding's bound or Friedman's test, because a metric's figure need not be a mean of bounded numbers (ADCC's is not).
 """
@@ -36,7 +36,7 @@ class Race:
 
     Args:
         model: that is explained.
-        pictures: on which the methods are judged.
+        pictures: on which the methods are evaluated.
         methods: by the name that stands in the rows.
         metrics: by name; the first decides.
         first: pictures of the first round at least.
@@ -47,8 +47,8 @@ class Race:
 
     Attributes:
         running: names of those that run, in the order given.
-        seen: pictures judged.
-        rows: what was measured on them.
+        seen: number of pictures that were evaluated.
+        rows: the results on them.
         rounds: that are over.
         tests: comparisons that there may be in all; see ``compare_with_best``.
     """
@@ -79,7 +79,7 @@ class Race:
         """Go from round to round, and return why the race is over.
 
         Args:
-            budget: of explaining and judging; None for all pictures.
+            budget: of explaining and evaluating; None for all pictures.
             on_round: called after each round.
 
         Raises:
@@ -124,12 +124,12 @@ class Race:
 
     @property
     def undefined(self) -> str:
-        """What is said where the metric that decides has no figure for any method."""
+        """The message where the metric that decides has no figure for any method."""
         metric, pictures = next(iter(self.metrics)), write_count("picture", self.seen)
         return f"{metric} is not defined on the first {pictures} for any method; choose by another metric"
 
     def passes_per_picture(self) -> dict[str, float]:
-        """Return the passes that each method takes for a picture, with its judging."""
+        """Return the passes that each method takes to explain a picture and evaluate its map."""
         passes: dict[str, list[float]] = {}
         for row in self.rows:
             passes.setdefault(row.method, []).append(_passes_of(row))
@@ -231,7 +231,7 @@ class Race:
     # -- the budget ------------------------------------------------------------------------------------------
 
     def _probe(self, end: int, budget: str) -> None:
-        """Judge a picture to learn what one costs, and where time counts another, once all that it needs is loaded."""
+        """Evaluate a picture to learn its cost; where time counts another one, when all that it needs is loaded."""
         self._evaluate(1)
         if limits(budget)[1] < math.inf and end > 1:
             self._evaluate(1)
@@ -259,5 +259,5 @@ class Race:
 
 
 def _passes_of(row: Row) -> float:
-    """Return the passes of explaining and judging."""
+    """Return the passes of the explanation and its evaluation."""
     return row.forwards + row.backwards + sum(row.spent.values())

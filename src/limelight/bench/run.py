@@ -1,4 +1,4 @@
-"""A run: all that a recipe asks for and is not there yet."""
+"""Run a benchmark: evaluate all that a recipe asks for and that is not there yet."""
 
 import math
 import time
@@ -41,9 +41,9 @@ class Progress:
         failed: that have an error in place of a number.
         images: that were worked on, each once for every model.
         seconds: since the run began.
-        measuring: of those, since models and pictures were found.
+        measuring: seconds since models and pictures were found.
         worked: seconds of all workers.
-        inside: seconds of those inside the models' passes.
+        inside: seconds of the workers inside the models' passes.
         left_out: models without weights, and why.
         unreadable: pictures that can't be read, and why, also those that an earlier run met; their cells have errors.
     """
@@ -61,12 +61,12 @@ class Progress:
     unreadable: dict[str, str] = field(default_factory=dict[str, str])
 
     def note_unreadable(self, image: str, error: str) -> None:
-        """Note a picture whose cell says that it can't be read."""
+        """Note the picture of a cell if its error says that it can't be read."""
         if error.startswith(_UNREADABLE):
             self.unreadable[image] = error.removeprefix(_UNREADABLE)
 
     def refuse_unreadable(self) -> None:
-        """Raise what is known of the first picture that can't be read.
+        """Refuse a run with a picture that can't be read.
 
         Raises:
             InvalidImage: there is one.
@@ -104,10 +104,10 @@ def benchmark(
     on_progress: Callable[[Progress], None] | None = None,
     on_forecast: Callable[[Forecast], None] | None = None,
 ) -> Progress:
-    """Measure all that a recipe asks for and is not yet in the folder.
+    """Evaluate all that a recipe asks for and that is not yet in the folder.
 
     Args:
-        recipe: what is to be measured.
+        recipe: what to evaluate.
         out: the run's folder; a run that was stopped goes on.
         data: folder or csv of pictures, where the recipe wants one.
         limit: take so many pictures, evenly spread.
@@ -118,7 +118,7 @@ def benchmark(
         workers: of the cluster, at most 10 000; None for as many as it has room for.
         threads: of each worker on a processor, at most 1024.
         published: the paper's numbers as csv, for the report.
-        retry: measure again what failed before.
+        retry: try again what failed before.
         trust: run code that comes with the recipe's models, see ``limelight.load``.
         strict: stop at the first picture that can't be read.
         on_progress: called with what was done so far, whenever that changes.

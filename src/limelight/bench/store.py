@@ -1,4 +1,4 @@
-"""The rows of a run on disk: files that appear whole or not at all, and can be read while others are written."""
+"""Keep the cells of a run on disk: each file appears whole or not at all, and can be read while others are written."""
 
 import hashlib
 import json
@@ -86,7 +86,7 @@ class Store:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What was noted last, see ``Notes``; nothing if nothing was.
+        """The notes that were kept last, see ``Notes``; empty if there are none.
 
         Raises:
             CorruptStore: the file is damaged.

@@ -1,4 +1,4 @@
-"""One image, one method: what a user holds, looks at and keeps."""
+"""An explanation of one image by one method: its map, its pictures and its files."""
 
 import json
 from dataclasses import dataclass
@@ -50,6 +50,11 @@ class Explanation:
         seconds: time spent, shared passes counted in full.
         details: what the method chose on the way.
         provenance: everything needed to make the same map again.
+
+    Example:
+        >>> explanation = ll.explain("demo/resnet", ll.example_image(), "grad-cam")
+        >>> explanation.label, explanation.map.shape, str(explanation.cost)
+        ('star', torch.Size([128, 128]), '1 F + 1 R_t')
     """
 
     raw: Tensor
@@ -84,7 +89,7 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """What the model saw, and how sure it was."""
+        """The class and its probability, such as ``star 0.97``."""
         return f"{self.label} {self.probability:z.2f}" if self.probability == self.probability else self.label
 
     def __repr__(self) -> str:
@@ -94,7 +99,12 @@ class Explanation:
     # -- pictures -----------------------------------------------------------------------------------------
 
     def overlay(self, **style: Any) -> Image.Image:
-        """Return the map as heat over the picture; ``style`` is that of ``draw.overlay``."""
+        """Return the map as heat over the picture; ``style`` is that of ``draw.overlay``.
+
+        Example:
+            >>> ll.explain("demo/resnet", ll.example_image(), "grad-cam").overlay(alpha=0.3).size
+            (128, 128)
+        """
         return draw.overlay(to_pixels(self.image), to_array(self.map), **style)
 
     def view(self, kind: View = "overlay") -> Image.Image:
@@ -108,6 +118,10 @@ class Explanation:
 
         Raises:
             InvalidOption: there is no such view, or the method keeps no parts or no trace.
+
+        Example:
+            >>> ll.explain("demo/resnet", ll.example_image(), "grad-cam").view("contour").size
+            (128, 128)
         """
         match kind:
             case "overlay":
@@ -212,6 +226,11 @@ class Explanation:
 
         Raises:
             InvalidOption: another suffix.
+
+        Example:
+            >>> path = ll.explain("demo/resnet", ll.example_image(), "grad-cam").save("star.npz")
+            >>> ll.Explanation.load(path).label
+            'star'
         """
         path = Path(path)
         match path.suffix.lower():

@@ -19,6 +19,13 @@ class Gallery(Sequence["list[Explanation]"]):
 
     Args:
         rows: the explanations of each image.
+
+    Example:
+        >>> gallery = ll.explain("demo/resnet", ll.example_image(), ["grad-cam", "layer-cam"])
+        >>> gallery
+        Gallery(1 images x grad-cam, layer-cam)
+        >>> gallery.save("star.png").name
+        'star.png'
     """
 
     def __init__(self, rows: Sequence[Sequence[Explanation]]) -> None:
@@ -50,6 +57,11 @@ class Gallery(Sequence["list[Explanation]"]):
 
         Raises:
             InvalidOption: there is no such view, or it is a sheet by itself.
+
+        Example:
+            >>> gallery = ll.explain("demo/resnet", ll.example_image(), ["grad-cam", "layer-cam"])
+            >>> gallery.picture("contour").mode
+            'RGB'
         """
         if kind in SHEETS:
             raise InvalidOption(f"the {kind} of one explanation is a sheet already: explanation.view({kind!r})")

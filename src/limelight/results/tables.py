@@ -1,4 +1,4 @@
-"""Numbers for every image, method and metric, and what may be said of them."""
+"""Numbers for every image, method and metric, and the statistics of them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -30,6 +30,12 @@ class Results:
 
     Raises:
         InvalidOption: an image and method appear twice.
+
+    Example:
+        >>> pictures = [ll.example_image(number) for number in range(3)]
+        >>> results = ll.evaluate("demo/resnet", pictures, ["grad-cam", "random-map"], "complexity")
+        >>> results, results.values("complexity").shape
+        (Results(3 images x 2 methods x complexity), (2, 3))
     """
 
     def __init__(
@@ -95,7 +101,13 @@ class Results:
         return self.columns[metric]
 
     def values(self, metric: str) -> Numbers:
-        """Return a metric's numbers, (methods, images); NaN where it is not defined or there is no row."""
+        """Return a metric's numbers, (methods, images); NaN where it is not defined or there is no row.
+
+        Example:
+            >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], "complexity")
+            >>> results.methods, results.values("complexity").shape  # (methods, images)
+            (['grad-cam', 'random-map'], (2, 1))
+        """
         self.column(metric)
         return self._array(lambda row: row.values.get(metric, np.nan))
 
@@ -134,7 +146,7 @@ class Results:
             return Pooled(pooling, list(values[:, :, None]), np.array([target[image] for image in self.images]))
         return Pooled(pooling, list(values[:, :, None]), None)
 
-    # -- what may be said -----------------------------------------------------------------------------------
+    # -- statistics -------------------------------------------------------------------------------------------
 
     def compare(self, metric: str, *, alpha: float = 0.05, seed: int = 0) -> list[Comparison]:
         """Compare every pair of methods on the images that both have.
@@ -150,6 +162,11 @@ class Results:
 
         Raises:
             InvalidOption: the metric was not measured.
+
+        Example:
+            >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], "complexity")
+            >>> results.compare("complexity")[0].verdict  # on one picture nothing is significant
+            'not distinguishable'
         """
         better = self.column(metric).better
         return compare_pairs(metric, self.methods, self.pooled(metric), better, alpha=alpha, seed=seed)
@@ -161,6 +178,11 @@ class Results:
             confidence: of the intervals.
             alpha: significance level of "not distinguishable from the best", see ``compare``.
             seed: of the resampling.
+
+        Example:
+            >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], "complexity")
+            >>> results.summary()["grad-cam", "complexity"].rank
+            1
         """
         by_metric = [self._figures(metric, confidence, alpha, seed) for metric in self.columns]
         return Summary([f for figures in zip(*by_metric, strict=True) for f in figures], self.columns, confidence)
@@ -241,6 +263,11 @@ class Results:
 
         Raises:
             InvalidOption: another suffix.
+
+        Example:
+            >>> results = ll.evaluate("demo/resnet", [ll.example_image()], "grad-cam", "complexity")
+            >>> results.save("results.csv").read_text().splitlines()[0][:19]
+            'image,method,target'
         """
         path = Path(path)
         match path.suffix.lower():
