@@ -48,7 +48,7 @@ def contenders(name: str, batch: int, device: str) -> tuple[dict[str, Callable[[
     against: dict[str, str] = {}
     for method in OURS:
         built = ll.method(method, **options.get(method, {}))
-        timed[method] = lambda built=built: built.evidence(classifier, x, target)
+        timed[method] = lambda built=built: built.raw(classifier, x, target)
     try:
         from zennit.attribution import Gradient
         from zennit.composites import EpsilonAlpha2Beta1, EpsilonPlus, GuidedBackprop

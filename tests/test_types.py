@@ -82,7 +82,7 @@ reveal_type(ll.propose(c, "a.png", targets=1))  # Proposals
 reveal_type(ll.sanity(c, several, "cam", target=1)[0])  # list[Verdict]
 reveal_type(ll.method("cam")(c, x, targets=1))  # Tensor
 reveal_type(ll.method("cam").run(c, x, targets=[0, 1]))  # Saliency
-reveal_type(ll.method("cam").evidence(c, x, targets=1))  # Tensor
+reveal_type(ll.method("cam").raw(c, x, targets=1))  # Tensor
 reveal_type(ll.metric("complexity")(c, x, targets=1, maps=x[:, 0]))  # Tensor
 reveal_type(ll.metric("complexity").measure(c, x, targets=1, maps=x[:, 0]))  # Measured
 reveal_type(ll.explain(c, [x[0]]))  # list[Explanation]

@@ -203,7 +203,7 @@ def test_a_bare_module_is_enough() -> None:
     net, method = network(), ll.method("grad-cam")
     classifier = ll.Classifier(net)
     assert torch.equal(method(net, X, 1), method(classifier, X, 1))
-    assert torch.equal(method.evidence(net, X, 1), method.evidence(classifier, X, 1))
+    assert torch.equal(method.raw(net, X, 1), method.raw(classifier, X, 1))
     assert method.run(net, X).target.tolist() == net(X).argmax(1).tolist()
     assert str(method.cost(net, X)) == str(method.cost(classifier, X))
     deletion = ll.metric("deletion", step=64)
@@ -273,9 +273,9 @@ def test_cam_of_a_single_output(end: list[nn.Module]) -> None:
     acts = net[:4](X)
     want = torch.einsum("k,nkhw->nhw", net[6].weight[0].detach(), acts) / 2
     for target, sign in ((0, -1), (1, 1)):
-        raw = ll.method("cam").evidence(net, X, target)
+        raw = ll.method("cam").raw(net, X, target)
         torch.testing.assert_close(raw, sign * want.detach(), rtol=1e-4, atol=1e-6)
-    raw = ll.method("cam", layer="3").evidence(net, X, 1)  # as Grad-CAM has it, but for the mean over positions
+    raw = ll.method("cam", layer="3").raw(net, X, 1)  # as Grad-CAM has it, but for the mean over positions
     torch.testing.assert_close(raw / raw.abs().max(), want.detach() / want.abs().max(), rtol=1e-4, atol=1e-6)
 
 
@@ -286,6 +286,6 @@ def test_cam_of_a_single_convolved_output() -> None:
     )
     with torch.no_grad():
         net[2].weight.abs_()
-    raw = ll.method("cam", layer="1").evidence(net, X, 1)
+    raw = ll.method("cam", layer="1").raw(net, X, 1)
     want = torch.einsum("k,nkhw->nhw", net[2].weight[0, :, 0, 0], net[:2](X)) / 2
     torch.testing.assert_close(raw, want.detach(), rtol=1e-4, atol=1e-6)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from hostile import TEXTS
 from limelight.draw import Panel, annotate, boxes, chart, gallery, trace
-from limelight.draw.assets import make_legible, escape
+from limelight.draw.assets import escape, make_legible
 from limelight.text import shortened, visible
 
 OFTEN = ("template", "long")

@@ -13,13 +13,13 @@ METHODS = ("grad-cam", "score-cam", "layer-cam")
 @pytest.mark.parametrize("name", METHODS)
 def test_flip_by_hand(name: str) -> None:
     c, x = ll.Classifier(architectures.build("residual")), architectures.images(2)
-    plain = ll.method(name).evidence(c, x, [1, 3])
-    mirrored = ll.method(name).evidence(c, x.flip(-1), [1, 3]).flip(-1)
+    plain = ll.method(name).raw(c, x, [1, 3])
+    mirrored = ll.method(name).raw(c, x.flip(-1), [1, 3]).flip(-1)
     expected = sum(
         resize(m, architectures.SIZE) / resize(m, architectures.SIZE).abs().amax((-2, -1), keepdim=True)
         for m in (plain, mirrored)
     )
-    found = ll.method(name, augment="flip").evidence(c, x, [1, 3])
+    found = ll.method(name, augment="flip").raw(c, x, [1, 3])
     torch.testing.assert_close(found, expected / 2, rtol=1e-4, atol=1e-6)
 
 
@@ -27,7 +27,7 @@ def test_a_map_of_views_is_symmetric_where_the_picture_is() -> None:
     c = ll.Classifier(architectures.build("plain"))
     half = architectures.images(1)[..., : architectures.SIZE[1] // 2]
     x = torch.cat([half, half.flip(-1)], -1)
-    found = ll.method("grad-cam", augment="flip").evidence(c, x, 0)
+    found = ll.method("grad-cam", augment="flip").raw(c, x, 0)
     torch.testing.assert_close(found, found.flip(-1), rtol=1e-4, atol=1e-6)
 
 

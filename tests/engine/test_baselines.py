@@ -57,7 +57,7 @@ def test_forms(fill: Any, want: Tensor) -> None:
     curve = made.measure(classifier, X, 0, MAPS).curve
     assert curve is not None
     torch.testing.assert_close(curve[:, -1], classifier(want).softmax(1)[:, 0])  # all is taken away
-    hidden = ll.method("occlusion", window=16, stride=16, baseline=fill).evidence(classifier, X, 0)
+    hidden = ll.method("occlusion", window=16, stride=16, baseline=fill).raw(classifier, X, 0)
     lost = classifier(X).softmax(1)[:, 0] - classifier(want).softmax(1)[:, 0]
     torch.testing.assert_close(hidden, lost[:, None, None].expand(2, 16, 16))
     gone = ll.metric("morf", cell=16, replace_by=fill, score="prob").measure(classifier, X, 0, MAPS).curve
@@ -72,8 +72,8 @@ def test_forms(fill: Any, want: Tensor) -> None:
     ):
         assert ll.method(name, **{option: fill}, **more)(classifier, X, 0).shape == (2, 16, 16)
     if not isinstance(fill, list):  # which may be several baselines
-        raw = ll.method("integrated-gradients", n=2, baseline=fill).evidence(classifier, X, 0)
-        two = ll.method("integrated-gradients", n=2, baseline=(fill, fill)).evidence(classifier, X, 0)
+        raw = ll.method("integrated-gradients", n=2, baseline=fill).raw(classifier, X, 0)
+        two = ll.method("integrated-gradients", n=2, baseline=(fill, fill)).raw(classifier, X, 0)
         torch.testing.assert_close(raw, two)
 
 
@@ -127,7 +127,7 @@ def test_one_fill_for_all_images_costs_one_pass() -> None:
 
 def test_greys_or_a_colour() -> None:
     def evidence(baseline: Any) -> Tensor:
-        return ll.method("integrated-gradients", n=2, baseline=baseline).evidence(network(), X, 0)
+        return ll.method("integrated-gradients", n=2, baseline=baseline).raw(network(), X, 0)
 
     with pytest.raises(InvalidOption, match="3 greys or one colour"):
         evidence([0.1, 0.2, 0.3])

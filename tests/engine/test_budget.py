@@ -145,8 +145,7 @@ def test_it_is_the_method_with_so_many_steps(
     torch.testing.assert_close(stopped.raw / scale, short.raw / scale, rtol=0, atol=1e-5)
     assert str(stopped.cost) == str(short.cost)
     alone = [
-        ll.method(name, budget=budget, **plenty, **options).evidence(classifier, x[i : i + 1], TARGET[i])
-        for i in range(3)
+        ll.method(name, budget=budget, **plenty, **options).raw(classifier, x[i : i + 1], TARGET[i]) for i in range(3)
     ]
     torch.testing.assert_close(torch.cat(alone) / scale, stopped.raw / scale, rtol=0, atol=1e-4)
 
@@ -194,7 +193,7 @@ def test_rise_by_hand(classifier: ll.Classifier) -> None:
     made = masks(grids, shifts, architectures.SIZE)[:6]
     with torch.no_grad():
         p = classifier(x * made[:, None]).softmax(1)[:, 1]
-    found = ll.method("rise", n_masks=40, budget="7 forwards").evidence(classifier, x, 1)[0]
+    found = ll.method("rise", n_masks=40, budget="7 forwards").raw(classifier, x, 1)[0]
     torch.testing.assert_close(found, torch.einsum("m,mhw->hw", p, made) / (6 * 0.5), rtol=1e-5, atol=1e-6)
 
 
@@ -249,10 +248,10 @@ def test_the_map_gets_better() -> None:
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (c.mean, c.std))
     picture = (torch.from_numpy(test_split(1)[0].image).permute(2, 0, 1).float() / 255 - mean) / std
     x = F.interpolate(picture[None], size=(64, 64), mode="bilinear", antialias=True)
-    full = ll.method("rise", n_masks=1500, seed=7).evidence(c, x)
+    full = ll.method("rise", n_masks=1500, seed=7).raw(c, x)
     likeness = [
         float(torch.corrcoef(torch.stack([found.flatten(), full.flatten()]))[0, 1])
-        for found in (ll.method("rise", budget=f"{n} forwards").evidence(c, x) for n in (50, 200, 1000))
+        for found in (ll.method("rise", budget=f"{n} forwards").raw(c, x) for n in (50, 200, 1000))
     ]
     assert likeness[0] + 0.1 < likeness[1] < likeness[2] - 0.03, likeness
 

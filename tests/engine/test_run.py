@@ -42,7 +42,7 @@ def test_several_methods_cost_one_forward_and_one_backward() -> None:
     together = run.run([ll.method(name) for name in GRADIENT_CAMS], c, x)
     assert (counter.forwards, counter.backwards) == (3, 3)
     for name, saliency in zip(GRADIENT_CAMS, together, strict=True):
-        torch.testing.assert_close(saliency.raw, ll.method(name).evidence(c, x))
+        torch.testing.assert_close(saliency.raw, ll.method(name).raw(c, x))
         assert saliency.provenance["shares_passes_with"] == len(GRADIENT_CAMS) - 1
 
 
@@ -69,7 +69,7 @@ def test_different_scores_are_not_mixed() -> None:
     c, x = ll.Classifier(architectures.build("plain")), architectures.images(2)
     methods = [ll.method("grad-cam"), ll.method("grad-cam", score="prob"), ll.method("grad-cam", score="margin")]
     for method, saliency in zip(methods, run.run(methods, c, x, 1), strict=True):
-        torch.testing.assert_close(saliency.raw, method.evidence(c, x, 1))
+        torch.testing.assert_close(saliency.raw, method.raw(c, x, 1))
 
 
 def test_scores() -> None:
@@ -96,7 +96,7 @@ def test_targets() -> None:
     for target in (2, "cat", "Cat", "2", [2, 2, 2], ["cat", 2, "CAT"], torch.tensor(2), torch.tensor([2, 2, 2])):
         assert method.run(c, x, target).target.tolist() == [2, 2, 2]
     saliency = method.run(c, x, lambda out: out[:, 2] * 3)
-    torch.testing.assert_close(saliency.raw, 3 * method.evidence(c, x, 2))
+    torch.testing.assert_close(saliency.raw, 3 * method.raw(c, x, 2))
     assert saliency.target.tolist() == [-1, -1, -1]
     assert saliency.probability.isnan().all()
 
@@ -202,7 +202,7 @@ def test_zero_sized_and_constant_maps_have_no_nan() -> None:
 def test_normalisation_at_the_layer() -> None:
     """One order gives a maximum of exactly 1, the other what some libraries show."""
     c, x = ll.Classifier(architectures.build("plain")), architectures.images(2)
-    raw = ll.method("grad-cam").evidence(c, x, 1).relu()
+    raw = ll.method("grad-cam").raw(c, x, 1).relu()
     low, high = raw.amin((-2, -1), keepdim=True), raw.amax((-2, -1), keepdim=True)
     scaled = ((raw - low) / (high - low))[:, None]
     expected = nn.functional.interpolate(scaled, architectures.SIZE, mode="bilinear")[:, 0]

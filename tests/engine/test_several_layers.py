@@ -37,7 +37,7 @@ def test_by_hand(name: str, fuse: str, model: ll.Classifier) -> None:
     """Each layer's map is rectified, resized to the picture, scaled to [0, 1]; then their mean or maximum is."""
     each: list[Tensor] = []
     for layer in LAYERS:
-        raw = ll.method(name, layer=layer).evidence(model, x(), 1).relu()
+        raw = ll.method(name, layer=layer).raw(model, x(), 1).relu()
         if raw.shape[-2:] != architectures.SIZE:
             raw = torch.nn.functional.interpolate(raw[:, None], architectures.SIZE, mode="bilinear")[:, 0]
         each.append(scaled(raw))
@@ -51,12 +51,12 @@ def test_by_hand(name: str, fuse: str, model: ll.Classifier) -> None:
 
 
 def test_the_mean_is_the_default_and_the_order_does_not_matter(model: ll.Classifier) -> None:
-    expected = ll.method("grad-cam", layer=LAYERS, fuse="mean").evidence(model, x(), 1)
+    expected = ll.method("grad-cam", layer=LAYERS, fuse="mean").raw(model, x(), 1)
     for method in (ll.method("grad-cam", layer=LAYERS), ll.method("grad-cam", layer=LAYERS[::-1])):
-        assert torch.equal(method.evidence(model, x(), 1), expected)
+        assert torch.equal(method.raw(model, x(), 1), expected)
     several = ll.Classifier(model.module, layer=list(LAYERS))
-    assert torch.equal(ll.method("grad-cam").evidence(several, x(), 1), expected)
-    deep, shallow = (ll.method("layer-cam", layer=o).evidence(model, x(), 1) for o in (LAYERS, LAYERS[::-1]))
+    assert torch.equal(ll.method("grad-cam").raw(several, x(), 1), expected)
+    deep, shallow = (ll.method("layer-cam", layer=o).raw(model, x(), 1) for o in (LAYERS, LAYERS[::-1]))
     assert torch.equal(deep, shallow)
 
 
@@ -71,7 +71,7 @@ def test_without_rectification_and_scaled_before(fuse: str, model: ll.Classifier
     options = {"relu": False, "normalize_at": "feature"}
     each = [ll.method("grad-cam", layer=layer, **options)(model, x(), 1).double() for layer in LAYERS]
     together = torch.stack(each).mean(0) if fuse == "mean" else torch.stack(each).amax(0)
-    found = ll.method("grad-cam", layer=LAYERS, fuse=fuse, **options).evidence(model, x(), 1)
+    found = ll.method("grad-cam", layer=LAYERS, fuse=fuse, **options).raw(model, x(), 1)
     torch.testing.assert_close(found, together, rtol=1e-6, atol=1e-6)
 
 
@@ -82,7 +82,7 @@ def test_every_method(name: str, model: ll.Classifier) -> None:
     found, predicted = method.run(model, x(), [1, 2]), method.cost(model, x())
     assert found.raw.shape == (2, *architectures.SIZE)
     assert 0 <= found.raw.min() <= found.raw.max() <= 1
-    singles = torch.cat([method.evidence(model, x()[i : i + 1], t) for i, t in enumerate([1, 2])])
+    singles = torch.cat([method.raw(model, x()[i : i + 1], t) for i, t in enumerate([1, 2])])
     torch.testing.assert_close(found.raw, singles, rtol=1e-6, atol=1e-8)
     slack = 2.6 if "recording" in method.card.needs else 1 + 1e-9  # as in the battery; dead channels cost nothing
     assert 1 <= found.cost.forwards <= slack * predicted.forwards

@@ -86,10 +86,10 @@ def brute_force(c: ll.Classifier, x: Tensor, k: int, score: str) -> Tensor:
 def test_ablation_on_a_pooled_head_is_cam_and_wgrad_cam_up_to_scale() -> None:
     net = architectures.build("residual").double()
     c, x = ll.Classifier(net), architectures.images(3).double()
-    ablation, cam = (ll.method(m).evidence(c, x, 2) for m in ("ablation-cam", "cam"))
+    ablation, cam = (ll.method(m).raw(c, x, 2) for m in ("ablation-cam", "cam"))
     y = c(x)[:, 2].abs()
     area = 1  # w_k a_k with a_k the mean: sum_k w_k a_k A_k, which is WGrad-CAM's weight on such heads
-    wgrad = ll.method("wgrad-cam").evidence(c, x, 2)
+    wgrad = ll.method("wgrad-cam").raw(c, x, 2)
     scale = (ablation * y[:, None, None]).flatten(1).norm(dim=1) / wgrad.flatten(1).norm(dim=1)
     torch.testing.assert_close(ablation * y[:, None, None], area * wgrad * scale[:, None, None], rtol=1e-9, atol=1e-12)
     assert not torch.allclose(cam, ablation)
@@ -103,5 +103,5 @@ def test_ablation_like_the_grad_cam_package(model: str) -> None:
         theirs = arrays[name]
         c = classifier(model)
         x = inputs(model)[: len(theirs)]
-        raw = ll.method("ablation-cam", layer=layer).evidence(c, x, list(map(int, arrays["target"][: len(theirs)])))
+        raw = ll.method("ablation-cam", layer=layer).raw(c, x, list(map(int, arrays["target"][: len(theirs)])))
         assert_same_map(raw, theirs, 1e-3)

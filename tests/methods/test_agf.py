@@ -166,7 +166,7 @@ def test_convolution(off: str, groups: int) -> None:
 
 
 def test_golden_network() -> None:
-    found = ll.method("agf").evidence(golden_network.classifier(), golden_network.image(), golden_network.TARGET)
+    found = ll.method("agf").raw(golden_network.classifier(), golden_network.image(), golden_network.TARGET)
     torch.testing.assert_close(found[0], golden_network.rows("agf"), rtol=0, atol=1e-9)
 
 
@@ -178,14 +178,14 @@ def test_golden_network() -> None:
 def test_authors(name: str, options: dict[str, Any], model: str) -> None:
     _, arrays = golden(f"authors-{name}-{model}")
     theirs = torch.from_numpy(arrays["agf" if name == "agf" else "flat"])[:, 0]
-    ours = ll.method("agf", **options).evidence(classifier(model), inputs(model), torch.from_numpy(arrays["target"]))
+    ours = ll.method("agf", **options).raw(classifier(model), inputs(model), torch.from_numpy(arrays["target"]))
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * float(b.abs().max()))
 
 
 def test_switches_differ() -> None:
     c, x = in_double(classifier("tinyvgg")), inputs("tinyvgg")[:1].double()
-    maps = [ll.method("agf", **({name: True} if name else {})).evidence(c, x, 1) for name in ("", *SWITCHES)]
+    maps = [ll.method("agf", **({name: True} if name else {})).raw(c, x, 1) for name in ("", *SWITCHES)]
     for i, a in enumerate(maps):
         assert all((a - b).abs().max() > 1e-3 * a.abs().max() for b in maps[:i])
 

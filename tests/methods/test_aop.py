@@ -74,7 +74,7 @@ def test_without_steps(name: str, optimiser: str) -> None:
         return
     top = {"n": 0} if name == "sigcam" else {"optimiser": optimiser, "optimiser_options": {"n": 0}}
     found = ll.method(name, **top).run(c, x, 1)
-    base = ll.method("wgrad-cam" if name == "sigcam" else "grad-cam").evidence(c, x, 1)
+    base = ll.method("wgrad-cam" if name == "sigcam" else "grad-cam").raw(c, x, 1)
     m = min_max(base.relu())[0]
     small = corner_to_corner(0.15 * m * (m >= 0.7), (28, 28))
     torch.testing.assert_close(found.details["first_mask"], 1 - small, rtol=0, atol=1e-12)
@@ -113,7 +113,7 @@ def test_every_kind_of_base(base: str) -> None:
     """The first mask is made of what the base method finds by itself, for the score that is its own default."""
     c, x = network(kind=torch.float64)
     found = ll.method("aop", base=base, base_options=BASES[base], **I_GOS).run(c, x)
-    m = min_max(ll.method(base, **BASES[base]).evidence(c, x).relu())[0]
+    m = min_max(ll.method(base, **BASES[base]).raw(c, x).relu())[0]
     expected = 1 - corner_to_corner(0.15 * m * (m >= 0.7), (8, 8))
     torch.testing.assert_close(found.details["first_mask"], expected, rtol=0, atol=1e-9)
     torch.testing.assert_close(found.details["trace_masks"][:, 0], expected, rtol=0, atol=1e-9)
@@ -132,7 +132,7 @@ def test_each_part_has_its_own_score() -> None:
         masks = ll.method("aop", **I_GOS).run(c, x, 1).details["first_mask"]
         assert torch.equal(found.details["first_mask"], masks)
     by_probability = ll.method("aop", base_options={"score": "prob"}, **I_GOS).run(c, x, 1)
-    expected = ll.method("grad-cam", score="prob").evidence(c, x, 1)
+    expected = ll.method("grad-cam", score="prob").raw(c, x, 1)
     m = min_max(expected.relu())[0]
     torch.testing.assert_close(
         by_probability.details["first_mask"], 1 - corner_to_corner(0.15 * m * (m >= 0.7), (8, 8)), rtol=0, atol=1e-9
@@ -333,7 +333,7 @@ def test_layer_is_that_of_the_base(name: str) -> None:
     quick |= {"n": 2} if name == "sigcam" else {}
     deep, shallow = (ll.method(name, **quick, layer=layer).run(c, x, 1) for layer in (None, "layer1"))
     assert not torch.equal(deep.details["first_mask"], shallow.details["first_mask"])
-    base = ll.method("wgrad-cam" if name == "sigcam" else "grad-cam", layer="layer1").evidence(c, x, 1)
+    base = ll.method("wgrad-cam" if name == "sigcam" else "grad-cam", layer="layer1").raw(c, x, 1)
     m = min_max(base.relu())[0]
     expected = 1 - corner_to_corner(0.15 * m * (m >= 0.7), (8, 8))
     torch.testing.assert_close(shallow.details["first_mask"], expected, rtol=0, atol=1e-5)

@@ -228,8 +228,7 @@ def test_the_input_of_a_dense_block_gets_nothing() -> None:
             assert all(torch.equal(s, p) for s, p in zip(shares, parts, strict=True))
     assert len(joins) == 2 + 3
     maps = [
-        ll.method(NAME, dense_input_share=share).evidence(ll.Classifier(net, size=48), x, 1)
-        for share in ("drop", "keep")
+        ll.method(NAME, dense_input_share=share).raw(ll.Classifier(net, size=48), x, 1) for share in ("drop", "keep")
     ]
     assert (maps[0] - maps[1]).abs().max() > 1e-3
 
@@ -336,7 +335,7 @@ def test_kernels_of_one_row_count_as_mixing_unless_told_otherwise() -> None:
 
 def test_keeping_the_mass_only_scales_a_chain() -> None:
     c, x = ll.Classifier(chain(), size=16), pictures()
-    plain, kept = (ll.method(NAME, keep_mass=keep).evidence(c, x, 1) for keep in (False, True))
+    plain, kept = (ll.method(NAME, keep_mass=keep).raw(c, x, 1) for keep in (False, True))
     factor = (kept / plain).flatten(1)
     assert (factor.amax(1) / factor.amin(1)).tolist() == pytest.approx([1, 1])
     assert factor[0, 0] > 0
@@ -345,12 +344,12 @@ def test_keeping_the_mass_only_scales_a_chain() -> None:
 def test_the_size_of_the_evidence_does_not_matter_in_a_chain() -> None:
     net = chain()
     x = pictures()
-    before = ll.method(NAME).evidence(ll.Classifier(net, size=16), x, 1)
+    before = ll.method(NAME).raw(ll.Classifier(net, size=16), x, 1)
     net[-1].weight.data *= 9
-    after = ll.method(NAME).evidence(ll.Classifier(net, size=16), x, 1)
+    after = ll.method(NAME).raw(ll.Classifier(net, size=16), x, 1)
     close(after, before.tolist(), 1e-9)
     net[-1].weight.data *= -1
-    turned = ll.method(NAME).evidence(ll.Classifier(net, size=16), x, 1)
+    turned = ll.method(NAME).raw(ll.Classifier(net, size=16), x, 1)
     close(turned.sum((1, 2)), [-1, -1], 1e-9)
     assert (turned + before).abs().max() > 1e-3
 
@@ -361,7 +360,7 @@ def test_a_batch_gives_what_its_images_give(network: Callable[[], nn.Module], re
     size = 48 if network is dense_net else 16
     c, x = ll.Classifier(network().double().eval(), size=size), pictures(3, size)
     method = ll.method(NAME, ratio=1.5, residual=residual)
-    together, single = method.evidence(c, x, [0, 1, 2]), [method.evidence(c, x[i : i + 1], i) for i in range(3)]
+    together, single = method.raw(c, x, [0, 1, 2]), [method.raw(c, x[i : i + 1], i) for i in range(3)]
     assert torch.isfinite(together).all()
     close(together, torch.cat(single).tolist(), 1e-9)
 
@@ -376,7 +375,7 @@ def test_no_evidence_is_an_empty_map() -> None:
 
 def test_bounds_of_the_data() -> None:
     c, x = ll.Classifier(chain(), size=16), pictures() / 2
-    image, data = (ll.method(NAME, bounds=bounds).evidence(c, x, 1) for bounds in ("image", "data"))
+    image, data = (ll.method(NAME, bounds=bounds).raw(c, x, 1) for bounds in ("image", "data"))
     close(data.sum((1, 2)), [-1, -1], 1e-9)
     assert (image - data).abs().max() > 1e-4
 
@@ -417,7 +416,7 @@ def test_it_begins_before_a_pool_that_tiles(pool: nn.Module, before_pool: bool, 
     expected = (expected / expected.sum((1, 2, 3), keepdim=True).abs()).sum(1)
     if before_pool:
         close(found.details["start"], expected.tolist(), 1e-9)
-        close(found.raw, ll.method(NAME, layer="features.3").evidence(c, x, 1).tolist())
+        close(found.raw, ll.method(NAME, layer="features.3").raw(c, x, 1).tolist())
 
 
 def test_cost() -> None:

@@ -156,7 +156,7 @@ def shaken(method: ll.Method, architecture: str) -> float:
 def check_batch(method: ll.Method, architecture: str) -> None:
     """A batch gives what its images give one by one, in chunks of any size."""
     c, x, together = exact(architecture), images().double(), reference(method, architecture)
-    singles = torch.cat([method.evidence(c, x[i : i + 1], TARGET[i]) for i in range(3)])
+    singles = torch.cat([method.raw(c, x[i : i + 1], TARGET[i]) for i in range(3)])
     close(singles, together.raw, "one by one")
     chunked = make(method.name, batch_size=2).run(c, x, TARGET)
     close(chunked.raw, together.raw, "in chunks")
@@ -167,9 +167,9 @@ def check_batch(method: ll.Method, architecture: str) -> None:
 def check_seed(method: ll.Method, architecture: str) -> None:
     """The same seed gives the same map; another seed differs if and only if the card says random."""
     c, x = classifier(architecture), images()
-    first = method.evidence(c, x)
-    assert torch.equal(first, method.evidence(c, x))
-    other = make(method.name, seed=1).evidence(c, x)
+    first = method.raw(c, x)
+    assert torch.equal(first, method.raw(c, x))
+    other = make(method.name, seed=1).raw(c, x)
     random = method.card.random and architecture not in NOISE_HAS_NO_EFFECT.get(method.name, ())
     assert torch.equal(first, other) != random
 
@@ -225,19 +225,19 @@ def check_modes(method: ll.Method, architecture: str) -> None:
     """The same map under no_grad, in inference mode, with frozen weights, in channels-last layout."""
     c, x, expected = exact(architecture), images().double(), reference(method, architecture).raw
     with torch.no_grad():
-        assert torch.equal(method.evidence(c, x, TARGET), expected)
+        assert torch.equal(method.raw(c, x, TARGET), expected)
     with torch.inference_mode():
-        assert torch.equal(method.evidence(c, x.clone(), TARGET), expected)
+        assert torch.equal(method.raw(c, x.clone(), TARGET), expected)
     c.module.requires_grad_(False)
-    assert torch.equal(method.evidence(c, x, TARGET), expected)
+    assert torch.equal(method.raw(c, x, TARGET), expected)
     c.module.to(memory_format=torch.channels_last)
-    last = method.evidence(c, x.contiguous(memory_format=torch.channels_last), TARGET)
+    last = method.raw(c, x.contiguous(memory_format=torch.channels_last), TARGET)
     close(last, expected, "channels last")
 
 
 def check_inplace(method: ll.Method, architecture: str) -> None:
     """Operations that overwrite their input change nothing."""
-    inplace = method.evidence(exact(architecture, inplace=True), images().double(), TARGET)
+    inplace = method.raw(exact(architecture, inplace=True), images().double(), TARGET)
     close(inplace, reference(method, architecture).raw, "in place")
 
 
@@ -266,7 +266,7 @@ def check_nothing_to_see(method: ll.Method, architecture: str) -> None:
 def check_class(method: ll.Method, architecture: str) -> None:
     """Another target gives another map if and only if the card says so."""
     c, x = exact(architecture), images(2).double()
-    maps = torch.stack([method.evidence(c, x, k) for k in range(0, CLASSES, 2)])
+    maps = torch.stack([method.raw(c, x, k) for k in range(0, CLASSES, 2)])
     differ = ((maps - maps[:1]).abs().amax((0, 2, 3)) > 1e-6 * maps.abs().amax()).any()
     assert bool(differ) == method.card.class_sensitive
 

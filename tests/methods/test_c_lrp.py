@@ -75,7 +75,7 @@ def test_worked_example_where_it_starts() -> None:
 def test_worked_example_of_every_variant(variant: str, weight: list[list[float]], pooled: tuple[float, float]) -> None:
     """What the features get of the pooled relevance is in proportion to (1, 3) and (2, 0)."""
     c, x = example(weight)
-    raw = ll.method("c-lrp", variant=variant, layer="0").evidence(c, x, 0)
+    raw = ll.method("c-lrp", variant=variant, layer="0").raw(c, x, 0)
     first, second = pooled
     close(raw[0, 0], [first / 4 + second, 3 * first / 4], 1e-6)
 
@@ -97,14 +97,14 @@ def test_scores_of_both_signs() -> None:
 
 
 def test_golden_network() -> None:
-    raw = ll.method("c-lrp").evidence(golden_network.classifier(), golden_network.image(), golden_network.TARGET)
+    raw = ll.method("c-lrp").raw(golden_network.classifier(), golden_network.image(), golden_network.TARGET)
     close(raw[0], golden_network.rows("c-lrp"), 1e-9)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("architecture", NETWORKS)
 def test_total_is_0(variant: str, architecture: str) -> None:
-    raw = ll.method("c-lrp", variant=variant).evidence(double(architecture), architectures.images().double(), [1, 4, 2])
+    raw = ll.method("c-lrp", variant=variant).raw(double(architecture), architectures.images().double(), [1, 4, 2])
     assert raw.abs().amax((1, 2)).min() > 1e-6
     close(raw.sum((1, 2)) / raw.abs().sum((1, 2)), 0.0, 1e-10)
 
@@ -112,7 +112,7 @@ def test_total_is_0(variant: str, architecture: str) -> None:
 @pytest.mark.parametrize("composite", ["epsilon-plus", "alpha2-beta1", "comp"])
 def test_other_composites(composite: str) -> None:
     c, x = double("plain"), architectures.images().double()
-    raws = [ll.method("c-lrp", composite=composite, variant=v).evidence(c, x, 1) for v in VARIANTS]
+    raws = [ll.method("c-lrp", composite=composite, variant=v).raw(c, x, 1) for v in VARIANTS]
     others, clrp1, clrp2, sglrp = (raw / raws[0].abs().max() for raw in raws)
     for raw in (others, clrp1, sglrp):
         close(raw.sum((1, 2)) / raw.abs().sum((1, 2)), 0.0, 1e-9)
@@ -124,7 +124,7 @@ def test_two_classes_are_each_others_contrast() -> None:
     net = architectures.build("plain").double()
     net.head[-1] = nn.Linear(24, 2).double()
     c, x = ll.Classifier(net), architectures.images(2).double()
-    one, other = (ll.method("c-lrp", variant="clrp1").evidence(c, x, k) for k in (0, 1))
+    one, other = (ll.method("c-lrp", variant="clrp1").raw(c, x, k) for k in (0, 1))
     close(one / one.abs().max(), -other / one.abs().max(), 1e-9)
 
 
@@ -132,7 +132,7 @@ def test_its_map_tells_classes_apart_more_than_plain_relevance_does() -> None:
     c, x = double("plain"), architectures.images(1).double()
 
     def likeness(name: str) -> float:
-        a, b = (ll.method(name).evidence(c, x, k).flatten() for k in (0, 1))
+        a, b = (ll.method(name).raw(c, x, k).flatten() for k in (0, 1))
         return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
 
     assert likeness("c-lrp") < likeness("deep-taylor") - 0.3
@@ -142,7 +142,7 @@ def test_dead_contrast_leaves_the_class() -> None:
     """No weight speaks for any other class: nothing is subtracted."""
     c, x = example([[1.0, 1.0], [-1.0, -1.0], [-1.0, -2.0]])
     with pytest.warns(ConservationWarning, match="at linear in 4"):
-        raw = ll.method("c-lrp", layer="0").evidence(c, x, 0)
+        raw = ll.method("c-lrp", layer="0").raw(c, x, 0)
     close(raw.sum(), 3)
 
 
@@ -166,7 +166,7 @@ PLAIN = {"mean": (0.0,) * 3, "std": (1.0,) * 3, "size": 16}
 
 def test_deep_taylor_on_the_golden_network() -> None:
     c, x = golden_network.classifier(), golden_network.image()
-    raw = ll.method("deep-taylor").evidence(c, x, golden_network.TARGET)
+    raw = ll.method("deep-taylor").raw(c, x, golden_network.TARGET)
     close(raw[0], golden_network.rows("deep-taylor", "box=[-0.5;0.7]"), 1e-9)
     close(raw.sum(), c(x)[0, golden_network.TARGET], 1e-9)
 
@@ -174,7 +174,7 @@ def test_deep_taylor_on_the_golden_network() -> None:
 @pytest.mark.parametrize("options", [{}, {"inputs": "unbounded"}, {"max_pool": "proportional"}], ids=str)
 def test_deep_taylor_hands_back_the_positive_part_of_the_score(options: dict[str, str]) -> None:
     c, x = ll.Classifier(relu_net(), **PLAIN), pixels()
-    raws = torch.stack([ll.method("deep-taylor", **options).evidence(c, x, k) for k in range(4)], 1)
+    raws = torch.stack([ll.method("deep-taylor", **options).raw(c, x, k) for k in range(4)], 1)
     scores = c(x)
     assert (scores > 0).any()
     assert (scores < 0).any()
@@ -186,7 +186,7 @@ def test_deep_taylor_options_matter() -> None:
     c, x = ll.Classifier(relu_net(), **PLAIN), pixels(1)
     k = int(c(x).argmax())
     options: list[dict[str, str]] = [{}, {"inputs": "unbounded"}, {"max_pool": "proportional"}]
-    maps = [ll.method("deep-taylor", **o).evidence(c, x, k) for o in options]
+    maps = [ll.method("deep-taylor", **o).raw(c, x, k) for o in options]
     assert not torch.allclose(maps[0], maps[1])
     assert not torch.allclose(maps[0], maps[2])
 
@@ -208,7 +208,7 @@ def test_deep_taylor_of_unbounded_inputs_does_not_look_at_them_in_the_first_oper
     net[1].bias.data = torch.ones(2).double()
     x = torch.zeros(1, 3, 1, 3).double()
     x[0, 0, 0] = torch.tensor([1, 2, -1])
-    raw = ll.method("deep-taylor", inputs="unbounded").evidence(ll.Classifier(net.eval(), size=3), x, 1)
+    raw = ll.method("deep-taylor", inputs="unbounded").raw(ll.Classifier(net.eval(), size=3), x, 1)
     close(raw[0, 0], [2.5 * 0.25 / 2.25, 2.5 / 2.25, 2.5 / 2.25])
 
 
@@ -227,7 +227,7 @@ def test_one_output_is_two_classes(method: str, options: dict[str, str]) -> None
     two.bias.data = torch.cat([-one.bias.data, one.bias.data]) / 2
     nets = [ll.Classifier(nn.Sequential(*body, head).double().eval(), **PLAIN) for head in (one, two)]
     for k in (0, 1):
-        maps = [ll.method(method, **options).evidence(c, pixels(), k) for c in nets]
+        maps = [ll.method(method, **options).raw(c, pixels(), k) for c in nets]
         torch.testing.assert_close(*maps)
 
 
@@ -236,4 +236,4 @@ def test_used_as_a_function() -> None:
     c, x = example(SIMPLE)
     with torch.no_grad():
         found = c_lrp(Recording(c, x), c(x), torch.tensor([0]), ANY, None)
-    close(found.values, ll.method("c-lrp").evidence(c, x, 0))
+    close(found.values, ll.method("c-lrp").raw(c, x, 0))

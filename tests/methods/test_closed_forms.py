@@ -62,7 +62,7 @@ BY_HAND = {
 def test_by_hand(name: str, gaplin: tuple[ll.Classifier, Tensor]) -> None:
     c, x = gaplin
     assert c(x)[0, 0] == 2.25
-    raw = ll.method(name).evidence(c, x, 0)
+    raw = ll.method(name).raw(c, x, 0)
     expected = torch.tensor([BY_HAND[name]], dtype=torch.double)
     torch.testing.assert_close(raw, expected, rtol=1e-12, atol=1e-12)
 
@@ -76,7 +76,7 @@ def test_grad_cam_pp_variants_by_hand(gaplin: tuple[ll.Classifier, Tensor]) -> N
         ("elementwise", (1 / 2, 0, 1 / 6)),
     ):
         expected = sum(weight * channel for weight, channel in zip(w, acts, strict=True))
-        raw = ll.method("grad-cam++", variant=variant).evidence(c, x, 0)
+        raw = ll.method("grad-cam++", variant=variant).raw(c, x, 0)
         torch.testing.assert_close(raw[0], expected, rtol=1e-12, atol=1e-12)
 
 
@@ -112,7 +112,7 @@ def test_identities_of_pooled_heads(random_head: tuple[ll.Classifier, Tensor]) -
     net = c.module
     acts, bias = net.layer.acts, net.fc.bias.detach()
     for k in range(3):
-        raw = {name: ll.method(name).evidence(c, x, k) for name in BY_HAND}
+        raw = {name: ll.method(name).raw(c, x, k) for name in BY_HAND}
         close = lambda a, b: torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)  # noqa: E731
         score = c(x)[0, k]
         close(raw["cam"].mean() + bias[k], score)
@@ -123,7 +123,7 @@ def test_identities_of_pooled_heads(random_head: tuple[ll.Classifier, Tensor]) -
         close(raw["wgrad-cam"][0], (w * mean / 20 * acts[0].permute(1, 2, 0)).sum(-1))
         plus = w.relu() / (2 + w * mean)
         close(raw["grad-cam++"][0], (plus * acts[0].permute(1, 2, 0)).sum(-1))
-        same = ll.method("grad-cam++", variant="elementwise").evidence(c, x, k)
+        same = ll.method("grad-cam++", variant="elementwise").raw(c, x, k)
         close(same, raw["grad-cam++"])
 
 
@@ -132,7 +132,7 @@ def test_identities_of_any_network(architecture: str) -> None:
     c = ll.Classifier(architectures.build(architecture).double())
     x = architectures.images(2).double()
     grad, xgrad, hires, layer, smooth = (
-        ll.method(name, **options).evidence(c, x, 1)
+        ll.method(name, **options).raw(c, x, 1)
         for name, options in (
             ("grad-cam", {}),
             ("xgrad-cam", {}),
@@ -144,25 +144,25 @@ def test_identities_of_any_network(architecture: str) -> None:
     # XGrad-CAM conserves: its map sums to sum G A, which is HiRes-CAM's sum.
     torch.testing.assert_close(xgrad.sum((-2, -1)), hires.sum((-2, -1)), rtol=1e-8, atol=1e-10)
     # Without noise Smooth Grad-CAM++ is Grad-CAM++.
-    torch.testing.assert_close(smooth, ll.method("grad-cam++").evidence(c, x, 1), rtol=1e-8, atol=1e-12)
+    torch.testing.assert_close(smooth, ll.method("grad-cam++").raw(c, x, 1), rtol=1e-8, atol=1e-12)
     assert grad.shape == layer.shape
     # A margin of two scores has the difference of their gradients.
-    two = ll.method("hires-cam").evidence(c, x, lambda out: out[:, 1] - out[:, 3])
-    torch.testing.assert_close(two, hires - ll.method("hires-cam").evidence(c, x, 3), rtol=1e-8, atol=1e-10)
+    two = ll.method("hires-cam").raw(c, x, lambda out: out[:, 1] - out[:, 3])
+    torch.testing.assert_close(two, hires - ll.method("hires-cam").raw(c, x, 3), rtol=1e-8, atol=1e-10)
 
 
 def test_layer_cam_fuses_layers() -> None:
     """Worked out from the single layers' maps."""
     c, x = ll.Classifier(architectures.build("residual")), architectures.images(2)
-    maps = [ll.method("layer-cam", layer=name).evidence(c, x, 0).relu() for name in ("stem", "layer1", "layer2")]
+    maps = [ll.method("layer-cam", layer=name).raw(c, x, 0).relu() for name in ("stem", "layer1", "layer2")]
     maps = [m / m.amax((-2, -1), keepdim=True) for m in maps]
     lifted = [(2 * m).tanh() for m in maps[:2]] + [maps[2]]
     up = nn.functional.interpolate(lifted[2][:, None], maps[0].shape[-2:], mode="bilinear")[:, 0]
     fused = ll.method("layer-cam", layer=("stem", "layer1", "layer2"))
-    torch.testing.assert_close(fused.evidence(c, x, 0), torch.stack([*lifted[:2], up]).amax(0))
+    torch.testing.assert_close(fused.raw(c, x, 0), torch.stack([*lifted[:2], up]).amax(0))
     mean = ll.method("layer-cam", layer=("stem", "layer1", "layer2"), fuse="mean", tanh_on="none")
     up = nn.functional.interpolate(maps[2][:, None], maps[0].shape[-2:], mode="bilinear")[:, 0]
-    torch.testing.assert_close(mean.evidence(c, x, 0), torch.stack([*maps[:2], up]).mean(0))
+    torch.testing.assert_close(mean.raw(c, x, 0), torch.stack([*maps[:2], up]).mean(0))
     assert str(fused.run(c, x, 0).cost) == "1 F + 1 R_t"
 
 
@@ -208,7 +208,7 @@ def test_fake_cam() -> None:
     maps = ll.method("fake-cam")(c, x)
     assert maps[0, 0, 0] == 0
     assert maps.sum() == maps.numel() - 1
-    feature = ll.method("fake-cam", level="feature").evidence(c, x)
+    feature = ll.method("fake-cam", level="feature").raw(c, x)
     assert feature.shape == (1, 7, 7)
     assert feature.sum() == 48
 
@@ -220,4 +220,4 @@ def test_exponent_does_not_overflow() -> None:
     c = ll.Classifier(net, layer="layer", reshape=lambda t: t)
     x = torch.zeros(1, 3, 6, 6)
     assert c(x).max() > math.log(torch.finfo(torch.float32).max)
-    assert torch.isfinite(ll.method("grad-cam++").evidence(c, x)).all()
+    assert torch.isfinite(ll.method("grad-cam++").raw(c, x)).all()

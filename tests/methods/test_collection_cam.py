@@ -185,7 +185,7 @@ def test_layers_are_the_stages() -> None:
     c, x = double("residual"), pictures()
     names = [info.name for info in c.layers(None, x, "stages")]
     assert len(names) > 1
-    assert torch.equal(method().evidence(c, x), method(layer=tuple(names)).evidence(c, x))
+    assert torch.equal(method().raw(c, x), method(layer=tuple(names)).raw(c, x))
 
 
 def test_one_group_is_grad_cam() -> None:
@@ -197,7 +197,7 @@ def test_one_group_is_grad_cam() -> None:
 def test_groups_of_the_deepest_layer_add_up_to_grad_cam() -> None:
     c, x = double("residual"), pictures()
     partition = method(layer=STAGES["residual"]).run(c, x, TARGET).details["partition"][:, -1]
-    expected = ll.method("grad-cam", layer="layer2").evidence(c, x, TARGET)
+    expected = ll.method("grad-cam", layer="layer2").raw(c, x, TARGET)
     for i in range(3):
         acts, grads = evidence_of(c, STAGES["residual"], x[i : i + 1], TARGET[i])[-1]
         weighted = grads.mean((1, 2), keepdim=True) * acts

@@ -21,7 +21,7 @@ def test_deeplift_sees_through_saturation() -> None:
     """y = 1 - ReLU(1 - x): flat at x = 2, where the gradient says that nothing matters."""
     c = one(Head(lambda x: 1 - (1 - x[:, 0, 0, 0]).relu()))
     x = pixel(2, 5, 5)
-    assert ll.method("gradient").evidence(c, x, 0).item() == 0
+    assert ll.method("gradient").raw(c, x, 0).item() == 0
     saliency = ll.method("deeplift", baseline="zero").run(c, x, 0)
     assert saliency.raw.item() == 1
     assert gap(saliency).item() == 0
@@ -31,7 +31,7 @@ def test_deeplift_of_a_threshold() -> None:
     """y = ReLU(x1 + x2 - 1) at (2, 1), compared with 0: 2 in all, of which x1 has two thirds."""
     c = one(Head(lambda x: (x[:, 0, 0, 0] + x[:, 1, 0, 0] - 1).relu()))
     method = ll.method("deeplift", baseline="zero", reduce="abs-max")
-    assert method.evidence(c, pixel(2, 1, 7), 0).item() == pytest.approx(4 / 3, rel=1e-12)
+    assert method.raw(c, pixel(2, 1, 7), 0).item() == pytest.approx(4 / 3, rel=1e-12)
     whole = ll.method("deeplift", baseline="zero").run(c, pixel(2, 1, 7), 0)
     assert whole.raw.item() == pytest.approx(2, rel=1e-12)
 
@@ -135,7 +135,7 @@ def test_deeplift_of_a_batch_is_that_of_its_images(dtype: torch.dtype) -> None:
     c, x = ll.Classifier(net, size=32), torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1)).to(dtype)
     x[:, :, :12] = c.bounds[0]
     found = ll.method("deeplift", batch_size=3).run(c, x, 2)
-    alone = torch.cat([ll.method("deeplift").evidence(c, one, 2) for one in x.split(1)])
+    alone = torch.cat([ll.method("deeplift").raw(c, one, 2) for one in x.split(1)])
     assert_same(found.raw, alone, 1e-12 if dtype == torch.float64 else 1e-4)
     assert gap(found).max() < (1e-13 if dtype == torch.float64 else 1e-5)
 
@@ -146,9 +146,9 @@ def test_captum_deeplift(model: str) -> None:
     attribution, target = torch.from_numpy(arrays["attr"]), torch.from_numpy(arrays["target"])
     c, x = exact(classifier(model)), inputs(model)[: len(attribution)].double()
     method = ll.method("deeplift", profile="captum")
-    assert_same(method.evidence(c, x, target[: len(x)]), attribution.sum(1))
+    assert_same(method.raw(c, x, target[: len(x)]), attribution.sum(1))
     largest = ll.method("deeplift", profile="captum", reduce="abs-max")
-    assert_same(largest.evidence(c, x, target[: len(x)]), attribution.abs().amax(1))
+    assert_same(largest.raw(c, x, target[: len(x)]), attribution.abs().amax(1))
 
 
 @pytest.mark.parametrize("act", [nn.ELU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.LeakyReLU])
@@ -193,8 +193,8 @@ def test_where_nothing_differs_the_slope_is_the_multiplier() -> None:
     """Close to the reference DeepLIFT is the difference times the gradient."""
     c, x = ll.Classifier(architectures.build("tokens").double()), architectures.images(1).double()
     with pytest.warns(ConservationWarning, match="no rule for matmul"):
-        found = ll.method("deeplift", baseline=x[0] - 1e-7).evidence(c, x, 1)
-    assert_same(found, 1e-7 * ll.method("gradient", reduce="sum").evidence(c, x, 1), 1e-4)
+        found = ll.method("deeplift", baseline=x[0] - 1e-7).raw(c, x, 1)
+    assert_same(found, 1e-7 * ll.method("gradient", reduce="sum").raw(c, x, 1), 1e-4)
 
 
 def test_deeplift_of_other_scores_tells_the_gap() -> None:
@@ -205,7 +205,7 @@ def test_deeplift_of_other_scores_tells_the_gap() -> None:
     change = (c(x).softmax(1) - c(black).softmax(1))[:, 1]
     torch.testing.assert_close(gap(saliency), (saliency.raw.sum((1, 2)) - change).abs())
     function = ll.method("deeplift").run(c, x, lambda out: 2 * out[:, 1])
-    torch.testing.assert_close(function.raw, 2 * ll.method("deeplift").evidence(c, x, 1))
+    torch.testing.assert_close(function.raw, 2 * ll.method("deeplift").raw(c, x, 1))
     assert gap(function).max() < 1e-12
 
 
@@ -235,7 +235,7 @@ def test_deeplift_close_to_the_reference(act: str) -> None:
     method = ll.method("deeplift", baseline=x0)
     for far in (1e-6, 1e-3):
         x = (x0 + far * torch.randn(2, 3, 8, 8)).double()
-        single = method.evidence(ll.Classifier(net.float()), x.float(), 1).double()
+        single = method.raw(ll.Classifier(net.float()), x.float(), 1).double()
         x, net = x.float().double(), net.double()
-        exact = method.evidence(ll.Classifier(net), x, 1)
+        exact = method.raw(ll.Classifier(net), x, 1)
         assert (single - exact).abs().max() < 1e-4 * exact.abs().max()

@@ -134,7 +134,7 @@ def test_one_pixel_decides() -> None:
     x = torch.ones(1, 3, 9, 9).double()
     options = PLAIN | {"size": 9, "n": 20, "rendering": "bilinear", "baseline": "zero", "l1": 0.02, "score": "logit"}
     for game in ("deletion", "insertion", "both"):
-        raw = ll.method("emp", **options, game=game).evidence(c, x, 0)[0]
+        raw = ll.method("emp", **options, game=game).raw(c, x, 0)[0]
         assert raw.argmax().item() == 4 * 9 + 4
         assert raw[4, 4] > 0.5
         assert raw[0, 0] < 0.1
@@ -182,7 +182,7 @@ def test_budget() -> None:
     found = ll.method("emp", **PLAIN, budget="20 forwards").run(c, x, 1)
     assert found.cost.n_forward == 20
     assert any("19 of 300" in note for note in found.notes)
-    assert torch.equal(found.raw, ll.method("emp", **PLAIN, n=19).evidence(c, x, 1))
+    assert torch.equal(found.raw, ll.method("emp", **PLAIN, n=19).raw(c, x, 1))
     both = ll.method("emp", **PLAIN, game="both", budget="20 forwards").run(c, x, 1)
     assert both.cost.n_forward == 19
     with pytest.raises(InvalidOption, match="budget"):
@@ -284,7 +284,7 @@ def test_noise_and_seed() -> None:
     net, x = smooth()
     c = ll.Classifier(net)
     quiet, one, again, other = (
-        ll.method("emp", **PLAIN | {"n": 4, "noise": noise}, seed=seed).evidence(c, x, 1)
+        ll.method("emp", **PLAIN | {"n": 4, "noise": noise}, seed=seed).raw(c, x, 1)
         for noise, seed in ((0.0, 0), (0.5, 0), (0.5, 0), (0.5, 1))
     )
     assert torch.equal(one, again)
@@ -297,7 +297,7 @@ def test_warm_up_ends() -> None:
     c = ll.Classifier(net)
 
     def evidence(**options: Any) -> Tensor:
-        return ll.method("emp", **PLAIN | {"n": 4} | options).evidence(c, x, 1)
+        return ll.method("emp", **PLAIN | {"n": 4} | options).raw(c, x, 1)
 
     assert torch.equal(evidence(warmup=4), evidence(baseline="gauss-11-5"))
     assert not torch.equal(evidence(warmup=2), evidence(baseline="gauss-11-5"))

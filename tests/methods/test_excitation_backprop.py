@@ -56,9 +56,7 @@ def test_worked_example() -> None:
     ("method", "options"), [(BOTH[0], "saliency layer 2"), (BOTH[1], "saliency layer 2; contrast layer 6")]
 )
 def test_golden_network(method: str, options: str) -> None:
-    raw = ll.method(method, layer="2").evidence(
-        golden_network.classifier(), golden_network.image(), golden_network.TARGET
-    )
+    raw = ll.method(method, layer="2").raw(golden_network.classifier(), golden_network.image(), golden_network.TARGET)
     torch.testing.assert_close(raw[0], golden_network.rows(method, options), rtol=0, atol=1e-9)
 
 
@@ -75,7 +73,7 @@ def test_torchray(method: str, model: str) -> None:
     for key in keys:
         raw = arrays[key]
         target = torch.from_numpy(arrays["target"])[: len(raw)]
-        ours = ll.method(method, layer=key[1:]).evidence(classifier(model), inputs(model)[: len(raw)], target)
+        ours = ll.method(method, layer=key[1:]).raw(classifier(model), inputs(model)[: len(raw)], target)
         assert deviation(ours, raw[:, 0]) < 1e-5
 
 
@@ -91,7 +89,7 @@ def test_torchray_at_the_pixels(model: str) -> None:
     rules = {"first": unclamped, "affine": excitation, "avg_pool": "proportional(0)"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ours = ll.method("lrp", rules=rules, init="one").evidence(classifier(model), inputs(model)[: len(raw)], target)
+        ours = ll.method("lrp", rules=rules, init="one").raw(classifier(model), inputs(model)[: len(raw)], target)
     assert deviation(ours, raw[:, 0]) < 1e-3
 
 
@@ -103,7 +101,7 @@ def test_torchray_on_torchvision() -> None:
         pytest.skip(f"the network made from the seed is not the same here: its logits are off by {off:.0e}")
     layer, target = about["hyper_parameters"]["layer"], torch.from_numpy(arrays["target"])[:2]
     for method, key in zip(BOTH, ("torchray_ebp", "torchray_cebp"), strict=True):
-        ours = ll.method(method, layer=layer).evidence(c, inputs("tinyvgg")[:2], target)
+        ours = ll.method(method, layer=layer).raw(c, inputs("tinyvgg")[:2], target)
         assert deviation(ours, arrays[f"{key}@{layer}"][:, 0]) < 1e-5
 
 
@@ -134,7 +132,7 @@ def pictures(n: int = 2, size: int = 16) -> Tensor:
 @pytest.mark.parametrize("layer", [str(i) for i in range(11)])
 def test_probabilities_of_every_layer_add_up_to_1(layer: str) -> None:
     c = ll.Classifier(vgg_like(), size=16)
-    raw = ll.method("excitation-backprop", layer=layer).evidence(c, pictures(), 1)
+    raw = ll.method("excitation-backprop", layer=layer).raw(c, pictures(), 1)
     assert raw.min() >= 0
     torch.testing.assert_close(raw.sum((1, 2)), torch.ones(2).double())
 
@@ -142,18 +140,18 @@ def test_probabilities_of_every_layer_add_up_to_1(layer: str) -> None:
 @pytest.mark.parametrize("model", TINY)
 def test_so_do_those_of_trained_networks(model: str) -> None:
     for info in classifier(model).trace(inputs(model)).stages:
-        raw = ll.method("excitation-backprop", layer=info.name).evidence(classifier(model), inputs(model))
+        raw = ll.method("excitation-backprop", layer=info.name).raw(classifier(model), inputs(model))
         # Branches of the bottleneck that are below 0 where nothing excites take probability along.
         torch.testing.assert_close(raw.sum((1, 2)), torch.ones(4), rtol=0, atol=6e-2 if "bottle" in model else 1e-4)
 
 
 def test_pixels_by_the_box_rule() -> None:
     c, x = ll.Classifier(vgg_like(), mean=(0.5,) * 3, std=(1 / 6,) * 3, size=16), pictures().clamp(-3, 3)
-    raw = ll.method("excitation-backprop", pixels=True).evidence(c, x, 1)
+    raw = ll.method("excitation-backprop", pixels=True).raw(c, x, 1)
     assert raw.shape == (2, 16, 16)
     assert raw.min() >= 0
     torch.testing.assert_close(raw.sum((1, 2)), torch.ones(2).double())
-    difference = ll.method("c-excitation-backprop", pixels=True).evidence(c, x, 1)
+    difference = ll.method("c-excitation-backprop", pixels=True).raw(c, x, 1)
     assert difference.min() == 0
     assert difference.max() > 0
 
@@ -214,11 +212,11 @@ class Sum(nn.Module):
 def test_clamped_sums_leave_negative_terms_out() -> None:
     c = ll.Classifier(Sum().double().eval(), size=8)
     plain, clamped = (
-        ll.method("excitation-backprop", layer="norm", clamp_add=clamp).evidence(c, pictures(2, 8), 0)
+        ll.method("excitation-backprop", layer="norm", clamp_add=clamp).raw(c, pictures(2, 8), 0)
         for clamp in (False, True)
     )
     assert plain.min() < 0 <= clamped.min()
-    stem = [ll.method("excitation-backprop", layer="conv", clamp_add=k).evidence(c, pictures(2, 8), 0) for k in (0, 1)]
+    stem = [ll.method("excitation-backprop", layer="conv", clamp_add=k).raw(c, pictures(2, 8), 0) for k in (0, 1)]
     assert not torch.allclose(*stem)
 
 
@@ -243,7 +241,7 @@ def three_steps(recording: Recording, contrast_layer: str, layer: str, target: T
 def test_it_does_not_matter_where_the_walks_are_told_apart(contrast_layer: str) -> None:
     c, x, target = ll.Classifier(vgg_like(), size=16), pictures(), torch.tensor([1, 3])
     recording = Recording(c, x, {i.name: i for i in c.trace(x).layers if i.name in (contrast_layer, "4")})
-    raw = ll.method("c-excitation-backprop", layer="4").evidence(c, x, target)
+    raw = ll.method("c-excitation-backprop", layer="4").raw(c, x, target)
     assert raw.max() > 0
     torch.testing.assert_close(raw, three_steps(recording, contrast_layer, "4", target))
 
@@ -257,7 +255,7 @@ def test_one_output_is_two_classes(method: str) -> None:
     two.weight.data = torch.cat([-one.weight.data, one.weight.data]) / 2
     two.bias.data = torch.cat([-one.bias.data, one.bias.data]) / 2
     maps = [
-        ll.method(method, layer="1").evidence(
+        ll.method(method, layer="1").raw(
             ll.Classifier(nn.Sequential(*body, head).double(), size=16), pictures(), torch.tensor([0, 1])
         )
         for head in (one, two)
@@ -275,14 +273,14 @@ def test_one_output_is_two_classes(method: str) -> None:
 )
 def test_default_is_where_the_last_stage_but_one_ends(method: str, architecture: str, layer: str) -> None:
     c, x = ll.Classifier(architectures.build(architecture)), architectures.images(1)
-    default, named = (ll.method(method, layer=name).evidence(c, x, 1) for name in (None, layer))
+    default, named = (ll.method(method, layer=name).raw(c, x, 1) for name in (None, layer))
     torch.testing.assert_close(default, named)
 
 
 def test_a_token_layer_is_read_as_a_map() -> None:
     c, x = ll.Classifier(architectures.build("tokens")), architectures.images(1)
     with pytest.warns(ll.errors.ConservationWarning, match="no rule for matmul"):
-        raw = ll.method("excitation-backprop", layer="blocks.0").evidence(c, x, 1)
+        raw = ll.method("excitation-backprop", layer="blocks.0").raw(c, x, 1)
     assert raw.shape == (1, 5, 7)
     assert raw.any()
 

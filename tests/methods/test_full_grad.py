@@ -58,7 +58,7 @@ def test_full_grad_authors(model: str) -> None:
     assert abs(float(saliency.score[0]) - logit) < 1e-4
     assert gap(saliency).max() < 1e-4 * float(saliency.score.abs().max())
     assert abs(total - logit) < 1e-4
-    simple = ll.method("full-grad", simple=True).evidence(classifier(model), inputs(model), target)
+    simple = ll.method("full-grad", simple=True).raw(classifier(model), inputs(model), target)
     assert_same(simple, arrays["simple_fullgrad"][:, 0])
 
 
@@ -90,7 +90,7 @@ def test_simple_full_grad_shows_layers_only() -> None:
     (g,) = torch.autograd.grad(linear(F.silu(h).mean((2, 3))).sum(), h)
     slope = torch.einsum("nkhw,kc->nchw", g, conv.weight[:, :, 0, 0]).detach()
     expected = draw(x * slope, (5, 5)) + draw(g, (5, 5))
-    assert_same(ll.method("full-grad", simple=True).evidence(c, x, 0), expected, 1e-12)
+    assert_same(ll.method("full-grad", simple=True).raw(c, x, 0), expected, 1e-12)
 
 
 @pytest.mark.parametrize("act", [F.relu, F.leaky_relu, nn.PReLU(dtype=torch.float64)])

@@ -48,7 +48,7 @@ def test_grad_cam_package(theirs: str, model: str) -> None:
         if what == "raw":
             raw, target = arrays[key], torch.from_numpy(arrays["target"])
             x = inputs(model)[: len(raw)]
-            ours = ll.method(name, layer=layer, **options).evidence(classifier(model), x, target[: len(raw)])
+            ours = ll.method(name, layer=layer, **options).raw(classifier(model), x, target[: len(raw)])
             assert_same_map(ours, raw)
             compared += 1
     assert compared
@@ -61,7 +61,7 @@ def test_eigen_cam_package(model: str) -> None:
     for key in (k for k in arrays.files if k.startswith("raw@")):
         raw = torch.from_numpy(arrays[key])
         method = ll.method("eigen-cam", layer=key.partition("@")[2], center=True)
-        ours = method.evidence(classifier(model), inputs(model)[: len(raw)])
+        ours = method.raw(classifier(model), inputs(model)[: len(raw)])
         sign = torch.sign((ours * raw).sum((-2, -1), keepdim=True))
         assert_same_map(ours, sign * raw)
 
@@ -99,7 +99,7 @@ def test_torchcam(theirs: str, model: str) -> None:
     about, arrays = golden(f"torchcam-{theirs}-{model}")
     raw, target = arrays["raw"], torch.from_numpy(arrays["target"])
     x = inputs(model)[: len(raw)]
-    ours = ll.method(name, layer=about["target_layer"], **options).evidence(classifier(model), x, target)
+    ours = ll.method(name, layer=about["target_layer"], **options).raw(classifier(model), x, target)
     assert_same_map(ours, raw)
 
 
@@ -116,7 +116,7 @@ def test_torchcam_smooth_grad_cam_pp(model: str, monkeypatch: pytest.MonkeyPatch
     # Its clean activations stand in alpha, those of the last noisy copy in the map: found from these numbers,
     # which no other combination reproduces. The stored noise is scaled already.
     method = ll.method("smooth-grad-cam++", profile="torchcam", layer=about["target_layer"], sigma=1.0)
-    assert_same_map(method.evidence(classifier(model), inputs(model)[:1], target[:1]), raw[:1])
+    assert_same_map(method.raw(classifier(model), inputs(model)[:1], target[:1]), raw[:1])
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -125,7 +125,7 @@ def test_captum_layer_grad_cam(model: str) -> None:
     raw = arrays["raw"]
     method = ll.method("grad-cam", layer=about["hyper_parameters"]["layer"])
     x, target = inputs(model)[: len(raw)], torch.from_numpy(arrays["target"])[: len(raw)]
-    assert_same_map(method.evidence(classifier(model), x, target), raw[:, 0])
+    assert_same_map(method.raw(classifier(model), x, target), raw[:, 0])
 
 
 @pytest.mark.parametrize("model", TINY)
@@ -138,7 +138,7 @@ def test_torchray(theirs: str, ours: str, model: str) -> None:
         raw = arrays[key]
         x, target = inputs(model)[: len(raw)], torch.from_numpy(arrays["target"])[: len(raw)]
         method = ll.method(ours, layer=key.partition("@")[2])
-        assert_same_map(method.evidence(classifier(model), x, target), raw[:, 0])
+        assert_same_map(method.raw(classifier(model), x, target), raw[:, 0])
 
 
 @pytest.mark.parametrize("model", TINY)
@@ -168,7 +168,7 @@ def test_seeded_torchvision(model: str) -> None:
         key = f"gradcam_{theirs}_raw"
         if key in arrays.files:
             method = ll.method(name, layer=about["hyper_parameters"]["layer"], **options)
-            assert_same_map(method.evidence(c, x, torch.from_numpy(arrays["target"])), arrays[key])
+            assert_same_map(method.raw(c, x, torch.from_numpy(arrays["target"])), arrays[key])
 
 
 def test_cifar_resnet() -> None:
@@ -183,9 +183,9 @@ def test_cifar_resnet() -> None:
     target = torch.from_numpy(arrays["target"])
     for theirs, (name, options) in SEEDED.items():
         for layer in ("layer3", "layer2"):
-            ours = ll.method(name, layer=layer, **options).evidence(c, x, target)
+            ours = ll.method(name, layer=layer, **options).raw(c, x, target)
             assert_same_map(ours, arrays[f"gradcam_{theirs}_raw@{layer}"])
-    assert_same_map(ll.method("cam", layer="layer3").evidence(c, x, target), arrays["torchcam_cam_raw@layer3"])
+    assert_same_map(ll.method("cam", layer="layer3").raw(c, x, target), arrays["torchcam_cam_raw@layer3"])
 
 
 def test_reference_networks_are_the_ones_described() -> None:

@@ -23,10 +23,10 @@ def test_by_hand() -> None:
     saliency = ll.method("gradient", reduce="sum").run(toy(), line(1, -1), 0)
     assert saliency.score.item() == -1
     assert saliency.raw[0, 0].tolist() == [2, 3]
-    assert ll.method("gradient", reduce="sum").evidence(toy(), line(1, -1), 1)[0, 0].tolist() == [-2, -3]
-    assert ll.method("input-x-gradient").evidence(toy(), line(1, -1), 0)[0, 0].tolist() == [2, -3]
+    assert ll.method("gradient", reduce="sum").raw(toy(), line(1, -1), 1)[0, 0].tolist() == [-2, -3]
+    assert ll.method("input-x-gradient").raw(toy(), line(1, -1), 0)[0, 0].tolist() == [2, -3]
     reference = line(0.5, 1)[0]
-    away = ll.method("input-x-gradient", reference=reference).evidence(toy(), line(1, -1), 0)
+    away = ll.method("input-x-gradient", reference=reference).raw(toy(), line(1, -1), 0)
     assert away[0, 0].tolist() == [1, -6]  # (1 - 0.5) 2 and (-1 - 1) 3
 
 
@@ -35,15 +35,15 @@ def test_colours_are_put_together() -> None:
     x = torch.ones(1, 3, 1, 1).double()
     for reduce, expected in (("abs-max", 4), ("abs-sum", 7), ("sum", -1)):
         for name in ("gradient", "input-x-gradient"):
-            assert ll.method(name, reduce=reduce).evidence(c, x, 0).item() == expected
-    assert ll.method("gradient").evidence(c, x, 0).item() == 4
-    assert ll.method("input-x-gradient").evidence(c, x, 0).item() == -1
+            assert ll.method(name, reduce=reduce).raw(c, x, 0).item() == expected
+    assert ll.method("gradient").raw(c, x, 0).item() == 4
+    assert ll.method("input-x-gradient").raw(c, x, 0).item() == -1
 
 
 @pytest.mark.parametrize("name", ["gradient", "input-x-gradient"])
 def test_golden_network(name: str) -> None:
     options = {"gradient": "abs-max", "input-x-gradient": ""}[name]
-    raw = ll.method(name).evidence(golden_network.classifier(), golden_network.image(), golden_network.TARGET)
+    raw = ll.method(name).raw(golden_network.classifier(), golden_network.image(), golden_network.TARGET)
     torch.testing.assert_close(raw[0], golden_network.rows(name, options), rtol=0, atol=1e-9)
 
 
@@ -53,7 +53,7 @@ def test_finite_differences() -> None:
     for p in net.parameters():
         p.data = torch.randn(p.shape, generator=generator, dtype=torch.double)
     c, x, h = ll.Classifier(net), torch.randn(1, 3, 4, 5, generator=generator).double(), 1e-5
-    raw = ll.method("gradient", reduce="sum").evidence(c, x, 1)
+    raw = ll.method("gradient", reduce="sum").raw(c, x, 1)
     for i, j in ((0, 0), (2, 3), (3, 4)):
         step = torch.zeros_like(x)
         step[:, :, i, j] = h
@@ -88,8 +88,8 @@ def test_input_x_gradient_adds_up_without_biases() -> None:
 def test_input_x_gradient_is_relevance_by_the_z_rule_without_biases() -> None:
     c, x = without_biases(), torch.randn(2, 3, 12, 16, generator=torch.Generator().manual_seed(2)).double()
     exact = {place: "epsilon(0)" for place in ("conv", "linear")}
-    relevance = ll.method("lrp", rules=exact, init="logit").evidence(c, x, 1)
-    assert_same(ll.method("input-x-gradient").evidence(c, x, 1), relevance, 1e-6)
+    relevance = ll.method("lrp", rules=exact, init="logit").raw(c, x, 1)
+    assert_same(ll.method("input-x-gradient").raw(c, x, 1), relevance, 1e-6)
 
 
 @pytest.mark.parametrize("model", TINY)
@@ -102,17 +102,17 @@ def test_goldens(model: str) -> None:
         ("saliency-gradient", ll.method("gradient", reduce="sum", score="prob"), "attr"),
     ):
         _, arrays = golden(f"{name}-{model}")
-        ours = method.evidence(c, x[:2], torch.from_numpy(arrays["target"]))
+        ours = method.raw(c, x[:2], torch.from_numpy(arrays["target"]))
         assert_same(ours, arrays[key].sum(1))
     _, arrays = golden(f"torchray-gradient-{model}")
-    assert_same(ll.method("gradient").evidence(c, x, torch.from_numpy(arrays["target"])), arrays["saliency"][:, 0])
+    assert_same(ll.method("gradient").raw(c, x, torch.from_numpy(arrays["target"])), arrays["saliency"][:, 0])
 
 
 def test_golden_squeezenet() -> None:
     _, arrays = golden("captum-saliency-squeezenet")
     x, target = inputs("squeezenet")[:1].double(), torch.from_numpy(arrays["target"])
     signed, c = ll.method("gradient", reduce="sum"), exact(classifier("squeezenet"))
-    assert_same_but_for_ties(lambda x: signed.evidence(c, x, target)[:, ::2, ::2], x, arrays["signed_stride2"].sum(1))
+    assert_same_but_for_ties(lambda x: signed.raw(c, x, target)[:, ::2, ::2], x, arrays["signed_stride2"].sum(1))
 
 
 def test_golden_cifar() -> None:
@@ -120,20 +120,20 @@ def test_golden_cifar() -> None:
     theirs = arrays["captum_saliency"]
     assert (theirs < 0).any()  # not magnitudes
     method = ll.method("gradient", reduce="sum")
-    assert_same_but_for_ties(lambda x: method.evidence(exact(c), x, target), x.double(), theirs.sum(1))
+    assert_same_but_for_ties(lambda x: method.raw(exact(c), x, target), x.double(), theirs.sum(1))
 
 
 def test_references() -> None:
     c, x = architectures_net("plain")
     black, white = (b.expand(3, 40, 56) for b in c.bounds)
-    plain = ll.method("input-x-gradient").evidence(c, x, 1)
-    assert torch.equal(ll.method("input-x-gradient", reference=torch.zeros(3, 1, 1)).evidence(c, x, 1), plain)
+    plain = ll.method("input-x-gradient").raw(c, x, 1)
+    assert torch.equal(ll.method("input-x-gradient", reference=torch.zeros(3, 1, 1)).raw(c, x, 1), plain)
     for name, tensor in (("black", black), ("white", white)):
-        named = ll.method("input-x-gradient", reference=name).evidence(c, x, 1)
+        named = ll.method("input-x-gradient", reference=name).raw(c, x, 1)
         assert not torch.equal(named, plain)
-        torch.testing.assert_close(ll.method("input-x-gradient", reference=tensor).evidence(c, x, 1), named)
+        torch.testing.assert_close(ll.method("input-x-gradient", reference=tensor).raw(c, x, 1), named)
     with pytest.raises(InvalidOption, match=r"\(3, 5, 5\)"):
-        ll.method("input-x-gradient", reference=torch.zeros(3, 5, 5)).evidence(c, x, 1)
+        ll.method("input-x-gradient", reference=torch.zeros(3, 5, 5)).raw(c, x, 1)
     with pytest.raises(InvalidOption, match="reference"):
         ll.method("input-x-gradient", reference="grey")
 
@@ -160,7 +160,7 @@ def test_the_score_that_does_not_change() -> None:
 def test_half_precision() -> None:
     net = architectures.build("plain").bfloat16()
     for name in ("gradient", "input-x-gradient"):
-        raw = ll.method(name).evidence(ll.Classifier(net), architectures.images().bfloat16(), 1)
+        raw = ll.method(name).raw(ll.Classifier(net), architectures.images().bfloat16(), 1)
         assert raw.dtype == torch.float32
 
 
@@ -176,8 +176,8 @@ def test_other_scores() -> None:
     c, x = architectures_net("residual")
     method = ll.method("gradient", reduce="sum")
     p = c(x).softmax(1)
-    of_class = torch.stack([method.evidence(c, x, k) for k in range(p.shape[1])], 1)  # n classes H W
+    of_class = torch.stack([method.raw(c, x, k) for k in range(p.shape[1])], 1)  # n classes H W
     expected = p[:, 1, None, None] * (of_class[:, 1] - (p[:, :, None, None] * of_class).sum(1))
-    assert_same(ll.method("gradient", reduce="sum", score="prob").evidence(c, x, 1), expected)
-    difference = method.evidence(c, x, lambda y: y[:, 2] - y[:, 1])
+    assert_same(ll.method("gradient", reduce="sum", score="prob").raw(c, x, 1), expected)
+    difference = method.raw(c, x, lambda y: y[:, 2] - y[:, 1])
     assert_same(difference, of_class[:, 2] - of_class[:, 1])

@@ -48,13 +48,13 @@ def test_gradient_shap_noise_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """x' = (2, 3) + 0.5 * 2 = (3, 4), from (0, 0), a = 1/2: the point (3/2, 2), so R = (3 2, 4 3/2)."""
     replay(monkeypatch, (0.5, 0.0, 2.0))
     method = ll.method("gradient-shap", n=1, baseline=line(0, 0), stdev=0.5)
-    assert method.evidence(product(), line(2, 3), 0)[0, 0].tolist() == [6, 6]
+    assert method.raw(product(), line(2, 3), 0)[0, 0].tolist() == [6, 6]
 
 
 def test_gradient_shap_tends_to_integrated_gradients() -> None:
     c, x = smooth()
     shap = ll.method("gradient-shap", n=3000, baseline=("black", "white")).run(c, x[:1], 1)
-    exact = ll.method("integrated-gradients", baseline=("black", "white")).evidence(c, x[:1], 1)
+    exact = ll.method("integrated-gradients", baseline=("black", "white")).raw(c, x[:1], 1)
     assert_same(shap.raw, exact, 0.1)
     few = ll.method("gradient-shap", n=30, baseline=("black", "white")).run(c, x[:1], 1)
     assert (few.raw - exact).square().mean() > 9 * (shap.raw - exact).square().mean()  # 100 on average
@@ -65,7 +65,7 @@ def test_gradient_shap_draws_every_baseline() -> None:
     """A linear score: R = W (x - mean of the baselines drawn), and its sum says how often each was."""
     c = scoring(lambda x: x[:, 0, 0, 0])
     for n in (1, 400):
-        raw = ll.method("gradient-shap", n=n, baseline=torch.cat([line(0), line(1)])).evidence(c, line(2), 0)
+        raw = ll.method("gradient-shap", n=n, baseline=torch.cat([line(0), line(1)])).raw(c, line(2), 0)
         share_of_zero = raw.item() - 1
         assert share_of_zero in (0, 1) if n == 1 else 0.4 < share_of_zero < 0.6
 
@@ -73,9 +73,9 @@ def test_gradient_shap_draws_every_baseline() -> None:
 def test_gradient_shap_does_not_depend_on_the_batch() -> None:
     c, x = exact(architectures_net("plain")[0]), architectures.images().double()
     method = ll.method("gradient-shap", n=3, stdev=0.1)
-    together = method.evidence(c, x, 1)
-    assert_same(torch.cat([method.evidence(c, x[i : i + 1], 1) for i in range(3)]), together)
-    assert_same(ll.method("gradient-shap", n=3, stdev=0.1, batch_size=2).evidence(c, x, 1), together)
+    together = method.raw(c, x, 1)
+    assert_same(torch.cat([method.raw(c, x[i : i + 1], 1) for i in range(3)]), together)
+    assert_same(ll.method("gradient-shap", n=3, stdev=0.1, batch_size=2).raw(c, x, 1), together)
 
 
 def test_gradient_shap_against_captum(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,5 +94,5 @@ def test_gradient_shap_against_captum(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = attr.GradientShap(c.module).attribute(x, baselines=torch.zeros_like(x), n_samples=4, stdevs=0.0, target=3)
     assert len(points) == 4
     replay(monkeypatch, *((a, 0.0) for a in points))
-    ours = ll.method("gradient-shap", n=4, baseline="zero").evidence(c, x, 3)
+    ours = ll.method("gradient-shap", n=4, baseline="zero").raw(c, x, 3)
     assert_same(ours, theirs.detach().sum(1))

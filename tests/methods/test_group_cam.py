@@ -153,9 +153,9 @@ def test_step_by_step(architecture: str, layer: str, head: bool) -> None:
 
 def test_paper_is_the_default() -> None:
     c, x = double("plain"), pictures()
-    paper = ll.method("group-cam", profile="paper").evidence(c, x)
-    assert torch.equal(paper, ll.method("group-cam").evidence(c, x))
-    assert not torch.equal(paper, ll.method("group-cam", profile="head").evidence(c, x))
+    paper = ll.method("group-cam", profile="paper").raw(c, x)
+    assert torch.equal(paper, ll.method("group-cam").raw(c, x))
+    assert not torch.equal(paper, ll.method("group-cam", profile="head").raw(c, x))
 
 
 @pytest.mark.parametrize("architecture", ["plain", "residual", "tokens"])
@@ -183,7 +183,7 @@ def test_groups_add_up_to_grad_cam(grouping: Grouping) -> None:
     acts, grads = evidence_of(c, "layer2", x, TARGET)
     weighted = grads.mean((2, 3), keepdim=True) * acts
     total = sum((weighted * (labels == g)[:, :, None, None]).sum(1) for g in range(4))
-    expected = ll.method("grad-cam", layer="layer2").evidence(c, x, TARGET)
+    expected = ll.method("grad-cam", layer="layer2").raw(c, x, TARGET)
     torch.testing.assert_close(total, expected, rtol=1e-12, atol=1e-12)
     assert all(len(one.unique()) == 4 for one in labels)
 
@@ -237,7 +237,7 @@ def test_scores() -> None:
     spelled = ll.method("group-cam", score="logit", mask_score="prob").run(c, x, TARGET)
     assert torch.equal(default.raw, spelled.raw)
     for options in ({"mask_score": "logit"}, {"score": "prob"}):
-        assert not torch.allclose(default.raw, ll.method("group-cam", **options).evidence(c, x, TARGET), rtol=1e-3)
+        assert not torch.allclose(default.raw, ll.method("group-cam", **options).raw(c, x, TARGET), rtol=1e-3)
 
 
 @pytest.mark.parametrize("grouping", ["chunk", "kmeans", "ward"])
@@ -246,8 +246,8 @@ def test_images_one_by_one(architecture: str, grouping: Grouping) -> None:
     """In double precision: the weights are small differences of probabilities."""
     c, x = double(architecture), pictures()
     options = {"n_groups": 6, "grouping": grouping}
-    together = ll.method("group-cam", **options).evidence(c, x, TARGET)
-    singly = ll.method("group-cam", batch_size=1, **options).evidence(c, x, TARGET)
+    together = ll.method("group-cam", **options).raw(c, x, TARGET)
+    singly = ll.method("group-cam", batch_size=1, **options).raw(c, x, TARGET)
     torch.testing.assert_close(together, singly, rtol=1e-9, atol=1e-13)
 
 

@@ -41,13 +41,13 @@ X = torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1)
 @pytest.mark.parametrize(("name", "colours"), [("guided-backprop", (2, 0)), ("deconvnet", (7, 5))])
 def test_toy(name: str, colours: tuple[int, int]) -> None:
     """The third hidden value is exactly 0: its gate is shut for guided backprop."""
-    assert ll.method(name).evidence(toy(), X, 0).item() == max(colours)
-    assert ll.method(name, reduce="sum").evidence(toy(), X, 0).item() == sum(colours)
+    assert ll.method(name).raw(toy(), X, 0).item() == max(colours)
+    assert ll.method(name, reduce="sum").raw(toy(), X, 0).item() == sum(colours)
 
 
 @pytest.mark.parametrize("name", EDGES)
 def test_golden_network(name: str) -> None:
-    found = ll.method(name).evidence(golden_network.classifier(), golden_network.image(), golden_network.TARGET)
+    found = ll.method(name).raw(golden_network.classifier(), golden_network.image(), golden_network.TARGET)
     torch.testing.assert_close(found[0], golden_network.rows(name, "abs-max"), rtol=0, atol=1e-9)
 
 
@@ -57,9 +57,9 @@ def test_captum(theirs: str, name: str, model: str) -> None:
     _, arrays = golden(f"captum-{theirs}-{model}")
     attribution, target = torch.from_numpy(arrays["attr"]), torch.from_numpy(arrays["target"])
     x = inputs(model)[: len(attribution)]
-    found = ll.method(name).evidence(classifier(model), x, target[: len(x)])
+    found = ll.method(name).raw(classifier(model), x, target[: len(x)])
     assert_same(found, attribution.abs().amax(1))
-    signed = ll.method(name, reduce="sum").evidence(classifier(model), x, target[: len(x)])
+    signed = ll.method(name, reduce="sum").raw(classifier(model), x, target[: len(x)])
     assert_same(signed, attribution.sum(1))
 
 
@@ -84,7 +84,7 @@ def test_torchray(theirs: str, name: str, model: str) -> None:
     _, arrays = golden(f"torchray-{theirs}-{model}")
     saliency = arrays["saliency"][:, 0]
     target = torch.from_numpy(arrays["target"])[: len(saliency)]
-    assert_same(ll.method(name).evidence(classifier(model), inputs(model)[: len(saliency)], target), saliency)
+    assert_same(ll.method(name).raw(classifier(model), inputs(model)[: len(saliency)], target), saliency)
 
 
 class Ruled(torch.autograd.Function):
@@ -142,7 +142,7 @@ def test_every_way_to_write_a_relu_is_caught(name: str, written: str) -> None:
     (expected,) = torch.autograd.grad(logits[:, 1].sum(), leaf)
     (plain,) = torch.autograd.grad(Small(torch.relu)(leaf)[:, 1].sum(), leaf)
     assert (expected - plain).abs().max() > 1e-3
-    found = ll.method(name).evidence(ll.Classifier(Small(RELUS[written]), size=8), pictures(), 1)
+    found = ll.method(name).raw(ll.Classifier(Small(RELUS[written]), size=8), pictures(), 1)
     assert_same(found, expected.abs().amax(1), 1e-12)
 
 
@@ -159,10 +159,10 @@ def test_every_score(score: str) -> None:
     }[score]
     (expected,) = torch.autograd.grad(explained.sum(), leaf)
     c = ll.Classifier(Small(torch.relu), size=8)
-    assert_same(ll.method("guided-backprop", score=score).evidence(c, pictures(), 1), expected.abs().amax(1), 1e-12)
+    assert_same(ll.method("guided-backprop", score=score).raw(c, pictures(), 1), expected.abs().amax(1), 1e-12)
     if score == "margin":  # the same as a function of the outputs
         function = lambda out: out[:, 1] - out[:, [0, 2, 3]].amax(1)  # noqa: E731
-        assert_same(ll.method("guided-backprop").evidence(c, pictures(), function), expected.abs().amax(1), 1e-12)
+        assert_same(ll.method("guided-backprop").raw(c, pictures(), function), expected.abs().amax(1), 1e-12)
 
 
 @pytest.mark.parametrize("act", [F.gelu, F.silu, F.elu, F.leaky_relu, F.hardswish, F.softplus])
@@ -194,7 +194,7 @@ def test_gates_keep_their_gradient(name: str) -> None:
     """A sigmoid is no rectifier: without any the map is the gradient's, and nothing is noted."""
     c = toy(torch.sigmoid)
     saliency = ll.method(name).run(c, X, 0)
-    assert_same(saliency.raw, ll.method("gradient").evidence(c, X, 0))
+    assert_same(saliency.raw, ll.method("gradient").raw(c, X, 0))
     assert not saliency.notes
 
 
@@ -202,8 +202,8 @@ def test_a_relu_with_a_ceiling() -> None:
     """Above it nothing changes the output, so that guided backprop's gate is shut; a deconvnet has no gate."""
     c = toy(nn.ReLU6())
     x = torch.tensor([7.0, -1, 0]).view(1, 3, 1, 1)
-    assert ll.method("guided-backprop", reduce="sum").evidence(c, x, 0).item() == 0  # h = 7, 1, 6
-    assert ll.method("deconvnet", reduce="sum").evidence(c, x, 0).item() == 12
+    assert ll.method("guided-backprop", reduce="sum").raw(c, x, 0).item() == 0  # h = 7, 1, 6
+    assert ll.method("deconvnet", reduce="sum").raw(c, x, 0).item() == 12
 
 
 @pytest.mark.parametrize("name", [*EDGES, "guided-grad-cam"])

@@ -18,15 +18,15 @@ def test_captum_guided_grad_cam(model: str) -> None:
     attribution, target = torch.from_numpy(arrays["attr"]), torch.from_numpy(arrays["target"])
     x, layer = inputs(model)[: len(attribution)], about["hyper_parameters"]["layer"]
     method = ll.method("guided-grad-cam", profile="captum", layer=layer)
-    assert_same(method.evidence(classifier(model), x, target[: len(x)]), attribution.abs().amax(1))
+    assert_same(method.raw(classifier(model), x, target[: len(x)]), attribution.abs().amax(1))
 
 
 @pytest.mark.parametrize("reduce", ["abs-max", "sum"])
 def test_guided_grad_cam_is_the_product_of_both(reduce: Any) -> None:
     c, x = ll.Classifier(architectures.build("residual").double()), architectures.images(2).double()
-    edges = ll.method("guided-backprop", reduce=reduce).evidence(c, x, 3)
-    cam = ll.method("grad-cam", layer="layer1").evidence(c, x, 3).relu()[:, None]
+    edges = ll.method("guided-backprop", reduce=reduce).raw(c, x, 3)
+    cam = ll.method("grad-cam", layer="layer1").raw(c, x, 3).relu()[:, None]
     for interpolation, more in (("bilinear", {"align_corners": False}), ("nearest", {})):
         up = F.interpolate(cam, x.shape[-2:], mode=interpolation, **more)[:, 0]
         method = ll.method("guided-grad-cam", layer="layer1", interpolation=interpolation, reduce=reduce)
-        assert_same(method.evidence(c, x, 3), edges * up, 1e-12)
+        assert_same(method.raw(c, x, 3), edges * up, 1e-12)

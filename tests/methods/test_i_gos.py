@@ -370,7 +370,7 @@ def test_insertion_shows_what_is_taken_away() -> None:
     x = torch.ones(1, 3, 9, 9).double()
     for game in ("deletion", "insertion", "both"):
         method = ll.method("i-gos", n=3, points=3, size=9, noise=0.0, tv=0.0, baseline="zero", game=game)
-        raw = method.evidence(c, x, 0)[0]
+        raw = method.raw(c, x, 0)[0]
         assert raw.argmax().item() == 4 * 9 + 4
         assert raw[4, 4] > 0.5
 

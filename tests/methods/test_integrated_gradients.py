@@ -100,7 +100,7 @@ def test_several_baselines_are_averaged() -> None:
     white = c.bounds[1]
 
     def evidence(baseline: object) -> Tensor:
-        return ll.method("integrated-gradients", n=5, baseline=baseline).evidence(c, x, 1)
+        return ll.method("integrated-gradients", n=5, baseline=baseline).raw(c, x, 1)
 
     mean = (evidence("black") + evidence("white")) / 2
     for several in (["black", "white"], ("black", white), torch.stack(c.bounds)):
@@ -127,12 +127,12 @@ def test_options() -> None:
     c, x = smooth()
     options = ll.explain(c, x[0], method, 1).settings()["options"]
     assert ll.method("integrated-gradients", **options).options == method.options
-    by_magnitude = ll.method("integrated-gradients", n=3, reduce="abs-sum").evidence(c, x, 1)
-    assert (by_magnitude >= ll.method("integrated-gradients", n=3).evidence(c, x, 1).abs() - 1e-12).all()
+    by_magnitude = ll.method("integrated-gradients", n=3, reduce="abs-sum").raw(c, x, 1)
+    assert (by_magnitude >= ll.method("integrated-gradients", n=3).raw(c, x, 1).abs() - 1e-12).all()
 
 
 def evidence(method: ll.Method, c: ll.Classifier, target: Tensor, x: Tensor) -> Tensor:
-    return method.evidence(c, x, target)
+    return method.raw(c, x, target)
 
 
 CAPTUM = {
@@ -170,7 +170,7 @@ def test_pair(model: str) -> None:
     method = ll.method("integrated-gradients", profile="pair", score="prob")
     c, x, target = exact(classifier(model)), inputs(model)[:2].double(), torch.from_numpy(arrays["target"])
     # The way starts at a constant picture, where rounding picks the pixel that a maximum takes.
-    assert_same_but_for_ties(lambda x: method.evidence(c, x, target), x, arrays["attr"].sum(1), 2e-5)
+    assert_same_but_for_ties(lambda x: method.raw(c, x, target), x, arrays["attr"].sum(1), 2e-5)
 
 
 @pytest.mark.parametrize("model", TINY)
@@ -199,20 +199,18 @@ def test_pair_guided(model: str) -> None:
         if (model, i) not in FORKS:
             assert_same_but_for_ties(partial(evidence, method, c, target), one, theirs, 1e-5)
             continue
-        ours = method.evidence(classifier(model), one.float(), target)
+        ours = method.raw(classifier(model), one.float(), target)
         off = (ours - torch.from_numpy(theirs)).abs().amax()
         if off > 1e-5 * ours.abs().amax():  # this processor rounds otherwise than theirs
             noise = 1e-7 * torch.randn(4, *one.shape, generator=torch.Generator().manual_seed(1))
-            found = [method.evidence(classifier(model), one.float() + e, target) for e in noise]
+            found = [method.raw(classifier(model), one.float() + e, target) for e in noise]
             assert off < 2 * max(float((f - ours).abs().amax()) for f in found)
 
 
 def test_cifar() -> None:
     c, x, target, arrays = cifar()
     method, double = ll.method("integrated-gradients", profile="captum", n=32), exact(c)
-    assert_same_but_for_ties(
-        lambda x: method.evidence(double, x, target), x.double(), arrays["captum_ig32"].sum(1), 1e-4
-    )
+    assert_same_but_for_ties(lambda x: method.raw(double, x, target), x.double(), arrays["captum_ig32"].sum(1), 1e-4)
 
 
 @pytest.mark.slow
@@ -235,4 +233,4 @@ def test_seeded_torchvision(model: str) -> None:
     # up to 0.4 % of its largest value (ResNet-18) and 4 % (ResNet-50); outside of that band 2e-6 and 1 % are left, of
     # ResNet-18 on processors without AVX2 6e-4.
     tolerance = 1e-3 if model == "resnet18" else 1.2e-2
-    assert_same_but_for_ties(lambda x: method.evidence(c, x, target), x[:1], arrays["captum_ig16"].sum(1), tolerance)
+    assert_same_but_for_ties(lambda x: method.raw(c, x, target), x[:1], arrays["captum_ig16"].sum(1), tolerance)

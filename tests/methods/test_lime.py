@@ -123,8 +123,8 @@ def test_batch_gives_what_its_images_give() -> None:
     method = ll.method("lime", n_samples=40)
     together = method.run(c, x, [1, 4, 2])
     assert len(set(together.details["labels"].amax((1, 2)).tolist())) > 1  # as many segments as each picture has
-    singles = torch.cat([method.evidence(c, x[i : i + 1], k) for i, k in enumerate((1, 4, 2))])
-    chunked = ll.method("lime", n_samples=40, batch_size=2).evidence(c, x, [1, 4, 2])
+    singles = torch.cat([method.raw(c, x[i : i + 1], k) for i, k in enumerate((1, 4, 2))])
+    chunked = ll.method("lime", n_samples=40, batch_size=2).raw(c, x, [1, 4, 2])
     torch.testing.assert_close(together.raw, singles, rtol=1e-7, atol=1e-13)
     torch.testing.assert_close(together.raw, chunked, rtol=1e-7, atol=1e-13)
 

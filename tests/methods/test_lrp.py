@@ -34,14 +34,14 @@ NETWORKS = ("plain", "residual", "dense", "inception", "depthwise")
 )
 def test_golden_network(name: str, options: dict[str, Any], row: tuple[str, str]) -> None:
     c, x = golden_network.classifier(), golden_network.image()
-    raw = ll.method(name, **options).evidence(c, x, golden_network.TARGET)
+    raw = ll.method(name, **options).raw(c, x, golden_network.TARGET)
     close(raw[0], golden_network.rows(*row), 1e-9)
 
 
 def test_gamma_box_written_out() -> None:
     c, x = golden_network.classifier(), golden_network.image()
     rules = {"first": "z-box", "conv": "gamma(0.25)", "linear": "epsilon(1e-6)"}
-    raw = ll.method("lrp", rules=rules).evidence(c, x, golden_network.TARGET)
+    raw = ll.method("lrp", rules=rules).raw(c, x, golden_network.TARGET)
     close(raw[0], golden_network.rows("lrp", "EpsilonGammaBox box=[-0.5;0.7]"), 1e-9)
 
 
@@ -89,8 +89,8 @@ def test_zennit(theirs: str, model: str) -> None:
     _, arrays = golden(f"zennit-{theirs}-{model}")
     raw, target = arrays["relevance"].sum(1), torch.from_numpy(arrays["target"])
     method, x = ll.method("lrp", composite=ZENNIT[theirs], init="one"), inputs(model)[: len(raw)]
-    assert deviation(method.evidence(classifier(model), x, target), raw) < (1e-5 if model == "tinyvgg" else 3e-4)
-    assert deviation(method.evidence(ll.Classifier(merged(classifier(model).module)), x, target), raw) < 1e-5
+    assert deviation(method.raw(classifier(model), x, target), raw) < (1e-5 if model == "tinyvgg" else 3e-4)
+    assert deviation(method.raw(ll.Classifier(merged(classifier(model).module)), x, target), raw) < 1e-5
 
 
 @pytest.mark.parametrize("theirs", ["epsilonplus", "epsilongammabox"])
@@ -98,7 +98,7 @@ def test_zennit_on_squeezenet(theirs: str) -> None:
     _, arrays = golden(f"zennit-{theirs}-squeezenet")
     target = torch.from_numpy(arrays["target"])
     method = ll.method("lrp", composite=ZENNIT[theirs], init="one")
-    raw = method.evidence(classifier("squeezenet"), inputs("squeezenet")[:1], target)
+    raw = method.raw(classifier("squeezenet"), inputs("squeezenet")[:1], target)
     assert deviation(raw[..., ::2, ::2], arrays["relevance_stride2"].sum(1)) < 1e-5
     assert deviation(raw.sum(), arrays["sum_of_relevance"].sum()) < 1e-4
 
@@ -110,7 +110,7 @@ def test_zennit_excitation(model: str) -> None:
     raw, target = arrays["relevance"].sum(1), torch.from_numpy(arrays["target"])
     c = ll.Classifier(merged(classifier(model).module))
     rules = {"affine": "z-plus", "scale": "gradient"}
-    ours = ll.method("lrp", rules=rules, init="one").evidence(c, inputs(model)[: len(raw)], target)
+    ours = ll.method("lrp", rules=rules, init="one").raw(c, inputs(model)[: len(raw)], target)
     assert deviation(ours, raw) < 1e-5
 
 
@@ -127,7 +127,7 @@ def test_zennit_on_torchvision() -> None:
         pytest.skip(f"the network made from the seed is not the same here: its logits are off by {off:.0e}")
     c = ll.Classifier(merged(net))
     for theirs in ("epsilonplus", "epsilonalpha2beta1", "epsilongammabox"):
-        ours = ll.method("lrp", composite=ZENNIT[theirs], init="one").evidence(c, x[:1], target)
+        ours = ll.method("lrp", composite=ZENNIT[theirs], init="one").raw(c, x[:1], target)
         assert deviation(ours, arrays[f"zennit_{theirs}"].sum(1)) < 1e-4
 
 
@@ -135,7 +135,7 @@ def test_captum() -> None:
     _, arrays = golden("captum-lrp-tinyvgg")
     raw, target = arrays["attr"].sum(1), torch.from_numpy(arrays["target"])
     method = ll.method("lrp", rules={"affine": "epsilon(1e-9)", "avg_pool": "proportional(1e-9)"}, init="logit")
-    ours = method.evidence(classifier("tinyvgg"), inputs("tinyvgg")[: len(raw)], target)
+    ours = method.raw(classifier("tinyvgg"), inputs("tinyvgg")[: len(raw)], target)
     assert deviation(ours, raw) < 1e-4  # it divides by small numbers, in float32
 
 
@@ -156,7 +156,7 @@ def test_captum_as_installed() -> None:
     net = Flattening(vgg_like(bias=True))
     x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)).double()
     theirs = attr.LRP(copy.deepcopy(net)).attribute(x.clone().requires_grad_(), target=1).detach().sum(1)
-    ours = ll.method("lrp", rules={"affine": "epsilon(1e-9)"}, init="logit").evidence(ll.Classifier(net, size=16), x, 1)
+    ours = ll.method("lrp", rules={"affine": "epsilon(1e-9)"}, init="logit").raw(ll.Classifier(net, size=16), x, 1)
     assert deviation(ours, theirs) < 1e-6
 
 
@@ -172,7 +172,7 @@ def test_authors_of_rap(alpha: int, tolerance: float, model: str) -> None:
         "avg_pool": "proportional(0)",
         "add": "proportional(0)",
     }
-    ours = ll.method("lrp", rules=rules, init="logit").evidence(classifier(model), inputs(model)[: len(raw)], target)
+    ours = ll.method("lrp", rules=rules, init="logit").raw(classifier(model), inputs(model)[: len(raw)], target)
     assert deviation(ours, raw) < tolerance
 
 
@@ -212,7 +212,7 @@ def test_init() -> None:
     """All rules are linear in relevance."""
     c, x = ll.Classifier(vgg_like(bias=True), size=16), torch.rand(4, 3, 16, 16).double()
     scores = c(x)[:, 1]
-    absolute, logit, one = (ll.method("lrp", init=i).evidence(c, x, 1) for i in ("absolute", "logit", "one"))
+    absolute, logit, one = (ll.method("lrp", init=i).raw(c, x, 1) for i in ("absolute", "logit", "one"))
     close(logit, one * scores[:, None, None])
     close(absolute, one * scores.abs()[:, None, None])
 
@@ -223,9 +223,9 @@ def test_own_rule_and_table_in_five_lines() -> None:
         return up * op.back(divide_by(r, op.forward(up, "positive")), "positive")
 
     c, x = ll.Classifier(vgg_like(bias=True), size=16), torch.rand(2, 3, 16, 16).double()
-    ours = ll.method("lrp", rules={"conv": z_plus, "linear": "z"}).evidence(c, x, 1)
+    ours = ll.method("lrp", rules={"conv": z_plus, "linear": "z"}).raw(c, x, 1)
     shipped = {"conv": AlphaBeta(e=0.0, bias="exclude"), "linear": Epsilon(0.0)}
-    close(ours, ll.method("lrp", rules=shipped).evidence(c, x, 1))
+    close(ours, ll.method("lrp", rules=shipped).raw(c, x, 1))
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_relevance_of_a_layer() -> None:
     c, x = ll.Classifier(vgg_like(), size=16), torch.rand(2, 3, 16, 16).double()
     rules = {"affine": "z", "max_pool": "gradient"}
     for layer, size in (("2", 8), ("5", 4), ("9", 2)):
-        raw = ll.method("lrp", rules=rules, init="logit", layer=layer).evidence(c, x, 1)
+        raw = ll.method("lrp", rules=rules, init="logit", layer=layer).raw(c, x, 1)
         assert raw.shape == (2, size, size)
         close(raw.sum((1, 2)), c(x)[:, 1], 1e-6)
 

@@ -25,7 +25,7 @@ ANY = (torch.full((3, 1, 1), -3.0).double(), torch.full((3, 1, 1), 3.0).double()
 def test_comp_without_gamma_and_epsilon_is_input_times_gradient() -> None:
     net, x = vgg_like(), torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)).double()
     rules = {"first": "z", "shallow": Gamma(0.0, 0.0, classic=True), "conv": "z", "linear": "z", "max_pool": native}
-    ours = ll.method("lrp", composite="comp", rules=rules, init="logit").evidence(ll.Classifier(net, size=16), x, 2)
+    ours = ll.method("lrp", composite="comp", rules=rules, init="logit").raw(ll.Classifier(net, size=16), x, 2)
     leaf = x.clone().requires_grad_()
     (slope,) = torch.autograd.grad(net(leaf)[:, 2].sum(), leaf)
     close(ours / ours.abs().max(), (x * slope).sum(1) / ours.abs().max(), 1e-10)
@@ -96,27 +96,27 @@ def test_comp_as_in_the_tutorial() -> None:
     net = vgg_like(bias=True)
     x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(2)).double()
     c = ll.Classifier(net, mean=(0.0,) * 3, std=(1.0,) * 3, size=16)
-    ours = ll.method("lrp-comp", tutorial=True, init="logit").evidence(c, x, 1)
+    ours = ll.method("lrp-comp", tutorial=True, init="logit").raw(c, x, 1)
     theirs = tutorial(net, x, torch.zeros(1).double(), torch.ones(1).double(), 1)
     assert deviation(ours, theirs) < 1e-6
     # No relevance comes to outputs below 0 where a ReLU follows: there both forms of the stabiliser and of gamma agree.
-    assert deviation(ll.method("lrp-comp", init="logit").evidence(c, x, 1), theirs) < 1e-6
-    assert deviation(ll.method("lrp-comp", gamma="classic", init="logit").evidence(c, x, 1), theirs) < 1e-6
+    assert deviation(ll.method("lrp-comp", init="logit").raw(c, x, 1), theirs) < 1e-6
+    assert deviation(ll.method("lrp-comp", gamma="classic", init="logit").raw(c, x, 1), theirs) < 1e-6
 
 
 def test_comp_and_the_tutorial_part_where_outputs_are_below_0() -> None:
     net = vgg_like(bias=True)
     net[10] = nn.Tanh()
     c, x = ll.Classifier(net, size=16), torch.rand(1, 3, 16, 16).double()
-    ours, theirs = (ll.method("lrp-comp", tutorial=t).evidence(c, x, 1) for t in (False, True))
+    ours, theirs = (ll.method("lrp-comp", tutorial=t).raw(c, x, 1) for t in (False, True))
     assert deviation(ours, theirs) > 1e-2
 
 
 def test_comp_keeps_the_classic_gamma_by_name() -> None:
     c, x = ll.Classifier(architectures.build("residual").double()), architectures.images(2).double()
-    classic = ll.method("lrp-comp", gamma="classic").evidence(c, x)
-    assert not torch.allclose(classic, ll.method("lrp-comp").evidence(c, x))
-    assert torch.equal(classic, ll.method("lrp", composite="comp-classic").evidence(c, x))
+    classic = ll.method("lrp-comp", gamma="classic").raw(c, x)
+    assert not torch.allclose(classic, ll.method("lrp-comp").raw(c, x))
+    assert torch.equal(classic, ll.method("lrp", composite="comp-classic").raw(c, x))
     assert rule_of("classic-gamma(0.5)") == Gamma(0.5, classic=True)
 
 
@@ -140,7 +140,7 @@ def test_presets_are_composites() -> None:
         "lrp-alpha2-beta1": "alpha2-beta1",
         "lrp-comp": "comp",
     }.items():
-        assert torch.equal(ll.method(name).evidence(c, x), ll.method("lrp", composite=composite).evidence(c, x))
+        assert torch.equal(ll.method(name).raw(c, x), ll.method("lrp", composite=composite).raw(c, x))
 
 
 def spies(rules: list[str], composite: str) -> dict[str, set[str]]:
@@ -187,9 +187,9 @@ def test_own_rules_join_the_composite(composite: str, rules: list[str], expected
 @pytest.mark.parametrize("composite", ["epsilon-gamma-box", "epsilon-plus-flat", "comp"])
 def test_saying_again_what_the_composite_says_changes_nothing(composite: str) -> None:
     c, x = ll.Classifier(architectures.build("residual").double()), architectures.images(1).double()
-    plain = ll.method("lrp", composite=composite).evidence(c, x, 1)
+    plain = ll.method("lrp", composite=composite).raw(c, x, 1)
     for place, rule in rules_of(composite, c.bounds).table.items():
-        close(ll.method("lrp", composite=composite, rules={place: rule}).evidence(c, x, 1), plain)
+        close(ll.method("lrp", composite=composite, rules={place: rule}).raw(c, x, 1), plain)
 
 
 def test_overrides_by_name_of_the_module() -> None:
@@ -200,19 +200,19 @@ def test_overrides_by_name_of_the_module() -> None:
         seen.append(op.owner)
         return Epsilon()(op, r)
 
-    plain = ll.method("lrp", init="one").evidence(c, x, 1)
-    by_glob = ll.method("lrp", overrides={"layer1.*": spy, "fc": spy}, init="one").evidence(c, x, 1)
+    plain = ll.method("lrp", init="one").raw(c, x, 1)
+    by_glob = ll.method("lrp", overrides={"layer1.*": spy, "fc": spy}, init="one").raw(c, x, 1)
     assert sorted(seen) == ["fc", "layer1.conv1", "layer1.conv2", "layer1.skip"]
     assert not torch.allclose(plain, by_glob)
-    named = ll.method("lrp", overrides={"layer1.*": "epsilon(1e-6)"}, init="one").evidence(c, x, 1)
+    named = ll.method("lrp", overrides={"layer1.*": "epsilon(1e-6)"}, init="one").raw(c, x, 1)
     close(by_glob, named)
 
 
 def test_the_first_pattern_that_fits_counts() -> None:
     c, x = ll.Classifier(architectures.build("plain").double()), architectures.images(1).double()
-    one = ll.method("lrp", overrides={"features.0": "flat", "features.*": "gamma(0.1)"}).evidence(c, x, 1)
-    other = ll.method("lrp", overrides={"features.*": "gamma(0.1)", "features.0": "flat"}).evidence(c, x, 1)
-    same = ll.method("lrp", rules={"conv": "gamma(0.1)"}).evidence(c, x, 1)
+    one = ll.method("lrp", overrides={"features.0": "flat", "features.*": "gamma(0.1)"}).raw(c, x, 1)
+    other = ll.method("lrp", overrides={"features.*": "gamma(0.1)", "features.0": "flat"}).raw(c, x, 1)
+    same = ll.method("lrp", rules={"conv": "gamma(0.1)"}).raw(c, x, 1)
     close(other, same)
     assert not torch.allclose(one, other)
 

@@ -125,7 +125,7 @@ def test_watched(name: str) -> None:
 
     method = ll.method(name, **options, watch=watch)
     found = method.run(c, x, 1)
-    assert torch.equal(found.raw, ll.method(name, **options).evidence(c, x, 1))
+    assert torch.equal(found.raw, ll.method(name, **options).raw(c, x, 1))
     assert [step.number for step in seen] == list(range(3 if name == "emp" else 4))
     for step in seen:
         assert step.images.tolist() == [0, 1]
@@ -149,8 +149,8 @@ def test_targets_of_all_kinds(name: str) -> None:
     c = ll.Classifier(net)
     options = few(name)
     logit = ll.method(name, **options, score="logit")
-    same = logit.evidence(c, x, lambda out: out[:, 1])
-    torch.testing.assert_close(same, logit.evidence(c, x, 1), rtol=1e-4, atol=1e-6)
+    same = logit.raw(c, x, lambda out: out[:, 1])
+    torch.testing.assert_close(same, logit.raw(c, x, 1), rtol=1e-4, atol=1e-6)
     assert not ll.method(name, **options).run(c, x, lambda out: out[:, 1] - out[:, 2]).degenerate.all()
     sigmoid = ll.Classifier(nn.Sequential(net, nn.Sigmoid()))
     found = ll.method(name, **options).run(sigmoid, x, 1)

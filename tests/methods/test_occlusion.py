@@ -28,7 +28,7 @@ def linear(height: int, width: int) -> tuple[ll.Classifier, Tensor, Tensor]:
 
 def test_each_window_loses_its_share_of_a_linear_score() -> None:
     c, x, part = linear(8, 12)
-    found = ll.method("occlusion", window=4, stride=4, score="logit").evidence(c, x, 0)[0]
+    found = ll.method("occlusion", window=4, stride=4, score="logit").raw(c, x, 0)[0]
     for y in (0, 4):
         for left in (0, 4, 8):
             expected = part[y : y + 4, left : left + 4].sum()
@@ -47,7 +47,7 @@ def test_overlapping_and_cut_windows(aggregate: str) -> None:
             count[inside] += 1
     expected = total / count if aggregate == "mean" else total
     m = ll.method("occlusion", window=4, stride=3, score="logit", aggregate=aggregate)
-    torch.testing.assert_close(m.evidence(c, x, 0)[0], expected)
+    torch.testing.assert_close(m.raw(c, x, 0)[0], expected)
     assert str(m.run(c, x, 0).cost) == str(m.cost(c, x)) == "7 F"  # 2 x 3 windows
 
 
@@ -73,7 +73,7 @@ def test_like_captum(model: str) -> None:
     (_, window, _), (_, stride, _) = (settings["hyper_parameters"][k] for k in ("window", "strides"))
     x = inputs(model)[: len(arrays["attr"])]
     m = ll.method("occlusion", window=window, stride=stride, score="logit")
-    ours = m.evidence(classifier(model), x, list(map(int, arrays["target"][: len(x)])))
+    ours = m.raw(classifier(model), x, list(map(int, arrays["target"][: len(x)])))
     theirs = torch.from_numpy(arrays["attr"])
     theirs = theirs[:, 0] if theirs.ndim == 4 else theirs
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))

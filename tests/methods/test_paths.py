@@ -41,8 +41,8 @@ def test_a_guided_step_by_hand() -> None:
 
 def test_a_guided_way_without_freedom_is_straight() -> None:
     c, x = smooth()
-    guided = ll.method("integrated-gradients", path="guided", n=9, max_dist=1e-9, baseline="zero").evidence(c, x, 1)
-    straight = ll.method("integrated-gradients", quadrature="left", n=9, baseline="zero").evidence(c, x, 1)
+    guided = ll.method("integrated-gradients", path="guided", n=9, max_dist=1e-9, baseline="zero").raw(c, x, 1)
+    straight = ll.method("integrated-gradients", quadrature="left", n=9, baseline="zero").raw(c, x, 1)
     assert_same(guided, straight, 1e-6)
 
 

@@ -116,7 +116,7 @@ def test_authors(model: str, tolerance: float, double: bool) -> None:
     c, x = classifier(model), inputs(model)[: len(theirs)]
     if double:
         c, x, theirs = in_double(c), x.double(), theirs.double()
-    ours = ll.method("rap").evidence(c, x, target)
+    ours = ll.method("rap").raw(c, x, target)
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=tolerance * float(b.abs().max()))
 
@@ -207,7 +207,7 @@ def test_one_output_is_two_classes() -> None:
     two[-1].weight.data = torch.cat([-one[-1].weight, one[-1].weight]).detach() / 2
     x = architectures.images(2, (16, 16)).double()
     for target in (0, 1):
-        maps = [ll.method("rap").evidence(ll.Classifier(net), x, target) for net in (one, two)]
+        maps = [ll.method("rap").raw(ll.Classifier(net), x, target) for net in (one, two)]
         assert maps[0].abs().max() > 0
         torch.testing.assert_close(*maps)
 
@@ -215,7 +215,7 @@ def test_one_output_is_two_classes() -> None:
 def test_softmax_at_the_end_is_left_out() -> None:
     net, x = Dead(), architectures.images(2, (16, 16)).double()
     with_softmax = nn.Sequential(*copy.deepcopy(net), nn.Softmax(1))
-    maps = [ll.method("rap").evidence(ll.Classifier(n), x, 1) for n in (net, with_softmax)]
+    maps = [ll.method("rap").raw(ll.Classifier(n), x, 1) for n in (net, with_softmax)]
     torch.testing.assert_close(*maps)
 
 

@@ -33,14 +33,14 @@ class Pooled(nn.Module):
 def test_relevance_cam_worked_example() -> None:
     x = torch.tensor([[1.0, 3], [2, 0], [9, 9]]).view(1, 3, 1, 2)
     c = ll.Classifier(Pooled().eval(), size=2)
-    found = ll.method("relevance-cam", layer="maps").evidence(c, x, 0)
+    found = ll.method("relevance-cam", layer="maps").raw(c, x, 0)
     torch.testing.assert_close(found, torch.tensor([[[1 / 6, 1 / 2]]]))
 
 
 @pytest.mark.parametrize("layer", ["2", "4"])
 def test_relevance_cam_golden_network(layer: str) -> None:
     method = ll.method("relevance-cam", layer=layer)
-    found = method.evidence(golden_network.classifier(), golden_network.image(), golden_network.TARGET)
+    found = method.raw(golden_network.classifier(), golden_network.image(), golden_network.TARGET)
     torch.testing.assert_close(found[0], golden_network.rows("relevance-cam", f"layer {layer}"), rtol=0, atol=1e-9)
 
 
@@ -52,7 +52,7 @@ def test_relevance_cam_authors(model: str) -> None:
     assert layers
     for layer in layers:
         method = ll.method("relevance-cam", layer=layer)
-        found = method.evidence(classifier(model), inputs(model), torch.from_numpy(arrays["target"]))
+        found = method.raw(classifier(model), inputs(model), torch.from_numpy(arrays["target"]))
         assert_same(found, arrays[f"@{layer}"][:, 0])
 
 
@@ -72,7 +72,7 @@ def test_relevance_cam_authors_with_biases() -> None:
     a, seed = recording.outputs["features.8"].detach(), contrast(recording.logits.detach(), target)
     r = recording.to_layer(RULES.but(conv=twice_the_bias), recording.logits, seed, "features.8")
     assert_same((r.mean((2, 3), keepdim=True) * a).sum(1), arrays["@features.8"][:, 0])
-    without = ll.method("relevance-cam", layer="features.8").evidence(c, x, target)
+    without = ll.method("relevance-cam", layer="features.8").raw(c, x, target)
     assert_same(without, arrays["@features.8"][:, 0], 0.03)
 
 

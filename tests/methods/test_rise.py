@@ -89,7 +89,7 @@ def rise_with(made: Tensor, c: ll.Classifier, x: Tensor, target: int) -> Tensor:
         patch.setattr(Request, "draws", Numbers(0))
         patch.setattr("limelight.maps.region.rise.cell_size", lambda *_: len(made))
         patch.setattr("limelight.maps.region.rise.masks", lambda _grids, numbers, *_: made[numbers[:, 0]])
-        return ll.method("rise", n_masks=len(made), batch_size=16).evidence(c, x, target)[0]
+        return ll.method("rise", n_masks=len(made), batch_size=16).raw(c, x, target)[0]
 
 
 class Linear(nn.Module):
@@ -111,7 +111,7 @@ class Constant(nn.Module):
 
 def test_a_constant_model_gives_the_mean_mask() -> None:
     c, x = ll.Classifier(Constant(), mean=(0.0,) * 3, std=(1.0,) * 3), torch.rand(2, 3, 20, 24)
-    found = ll.method("rise", n_masks=64).evidence(c, x, 0)
+    found = ll.method("rise", n_masks=64).raw(c, x, 0)
     draws = Draws(0)
     grids = (draws.uniform((64, 7, 7), like=x) < 0.5).to(x)
     most = torch.tensor([cell_size(20, 7), cell_size(24, 7)]).to(x)

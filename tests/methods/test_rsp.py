@@ -105,7 +105,7 @@ def test_purging_drops_what_disagrees_with_its_place() -> None:
 
 def test_golden_network() -> None:
     c, x = golden_network.classifier(), golden_network.image()
-    found = ll.method("rsp", layer="4").evidence(c, x, golden_network.TARGET)
+    found = ll.method("rsp", layer="4").raw(c, x, golden_network.TARGET)
     close(found[0], golden_network.rows("rsp", "single target").tolist(), 1e-9)
 
 
@@ -162,7 +162,7 @@ def test_every_operation_conserves(make: type[nn.Module]) -> None:
 def test_a_batch_gives_what_its_images_give(options: dict[str, object]) -> None:
     c, x = ll.Classifier(network(), size=16), pictures()
     method = ll.method("rsp", **options)
-    together, single = method.evidence(c, x, [0, 1, 2]), [method.evidence(c, x[i : i + 1], i) for i in range(3)]
+    together, single = method.raw(c, x, [0, 1, 2]), [method.raw(c, x[i : i + 1], i) for i in range(3)]
     close(together, torch.cat(single).tolist(), 1e-9)
 
 

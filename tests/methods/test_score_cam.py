@@ -38,7 +38,7 @@ def test_score_cam_and_is_cam_like_torchcam(theirs: str, method: str, model: str
     settings, arrays = golden(f"torchcam-{theirs}-{model}")
     x = inputs(model)[: 1 if model == "squeezenet" else len(arrays["raw"])]
     m = ll.method(method, layer=settings["target_layer"], profile="torchcam")
-    raw = m.evidence(classifier(model), x, list(map(int, arrays["target"][: len(x)])))
+    raw = m.raw(classifier(model), x, list(map(int, arrays["target"][: len(x)])))
     assert_same_map(raw, arrays["raw"][: len(x)], 1e-4)
 
 
@@ -54,7 +54,7 @@ def test_score_cam_like_the_grad_cam_package(model: str, monkeypatch: pytest.Mon
     name = next(n for n in arrays.files if n.startswith("raw@"))
     x = inputs(model)[: 1 if model == "squeezenet" else len(arrays[name])]
     m = ll.method("score-cam", layer=name.removeprefix("raw@"), profile="paper", sums="activations")
-    raw = m.evidence(classifier(model), x, list(map(int, arrays["target"][: len(x)])))
+    raw = m.raw(classifier(model), x, list(map(int, arrays["target"][: len(x)])))
     assert_same_map(raw, arrays[name][: len(x)], 1e-4)
 
 
@@ -85,7 +85,7 @@ def test_ss_cam_like_torchcam_with_its_noise(model: str, monkeypatch: pytest.Mon
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(500 + i))
         monkeypatch.setattr(Request, "draws", Replayed(noise))
         m = ll.method("ss-cam", layer=layer, profile="torchcam", n=copies, sigma=sigma)
-        assert_same_map(m.evidence(c, x, int(arrays["target"][i])), theirs[None], 1e-5)
+        assert_same_map(m.raw(c, x, int(arrays["target"][i])), theirs[None], 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_ss_cam_like_torchcam_with_its_noise(model: str, monkeypatch: pytest.Mon
 )
 def test_without_noise_or_path_they_are_score_cam(one: Any, other: Any) -> None:
     c, x = ll.Classifier(architectures.build("plain")), architectures.images(2)
-    a, b = (ll.method(name, **options).evidence(c, x, 1) for name, options in (one, other))
+    a, b = (ll.method(name, **options).raw(c, x, 1) for name, options in (one, other))
     torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
 
 

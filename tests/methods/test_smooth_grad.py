@@ -41,11 +41,11 @@ def test_linear() -> None:
     """Every gradient is W."""
     w = weights()
     c, x = scoring(lambda x: (x * w).sum((1, 2, 3))), torch.rand(2, 3, 4, 5).double()
-    smooth = ll.method("smooth-grad", n=7, reduce="sum").evidence(c, x, 0)
+    smooth = ll.method("smooth-grad", n=7, reduce="sum").raw(c, x, 0)
     torch.testing.assert_close(smooth, w.sum(0).expand(2, 4, 5), rtol=1e-14, atol=1e-14)
-    default = ll.method("smooth-grad", n=7).evidence(c, x, 0)
+    default = ll.method("smooth-grad", n=7).raw(c, x, 0)
     torch.testing.assert_close(default, w.abs().sum(0).expand(2, 4, 5), rtol=1e-14, atol=1e-14)
-    squares = ll.method("smooth-grad", n=7, squared=True).evidence(c, x, 0)
+    squares = ll.method("smooth-grad", n=7, squared=True).raw(c, x, 0)
     torch.testing.assert_close(squares, w.square().sum(0).expand(2, 4, 5), rtol=1e-14, atol=1e-14)
     variance = ll.method("var-grad", n=7).run(c, x, 0)
     assert not variance.raw.any()
@@ -57,11 +57,11 @@ def test_square_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     c, x = scoring(lambda x: x[:, 0, 0].square().sum(1) / 2), line(3, -2)
     replay(monkeypatch, torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
     options = {"n": 2, "sigma": 0.25}
-    assert ll.method("smooth-grad", reduce="sum", **options).evidence(c, x, 0)[0, 0].tolist() == [3, -2]
-    assert ll.method("smooth-grad", **options).evidence(c, x, 0)[0, 0].tolist() == [3, 2]
-    squares = ll.method("smooth-grad", squared=True, **options).evidence(c, x, 0)
+    assert ll.method("smooth-grad", reduce="sum", **options).raw(c, x, 0)[0, 0].tolist() == [3, -2]
+    assert ll.method("smooth-grad", **options).raw(c, x, 0)[0, 0].tolist() == [3, 2]
+    squares = ll.method("smooth-grad", squared=True, **options).raw(c, x, 0)
     assert squares[0, 0].tolist() == [9 + 0.0625, 4 + 0.0625]
-    variance = ll.method("var-grad", **options).evidence(c, x, 0)
+    variance = ll.method("var-grad", **options).raw(c, x, 0)
     assert variance[0, 0].tolist() == [2 * 0.0625] * 2
 
 
@@ -76,9 +76,9 @@ def test_noise_has_its_deviation_and_is_independent() -> None:
     c = scoring(lambda x: x[:, 0].square().sum((1, 2)) / 2)
     x = torch.zeros(2, 3, 20, 25).double()
     x[0, 0, 0, 0], x[1, 0, 0, 0] = 1, 3  # ranges, hence deviations of 0.15 and 0.45
-    raw = ll.method("var-grad", n=20).evidence(c, x, 0)
+    raw = ll.method("var-grad", n=20).raw(c, x, 0)
     assert raw.mean((1, 2)).sqrt().tolist() == pytest.approx([0.15, 0.45], rel=0.03)
-    mean = ll.method("smooth-grad", n=20, reduce="sum").evidence(c, x, 0) - x[:, 0]
+    mean = ll.method("smooth-grad", n=20, reduce="sum").raw(c, x, 0) - x[:, 0]
     assert mean.std((1, 2)).tolist() == pytest.approx([0.15 / 20**0.5, 0.45 / 20**0.5], rel=0.1)
     similarity = torch.corrcoef(mean.flatten(1))[0, 1]  # two pictures, two kinds of noise
     assert abs(similarity.item()) < 0.15
@@ -90,27 +90,25 @@ def test_noise_has_its_deviation_and_is_independent() -> None:
 def test_without_noise_it_is_the_gradient() -> None:
     c, x = architectures_net("residual")
     for options in ({"spread": 0}, {"sigma": 0}):
-        smooth = ll.method("smooth-grad", n=3, **options).evidence(c, x, 1)
-        assert_same(smooth, ll.method("gradient", reduce="abs-sum").evidence(c, x, 1))
+        smooth = ll.method("smooth-grad", n=3, **options).raw(c, x, 1)
+        assert_same(smooth, ll.method("gradient", reduce="abs-sum").raw(c, x, 1))
         assert ll.method("var-grad", n=3, **options).run(c, x, 1).degenerate.all()
 
 
 def test_a_picture_of_one_colour_gets_no_noise() -> None:
     c, x = architectures_net("residual")
     x = torch.full_like(x, 0.3)
-    assert_same(
-        ll.method("smooth-grad", n=3).evidence(c, x, 1), ll.method("gradient", reduce="abs-sum").evidence(c, x, 1)
-    )
+    assert_same(ll.method("smooth-grad", n=3).raw(c, x, 1), ll.method("gradient", reduce="abs-sum").raw(c, x, 1))
     assert ll.method("var-grad", n=3).run(c, x, 1).degenerate.all()
 
 
 @pytest.mark.parametrize("method", ["smooth-grad", "var-grad"])
 def test_batches(method: str) -> None:
     c, x = architectures_net("depthwise")
-    together = ll.method(method, n=5).evidence(c, x, 1)
-    assert_same(torch.cat([ll.method(method, n=5).evidence(c, x[i : i + 1], 1) for i in range(3)]), together)
+    together = ll.method(method, n=5).raw(c, x, 1)
+    assert_same(torch.cat([ll.method(method, n=5).raw(c, x[i : i + 1], 1) for i in range(3)]), together)
     for size in (1, 2, 4):
-        assert_same(ll.method(method, n=5, batch_size=size).evidence(c, x, 1), together)
+        assert_same(ll.method(method, n=5, batch_size=size).raw(c, x, 1), together)
 
 
 def test_memory_does_not_grow_with_n() -> None:
@@ -155,7 +153,7 @@ def test_half_precision() -> None:
     c, x = architectures_net("plain")
     c = ll.Classifier(c.module.bfloat16())
     for method in (ll.method("smooth-grad", n=2, squared=True), ll.method("var-grad", n=2)):
-        raw = method.evidence(c, x.bfloat16(), 1)
+        raw = method.raw(c, x.bfloat16(), 1)
         assert raw.dtype == torch.float32
         assert raw.any()
 
@@ -178,4 +176,4 @@ def test_captum_noise_tunnel(model: str, monkeypatch: pytest.MonkeyPatch) -> Non
         ("vargrad", "var-grad", {}, lambda a: a * n / (n - 1)),  # theirs is biased
     ):
         method = ll.method(name, n=n, sigma=sigma, **options)
-        assert_same_but_for_ties(partial(method.evidence, c, target=target), x, theirs(arrays[key]).sum(1))
+        assert_same_but_for_ties(partial(method.raw, c, target=target), x, theirs(arrays[key]).sum(1))

@@ -195,7 +195,7 @@ def test_batch_gives_what_its_images_give() -> None:
     c, x = ll.Classifier(architectures.build("dense").double()), architectures.images(3).double()
     method = ll.method("xrai", steps=3)
     together = method.run(c, x, [1, 4, 2])
-    singles = torch.cat([method.evidence(c, x[i : i + 1], k) for i, k in enumerate((1, 4, 2))])
+    singles = torch.cat([method.raw(c, x[i : i + 1], k) for i, k in enumerate((1, 4, 2))])
     chunked = ll.method("xrai", steps=3, batch_size=2).run(c, x, [1, 4, 2])
     torch.testing.assert_close(together.raw, singles, rtol=1e-9, atol=1e-13)
     torch.testing.assert_close(together.raw, chunked.raw, rtol=1e-9, atol=1e-13)

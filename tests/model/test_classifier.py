@@ -65,7 +65,7 @@ def test_one_output_is_a_binary_classifier(wrap: Any) -> None:
     net, x = Answers(wrap, classes=1), architectures.images(3)
     logits = ll.Classifier(net)(x)
     torch.testing.assert_close(logits.softmax(1)[:, 1], net.scores(x)[:, 0].sigmoid().detach())
-    raw = [ll.method("grad-cam").evidence(ll.Classifier(net), x, k) for k in (0, 1)]
+    raw = [ll.method("grad-cam").raw(ll.Classifier(net), x, k) for k in (0, 1)]
     torch.testing.assert_close(raw[0], -raw[1])  # evidence against one class is evidence for the other
 
 

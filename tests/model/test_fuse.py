@@ -43,7 +43,7 @@ def test_folding_changes_no_logit(name: str) -> None:
 def test_maps_of_a_folded_classifier(architecture: str) -> None:
     net, x = architectures.build(architecture).double(), architectures.images(2).double()
     for name in ("score-cam", "ablation-cam"):
-        plain, fast = (ll.method(name).evidence(ll.Classifier(net, fold=f), x, 1) for f in (False, True))
+        plain, fast = (ll.method(name).raw(ll.Classifier(net, fold=f), x, 1) for f in (False, True))
         torch.testing.assert_close(plain, fast, rtol=1e-8, atol=1e-10)
 
 
@@ -53,5 +53,5 @@ def test_new_weights_are_folded_anew() -> None:
     ll.method("score-cam")(c, x, 1)
     with torch.no_grad():
         net.get_submodule("stem.1").get_parameter("weight").mul_(2)
-    expected = ll.method("score-cam").evidence(ll.Classifier(net), x, 1)
-    torch.testing.assert_close(ll.method("score-cam").evidence(c, x, 1), expected, rtol=1e-8, atol=1e-10)
+    expected = ll.method("score-cam").raw(ll.Classifier(net), x, 1)
+    torch.testing.assert_close(ll.method("score-cam").raw(c, x, 1), expected, rtol=1e-8, atol=1e-10)

@@ -77,11 +77,11 @@ def test_channels_last_tokens() -> None:
 
 def test_layers_by_name_module_and_option() -> None:
     net, x = architectures.build("residual"), architectures.images(1)
-    expected = ll.method("grad-cam").evidence(ll.Classifier(net, layer="layer1"), x)
+    expected = ll.method("grad-cam").raw(ll.Classifier(net, layer="layer1"), x)
     for same in (
-        ll.method("grad-cam").evidence(ll.Classifier(net, layer=net.layer1), x),
-        ll.method("grad-cam", layer="layer1").evidence(ll.Classifier(net), x),
-        ll.method("grad-cam", layer="layer1").evidence(ll.Classifier(net, layer="layer2"), x),
+        ll.method("grad-cam").raw(ll.Classifier(net, layer=net.layer1), x),
+        ll.method("grad-cam", layer="layer1").raw(ll.Classifier(net), x),
+        ll.method("grad-cam", layer="layer1").raw(ll.Classifier(net, layer="layer2"), x),
     ):
         assert torch.equal(same, expected)
     with pytest.raises(errors.InvalidOption, match="stops at one layer, got 2: layer1, layer2"):
@@ -115,8 +115,8 @@ def test_reshape_for_unusual_layouts() -> None:
     with pytest.raises(errors.UnknownLayer, match=r"not a spatial map; .*reshape="):
         ll.method("grad-cam", layer="odd")(ll.Classifier(net), x)
     c = ll.Classifier(net, layer="odd", reshape=lambda t: t.reshape(len(t), 5, 7, 4).permute(0, 3, 1, 2))
-    expected = ll.method("grad-cam", layer="conv").evidence(ll.Classifier(net), x)
-    torch.testing.assert_close(ll.method("grad-cam").evidence(c, x), expected)
+    expected = ll.method("grad-cam", layer="conv").raw(ll.Classifier(net), x)
+    torch.testing.assert_close(ll.method("grad-cam").raw(c, x), expected)
 
 
 def test_no_map_at_all() -> None:
@@ -128,8 +128,8 @@ def test_no_map_at_all() -> None:
 def test_shared_module_shows_its_last_call() -> None:
     """torchvision's residual blocks call one ReLU twice; the block's output is what it gave last."""
     net, x = architectures.build("residual"), architectures.images(1)
-    block = ll.method("hires-cam", layer="layer2").evidence(ll.Classifier(net), x)
-    relu = ll.method("hires-cam", layer="layer2.relu").evidence(ll.Classifier(net), x)
+    block = ll.method("hires-cam", layer="layer2").raw(ll.Classifier(net), x)
+    relu = ll.method("hires-cam", layer="layer2.relu").raw(ll.Classifier(net), x)
     torch.testing.assert_close(block, relu)
 
 
@@ -139,8 +139,8 @@ def test_parallel_layers_in_one_pass() -> None:
     names = ("branches.0", "branches.1", "branches.2")
     for p in c.module.parameters():
         p.requires_grad_(False)
-    together = ll.method("layer-cam", layer=names, fuse="mean", tanh_on="none").evidence(c, x)
-    singles = [ll.method("layer-cam", layer=n).evidence(c, x).relu() for n in names]
+    together = ll.method("layer-cam", layer=names, fuse="mean", tanh_on="none").raw(c, x)
+    singles = [ll.method("layer-cam", layer=n).raw(c, x).relu() for n in names]
     expected = torch.stack([m / m.amax((-2, -1), keepdim=True) for m in singles]).mean(0)
     torch.testing.assert_close(together, expected)
 

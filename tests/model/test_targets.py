@@ -151,7 +151,7 @@ def test_every_verb_takes_them(classifier: ll.Classifier, target: object) -> Non
     saliency = method.run(classifier, X, target)
     assert saliency.target.tolist() == want
     assert method(classifier, X, target).shape == (2, 16, 16)
-    assert method.evidence(classifier, X, target).shape == (2, 8, 8)
+    assert method.raw(classifier, X, target).shape == (2, 8, 8)
     assert [e.target for e in ll.explain(classifier, X, target=target)] == want
     rows = ll.evaluate(classifier, X, ["grad-cam"], ["complexity"], targets=target).rows
     assert [r.target for r in rows] == want

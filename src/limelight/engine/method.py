@@ -50,7 +50,7 @@ class Method(Spec):
         return self.run(classifier, x, target).map
 
     @either_name
-    def evidence(
+    def raw(
         self,
         classifier: Classifier | nn.Module | str,
         x: Images,

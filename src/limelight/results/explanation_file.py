@@ -15,7 +15,7 @@ from limelight import files
 from limelight.engine.saliency import Finish
 from limelight.errors import CorruptStore
 from limelight.model.cost import Cost, check_recorded
-from limelight.relevance.conservation import OPERATIONS, read
+from limelight.relevance.audit import OPERATIONS, read_image
 
 MAX_BYTES = 1 << 30
 """Bytes to which a saved explanation may unpack, unless the caller says otherwise."""
@@ -116,7 +116,7 @@ class _Record(pydantic.BaseModel):
         details: dict[str, Any] = {k.removeprefix(_DETAIL): v for k, v in arrays.items() if k.startswith(_DETAIL)}
         if self.relevance_operations is not None:
             details[OPERATIONS] = self.relevance_operations
-        read(details)  # or the books are damaged
+        read_image(details)  # or the books are damaged
         own = ("target", "label", "score", "method", "reason", "notes", "seconds")
         return {name: getattr(self, name) for name in own} | {
             "raw": raw,

@@ -117,7 +117,7 @@ def test_similarity_by_another_road(name: str, witness: ll.Classifier) -> None:
     for state in Witness.states[:]:
         net = Witness().eval()
         net.load_state_dict(state)
-        raw = method.evidence(ll.Classifier(net), x, target)
+        raw = method.raw(ll.Classifier(net), x, target)
         maps.append(nn.functional.interpolate(raw[:, None], (16, 20), mode="bilinear")[:, 0].flatten(1).numpy())
     first, *others = maps
     assert len(others) == 3

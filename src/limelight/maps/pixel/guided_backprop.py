@@ -107,7 +107,7 @@ def deconvnet(recording: Recording, *, reduce: Reduce = "abs-max") -> Raw:
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "deconvnet", reduce="sum")
-        >>> bool((explanation.evidence < 0).any())  # the sum of the colours keeps its sign
+        >>> bool((explanation.raw < 0).any())  # the sum of the colours keeps its sign
         True
     """
     return Raw(over_colours(pass_score_back(recording, deconvolved), reduce), notes=remarks(recording))

@@ -34,7 +34,7 @@ def input_x_gradient(
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "input-x-gradient", reference="black")
-        >>> bool((explanation.evidence < 0).any())  # pixels that speak against the class
+        >>> bool((explanation.raw < 0).any())  # pixels that speak against the class
         True
     """
     return Raw(over_colours((image - fill(reference)) * at_least_single(slope), reduce))

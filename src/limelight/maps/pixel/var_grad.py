@@ -52,7 +52,7 @@ def var_grad(
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "var-grad", n=5)
-        >>> bool((explanation.evidence >= 0).all())
+        >>> bool((explanation.raw >= 0).all())
         True
     """
     moments = Moments(at_least_single(image))

@@ -328,7 +328,7 @@ def agf(
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "agf", layer="layer3")
-        >>> explanation.map.shape, bool((explanation.evidence < 0).any())
+        >>> explanation.map.shape, bool((explanation.raw < 0).any())
         (torch.Size([128, 128]), True)
     """
     slope = gradient_at_outputs(recording, logits, target)

@@ -287,7 +287,7 @@ def attribution_equilibrium(
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "attribution-equilibrium", ratio=1.2)
-        >>> round(float(explanation.evidence.sum()), 2)  # ratio - 2
+        >>> round(float(explanation.raw.sum()), 2)  # ratio - 2
         -0.8
     """
     begin, values, slope = feature_map(recording, layer, acts, grads)

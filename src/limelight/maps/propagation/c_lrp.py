@@ -66,7 +66,7 @@ def c_lrp(
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "c-lrp", variant="others")
-        >>> bool(explanation.evidence.sum().abs() < 1e-3)  # what is for the class, less as much for the others
+        >>> bool(explanation.raw.sum().abs() < 1e-3)  # what is for the class, less as much for the others
         True
     """
     rules = contrast_rules(recording) if composite == "z-plus" else rules_of(composite, bounds)

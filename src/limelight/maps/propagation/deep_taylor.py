@@ -54,7 +54,7 @@ def deep_taylor(
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "deep-taylor")
-        >>> abs(float(explanation.evidence.sum()) / explanation.score - 1) < 0.02  # the map adds up to the score
+        >>> abs(float(explanation.raw.sum()) / explanation.score - 1) < 0.02  # the map adds up to the score
         True
     """
     z_plus = AlphaBeta(e=0.0, bias="exclude")

@@ -189,7 +189,7 @@ def excitation_backprop(
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "excitation-backprop", layer="layer4")
-        >>> round(float(explanation.evidence.sum()), 3)  # probabilities
+        >>> round(float(explanation.raw.sum()), 3)  # probabilities
         1.0
     """
     clamp_add = sees_negative(recording) if clamp_add is None else clamp_add
@@ -238,7 +238,7 @@ def contrastive_excitation_backprop(
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "c-excitation-backprop", layer="layer4")
-        >>> bool((explanation.evidence >= 0).all())
+        >>> bool((explanation.raw >= 0).all())
         True
     """
     clamp_add = sees_negative(recording) if clamp_add is None else clamp_add

@@ -168,7 +168,7 @@ def lrp_alpha2_beta1(
 
     Example:
         >>> explanation = ll.explain("demo/vgg", ll.example_image(), "lrp-alpha2-beta1")
-        >>> bool((explanation.evidence < 0).any())  # pixels that speak against the class
+        >>> bool((explanation.raw < 0).any())  # pixels that speak against the class
         True
     """
     return lrp(recording, logits, target, bounds, stop, composite="alpha2-beta1", init=init)

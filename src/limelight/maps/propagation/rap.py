@@ -118,7 +118,7 @@ def rap(
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "rap")
-        >>> abs(float(explanation.evidence.sum()) / explanation.score - 1) < 1e-3  # the map adds up to the score
+        >>> abs(float(explanation.raw.sum()) / explanation.score - 1) < 1e-3  # the map adds up to the score
         True
     """
     inner = Relative(negative_route)

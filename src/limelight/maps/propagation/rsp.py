@@ -159,7 +159,7 @@ def rsp(
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "rsp", hostile=(7,))  # told apart from a ring
-        >>> explanation.label, bool((explanation.evidence < 0).any())
+        >>> explanation.label, bool((explanation.raw < 0).any())
         ('star', True)
     """
     begin, values, slope = feature_map(recording, layer, acts, grads)

@@ -70,7 +70,7 @@ def xrai(
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "xrai", steps=3, segmentation="slic")
-        >>> explanation.evidence.sum().allclose(explanation.details["attribution"].sum(), rtol=1e-3)
+        >>> explanation.raw.sum().allclose(explanation.details["attribution"].sum(), rtol=1e-3)
         True
     """
     extremes = pixels.amin((1, 2, 3)), pixels.amax((1, 2, 3))
