@@ -271,7 +271,7 @@ def test_an_archive_is_refused_by_its_directory(tmp_path: Path) -> None:
     """8 MB that unpack to 8 GB; of programs and weights likewise."""
     path = tmp_path / "a.npz"
     block = bytes(1 << 26)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("evidence.npy", "w") as entry:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("raw.npy", "w") as entry:
         for _ in range(4):
             entry.write(block)
     for suffix in ("pt2", "pt"):

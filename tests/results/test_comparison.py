@@ -1,7 +1,7 @@
 """Which methods can be told apart."""
 
 import numpy as np
-from drawn_results import draw_values, make_results
+from results.drawn_results import draw_values, make_results
 
 
 def test_verdicts() -> None:

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from drawn_results import HIGHER, HITS, draw_values, make_results, make_row
+from results.drawn_results import HIGHER, HITS, draw_values, make_results, make_row
 
 from limelight.errors import InvalidOption
 from limelight.results.row import Column, Row

@@ -1,7 +1,7 @@
 """Numbers per image, and runs put together."""
 
 import pytest
-from drawn_results import HIGHER, make_results, make_row
+from results.drawn_results import HIGHER, make_results, make_row
 
 import limelight as ll
 from limelight.errors import InvalidOption, ProtocolMismatch

@@ -25,7 +25,7 @@ MOST_PASSES = 100
 """Passes per picture up to which a method is among the usual or the ``quick`` ones."""
 
 
-def named_methods(methods: Any, options: Mapping[str, Any]) -> list[Method]:
+def build_candidates(methods: Any, options: Mapping[str, Any]) -> list[Method]:
     """Return the methods that a user asks for, the options given to those named.
 
     Args:
@@ -44,7 +44,7 @@ def named_methods(methods: Any, options: Mapping[str, Any]) -> list[Method]:
     return [m if isinstance(m, Method) else as_method(m, **options) for m in listed(methods, "methods")]
 
 
-def unsuitable_methods(
+def find_unsuitable(
     methods: Any,
     model: Classifier,
     samples: Sequence[Sample],
@@ -59,7 +59,7 @@ def unsuitable_methods(
         model: to be explained.
         samples: the pictures, of which the first is tried.
         targets: what is explained of each.
-        chosen: what ``named_methods`` made of ``methods``.
+        chosen: what ``build_candidates`` made of ``methods``.
         progress: whether to show a bar.
     """
     if not _is_collection(methods):

@@ -11,7 +11,7 @@ from limelight import api
 from limelight.api.evaluating import images_at_once
 from limelight.api.forecasting import forecast
 from limelight.api.inputs import first_input, wanted_targets
-from limelight.bench.candidates import add_floor, named_methods, unsuitable_methods
+from limelight.bench.candidates import add_floor, build_candidates, find_unsuitable
 from limelight.bench.choice import Choice, Round
 from limelight.bench.comparison import FIRST
 from limelight.bench.pictures import Pictures
@@ -86,12 +86,12 @@ def choose(
     """
     _check_settings(budget, alpha, first, batch_size)
     metrics = labelled([as_metric(m) for m in listed(metric, "metrics")])
-    chosen = named_methods(methods, options or {})
+    chosen = build_candidates(methods, options or {})
     model, samples = api.as_classifier(classifier), api.as_samples(images)
     if not samples:
         raise InvalidImage("the list of images is empty")
     asked = wanted_targets(model, samples, targets)
-    left_out = unsuitable_methods(methods, model, samples, asked, chosen, progress)
+    left_out = find_unsuitable(methods, model, samples, asked, chosen, progress)
     racing = add_floor(model, chosen, left_out)
     pictures = Pictures(model, samples, asked, seed=seed, strict=strict)
     race = Race(

@@ -41,7 +41,7 @@ def recommend(race: Race, left_out: Mapping[str, str], stopped: str) -> Choice:
     p = {name: values.compare(best, name, race.seed)[1] for name in race.running if name != best}
     alike = [n for n in able if n == best or not p[n] < race.alpha]
     results = Results(race.rows, columns(race.metrics), settings_of(race.model, race.methods, race.metrics))
-    standings = {s.method: s for s in _standings(race, results, p, alike)}
+    standings = {s.method: s for s in _list_standings(race, results, p, alike)}
     least = min(standings[n].passes for n in alike)
     recommended = max((n for n in alike if standings[n].passes <= SAME_COST * least), key=quality)
     deciding = next(iter(race.metrics))
@@ -75,7 +75,7 @@ def recommend_unfinished(race: Race, left_out: Mapping[str, str], error: BaseExc
         return None
 
 
-def _standings(race: Race, results: Results, p: Mapping[str, float], alike: Sequence[str]) -> Iterator[Standing]:
+def _list_standings(race: Race, results: Results, p: Mapping[str, float], alike: Sequence[str]) -> Iterator[Standing]:
     """Yield where each method ended.
 
     Args:

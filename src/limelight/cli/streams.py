@@ -14,7 +14,7 @@ _PLAIN = {
 """What our own lines have beyond ASCII, for a terminal that has no more."""
 
 
-def _plainly(error: UnicodeError) -> tuple[str, int]:
+def _replace_unprintable(error: UnicodeError) -> tuple[str, int]:
     """Write characters that an encoding lacks as they are known everywhere, or as escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
@@ -22,7 +22,7 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
     return "".join(_PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lacking), error.end
 
 
-codecs.register_error("limelight", _plainly)
+codecs.register_error("limelight", _replace_unprintable)
 
 
 def open_all() -> None:

@@ -66,7 +66,7 @@ def overlay(
 
 
 def signed(values: Array, *, cmap: str = "seismic", limit: float | None = None) -> Image.Image:
-    """Show a map of evidence for (red) and against (blue), with 0 in the exact middle of the colours.
+    """Show a raw map: red is for the class and blue against it, with 0 in the exact middle of the colours.
 
     Args:
         values: shape (H, W), finite, of any sign.

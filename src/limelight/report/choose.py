@@ -167,7 +167,7 @@ def _word_p(choice: Choice, s: Standing) -> str:
 def _draw_costs(choice: Choice) -> Section:
     """Draw what the methods reach against what they cost."""
     column = choice.results.columns[choice.metric]
-    drawn: list[Drawing] = []
+    drawings: list[Drawing] = []
     for label, cost in (("passes per picture", "passes"), ("seconds per picture", "seconds")):
         points = {
             s.method: (float(getattr(s, cost)), *s.figures[choice.metric])
@@ -178,12 +178,12 @@ def _draw_costs(choice: Choice) -> Section:
             front = find_front({n: p[:2] for n, p in points.items()}, column.better == "higher")
             svg = chart.tradeoff(points, x_label=label, y_label=label_metric(choice.metric, column), front=front)
             listed = "; ".join(f"{n} {format_number(p[1])} at {format_cost(p[0])}" for n, p in points.items())
-            drawn.append(Drawing(*svg, f"{choice.metric} against {label}: {listed}."))
+            drawings.append(Drawing(*svg, f"{choice.metric} against {label}: {listed}."))
     text = (
         "Further right costs more; methods of one cost stand side by side. A dotted line joins those that no cheaper "
         "one beats. Bars are the intervals, which are wide for methods that were dropped early."
     )
-    return Section("Quality and cost", [text, Figures(drawn, large=True)])
+    return Section("Quality and cost", [text, Figures(drawings, large=True)])
 
 
 def _draw_race(choice: Choice) -> Section:

@@ -15,9 +15,8 @@ from limelight.engine.saliency import Finish, Saliency
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
-from limelight.relevance.audit import notes as notes_of
-from limelight.relevance.audit import read_batch, read_image
-from limelight.relevance.conservation import Conservation
+from limelight.relevance.conservation import Conservation, accounts, read
+from limelight.relevance.conservation import notes as notes_of
 from limelight.results.explanation_file import MAX_BYTES, read_npz, write_npz
 from limelight.results.optimisation import FRAMES, read_course
 from limelight.results.pictures import LONGEST_LINE, draw_parts, draw_signed, to_array, to_pixels, wrap
@@ -81,7 +80,7 @@ class Explanation:
     @cached_property
     def conservation(self) -> Conservation | None:
         """Where relevance came from and went, operation by operation; None for methods that pass none."""
-        return read_image(self.details)
+        return read(self.details)
 
     @property
     def degenerate(self) -> bool:
@@ -100,7 +99,7 @@ class Explanation:
     # -- pictures -----------------------------------------------------------------------------------------
 
     def overlay(self, **style: Any) -> Image.Image:
-        """Return the map as heat over the picture; ``style`` is that of ``draw.overlay``.
+        """Return the map as colours over the picture; ``style`` is that of ``draw.overlay``.
 
         Example:
             >>> ll.explain("demo/resnet", ll.example_image(), "grad-cam").overlay(alpha=0.3).size
@@ -263,12 +262,12 @@ class Explanation:
 
 def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: str) -> list[Explanation]:
     """Split a batch's record into one explanation per image."""
-    result: list[Explanation] = []
-    books = read_batch(saliency.details)
-    of_books = {note for one in books for note in notes_of(one)}
+    split: list[Explanation] = []
+    balances = read_batch(saliency.details)
+    notes_of_one = {note for balance in balances for note in notes_of(balance)}
     for i, target in enumerate(saliency.target.tolist()):
-        own = notes_of(books[i]) if books else ()
-        result.append(
+        own = notes_of(balances[i]) if balances else ()
+        split.append(
             Explanation(
                 raw=saliency.raw[i],
                 image=classifier.display(x[i]).float(),
@@ -279,14 +278,14 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
                 probability=float(saliency.probability[i]),
                 method=method,
                 reason=saliency.reasons[i],
-                notes=(*(note for note in saliency.notes if note not in of_books), *own),
+                notes=(*(note for note in saliency.notes if note not in notes_of_one), *own),
                 cost=saliency.cost,
                 seconds=saliency.seconds,
                 details={k: v[i] if isinstance(v, Tensor) else v for k, v in saliency.details.items()},
                 provenance=dict(saliency.provenance),
             )
         )
-    return result
+    return split
 
 
 def label_of(classifier: Classifier, target: int) -> str:
