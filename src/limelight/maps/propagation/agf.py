@@ -304,8 +304,8 @@ def agf(
 ) -> Raw:
     """Relevance that is moved, layer by layer, to where activations and gradients set the class apart.
 
-    Both begin at S, the softmax at the target of scores that a Gaussian around the target's has sharpened:
-    relevance at the input of the last affine operation is x . dS/dx.
+    Relevance and gradient begin at S, the softmax at the target of scores that a Gaussian around the target's has
+    sharpened: relevance at the input of the last affine operation is x . dS/dx.
 
     Args:
         recording: the recorded pass.
