@@ -154,7 +154,7 @@ def test_targets_of_all_kinds(name: str) -> None:
     assert not ll.method(name, **options).run(c, x, lambda out: out[:, 1] - out[:, 2]).degenerate.all()
     sigmoid = ll.Classifier(nn.Sequential(net, nn.Sigmoid()))
     found = ll.method(name, **options).run(sigmoid, x, 1)
-    assert sigmoid.multilabel
+    assert sigmoid.outputs.multilabel
     assert not found.degenerate.any()
     torch.testing.assert_close(found.score, c(x)[:, 1].sigmoid())
     half = ll.method(name, **options).run(ll.Classifier(with_dtype(net, torch.bfloat16)), x.bfloat16(), 1)
