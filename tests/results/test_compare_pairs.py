@@ -1,6 +1,7 @@
 """Which methods can be told apart."""
 
 import numpy as np
+
 from results.drawn_results import draw_values, make_results
 
 

@@ -3,11 +3,11 @@
 import math
 
 import pytest
-from results.drawn_results import HIGHER, HITS, draw_values, make_results, make_row
 
 from limelight.errors import InvalidOption
 from limelight.results.row import Column, Row
 from limelight.results.tables import Results
+from results.drawn_results import HIGHER, HITS, draw_values, make_results, make_row
 
 
 def test_summary_by_hand() -> None:

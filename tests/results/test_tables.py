@@ -1,12 +1,12 @@
 """Numbers per image, and runs put together."""
 
 import pytest
-from results.drawn_results import HIGHER, make_results, make_row
 
 import limelight as ll
 from limelight.errors import InvalidOption, ProtocolMismatch
 from limelight.results.row import Column
 from limelight.results.tables import Results
+from results.drawn_results import HIGHER, make_results, make_row
 
 
 def test_numbers_of_two_protocols_never_meet() -> None:

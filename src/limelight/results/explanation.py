@@ -15,8 +15,9 @@ from limelight.engine.saliency import Finish, Saliency
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
-from limelight.relevance.conservation import Conservation, accounts, read
-from limelight.relevance.conservation import notes as notes_of
+from limelight.relevance.audit import notes as notes_of
+from limelight.relevance.audit import read_batch, read_image
+from limelight.relevance.conservation import Conservation
 from limelight.results.explanation_file import MAX_BYTES, read_npz, write_npz
 from limelight.results.optimisation import FRAMES, read_course
 from limelight.results.pictures import LONGEST_LINE, draw_parts, draw_signed, to_array, to_pixels, wrap
@@ -80,7 +81,7 @@ class Explanation:
     @cached_property
     def conservation(self) -> Conservation | None:
         """Where relevance came from and went, operation by operation; None for methods that pass none."""
-        return read(self.details)
+        return read_image(self.details)
 
     @property
     def degenerate(self) -> bool:
