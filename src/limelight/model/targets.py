@@ -16,7 +16,7 @@ from limelight.errors import MOST_SHOWN, InvalidOption, NonFinite, UnknownTarget
 from limelight.model.boundary import expect_way_back
 from limelight.model.classifier import Classifier
 from limelight.model.outputs import Outputs, ScoreKind
-from limelight.shapes import Images, Index, Logits, Scores
+from limelight.shapes import Images, Index, Logits, Originals, Scores
 from limelight.text import MOST_DIGITS, whole_number
 
 
@@ -97,7 +97,12 @@ class Targets:
         return replace(self, index=logits.argmax(1))
 
     def read(
-        self, classifier: Classifier, output: Any, x: Images, images: Index | None = None, copies: Images | None = None
+        self,
+        classifier: Classifier,
+        output: Any,
+        x: Originals,
+        images: Index | None = None,
+        copies: Images | None = None,
     ) -> tuple[Scores, Logits | None]:
         """Return the score of each row of what the model returned, (m,), and of classes the logits, (m, classes).
 
