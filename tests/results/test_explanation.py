@@ -6,11 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from one_explanation import explain_once
 from PIL import Image
 
 import architectures
 import limelight as ll
 from limelight import errors
+
+
+@pytest.fixture(scope="module")
+def explanation() -> ll.Explanation:
+    return explain_once()
 
 
 def test_says_what_it_is(explanation: ll.Explanation) -> None:

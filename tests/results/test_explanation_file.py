@@ -7,11 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from one_explanation import explain_once
 from PIL import Image
 
 import architectures
 import limelight as ll
 from limelight import draw, errors
+
+
+@pytest.fixture(scope="module")
+def explanation() -> ll.Explanation:
+    return explain_once()
 
 
 def test_survives_saving(explanation: ll.Explanation, tmp_path: Path) -> None:

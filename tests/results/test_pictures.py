@@ -4,11 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from one_explanation import explain_once
 from PIL import Image
 
 import architectures
 import limelight as ll
 from limelight import draw
+
+
+@pytest.fixture(scope="module")
+def explanation() -> ll.Explanation:
+    return explain_once()
 
 
 @pytest.mark.parametrize("view", ["overlay", "map", "signed", "contour", "image"])
