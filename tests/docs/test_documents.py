@@ -8,16 +8,20 @@ import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import limelight as ll
 from conftest import script
 from limelight import cli
 from limelight.bench.recipe_parse import make_recipe
 from limelight.card import METHODS, METRICS
 from limelight.data.synthetic import test_split
+from limelight.errors import UnknownModel
+from limelight.zoo.families import FAMILIES, available
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -191,6 +195,23 @@ def test_a_method_in_ten_minutes(tmp_path: Path) -> None:
         check=True,
     )
     assert '"power": "1.0"' in listed.stdout
+
+
+def test_the_rule_and_the_target_of_the_contributing_guide(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    for snippet in blocks(CONTRIBUTING, "python")[2:4]:
+        exec(compile(snippet, "CONTRIBUTING.md", "exec"), names)
+    assert "torch.Size([64, 64])" in capsys.readouterr().out
+
+
+def test_the_model_source_of_the_contributing_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "house.py").write_text(blocks(CONTRIBUTING, "python")[4])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(FAMILIES, "house", "house")
+    assert available("house") == {"house": ["tiny"]}
+    assert ll.explain("house/tiny", ll.example_image(), "grad-cam").label in ("no", "yes")
+    with pytest.raises(UnknownModel, match="tiny"):
+        ll.load("house/tin")
 
 
 @pytest.mark.slow

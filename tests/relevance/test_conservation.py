@@ -16,7 +16,7 @@ import architectures
 import limelight as ll
 from conftest import script
 from limelight.errors import ConservationWarning
-from limelight.relevance.audit import audit, read_batch, rounding_of
+from limelight.relevance.audit import audit_recording, read_batch, rounding_of
 from limelight.relevance.conservation import (
     ABSORBED,
     CANCELS,
@@ -335,7 +335,7 @@ def test_a_loss_is_told_that_is_small_against_what_cancelled_at_the_start() -> N
     for overrides in ({}, {"4": loses}):
         recording.passes.clear()
         recording.relevance(Rules({"affine": PLUS}, overrides=overrides), recording.logits, seed, [recording.image])
-        (found,) = read_batch(audit(recording)[0])
+        (found,) = read_batch(audit_recording(recording)[0])
         assert (found.size, found.due) == (pytest.approx(2), pytest.approx(0, abs=1e-9))
         assert found.lawful == (not overrides)
     assert found.measure == pytest.approx(0.001 / CANCELS, rel=1e-3)

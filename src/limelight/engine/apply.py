@@ -19,7 +19,7 @@ from limelight.errors import ConservationWarning, NonFinite, UnsupportedModel
 from limelight.model.cost import Cost, Meter
 from limelight.model.layers import LayerInfo
 from limelight.model.one_pass import Pass
-from limelight.relevance import audit
+from limelight.relevance.audit import audit_recording, conservation_notes, read_batch
 from limelight.relevance.recorded_pass import RecordedPass
 
 
@@ -96,7 +96,7 @@ def _make(method: Spec, request: Request, clean: Pass, meter: Meter) -> tuple[Ra
     if recording:
         n = len(clean.image)
         meter.add(forward=n * recording.forwards, backward=n * recording.backwards)
-        books, remarks = audit.audit(recording)
+        books, remarks = audit_recording(recording)
         for remark in remarks:
             warnings.warn(f"{method.name}: {remark}", ConservationWarning, stacklevel=2)
     if not bool(torch.isfinite(raw.values).all()):
@@ -115,13 +115,13 @@ def _share(method: Spec, used: Cost, clean: Pass) -> Cost:
 
 def tell_losses(saliency: Saliency, method: Spec) -> Saliency:
     """Warn of the image that lost most relevance on the way, and note it."""
-    images = audit.read_batch(saliency.details)
+    images = read_batch(saliency.details)
     worst = max(images, key=lambda a: (len(a.warnings), a.beyond, max(a.uptake, a.release)), default=None)
     if worst is None:
         return saliency
     for remark in worst.warnings:
         warnings.warn(f"{method.name}: {remark}", ConservationWarning, stacklevel=2)
-    return replace(saliency, notes=(*saliency.notes, *audit.notes(worst)))
+    return replace(saliency, notes=(*saliency.notes, *conservation_notes(worst)))
 
 
 @contextmanager

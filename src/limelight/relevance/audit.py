@@ -30,7 +30,7 @@ SMALL = torch.finfo(torch.float64).tiny
 """In place of a denominator of 0."""
 
 
-def audit(recording: Recording) -> tuple[dict[str, Any], list[str]]:
+def audit_recording(recording: Recording) -> tuple[dict[str, Any], list[str]]:
     """Return what the record keeps of every pass of relevance, and remarks on operations that have no rule."""
     remarks: list[str] = []
     if recording.fell_back:
@@ -164,7 +164,7 @@ def read_image(details: Mapping[str, Any]) -> Conservation | None:
     return next(iter(read_batch(batch)), None)
 
 
-def notes(conservation: Conservation) -> tuple[str, ...]:
+def conservation_notes(conservation: Conservation) -> tuple[str, ...]:
     """Return what the reader of a map should know of its conservation; nothing where relevance is conserved."""
     silent = conservation.size == 0 or (conservation.conserves and conservation.grew <= GROWN)
     said = () if silent else (*conservation.warnings, f"relevance: {conservation}")

@@ -15,8 +15,7 @@ from limelight.engine.saliency import Finish, Saliency
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
-from limelight.relevance.audit import notes as notes_of
-from limelight.relevance.audit import read_batch, read_image
+from limelight.relevance.audit import conservation_notes, read_batch, read_image
 from limelight.relevance.conservation import Conservation
 from limelight.results.explanation_file import MAX_BYTES, read_npz, write_npz
 from limelight.results.optimisation import FRAMES, read_course
@@ -265,9 +264,9 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
     """Split a batch's record into one explanation per image."""
     split: list[Explanation] = []
     balances = read_batch(saliency.details)
-    notes_of_one = {note for balance in balances for note in notes_of(balance)}
+    notes_of_one = {note for balance in balances for note in conservation_notes(balance)}
     for i, target in enumerate(saliency.target.tolist()):
-        own = notes_of(balances[i]) if balances else ()
+        own = conservation_notes(balances[i]) if balances else ()
         split.append(
             Explanation(
                 raw=saliency.raw[i],
