@@ -28,7 +28,7 @@ from torch import Tensor
 import limelight as ll
 from limelight.api.inputs import as_input
 from limelight.draw.chart import COLOURS
-from limelight.engine.baselines import filled
+from limelight.engine.baselines import fill_images
 from limelight.maps.perturbation.masks import Penalty, Play
 from limelight.ops import statistics
 
@@ -85,7 +85,7 @@ def judge(network: ll.Classifier, pictures: list[Path], folder: Path) -> None:
 def worths(network: ll.Classifier, x: Tensor, masks: Tensor) -> Numbers:
     """Return F of the masks of one image, (steps,)."""
     with torch.no_grad():
-        play = Play(x, filled(network, x, "gauss-51-50"))
+        play = Play(x, fill_images(network, x, "gauss-51-50"))
         shown = play.picture(masks, torch.zeros(len(masks), dtype=torch.long))
         scores = network(shown).softmax(1)[:, network(x).argmax()]
         return (scores + Penalty(1.0, 20.0, 2.0)(masks)).double().numpy()

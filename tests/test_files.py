@@ -209,7 +209,7 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
             (tmp_path, "it is a folder"),
         ):
             with pytest.raises(OSError, match=said):
-                files.opened(path)
+                files.open_file(path)
     (tmp_path / "file").write_bytes(b"\xef\xbb\xbfa")
     assert files.text_of(tmp_path / "file") == "a"
 

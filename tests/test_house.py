@@ -236,3 +236,14 @@ def test_what_there_is_is_there() -> None:
         assert registry.needs
         assert all(hasattr(provider, name) for name in registry.needs)
         assert {need for card in registry.cards().values() for need in card.needs} <= {*registry.needs}
+
+
+def test_needs_that_the_engine_knows_by_name_are_there() -> None:
+    from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS
+    from limelight.model.black_box import LOOK_INSIDE
+    from limelight.model.boundary import NEEDS_GRADIENTS
+    from limelight.scoring.map_batch import NEEDS_A_METHOD
+
+    for known in (GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS, LOOK_INSIDE, NEEDS_GRADIENTS):
+        assert known <= {*METHODS.needs}
+    assert NEEDS_A_METHOD <= {*METRICS.needs}

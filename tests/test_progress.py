@@ -14,7 +14,7 @@ import limelight as ll
 from limelight import api, progress
 from limelight.api.forecasting import forecast
 from limelight.data.samples import Sample
-from limelight.progress import Forecast, Part, duration, passed, watched
+from limelight.progress import Forecast, Part, count_passes, duration, show_progress
 
 NET = architectures.small(channels=(4, 4))
 X = architectures.images(1)
@@ -52,7 +52,7 @@ def test_a_forecast_is_what_is_spent(methods: list[str], metrics: list[str], sha
     chosen = [ll.method(name, **options.get(name, {})) for name in methods]
     judges = [ll.metric(name, **({"cell": 8} if name == "morf" else {})) for name in metrics]
     expected = forecast(c, X, chosen, judges)
-    with watched("counting") as watch:
+    with show_progress("counting") as watch:
         ll.compare(c, X[0], chosen, judges)
     assert watch.done == pytest.approx(expected.passes - shared)
     assert {part.name for part in expected.parts} == {*methods, *metrics}
@@ -86,11 +86,11 @@ def test_what_is_short_alone_and_often_done_is_timed(capsys: pytest.CaptureFixtu
     alone = forecast(c, X, [ll.method("gradient")]).seconds
     assert alone >= 5
     assert forecast(c, X, [ll.method("gradient")], pieces=100).seconds < alone / 2
-    c.kept.clear()
+    c.memo.clear()
     assert forecast(c, X, [ll.method("gradient")], [ll.metric("average-drop")], pieces=100).seconds < alone / 2
-    c.kept.clear()
+    c.memo.clear()
     ll.api.sanity_strip(c, X[0], ["gradient"])
-    with watched("explaining", times=100):
+    with show_progress("explaining", times=100):
         ll.explain(c, X[0], method="gradient")
     assert capsys.readouterr().err == ""
 
@@ -159,7 +159,7 @@ def test_short_work_is_done_without_a_word(slow: ll.Classifier, capsys: pytest.C
     ll.check(slow, X[0][None], ll.method("rise", n_masks=400), "complexity", at_least=0, progress=False)
     api.sanity_strip(slow, X[0], [ll.method("rise", n_masks=100)], progress=False)
     api.refusals(slow, X[0], [ll.method("rise", n_masks=400)], progress=False)
-    with watched("the whole", False):
+    with show_progress("the whole", False):
         ll.explain(slow, X[0], method="rise", n_masks=400, progress=True)
     assert said(capsys) == ""
 
@@ -187,11 +187,11 @@ def at_work(monkeypatch: pytest.MonkeyPatch, given: bool | None) -> None:
     """Do 6 000 passes in 60 s of a clock of our own."""
     now = [0.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
-    with watched("explaining", given) as watch:
+    with show_progress("explaining", given) as watch:
         watch.expect(lambda: MINUTE)
         for _ in range(60):
             now[0] += 1
-            passed(100)
+            count_passes(100)
 
 
 def test_nobody_looks_at_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,11 +205,11 @@ def test_nobody_looks_at_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 def test_forecasts_of_parts_are_put_together() -> None:
-    both = Forecast.of_all([MINUTE, MINUTE.scaled(0.5)], 7)
+    both = Forecast.of_all([MINUTE, MINUTE.scale(0.5)], 7)
     assert (both.passes, both.seconds, both.images) == (9000, 90, 7)
     assert [(p.name, p.passes) for p in both.parts] == [("rise", 9000)]
-    assert MINUTE.scaled(0.5).parts[0].passes == 3000
-    assert "rise 3,000 (set by" in str(MINUTE.scaled(0.5))
+    assert MINUTE.scale(0.5).parts[0].passes == 3000
+    assert "rise 3,000 (set by" in str(MINUTE.scale(0.5))
     assert "passes of some 10 ms" in str(MINUTE)
     assert "6,000 passes of some 2.5 s;" in str(replace(MINUTE, seconds=15_000.0))
 
@@ -217,12 +217,12 @@ def test_forecasts_of_parts_are_put_together() -> None:
 def test_a_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
     monkeypatch.setenv("TERM", "xterm")
-    with watched("explaining") as watch:
+    with show_progress("explaining") as watch:
         watch.expect(lambda: Forecast(10, 1.0))
         monkeypatch.setattr(progress, "FIRST", 0.0)
         monkeypatch.setattr(progress, "PERIOD", 0.0)
         for _ in range(10):
-            passed(1)
+            count_passes(1)
     assert "explaining" in (shown := said(capsys))
     assert "━" in shown
 
@@ -257,7 +257,7 @@ def test_the_whole_is_shown_not_its_parts(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(progress, "FIRST", 0.0)
     monkeypatch.setattr(progress, "PERIOD", 0.0)
     c = ll.Classifier(NET, size=32)
-    with watched("explaining", times=3):
+    with show_progress("explaining", times=3):
         for _ in range(3):
             ll.explain(c, X[0], method="rise", n_masks=50)
     assert shown[-1] == (3 * 51, 3 * 51)
@@ -265,9 +265,9 @@ def test_the_whole_is_shown_not_its_parts(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_error_ends_a_bar() -> None:
-    with pytest.raises(ZeroDivisionError), watched("explaining"):
+    with pytest.raises(ZeroDivisionError), show_progress("explaining"):
         raise ZeroDivisionError
-    with watched("comparing") as watch:
+    with show_progress("comparing") as watch:
         assert watch.what == "comparing"
-    passed(3)
+    count_passes(3)
     assert watch.done == 0

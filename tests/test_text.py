@@ -18,7 +18,7 @@ from limelight.results.explanation import Explanation
 from limelight.results.gallery import Gallery
 from limelight.results.row import Column, Row
 from limelight.results.tables import Results
-from limelight.text import csv_cell, file_name, latex, markdown, numbered, shortened, to_json, visible, whole_number
+from limelight.text import csv_cell, file_name, latex, markdown, numbered, shorten, to_json, visible, whole_number
 
 every = pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
 anything = st.text(st.characters(exclude_categories=[]))  # lone surrogates too
@@ -60,8 +60,8 @@ def test_what_is_unseen_is_written_out() -> None:
 
 
 def test_long_texts_lose_their_middle() -> None:
-    assert shortened("abcdefgh", 5) == "ab…gh"
-    assert shortened("abcde", 5) == "abcde"
+    assert shorten("abcdefgh", 5) == "ab…gh"
+    assert shorten("abcde", 5) == "abcde"
 
 
 @every

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, cast
 
-from limelight.errors import InvalidOption, LimelightError, UnknownMethod, UnknownMetric, nearest, shown
+from limelight.errors import InvalidOption, LimelightError, UnknownMethod, UnknownMetric, nearest, show
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -203,7 +203,7 @@ class Registry(Generic[AnyCard]):
             InvalidOption: this is no name at all.
         """
         if not isinstance(cast(Any, name), str):
-            what = f"{shown(name)}: a {self._kind} is given by its name, or made by limelight.{self._kind}(name)"
+            what = f"{show(name)}: a {self._kind} is given by its name, or made by limelight.{self._kind}(name)"
             raise InvalidOption(what)
         known = self.cards()
         if name not in known:

@@ -31,7 +31,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from limelight.text import shortened, visible
+from limelight.text import shorten, visible
 
 LONGEST_WORD = 300
 """Characters that a message quotes of a word, such as a file's name; of a longer one the middle is left out."""
@@ -54,7 +54,7 @@ class LimelightError(Exception):
     """Base of every error that Limelight raises on purpose."""
 
     def __str__(self) -> str:
-        return _LONG.sub(lambda word: shortened(word[0], LONGEST_WORD), visible(super().__str__(), keep="\n"))
+        return _LONG.sub(lambda word: shorten(word[0], LONGEST_WORD), visible(super().__str__(), keep="\n"))
 
 
 class UnknownMethod(LimelightError, LookupError):
@@ -162,7 +162,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
 
 
-def shown(value: object, most: int = 120) -> str:
+def show(value: object, most: int = 120) -> str:
     """Return a value as it is written in Python, for a message: no longer than so many characters."""
     try:
         text = repr(value)

@@ -29,7 +29,7 @@ _KINDS = {
 # -- reading ---------------------------------------------------------------------------------------------
 
 
-def opened(path: str | os.PathLike[str]) -> BinaryIO:
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a regular file for reading.
 
     A pipe would be waited for and a device may never end, so neither is opened.
@@ -53,15 +53,15 @@ def check_regular(path: str | os.PathLike[str]) -> None:
     """Refuse what is no regular file, without opening it.
 
     Raises:
-        OSError: as for ``opened``.
+        OSError: as for ``open_file``.
     """
-    with _named(path):
+    with _name_errors(path):
         mode = Path(path).stat().st_mode
     _check_kind(mode, path)
 
 
 @contextlib.contextmanager
-def _named(path: str | os.PathLike[str]) -> Generator[None]:
+def _name_errors(path: str | os.PathLike[str]) -> Generator[None]:
     """Tell in the system's way that a text with a zero or with half a character is no name."""
     try:
         yield
@@ -101,9 +101,9 @@ def content_of(path: str | os.PathLike[str]) -> bytes:
     """Return the bytes of a regular file.
 
     Raises:
-        OSError: as for ``opened``.
+        OSError: as for ``open_file``.
     """
-    with opened(path) as file:
+    with open_file(path) as file:
         return file.read()
 
 
@@ -111,7 +111,7 @@ def text_of(path: str | os.PathLike[str]) -> str:
     """Return the text of a regular file in UTF-8, with or without a byte order mark.
 
     Raises:
-        OSError: as for ``opened``.
+        OSError: as for ``open_file``.
         UnicodeDecodeError: it is no UTF-8.
     """
     return content_of(path).decode("utf-8-sig")
@@ -257,7 +257,7 @@ def whole(path: str | os.PathLike[str], *, new: bool = False, kept: str = "") ->
     path = Path(path)
     draft: Path | None = None
     try:
-        with _named(path):
+        with _name_errors(path):
             target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():

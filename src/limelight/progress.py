@@ -56,14 +56,14 @@ class Forecast:
     images: int = 1
     at_most: bool = False
 
-    def scaled(self, factor: int | float) -> "Forecast":
+    def scale(self, factor: int | float) -> "Forecast":
         """Return that of so many times the passes, on the same pictures."""
         parts = [replace(p, passes=factor * p.passes, work=factor * p.work) for p in self.parts]
         return replace(self, passes=factor * self.passes, seconds=factor * self.seconds, parts=parts)
 
-    def repeated(self, times: int) -> "Forecast":
+    def repeat(self, times: int) -> "Forecast":
         """Return that of so many times as many pictures."""
-        return replace(self.scaled(times), images=times * self.images)
+        return replace(self.scale(times), images=times * self.images)
 
     @staticmethod
     def of_all(forecasts: Iterable["Forecast"], images: int) -> "Forecast":
@@ -119,7 +119,7 @@ class Watch:
         """Say how long it will take if that is long; a bar will run up to its passes. The first forecast counts."""
         if self.progress is False or self.total:
             return
-        expected = forecast().repeated(self.times)
+        expected = forecast().repeat(self.times)
         self.total = expected.passes
         announce(self.what, expected)
 
@@ -138,7 +138,7 @@ class Watch:
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
-def passed(passes: int | float) -> None:
+def count_passes(passes: int | float) -> None:
     """Tell whoever watches that so many pictures went through the model."""
     watch = _watch.get()
     if watch is not None:
@@ -146,7 +146,7 @@ def passed(passes: int | float) -> None:
 
 
 @contextmanager
-def watched(what: str, progress: bool | None = None, times: int = 1) -> Generator[Watch]:
+def show_progress(what: str, progress: bool | None = None, times: int = 1) -> Generator[Watch]:
     """Watch the work inside; where it is a part of work that is watched already, the whole is what is shown.
 
     Whoever shows in another way how far the whole is, watches it with ``progress=False``, so that no part speaks. Each

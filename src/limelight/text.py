@@ -52,10 +52,10 @@ def visible(text: object, keep: str = "") -> str:
         text: of any origin.
         keep: characters that are left as they are, such as line ends.
     """
-    return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else written_out(found[0]), str(text))
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else write_out(found[0]), str(text))
 
 
-def written_out(char: str) -> str:
+def write_out(char: str) -> str:
     r"""Return a character's code: ``\\n``, ``\\x1b``, ``\\u202e``."""
     code = ord(char)
     if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte of a file's name that it can't decode
@@ -65,7 +65,7 @@ def written_out(char: str) -> str:
     )
 
 
-def shortened(text: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
     """Leave out the middle of a text that is longer than so many characters."""
     half = (most - 1) // 2
     return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"

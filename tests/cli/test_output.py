@@ -12,7 +12,7 @@ import limelight as ll
 from limelight import cli
 from limelight.cli import output
 from limelight.cli.output import filling, progress
-from limelight.progress import Forecast, watched
+from limelight.progress import Forecast, show_progress
 
 
 def specs(tree: ast.AST) -> list[str]:
@@ -42,7 +42,7 @@ def test_zeros_have_no_sign(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_parts_of_what_has_a_bar_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     def part() -> None:
-        with watched("a part", True) as watch:
+        with show_progress("a part", True) as watch:
             watch.expect(lambda: Forecast(10, 100.0))
             watch.advance(10)
 

@@ -118,7 +118,7 @@ def test_a_wrong_object_is_one_line(voc, thing, message):
 def test_boxes_and_masks_move_with_the_preprocessing(voc):
     """Resize 40 x 30 to 80 x 60, crop the central 60 x 60: a box doubles and moves 10 to the left."""
     network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 20))
-    model = Classifier(network).seeing(Preprocess(60, 60), 60)
+    model = Classifier(network).with_preprocess(Preprocess(60, 60), 60)
     x = torch.zeros(1, 3, 60, 60)
     for truth, boxes in (("boxes", [(0, 0, 4, 4), (10, 10, 20, 20)]), ("masks", [(10, 10, 20, 20)])):
         (car,) = (one for one in open_dataset("voc2007", voc, truth=truth, indices=True) if one.label == 6)

@@ -9,7 +9,7 @@ from PIL import Image
 from hostile import TEXTS
 from limelight.draw import Panel, annotate, boxes, chart, gallery, trace
 from limelight.draw.assets import escape, make_legible
-from limelight.text import shortened, visible
+from limelight.text import shorten, visible
 
 OFTEN = ("template", "long")
 
@@ -22,7 +22,7 @@ def test_any_text_can_be_drawn(text):
     tile = Image.new("RGB", (64, 64))
     assert max(gallery([[Panel(tile, text, text)]], titles=[text], row_titles=[text], size=64).size) < 2000
     assert annotate(tile, text, text).width < 400
-    boxes.outlined(tile, [boxes.Outline((1, 1, 60, 60), "#ffffff", text)])
+    boxes.outline(tile, [boxes.Outline((1, 1, 60, 60), "#ffffff", text)])
     line = np.linspace(0, 1, 9)
     chart.curves({text: {text: line, "other": line}}, x_label=text, y_label=text)
     chart.courses({text: line}, [0, 2], levels={text: {text: 0.5}})
@@ -33,7 +33,7 @@ def test_any_text_can_be_drawn(text):
         chart.distributions({text: line}, label=text),
     ):
         words = [e.text for e in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
-        assert sum(w is not None and shortened(visible(shortened(text, 60)), 60)[:12].strip() in w for w in words) >= 2
+        assert sum(w is not None and shorten(visible(shorten(text, 60)), 60)[:12].strip() in w for w in words) >= 2
     if not text.isspace():
         assert trace._line(text, 200).size == (200, 28)
 

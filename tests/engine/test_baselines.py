@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
-from limelight.engine.baselines import filled, plain
-from limelight.engine.content import described
+from limelight.engine.baselines import fill_images, plain
+from limelight.engine.content import describe
 from limelight.errors import InvalidOption, ProtocolMismatch
 from limelight.model.targets import Targets
 from limelight.scoring.image_batch import ImageBatch
@@ -53,7 +53,7 @@ FORMS: list[tuple[Any, Tensor]] = [
 def test_forms(fill: Any, want: Tensor) -> None:
     classifier = network()
     made = ll.metric("deletion", fill=fill, step=64)
-    assert torch.equal(filled(classifier, X, made.options.fill), want)  # type: ignore[attr-defined]
+    assert torch.equal(fill_images(classifier, X, made.options.fill), want)  # type: ignore[attr-defined]
     curve = made.measure(classifier, X, 0, MAPS).curve
     assert curve is not None
     torch.testing.assert_close(curve[:, -1], classifier(want).softmax(1)[:, 0])  # all is taken away
@@ -121,7 +121,7 @@ def test_one_fill_for_all_images_costs_one_pass() -> None:
         batch = ImageBatch(classifier, X, Targets(torch.tensor([0, 1])))
         found, passes = batch.fill_score(fill), batch.meter.per_image(1, 1.0).forwards
         assert passes == (2 if fill == "mean" or fill is dim else 1)
-        want = classifier(filled(classifier, X, fill)).softmax(1)
+        want = classifier(fill_images(classifier, X, fill)).softmax(1)
         torch.testing.assert_close(found, want[[0, 1], [0, 1]])
 
 
@@ -162,7 +162,7 @@ def test_two_fills_never_share_a_protocol() -> None:
     assert len(set(ids)) == len(ids)
     assert max(map(len, ids)) < 150
     assert [ll.metric("deletion", fill=fill).protocol for fill in fills] == ids
-    assert described(dim).startswith("dim-")
+    assert describe(dim).startswith("dim-")
     judges = [{"deletion": ll.metric("deletion", fill=fill, step=64)} for fill in (0.1, dim)]
     one, other = (ll.evaluate(network(), X, ["grad-cam"], judge) for judge in judges)
     with pytest.raises(ProtocolMismatch):
@@ -221,10 +221,10 @@ def test_functions_are_told_apart_by_what_they_do_in_every_process() -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     for made in (first, names):  # anew, in another place
         exec(FUNCTIONS, made)
-        assert [described(fill) for fill in made["FILLS"]] == there
+        assert [describe(fill) for fill in made["FILLS"]] == there
     assert len(set(there)) == len(there)
     names["SCALE"] = 4
-    changed = [i for i, fill in enumerate(names["FILLS"]) if described(fill) != there[i]]
+    changed = [i for i, fill in enumerate(names["FILLS"]) if describe(fill) != there[i]]
     assert [names["FILLS"][i] for i in changed[:2]] == [names["scaled"], names["helped"]]
     assert len(changed) == 3
 
@@ -232,10 +232,10 @@ def test_functions_are_told_apart_by_what_they_do_in_every_process() -> None:
 def test_what_can_not_be_looked_into_is_itself_and_no_other() -> None:
     locks = [threading.Lock() for _ in range(3)]
     made = [lambda x, lock=lock: x for lock in locks]
-    assert len({described(fill) for fill in made}) == 3
-    assert described(made[0]) == described(made[0])
+    assert len({describe(fill) for fill in made}) == 3
+    assert describe(made[0]) == describe(made[0])
     del made[0], locks[0]
-    assert len({described(lambda x, lock=lock: x) for lock in [*locks, threading.Lock()]}) == 3
+    assert len({describe(lambda x, lock=lock: x) for lock in [*locks, threading.Lock()]}) == 3
 
 
 def test_names_of_rows_hold_no_numbers_of_pictures_and_no_addresses() -> None:
@@ -244,7 +244,7 @@ def test_names_of_rows_hold_no_numbers_of_pictures_and_no_addresses() -> None:
         for made in (ll.method("occlusion", baseline=fill), ll.metric("deletion", fill=fill)):
             assert len(repr(made)) < 100
             assert " at 0x" not in repr(made)
-    assert repr(ll.method("occlusion", baseline=dim)) == f"method('occlusion', baseline=<{described(dim)}>)"
+    assert repr(ll.method("occlusion", baseline=dim)) == f"method('occlusion', baseline=<{describe(dim)}>)"
     assert repr(ll.metric("deletion", fill=0.5, step=64)) == "metric('deletion', fill=0.5, step=64)"
     ruled = ll.method("lrp", rules={"conv": lambda op, r: op.native(r)})
     assert re.fullmatch(r"method\('lrp', rules=\{'conv': <.*<lambda>-[0-9a-f]{12}>\}\)", repr(ruled))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from limelight.engine.rng import Draws, seeded
+from limelight.engine.rng import Draws, fix_seeds
 
 
 class Cards:
@@ -46,16 +46,16 @@ def test_only_the_named_cards_are_seeded_and_put_back(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch, "get_device_module", lambda d: there(d) if isinstance(d, str) else own[d.type])
     monkeypatch.delattr(torch, "manual_seed")  # which seeds all that there are
     before = torch.random.get_rng_state()
-    with seeded(5, [torch.device("cpu"), torch.device("cuda", 1)]):
+    with fix_seeds(5, [torch.device("cpu"), torch.device("cuda", 1)]):
         assert cards.states == {0: 10, 1: 5}
         drawn = torch.rand(3)
     assert cards.states == {0: 10, 1: 20}
     assert torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(5)))
     assert torch.equal(torch.random.get_rng_state(), before)
-    with seeded(6, [torch.device("mps"), torch.device("mps")]):
+    with fix_seeds(6, [torch.device("mps"), torch.device("mps")]):
         assert cards.states == {0: 6, 1: 20}
     assert cards.states == {0: 10, 1: 20}
-    with seeded(7):
+    with fix_seeds(7):
         assert cards.states == {0: 10, 1: 20}
 
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 import limelight as ll
 from limelight.errors import QueryBudget
 from limelight.model.classifier import Classifier
-from limelight.model.hooks import duplicate, hooked
-from limelight.model.preserve import borrowed
+from limelight.model.hooks import attach_hooks, duplicate
+from limelight.model.preserve import preserve_state
 from limelight.quiet import quiet
 from quick import quick
 
@@ -168,7 +168,7 @@ def test_who_borrows_a_part_longer_than_the_whole(net: Net) -> None:
     before = [m.training for m in net.modules()]
 
     def out_of_order() -> None:
-        whole, part = borrowed(net), borrowed(net.body)
+        whole, part = preserve_state(net), preserve_state(net.body)
         with whole:
             part.__enter__()
         assert not any(m.training for m in net.body.modules())
@@ -294,7 +294,7 @@ def test_a_target_function_may_call_the_network(net: Net, pictures: list[Tensor]
 def test_copies_have_no_hooks_of_others(net: Net) -> None:
     own: list[int] = []
     net.last.register_forward_hook(lambda *_: own.append(1))
-    with hooked([(net.last.register_forward_hook, lambda *_: pytest.fail("a hook of another pass"))]):
+    with attach_hooks([(net.last.register_forward_hook, lambda *_: pytest.fail("a hook of another pass"))]):
         twin = duplicate(net)
     assert [len(m._forward_hooks) for m in twin.modules()] == [len(m._forward_hooks) for m in net.modules()]
     twin(torch.randn(2, 3, *SIZE, dtype=torch.float64))
@@ -304,8 +304,8 @@ def test_copies_have_no_hooks_of_others(net: Net) -> None:
 def test_hooks_of_blocks_within_blocks(net: Net, pictures: list[Tensor]) -> None:
     """Each answers to the passes of its own block only, and again when the inner one is over."""
     seen: list[str] = []
-    with hooked([(net.register_forward_hook, lambda *_: seen.append("outer"))]):
-        with hooked([(net.register_forward_hook, lambda *_: seen.append("inner"))]):
+    with attach_hooks([(net.register_forward_hook, lambda *_: seen.append("outer"))]):
+        with attach_hooks([(net.register_forward_hook, lambda *_: seen.append("inner"))]):
             net(pictures[0])
         net(pictures[0])
     net(pictures[0])

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import architectures
 import limelight as ll
-from limelight.engine.baselines import filled
+from limelight.engine.baselines import fill_images
 from limelight.errors import InvalidOption, UnknownMethod
 from limelight.maps.perturbation.aop import aop
 from limelight.ops import min_max
@@ -247,7 +247,7 @@ def test_from_a_first_mask_written_out() -> None:
     for warmup, more in ((0, 1), (2, 2), (4, 1), (9, 1)):
         method = ll.method("aop", size=5, warmup=warmup, optimiser_options=quick)
         found = method.run(c, x, 1)
-        full, weak = filled(c, x, "gauss-51-50"), filled(c, x, "gauss-11-5")
+        full, weak = fill_images(c, x, "gauss-51-50"), fill_images(c, x, "gauss-11-5")
         written = Written(net.module, x, 1, 0.02, 0.1, 3, lambda t, w=warmup, a=weak, b=full: a if t < w else b)
         start = found.details["first_mask"][0]
         assert start.min() < 0.95

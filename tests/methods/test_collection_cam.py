@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import architectures
 import limelight as ll
 from architectures import images
-from limelight.maps.cluster.collection_cam import grouped, statistics
+from limelight.maps.cluster.collection_cam import group, statistics
 
 TARGET = [1, 4, 2]
 STAGES = {
@@ -59,13 +59,13 @@ def evidence_of(c: ll.Classifier, layers: tuple[str, ...], x: Tensor, target: in
 def test_choice_by_hand() -> None:
     """Vectors 0, 1, 10, 12 on a line: the more groups, the better they are separated."""
     psi = F.pad(torch.tensor([[[0.0], [1], [10], [12]]], dtype=torch.double), (0, 3))
-    labels, separation = grouped(psi, 2, 3)
+    labels, separation = group(psi, 2, 3)
     assert labels.amax() == 2
     assert labels[0, 0] == labels[0, 1]
     torch.testing.assert_close(
         separation, torch.tensor([[torch.nan, 0.98875, 0.99816]]).double(), rtol=0, atol=5e-6, equal_nan=True
     )
-    labels, separation = grouped(psi, 1, 4)
+    labels, separation = group(psi, 1, 4)
     assert labels[0].unique().tolist() == [0, 1, 2, 3]
     assert separation[0, [0, 3]].tolist() == [-1, 1]
 
@@ -73,11 +73,11 @@ def test_choice_by_hand() -> None:
 def test_smallest_of_equally_good_partitions() -> None:
     """Two pairs of equal vectors and their sums with a third: no partition is better than the perfect one."""
     psi = torch.tensor([0.0, 0, 1, 1, 5, 5]).double()[None, :, None].expand(1, 6, 4)
-    labels, separation = grouped(psi, 2, 6)
+    labels, separation = group(psi, 2, 6)
     assert labels.amax() == 2  # more than there are distinct vectors are not tried
     assert separation[0, 2] == 1
     assert separation[0, 3:].isnan().all()
-    labels, _ = grouped(torch.ones(1, 6, 4).double(), 2, 6)
+    labels, _ = group(torch.ones(1, 6, 4).double(), 2, 6)
     assert not labels.any()
 
 

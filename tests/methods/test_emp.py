@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 import limelight as ll
-from limelight.engine.baselines import filled
+from limelight.engine.baselines import fill_images
 from limelight.engine.rng import Draws, draws_per_image
 from limelight.errors import InvalidOption
 from limelight.maps.perturbation import emp
@@ -48,7 +48,7 @@ def test_written_out(profile: str | None) -> None:
     o = method.options
     found, net = run_and_count(method, 1)
     _, x = smooth()
-    b = filled(ll.Classifier(net), x, o.baseline)
+    b = fill_images(ll.Classifier(net), x, o.baseline)
     m, first, second = torch.ones(5, 5).double(), 0.0, 0.0
     for t in range(1, 7):
         leaf = m.clone().requires_grad_()
@@ -257,12 +257,12 @@ def test_jitter_cuts_everywhere() -> None:
     cuts = [large[:, :, y : y + 10, x0 : x0 + 12] for y in range(4) for x0 in range(4)]
     seen = set()
     for step in range(150):
-        moved = emp._moved(x, 4, [Draws(0)], step)
+        moved = emp._move(x, 4, [Draws(0)], step)
         (which,) = [i for i, one in enumerate(cuts) if torch.equal(one, moved)]
         seen.add(which)
-        assert torch.equal(emp._moved(x, 4, [Draws(0)], step), moved)  # the baseline is cut like the picture
+        assert torch.equal(emp._move(x, 4, [Draws(0)], step), moved)  # the baseline is cut like the picture
     assert len(seen) == 16
-    assert emp._moved(x, 0, [Draws(0)], 3) is x
+    assert emp._move(x, 0, [Draws(0)], 3) is x
 
 
 def test_the_baseline_is_cut_like_the_picture() -> None:
@@ -270,12 +270,12 @@ def test_the_baseline_is_cut_like_the_picture() -> None:
     net, (_, x) = Recording(), smooth()
     c = ll.Classifier(net)
     c.trace(x)
-    for game, still in (("deletion", x), ("insertion", filled(c, x, "gauss-81-10"))):
+    for game, still in (("deletion", x), ("insertion", fill_images(c, x, "gauss-81-10"))):
         net.seen.clear()
         ll.method("emp", **PLAIN | {"n": 4, "jitter": 4}, game=game, score="logit").run(c, x, 1)
         draws = draws_per_image(0, x)
         for step, picture in enumerate(net.seen):
-            torch.testing.assert_close(picture, emp._moved(still, 4, draws, step), rtol=0, atol=1e-9)
+            torch.testing.assert_close(picture, emp._move(still, 4, draws, step), rtol=0, atol=1e-9)
         # A step may draw the cut of the one before, but not all of them do.
         assert not all(torch.equal(net.seen[0], other) for other in net.seen[1:])
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
-from limelight.maps.perturbation.extremal_perturbation import Canvas, blurred, excess, levels_of, ranked, read
+from limelight.maps.perturbation.extremal_perturbation import Canvas, blur, excess, levels_of, rank, read
 from limelight.maps.perturbation.masks import Step
 from methods.goldens import TINY, classifier, golden, inputs
 
@@ -86,7 +86,7 @@ def test_masks_of_ones_and_zeros() -> None:
 def test_gradient_of_masks() -> None:
     canvas = Canvas((10, 13), 4, 5)
     q = torch.rand(1, *canvas.grid, generator=torch.Generator().manual_seed(0)).double()
-    found = canvas.pulled_back(q, 2 * canvas.masks(q))  # of the sum of their squares
+    found = canvas.pull_back(q, 2 * canvas.masks(q))  # of the sum of their squares
     for at in ((0, 0, 0), (0, 1, 2)):
         more, less = q.clone(), q.clone()
         more[at], less[at] = more[at] + 1e-6, less[at] - 1e-6
@@ -111,14 +111,16 @@ def test_pictures_are_read_between_levels() -> None:
 def test_blur_like_scipy(sigma: float) -> None:
     x = picture(1)
     theirs = ndimage.gaussian_filter(x.numpy(), sigma, axes=(2, 3), mode="constant", radius=math.ceil(4 * sigma))
-    torch.testing.assert_close(blurred(x, sigma), torch.from_numpy(theirs), rtol=0, atol=1e-12)
+    torch.testing.assert_close(blur(x, sigma), torch.from_numpy(theirs), rtol=0, atol=1e-12)
 
 
 def test_levels() -> None:
     x = picture(1)
-    for k, (blur, fade) in enumerate(zip(*(levels_of(x, kind, 8, 20.0)[0] for kind in ("blur", "fade")), strict=True)):
+    for k, (blurred, fade) in enumerate(
+        zip(*(levels_of(x, kind, 8, 20.0)[0] for kind in ("blur", "fade")), strict=True)
+    ):
         torch.testing.assert_close(fade, k / 7 * x[0])
-        torch.testing.assert_close(blur, blurred(x, 20 * (7 - k) / 7)[0])
+        torch.testing.assert_close(blurred, blur(x, 20 * (7 - k) / 7)[0])
 
 
 # -- the area ----------------------------------------------------------------------------------------------------
@@ -128,7 +130,7 @@ def test_levels() -> None:
 def test_area(ties: str) -> None:
     values = torch.rand(2, 5, 8, generator=torch.Generator().manual_seed(0)).double()
     areas = torch.tensor([0.1, 0.33], dtype=torch.float64)
-    found = excess(values, ranked(values, areas, ties))  # type: ignore[arg-type]
+    found = excess(values, rank(values, areas, ties))  # type: ignore[arg-type]
     for one, mask, area in zip(found, values, areas, strict=True):
         template = np.arange(40) >= math.floor((1 - area.item()) * 40)
         assert one.item() == pytest.approx(((np.sort(mask.numpy().ravel()) - template) ** 2).mean(), rel=1e-12)
@@ -137,11 +139,11 @@ def test_area(ties: str) -> None:
 def test_equal_pixels_share_the_area() -> None:
     values = torch.tensor([[[0.9, 0.5, 0.5, 0.5, 0.1]]]).double()
     areas = torch.tensor([0.4], dtype=torch.float64)
-    shared = ranked(values, areas, "share")
+    shared = rank(values, areas, "share")
     torch.testing.assert_close(shared, torch.tensor([[[1, 1 / 3, 1 / 3, 1 / 3, 0]]], dtype=torch.float64))
     # The value is that of any order.
     assert excess(values, shared).item() == pytest.approx((0.1**2 + 0.5**2 * 3 + 0.1**2) / 5)
-    assert ranked(values, areas, "sort").sum() == 2
+    assert rank(values, areas, "sort").sum() == 2
 
 
 # -- the steps ---------------------------------------------------------------------------------------------------
@@ -165,7 +167,7 @@ def test_steps_by_hand(variant: str, jitter: bool) -> None:
         masks = canvas.masks(q)
         kept = (weights * canvas.cut(masks)).sum((1, 2)) + bias
         lost = weights.sum((1, 2)) + 2 * bias - kept
-        pull, wanted = 20 * 1.1**t, ranked(masks, areas, "share")
+        pull, wanted = 20 * 1.1**t, rank(masks, areas, "share")
         reward = {"preserve": kept, "delete": -lost, "dual": kept - lost}[variant]
         objective = pull * excess(masks, wanted) - reward
         torch.testing.assert_close(saliency.details["trace_points"][:, t], q)
@@ -174,7 +176,7 @@ def test_steps_by_hand(variant: str, jitter: bool) -> None:
         twice = 2 if variant == "dual" else 1
         slope = 2 * pull * (masks - wanted) / masks[0].numel()
         slope[:, 5:25, 5:31] -= twice * weights
-        gradient = canvas.pulled_back(q, slope)
+        gradient = canvas.pull_back(q, slope)
         velocity = gradient if velocity is None else 0.8 * velocity + 0.3 * gradient
         q = (q - 0.05 * velocity).clamp(0, 1)
     torch.testing.assert_close(saliency.details["mask"], canvas.cut(canvas.masks(q)))

@@ -26,7 +26,7 @@ class Replayed:
 
 
 def replay(monkeypatch: pytest.MonkeyPatch, *draws: tuple[float, ...]) -> None:
-    monkeypatch.setattr(Draws, "numbered", lambda self, number: Replayed(*draws[number]))
+    monkeypatch.setattr(Draws, "number", lambda self, number: Replayed(*draws[number]))
 
 
 def test_gradient_shap_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:

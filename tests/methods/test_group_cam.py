@@ -13,8 +13,8 @@ import architectures
 import limelight as ll
 from architectures import images
 from conftest import npz
-from limelight.engine.baselines import filled
-from limelight.maps.cluster.group_cam import Grouping, grouped
+from limelight.engine.baselines import fill_images
+from limelight.maps.cluster.group_cam import Grouping, group
 from limelight.ops import min_max, resize
 from limelight.ops.percentile import above_percentile
 from methods.goldens import TINY, classifier, golden, inputs
@@ -65,7 +65,7 @@ def test_authors_code(model: str) -> None:
 def test_authors_blur() -> None:
     with npz("golden", "authors-groupcam_blurred-tiny.npz") as arrays:
         theirs = torch.from_numpy(arrays["blurred"])
-    ours = filled(classifier("tinyvgg"), inputs("tinyvgg")[: len(theirs)], "gauss-51-50")
+    ours = fill_images(classifier("tinyvgg"), inputs("tinyvgg")[: len(theirs)], "gauss-51-50")
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
@@ -96,7 +96,7 @@ def test_values_equal_up_to_rounding_are_cut_together() -> None:
 @pytest.mark.parametrize("channels", [1, 7, 12, 32])
 @pytest.mark.parametrize("n_groups", [1, 3, 4, 5, 32])
 def test_chunks_are_those_of_torch(channels: int, n_groups: int) -> None:
-    labels = grouped(torch.zeros(2, channels, 3, 3), n_groups)
+    labels = group(torch.zeros(2, channels, 3, 3), n_groups)
     chunks = torch.arange(channels).chunk(n_groups)
     expected = torch.cat([torch.full_like(chunk, g) for g, chunk in enumerate(chunks)])
     assert torch.equal(labels, expected.repeat(2, 1))
@@ -108,11 +108,11 @@ def test_clusters_are_found(grouping: Grouping) -> None:
     kind = torch.tensor([[0, 1, 2, 0, 1, 2, 0, 1], [2, 2, 2, 2, 1, 0, 0, 1]])
     centres = 10 * torch.randn(3, 4, 5, generator=generator)
     maps = centres[kind] + torch.randn(2, 8, 4, 5, generator=generator)
-    for labels, expected in zip(grouped(maps, 3, grouping), kind, strict=True):
+    for labels, expected in zip(group(maps, 3, grouping), kind, strict=True):
         assert torch.equal(labels[:, None] == labels, expected[:, None] == expected)
     # There are no more groups than distinct channels.
-    assert grouped(centres[kind], 6, grouping).amax(1).tolist() == [2, 2]
-    assert not grouped(torch.zeros(1, 8, 4, 5), 6, grouping).any()
+    assert group(centres[kind], 6, grouping).amax(1).tolist() == [2, 2]
+    assert not group(torch.zeros(1, 8, 4, 5), 6, grouping).any()
 
 
 # -- the whole ---------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def test_clusters_are_found(grouping: Grouping) -> None:
 def by_steps(c: ll.Classifier, layer: str, x: Tensor, target: int, n_groups: int, head: bool) -> Tensor:
     """The eight steps of the specification for one image, in plain loops."""
     acts, grads = evidence_of(c, layer, x, [target])
-    blurred = filled(c, x, "gauss-51-50")
+    blurred = fill_images(c, x, "gauss-51-50")
     prob = lambda image: c.module(image).softmax(1)[0, target].detach()  # noqa: E731
     total = torch.zeros_like(x[0, 0])
     for a, g in zip(acts[0].chunk(n_groups), grads[0].chunk(n_groups), strict=True):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import limelight as ll
 from conftest import npz
-from limelight.engine.baselines import filled
+from limelight.engine.baselines import fill_images
 from limelight.errors import InvalidOption
 from limelight.maps.perturbation import i_gos
 from limelight.maps.perturbation.masks import Penalty, Step
@@ -24,7 +24,7 @@ def test_blurred_like_the_authors() -> None:
     c, x = classifier(TINY[0]), inputs(TINY[0])[:2]
     blurred = torch.from_numpy(npz("golden", "authors-igos_blurred-tiny.npz")["blurred"])
     low, high = c.bounds
-    torch.testing.assert_close(filled(c, x, "gauss-51-50"), low + blurred * (high - low), rtol=0, atol=5e-6)
+    torch.testing.assert_close(fill_images(c, x, "gauss-51-50"), low + blurred * (high - low), rtol=0, atol=5e-6)
 
 
 AUTHORS: dict[str, Any] = {"n": 6, "points": 20, "size": 16, "l1": 3.0, "tv": 60.0, "noise": 0.0}
@@ -62,7 +62,7 @@ class Replay:
         excess = scores + torch.stack([penalty(one) for one in masks]) - enough
         if step + 1 < self.scores.shape[1]:
             earlier = self.scores[:, max(0, step - 1)]
-            later = replace(penalty, l1=i_gos._rescued(penalty.l1, step, 6, self.scores[:, 0], earlier))
+            later = replace(penalty, l1=i_gos._rescue(penalty.l1, step, 6, self.scores[:, 0], earlier))
             wanted = self.penalties[:, step + 1]
             off = (torch.stack([later(one) for one in masks]) - wanted).abs() / wanted
             off = torch.where((scores - self.scores[:, step + 1]).abs() < 3 * ROUNDING, off, torch.inf)
@@ -140,7 +140,7 @@ def test_written_out(options: dict[str, Any]) -> None:
     found, net = run_and_count(ll.method("i-gos", **options), 1)
     _, x = smooth()
     c = ll.Classifier(net)
-    full, weak = filled(c, x, "gauss-51-50"), filled(c, x, "gauss-11-5")
+    full, weak = fill_images(c, x, "gauss-51-50"), fill_images(c, x, "gauss-11-5")
     written = Written(
         *(net.module, x, 1, options["l1"], options["tv"], options["points"]),
         baselines=lambda t: weak if t < warmup else full,
@@ -245,7 +245,7 @@ def test_noise_is_fresh_at_every_point_and_step() -> None:
     net.seen.clear()
     ll.method("i-gos", n=3, points=4, size=5, noise=0.2, score="logit").run(c, x, 1)
     share = (torch.arange(1, 5).double() / 4).repeat(3)[:, None, None, None]
-    noise = torch.cat(net.seen) - (x * share + filled(c, x, "gauss-51-50") * (1 - share))
+    noise = torch.cat(net.seen) - (x * share + fill_images(c, x, "gauss-51-50") * (1 - share))
     assert len(noise) == 12
     assert noise.std().item() == pytest.approx(0.2, rel=0.05)
     correlated = torch.corrcoef(noise.flatten(1)) - torch.eye(12)
@@ -271,7 +271,7 @@ def test_trace_is_of_the_pictures(game: str) -> None:
     """What is recorded of a mask is the score of its picture, and of what it takes away."""
     found, net = run_and_count(ll.method("i-gos", **QUICK, game=game, rescue=False), 1)
     _, x = smooth()
-    baseline = filled(ll.Classifier(net), x, "gauss-51-50")
+    baseline = fill_images(ll.Classifier(net), x, "gauss-51-50")
     written = Written(net.module, x, 1, QUICK["l1"], QUICK["tv"], 3, lambda _: baseline)
     for mask, score, objective in zip(
         *(found.details[f"trace_{k}"][0] for k in ("masks", "score", "objective")), strict=True

@@ -27,7 +27,7 @@ class Noise:
 
 
 def replay(monkeypatch: pytest.MonkeyPatch, noise: Tensor) -> None:
-    monkeypatch.setattr(Draws, "numbered", lambda self, number: Noise(noise[number]))
+    monkeypatch.setattr(Draws, "number", lambda self, number: Noise(noise[number]))
 
 
 def weights() -> Tensor:

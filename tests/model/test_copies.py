@@ -53,7 +53,7 @@ def test_copies_have_their_own_weights_or_are_refused() -> None:
     harmless.f[-1].forward = lambda x: x  # type: ignore[method-assign]
     for net in (replaced, harmless):
         own = vars(net).get("forward")
-        twin = ll.Classifier(net, size=SIZE).copied().module
+        twin = ll.Classifier(net, size=SIZE).duplicate().module
         for p in twin.parameters():
             p.data.zero_()
         assert not twin(pictures()).any()
@@ -61,7 +61,7 @@ def test_copies_have_their_own_weights_or_are_refused() -> None:
         assert vars(net).get("forward") is own
     for net in (clamped, held):
         with pytest.raises(errors.UnsupportedModel, match=r"Odd can't be copied: .* function that uses the network"):
-            ll.Classifier(net, size=SIZE).copied()
+            ll.Classifier(net, size=SIZE).duplicate()
         with pytest.raises(errors.UnsupportedModel, match="can't be copied"):
             quick("rise").run(ll.Classifier(net, size=SIZE, fold=True), pictures(), 1)
 

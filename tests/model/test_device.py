@@ -10,7 +10,7 @@ from torch import nn
 import limelight as ll
 from hostile import TEXTS
 from limelight.errors import InvalidOption
-from limelight.model.device import usable
+from limelight.model.device import require_device
 from limelight.report.benchmark import open_run
 
 LACKING = ["x", "", "meta", "cpu:7", "cuda:99", "cuda:-1", f"cuda:{'9' * 30}", "xla", "hpu", "cpu ", "CPU", "a,b"]
@@ -21,12 +21,12 @@ LACKING += [] if torch.backends.mps.is_available() else ["mps"]
 @pytest.mark.parametrize("device", [*LACKING, *TEXTS.values()], ids=[*LACKING, *TEXTS])
 def test_a_device_that_is_not_there_is_refused(device: str) -> None:
     with pytest.raises(InvalidOption, match="use cpu") as refused:
-        usable(device)
+        require_device(device)
     assert len(str(refused.value).splitlines()) <= 1 + device.count("\n")
 
 
 def test_devices_that_are_there() -> None:
-    assert usable("cpu") == usable(torch.device("cpu")) == torch.device("cpu")
+    assert require_device("cpu") == require_device(torch.device("cpu")) == torch.device("cpu")
     assert ll.load("demo/resnet", device="cpu").device == torch.device("cpu")
 
 

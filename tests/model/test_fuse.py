@@ -8,7 +8,7 @@ import torchvision
 
 import architectures
 import limelight as ll
-from limelight.model.fuse import folded
+from limelight.model.fuse import fuse
 
 
 def trained(name: str) -> torch.nn.Module:
@@ -31,7 +31,7 @@ FOLDED = ["resnet18", "mobilenet_v2", "squeezenet1_0", pytest.param("vgg11_bn", 
 def test_folding_changes_no_logit(name: str) -> None:
     net, x = trained(name).double(), torch.randn(2, 3, 96, 96, dtype=torch.float64)
     before = copy.deepcopy(net.state_dict())
-    fast = folded(net, x[:1])
+    fast = fuse(net, x[:1])
     norms = [sum(isinstance(m, torch.nn.BatchNorm2d) for m in n.modules()) for n in (net, fast)]
     assert norms[1] == 0
     assert all(torch.equal(a, b) for a, b in zip(before.values(), net.state_dict().values(), strict=True))

@@ -12,7 +12,7 @@ from PIL import Image
 import architectures
 import limelight as ll
 from limelight.errors import InvalidOption, UnknownTarget
-from limelight.model.labels import names_of
+from limelight.model.labels import read_labels
 
 NAMES = ["cat", "dog", "car"]
 X = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -58,7 +58,7 @@ def test_forms(labels: Any) -> None:
 )
 def test_what_is_no_list_of_names(labels: Any, message: str) -> None:
     with pytest.raises(InvalidOption, match=message):
-        names_of(labels)
+        read_labels(labels)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_what_is_no_list_of_names(labels: Any, message: str) -> None:
 )
 def test_files(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8", newline="")
-    assert names_of(tmp_path / name) == names_of(str(tmp_path / name)) == NAMES
+    assert read_labels(tmp_path / name) == read_labels(str(tmp_path / name)) == NAMES
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_files(tmp_path: Path, name: str, text: str) -> None:
 )
 def test_names_beside_an_index(tmp_path: Path, name: str, text: str, names: list[str]) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
-    assert names_of(tmp_path / name) == names
+    assert read_labels(tmp_path / name) == names
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_names_beside_an_index(tmp_path: Path, name: str, text: str, names: list
 def test_damaged_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InvalidOption, match=message):
-        names_of(tmp_path / name)
+        read_labels(tmp_path / name)
 
 
 def test_they_are_counted() -> None:

@@ -233,7 +233,7 @@ def test_mean_and_std_of_bytes_are_refused(given: tuple[Any, Any]) -> None:
 
 @pytest.mark.parametrize("preprocess", [[], [transforms.ToTensor()], 3, "resize"])
 def test_a_preprocessing_can_be_called(preprocess: Any) -> None:
-    for make in (ll.Classifier, lambda net, **given: ll.Classifier(net).seeing(**given)):
+    for make in (ll.Classifier, lambda net, **given: ll.Classifier(net).with_preprocess(**given)):
         with pytest.raises(InvalidOption, match=r"preprocess = .* can't be called"):
             make(NET, preprocess=preprocess)
 
@@ -300,10 +300,10 @@ def test_looking_draws_no_random_numbers() -> None:
 
 def test_all_classifiers_know_their_preprocessing() -> None:
     half = READ["v1"][0]
-    assert ll.Classifier(NET).seeing(half).mean == HALF
-    assert ll.load("demo/resnet").seeing(READ["none"][0]).std == (1.0,) * 3
+    assert ll.Classifier(NET).with_preprocess(half).mean == HALF
+    assert ll.load("demo/resnet").with_preprocess(READ["none"][0]).std == (1.0,) * 3
     box = BlackBox(lambda x: x.mean((2, 3)), preprocess=half, budget=5)
-    other = box.seeing(READ["none"][0])
+    other = box.with_preprocess(READ["none"][0])
     assert (box.mean, other.mean, type(other)) == (HALF, (0.0,) * 3, BlackBox)
     box(torch.zeros(1, 3, 8, 8))
     assert other.spent == box.spent > 0
@@ -311,9 +311,9 @@ def test_all_classifiers_know_their_preprocessing() -> None:
 
 def test_fills_are_those_of_the_given_preprocessing() -> None:
     """Whatever is taken away becomes what the network sees of a black picture."""
-    from limelight.engine.baselines import filled
+    from limelight.engine.baselines import fill_images
 
     c = ll.Classifier(NET, preprocess=READ["v1"][0])
     x = c.preprocess(ll.example_image())[None]
     black = c.preprocess(Image.new("RGB", (64, 64)))[None]
-    torch.testing.assert_close(filled(c, x, "black"), black)
+    torch.testing.assert_close(fill_images(c, x, "black"), black)

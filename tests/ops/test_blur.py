@@ -9,7 +9,7 @@ from scipy import ndimage
 
 import architectures
 import limelight as ll
-from limelight.engine.baselines import filled
+from limelight.engine.baselines import fill_images
 from limelight.ops.blur import gaussian_blur, median_blur, rise_blur
 
 SIZES = [(64, 48), (21, 30), (7, 9), (1, 5)]
@@ -87,11 +87,11 @@ def test_fills_are_these_blurs() -> None:
         "mean": x.double().mean((2, 3), keepdim=True).expand(x.shape),
     }
     for name, values in expected.items():
-        torch.testing.assert_close(filled(c, x, name), values.float(), rtol=0, atol=1e-5)
+        torch.testing.assert_close(fill_images(c, x, name), values.float(), rtol=0, atol=1e-5)
     # What 51 x 50 leaves is close to the mean of 51 x 51 pixels.
     box = torch.from_numpy(ndimage.uniform_filter(x.double().numpy(), (1, 1, 51, 51), mode="mirror")).float()
-    assert (filled(c, x, "gauss-51-50") - box).abs().max() < 0.05 * x.std()
-    noise = filled(c, x, "noise")
-    assert torch.equal(noise, filled(c, x, "noise"))
-    assert torch.equal(noise[1:], filled(c, x[1:], "noise"))
+    assert (fill_images(c, x, "gauss-51-50") - box).abs().max() < 0.05 * x.std()
+    noise = fill_images(c, x, "noise")
+    assert torch.equal(noise, fill_images(c, x, "noise"))
+    assert torch.equal(noise[1:], fill_images(c, x[1:], "noise"))
     assert noise.std() == pytest.approx(1, abs=0.05)

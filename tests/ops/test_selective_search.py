@@ -92,7 +92,7 @@ def test_merging_equals_a_search_through_all_pairs() -> None:
         for part in wanted:
             y, x = np.nonzero(np.isin(labels, list(part)))
             boxes.append((x.min(), y.min(), x.max() + 1, y.max() + 1))
-        found = module.Segments(labels, colours, edges).grouped(by_colour)
+        found = module.Segments(labels, colours, edges).group(by_colour)
         np.testing.assert_array_equal(found, boxes)
 
 

@@ -18,7 +18,7 @@ from limelight.ops.statistics import (
     interval,
     paired_p,
     paired_ps,
-    pooled,
+    pool,
     ranks,
 )
 
@@ -79,7 +79,7 @@ def test_adcc_is_0_where_a_term_is(averages: tuple[float, float, float]) -> None
 def test_many_weightings_at_once_are_images_repeated(kind: Any) -> None:
     columns, groups = sample(kind, 12)
     weights = np.random.default_rng(1).integers(0, 4, (20, 12))
-    figures = pooled(kind, columns, weights.astype(float), groups if kind == "class-mean" else None)
+    figures = pool(kind, columns, weights.astype(float), groups if kind == "class-mean" else None)
     for figure, w in zip(figures, weights, strict=True):
         assert figure == pytest.approx(plain(kind, columns.repeat(w, 0), groups.repeat(w)), rel=1e-12)
 

@@ -10,7 +10,7 @@ from limelight.errors import InvalidOption
 from limelight.model.batches import chunk_size, in_chunks
 from limelight.model.classifier import Classifier
 from limelight.ops.selective_search import Boxes
-from limelight.progress import passed
+from limelight.progress import count_passes
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,7 +46,7 @@ def classify_boxes(
             for box in boxes[part].tolist()
         ]
         pixels = torch.from_numpy(np.stack(cut)).to(low.device).permute(0, 3, 1, 2)
-        passed(len(cut))
+        count_passes(len(cut))
         logits = model(low + (pixels.to(low.dtype) / 255) * (high - low)).double()
         return model.outputs.score(logits, torch.full((len(cut),), target, device=logits.device), "prob")
 

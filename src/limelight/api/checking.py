@@ -11,18 +11,18 @@ from torch import nn
 from limelight import draw
 from limelight.api.evaluating import evaluate
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import as_input, as_sample, wanted_targets
+from limelight.api.inputs import as_input, as_sample, read_targets
 from limelight.engine.method import Method, as_method
 from limelight.engine.run import run
 from limelight.errors import CheckFailed, InvalidOption
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.targets import TargetLike, either_name
-from limelight.progress import watched
+from limelight.progress import show_progress
 from limelight.results.explanation import explanations
 from limelight.results.row import Row
 from limelight.results.summary import Figure
 from limelight.results.tables import Results
-from limelight.scoring.evaluate import labelled, listed
+from limelight.scoring.evaluate import as_list, label_each
 from limelight.scoring.metric import Metric, as_metric, build_metric
 
 SANITY_LIMIT = 0.5
@@ -191,24 +191,24 @@ def sanity_strip(
         progress: as in ``explain``.
         options: as in ``sanity``.
     """
-    from limelight.measures.randomisation.sanity import layer_order, randomised
+    from limelight.measures.randomisation.sanity import layer_order, randomise
 
     judge = build_metric(f"sanity-{mode}", **options)
     model = as_classifier(classifier)
-    chosen = list(labelled([as_method(m).located(model) for m in listed(methods, "methods")]).items())
+    chosen = list(label_each([as_method(m).locate(model) for m in as_list(methods, "methods")]).items())
     sample = as_sample(image)
     x = as_input(model, sample.image)[None]
     own = judge.options.model_dump()
     names = layer_order(model, x, own["layers"])
     shown = {names[round(i)] for i in np.linspace(0, len(names) - 1, min(steps, len(names)))}
-    with watched("drawing", progress) as watch:
+    with show_progress("drawing", progress) as watch:
         times = 1 + len(shown)
-        watch.expect(lambda: forecast(model, x, [m for _, m in chosen], pieces=times).scaled(times))
-        first = run([m for _, m in chosen], model, x, wanted_targets(model, [sample], target))
+        watch.expect(lambda: forecast(model, x, [m for _, m in chosen], pieces=times).scale(times))
+        first = run([m for _, m in chosen], model, x, read_targets(model, [sample], target))
         panels = [
             [explanations(s, model, x, name)[0].panel(title=name)] for (name, _), s in zip(chosen, first, strict=True)
         ]
-        copies = randomised(model, x, own["layers"], own["reset"], judge.options.seed, keep=mode == "cascading")
+        copies = randomise(model, x, own["layers"], own["reset"], judge.options.seed, keep=mode == "cascading")
         for layer, copy in copies:
             if layer not in shown:
                 continue

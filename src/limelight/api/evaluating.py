@@ -13,25 +13,25 @@ from limelight.api.inputs import (
     as_input,
     as_sample,
     as_samples,
+    read_targets,
     readable,
     size_of,
     truth_given,
     truth_of,
-    wanted_targets,
 )
 from limelight.card import METHODS, METRICS, Cards, MetricCard
 from limelight.data.samples import Sample
 from limelight.engine.method import Method, as_method, build
 from limelight.engine.provenance import as_text, versions
 from limelight.engine.run import run
-from limelight.errors import InvalidImage, InvalidOption, shown
+from limelight.errors import InvalidImage, InvalidOption, show
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.targets import TargetLike, either_name
-from limelight.progress import watched
+from limelight.progress import show_progress
 from limelight.results.explanation import explanations
 from limelight.results.gallery import Gallery
 from limelight.results.tables import Results, Row
-from limelight.scoring.evaluate import columns, judged, labelled, listed
+from limelight.scoring.evaluate import as_list, columns, evaluate_batch, label_each
 from limelight.scoring.metric import Metric, as_metric, build_metric
 from limelight.scoring.truth import Truth
 
@@ -108,16 +108,16 @@ def evaluate(
         >>> results.summary()["grad-cam", "average-drop"].rank  # 1 is best
         1
     """
-    asked = methods if isinstance(methods, Mapping) else listed(methods, "methods")
-    judged_by = metrics if isinstance(metrics, Mapping) else listed(metrics, "metrics")
+    asked = methods if isinstance(methods, Mapping) else as_list(methods, "methods")
+    judged_by = metrics if isinstance(metrics, Mapping) else as_list(metrics, "metrics")
     if not asked or not judged_by:
         raise InvalidOption(f"nothing to evaluate: {len(asked)} methods, {len(judged_by)} metrics")
     model = as_classifier(classifier)
     if not isinstance(asked, Mapping):
-        asked = labelled([method_under(m, protocol).located(model) for m in asked])
-    chosen = {name: as_method(m).located(model) for name, m in asked.items()}
+        asked = label_each([method_under(m, protocol).locate(model) for m in asked])
+    chosen = {name: as_method(m).locate(model) for name, m in asked.items()}
     if not isinstance(judged_by, Mapping):
-        judged_by = labelled([_metric_under(m, protocol) for m in judged_by])
+        judged_by = label_each([_metric_under(m, protocol) for m in judged_by])
     judges = {name: as_metric(m) for name, m in judged_by.items()}
     if protocol is not None and not any(m.options.protocol == protocol for m in judges.values()):
         known = sorted({p for m in judges.values() for p in m.card.profiles})
@@ -125,7 +125,7 @@ def evaluate(
     samples = as_samples(images)
     if not samples:
         raise InvalidImage("the list of images is empty")
-    wanted = wanted_targets(model, samples, targets)
+    wanted = read_targets(model, samples, targets)
     known = None if truth is None else truth_given(truth, model, samples)
     rows: list[Row] = []
 
@@ -141,7 +141,7 @@ def evaluate(
 
     unreadable = Unreadable(strict)
     try:
-        with watched("evaluating", progress) as watch:
+        with show_progress("evaluating", progress) as watch:
             for where, x, masks in _rounds(model, samples, images_at_once(batch_size), unreadable):
                 watch.expect(partial(forecast, model, x[:1], chosen.values(), judges.values(), images=len(samples)))
                 there = truth_of(model, [samples[i] for i in where], x, judges.values(), masks)
@@ -149,7 +149,7 @@ def evaluate(
                     there = Truth.of(known[torch.tensor(where)], len(where), size_of(x), x.device)
                 classes = [wanted[i] for i in where] if isinstance(wanted, list) else wanted
                 names = [samples[i].name for i in where]
-                judged(model, x, classes, chosen, judges, there, names, batch_size=batch_size, on_rows=finished)
+                evaluate_batch(model, x, classes, chosen, judges, there, names, batch_size=batch_size, on_rows=finished)
         unreadable.tell(len(samples))
     except BaseException as error:  # hours of work are not lost to one broken file or an impatient key
         setattr(error, "finished", results())  # noqa: B010
@@ -164,7 +164,7 @@ def images_at_once(batch_size: int | None) -> int:
         InvalidOption: a batch of none.
     """
     if batch_size is not None and batch_size < 1:
-        raise InvalidOption(f"batch_size = {shown(batch_size)}: expected at least 1, or None to fit the memory")
+        raise InvalidOption(f"batch_size = {show(batch_size)}: expected at least 1, or None to fit the memory")
     return IMAGES_AT_ONCE if batch_size is None else min(batch_size, MOST_AT_ONCE)
 
 
@@ -174,7 +174,7 @@ def _rounds(
     """Load some pictures and their masks at a time; those of one size go together."""
     for start in range(0, len(samples), size):
         numbers = range(start, min(len(samples), start + size))
-        tried = {i: unreadable.tried(samples[i].name, lambda i=i: readable(model, samples[i])) for i in numbers}
+        tried = {i: unreadable.try_read(samples[i].name, lambda i=i: readable(model, samples[i])) for i in numbers}
         inputs = {i: one for i, one in tried.items() if one is not None}
         for shape in dict.fromkeys(tuple(x.shape) for x, _ in inputs.values()):
             where = [i for i, (x, _) in inputs.items() if tuple(x.shape) == shape]
@@ -214,19 +214,19 @@ def compare(
         (Gallery(1 images x grad-cam, eigen-cam), Results(1 images x 2 methods x complexity))
     """
     model = as_classifier(classifier)
-    chosen = labelled([as_method(m).located(model) for m in listed(methods, "methods")])
-    judges = labelled(
-        [as_metric(m) for m in (listed(metrics, "metrics") if metrics or isinstance(metrics, str) else ())]
+    chosen = label_each([as_method(m).locate(model) for m in as_list(methods, "methods")])
+    judges = label_each(
+        [as_metric(m) for m in (as_list(metrics, "metrics") if metrics or isinstance(metrics, str) else ())]
     )
     sample = as_sample(image)
     x = as_input(model, sample.image)[None]
-    wanted = wanted_targets(model, [sample], target)
+    wanted = read_targets(model, [sample], target)
     there = truth_of(model, [sample], x, judges.values()) if truth is None else Truth.of(truth, 1, size_of(x), x.device)
-    with watched("comparing", progress) as watch:
+    with show_progress("comparing", progress) as watch:
         watch.expect(lambda: forecast(model, x, chosen.values(), judges.values()))
         saliencies = run(list(chosen.values()), model, x, wanted)
         row = [explanations(s, model, x, name)[0] for name, s in zip(chosen, saliencies, strict=True)]
-        rows = judged(model, x, wanted, chosen, judges, there, [sample.name], saliencies=saliencies)
+        rows = evaluate_batch(model, x, wanted, chosen, judges, there, [sample.name], saliencies=saliencies)
     return Gallery([row]), Results(rows, columns(judges), settings_of(model, chosen, judges))
 
 

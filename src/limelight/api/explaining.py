@@ -19,13 +19,13 @@ from limelight.engine.method import Method, as_method
 from limelight.engine.plan import Plan
 from limelight.engine.plan import plan as plan_of
 from limelight.engine.run import run
-from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel, shown
+from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel, show
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.targets import TargetLike, either_name, parse_target
-from limelight.progress import watched
+from limelight.progress import show_progress
 from limelight.results.explanation import Explanation, explanations
 from limelight.results.gallery import Gallery
-from limelight.scoring.evaluate import listed
+from limelight.scoring.evaluate import as_list
 
 
 def methods() -> Cards[Card]:
@@ -46,7 +46,7 @@ def example_image(number: int = 0, *, watermark: bool = False) -> Image.Image:
         (128, 128)
     """
     if not 0 <= number < MOST_SCENES:
-        raise InvalidOption(f"there are pictures 0 to {MOST_SCENES - 1}, not {shown(number)}")
+        raise InvalidOption(f"there are pictures 0 to {MOST_SCENES - 1}, not {show(number)}")
     return Image.fromarray(scene(TEST_SEEDS + number, objects=1, watermark=watermark).image)
 
 
@@ -156,20 +156,20 @@ def explain(
     model = as_classifier(classifier)
     several_methods = not isinstance(method, str | Method)
     ruled: dict[str, Any] = {"strict": True} if strict else {}  # a method that is built has its own
-    chosen = [as_method(m, **options, **(ruled if isinstance(m, str) else {})) for m in listed(method, "methods")]
+    chosen = [as_method(m, **options, **(ruled if isinstance(m, str) else {})) for m in as_list(method, "methods")]
     pictures = several(image)
     samples = samples_of([image] if pictures is None else pictures)
     if not samples:
         raise InvalidImage("the list of images is empty")
     asked = parse_target(target, len(samples))
     unreadable = Unreadable(strict)
-    tried = {i: unreadable.tried(s.name, lambda s=s: as_input(model, s.image)) for i, s in enumerate(samples)}
+    tried = {i: unreadable.try_read(s.name, lambda s=s: as_input(model, s.image)) for i, s in enumerate(samples)}
     inputs = {i: x for i, x in tried.items() if x is not None}
     unreadable.tell(len(samples))
 
     rows: dict[int, list[Explanation]] = {i: [] for i in inputs}
     first = next(iter(inputs.values()))
-    with watched("explaining", progress) as watch:
+    with show_progress("explaining", progress) as watch:
         if len(inputs) > 1 or watch.times > 1 or not all(m.card.fixed for m in chosen):  # else it is soon done
             watch.expect(lambda: forecast(model, first[None], chosen, images=len(inputs), pieces=watch.times))
         for shape in dict.fromkeys(tuple(x.shape) for x in inputs.values()):  # pictures of one size go together
@@ -212,7 +212,7 @@ def refusals(
     """
     x = as_input(classifier, as_sample(image).image)[None]
     refused: dict[str, str] = {}
-    with watched("trying the methods", progress) as watch:
+    with show_progress("trying the methods", progress) as watch:
         watch.expect(lambda: forecast(classifier, x, methods, most_passes=most_passes))
         for m in methods:
             try:

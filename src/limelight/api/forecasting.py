@@ -15,7 +15,7 @@ from limelight.model.black_box import BlackBox
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
 from limelight.model.outputs import numbers
-from limelight.model.preserve import borrowed
+from limelight.model.preserve import preserve_state
 from limelight.progress import LONG, Forecast, Part
 from limelight.scoring.metric import Metric
 from limelight.shapes import Images
@@ -56,10 +56,10 @@ def forecast(
         parts.append(Part(name, images * passes, images * (cost.forwards + BACKWARD * cost.backwards), advice))
 
     with torch.inference_mode(False), torch.no_grad():
-        x = classifier.checked(x)
+        x = classifier.check(x)
         for method in methods:
             try:
-                classifier.admit([method], x)
+                classifier.refuse_methods([method], x)
                 cost = method.cost(classifier, x)
             except LimelightError:
                 continue
@@ -110,13 +110,13 @@ def _seconds(classifier: Classifier, x: Images, passes: float) -> float:
     first = classifier.first_pass
     if passes * first < LONG or isinstance(classifier, BlackBox):  # whose passes may have a price
         return first
-    kept = classifier.kept
+    kept = classifier.memo
     key = ("seconds of a pass", *x.shape)
     if key not in kept:
         at_once = min(16, classifier.at_once(x), max(1, int(passes / 100)))
         start = time.perf_counter()
         try:
-            with borrowed(classifier.module):
+            with preserve_state(classifier.module):
                 output = classifier.forward(x.expand(at_once, -1, -1, -1), watched=False)
                 numbers(output, at_once)[0].sum().item()  # waits for the device
         except Exception as error:

@@ -13,7 +13,7 @@ from limelight.data.samples import Sample
 from limelight.errors import InvalidOption
 from limelight.model.batches import in_chunks
 from limelight.model.classifier import Classifier, as_classifier
-from limelight.progress import Part, passed, watched
+from limelight.progress import Part, count_passes, show_progress
 
 
 def mosaics(
@@ -63,7 +63,7 @@ def mosaics(
     if unknown is not None:
         raise InvalidOption(f"mosaics need the true class of every picture; that of {unknown} is not known")
     unreadable = Unreadable(strict)
-    tried = [unreadable.tried(s.name, lambda s=s: as_input(models[0], s.image)) for s in samples]
+    tried = [unreadable.try_read(s.name, lambda s=s: as_input(models[0], s.image)) for s in samples]
     unreadable.tell(len(samples))
     samples = [s for s, x in zip(samples, tried, strict=True) if x is not None]
     inputs = torch.stack(_same_size([x for x in tried if x is not None]))
@@ -72,10 +72,10 @@ def mosaics(
     sure = torch.ones(len(samples), dtype=torch.bool)
 
     def scores(model: Classifier, part: slice) -> Tensor:
-        passed(len(inputs[part]))
+        count_passes(len(inputs[part]))
         return model(inputs[part].to(model.device)).cpu()
 
-    with watched("looking for sure pictures", progress) as watch:
+    with show_progress("looking for sure pictures", progress) as watch:
         for model in models:
             x, n_all = inputs[:1].to(model.device), len(samples) * len(models)
             watch.expect(lambda m=model, x=x, n=n_all: forecast(m, x, [], more=[Part("pictures", n, n)]))

@@ -42,7 +42,7 @@ class Unreadable(dict[str, str]):
         super().__init__()
         self.strict = strict
 
-    def tried(self, name: str, read: Callable[[], T]) -> T | None:
+    def try_read(self, name: str, read: Callable[[], T]) -> T | None:
         """Return what a picture gives, or None where it can't be read.
 
         Raises:
@@ -85,7 +85,7 @@ def first_input(classifier: Classifier, images: Iterable[Any]) -> Tensor:
     unreadable, count = Unreadable(), 0
     for image in images:
         count += 1
-        x = unreadable.tried(f"picture {count}", lambda image=image: as_input(classifier, image))
+        x = unreadable.try_read(f"picture {count}", lambda image=image: as_input(classifier, image))
         if x is not None:
             return x
     unreadable.tell(count)
@@ -100,10 +100,10 @@ def as_input(classifier: Classifier, image: Any) -> Tensor:
             raise InvalidImage(f"a tensor must be a normalised image (3, H, W), got shape {tuple(image.shape)}")
         if not bool(torch.isfinite(image).all()):
             raise InvalidImage("an image has values that are NaN or infinite")
-        return classifier.fitted(image)
+        return classifier.to_weights(image)
     if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[0] in (3, 4) and image.shape[2] > 4:
         raise InvalidImage(f"an array must have channels last (H, W, 3), got shape {image.shape}")
-    return classifier.fitted(classifier.preprocess(load_image(image)))
+    return classifier.to_weights(classifier.preprocess(load_image(image)))
 
 
 def as_picture(image: Any) -> Any:
@@ -132,7 +132,7 @@ def as_samples(images: Any) -> list[Sample]:
         InvalidImage: it is none of these.
     """
     if isinstance(images, str | PathLike):
-        return distinct(read_samples(Path(images)))
+        return name_apart(read_samples(Path(images)))
     pictures = several(images)
     if pictures is None:
         raise InvalidImage(f"expected a folder, a csv or a list of pictures, got {type(images).__name__}")
@@ -162,7 +162,7 @@ def samples_of(pictures: Iterable[Any]) -> list[Sample]:
         else:
             name = name_in_text(Path(one).name) if isinstance(one, str | PathLike) else f"image-{i:05d}"
             found.append(Sample(as_picture(one), name))
-    return distinct(found)
+    return name_apart(found)
 
 
 def scene_name(number: int) -> str:
@@ -170,7 +170,7 @@ def scene_name(number: int) -> str:
     return f"scene-{number:05d}"
 
 
-def distinct(samples: list[Sample]) -> list[Sample]:
+def name_apart(samples: list[Sample]) -> list[Sample]:
     """Return samples of which no two have one name, which is what rows and files are told by.
 
     Files of one name from several folders are called by their paths; what is left is numbered.
@@ -185,7 +185,7 @@ def distinct(samples: list[Sample]) -> list[Sample]:
     return [replace(s, name=name) for s, name in zip(samples, numbered(names, MARK), strict=True)]
 
 
-def wanted_targets(model: Classifier, samples: Sequence[Sample], targets: Any) -> Asked:
+def read_targets(model: Classifier, samples: Sequence[Sample], targets: Any) -> Asked:
     """Return the class of each picture for whatever was given as targets; ``"label"`` is the true one.
 
     Raises:

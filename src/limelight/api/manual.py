@@ -156,14 +156,14 @@ def _flowing(text: str) -> str:
 
 
 def _entry(name: str, field: FieldInfo, meanings: Mapping[str, str]) -> OptionEntry:
-    default = None if field.is_required() else _written(field.default)
+    default = None if field.is_required() else _write(field.default)
     return OptionEntry(name, meanings.get(name, ""), _choices(field.annotation, field.metadata), default)
 
 
-def _written(value: Any) -> str:
+def _write(value: Any) -> str:
     if not isinstance(value, tuple):
         return repr(value)
-    return f"({', '.join(map(_written, cast(tuple[Any, ...], value)))})"
+    return f"({', '.join(map(_write, cast(tuple[Any, ...], value)))})"
 
 
 # -- what an option may be -------------------------------------------------------------------------------------

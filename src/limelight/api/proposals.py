@@ -154,7 +154,7 @@ class Proposals:
         ):
             lines = [drawing.Outline(self.candidates[i], colour, f"{self.confidences[i]:z.2f}") for i in chosen]
             shown.append(
-                draw.Panel(drawing.outlined(ground, [*reversed(lines), *marks], crosses, size=size), caption=note)
+                draw.Panel(drawing.outline(ground, [*reversed(lines), *marks], crosses, size=size), caption=note)
             )
         return shown
 
@@ -170,7 +170,7 @@ class Proposals:
         """Return what was found and how, without the boxes that were not chosen, ready for JSON."""
         given = [np.flatnonzero([c == i for c in self.choices]).tolist() for i in self.chosen]
 
-        def listed(chosen: Sequence[int]) -> list[dict[str, Any]]:
+        def list_chosen(chosen: Sequence[int]) -> list[dict[str, Any]]:
             return [{"box": self.candidates[i].tolist(), "confidence": float(self.confidences[i])} for i in chosen]
 
         height, width = self.picture.shape[:2]
@@ -182,8 +182,8 @@ class Proposals:
                 {"x": float(x), "y": float(y), "value": float(h), "box": None if c is None else self.chosen.index(c)}
                 for (x, y), h, c in zip(self.peaks, self.heights, self.choices, strict=True)
             ],
-            "boxes": [{**b, "peaks": p} for b, p in zip(listed(self.chosen), given, strict=True)],
-            "plain": listed(self.plain_chosen),
+            "boxes": [{**b, "peaks": p} for b, p in zip(list_chosen(self.chosen), given, strict=True)],
+            "plain": list_chosen(self.plain_chosen),
             "candidates": len(self.candidates),
             "cost": {"text": str(self.cost), "forwards": self.cost.forwards, "backwards": self.cost.backwards},
             "seconds": self.seconds,

@@ -19,7 +19,7 @@ from limelight.model.cost import Cost
 from limelight.model.targets import TargetLike, either_name, parse_target
 from limelight.ops.peaks import check_peak_options, find_peaks
 from limelight.ops.selective_search import selective_search
-from limelight.progress import Part, watched
+from limelight.progress import Part, show_progress
 
 
 @either_name
@@ -82,7 +82,7 @@ def propose(
     picture, x, window = read_picture(model, as_sample(image).image)
     height, width = picture.shape[:2]
     candidates = selective_search(picture) if boxes is None else check_boxes(boxes, width, height)
-    with watched("proposing", progress) as watch:
+    with show_progress("proposing", progress) as watch:
         n = len(candidates)
         boxed = [Part("candidate boxes", n, n)]
         watch.expect(lambda: forecast(model, x[None], [chosen], more=boxed, pieces=watch.times))

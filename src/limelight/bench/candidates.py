@@ -10,7 +10,7 @@ from limelight.engine.method import Method, as_method
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.model.targets import Asked
-from limelight.scoring.evaluate import labelled, listed
+from limelight.scoring.evaluate import as_list, label_each
 
 USUAL = (
     *("grad-cam", "layer-cam", "grad-cam++", "eigen-cam", "relevance-cam", "input-x-gradient", "lrp-epsilon-plus"),
@@ -41,7 +41,7 @@ def build_candidates(methods: Any, options: Mapping[str, Any]) -> list[Method]:
         return [api.method(name, **options) for name in names if name != "fake-cam"]
     if isinstance(methods, str):
         raise InvalidOption(f"methods = {methods!r}; give a list of names, 'quick', 'all', or nothing")
-    return [m if isinstance(m, Method) else as_method(m, **options) for m in listed(methods, "methods")]
+    return [m if isinstance(m, Method) else as_method(m, **options) for m in as_list(methods, "methods")]
 
 
 def find_unsuitable(
@@ -81,7 +81,7 @@ def add_floor(model: Classifier, chosen: Sequence[Method], left_out: Mapping[str
     Raises:
         InvalidOption: fewer than two are left that can be recommended.
     """
-    methods = labelled([m.located(model) for m in chosen if m.name not in left_out])
+    methods = label_each([m.locate(model) for m in chosen if m.name not in left_out])
     controls = [name for name, m in methods.items() if is_control(m)]
     if len(methods) - len(controls) < 2:
         reasons = f" ({'; '.join(left_out.values())})" if left_out else ""

@@ -10,7 +10,7 @@ from torch import nn
 from limelight import api
 from limelight.api.evaluating import images_at_once
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import first_input, wanted_targets
+from limelight.api.inputs import first_input, read_targets
 from limelight.bench.candidates import add_floor, build_candidates, find_unsuitable
 from limelight.bench.choice import Choice, Round
 from limelight.bench.comparison import FIRST
@@ -22,8 +22,8 @@ from limelight.engine.method import Method
 from limelight.errors import InvalidImage, InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.model.targets import TargetLike, either_name
-from limelight.progress import Forecast, watched
-from limelight.scoring.evaluate import labelled, listed
+from limelight.progress import Forecast, show_progress
+from limelight.scoring.evaluate import as_list, label_each
 from limelight.scoring.metric import Metric, as_metric
 
 
@@ -85,12 +85,12 @@ def choose(
         (True, 3)
     """
     _check_settings(budget, alpha, first, batch_size)
-    metrics = labelled([as_metric(m) for m in listed(metric, "metrics")])
+    metrics = label_each([as_metric(m) for m in as_list(metric, "metrics")])
     chosen = build_candidates(methods, options or {})
     model, samples = api.as_classifier(classifier), api.as_samples(images)
     if not samples:
         raise InvalidImage("the list of images is empty")
-    asked = wanted_targets(model, samples, targets)
+    asked = read_targets(model, samples, targets)
     left_out = find_unsuitable(methods, model, samples, asked, chosen, progress)
     racing = add_floor(model, chosen, left_out)
     pictures = Pictures(model, samples, asked, seed=seed, strict=strict)
@@ -98,7 +98,7 @@ def choose(
         model, pictures, racing, metrics, first=first, alpha=alpha, seed=seed, batch_size=batch_size, on_rows=on_rows
     )
     try:
-        with watched("racing", progress) as watch:
+        with show_progress("racing", progress) as watch:
             watch.expect(lambda: _forecast(race, budget))
             stopped = race.run(budget, on_round)
         pictures.unreadable.tell(race.seen + len(pictures.unreadable))
@@ -127,4 +127,4 @@ def _forecast(race: Race, budget: str | None) -> Forecast:
     most = forecast(race.model, x, race.methods.values(), race.metrics.values(), images=len(samples))
     passes, seconds = limits(budget)
     share = min(1.0, passes / max(most.passes, 1.0), seconds / max(most.seconds, 1e-9))
-    return replace(most.scaled(share), at_most=True)
+    return replace(most.scale(share), at_most=True)

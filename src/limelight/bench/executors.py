@@ -21,7 +21,7 @@ from limelight.bench.measure import fill_cells
 from limelight.bench.plan import Job, forecast_of, images_at_once, prepare_model, samples_of, spread_evenly
 from limelight.bench.recipe import Recipe
 from limelight.data.samples import Sample
-from limelight.engine.rng import seeded
+from limelight.engine.rng import fix_seeds
 from limelight.errors import MissingExtra, WorkerLost
 from limelight.model.classifier import Classifier
 from limelight.model.timing import timed_passes
@@ -129,7 +129,7 @@ class Worker:
         source, recipe = self._source, self._source.recipe
         weights = source.weights or recipe.weights(name)
         options: Any = {"device": self._device, "multilabel": recipe.models.multilabel, "trust": source.trust}
-        with seeded(0):  # random weights have to be the same for every worker, and when a run goes on
+        with fix_seeds(0):  # random weights have to be the same for every worker, and when a run goes on
             model = zoo.load(name, weights=weights, **options)
         return prepare_model(recipe, model)
 

@@ -47,7 +47,7 @@ class Pictures:
         inputs: list[Sample] = []
         while len(inputs) < count and (at := start + len(inputs)) < len(self.samples):
             sample = self.samples[at]
-            read = self.unreadable.tried(sample.name, lambda sample=sample: readable(self.model, sample))
+            read = self.unreadable.try_read(sample.name, lambda sample=sample: readable(self.model, sample))
             if read is None:
                 self._take_out(at)
                 continue

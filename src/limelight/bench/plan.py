@@ -202,4 +202,4 @@ def prepare_model(recipe: Recipe, model: Classifier) -> Classifier:
     """Return the model with the recipe's preprocessing."""
     if recipe.preprocess is None:
         return model
-    return model.seeing(recipe.preprocess.function, recipe.preprocess.side)
+    return model.with_preprocess(recipe.preprocess.function, recipe.preprocess.side)

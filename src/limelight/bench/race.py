@@ -139,7 +139,7 @@ class Race:
         """Return what some methods reached by the metric that decides, on the pictures that any of them has seen."""
         metric = next(iter(self.metrics))
         results = Results([r for r in self.rows if r.method in names], columns(self.metrics))
-        pooling, values, groups = results.pooled(metric)
+        pooling, values, groups = results.pool(metric)
         by_method = dict(zip(results.methods, values, strict=True))
         ordered = {name: by_method[name] for name in names}
         return DecidingValues(pooling, ordered, groups, self.metrics[metric].better)

@@ -6,7 +6,7 @@ from pathlib import Path
 from limelight import files
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_parse import make_recipe
-from limelight.errors import InvalidOption, nearest, shown
+from limelight.errors import InvalidOption, nearest, show
 
 
 def list_shipped() -> dict[str, Path]:
@@ -70,7 +70,7 @@ def read_numbers(recipe: Path, table: str) -> str:
     Raises:
         InvalidOption: it is elsewhere, or not there.
     """
-    what = f"{recipe.name}: the paper's numbers {shown(table)} can't be read"
+    what = f"{recipe.name}: the paper's numbers {show(table)} can't be read"
     with files.refusing(InvalidOption, what):
         for folder in (recipe.parent, *(path.parent for path in [*list_shipped().values()][:1])):
             path = (folder / table).resolve()

@@ -9,7 +9,7 @@ from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_check import check_recipe
 from limelight.bench.recipe_tables import Data, Models, Mosaics, Paper, Preprocessing
 from limelight.engine.options import check_numbers, why
-from limelight.errors import InvalidOption, UnknownMethod, UnknownMetric, nearest, shown
+from limelight.errors import InvalidOption, UnknownMethod, UnknownMetric, nearest, show
 
 
 def make_recipe(given: Mapping[str, Any], name: str) -> Recipe:
@@ -59,7 +59,7 @@ def _describe(error: pydantic.ValidationError, given: Mapping[str, Any]) -> str:
     if first["type"] == "missing":
         return f"{where} is missing"
     reasons = [why(one) for one in error.errors() if _dotted_key(one["loc"], given) == where]
-    return f"{where} = {shown(first['input'])}: {' or '.join(dict.fromkeys(reasons))}"
+    return f"{where} = {show(first['input'])}: {' or '.join(dict.fromkeys(reasons))}"
 
 
 def _dotted_key(loc: Sequence[str | int], given: Any) -> str:

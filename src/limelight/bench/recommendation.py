@@ -85,7 +85,7 @@ def _list_standings(race: Race, results: Results, p: Mapping[str, float], alike:
         alike: those that can't be told from the best.
     """
     dropped = {name: r for r in race.rounds for name in r.dropped}
-    pooled = {metric: results.pooled(metric) for metric in race.metrics}
+    pooled = {metric: results.pool(metric) for metric in race.metrics}
     for i, name in enumerate(results.methods):
         rows = [r for r in results.rows if r.method == name]
         yield Standing(

@@ -15,8 +15,8 @@ from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Store, find_keys
 from limelight.engine.provenance import versions
-from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable, shown
-from limelight.model.device import usable
+from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable, show
+from limelight.model.device import require_device
 from limelight.progress import Forecast
 
 HOLD_SECONDS = 0.02, 30.0
@@ -135,15 +135,15 @@ def benchmark(
     if executor not in ("local", "ray"):
         raise InvalidOption(f"there is no executor {executor!r}; there are local and ray")
     if data is not None and recipe.data.dataset == "scenes":
-        raise InvalidOption(f"the recipe {recipe.name} draws its own pictures; leave data={shown(str(data))} out")
+        raise InvalidOption(f"the recipe {recipe.name} draws its own pictures; leave data={show(str(data))} out")
     for name, number in (("threads", threads), ("workers", workers), ("limit", limit)):
         most = MOST.get(name)
         if number is not None and (number < 1 or (most and number > most)):
-            raise InvalidOption(f"{name} = {shown(number)}: expected {f'1 to {most:,}' if most else 'at least 1'}")
+            raise InvalidOption(f"{name} = {show(number)}: expected {f'1 to {most:,}' if most else 'at least 1'}")
     if not 0 <= shard[0] < shard[1]:
         raise InvalidOption(f"shard = {shard}: expected (i, n), the i-th of n parts from 0")
     for device in devices:
-        usable(device)
+        require_device(device)
     source = Source(recipe, data, limit, weights, threads, trust)
     worker = Worker(source, devices[0] if devices else None)
     execute = ray_executor(workers) if executor == "ray" else local_executor(worker, devices)

@@ -66,7 +66,7 @@ def explain(
     import limelight as ll
     from limelight.api import as_input, first_input, plan
     from limelight.api.inputs import Unreadable, samples_of
-    from limelight.progress import watched
+    from limelight.progress import show_progress
     from limelight.results.optimisation import list_tracing_methods
 
     options = parse_parameters(parameter or [])
@@ -94,10 +94,10 @@ def explain(
     films = [trace and _destination(trace, f"{name}.gif", len(files)) for name in names]
     refuse_overwriting("--out", outs, files)
     refuse_overwriting("--trace", films, files)
-    with watched("explaining", times=len(files)):
+    with show_progress("explaining", times=len(files)):
         for i in range(len(files)):
             file = files[i]
-            x = unreadable.tried(str(file), lambda file=file: as_input(classifier, file))
+            x = unreadable.try_read(str(file), lambda file=file: as_input(classifier, file))
             if x is None:
                 continue
             explanation = ll.explain(classifier, x, chosen, target)

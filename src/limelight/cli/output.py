@@ -18,9 +18,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from limelight.errors import InvalidImage, InvalidOption, shown
-from limelight.progress import watched
-from limelight.text import numbered, shortened, to_json, visible
+from limelight.errors import InvalidImage, InvalidOption, show
+from limelight.progress import show_progress
+from limelight.text import numbered, shorten, to_json, visible
 
 if TYPE_CHECKING:
     from limelight.api import Manual
@@ -76,7 +76,7 @@ def say(template: LiteralString, *values: object, wrap: bool = True, error: bool
 
 def fail(message: str) -> NoReturn:
     """Print one line on the error stream and leave with exit code 2."""
-    print(f"limelight: {visible(shortened(' '.join(message.split()), LONGEST))}", file=sys.stderr)
+    print(f"limelight: {visible(shorten(' '.join(message.split()), LONGEST))}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -157,7 +157,7 @@ def filling(what: str) -> Generator[Callable[[int, int, str], None]]:
 
     note = TextColumn("{task.fields[note]}", markup=False)
     # Chunks may take minutes each: the time that is left is estimated from all of the last hour.
-    with watched(what, False), _bar(MofNCompleteColumn(), note, speed_estimate_period=3600) as bar:
+    with show_progress(what, False), _bar(MofNCompleteColumn(), note, speed_estimate_period=3600) as bar:
         task = bar.add_task(visible(what), total=None, note="")
         yield lambda done, total, note: bar.update(task, completed=done, total=total, note=visible(note))
 
@@ -165,7 +165,7 @@ def filling(what: str) -> Generator[Callable[[int, int, str], None]]:
 @contextmanager
 def progress(items: Sequence[T], what: str) -> Generator[Iterable[T]]:
     """Show a bar on long work, whose parts show none; nothing if the error stream is no terminal."""
-    with watched(what, False), _bar() as bar:
+    with show_progress(what, False), _bar() as bar:
         yield bar.track(items, description=visible(what))
 
 
@@ -175,16 +175,16 @@ def parse_parameters(given: Sequence[str]) -> dict[str, Any]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InvalidOption(f"-p {shown(text)}: expected option=value, such as -p gamma=2")
+            raise InvalidOption(f"-p {show(text)}: expected option=value, such as -p gamma=2")
         name = name.replace("-", "_")
         if name in options:
-            raise InvalidOption(f"-p {shown(name)} is given twice; give it once")
+            raise InvalidOption(f"-p {show(name)} is given twice; give it once")
         try:
             options[name] = json.loads(value)
         except json.JSONDecodeError:
             options[name] = value
         except (ValueError, RecursionError):  # thousands of digits, or of brackets
-            raise InvalidOption(f"-p {shown(text)}: this is too large a number, or too deep a list") from None
+            raise InvalidOption(f"-p {show(text)}: this is too large a number, or too deep a list") from None
     return options
 
 

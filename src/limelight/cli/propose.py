@@ -85,9 +85,9 @@ def propose(
     Example: limelight propose cat.jpg --model torchvision/resnet50 --method collection-cam --out boxes
     """
     import limelight as ll
-    from limelight.api.inputs import Unreadable, wanted_targets
+    from limelight.api.inputs import Unreadable, read_targets
     from limelight.api.overlap import summarise
-    from limelight.progress import watched
+    from limelight.progress import show_progress
 
     options = parse_parameters(parameter or [])
     if layer:
@@ -101,22 +101,22 @@ def propose(
         check_readable(samples)
     classifier = load_model(model, weights, device, trust)
     unreadable = Unreadable(strict)
-    known = [unreadable.tried(s.name, lambda s=s: _true_boxes(s)) for s in samples]
+    known = [unreadable.try_read(s.name, lambda s=s: _true_boxes(s)) for s in samples]
     samples = [s for s, boxes in zip(samples, known, strict=True) if boxes is not None]
     truths = [boxes for boxes in known if boxes is not None]
     if not samples:
         unreadable.tell(len(known))
     if target is None and all(truths) and all(s.label is not None for s in samples):
         target = "label"
-    targets = wanted_targets(classifier, samples, target)
+    targets = read_targets(classifier, samples, target)
     classes = targets if isinstance(targets, list) else [targets] * len(samples)
 
     proposed: list[tuple[Sample, Path | None, Proposals, list[list[float]]]] = []
     paths = _destinations(out, samples)
-    with watched("proposing", times=len(samples)):
+    with show_progress("proposing", times=len(samples)):
         for i in range(len(samples)):
             image, path = samples[i].image, paths[i]
-            p = unreadable.tried(
+            p = unreadable.try_read(
                 samples[i].name,
                 lambda image=image, target=classes[i]: ll.propose(
                     classifier, image, chosen, target, radius=radius, threshold=threshold

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from limelight import files
 from limelight.data.reading import Contents, Drawn, Per, Thing, find, folder_with, json_of, numbers, samples_of
 from limelight.data.samples import Sample
-from limelight.errors import InvalidOption, shown
+from limelight.errors import InvalidOption, show
 
 BoolMap = npt.NDArray[np.bool_]
 
@@ -64,10 +64,10 @@ def read_coco(root: Path, split: str, truth: str, per: Per, *, year: int) -> Con
         pictures = {one["id"]: one for one in whole["images"]}
         things: dict[Any, list[Thing]] = {key: [] for key in pictures}
         for one in whole["annotations"]:
-            where = f"{path}, annotation {shown(one['id'])}"
+            where = f"{path}, annotation {show(one['id'])}"
             for known, what in ((names, "category"), (pictures, "image")):
                 if one[f"{what}_id"] not in known:
-                    raise InvalidOption(f"{where}: there is no {what} with the id {shown(one[f'{what}_id'])}")
+                    raise InvalidOption(f"{where}: there is no {what} with the id {show(one[f'{what}_id'])}")
             things[one["image_id"]].append(_thing(one, names[one["category_id"]], where))
         samples = [
             _sample(sample, ones, (int(picture["height"]), int(picture["width"])), truth, str(path))
@@ -105,14 +105,14 @@ def _from_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -
 def _from_runs(shape: dict[str, Any], size: tuple[int, int]) -> BoolMap:
     """Lay out run lengths, which go down the columns and begin outside."""
     counts = shape["counts"]
-    runs = _decompressed(counts) if isinstance(counts, str) else counts
+    runs = _decompress(counts) if isinstance(counts, str) else counts
     if tuple(shape["size"]) != size or sum(runs) != size[0] * size[1]:
         raise ValueError(f"{sum(runs)} pixels of {shape['size']} for a picture of {size[0]} rows, {size[1]} columns")
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return flat.reshape(size[1], size[0]).T
 
 
-def _decompressed(text: str) -> list[int]:
+def _decompress(text: str) -> list[int]:
     """Read run lengths written as text.
 
     Each character holds 5 bits of a number, the lowest first, and a sixth that says that more follow; the last

@@ -190,7 +190,7 @@ def open_dataset(
         raise InvalidImage(f"{name} is not complete: {error}; get it from {card.source}") from None
     if not samples:
         raise InvalidImage(f"{name} has no pictures in {root}; get it from {card.source}")
-    return _indexed(samples, classes) if indices else samples
+    return _index(samples, classes) if indices else samples
 
 
 def missing(
@@ -296,6 +296,6 @@ def _files(samples: "Sequence[Sample]") -> list[Path]:
     return [path for one in samples for path in (one.image, one.mask) if isinstance(path, Path)]
 
 
-def _indexed(samples: "Sequence[Sample]", classes: Sequence[str]) -> "list[Sample]":
+def _index(samples: "Sequence[Sample]", classes: Sequence[str]) -> "list[Sample]":
     index = {name: number for number, name in enumerate(classes)}
     return [replace(one, label=index[one.label]) if isinstance(one.label, str) else one for one in samples]

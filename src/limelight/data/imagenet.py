@@ -16,8 +16,8 @@ from PIL import Image
 from limelight.data.images import SUFFIXES
 from limelight.data.reading import Absent, Contents, Drawn, absent_files, find, numbers, rows_of, text_of, things_of
 from limelight.data.samples import Box, Sample
-from limelight.errors import InvalidImage, InvalidOption, MissingExtra, shown
-from limelight.files import opened, problem_of, refusing
+from limelight.errors import InvalidImage, InvalidOption, MissingExtra, show
+from limelight.files import open_file, problem_of, refusing
 from limelight.text import whole_number
 
 _PICTURES = ("val", "ILSVRC2012_img_val", "ILSVRC/Data/CLS-LOC/val", "Data/CLS-LOC/val", "")
@@ -49,7 +49,7 @@ def read_imagenet(root: Path, truth: str | None) -> Contents:
         InvalidOption: a file is damaged, or a class is out of range.
     """
     folder, flat = _pictures(root)
-    order, answers, boxes = _known(root)
+    order, answers, boxes = _read_known(root)
     if answers:
         paths = {stem: (folder if flat else folder / wnid) / f"{stem}.JPEG" for stem, wnid in answers.items()}
     elif flat:
@@ -67,7 +67,7 @@ def read_imagenet(root: Path, truth: str | None) -> Contents:
     if truth == "labels":
         boxes = {}
     elif not boxes:
-        boxes = _noted(root, answers, needed=truth == "boxes")
+        boxes = _note(root, answers, needed=truth == "boxes")
     return [Sample(paths[stem], stem, index[answers[stem]], tuple(boxes.get(stem, ()))) for stem in sorted(answers)], ()
 
 
@@ -101,7 +101,7 @@ def _order_of(answers: Mapping[str, str], folder: Path, root: Path) -> list[str]
     return order
 
 
-def _noted(root: Path, answers: Mapping[str, str], *, needed: bool) -> dict[str, list[Box]]:
+def _note(root: Path, answers: Mapping[str, str], *, needed: bool) -> dict[str, list[Box]]:
     """Return the boxes that the xml files have of each picture's class; nothing if there are no files."""
     folder = next((root / one for one in _NOTES if any((root / one).glob("ILSVRC2012_val_*.xml"))), None)
     if folder is None:
@@ -118,7 +118,7 @@ def _noted(root: Path, answers: Mapping[str, str], *, needed: bool) -> dict[str,
     }
 
 
-def _known(root: Path) -> tuple[list[str], Mapping[str, str], Mapping[str, Sequence[Box]]]:
+def _read_known(root: Path) -> tuple[list[str], Mapping[str, str], Mapping[str, Sequence[Box]]]:
     """Return what is on disk of: the sorted classes, the class of each picture, the boxes of each picture."""
     kit = find(root, _DEVKIT, _META)
     mapping, solution = root / "LOC_synset_mapping.txt", root / "LOC_val_solution.csv"
@@ -135,7 +135,7 @@ def _synsets(path: Path) -> dict[int, str]:
     """Return the WordNet ids of the classes, which are the synsets without children, by the devkit's numbers."""
     from scipy.io import loadmat
 
-    with refusing(InvalidOption, f"{path} is not the devkit's table of classes, or damaged"), opened(path) as file:
+    with refusing(InvalidOption, f"{path} is not the devkit's table of classes, or damaged"), open_file(path) as file:
         table = np.atleast_1d(loadmat(file, squeeze_me=True)["synsets"])
         columns = (table["ILSVRC2012_ID"], table["WNID"], table["num_children"])
         return {int(number): str(wnid) for number, wnid, children in zip(*columns, strict=True) if children == 0}
@@ -149,7 +149,7 @@ def _answers(path: Path, by_number: Mapping[int, str]) -> dict[str, str]:
         number = whole_number(text)
         wnid = None if number is None else by_number.get(number)
         if wnid is None:
-            raise InvalidOption(f"{path}, line {line}: {shown(text)} is no class; {_META} has 1 to {len(by_number)}")
+            raise InvalidOption(f"{path}, line {line}: {show(text)} is no class; {_META} has 1 to {len(by_number)}")
         answers[f"ILSVRC2012_val_{line:08d}"] = wnid
     return answers
 
@@ -165,7 +165,7 @@ def _solution(path: Path) -> tuple[dict[str, str], dict[str, list[Box]]]:
             continue
         words = row[1].split() if len(row) == 2 else []
         if not words or len(words) % 5:
-            raise InvalidOption(f"{path}, line {line}: expected a picture and five words per object, got {shown(row)}")
+            raise InvalidOption(f"{path}, line {line}: expected a picture and five words per object, got {show(row)}")
         answers[row[0]] = words[0]
         boxes[row[0]] = [
             (x1, y1, x2 + 1, y2 + 1)

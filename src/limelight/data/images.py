@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from limelight.errors import InvalidImage, InvalidOption, is_out_of_memory, nearest
-from limelight.files import opened
+from limelight.files import open_file
 from limelight.quiet import any_size, quiet
 from limelight.text import whole_number
 
@@ -91,7 +91,7 @@ def load_image(source: ImageSource, *, max_pixels: int | None = None) -> Image.I
     if max_pixels is None:
         max_pixels = _most_pixels()
     if isinstance(source, Image.Image):
-        with _explained("the image"):
+        with _explain_errors("the image"):
             _check_size(source.size, "the image", max_pixels)
             return _upright(source, "the image")
     if isinstance(source, np.ndarray):
@@ -152,7 +152,7 @@ def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> l
 def _open(path: Path) -> BinaryIO:
     """Open a file for reading, or say what is in the way."""
     try:
-        return opened(path)
+        return open_file(path)
     except FileNotFoundError as error:
         if path.is_symlink():
             raise InvalidImage(f"{path} is a link to {path.readlink()}, which is not there") from error
@@ -175,7 +175,7 @@ def _neighbours(path: Path) -> str:
 
 
 @contextmanager
-def _explained(name: str) -> Generator[None, None, None]:
+def _explain_errors(name: str) -> Generator[None, None, None]:
     """Turn whatever Pillow raises into one error, and keep its warnings from the user."""
     try:
         with quiet(), any_size():  # odd metadata, large pictures: judged here
@@ -197,7 +197,7 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     """Decode an encoded picture."""
     if not file.seekable():  # a pipe
         file = io.BytesIO(file.read())
-    with _explained(name), Image.open(file, formats=FORMATS) as image:
+    with _explain_errors(name), Image.open(file, formats=FORMATS) as image:
         _check_size(image.size, name, max_pixels)  # the header's word, before any decoding
         _check_complete(image, file)
         return _upright(image, name)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from limelight import files
 from limelight.data.samples import Box, Label, Sample
-from limelight.errors import InvalidImage, InvalidOption, nearest, shown
+from limelight.errors import InvalidImage, InvalidOption, nearest, show
 
 Per = Literal["class", "picture"]
 Contents = tuple[list[Sample], Sequence[str]]
@@ -176,7 +176,7 @@ def rows_of(path: Path, columns: int) -> list[list[str]]:
         if line.strip():
             words = line.strip().split(maxsplit=columns - 1)
             if len(words) < columns:
-                raise InvalidOption(f"{path}, line {number}: expected {columns} columns, got {shown(line.strip())}")
+                raise InvalidOption(f"{path}, line {number}: expected {columns} columns, got {show(line.strip())}")
             rows.append(words)
     return rows
 

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from limelight import files
 from limelight.data.images import FORMATS, list_images, load_image
 from limelight.data.synthetic import Scene
-from limelight.errors import InvalidImage, InvalidOption, nearest, shown
+from limelight.errors import InvalidImage, InvalidOption, nearest, show
 from limelight.files import name_in_text
 from limelight.quiet import any_size, quiet
 from limelight.text import whole_number
@@ -311,7 +311,7 @@ def _row(table: Path, line: int, cells: dict[str, str], files: str, label: Label
         raise InvalidOption(f"{where}: the column {files!r} is empty; give a picture")
     number = whole_number(value)
     if value and (not mask or number is None):
-        raise InvalidOption(f"{where}: mask_value {shown(value)} must be a whole number, next to a mask")
+        raise InvalidOption(f"{where}: mask_value {show(value)} must be a whole number, next to a mask")
     if difficult not in ("", "0", "1"):
         raise InvalidOption(f"{where}: difficult is {difficult!r}; it must be 0 or 1")
     return _Row(

@@ -14,7 +14,7 @@ from limelight.data.images import SUFFIXES
 from limelight.data.reading import Absent, Contents
 from limelight.data.samples import Label, Sample
 from limelight.errors import InvalidOption, MissingExtra
-from limelight.files import content_of, name_in_text, opened, problem_of, refusing
+from limelight.files import content_of, name_in_text, open_file, problem_of, refusing
 from limelight.text import whole_number
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -43,7 +43,7 @@ class Member:
 
     def read(self) -> bytes:
         """Return the file's bytes."""
-        with opened(self.path) as file:
+        with open_file(self.path) as file:
             file.seek(self.start)
             return file.read(self.size)
 
@@ -103,7 +103,7 @@ def _shards(root: Path, pattern: str) -> list[Path]:
 def _members(shard: Path) -> Iterator[Member]:
     size = shard.stat().st_size
     what = f"{shard} is no tar, is compressed (unpack it) or damaged"
-    with refusing(InvalidOption, what), opened(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+    with refusing(InvalidOption, what), open_file(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for one in tar:
             if one.offset_data + one.size > size:
                 raise InvalidOption(f"{shard} is cut off inside of {one.name}; copy it once more")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from limelight.errors import InvalidOption, nearest, shown
+from limelight.errors import InvalidOption, nearest, show
 
 Mask = npt.NDArray[np.bool_]
 Plane = npt.NDArray[np.floating[Any]]
@@ -164,7 +164,7 @@ def scene(
         raise InvalidOption(f"{len(chosen)} labels for {objects} objects; give one for each")
     if seed < 0 or not 64 <= size <= MOST_PIXELS:
         raise InvalidOption(
-            f"seed {shown(seed)} and size {shown(size)}: no negative seed, a size of at least 64, at most {MOST_PIXELS}"
+            f"seed {show(seed)} and size {show(size)}: no negative seed, a size of at least 64, at most {MOST_PIXELS}"
         )
 
     rng = np.random.default_rng(seed)
@@ -211,7 +211,7 @@ def scenes(
         InvalidOption: ``n`` is negative or above ``MOST_SCENES``, or an argument that ``scene`` refuses.
     """
     if not 0 <= n <= MOST_SCENES:
-        raise InvalidOption(f"scenes may be 0 to {MOST_SCENES:,}, not {shown(n)}")
+        raise InvalidOption(f"scenes may be 0 to {MOST_SCENES:,}, not {show(n)}")
     return [scene(seed + i, objects=objects, labels=labels, watermark=watermark, size=size) for i in range(n)]
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import ImageFont
 
 from limelight.errors import InvalidOption, nearest
-from limelight.text import shortened, visible, written_out
+from limelight.text import shorten, visible, write_out
 
 __all__ = ["escape", "font", "make_legible", "palette"]
 
@@ -58,8 +58,8 @@ def make_legible(text: str, keep: str = "") -> str:
         text: of any origin; of a very long one the middle is left out.
         keep: characters that are left as they are, such as line ends.
     """
-    seen = visible(shortened(text, _LONGEST), keep)
-    return "".join(c if ord(c) in _glyphs() or c in keep else written_out(c) for c in seen)
+    seen = visible(shorten(text, _LONGEST), keep)
+    return "".join(c if ord(c) in _glyphs() or c in keep else write_out(c) for c in seen)
 
 
 def escape(text: str, most: int = 60, *, drawn_here: bool = True) -> str:
@@ -70,6 +70,6 @@ def escape(text: str, most: int = 60, *, drawn_here: bool = True) -> str:
         most: characters; of a longer text the middle is left out.
         drawn_here: in our font; or later by a reader's browser, which may have others.
     """
-    short = shortened(text, most)
-    seen = shortened(make_legible(short) if drawn_here else visible(short), most).replace("$", r"\$")
+    short = shorten(text, most)
+    seen = shorten(make_legible(short) if drawn_here else visible(short), most).replace("$", r"\$")
     return f" {seen}" if seen.startswith("_") or not seen else seen

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from limelight.draw.assets import font, make_legible
 
-__all__ = ["CHOSEN", "PLAIN", "TRUE", "Outline", "outlined"]
+__all__ = ["CHOSEN", "PLAIN", "TRUE", "Outline", "outline"]
 
 CHOSEN, PLAIN, TRUE = "#19d3ff", "#ffb000", "#ffffff"
 """Colours of boxes that a map chose, that were chosen without one, and of true ones; none is in a heat map's middle."""
@@ -32,7 +32,7 @@ class Outline:
     dashed: bool = False
 
 
-def outlined(
+def outline(
     image: Image.Image, outlines: Sequence[Outline], points: Sequence[tuple[float, float]] = (), *, size: int = 384
 ) -> Image.Image:
     """Draw boxes and crosses on a picture, with dark edges that keep them visible on any ground.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from PIL import Image, PngImagePlugin
 
 from limelight.errors import InvalidImage, InvalidOption
-from limelight.files import opened, reason_of
+from limelight.files import open_file, reason_of
 from limelight.quiet import any_size, quiet
 
 __all__ = ["read_png_metadata", "to_png_bytes"]
@@ -48,7 +48,7 @@ def read_png_metadata(source: str | os.PathLike[str] | bytes) -> dict[str, str]:
     """
     try:
         with quiet(), any_size():  # a large picture does not matter here
-            given = io.BytesIO(source) if isinstance(source, bytes) else opened(source)
+            given = io.BytesIO(source) if isinstance(source, bytes) else open_file(source)
             with given as file, Image.open(file, formats=["PNG"]) as image:
                 return {str(key): str(text) for key, text in image.info.items() if isinstance(text, str)}
     except Exception as error:  # on damaged data Pillow raises nearly every type

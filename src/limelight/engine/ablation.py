@@ -12,9 +12,9 @@ from limelight.errors import UnsupportedModel
 from limelight.model.batches import in_chunks
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Meter
-from limelight.model.head import Tail, overwritten
+from limelight.model.head import Head, overwrite_output
 from limelight.model.one_pass import Stage
-from limelight.model.preserve import borrowed
+from limelight.model.preserve import preserve_state
 from limelight.model.timing import in_model
 from limelight.shapes import Acts, Images, Scores
 
@@ -47,7 +47,7 @@ class Linear:
     module: nn.Linear | nn.Conv2d
     feed: Callable[[Acts], Tensor]
     spatial: bool
-    tail: Tail
+    tail: Head
     share: float
 
     def whole(self, acts: Acts) -> Tensor:
@@ -56,7 +56,7 @@ class Linear:
         with in_model(given.device):
             return self.module(given if isinstance(self.module, nn.Conv2d) else given.flatten(1))
 
-    def without(self, z: Tensor, acts: Acts, k: slice | Tensor) -> Tensor:
+    def take_away(self, z: Tensor, acts: Acts, k: slice | Tensor) -> Tensor:
         """Return z for one image without each of some channels, z - W_k u_k, (m, ...)."""
         given = self.feed(acts)[0, k].to(z)
         weight = self.module.weight.detach().flatten(1)
@@ -75,21 +75,21 @@ class Behind:
         linear: its first linear operation, where that sees every channel on its own.
     """
 
-    tail: Tail | None
+    tail: Head | None
     linear: Linear | None
 
 
-def behind(classifier: Classifier, stage: Stage, image: Images) -> Behind:
+def find_behind(classifier: Classifier, stage: Stage, image: Images) -> Behind:
     """Find out on one image what lies behind a layer; done once per layer and input size."""
     key = (stage.info.name, *image.shape[1:])
-    if key not in classifier.kept:
-        tail = Tail(classifier, stage.info.name, image[:1])
+    if key not in classifier.memo:
+        tail = Head(classifier, stage.info.name, image[:1])
         found = _linear(classifier, tail, stage.output[:1], stage.acts[:1]) if tail.exact else None
-        classifier.kept[key] = Behind(tail if tail.exact else None, found)
-    return classifier.kept[key]
+        classifier.memo[key] = Behind(tail if tail.exact else None, found)
+    return classifier.memo[key]
 
 
-def _linear(classifier: Classifier, tail: Tail, output: Tensor, acts: Acts) -> Linear | None:
+def _linear(classifier: Classifier, tail: Head, output: Tensor, acts: Acts) -> Linear | None:
     seen: list[tuple[nn.Module, Tensor]] = []
 
     def watch(module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -107,7 +107,7 @@ def _linear(classifier: Classifier, tail: Tail, output: Tensor, acts: Acts) -> L
                 continue
             if torch.allclose(given.flatten().to(expected), expected, rtol=1e-4, atol=1e-6):
                 assert isinstance(module, nn.Linear | nn.Conv2d)
-                rest = Tail(classifier, names[id(module)], tail.image)
+                rest = Head(classifier, names[id(module)], tail.image)
                 share = 1 - classifier.trace(tail.image).done[names[id(module)]]
                 return Linear(module, feed, spatial, rest, share) if rest.exact else None
     return None
@@ -117,7 +117,7 @@ def _is_pointwise(m: nn.Module) -> bool:
     return isinstance(m, nn.Conv2d) and m.kernel_size == m.stride == (1, 1) and m.groups == 1
 
 
-def ablated_scores(
+def score_ablations(
     passes: Passes,
     stage: Stage,
     score: Scores,
@@ -141,7 +141,7 @@ def ablated_scores(
             bypasses the layer the whole network runs.
         meter: counts what is spent.
     """
-    there = behind(passes.classifier, stage, passes.image)
+    there = find_behind(passes.classifier, stage, passes.image)
     linear = there.linear if closed_form and groups is None else None
     alone = torch.eye(stage.acts.shape[1], dtype=torch.bool, device=wanted.device)
     scores = score[:, None].repeat(1, wanted.shape[1])
@@ -170,12 +170,12 @@ def _from_linear(passes: Passes, stage: Stage, linear: Linear, i: int, k: Tensor
         rows = k[part]
         together = len(rows) == int(rows[-1]) - int(rows[0]) + 1  # a slice needs no copy of the weights
         some = slice(int(rows[0]), int(rows[-1]) + 1) if together else rows
-        return passes.read(linear.tail(linear.without(z, acts, some)), rows.new_full((len(rows),), i))
+        return passes.read(linear.tail(linear.take_away(z, acts, some)), rows.new_full((len(rows),), i))
 
     return torch.cat(in_chunks(work, len(k), size)) if len(k) else acts.new_zeros(0)
 
 
-def _from_layer(passes: Passes, stage: Stage, tail: Tail, i: int, gone: Tensor) -> Tensor:
+def _from_layer(passes: Passes, stage: Stage, tail: Head, i: int, gone: Tensor) -> Tensor:
     output = stage.output[i : i + 1]
     trace = passes.classifier.trace(passes.image)
     behind = sum(prod(info.shape) for info in trace.layers if info.before >= stage.info.before)
@@ -194,8 +194,8 @@ def _from_image(passes: Passes, stage: Stage, i: int, gone: Tensor) -> Tensor:
     def work(part: slice) -> Tensor:
         images = _numbers(i, gone[part])
         with (
-            borrowed(passes.classifier.module),
-            overwritten(layer, lambda output: without(output, stage, gone[part])),
+            preserve_state(passes.classifier.module),
+            overwrite_output(layer, lambda output: without(output, stage, gone[part])),
         ):
             return passes.read(passes.classifier.forward(passes.image[images]), images)
 

@@ -90,7 +90,7 @@ def _make(method: Spec, request: Request, clean: Pass, meter: Meter) -> tuple[Ra
         recording.restart()
         if method.options.strict and recording.unruled:
             raise UnsupportedModel(f"{method.name} has no rule for {', '.join(map(str, recording.unruled[:3]))}")
-    raw = request.applied()
+    raw = request.apply()
     books: dict[str, Any] = {}
     remarks: list[str] = []
     if recording:

@@ -17,11 +17,11 @@ View = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 """From the images to the view, and from its maps back to theirs."""
 
 
-def _flipped(values: Tensor) -> Tensor:
+def _flip(values: Tensor) -> Tensor:
     return values.flip(-1)
 
 
-def _scaled(by: float) -> View:
+def _scale(by: float) -> View:
     def there(x: Tensor) -> Tensor:
         size = [round(by * side) for side in x.shape[-2:]]
         return F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
@@ -31,15 +31,15 @@ def _scaled(by: float) -> View:
 
 VIEWS: dict[Augment, tuple[View, ...]] = {
     "none": (),
-    "flip": ((_flipped, _flipped),),
-    "scale": tuple(map(_scaled, SCALES)),
-    "flip+scale": ((_flipped, _flipped), *map(_scaled, SCALES)),
+    "flip": ((_flip, _flip),),
+    "scale": tuple(map(_scale, SCALES)),
+    "flip+scale": ((_flip, _flip), *map(_scale, SCALES)),
 }
 """The views beside the picture itself: its mirror image, or smaller and larger copies (not for models of one
 input size)."""
 
 
-def averaged(saliencies: list[Saliency], augment: Augment) -> Saliency:
+def average_views(saliencies: list[Saliency], augment: Augment) -> Saliency:
     """Return the record of the picture itself with the mean of the maps of all its views.
 
     Each view's raw map is divided by its largest value, so that all count alike, and resized to the picture's.

@@ -52,7 +52,7 @@ def plain(given: Any) -> Any:
                 "(n, c, H, W); for a picture of its own for each image explain them one by one"
             )
         given = given[0]
-    nested = _nested(given)
+    nested = _nest(given)
     if isinstance(nested, tuple) and all(isinstance(one, int | float) for one in cast(tuple[Any, ...], nested)):
         return tuple(((one,),) for one in cast(tuple[Any, ...], nested))
     return nested
@@ -63,9 +63,9 @@ def depth(given: Any) -> int:
     return 1 + depth(given[0]) if isinstance(given, list | tuple) and given else 0
 
 
-def _nested(given: Any) -> Any:
+def _nest(given: Any) -> Any:
     if isinstance(given, list | tuple):
-        return tuple(map(_nested, cast(list[Any], given)))
+        return tuple(map(_nest, cast(list[Any], given)))
     if isinstance(given, bool) or (isinstance(given, int | float) and not math.isfinite(given)):
         raise ValueError(f"a fill is a name, a finite number, a tensor of these or a function, not {given}")
     return given
@@ -76,7 +76,7 @@ Fill = Annotated[FillName | float | Values | Callable[[Any], Tensor], BeforeVali
 (c, 1, 1), a picture (c, H, W), or a function of the images (n, c, H, W), which gets them a few at a time."""
 
 
-def filled(classifier: Classifier, x: Images, fill: Fill) -> Images:
+def fill_images(classifier: Classifier, x: Images, fill: Fill) -> Images:
     """Return what stands where the pictures are taken away, (n, 3, H, W); not to be written to.
 
     One picture for all images is expanded: its stride along them is 0.

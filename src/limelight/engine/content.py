@@ -21,7 +21,7 @@ _by_place: dict[int, object] = {}
 """What can't be looked into, kept so that nothing else comes to lie in its place."""
 
 
-def described(value: Any) -> str:
+def describe(value: Any) -> str:
     """Return a short text for a number, a tensor, a function or any object, of which no two have the same.
 
     It is the same in every process. A function is its code and all that comes with it: defaults, closures, the object
@@ -37,25 +37,25 @@ def described(value: Any) -> str:
     return f"tensor-{shape}-{hashlib.sha256(numbers.tobytes()).hexdigest()[:12]}"
 
 
-def shown(value: Any) -> str:
+def show(value: Any) -> str:
     """Return an option's value as Python writes it, but for what is long or would be an address in memory."""
     if isinstance(value, nn.Module):
         return f"<{type(value).__name__}>"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{k!r}: {shown(v)}' for k, v in cast(Mapping[Any, Any], value).items())}}}"
+        return f"{{{', '.join(f'{k!r}: {show(v)}' for k, v in cast(Mapping[Any, Any], value).items())}}}"
     if isinstance(value, tuple | list | Tensor | np.ndarray):
         numbers = _numbers(value)
         if numbers is not None and numbers.size > 4:
-            return f"<{described(value)}>"
+            return f"<{describe(value)}>"
     if type(value) in (tuple, list):
-        several = [shown(one) for one in cast(Sequence[Any], value)]
+        several = [show(one) for one in cast(Sequence[Any], value)]
         return (
             f"[{', '.join(several)}]"
             if isinstance(value, list)
             else f"({', '.join(several)}{',' * (len(several) == 1)})"
         )
     text = repr(value)
-    return f"<{described(value)}>" if re.search(r" at 0x[0-9a-fA-F]+", text) else text
+    return f"<{describe(value)}>" if re.search(r" at 0x[0-9a-fA-F]+", text) else text
 
 
 def _numbers(value: Any) -> np.ndarray | None:
@@ -109,7 +109,7 @@ def _held(value: Any) -> tuple[str, Iterable[Any]]:
             *(value.co_code, value.co_consts, value.co_names, value.co_freevars, value.co_exceptiontable),
             *(value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags),
         ]
-    if isinstance(value, FunctionType) and not _known(value):
+    if isinstance(value, FunctionType) and not _is_known(value):
         return kind, [value.__code__, value.__defaults__, value.__kwdefaults__, vars(value), *_outside(value)]
     if isinstance(value, MethodType):
         return kind, [value.__self__, value.__func__]
@@ -121,7 +121,7 @@ def _held(value: Any) -> tuple[str, Iterable[Any]]:
         return f"{kind} {value.__name__}", [value.__self__]
     if isinstance(value, partial):
         return kind, [cast(Any, value.func), value.args, value.keywords]
-    if isinstance(value, type) and not _known(value):
+    if isinstance(value, type) and not _is_known(value):
         own = {
             k: v for k, v in vars(value).items() if _tells(v) and k not in ("__module__", "__doc__", "__firstlineno__")
         }
@@ -140,7 +140,7 @@ def _held(value: Any) -> tuple[str, Iterable[Any]]:
     return kind, [*made[:3], *(list(more) for more in made[3:5] if more is not None)]
 
 
-def _known(value: Any) -> bool:
+def _is_known(value: Any) -> bool:
     """Whether a function or class is told by its name: one that a library has, and not one that a call has made."""
     root = (getattr(value, "__module__", None) or "").partition(".")[0]
     return root in KNOWN and "<" not in value.__qualname__

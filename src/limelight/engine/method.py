@@ -9,8 +9,8 @@ from torch import nn
 
 from limelight.card import METHODS
 from limelight.engine.augment import VIEWS
-from limelight.engine.content import shown
-from limelight.engine.options import checked
+from limelight.engine.content import show
+from limelight.engine.options import check_options
 from limelight.engine.request import GRADIENT_NEEDS
 from limelight.engine.run import run
 from limelight.engine.saliency import Saliency
@@ -35,7 +35,7 @@ class Method(Spec):
 
     def __repr__(self) -> str:
         changed = self.options.model_dump(exclude_defaults=True)
-        return f"method({', '.join([repr(self.name), *(f'{k}={shown(v)}' for k, v in changed.items())])})"
+        return f"method({', '.join([repr(self.name), *(f'{k}={show(v)}' for k, v in changed.items())])})"
 
     @either_name
     def __call__(
@@ -131,7 +131,7 @@ def build(name: str, **options: Any) -> Method:
         method('rise', n_masks=500)
     """
     card, function = METHODS.load(name)
-    made = Method(card, function, checked(card, function, Options, options, bundle="profile"))
+    made = Method(card, function, check_options(card, function, Options, options, bundle="profile"))
     if made.options.budget and not card.anytime:
         able = ", ".join(c.name for c in METHODS.cards().values() if c.anytime)
         raise InvalidOption(f"{name} can't stop early: a budget is for {able}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 import pydantic
 
 from limelight.card import BaseCard
-from limelight.errors import MOST_SHOWN, InvalidOption, nearest, shown
+from limelight.errors import MOST_SHOWN, InvalidOption, nearest, show
 
 MOST = 10_000_000
 """The largest count, size or step: more passes, masks or pixels would take weeks, and more memory than there is."""
@@ -51,7 +51,7 @@ Options = TypeVar("Options", bound=BaseOptions)
 _making = threading.Lock()  # two classes for one function, made at the same time, would not be equal
 
 
-def checked(
+def check_options(
     card: BaseCard, function: Callable[..., Any], base: type[Options], given: Mapping[str, Any], *, bundle: str
 ) -> Options:
     """Check what was given against a function's own options and those in ``base`` that all share.
@@ -72,12 +72,12 @@ def checked(
     if unknown:
         known = ", ".join([*card.options, *base.model_fields])
         hint = nearest(unknown[0], model.model_fields)
-        raise InvalidOption(f"{card.name} has no option {shown(unknown[0], MOST_SHOWN)}{hint} (it has: {known})")
+        raise InvalidOption(f"{card.name} has no option {show(unknown[0], MOST_SHOWN)}{hint} (it has: {known})")
     if given.get(bundle) is not None:
         name = str(given[bundle])
         if name not in card.profiles:
             known = f"it has: {', '.join(card.profiles)}" if card.profiles else "it has none"
-            raise InvalidOption(f"{card.name} has no {bundle} {shown(name, MOST_SHOWN)} ({known})")
+            raise InvalidOption(f"{card.name} has no {bundle} {show(name, MOST_SHOWN)} ({known})")
         given = dict(card.profiles[name]) | dict(given)
     check_numbers(given, card.name)
     try:
@@ -90,14 +90,14 @@ def checked(
         own = [e for e in tried if e["type"] == "value_error"]
         names = [e for e in tried if e["type"] == "literal_error"]
         said = "; ".join(dict.fromkeys(map(why, own or (names if len(names) > 1 else [first]))))
-        raise InvalidOption(f"{card.name}: option {where} = {shown(first['input'], MOST_SHOWN)}: {said}") from None
+        raise InvalidOption(f"{card.name}: option {where} = {show(first['input'], MOST_SHOWN)}: {said}") from None
     for name, value in made:
         if isinstance(value, int) and abs(value) > MOST and "seed" not in name:
             raise InvalidOption(f"{card.name}: option {name} = {value}: no count or size may be more than {MOST:,}")
     return made
 
 
-def enlarged(card: BaseCard, options: BaseOptions) -> list[str]:
+def list_enlarged(card: BaseCard, options: BaseOptions) -> list[str]:
     """Return the numbers that are larger than by default, as they are set: what takes more memory than it might."""
     found: list[str] = []
     for name in (*card.options, "batch_size"):

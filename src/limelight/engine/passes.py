@@ -9,10 +9,10 @@ from torch import Tensor
 from limelight.engine.needs import Copies, CopiesOf, Fold
 from limelight.errors import NonFinite
 from limelight.model.batches import in_chunks
-from limelight.model.boundary import differentiated
+from limelight.model.boundary import differentiate
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Meter
-from limelight.model.preserve import borrowed
+from limelight.model.preserve import preserve_state
 from limelight.model.targets import ScoreKind, Targets
 from limelight.shapes import Images, Index, Logits, Scores
 
@@ -97,7 +97,7 @@ class Passes:
             x = copies(i, k).detach().requires_grad_()
             with torch.enable_grad():
                 score = self.read(self._forward(x), i, kind, x).sum()
-                (found,) = differentiated(self.classifier.module, self.image, score, [x])
+                (found,) = differentiate(self.classifier.module, self.image, score, [x])
             assert found is not None
             self._meter.add(forward=len(x), backward=len(x))
             use(i, k, found)
@@ -124,7 +124,7 @@ class Passes:
             with torch.enable_grad():
                 x = copies(leaf, i, k)
                 found = self.read(self._forward(x), i, None, x).to(weights)
-                (share,) = differentiated(self.classifier.module, self.image, (found * weights[i, k]).sum(), [leaf])
+                (share,) = differentiate(self.classifier.module, self.image, (found * weights[i, k]).sum(), [leaf])
             assert share is not None
             self._meter.add(forward=len(x), backward=len(x))
             scores[i, k] = found.detach()
@@ -160,5 +160,5 @@ class Passes:
         return at // wanted, at % wanted
 
     def _forward(self, x: Images) -> Any:
-        with borrowed(self.classifier.module), torch.set_grad_enabled(x.requires_grad):
+        with preserve_state(self.classifier.module), torch.set_grad_enabled(x.requires_grad):
             return self.classifier.forward(x.to(self.image.dtype), watched=False)

@@ -42,8 +42,8 @@ def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
     Raises:
         LimelightError: the method can't have this model.
     """
-    x = classifier.checked(x)
-    classifier.admit([method], x)
+    x = classifier.check(x)
+    classifier.refuse_methods([method], x)
     looks = method.card.layers not in ("none", "stop") or method.layers is not None
     layers = () if not looks else classifier.layers(method.layers, x, method.card.layers)
     names, cost = tuple(info.name for info in layers), method.cost(classifier, x)

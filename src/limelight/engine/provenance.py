@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limelight.engine.content import described
+from limelight.engine.content import describe
 from limelight.engine.saliency import Finish
 from limelight.engine.spec import Spec
 from limelight.model.classifier import Classifier
@@ -39,7 +39,7 @@ def as_text(value: Any) -> str:
     """Return words for an option that JSON can't hold: a rule of the user's own, or a tensor."""
     if isinstance(value, Tensor):
         return f"tensor {tuple(value.shape)}"
-    return described(value) if callable(value) else repr(value)
+    return describe(value) if callable(value) else repr(value)
 
 
 @dataclass(frozen=True)

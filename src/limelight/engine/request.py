@@ -7,8 +7,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from limelight.engine.ablation import ablated_scores
-from limelight.engine.baselines import filled
+from limelight.engine.ablation import score_ablations
+from limelight.engine.baselines import fill_images
 from limelight.engine.budget import Allowance
 from limelight.engine.needs import (
     AblatedScores,
@@ -38,7 +38,7 @@ from limelight.shapes import Acts, Flags, Grid, Images, Index, Logits, Scores
 
 GRADIENT_NEEDS = frozenset({"grads", "stages"})
 """Needs that cost the shared backward pass."""
-INPUT_GRADIENT_NEEDS = frozenset({"slope"})
+INPUT_GRADIENT_NEEDS = frozenset({"input_gradient"})
 """Needs for which it goes on to the image."""
 RECORDING_NEEDS = frozenset({"recording"})
 """Needs for which the pass is recorded."""
@@ -83,15 +83,15 @@ class Request:
         self._start: Tensor | None = None
         self.felt = Felt()
 
-    def applied(self) -> Raw:
+    def apply(self) -> Raw:
         """Return what the method makes of it, fused if it explains one layer and there are several."""
         if self._method.fusible and len(self._layers) > 1:
-            return self._fused()
+            return self._fuse()
         needs = [getattr(self, name) for name in self._method.card.needs]
         result = self._method.function(*needs, **self._method.own_options)
         return result if isinstance(result, Raw) else Raw(result)
 
-    def _fused(self) -> Raw:
+    def _fuse(self) -> Raw:
         """Return the mean or maximum of the layers' maps, each finished by itself: (n, H, W) in [0, 1]."""
         options, size = self._method.options, (int(self.image.shape[-2]), int(self.image.shape[-1]))
         finish, unit = Finish(size, options.relu, options.normalize_at), 1 - self._layers[0].before
@@ -100,7 +100,7 @@ class Request:
             meter = Meter()
             one = Request(self._method, self._clean, [info], meter, self._allowance)
             one.felt = self.felt
-            layers.append(one.applied())
+            layers.append(one.apply())
             self._meter.add_of_layer(meter, 1 - info.before, unit)
         maps = torch.stack([finish(raw.values)[0] for raw in layers], 1)  # n l H W
         number = torch.arange(len(layers), device=maps.device).expand(len(maps), -1)
@@ -138,7 +138,7 @@ class Request:
         return self._clean.image
 
     @property
-    def slope(self) -> Images:
+    def input_gradient(self) -> Images:
         """Gradient of the score with respect to the images, (n, 3, H, W)."""
         assert self._clean.input_gradient is not None
         return self._clean.input_gradient
@@ -233,7 +233,9 @@ class Request:
 
         def without(wanted: Tensor, groups: Tensor | None = None, *, closed_form: bool = True) -> Tensor:
             stage, meter = self.stages[0], self._meter
-            return ablated_scores(self._passes, stage, self.score, wanted, groups, closed_form=closed_form, meter=meter)
+            return score_ablations(
+                self._passes, stage, self.score, wanted, groups, closed_form=closed_form, meter=meter
+            )
 
         return without
 
@@ -295,7 +297,7 @@ class Request:
         base = self._method.base
         assert base is not None
         own = replace(self._allowance, budget=base.options.budget)
-        return Request(base, self._clean, self._layers, self._meter, own).applied().values
+        return Request(base, self._clean, self._layers, self._meter, own).apply().values
 
     @property
     def refined(self) -> Callable[[Tensor], Raw]:
@@ -306,7 +308,7 @@ class Request:
             supply = Request(self._method.optimiser, self._clean, [], self._meter, self._allowance)
             supply.felt = self.felt
             supply._start = start
-            return supply.applied()
+            return supply.apply()
 
         return refined
 
@@ -318,7 +320,7 @@ class Request:
     @property
     def fill(self) -> FillOf:
         """A function: fill -> what stands where the pictures are taken away, (n, 3, H, W); see ``fills.Fill``."""
-        return lambda fill: filled(self._clean.classifier, self.image, fill)
+        return lambda fill: fill_images(self._clean.classifier, self.image, fill)
 
     @cached_property
     def draws(self) -> Draws:

@@ -31,7 +31,7 @@ class Draws:
         """Return numbers in [0, 1) on the device of ``like`` and of its dtype, at least float32."""
         return torch.rand(shape, generator=self._generator).to(like.device, _at_least_single(like))
 
-    def numbered(self, number: int) -> "Draws":
+    def number(self, number: int) -> "Draws":
         """Return draws of their own for one of many, so that none depend on the order in which they are made."""
         return Draws(zlib.crc32(f"{self._seed}/{number}".encode()))
 
@@ -50,7 +50,7 @@ _global = threading.RLock()
 
 
 @contextmanager
-def seeded(seed: int, devices: Sequence[torch.device] = ()) -> Generator[None]:
+def fix_seeds(seed: int, devices: Sequence[torch.device] = ()) -> Generator[None]:
     """Let the global generators begin at a seed, and put them back behind the block; one thread at a time.
 
     For what is not ours and draws from them, such as the way in which layers initialise themselves.
@@ -63,12 +63,12 @@ def seeded(seed: int, devices: Sequence[torch.device] = ()) -> Generator[None]:
     with _global, torch.random.fork_rng(devices=[]), ExitStack() as stack:
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every card
         for device in cards:
-            stack.enter_context(_seeded_card(seed, device))
+            stack.enter_context(_fix_seed_of_device(seed, device))
         yield
 
 
 @contextmanager
-def _seeded_card(seed: int, device: torch.device) -> Generator[None]:
+def _fix_seed_of_device(seed: int, device: torch.device) -> Generator[None]:
     card: Any = torch.get_device_module(device)
 
     def here() -> Any:  # of MPS there is one only

@@ -9,8 +9,8 @@ from typing import get_args
 from torch import nn
 
 from limelight.engine.apply import Shared, apply, naming, tell_losses
-from limelight.engine.augment import VIEWS, averaged
-from limelight.engine.options import enlarged
+from limelight.engine.augment import VIEWS, average_views
+from limelight.engine.options import list_enlarged
 from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS
 from limelight.engine.saliency import Saliency, join
 from limelight.engine.spec import Spec
@@ -21,7 +21,7 @@ from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Meter
 from limelight.model.layers import LayerInfo
 from limelight.model.one_pass import pass_images
-from limelight.model.preserve import borrowed
+from limelight.model.preserve import preserve_state
 from limelight.model.targets import ScoreKind, TargetLike, Targets
 from limelight.relevance.recorded_pass import record_images
 from limelight.shapes import Images
@@ -43,10 +43,10 @@ def run(
     """
     results: dict[int, Saliency] = {}
     classifier = as_classifier(classifier)
-    methods = [m.located(classifier) for m in methods]
-    with borrowed(classifier.module):  # once for all passes; and whatever mode the caller is in
-        x = classifier.checked(x)
-        classifier.admit(methods, x)
+    methods = [m.locate(classifier) for m in methods]
+    with preserve_state(classifier.module):  # once for all passes; and whatever mode the caller is in
+        x = classifier.check(x)
+        classifier.refuse_methods(methods, x)
         targets = Targets.parse(target, classifier, x)
         # One backward per explained scalar, and a recorded pass for those that need one.
         for kind, recorded in product(get_args(ScoreKind), (False, True)):
@@ -67,7 +67,7 @@ def _average_views(method: Spec, classifier: Classifier, x: Images, plain: Salie
     alone = replace(method, options=method.options.model_copy(update={"augment": "none"}))
     same = replace(targets, index=plain.target)
     views = [run([alone], classifier, there(x), same)[0] for there, _ in VIEWS[method.options.augment]]
-    return averaged([plain, *views], method.options.augment)
+    return average_views([plain, *views], method.options.augment)
 
 
 def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targets: Targets) -> list[Saliency]:
@@ -96,7 +96,7 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
         try:
             chunks = in_chunks(explain, len(x), size)
         except OutOfMemory as error:
-            large = [f"{m.name}'s {option}" for m in methods for option in enlarged(m.card, m.options)]
+            large = [f"{m.name}'s {option}" for m in methods for option in list_enlarged(m.card, m.options)]
             error.args = (f"{error}{''.join(f', or less than {option}' for option in large)}",)
             raise
     return [tell_losses(join(parts), m) for parts, m in zip(zip(*chunks, strict=True), methods, strict=True)]

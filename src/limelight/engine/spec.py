@@ -11,7 +11,7 @@ from torch import nn
 from limelight.card import METHODS, Card
 from limelight.engine.augment import Augment
 from limelight.engine.budget import Budget
-from limelight.engine.options import BaseOptions, Speaking, checked
+from limelight.engine.options import BaseOptions, Speaking, check_options
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier, LayerLike
 from limelight.model.targets import ScoreKind
@@ -129,14 +129,14 @@ class Spec(Speaking):
         if doubled:
             raise InvalidOption(f"{role}_options has {doubled[0]!r}, which {self.name} has itself: give it there")
         given |= meant
-        return Spec(card, function, checked(card, function, Options, given, bundle="profile"))
+        return Spec(card, function, check_options(card, function, Options, given, bundle="profile"))
 
     @property
     def layers(self) -> tuple[LayerLike, ...] | None:
         """The ``layer`` option as a tuple."""
         return (self.options.layer,) if isinstance(self.options.layer, str | nn.Module) else self.options.layer
 
-    def located(self: AnySpec, classifier: Classifier) -> AnySpec:
+    def locate(self: AnySpec, classifier: Classifier) -> AnySpec:
         """Return it with modules that were given as ``layer`` by their dotted names in this classifier.
 
         Raises:

@@ -10,7 +10,7 @@ from limelight.errors import LimelightError, OutOfMemory
 from limelight.model.boundary import forward_pass
 from limelight.model.layers import Trace, version_of
 from limelight.model.outputs import class_scores, of_first
-from limelight.model.preserve import borrowed
+from limelight.model.preserve import preserve_state
 from limelight.shapes import Images
 
 DEPENDS = "the scores of an image depend on what else is in its batch (batch statistics?)"
@@ -73,7 +73,7 @@ class BatchTrial:
         copies = given.clone()
         before = version_of(copies)
         try:
-            with borrowed(self._module), forward_pass(self._module, given):
+            with preserve_state(self._module), forward_pass(self._module, given):
                 output = self._module(copies)
         except OutOfMemory:
             raise

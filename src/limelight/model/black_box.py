@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from limelight import files
 from limelight.card import METHODS, Card
 from limelight.errors import InvalidOption, MissingExtra, QueryBudget, UnsupportedModel
-from limelight.model.boundary import NEEDS_GRADIENTS, described, only_one
+from limelight.model.boundary import NEEDS_GRADIENTS, describe, only_one
 from limelight.model.classifier import Classifier
 from limelight.model.cost import predict
 from limelight.model.labels import LabelsLike
@@ -130,7 +130,7 @@ class BlackBox(Classifier):
             if most is not None and most < 1:
                 raise InvalidOption(f"{option} is {most}; it must be at least 1")
         if type(predict).__name__ == "ExportedProgram" or not callable(predict):  # pyright: ignore[reportUnnecessaryComparison]
-            raise UnsupportedModel(f"expected a function of images, got {described(predict)}")
+            raise UnsupportedModel(f"expected a function of images, got {describe(predict)}")
         self._call = _Call(predict, arrays, budget)
         self._call.original_name = name
         super().__init__(
@@ -165,7 +165,7 @@ class BlackBox(Classifier):
             except ImportError:
                 raise MissingExtra("onnxruntime", "onnx") from None
             with files.refusing(UnsupportedModel, f"{model} is no ONNX model, or damaged"):
-                files.opened(model).close()  # the runtime opens whatever it is given
+                files.open_file(model).close()  # the runtime opens whatever it is given
                 settings = onnxruntime.SessionOptions()
                 settings.log_severity_level = 3  # errors; what it wonders at is nobody's business
                 providers = onnxruntime.get_available_providers()

@@ -14,8 +14,8 @@ from torch.utils import _pytree as pytree
 
 from limelight.card import METHODS, Card
 from limelight.errors import LimelightError, ModelFailed, OutOfMemory, UnsupportedModel, is_out_of_memory
-from limelight.model.hooks import hooked
-from limelight.model.preserve import borrowed
+from limelight.model.hooks import attach_hooks
+from limelight.model.preserve import preserve_state
 from limelight.model.timing import in_model
 
 NEEDS_GRADIENTS = frozenset(
@@ -25,7 +25,7 @@ NEEDS_GRADIENTS = frozenset(
         "layer_at",
         "gradient_of",
         "gradients_of",
-        "slope",
+        "input_gradient",
         "recording",
         "record_copies",
         "descent",
@@ -53,7 +53,7 @@ def name_of(module: nn.Module) -> str:
     return getattr(module, "original_name", None) or type(module).__name__
 
 
-def described(given: Any) -> str:
+def describe(given: Any) -> str:
     """Return how messages call what was given in place of a network, with what would be right."""
     kind = type(given).__name__
     if kind == "ExportedProgram":
@@ -94,7 +94,7 @@ def forward_pass(module: nn.Module, x: Tensor, advice: str = "") -> Generator[No
         return ModelFailed(f"{name_of(module)} failed {given}{_hint(said, module, x, advice)}; it says: {said}")
 
     more = f", after it took one image alone; {only_one(advice)}" if len(x) > 1 else ""
-    with in_model(x.device), _translated(f"in {name_of(module)} {given}", told, more):
+    with in_model(x.device), _translate(f"in {name_of(module)} {given}", told, more):
         yield
 
 
@@ -104,7 +104,7 @@ def only_one(advice: str) -> str:
 
 
 @contextmanager
-def _translated(where: str, told: Callable[[Exception], LimelightError], more: str = "") -> Generator[None]:
+def _translate(where: str, told: Callable[[Exception], LimelightError], more: str = "") -> Generator[None]:
     """Raise what is told of an exception in place of it, unless it is ours, or the user's own, who gets a note."""
     try:
         yield
@@ -164,7 +164,7 @@ def _plain(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def hidden(module: nn.Module, layer: str = "") -> str:
+def why_hidden(module: nn.Module, layer: str = "") -> str:
     """Return why nobody can see what the layers of a network give, or one of them; "" if nothing is in the way."""
     for name, part in module.named_modules():
         if layer and name and layer != name and not layer.startswith(f"{name}."):
@@ -179,7 +179,7 @@ def hidden(module: nn.Module, layer: str = "") -> str:
     return ""
 
 
-def differentiated(
+def differentiate(
     module: nn.Module,
     x: Tensor,
     score: Tensor,
@@ -212,7 +212,7 @@ def differentiated(
     tracked = [t for t in at if t.requires_grad]
     if score.requires_grad and tracked:
         way = f"on the way back through {name_of(module)}"
-        with in_model(score.device), _translated(way, lambda error: UnsupportedModel(_no_way_back(error, module))):
+        with in_model(score.device), _translate(way, lambda error: UnsupportedModel(_no_way_back(error, module))):
             found = cast(
                 tuple[Tensor | None, ...],
                 torch.autograd.grad(score, tracked, seed, retain_graph=keep, allow_unused=True),
@@ -284,8 +284,8 @@ def _ends(module: nn.Module, x: Tensor) -> tuple[list[str], Tensor, Any]:
         return after
 
     seen = [(n, m) for n, m in module.named_modules() if not isinstance(m, torch.jit.ScriptModule)]
-    watched = hooked((partial(m.register_forward_hook, with_kwargs=True), watch(n)) for n, m in seen)
-    with borrowed(module), torch.enable_grad(), watched:
+    watched = attach_hooks((partial(m.register_forward_hook, with_kwargs=True), watch(n)) for n, m in seen)
+    with preserve_state(module), torch.enable_grad(), watched:
         output = module(leaf.clone())
     return ends, leaf, output
 

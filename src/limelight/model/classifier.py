@@ -24,15 +24,15 @@ from limelight.errors import (
 )
 from limelight.model.batch_trial import BatchTrial
 from limelight.model.batches import as_fit, chunk_size, in_chunks
-from limelight.model.boundary import described, forward_pass, hidden
-from limelight.model.device import usable
-from limelight.model.fuse import folded
+from limelight.model.boundary import describe, forward_pass, why_hidden
+from limelight.model.device import require_device
+from limelight.model.fuse import fuse
 from limelight.model.hooks import duplicate
 from limelight.model.inputs import Inputs
-from limelight.model.labels import LabelsLike, names_of
+from limelight.model.labels import LabelsLike, read_labels
 from limelight.model.layers import LayerInfo, Trace, trace, version_of
 from limelight.model.outputs import Outputs, numbers, same_but_for_rounding
-from limelight.model.preserve import borrowed
+from limelight.model.preserve import preserve_state
 from limelight.model.weights import weights_hash, weights_version
 from limelight.shapes import Images, Index, Logits, Originals
 from limelight.text import visible
@@ -57,7 +57,7 @@ class Classifier:
         preprocess: turns a PIL picture into (3, H, W): a function, a chain of transforms or a processor of torchvision,
             timm, Hugging Face or albumentations; None for resize (in its proportions, so that the crop is filled), crop
             and normalise.
-        labels: names of the classes: a list, a dict ``{index: name}`` or a file; see ``labels.names_of``. They are
+        labels: names of the classes: a list, a dict ``{index: name}`` or a file; see ``labels.read_labels``. They are
             counted when the model is first passed.
         mean: per-channel mean of the normalisation, for values in [0, 1]. None: that of ``preprocess``, found by what
             it makes of black and white; where there is none, that of the ``pretrained_cfg`` of timm's networks, else
@@ -104,17 +104,17 @@ class Classifier:
         fold: bool = False,
     ) -> None:
         if not isinstance(module, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UnsupportedModel(f"expected a torch.nn.Module, got {described(module)}")
-        self.module = _unwrapped(module)
+            raise UnsupportedModel(f"expected a torch.nn.Module, got {describe(module)}")
+        self.module = _unwrap(module)
         self.name = name or type(self.module).__name__
-        self.labels = names_of(labels) if labels is not None else None
+        self.labels = read_labels(labels) if labels is not None else None
         self.inputs = Inputs(self.module, preprocess, mean, std, size)
         self._declared_outputs: Literal["logits", "probabilities"] | None = outputs
         self._declared_multilabel = multilabel
         self._reshape = reshape
         self._names = {id(m): n for n, m in self.module.named_modules(remove_duplicate=False)}
         self._traces: dict[tuple[int, ...], Trace] = {}
-        self.kept: dict[tuple[Any, ...], Any] = {}  # what others found out about the module, once
+        self.memo: dict[tuple[Any, ...], Any] = {}  # what others found out about the module, once
         self._fold = fold
         self._fast: tuple[Any, nn.Module] | None = None
         self._hashed: tuple[Any, str] | None = None
@@ -155,8 +155,8 @@ class Classifier:
             >>> classifier.labels[logits.argmax()]
             'star'
         """
-        with borrowed(self.module):
-            x = self.checked(x)
+        with preserve_state(self.module):
+            x = self.check(x)
             size = self.at_once(x)
             given = x.clone()  # a model may overwrite what it is given
             found = in_chunks(
@@ -203,11 +203,11 @@ class Classifier:
         """Normalised values of black and of white per channel, each of shape (3, 1, 1)."""
         return self.inputs.bounds(self.device, self.dtype)
 
-    def seeing(self: Own, preprocess: Callable[..., Any], size: int | tuple[int, int] | None = None) -> Own:
+    def with_preprocess(self: Own, preprocess: Callable[..., Any], size: int | tuple[int, int] | None = None) -> Own:
         """Return a classifier of the same module that gets its pictures in another way; see ``Classifier``."""
         twin = copy.copy(self)
         twin.inputs = Inputs(self.module, preprocess, size=size)
-        twin._traces, twin.kept = {}, {}
+        twin._traces, twin.memo = {}, {}
         return twin
 
     # -- weights ----------------------------------------------------------------------------------------
@@ -236,13 +236,13 @@ class Classifier:
     def _tensors(self) -> Iterator[Tensor]:
         return itertools.chain(self.module.parameters(), self.module.buffers())
 
-    def fitted(self, x: Tensor) -> Tensor:
+    def to_weights(self, x: Tensor) -> Tensor:
         """Return a tensor on the device and in the type of the weights; what there are none to fit, it keeps."""
         device = next((t.device for t in self._tensors()), x.device)
         kind = next((t.dtype for t in self._tensors() if t.is_floating_point()), x.dtype)
         return x.to(device, kind)
 
-    def checked(self, x: Tensor) -> Images:
+    def check(self, x: Tensor) -> Images:
         """Return a batch of images in the model's dtype, or say why it is none.
 
         Raises:
@@ -265,13 +265,13 @@ class Classifier:
             raise InvalidImage("images have values that are NaN or infinite")
         # No gradient can pass through a tensor of inference mode, but through a copy of it.
         x = x.clone() if x.is_inference() else x.detach()
-        return self.fitted(x)
+        return self.to_weights(x)
 
     def _held(self, x: Tensor) -> None:
         """Refuse weights and images without values."""
         for device in (self.device, x.device):
             if device.type == "meta":
-                usable(device)  # says why it is not
+                require_device(device)  # says why it is not
 
     @cached_property
     def outputs(self) -> Outputs:
@@ -411,7 +411,7 @@ class Classifier:
         given = x
         if layout is not torch.preserve_format and (len(x) > 1 or (self._fold and not watched)):
             given = x.contiguous(memory_format=layout)  # one image does not earn what laying out weights costs
-        module = self._folded(x) if self._fold and not watched else self.module
+        module = self._fuse(x) if self._fold and not watched else self.module
         if self._overwrites and given is x:
             given = x.clone()
         before = version_of(given)
@@ -422,13 +422,13 @@ class Classifier:
             raise UnsupportedModel(f"{self.name} writes into its input for some images only; try again, or let it copy")
         return output
 
-    def _folded(self, x: Images) -> nn.Module:
+    def _fuse(self, x: Images) -> nn.Module:
         """The folded copy, made again when the weights have changed; it is tested against the module."""
         version = self.weights_version()
         if self._fast is None or self._fast[0] != version:
             image = x[:1].detach()
-            twin = folded(self.module, image)
-            with torch.no_grad(), borrowed(twin), forward_pass(self.module, image):
+            twin = fuse(self.module, image)
+            with torch.no_grad(), preserve_state(twin), forward_pass(self.module, image):
                 ours, theirs = (numbers(m(image.clone()), 1) for m in (twin, self.module))
             if not same_but_for_rounding(ours, theirs):
                 raise UnsupportedModel(f"{self.name} can't be folded: its logits would change; use fold=False")
@@ -487,7 +487,7 @@ class Classifier:
             stages = {"stages": seen.stages, "penultimate": seen.stages[-2:][:1]}
             found = stages.get(kind, seen.candidates[-1:])
             if not found:
-                why = hidden(self.module)
+                why = why_hidden(self.module)
                 if why:
                     raise UnsupportedModel(f"{self.name}: its layers can't be seen ({why}); {AS_BEFORE}")
                 functions = "what forward() computes by functions can't be looked at: let a module return the features"
@@ -499,7 +499,7 @@ class Classifier:
     def _layer_info(self, name: str, seen: Trace) -> LayerInfo:
         info = seen[name]
         instead = f"try {seen.candidates[-1].name!r}, or" if seen.candidates else "no layer has one;"
-        why = "" if info and info.layout else hidden(self.module, name)
+        why = "" if info and info.layout else why_hidden(self.module, name)
         if why:
             raise UnknownLayer(f"layer {name!r} of {self.name} can't be seen ({why}); {AS_BEFORE}")
         if info is None:
@@ -518,7 +518,7 @@ class Classifier:
         """Return modules by name."""
         return {name: self.module.get_submodule(name) for name in names}
 
-    def admit(self, methods: Sequence[Any], x: Images) -> None:
+    def refuse_methods(self, methods: Sequence[Any], x: Images) -> None:
         """Refuse methods that this model can't have in principle; a module can have them all."""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -528,9 +528,9 @@ class Classifier:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
         self._names = {id(m): n for n, m in self.module.named_modules(remove_duplicate=False)}
-        self.kept, self._fast, self._hashed = {}, None, None
+        self.memo, self._fast, self._hashed = {}, None, None
 
-    def copied(self) -> "Classifier":
+    def duplicate(self) -> "Classifier":
         """Return a classifier around a deep copy of the module, for whoever has to change weights.
 
         Raises:
@@ -549,7 +549,7 @@ def as_classifier(classifier: Any) -> Classifier:
     return classifier if isinstance(classifier, Classifier) else Classifier(classifier)
 
 
-def _unwrapped(module: nn.Module) -> nn.Module:
+def _unwrap(module: nn.Module) -> nn.Module:
     """Look through torch.compile and DataParallel, whose inner layers no hook can see."""
     module = getattr(module, "_orig_mod", module)
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from limelight.progress import passed
+from limelight.progress import count_passes
 
 _NEVER_LESS_THAN_NONE = 0.0, 1e15  # more than any machine has done
 _RECORDED = {
@@ -114,7 +114,7 @@ class Meter:
         backward_tail: int = 0,
     ) -> None:
         """Record passes, in samples."""
-        passed(forward + forward_tail + backward + backward_tail)
+        count_passes(forward + forward_tail + backward + backward_tail)
         self._record(forward, forward_tail, backward, backward_tail)
 
     def charge(self, cost: Cost, images: int) -> None:

@@ -5,7 +5,7 @@ import torch
 from limelight.errors import InvalidOption
 
 
-def usable(device: str | int | torch.device) -> torch.device:
+def require_device(device: str | int | torch.device) -> torch.device:
     """Return a device on which numbers can be held, now and here.
 
     Args:

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from limelight.model.hooks import duplicate, hooked
-from limelight.model.preserve import borrowed
+from limelight.model.hooks import attach_hooks, duplicate
+from limelight.model.preserve import preserve_state
 
 
-def folded(module: nn.Module, x: Tensor) -> nn.Module:
+def fuse(module: nn.Module, x: Tensor) -> nn.Module:
     """Return a copy in which every batch normalisation right behind a convolution is folded into its weights.
 
     W' = W gamma / sigma, b' = (b - mu) gamma / sigma + beta, exact up to rounding. Which normalisation takes in
@@ -38,8 +38,8 @@ def folded(module: nn.Module, x: Tensor) -> nn.Module:
 
     hooks = [(m.register_forward_hook, after) for m in twin.modules() if isinstance(m, nn.Conv2d)]
     hooks += [(m.register_forward_pre_hook, before) for m in twin.modules() if isinstance(m, nn.BatchNorm2d)]
-    with borrowed(twin):
-        with hooked(hooks):
+    with preserve_state(twin):
+        with attach_hooks(hooks):
             twin(x.clone())  # which it may overwrite
         twin.eval()
         for norm, conv in pairs.items():

@@ -12,10 +12,10 @@ from torch.utils import _pytree as pytree
 from limelight.errors import LimelightError, OutOfMemory
 from limelight.model.boundary import forward_pass
 from limelight.model.classifier import Classifier
-from limelight.model.hooks import Hook, Registration, hooked
-from limelight.model.layer_hooks import replaced
+from limelight.model.hooks import Hook, Registration, attach_hooks
+from limelight.model.layer_hooks import replace_tensor
 from limelight.model.layers import first_tensor
-from limelight.model.preserve import borrowed
+from limelight.model.preserve import preserve_state
 from limelight.shapes import Images
 
 
@@ -60,7 +60,7 @@ def _without_numbers(tensor: Tensor) -> Tensor:
         return tensor.detach().new_zeros(()).expand(tensor.shape)
 
 
-class Tail:
+class Head:
     """A network from one layer on.
 
     The calls before the layer are skipped: in their place stand results of the same shape and without
@@ -85,8 +85,11 @@ class Tail:
                 outputs.append(_tensor(output).clone())  # what follows may overwrite it
             ends.append(len(keeps.results))
 
-        given, watched = x.clone(), hooked([(self._layer.register_forward_hook, watch)])  # a network may overwrite it
-        with borrowed(classifier.module), watched, forward_pass(classifier.module, x), keeps:
+        given, watched = (
+            x.clone(),
+            attach_hooks([(self._layer.register_forward_hook, watch)]),
+        )  # a network may overwrite it
+        with preserve_state(classifier.module), watched, forward_pass(classifier.module, x), keeps:
             found = classifier.outputs.numbers(classifier.module(given), len(x))
         self._before, self._runs = keeps.results[: ends[-1]], len(ends)
         self.exact = self._same(outputs[-1], found)
@@ -116,14 +119,14 @@ class Tail:
             if left:
                 return None
             returns.finish()
-            return replaced(output, _tensor(output), variants)
+            return replace_tensor(output, _tensor(output), variants)
 
         def behind(hook: Hook) -> Hook:
             return lambda *args: hook(*args) if returns.reached else None
 
         hooks = [(self._layer.register_forward_hook, hand_over), *((place, behind(hook)) for place, hook in hooks)]
         module = self._classifier.module
-        with borrowed(module), hooked(hooks), forward_pass(module, variants), returns:
+        with preserve_state(module), attach_hooks(hooks), forward_pass(module, variants), returns:
             return module(self.image)
 
 
@@ -141,12 +144,12 @@ def _tensor(output: Any) -> Tensor:
 
 
 @contextmanager
-def overwritten(layer: nn.Module, edit: Callable[[Tensor], Tensor]) -> Generator[None]:
+def overwrite_output(layer: nn.Module, edit: Callable[[Tensor], Tensor]) -> Generator[None]:
     """Hand ``edit(output)`` onward in place of a layer's output for the duration of the block."""
 
     def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
         found = _tensor(output)
-        return replaced(output, found, edit(found))
+        return replace_tensor(output, found, edit(found))
 
-    with hooked([(layer.register_forward_hook, hook)]):
+    with attach_hooks([(layer.register_forward_hook, hook)]):
         yield

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from limelight.errors import UnsupportedModel
-from limelight.model.preserve import borrowed
+from limelight.model.preserve import preserve_state
 
 Hook = Callable[..., Any]
 Registration = tuple[Callable[[Hook], RemovableHandle], Hook]
@@ -37,7 +37,7 @@ class _Own:
 
 
 @contextmanager
-def hooked(registrations: Iterable[Registration]) -> Generator[None]:
+def attach_hooks(registrations: Iterable[Registration]) -> Generator[None]:
     """Hook modules for the passes that are made in the block, by this thread and not by another block within.
 
     A module may be shared: other threads, and whoever explains inside of the block, see it without these hooks.
@@ -66,7 +66,7 @@ def duplicate(module: nn.Module) -> nn.Module:
         UnsupportedModel: the module can't be copied, or holds a function that would use it in the copy too.
     """
     name = type(module).__name__
-    with borrowed(module), _registering:  # compiled functions, too, would stay those of the module
+    with preserve_state(module), _registering:  # compiled functions, too, would stay those of the module
         for m in module.modules():
             shared = [k for k, f in vars(m).items() if isinstance(f, FunctionType) and _uses(f, module)]
             if shared:

@@ -15,9 +15,9 @@ from limelight.model.preprocess import (
     IMAGENET_STD,
     Normalisation,
     Preprocess,
-    on_pictures,
-    preprocessed,
-    settled,
+    find_normalisation,
+    run_preprocess,
+    take_pictures,
 )
 
 OF_BYTES = 10.0
@@ -61,10 +61,10 @@ class Inputs:
             crop = given or seen.size or (224, 224)
             self.function = Preprocess(round(min(crop) * 8 / 7), crop, seen.mean, seen.std, covered=True)
         else:
-            self.function = on_pictures(preprocess)
-            seen = settled(self.function, mean, std)
+            self.function = take_pictures(preprocess)
+            seen = find_normalisation(self.function, mean, std)
             if given and seen.size and given != seen.size:
-                kept = preprocessed(self.function, Image.new("RGB", (given[1], given[0]))).shape[1:]
+                kept = run_preprocess(self.function, Image.new("RGB", (given[1], given[0]))).shape[1:]
                 if tuple(kept) != given:
                     raise InvalidOption(
                         f"size {given} is not what preprocess= gives, which is {tuple(kept)}; leave size= out, or "
@@ -83,7 +83,7 @@ class Inputs:
             raise InvalidImage(
                 f"expected a PIL picture, got {type(image).__name__}; paths are read by limelight.explain"
             )
-        return preprocessed(self.function, image)
+        return run_preprocess(self.function, image)
 
     def display(self, x: Tensor) -> Tensor:
         """Undo the normalisation of one input: (3, H, W) in [0, 1]."""

@@ -20,7 +20,7 @@ FORMS = (
 )
 
 
-def names_of(given: Any) -> list[str]:
+def read_labels(given: Any) -> list[str]:
     """Return the names of classes by index, whatever form they were given in.
 
     Args:
@@ -96,7 +96,7 @@ def _read(path: Path) -> list[str]:
             if not isinstance(found, list | dict):
                 raise InvalidOption(f"{path} holds a {type(found).__name__}, not a list or a dict of names")
             held = found.get("id2label") if isinstance(found, dict) else None
-            return names_of(held if isinstance(held, dict) else found)
+            return read_labels(held if isinstance(held, dict) else found)
         lines = [line.strip() for line in text.rstrip().splitlines()]
         if "" in lines:
             raise InvalidOption(f"{path}, line {lines.index('') + 1} is empty; give one name per line, in order")

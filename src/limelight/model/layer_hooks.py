@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from limelight.errors import UnsupportedModel
-from limelight.model.boundary import beside, differentiated
-from limelight.model.hooks import Hook, hooked
+from limelight.model.boundary import beside, differentiate
+from limelight.model.hooks import Hook, attach_hooks
 from limelight.model.layers import first_tensor
 
 
-class Taps:
+class LayerHooks:
     """What the tapped layers gave in the latest pass, by name."""
 
     def __init__(self, wants_gradients: bool, whole: bool = False) -> None:
@@ -38,7 +38,7 @@ class Taps:
         else:
             kept = tensor
         self.outputs[name] = kept
-        return replaced(output, tensor, kept.clone())
+        return replace_tensor(output, tensor, kept.clone())
 
     def gradients(
         self, module: nn.Module, x: Tensor, score: Tensor, more: Mapping[str, Tensor] | None = None
@@ -57,7 +57,7 @@ class Taps:
         at = {**self.outputs, **(more or {})}
         gradients: dict[str, Tensor] = {}
         called = {name: f"layer {name!r}" if name in self.outputs else name for name in at}
-        found = differentiated(module, x, score, list(at.values()), what=" or ".join(called.values()))
+        found = differentiate(module, x, score, list(at.values()), what=" or ".join(called.values()))
         for name, gradient in zip(at, found, strict=True):
             if gradient is None:
                 why = beside(module, x, score, [at[name]], called[name])
@@ -67,12 +67,12 @@ class Taps:
 
 
 @contextmanager
-def tapped(layers: Mapping[str, nn.Module], *, gradients: bool, whole: bool = False) -> Generator[Taps]:
+def watch_layers(layers: Mapping[str, nn.Module], *, gradients: bool, whole: bool = False) -> Generator[LayerHooks]:
     """Watch layers in the passes of the block; a layer that runs several times shows its last run.
 
     With ``whole`` the graph goes on to the image, which must ask for its gradient.
     """
-    taps = Taps(gradients, whole)
+    taps = LayerHooks(gradients, whole)
 
     def hook(name: str) -> Hook:
         return lambda _module, _args, output: taps.take(name, output)
@@ -80,7 +80,7 @@ def tapped(layers: Mapping[str, nn.Module], *, gradients: bool, whole: bool = Fa
     # A hook switches gradients on in the middle of the pass; behind it they are what they were.
     with (
         torch.set_grad_enabled(whole or torch.is_grad_enabled()),
-        hooked((module.register_forward_hook, hook(name)) for name, module in layers.items()),
+        attach_hooks((module.register_forward_hook, hook(name)) for name, module in layers.items()),
     ):
         yield taps
     expect_all(layers, taps.outputs)
@@ -98,14 +98,14 @@ def expect_all(layers: Iterable[str], outputs: Mapping[str, Tensor]) -> None:
         raise UnsupportedModel(f"layer {missing!r} did not run for these images, though it did in a trial pass{hint}")
 
 
-def replaced(output: Any, old: Tensor, new: Tensor) -> Any:
+def replace_tensor(output: Any, old: Tensor, new: Tensor) -> Any:
     """Return the module's output with one tensor exchanged, in a container of the same type."""
     if output is old:
         return new
     if isinstance(output, dict):
-        swapped = {k: replaced(v, old, new) for k, v in cast(dict[Any, Any], output).items()}
+        swapped = {k: replace_tensor(v, old, new) for k, v in cast(dict[Any, Any], output).items()}
         return cast(Any, type(output))(**swapped) if type(output) is not dict else swapped
     if isinstance(output, list | tuple):
-        values = [replaced(v, old, new) for v in cast(list[Any], output)]
+        values = [replace_tensor(v, old, new) for v in cast(list[Any], output)]
         return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
     return output

@@ -15,10 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from limelight.errors import ModelFailed, UnsupportedModel
-from limelight.model.boundary import differentiated, forward_pass
-from limelight.model.hooks import hooked
+from limelight.model.boundary import differentiate, forward_pass
+from limelight.model.hooks import attach_hooks
 from limelight.model.outputs import class_scores, numbers, of_first
-from limelight.model.preserve import borrowed
+from limelight.model.preserve import preserve_state
 from limelight.shapes import Acts
 
 MOST_PREFIX_TOKENS = 16
@@ -255,8 +255,8 @@ def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | N
         return hook
 
     modules = {name: m for name, m in module.named_modules() if name and not isinstance(m, torch.jit.ScriptModule)}
-    watched = hooked([(m.register_forward_hook, note(name)) for name, m in modules.items()])
-    with borrowed(module), torch.set_grad_enabled(gradients):
+    watched = attach_hooks([(m.register_forward_hook, note(name)) for name, m in modules.items()])
+    with preserve_state(module), torch.set_grad_enabled(gradients):
         given = x.detach().requires_grad_(gradients).clone()  # a copy: the model may write into what it is given
         version = given._version
         with watched, arithmetic, forward_pass(module, x):
@@ -332,7 +332,7 @@ def _gradients(numbers: list[Tensor], outputs: list[Tensor], module: nn.Module, 
     if not largest or not tracked:
         return [None] * len(outputs)
     try:
-        found = differentiated(module, x, torch.stack(largest).sum(), tracked)
+        found = differentiate(module, x, torch.stack(largest).sum(), tracked)
     except UnsupportedModel:  # methods that need a gradient will say so
         return [None] * len(outputs)
     by_id = {id(t): g for t, g in zip(tracked, found, strict=True)}

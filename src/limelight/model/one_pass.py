@@ -9,9 +9,9 @@ from torch import Tensor
 from limelight.errors import NonFinite
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Meter
-from limelight.model.layer_hooks import tapped
+from limelight.model.layer_hooks import watch_layers
 from limelight.model.layers import LayerInfo
-from limelight.model.preserve import borrowed
+from limelight.model.preserve import preserve_state
 from limelight.model.targets import ScoreKind, Targets
 from limelight.shapes import Acts, Images, Logits, Scores
 
@@ -100,8 +100,8 @@ def pass_images(
         meter: counts the passes.
     """
     back = gradients or to_input
-    taken = tapped(classifier.modules(list(layers)), gradients=back, whole=to_input or whole)
-    with borrowed(classifier.module):
+    taken = watch_layers(classifier.modules(list(layers)), gradients=back, whole=to_input or whole)
+    with preserve_state(classifier.module):
         with taken as taps:
             image = x.detach().clone().requires_grad_(to_input)  # a module may overwrite what it is given
             output = classifier.forward(image.clone() if to_input else image)

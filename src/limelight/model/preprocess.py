@@ -90,7 +90,7 @@ class Normalisation:
         return all(bool(((self.of(end) - other.of(end)).abs() <= step).all()) for end in (0, 1))
 
 
-def on_pictures(preprocess: Callable[..., Any]) -> Callable[[Image.Image], Tensor]:
+def take_pictures(preprocess: Callable[..., Any]) -> Callable[[Image.Image], Tensor]:
     """Return a preprocessing as a function of a PIL picture, however its library calls it.
 
     Processors of Hugging Face and albumentations are called by keyword, and an ``nn.Sequential`` of torchvision's
@@ -119,7 +119,7 @@ def _of_bytes(transforms: nn.Sequential, image: Image.Image) -> Tensor:
     return transforms(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous())
 
 
-def preprocessed(preprocess: Callable[[Image.Image], Tensor], image: Image.Image) -> Tensor:
+def run_preprocess(preprocess: Callable[[Image.Image], Tensor], image: Image.Image) -> Tensor:
     """Apply a preprocessing, whoever wrote it.
 
     Raises:
@@ -176,7 +176,7 @@ def normalisation_of(preprocess: Callable[[Image.Image], Tensor]) -> Normalisati
         raise InvalidOption("gives the same picture other values each time, as random augmentation does")
     (low, between, high), span = (x[:, 0, 0] for x in (black, grey, white)), (white - black)[:, 0, 0]
     step = span / 510  # half of one of 256 greys
-    told = f"black, grey ({_GREY} of 255) and white become {_shown(low)}, {_shown(between)} and {_shown(high)}"
+    told = f"black, grey ({_GREY} of 255) and white become {_show(low)}, {_show(between)} and {_show(high)}"
     if bool((span < 0).any()):
         raise InvalidOption(f"turns pictures into negatives: {told}")
     if not bool((span > 0).all()) or not bool(((between - low - span * _GREY / 255).abs() <= step).all()):
@@ -189,7 +189,7 @@ def normalisation_of(preprocess: Callable[[Image.Image], Tensor]) -> Normalisati
     return Normalisation(tuple(m for m, _ in pairs), tuple(s for _, s in pairs), size)
 
 
-def settled(
+def find_normalisation(
     preprocess: Callable[[Image.Image], Tensor], mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> Normalisation:
     """Return the mean and the std of a preprocessing: those given, if it does not contradict, else those found.
@@ -238,7 +238,7 @@ def _mean_and_std(black: float, white: float) -> tuple[float, float]:
     return mean + 0.0, std
 
 
-def _shown(values: Tensor) -> str:
+def _show(values: Tensor) -> str:
     return "(" + ", ".join(f"{value:z.4g}" for value in (values + 0.0).tolist()) + ")"
 
 

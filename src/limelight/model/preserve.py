@@ -31,7 +31,7 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def borrowed(module: nn.Module) -> Generator[None]:
+def preserve_state(module: nn.Module) -> Generator[None]:
     """Put every sub-module in evaluation mode; restore each one's own flag at the end, whatever happens.
 
     Inference mode is left too, since no gradient can pass through tensors made in it. Gradients are off

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from limelight.errors import MOST_SHOWN, InvalidOption, NonFinite, UnknownTarget, nearest, shown
+from limelight.errors import MOST_SHOWN, InvalidOption, NonFinite, UnknownTarget, nearest, show
 from limelight.model.boundary import expect_way_back
 from limelight.model.classifier import Classifier
 from limelight.model.outputs import Outputs, ScoreKind
@@ -225,13 +225,13 @@ def find_class(target: int | str, classes: int, labels: Sequence[str] | None) ->
         UnknownTarget: an index outside [0, classes), or a name that is no label or the label of several classes.
     """
     if isinstance(target, str):
-        named = _named(target, labels or ())
+        named = _find_named(target, labels or ())
         if len(named) == 1:
             return named[0]
         if named:
             several = ", ".join(map(str, named[:5])) + (" …" if len(named) > 5 else "")
             raise UnknownTarget(
-                f"{shown(target, MOST_SHOWN)} is the name of {len(named)} classes ({several}); give the index"
+                f"{show(target, MOST_SHOWN)} is the name of {len(named)} classes ({several}); give the index"
             )
         digits = target.strip().removeprefix("-")
         number = whole_number(digits)
@@ -241,17 +241,17 @@ def find_class(target: int | str, classes: int, labels: Sequence[str] | None) ->
             last = f"an index, 0 to {classes - 1}"
             if not labels:
                 raise UnknownTarget(
-                    f"target {shown(target, MOST_SHOWN)}: this model has no label names; give one class: {last}"
+                    f"target {show(target, MOST_SHOWN)}: this model has no label names; give one class: {last}"
                 )
             right = nearest(target, labels) or f"; give one class: a label, or {last}"
-            raise UnknownTarget(f"there is no class {shown(target, MOST_SHOWN)} among {classes}{right}")
+            raise UnknownTarget(f"there is no class {show(target, MOST_SHOWN)} among {classes}{right}")
         target = -number if target.strip().startswith("-") else number
     if not 0 <= target < classes:
-        raise UnknownTarget(f"target {shown(target)} is out of range; the model has classes 0 to {classes - 1}")
+        raise UnknownTarget(f"target {show(target)} is out of range; the model has classes 0 to {classes - 1}")
     return target
 
 
-def _named(target: str, labels: Sequence[str]) -> list[int]:
+def _find_named(target: str, labels: Sequence[str]) -> list[int]:
     """Return the classes of a name; capitals count only where they tell classes apart."""
     exact = [i for i, label in enumerate(labels) if label == target]
     return exact or [i for i, label in enumerate(labels) if label.lower() == target.lower()]

@@ -22,7 +22,7 @@ def gaussian_blur(x: Images, size: int = 51, sigma: float = 50.0) -> Images:
     kernel = torch.exp(-0.5 * (axis / sigma) ** 2)
     kernel = (kernel / kernel.sum()).to(x)
     for dim, length in ((2, x.shape[2]), (3, x.shape[3])):
-        at = _mirrored(torch.arange(-(size // 2), length + size // 2), length).to(x.device)
+        at = _mirror(torch.arange(-(size // 2), length + size // 2), length).to(x.device)
         padded = x.index_select(dim, at)
         shape = [1, 1, 1, 1]
         shape[dim] = size
@@ -31,7 +31,7 @@ def gaussian_blur(x: Images, size: int = 51, sigma: float = 50.0) -> Images:
     return x
 
 
-def _mirrored(index: Tensor, length: int) -> Tensor:
+def _mirror(index: Tensor, length: int) -> Tensor:
     """Reflect indices into [0, length): -1 -> 1, length -> length - 2."""
     if length == 1:
         return torch.zeros_like(index)

@@ -148,7 +148,7 @@ class _Grid:
             self.share = (diagonal > 0) / self.up(torch.ones_like(diagonal[..., ::2, ::2]))
             stencil = self._stencil()
             half = stencil.abs().sum(1, keepdim=True) / 2
-            self.coarser = _Grid(partial(_weighted, stencil), torch.maximum(stencil[:, 4:5], half))
+            self.coarser = _Grid(partial(_weigh, stencil), torch.maximum(stencil[:, 4:5], half))
 
     def up(self, e: Tensor) -> Tensor:
         """Interpolate from the coarser grid."""
@@ -182,7 +182,7 @@ class _Grid:
         return answers.gather(1, colours.expand(n, *colours.shape))
 
 
-def _weighted(stencil: Tensor, u: Tensor) -> Tensor:
+def _weigh(stencil: Tensor, u: Tensor) -> Tensor:
     """Return sum_k stencil_k u_k over the 3 x 3 pixels around each."""
     height, width = u.shape[-2:]
     near = F.pad(u, (1, 1, 1, 1))

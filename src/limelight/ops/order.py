@@ -11,14 +11,14 @@ from torch import Tensor
 from limelight.shapes import Maps
 
 
-def _checked(step: str | int) -> str | int:
+def _check_step(step: str | int) -> str | int:
     if not re.fullmatch(r"[1-9][0-9]{0,6}W?", str(step)):
         raise ValueError("expected pixels per step, such as 224, or rows, such as '8W'")
     return step
 
 
 Ties = Literal["raster", "reverse", "random"]
-Step = Annotated[str | int, AfterValidator(_checked)]
+Step = Annotated[str | int, AfterValidator(_check_step)]
 """How many pixels change at a time: a number, or rows of the picture such as ``8W``."""
 
 

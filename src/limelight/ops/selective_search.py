@@ -78,7 +78,7 @@ def selective_search(
         for scale in scales:
             labels = felzenszwalb(planes, scale=scale, sigma=sigma, min_size=scale)
             segments = Segments(labels, colours, edges)
-            found += [segments.grouped(by_colour) for by_colour in (True, False)]
+            found += [segments.group(by_colour) for by_colour in (True, False)]
     boxes = np.concatenate(found)
     boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= least).all(1)]
     if factor > 1:
@@ -155,7 +155,7 @@ class Segments:
         keys = np.unique(joined[joined[:, 0] < joined[:, 1]] @ (self.n, 1))
         self.pairs = np.stack(np.divmod(keys, self.n), 1).astype(np.intp)
 
-    def grouped(self, by_colour: bool) -> Boxes:
+    def group(self, by_colour: bool) -> Boxes:
         """Merge the most similar neighbours until one region is left; return the boxes of all there were."""
         total, n = 2 * self.n - 1, self.n
         features = np.concatenate([self.colours, self.edges], 1) if by_colour else self.edges

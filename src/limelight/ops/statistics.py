@@ -1,6 +1,6 @@
 """From numbers per image to figures of a data set, how sure they are, and which methods differ.
 
-A figure is a function of weighted means over images (``pooled``), and it is worked out for many weightings in
+A figure is a function of weighted means over images (``pool``), and it is worked out for many weightings in
 one matrix product. Resampling images is then a matter of drawing weights.
 
 The columns of a method are what a metric says of each image: (n,) or (n, k), NaN where it says nothing. An
@@ -42,8 +42,8 @@ def estimate(kind: Pooling, columns: npt.ArrayLike, groups: npt.ArrayLike | None
         columns: values of each image, (n,) or (n, k).
         groups: class of each image, (n,).
     """
-    values, defined, classes = _checked(kind, columns, groups)
-    return float(pooled(kind, values, defined[None].astype(float), classes)[0])
+    values, defined, classes = _check(kind, columns, groups)
+    return float(pool(kind, values, defined[None].astype(float), classes)[0])
 
 
 def interval(
@@ -74,13 +74,13 @@ def interval(
     """
     if not 0 < confidence < 1:
         raise InvalidOption(f"confidence = {confidence}; it lies between 0 and 1")
-    values, defined, classes = _checked(kind, columns, groups)
+    values, defined, classes = _check(kind, columns, groups)
     values, n = values[defined], int(defined.sum())
     if n < 2:
         return float("nan"), float("nan")
     classes = None if classes is None else classes[defined]
     rng = np.random.default_rng(seed)
-    figures = [pooled(kind, values, _counts(rng, rows, n), classes) for rows in _chunks(resamples, n)]
+    figures = [pool(kind, values, _counts(rng, rows, n), classes) for rows in _chunks(resamples, n)]
     low, high = np.quantile(np.concatenate(figures), [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
@@ -127,7 +127,7 @@ def paired_ps(
 
     Source: Phipson and Smyth 2010, for the random swaps.
     """
-    checked = [_checked(kind, columns, groups) for columns in methods]
+    checked = [_check(kind, columns, groups) for columns in methods]
     if len({len(v) for v, _, _ in checked}) != 1:
         raise InvalidOption(f"methods of {[len(v) for v, _, _ in checked]} images can't be paired; each takes the same")
     values = np.stack([v for v, _, _ in checked], 1)  # n, m, k
@@ -136,7 +136,7 @@ def paired_ps(
 
     # Swaps leave the weight of an image alone, so a swapped image moves the mean by a fixed step.
     both = defined[one] & defined[other]
-    weights, total = levelled(both.astype(float), checked[0][2])
+    weights, total = level(both.astype(float), checked[0][2])
     weights = (weights / np.maximum(total, 1.0)).T
     a = np.einsum("np,npk->pk", weights, values[:, one])
     b = np.einsum("np,npk->pk", weights, values[:, other])
@@ -236,7 +236,7 @@ def groups_not_distinguishable(order: Sequence[int], significant: npt.ArrayLike)
     return runs
 
 
-def pooled(kind: Pooling, columns: Floats, weights: Floats, groups: Integers | None = None) -> Floats:
+def pool(kind: Pooling, columns: Floats, weights: Floats, groups: Integers | None = None) -> Floats:
     """Return the figure of a data set under many weightings of its images.
 
     Args:
@@ -248,11 +248,11 @@ def pooled(kind: Pooling, columns: Floats, weights: Floats, groups: Integers | N
     Returns:
         (r,), NaN where all weights are 0.
     """
-    weights, total = levelled(weights, groups)
+    weights, total = level(weights, groups)
     return figure(kind, weights @ columns / np.where(total > 0, total, np.nan))
 
 
-def levelled(weights: Floats, groups: Integers | None) -> tuple[Floats, Floats]:
+def level(weights: Floats, groups: Integers | None) -> tuple[Floats, Floats]:
     """Scale weights, (r, n), so that every class that has any weighs 1; return them and their sums, (r, 1).
 
     Without classes the weights stay whole numbers, and the mean is as exact as can be.
@@ -275,7 +275,7 @@ def figure(kind: Pooling, means: Floats) -> Floats:
     return np.where(above.all(-1), 3 / (1 / np.where(above, terms, 1.0)).sum(-1), 0.0)
 
 
-def _checked(
+def _check(
     kind: Pooling, columns: npt.ArrayLike, groups: npt.ArrayLike | None
 ) -> tuple[Floats, Booleans, Integers | None]:
     """Return the values, (n, k), with 0 for what is not defined; which images are; the classes, if they matter."""

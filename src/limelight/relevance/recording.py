@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from limelight.errors import UnsupportedModel
-from limelight.model.boundary import cut, differentiated, hidden, no_way
+from limelight.model.boundary import cut, differentiate, no_way, why_hidden
 from limelight.model.classifier import Classifier
-from limelight.model.hooks import Hook, hooked
-from limelight.model.layer_hooks import expect_all, replaced
+from limelight.model.hooks import Hook, attach_hooks
+from limelight.model.layer_hooks import expect_all, replace_tensor
 from limelight.model.layers import LayerInfo, first_tensor
 from limelight.model.outputs import numbers
-from limelight.model.preserve import borrowed
+from limelight.model.preserve import preserve_state
 from limelight.relevance.flows import Flow, RelevancePass, measure_pass
 from limelight.relevance.graph import NORMALISERS, CallWatcher, Graph
 from limelight.relevance.op import Op
@@ -117,7 +117,7 @@ class Recording:
     def _run(self) -> tuple[Any, Logits]:
         """Run the network, and return its output and the class scores in it."""
         module = self.classifier.module
-        with borrowed(module), torch.enable_grad(), self._watch(), CallWatcher(self._graph):
+        with preserve_state(module), torch.enable_grad(), self._watch(), CallWatcher(self._graph):
             output = self.classifier.forward(self.image.clone())  # a network may overwrite what it is given
             return output, numbers(output, len(self.image))[0]
 
@@ -142,14 +142,14 @@ class Recording:
                 if first is None:
                     raise UnsupportedModel(f"layer {name!r} returns no tensor with a spatial map")
                 self.outputs[name] = first
-                return replaced(output, first, first.clone())
+                return replace_tensor(output, first, first.clone())
 
             return hook
 
         layers = self.classifier.modules(list(self._layers))
         # A layer's own hooks run after those of all modules: what is kept is what the user's hooks made of it.
         hooks = [(register_module_forward_pre_hook, before), (register_module_forward_hook, after)]
-        with hooked([*hooks, *((m.register_forward_hook, keep(n)) for n, m in layers.items())]):
+        with attach_hooks([*hooks, *((m.register_forward_hook, keep(n)) for n, m in layers.items())]):
             yield
         expect_all(layers, self.outputs)
 
@@ -164,9 +164,10 @@ class Recording:
             if why:
                 raise UnsupportedModel(no_way(self.classifier.module, why))
             code = "compiled code, functions with a gradient of their own, or numbers taken out of tensors"
+            why = why_hidden(self.classifier.module) or code
             raise UnsupportedModel(
-                f"{self.classifier.name} hides how its scores depend on the image "
-                f"({hidden(self.classifier.module) or code}); gradient methods may work: gradient, integrated-gradients"
+                f"{self.classifier.name} hides how its scores depend on the image ({why}); gradient methods may work: "
+                "gradient, integrated-gradients"
             )
         info = self.info(scores)
         while info is not None and info.made_by in NORMALISERS | {"flatten", "squeeze"} and info.source is not None:
@@ -218,7 +219,7 @@ class Recording:
         flows: list[Flow] | None = [] if audit else None
         device, seed = self.image.device.type, seed.to(start)
         with self._propagation.use(rules, flows), torch.autocast(device, enabled=False):
-            arrived = differentiated(
+            arrived = differentiate(
                 self.classifier.module, self.image, start, stops, seed, keep=True, optional=bool(rules.rest)
             )
         shares = [torch.zeros_like(s) if r is None else r for r, s in zip(arrived, stops, strict=True)]

@@ -58,7 +58,7 @@ def read_npz(path: str | Path, max_bytes: int) -> dict[str, Any]:
     Raises:
         CorruptStore: it can't be read, is no saved explanation, damaged or too large.
     """
-    with files.refusing(CorruptStore, f"{path} can't be read as an explanation"), files.opened(path) as file:
+    with files.refusing(CorruptStore, f"{path} can't be read as an explanation"), files.open_file(path) as file:
         with zipfile.ZipFile(file) as archive:
             files.check_unpacked(archive, max_bytes, "if that is right, load it with a larger max_bytes=")
         file.seek(0)

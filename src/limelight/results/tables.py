@@ -128,7 +128,7 @@ class Results:
             array[method[row.method], image[row.image]] = value(row)
         return array
 
-    def pooled(self, metric: str) -> Pooled:
+    def pool(self, metric: str) -> Pooled:
         """Return a metric's numbers as its figure is made of them: the pooling, each method's columns, the groups.
 
         Raises:
@@ -169,7 +169,7 @@ class Results:
             'not distinguishable'
         """
         better = self.column(metric).better
-        return compare_pairs(metric, self.methods, self.pooled(metric), better, alpha=alpha, seed=seed)
+        return compare_pairs(metric, self.methods, self.pool(metric), better, alpha=alpha, seed=seed)
 
     def summary(self, *, confidence: float = 0.95, alpha: float = 0.05, seed: int = 0) -> Summary:
         """Return every method's figure by every metric with a bootstrap interval over images, and its rank.
@@ -189,7 +189,7 @@ class Results:
 
     def _figures(self, metric: str, confidence: float, alpha: float, seed: int) -> list[Figure]:
         """Return every method's figure by one metric."""
-        pooled = self.pooled(metric)
+        pooled = self.pool(metric)
         means = pooled.figures()
         ranks = statistics.ranks(np.array(means), self.columns[metric].better)
         like = like_best(self.methods[int(np.argmax(ranks == 1))], self.compare(metric, alpha=alpha, seed=seed))

@@ -9,7 +9,7 @@ import torch
 from limelight.engine.method import Method
 from limelight.engine.run import run
 from limelight.engine.saliency import Saliency
-from limelight.errors import InvalidOption, shown
+from limelight.errors import InvalidOption, show
 from limelight.model.classifier import Classifier
 from limelight.model.targets import TargetLike, Targets
 from limelight.results.explanation import label_of
@@ -24,7 +24,7 @@ from limelight.shapes import Images
 Named = TypeVar("Named", Method, Metric)
 
 
-def judged(
+def evaluate_batch(
     classifier: Classifier,
     x: Images,
     target: TargetLike,
@@ -57,8 +57,8 @@ def judged(
     if callable(target):
         raise InvalidOption("metrics are about a class; a function as target has no probability")
     with torch.inference_mode(False), torch.no_grad():
-        x = classifier.checked(x)
-        methods = {name: _limited(method, batch_size) for name, method in methods.items()}
+        x = classifier.check(x)
+        methods = {name: _limit_batch(method, batch_size) for name, method in methods.items()}
         if saliencies is None:
             saliencies = run(list(methods.values()), classifier, x, target)
         first = saliencies[0]
@@ -75,7 +75,7 @@ def judged(
     return [row for image in zip(*rows, strict=True) for row in image]
 
 
-def _limited(method: Method, batch_size: int | None) -> Method:
+def _limit_batch(method: Method, batch_size: int | None) -> Method:
     if batch_size is None or method.options.batch_size is not None:
         return method
     return replace(method, options=method.options.model_copy(update={"batch_size": batch_size}))
@@ -114,7 +114,7 @@ def columns(metrics: Mapping[str, Metric]) -> dict[str, Column]:
     return {label: Column(m.name, m.protocol, m.better, m.pooling) for label, m in metrics.items()}
 
 
-def listed(given: str | Named | Sequence[str | Named], what: str) -> Sequence[str | Named]:
+def as_list(given: str | Named | Sequence[str | Named], what: str) -> Sequence[str | Named]:
     """Return a list of names, methods or metrics, also for one that is given alone.
 
     Args:
@@ -127,14 +127,14 @@ def listed(given: str | Named | Sequence[str | Named], what: str) -> Sequence[st
     if isinstance(given, str | Method | Metric):
         return [given]
     if not isinstance(cast(Any, given), Iterable):
-        raise InvalidOption(f"{what} = {shown(given)}; give a name or a list of them, see limelight.{what}()")
+        raise InvalidOption(f"{what} = {show(given)}; give a name or a list of them, see limelight.{what}()")
     several = list(given)
     if not several:
         raise InvalidOption(f"the list of {what} is empty; see limelight.{what}()")
     return several
 
 
-def labelled(given: Sequence[Named]) -> dict[str, Named]:
+def label_each(given: Sequence[Named]) -> dict[str, Named]:
     """Name each by its plain name, or by all its options where the plain name would stand twice.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from limelight.engine.baselines import Fill, filled
+from limelight.engine.baselines import Fill, fill_images
 from limelight.engine.needs import Copies
 from limelight.engine.passes import Passes
 from limelight.errors import InvalidOption
@@ -93,7 +93,7 @@ class ImageBatch:
 
     def fill(self, fill: Fill) -> Images:
         """Return what stands where a picture is taken away, (n, 3, H, W); see ``baselines.Fill``."""
-        return self.memo(("fill", fill), lambda: filled(self.classifier, self.image, fill))
+        return self.memo(("fill", fill), lambda: fill_images(self.classifier, self.image, fill))
 
     def fill_score(self, fill: Fill, kind: ScoreKind = "prob") -> Scores:
         """Return the target's score where all of the picture is taken away, (n,)."""

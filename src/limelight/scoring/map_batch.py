@@ -24,7 +24,7 @@ from limelight.scoring.needs import (
     ExplainedPart,
     ExplanationOf,
     FillScore,
-    Heat,
+    AsMasks,
     LogitsOf,
     Masked,
     ScoreOf,
@@ -106,21 +106,21 @@ class MapBatch:
         return self._maps
 
     @property
-    def signed(self) -> Maps:
+    def raw(self) -> Maps:
         """The method's raw maps resized to the images, (n, H, W), if known, else the maps as given."""
         if self._saliency is None:
             return self.maps
         return resize(self._saliency.raw, (self.image.shape[-2], self.image.shape[-1]))
 
     @property
-    def heat(self) -> Heat:
+    def as_masks(self) -> AsMasks:
         """A function: renormalize -> the maps as masks in [0, 1], (n, H, W).
 
         Negative values become 0. With ``renormalize`` each map is scaled to [0, 1], but for a constant one,
         which stays what it is; without, it must lie in [0, 1] already.
         """
 
-        def heat(renormalize: bool = True) -> Maps:
+        def as_masks(renormalize: bool = True) -> Maps:
             positive = self.maps.clamp_min(0)
             if not renormalize:
                 if float(positive.max()) > 1 + 1e-6:
@@ -131,7 +131,7 @@ class MapBatch:
             scaled, constant = min_max(positive)
             return torch.where(constant[:, None, None], positive.clamp_max(1), scaled)
 
-        return heat
+        return as_masks
 
     # -- of both ----------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class MapBatch:
 
         def explained_part(space: Space, renormalize: bool) -> Images:
             fill = self.batch.fill("zero" if space == "normalised" else "black")
-            e = self.heat(renormalize)[:, None].to(self.image.dtype)
+            e = self.as_masks(renormalize)[:, None].to(self.image.dtype)
             return self.image * e + fill * (1 - e)
 
         return explained_part

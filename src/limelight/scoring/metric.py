@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from limelight.card import METRICS, MetricCard
-from limelight.engine.content import described, shown
+from limelight.engine.content import describe, show
 from limelight.engine.method import build
-from limelight.engine.options import BaseOptions, Speaking, checked, enlarged
+from limelight.engine.options import BaseOptions, Speaking, check_options, list_enlarged
 from limelight.engine.spec import Spec
 from limelight.errors import (
     InvalidMap,
@@ -25,7 +25,7 @@ from limelight.errors import (
 from limelight.files import reason_of
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost, predict
-from limelight.model.preserve import borrowed
+from limelight.model.preserve import preserve_state
 from limelight.model.targets import TargetLike, Targets, either_name
 from limelight.ops.arrays import tensor_of
 from limelight.ops.order import pixels_per_step
@@ -77,7 +77,7 @@ class Metric(Speaking):
 
     def __repr__(self) -> str:
         changed = self.options.model_dump(exclude_defaults=True)
-        return f"metric({', '.join([repr(self.name), *(f'{k}={shown(v)}' for k, v in changed.items())])})"
+        return f"metric({', '.join([repr(self.name), *(f'{k}={show(v)}' for k, v in changed.items())])})"
 
     @property
     def name(self) -> str:
@@ -225,7 +225,7 @@ class Metric(Speaking):
         """
         classifier = as_classifier(classifier)
         with torch.inference_mode(False), torch.no_grad():
-            x = classifier.checked(x)
+            x = classifier.check(x)
             targets = Targets.parse(target, classifier, x)
             size = (x.shape[-2], x.shape[-1])
             known = None if truth is None else Truth.of(truth, len(x), size, x.device)
@@ -234,7 +234,7 @@ class Metric(Speaking):
             method = build(method) if isinstance(method, str) else method
             if not isinstance(method, Spec | None):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InvalidOption(f"method={method!r} is no method; give its name, or one that limelight.method made")
-            method = None if method is None else method.located(classifier)
+            method = None if method is None else method.locate(classifier)
             subject = MapBatch(batch, as_maps(maps, x), method=method, explained_again=again)
             return measure(self, subject, has_method=method is not None)
 
@@ -251,7 +251,7 @@ def build_metric(name: str, **options: Any) -> Metric:
         ['insertion', 'black']
     """
     card, function = METRICS.load(name)
-    return Metric(card, function, checked(card, function, MetricOptions, options, bundle="protocol"))
+    return Metric(card, function, check_options(card, function, MetricOptions, options, bundle="protocol"))
 
 
 def as_metric(metric: str | Metric) -> Metric:
@@ -303,14 +303,14 @@ def measure(metric: Metric, subject: MapBatch, *, has_method: bool) -> Measured:
     subject.seed = metric.options.seed
     needs = [getattr(subject, name) for name in metric.card.needs]
     own = {name: getattr(metric.options, name) for name in metric.card.options}
-    with borrowed(subject.classifier.module):  # once for all passes
+    with preserve_state(subject.classifier.module):  # once for all passes
         try:
             result = metric.function(*needs, **own)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             why = str(error) if isinstance(error, OutOfMemory) else f"memory ran out ({reason_of(error)})"
-            large = "".join(f", or less than {option}" for option in enlarged(metric.card, metric.options))
+            large = "".join(f", or less than {option}" for option in list_enlarged(metric.card, metric.options))
             raise OutOfMemory(f"{metric.name}: {why}; give fewer images at a time{large}") from error
     measured = result if isinstance(result, Measured) else Measured(result)
     values = measured.values
@@ -327,7 +327,7 @@ def _difference(after: Cost, before: Cost, n: int, tail: float) -> Cost:
 
 def _short(value: Any) -> str:
     if callable(value) or (isinstance(value, tuple) and any(isinstance(one, tuple) for one in cast(Any, value))):
-        return described(value)
+        return describe(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "+".join(map(_short, value))
     if isinstance(value, float):  # as short as it may be without being another number's

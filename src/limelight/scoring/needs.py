@@ -45,7 +45,7 @@ class FillScore(Protocol):
 
 
 @runtime_checkable
-class Heat(Protocol):
+class AsMasks(Protocol):
     """Makes masks of the maps."""
 
     def __call__(self, renormalize: bool = True) -> Maps:

@@ -9,7 +9,7 @@ import torch
 from limelight.errors import LimelightError, OutOfMemory, UnknownModel, is_out_of_memory, nearest
 from limelight.files import exists, reason_of
 from limelight.model.classifier import Classifier, LayerLike
-from limelight.model.device import usable
+from limelight.model.device import require_device
 from limelight.model.labels import LabelsLike
 from limelight.zoo import files
 from limelight.zoo.families import FAMILIES, available, build, wrap
@@ -58,7 +58,7 @@ def load(
         >>> classifier, classifier.labels[:3]
         (Classifier(demo/resnet), ['circle', 'square', 'triangle'])
     """
-    device = None if device is None else usable(device)  # before a model is made or fetched
+    device = None if device is None else require_device(device)  # before a model is made or fetched
     name, weights = str(name), None if weights is None else str(weights)
     given: dict[str, Any] = {"labels": labels, "layer": layer, "outputs": outputs, "multilabel": multilabel}
     try:

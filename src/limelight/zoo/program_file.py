@@ -15,7 +15,7 @@ from limelight import files
 from limelight.errors import UnsupportedModel
 from limelight.model.classifier import Classifier
 from limelight.model.preprocess import Preprocess
-from limelight.model.preserve import borrowed
+from limelight.model.preserve import preserve_state
 from limelight.zoo.header import HEADER, TRUST, Crop, Header
 from limelight.zoo.weights import open_archive
 
@@ -32,7 +32,7 @@ def save(classifier: Classifier, header: dict[str, Any], path: Path) -> None:
     size = (2, len(classifier.mean), *classifier.input_size)
     example = torch.zeros(size, device=classifier.device, dtype=classifier.dtype)
     try:
-        with borrowed(classifier.module):
+        with preserve_state(classifier.module):
             program = torch.export.export(classifier.module, (example,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
     except Exception as error:  # the exporter raises whatever the module's own code makes it raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,7 +10,7 @@ from torch import nn
 
 from limelight import files
 from limelight.errors import InvalidOption, MissingExtra, UnknownModel, UnsupportedModel
-from limelight.model.preprocess import on_pictures
+from limelight.model.preprocess import take_pictures
 from limelight.zoo.hub import fetch_folder
 from limelight.zoo.names import is_file_name, is_folder_name
 from limelight.zoo.recipe import Recipe, default_preprocess, labels_that_fit
@@ -123,4 +123,4 @@ def _recipe(transformers: Any, module: nn.Module, folder: Path, name: str, trust
         return Recipe(module, default_preprocess(size), labels, source)
     processor = transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=trust)
     source["processor"] = json.loads(processor.to_json_string())
-    return Recipe(module, on_pictures(processor), labels, source)
+    return Recipe(module, take_pictures(processor), labels, source)

@@ -45,7 +45,7 @@ def open_safetensors(path: Path) -> Generator[Any]:
     from safetensors import safe_open
 
     with files.refusing(UnsupportedModel, f"{path} is no safetensors file, or damaged"):
-        files.opened(path).close()  # the library opens whatever it is given
+        files.open_file(path).close()  # the library opens whatever it is given
         with safe_open(path, "pt") as file:
             yield file
 
@@ -61,7 +61,7 @@ def open_archive(path: Path, what: str) -> Generator[BinaryIO]:
     Raises:
         UnsupportedModel: it can't be read.
     """
-    with files.refusing(UnsupportedModel, what), files.opened(path) as file:
+    with files.refusing(UnsupportedModel, what), files.open_file(path) as file:
         if zipfile.is_zipfile(file):
             most = 4 * path.stat().st_size + (64 << 20)
             with zipfile.ZipFile(file) as entries:

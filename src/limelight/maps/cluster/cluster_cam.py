@@ -151,7 +151,7 @@ def cluster_channels(
         graph: of ``spectral`` alone; its other options.
 
     Returns:
-        As ``clustered``.
+        As ``cluster``.
     """
     start: dict[str, Any] = {"init": init, "seed": seed_of(draws, init)}
 
@@ -161,10 +161,10 @@ def cluster_channels(
             return kmeans(v, m, **start)
         return spectral(v, m, **graph, **start)
 
-    return clustered(acts, partition)
+    return cluster(acts, partition)
 
 
-def clustered(acts: Acts, partition: Callable[[Floats], Partition]) -> tuple[Tensor, Flags]:
+def cluster(acts: Acts, partition: Callable[[Floats], Partition]) -> tuple[Tensor, Flags]:
     """Cluster each image's channels, on the CPU in float64.
 
     Args:

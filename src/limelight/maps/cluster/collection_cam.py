@@ -14,7 +14,7 @@ from limelight.engine.needs import ScoresOf
 from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption
 from limelight.maps.cluster.cluster_cam import members
-from limelight.maps.gradient_free.score_cam import weighted
+from limelight.maps.gradient_free.score_cam import weigh
 from limelight.model.one_pass import Stage
 from limelight.ops import divide, min_max, resize
 from limelight.ops.hierarchy import dsra, ward
@@ -89,7 +89,7 @@ def collection_cam(
     layer_masks: list[Tensor] = []
     for stage in stages:
         acts, grads = stage.acts, gradients_of(stage)
-        labels, separation = grouped(statistics(acts, grads, standardize), min_groups, max_groups)
+        labels, separation = group(statistics(acts, grads, standardize), min_groups, max_groups)
         b = grads.mean((-2, -1), keepdim=True) * acts if stage is stages[-1] else (grads > 0).to(acts) * acts
         sums = torch.einsum("ngk,nkhw->nghw", members(labels, n_groups).to(acts), b)
         shown = resize(sums, size).relu() if upsample_first else resize(sums.relu(), size)
@@ -100,7 +100,7 @@ def collection_cam(
     masks = torch.cat(layer_masks, 1)  # n m H W
     usable = varies(masks)
     scores = scores_of(lambda i, j: image[i] * masks[i, j][:, None], usable)
-    weights = weighted(scores, usable, "softmax")
+    weights = weigh(scores, usable, "softmax")
     mic = scores.masked_fill(~usable, torch.nan)
     if report_mic_baseline:
         mic = mic - scores_of(lambda i, _: torch.zeros_like(image[i]), usable.new_ones(len(image), 1))
@@ -144,7 +144,7 @@ def describe_groups(
     """Return the details of an explanation: the groups of all layers, and what became of their masks.
 
     Args:
-        groupings: partition and separation of each layer, as ``grouped`` returns them.
+        groupings: partition and separation of each layer, as ``group`` returns them.
         usable: which masks are not constant, (n, m), m = layers * groups.
         masks: (n, m, H, W).
         mic: of the masks, (n, m).
@@ -186,7 +186,7 @@ def statistics(acts: Acts, grads: Acts, standardize: bool = False) -> Statistics
     return psi
 
 
-def grouped(psi: Statistics, min_groups: int, max_groups: int) -> tuple[Partitions, Float[Tensor, "n sizes"]]:
+def group(psi: Statistics, min_groups: int, max_groups: int) -> tuple[Partitions, Float[Tensor, "n sizes"]]:
     """Return the best partition of each image's channels, and the DSRA of those of every size."""
     labels, separations = np.empty(psi.shape[:2], int), np.full((len(psi), max_groups), np.nan)
     for i, vectors in enumerate(psi.cpu().numpy()):

@@ -79,7 +79,7 @@ def group_cam(
         (torch.Size([8]), '10 F + 1 R_t')
     """
     weighted = grads.mean((-2, -1), keepdim=True) * acts
-    labels = grouped(weighted, n_groups, grouping)
+    labels = group(weighted, n_groups, grouping)
     groups = torch.arange(min(n_groups, acts.shape[1]), device=acts.device)
     member = (labels[:, None] == groups[:, None]).to(acts)  # n g k
     maps = torch.einsum("ngk,nkhw->nghw", member, weighted).relu()
@@ -104,17 +104,17 @@ def group_cam(
     return Raw(total, {"groups": labels, "weights": b, "skipped": (there & ~usable).sum(1)})
 
 
-def grouped(weighted: Acts, n_groups: int, grouping: Grouping = "chunk") -> Int[Tensor, "n k"]:
+def group(weighted: Acts, n_groups: int, grouping: Grouping = "chunk") -> Int[Tensor, "n k"]:
     """Return the group of each channel, numbered from 0; distinct channels may be fewer than the groups wanted."""
     n, k = weighted.shape[:2]
     if grouping == "chunk":
         size = -(-k // n_groups)
         return (torch.arange(k, device=weighted.device) // size).repeat(n, 1)
-    labels = [clustered(v, n_groups, grouping) for v in weighted.flatten(2).double().cpu().numpy()]
+    labels = [cluster(v, n_groups, grouping) for v in weighted.flatten(2).double().cpu().numpy()]
     return torch.from_numpy(np.stack(labels)).to(weighted.device)
 
 
-def clustered(vectors: Vectors, n_groups: int, grouping: Literal["kmeans", "ward"]) -> Labels:
+def cluster(vectors: Vectors, n_groups: int, grouping: Literal["kmeans", "ward"]) -> Labels:
     """Return the group of each vector; no more groups than distinct vectors."""
     tree = ward(vectors)
     n_groups = min(n_groups, tree.distinct)

@@ -8,7 +8,7 @@ from pydantic import Field
 from limelight.card import register_method
 from limelight.engine.needs import Rounds, ScoresOf
 from limelight.engine.saliency import Raw
-from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weighted
+from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weigh
 from limelight.ops import resize
 from limelight.shapes import Acts, Images, Index
 
@@ -83,7 +83,7 @@ def is_cam(
         scores, done = scores + found, done | now
     if points < n:  # the empty image is the same for every channel
         scores = scores + scores_of(lambda i, _: torch.zeros_like(image[i]), done.any(1, keepdim=True))
-    w = weighted(scores / n, done, "softmax")
+    w = weigh(scores / n, done, "softmax")
     total = (w[:, :, None, None] * acts).sum(1)
     return Raw(
         resize(total, size) if sums == "resized" else total,

@@ -81,7 +81,7 @@ def score_cam(
     if weights == "increase":
         one = scores.new_ones(n, 1, dtype=torch.bool)
         scores = scores - scores_of(lambda i, _: torch.zeros_like(image[i]), one)
-    w = weighted(scores, done, "softmax" if weights == "softmax" else "score")
+    w = weigh(scores, done, "softmax" if weights == "softmax" else "score")
     shown = min_max(acts.flatten(0, 1))[0].unflatten(0, (n, channels)) if sums == "masks" else acts
     total = (w[:, :, None, None] * shown).sum(1)
     return Raw(
@@ -122,7 +122,7 @@ def channel_masks(channels: Tensor, size: tuple[int, int], scaled_at: MaskScaled
     return min_max(resize(channels, size))[0]
 
 
-def weighted(scores: Tensor, wanted: Tensor, kind: Literal["score", "softmax"]) -> Tensor:
+def weigh(scores: Tensor, wanted: Tensor, kind: Literal["score", "softmax"]) -> Tensor:
     """Return the weights of channels with these scores, (n, k): 0 where they have no say."""
     if kind == "softmax":
         scores = scores.masked_fill(~wanted, -torch.inf).softmax(1)

@@ -10,7 +10,7 @@ from limelight.card import register_method
 from limelight.engine.needs import Rounds, ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
-from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weighted
+from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weigh
 from limelight.ops import divide, resize
 from limelight.shapes import Acts, Images, Index
 
@@ -87,7 +87,7 @@ def ss_cam(
     def noisy(i: Index, step: Index) -> Images:
         channels, x = acts[i, step // copies], image[i]
         colours = x.shape[1] if mode == "input" else 1
-        e = torch.stack([draws.numbered(s).normal((colours, *size), like=x) for s in step.tolist()])
+        e = torch.stack([draws.number(s).normal((colours, *size), like=x) for s in step.tolist()])
         plain = mode == "activation" and noise == "official"
         masks = (resize(channels, size) if plain else channel_masks(channels, size, mask_scaled_at))[:, None]
         if mode == "activation":
@@ -98,7 +98,7 @@ def ss_cam(
     for now in by_variance(acts, wanted, rounds, copies):
         found = scores_of(noisy, now.repeat_interleave(copies, 1)).unflatten(1, (-1, copies)).mean(2)
         scores, done = scores + found, done | now
-    w = weighted(scores, done, weights)
+    w = weigh(scores, done, weights)
     total = (w[:, :, None, None] * acts).sum(1)
     return Raw(resize(total, size) if sums == "resized" else total, {"weights": w, "skipped": (~done).sum(1)})
 

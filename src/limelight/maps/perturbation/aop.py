@@ -8,7 +8,7 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
-from limelight.maps.perturbation.masks import Size, Watch, ones, rendered
+from limelight.maps.perturbation.masks import Size, Watch, ones, render
 from limelight.ops import min_max
 from limelight.shapes import Grid, Images
 
@@ -141,7 +141,7 @@ def _from_map(
     start = ones(image, size)
     scaled, empty = min_max(base_map.relu().to(start))
     kept = scaled * (scaled >= theta)
-    start = start - lam * rendered(kept, (size, size))
+    start = start - lam * render(kept, (size, size))
     found = refined(start)
     notes = ("Where the base map is empty, the optimiser began at nothing.",) if bool(empty.any()) else ()
     return Raw(found.values, {**found.details, "first_mask": start}, notes=(*found.notes, *notes))

@@ -25,7 +25,7 @@ from limelight.maps.perturbation.masks import (
     find_moving,
     noisy,
     ones,
-    rendered,
+    render,
 )
 from limelight.ops.blur import gaussian_blur
 from limelight.ops.scale import divide
@@ -162,7 +162,7 @@ def emp(
     signs = mask.new_tensor(Play(image, image, game).signs)
 
     for t in (t for some in rounds(n, len(signs)) for t in range(some.start, some.stop)):
-        play = Play(_moved(image, jitter, own_draws, t), _moved(baseline_of(t), jitter, own_draws, t), game, rendering)
+        play = Play(_move(image, jitter, own_draws, t), _move(baseline_of(t), jitter, own_draws, t), game, rendering)
 
         def pictures(m: Tensor, i: Index, k: Index, play: Play = play, t: int = t) -> Images:
             return noisy(play.picture(m[i], i, k), i, k, own_draws, t, noise)
@@ -175,23 +175,23 @@ def emp(
             break
     trace.end(mask)
     dims = (int(image.shape[-2]), int(image.shape[-1]))
-    return Raw(rendered(1 - mask, dims, rendering), {"mask": mask, **trace.details})
+    return Raw(render(1 - mask, dims, rendering), {"mask": mask, **trace.details})
 
 
-def _moved(pictures: Images, jitter: int, own_draws: list[Draws], step: int) -> Images:
+def _move(pictures: Images, jitter: int, own_draws: list[Draws], step: int) -> Images:
     """Return each picture drawn larger by ``jitter`` pixels and cut at random, all of one image alike."""
     if not jitter:
         return pictures
     height, width = pictures.shape[-2:]
     large = F.interpolate(pictures, (height + jitter, width + jitter), mode="bilinear", align_corners=False)
-    at = [(d.numbered(step).uniform((2,), torch.empty(0)) * jitter).long().tolist() for d in own_draws]
+    at = [(d.number(step).uniform((2,), torch.empty(0)) * jitter).long().tolist() for d in own_draws]
     return torch.stack([one[:, y : y + height, x : x + width] for one, (y, x) in zip(large, at, strict=True)])
 
 
 def _random_masks(mask: Tensor, own_draws: list[Draws]) -> Tensor:
     """Return masks of random numbers from 0 to 1, in the shape of those given."""
     size = tuple(mask.shape[1:])
-    return torch.stack([draws.numbered(-1).uniform(size, mask) for draws in own_draws])
+    return torch.stack([draws.number(-1).uniform(size, mask) for draws in own_draws])
 
 
 def _disks(mask: Tensor, score: Scores, play: Play, scores_of: ScoresOf) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from limelight.card import register_method
 from limelight.engine.needs import Descent, Rounds
 from limelight.engine.saliency import Raw
-from limelight.maps.perturbation.masks import Trace, Watch, descend, rendered
+from limelight.maps.perturbation.masks import Trace, Watch, descend, render
 from limelight.model.batches import chunk_size, in_chunks
 from limelight.ops import min_max
 from limelight.shapes import Grid, Images, Index, Maps, Scores
@@ -130,13 +130,13 @@ def extremal_perturbation(
 
         masks, pull = canvas.masks(q), weight * growth**t
         scores, slope = descent(canvas.cut(masks).unflatten(0, (-1, count)), pictures, weights)
-        scores, wanted = scores.view(len(q), -1), ranked(masks, shares, ties)
+        scores, wanted = scores.view(len(q), -1), rank(masks, shares, ties)
         objective = (scores * signs).sum(1) + pull * excess(masks, wanted)
         points[:, t] = q
-        trace.add(t, every, rendered(canvas.cut(masks), canvas.grid), objective, scores[:, 0])
+        trace.add(t, every, render(canvas.cut(masks), canvas.grid), objective, scores[:, 0])
         total = 2 * pull * (masks - wanted) / masks[0].numel()
         canvas.cut(total).add_(slope.flatten(0, 1))
-        q = descend(sgd, canvas.pulled_back(q, total))
+        q = descend(sgd, canvas.pull_back(q, total))
 
     mask = canvas.cut(canvas.masks(q))
     details = {"mask": mask, "trace_points": points, **trace.details}
@@ -213,7 +213,7 @@ class Canvas:
         with torch.no_grad():
             return self._in_chunks(q, lambda part: self._smooth(q[part]))
 
-    def pulled_back(self, q: Tensor, slope: Tensor) -> Tensor:
+    def pull_back(self, q: Tensor, slope: Tensor) -> Tensor:
         """Return the gradient with respect to q of what has such a gradient with respect to the masks of q."""
 
         def work(part: slice) -> Tensor:
@@ -234,7 +234,7 @@ class Canvas:
         return masks[:, self.sigma : self.sigma + self.size[0], self.sigma : self.sigma + self.size[1]]
 
 
-def ranked(masks: Tensor, areas: Tensor, ties: Literal["share", "sort"]) -> Tensor:
+def rank(masks: Tensor, areas: Tensor, ties: Literal["share", "sort"]) -> Tensor:
     """Return r_a at the pixels of masks (m, h, w): 1 at the largest values, shares a (m,) of all, and 0 elsewhere.
 
     The pixels of a first mask are alike, and rounding would decide which of them are among the largest: those on the
@@ -252,7 +252,7 @@ def ranked(masks: Tensor, areas: Tensor, ties: Literal["share", "sort"]) -> Tens
 
 
 def excess(masks: Tensor, wanted: Tensor) -> Scores:
-    """Return how far masks (m, h, w) are from their areas: mean (sort(m) - r_a)^2, r_a as ``ranked`` gives it, (m,)."""
+    """Return how far masks (m, h, w) are from their areas: mean (sort(m) - r_a)^2, r_a as ``rank`` gives it, (m,)."""
     return (masks.square() - 2 * masks * wanted + wanted).mean((1, 2))  # r_a^2 = r_a
 
 
@@ -270,10 +270,10 @@ def levels_of(image: Images, perturbation: str, count: int, most: float) -> Tens
     shares = torch.linspace(0, 1, count, dtype=torch.float64).tolist()
     if perturbation == "fade":
         return torch.stack([image * share for share in shares], 1)
-    return torch.stack([blurred(image, most * (1 - share)) for share in shares], 1)
+    return torch.stack([blur(image, most * (1 - share)) for share in shares], 1)
 
 
-def blurred(image: Images, sigma: float) -> Images:
+def blur(image: Images, sigma: float) -> Images:
     """Blur with a Gaussian that ends at 4 sigma; outside of the picture is 0."""
     if not sigma:
         return image
@@ -293,4 +293,4 @@ def _first(image: Images, start: Tensor | None, canvas: Canvas) -> Grid:
         kind = torch.promote_types(image.dtype, torch.float32)
         return torch.ones(len(image), *canvas.grid, dtype=kind, device=image.device)
     taken, empty = min_max(1 - start)
-    return rendered(taken.masked_fill(empty[:, None, None], 1.0), canvas.grid)
+    return render(taken.masked_fill(empty[:, None, None], 1.0), canvas.grid)

@@ -24,7 +24,7 @@ from limelight.maps.perturbation.masks import (
     find_moving,
     noisy,
     ones,
-    rendered,
+    render,
 )
 from limelight.shapes import Flags, Images, Index, Scores
 
@@ -144,11 +144,11 @@ def i_gos(
         moved, known = _line_search(mask, slope, known, goal, penalty, live, first_step)
         trace.add(t + 1, live, moved, goal.value(known) + penalty(moved), known[:, 0])
         if rescue:
-            penalty = replace(penalty, l1=_rescued(penalty.l1, t, n, clean, earlier))
+            penalty = replace(penalty, l1=_rescue(penalty.l1, t, n, clean, earlier))
         live, mask = find_moving(live, mask, moved, tol), moved
         if not bool(live.any()):
             break
-    shown = rendered(1 - mask, (int(image.shape[-2]), int(image.shape[-1])))
+    shown = render(1 - mask, (int(image.shape[-2]), int(image.shape[-1])))
     return Raw(shown, {"mask": mask, **trace.details})
 
 
@@ -232,7 +232,7 @@ def _line_search(
     return moved, known
 
 
-def _rescued(l1: Tensor | float, step: int, n: int, clean: Scores, before: Scores) -> Tensor:
+def _rescue(l1: Tensor | float, step: int, n: int, clean: Scores, before: Scores) -> Tensor:
     """Return the weights of the area, less where the score has hardly moved by certain steps."""
     weights = torch.as_tensor(l1)
     for share, least, factor in RESCUES:

@@ -136,7 +136,7 @@ class Play:
 
     def picture(self, mask: Tensor, i: Index, number: Index | int = 0) -> Images:
         """Return x m + b (1 - m) for masks (m, s, s), or the picture that m takes away, for the sign -1."""
-        shown = rendered(mask, (int(self.image.shape[-2]), int(self.image.shape[-1])), self.rendering)
+        shown = render(mask, (int(self.image.shape[-2]), int(self.image.shape[-1])), self.rendering)
         minus = torch.tensor(self.signs, device=mask.device)[number] < 0
         shown = torch.where(torch.as_tensor(minus).expand(len(shown))[:, None, None], 1 - shown, shown)[:, None]
         return self.image[i] * shown + self.baseline[i] * (1 - shown)
@@ -165,7 +165,7 @@ def noisy(shown: Images, i: Index, number: Index, own_draws: Sequence[Draws], st
     return shown + deviation * torch.stack(draws)
 
 
-def rendered(mask: Tensor, size: tuple[int, int], rendering: Rendering = "bilinear") -> Maps:
+def render(mask: Tensor, size: tuple[int, int], rendering: Rendering = "bilinear") -> Maps:
     """Return masks (m, s, s) at the size of the pictures, (m, H, W)."""
     if rendering == "bilinear":
         return F.interpolate(mask[:, None], size, mode="bilinear", align_corners=True)[:, 0]

@@ -26,13 +26,13 @@ def over_colours(values: Images, reduce: Reduce) -> Grid:
 
 
 @register_method("gradient", family="pixel gradient", cites="simonyan2014", cost="1 F + 1 R", layers="none")
-def gradient(slope: Images, *, reduce: Reduce = "abs-max") -> Raw:
+def gradient(input_gradient: Images, *, reduce: Reduce = "abs-max") -> Raw:
     """How much the score changes with each pixel, up or down.
 
     R = max_colour |dy / dx|.
 
     Args:
-        slope: gradient of the score with respect to the images, (n, 3, H, W).
+        input_gradient: gradient of the score with respect to the images, (n, 3, H, W).
         reduce: how the colours are put together.
 
     Returns:
@@ -45,4 +45,4 @@ def gradient(slope: Images, *, reduce: Reduce = "abs-max") -> Raw:
         >>> explanation.label, explanation.map.shape
         ('ring', torch.Size([128, 128]))
     """
-    return Raw(over_colours(slope, reduce))
+    return Raw(over_colours(input_gradient, reduce))

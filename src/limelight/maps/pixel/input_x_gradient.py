@@ -10,7 +10,7 @@ from limelight.shapes import Images
 
 @register_method("input-x-gradient", family="pixel gradient", cites="shrikumar2016", cost="1 F + 1 R", layers="none")
 def input_x_gradient(
-    image: Images, slope: Images, fill: FillOf, *, reference: Baseline = "zero", reduce: Reduce = "sum"
+    image: Images, input_gradient: Images, fill: FillOf, *, reference: Baseline = "zero", reduce: Reduce = "sum"
 ) -> Raw:
     """What each pixel would add to the score if the score were linear between a reference and the image.
 
@@ -19,7 +19,7 @@ def input_x_gradient(
 
     Args:
         image: normalised x, (n, 3, H, W).
-        slope: gradient of the score with respect to x.
+        input_gradient: gradient of the score with respect to x.
         fill: makes the reference pictures.
         reference: x_0, see ``baselines.Baseline``.
         reduce: how the colours are put together.
@@ -37,4 +37,4 @@ def input_x_gradient(
         >>> bool((explanation.raw < 0).any())  # pixels that speak against the class
         True
     """
-    return Raw(over_colours((image - fill(reference)) * at_least_single(slope), reduce))
+    return Raw(over_colours((image - fill(reference)) * at_least_single(input_gradient), reduce))

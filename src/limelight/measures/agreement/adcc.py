@@ -10,7 +10,7 @@ from limelight.measures.agreement.complexity import complexity
 from limelight.measures.faithfulness.drop import average_drop
 from limelight.ops import divide
 from limelight.scoring.measured import Measured
-from limelight.scoring.needs import Again, Clean, Heat, Masked, Space
+from limelight.scoring.needs import Again, Clean, AsMasks, Masked, Space
 from limelight.shapes import Scores
 
 
@@ -28,7 +28,7 @@ from limelight.shapes import Scores
 def adcc(
     clean: Clean,
     masked: Masked,
-    heat: Heat,
+    as_masks: AsMasks,
     again: Again,
     *,
     level: Literal["dataset", "image"] = "dataset",
@@ -43,7 +43,7 @@ def adcc(
     Args:
         clean: p_c(x).
         masked: p_c(x * E).
-        heat: E.
+        as_masks: E.
         again: the same method on x * E.
         level: how images become the figure of a data set: averages of the three terms combined once
             (``dataset``, as the paper's tables are), or the mean of the images' own numbers (``image``).
@@ -57,8 +57,8 @@ def adcc(
         >>> results.summary()["fake-cam", "adcc"].mean < 0.01  # whatever its drop, a map of ones says nothing
         True
     """
-    coh = coherency(heat, again, space=space, renormalize=renormalize).values
-    com = complexity(heat, renormalize=renormalize)
+    coh = coherency(as_masks, again, space=space, renormalize=renormalize).values
+    com = complexity(as_masks, renormalize=renormalize)
     drop = average_drop(clean, masked, space=space, renormalize=renormalize).values
     parts = {"coherency": coh, "complexity": com, "average-drop": drop}
     return Measured(harmonic_mean(coh, 1 - com, 1 - drop), parts)

@@ -5,7 +5,7 @@ import torch
 from limelight.card import register_metric
 from limelight.ops.similarity import pearson
 from limelight.scoring.measured import Measured
-from limelight.scoring.needs import Again, Heat, Space
+from limelight.scoring.needs import Again, AsMasks, Space
 
 
 @register_metric(
@@ -18,7 +18,7 @@ from limelight.scoring.needs import Again, Heat, Space
     profiles={"adcc": {"renormalize": False}},
 )
 def coherency(
-    heat: Heat,
+    as_masks: AsMasks,
     again: Again,
     *,
     space: Space = "normalised",
@@ -30,7 +30,7 @@ def coherency(
     0 where E or E' is constant.
 
     Args:
-        heat: E.
+        as_masks: E.
         again: the same method, with the same options and seed, on x * E for the same class.
         space: ``normalised`` fades to the mean colour, ``pixel`` to black.
         renormalize: scale each map to [0, 1] first.
@@ -43,5 +43,5 @@ def coherency(
         1
     """
     second = again(space, renormalize)
-    r = pearson(heat(renormalize), second.map)
+    r = pearson(as_masks(renormalize), second.map)
     return Measured(torch.nan_to_num((1 + r) / 2, nan=0.0), {"degenerate": second.degenerate})

@@ -1,7 +1,7 @@
 """Complexity."""
 
 from limelight.card import register_metric
-from limelight.scoring.needs import Heat
+from limelight.scoring.needs import AsMasks
 from limelight.shapes import Scores
 
 
@@ -13,13 +13,13 @@ from limelight.shapes import Scores
     better="lower",
     profiles={"adcc": {"renormalize": False}},
 )
-def complexity(heat: Heat, *, renormalize: bool = True) -> Scores:
+def complexity(as_masks: AsMasks, *, renormalize: bool = True) -> Scores:
     """How much of the picture the map covers: the mean of E.
 
     In [0, 1], lower is better: a map of ones has 1, a map of zeros and ones the share of its ones.
 
     Args:
-        heat: E.
+        as_masks: E.
         renormalize: scale each map to [0, 1] first.
 
     Source: Poppi et al. 2021, eq. 4, divided by the number of pixels as 1 - Com in eq. 5 requires.
@@ -29,4 +29,4 @@ def complexity(heat: Heat, *, renormalize: bool = True) -> Scores:
         >>> round(results.summary()["fake-cam", "complexity"].mean, 3)  # it covers all but one pixel
         1.0
     """
-    return heat(renormalize).mean((-2, -1))
+    return as_masks(renormalize).mean((-2, -1))

@@ -23,7 +23,7 @@ from limelight.shapes import Images, Index, Maps
 )
 def morf_insertion(
     image: Images,
-    signed: Maps,
+    raw: Maps,
     labels: Index,
     logits_of: LogitsOf,
     *,
@@ -39,7 +39,7 @@ def morf_insertion(
 
     Args:
         image: x.
-        signed: raw map at the size of the image; its order counts.
+        raw: raw map at the size of the image; its order counts.
         labels: the right class: the truth's label, or the explained class.
         logits_of: what the model says.
         points: number of values of p.
@@ -55,7 +55,7 @@ def morf_insertion(
         >>> results.summary()["grad-cam", "morf-insertion"].rank
         1
     """
-    place = ranks(signed)
+    place = ranks(raw)
     counts = (torch.arange(1, points + 1, device=image.device) * largest / points * place[0].numel()).round()
     blurred = rise_blur(image) if canvas == "blurred" else image
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.card import register_metric
-from limelight.engine.baselines import Fill, filled
+from limelight.engine.baselines import Fill, fill_images
 from limelight.engine.needs import ScoresOf
 from limelight.engine.rng import Draws
 from limelight.errors import InvalidOption
@@ -38,7 +38,7 @@ Whole = Annotated[int, Field(ge=1)]
 )
 def morf(
     image: Images,
-    signed: Maps,
+    raw: Maps,
     classifier: Classifier,
     clean: Clean,
     scores_of: ScoresOf,
@@ -58,7 +58,7 @@ def morf(
 
     Args:
         image: x.
-        signed: a cell's relevance is the sum of the raw map in it.
+        raw: a cell's relevance is the sum of the raw map in it.
         classifier: for the bounds of the noise.
         clean: f(x_0).
         scores_of: f(x_k).
@@ -82,7 +82,7 @@ def morf(
         1
     """
     return _aopc(
-        signed, image, classifier, clean(score), scores_of, draws, cell, border, steps, replace_by, repeats, score
+        raw, image, classifier, clean(score), scores_of, draws, cell, border, steps, replace_by, repeats, score
     )
 
 
@@ -100,7 +100,7 @@ def morf(
 )
 def lerf(
     image: Images,
-    signed: Maps,
+    raw: Maps,
     classifier: Classifier,
     clean: Clean,
     scores_of: ScoresOf,
@@ -119,7 +119,7 @@ def lerf(
 
     Args:
         image: x.
-        signed: a cell's relevance is the sum of the raw map in it.
+        raw: a cell's relevance is the sum of the raw map in it.
         classifier: for the bounds of the noise.
         clean: f(x_0).
         scores_of: f(x_k).
@@ -140,7 +140,7 @@ def lerf(
         'lower'
     """
     return _aopc(
-        -signed, image, classifier, clean(score), scores_of, draws, cell, border, steps, replace_by, repeats, score
+        -raw, image, classifier, clean(score), scores_of, draws, cell, border, steps, replace_by, repeats, score
     )
 
 
@@ -200,5 +200,5 @@ def _replacements(
     if replace_by == "uniform":
         other = low + (high - low) * draws.uniform((repeats, *image.shape[1:]), like=image)
         return lambda _, repeat: other[repeat]
-    fill = filled(classifier, image, replace_by)
+    fill = fill_images(classifier, image, replace_by)
     return lambda i, _: fill[i]

@@ -19,7 +19,7 @@ NOTHING = 1e-7
 
 @register_metric("grid-pg", family="localisation", cites="boehle2021", cost="0 F", better="higher", profiles={"ae": {}})
 def grid_pg(
-    signed: Maps,
+    raw: Maps,
     truth: Truth,
     explained_by: Callable[[str], Saliency],
     *,
@@ -32,7 +32,7 @@ def grid_pg(
     ``limelight.mosaics`` builds the mosaics with their targets and truth.
 
     Args:
-        signed: S, the raw map at the size of the mosaic.
+        raw: S, the raw map at the size of the mosaic.
         truth: the cell.
         explained_by: other methods' explanations of the same mosaics.
         keep: keep this share of the pixels, the largest, and nothing else.
@@ -48,12 +48,12 @@ def grid_pg(
         >>> results.summary()["grad-cam", "grid-pg"].mean > 1 / 4  # more than by chance
         True
     """
-    positive = signed.clamp_min(0)
+    positive = raw.clamp_min(0)
     if keep_as is not None:
-        other = resize(explained_by(keep_as).raw, (signed.shape[1], signed.shape[2]))
+        other = resize(explained_by(keep_as).raw, (raw.shape[1], raw.shape[2]))
         positive = keep_top(positive, (other > 0).sum((-2, -1)))
     elif keep is not None:
-        count = torch.full((len(signed),), round(keep * signed[0].numel()), device=signed.device)
+        count = torch.full((len(raw),), round(keep * raw[0].numel()), device=raw.device)
         positive = keep_top(positive, count)
     total = positive.sum((-2, -1))
     share = divide((positive * truth.masks).sum((-2, -1)), total)

@@ -19,7 +19,7 @@ from limelight.shapes import Maps, Scores
     high=None,
     profiles={"ae": {}},
 )
-def outside_inside_ratio(signed: Maps, truth: Truth, *, normalise: Literal["min-max", "none"] = "min-max") -> Scores:
+def outside_inside_ratio(raw: Maps, truth: Truth, *, normalise: Literal["min-max", "none"] = "min-max") -> Scores:
     """Mean evidence outside of the object over mean evidence inside.
 
     (mean of n outside) / (mean of n inside), n the raw map scaled to [0, 1] over the whole image. At least 0,
@@ -27,7 +27,7 @@ def outside_inside_ratio(signed: Maps, truth: Truth, *, normalise: Literal["min-
     inside mean is 0.
 
     Args:
-        signed: the raw map at the size of the image.
+        raw: the raw map at the size of the image.
         truth: the object's pixels.
         normalise: ``none`` takes the positive part of the raw map instead.
 
@@ -39,8 +39,8 @@ def outside_inside_ratio(signed: Maps, truth: Truth, *, normalise: Literal["min-
         >>> results.values("outside-inside-ratio").item() < 1
         True
     """
-    scaled, constant = min_max(signed)
-    n = scaled if normalise == "min-max" else signed.clamp_min(0)
+    scaled, constant = min_max(raw)
+    n = scaled if normalise == "min-max" else raw.clamp_min(0)
     inside, outside = truth.masks.to(n.dtype), (~truth.masks).to(n.dtype)
     around, within = (divide((n * part).sum((-2, -1)), part.sum((-2, -1)), torch.nan) for part in (outside, inside))
     ratio = divide(around, within, torch.nan)

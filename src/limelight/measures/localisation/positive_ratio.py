@@ -12,14 +12,14 @@ from limelight.shapes import Maps, Scores
     better="lower",
     profiles={"ae": {}},
 )
-def positive_ratio(signed: Maps) -> Scores:
+def positive_ratio(raw: Maps) -> Scores:
     """Share of pixels with evidence for the class.
 
     mean of 1[S > 0]. In [0, 1]; lower is more concentrated, which is good only if the map is accurate too.
     For methods without negative values the number says nothing.
 
     Args:
-        signed: S, the raw map at the size of the image, before negative evidence is dropped.
+        raw: S, the raw map at the size of the image, before negative evidence is dropped.
 
     Source: Attribution Equilibrium, section 5.
 
@@ -28,4 +28,4 @@ def positive_ratio(signed: Maps) -> Scores:
         >>> results.values("positive-ratio")[1].item()  # uniform noise is positive everywhere
         1.0
     """
-    return (signed > 0).to(signed.dtype).mean((-2, -1))
+    return (raw > 0).to(raw.dtype).mean((-2, -1))

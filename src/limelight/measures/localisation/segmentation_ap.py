@@ -17,7 +17,7 @@ from limelight.shapes import Maps
     better="higher",
     profiles={"ae": {}, "agf": {}},
 )
-def segmentation_ap(signed: Maps, truth: Truth, *, binarise: bool = True) -> Measured:
+def segmentation_ap(raw: Maps, truth: Truth, *, binarise: bool = True) -> Measured:
     """Average precision of the map as a segmentation of the object.
 
     Foreground is where S > 0 (a map without negative values has its mean subtracted first). The scores of
@@ -26,7 +26,7 @@ def segmentation_ap(signed: Maps, truth: Truth, *, binarise: bool = True) -> Mea
     pixels on the right side.
 
     Args:
-        signed: S, the raw map at the size of the image.
+        raw: S, the raw map at the size of the image.
         truth: the object's pixels.
         binarise: False ranks the values of S for the foreground alone.
 
@@ -40,16 +40,16 @@ def segmentation_ap(signed: Maps, truth: Truth, *, binarise: bool = True) -> Mea
     """
     from sklearn.metrics import average_precision_score
 
-    lowest = signed.amin((-2, -1), keepdim=True)
-    centred = torch.where(lowest < 0, signed, signed - signed.mean((-2, -1), keepdim=True))
-    foreground = (centred > 0) & ~constant(signed)[:, None, None]  # whose mean is itself but for rounding
-    values = torch.full((len(signed),), torch.nan)
+    lowest = raw.amin((-2, -1), keepdim=True)
+    centred = torch.where(lowest < 0, raw, raw - raw.mean((-2, -1), keepdim=True))
+    foreground = (centred > 0) & ~constant(raw)[:, None, None]  # whose mean is itself but for rounding
+    values = torch.full((len(raw),), torch.nan)
     for i in truth.masks.any(-1).any(-1).nonzero()[:, 0].tolist():  # no precision without an object
         if binarise:
             scores = torch.stack([~foreground[i], foreground[i]])
             labels = torch.stack([~truth.masks[i], truth.masks[i]])
         else:
-            scores, labels = signed[i], truth.masks[i]
+            scores, labels = raw[i], truth.masks[i]
         values[i] = average_precision_score(labels.flatten().cpu().numpy(), scores.flatten().double().cpu().numpy())
-    right = (foreground == truth.masks).to(signed.dtype).mean((-2, -1))
-    return Measured(values.to(signed), {"pixel-accuracy": right})
+    right = (foreground == truth.masks).to(raw.dtype).mean((-2, -1))
+    return Measured(values.to(raw), {"pixel-accuracy": right})

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight.card import register_metric
-from limelight.engine.rng import seeded
+from limelight.engine.rng import fix_seeds
 from limelight.engine.saliency import Saliency
 from limelight.errors import NonFinite, UnsupportedModel
 from limelight.model.classifier import Classifier
@@ -66,7 +66,7 @@ def sanity_cascading(
         >>> results.values("sanity-cascading").item() < 0.5  # the map depends on what the model has learned
         True
     """
-    return _measured(explanation, randomised(classifier, image, layers, reset, seed, keep=True), similarity)
+    return _measure(explanation, randomise(classifier, image, layers, reset, seed, keep=True), similarity)
 
 
 @register_metric(
@@ -111,13 +111,13 @@ def sanity_independent(
         >>> results.curves("sanity-independent")["grad-cam"].shape  # a number for each layer
         (14,)
     """
-    return _measured(explanation, randomised(classifier, image, layers, reset, seed, keep=False), similarity)
+    return _measure(explanation, randomise(classifier, image, layers, reset, seed, keep=False), similarity)
 
 
 AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def _measured(explanation: ExplanationOf, models: Iterator[tuple[str, Classifier]], similarity: Similarity) -> Measured:
+def _measure(explanation: ExplanationOf, models: Iterator[tuple[str, Classifier]], similarity: Similarity) -> Measured:
     original = _signed(explanation())
     curves: dict[str, list[Scores]] = {name: [] for name in _SIMILARITIES}
     empty: list[Tensor] = []
@@ -165,15 +165,15 @@ def layer_order(classifier: Classifier, image: Images, layers: LayerSet) -> list
     return found
 
 
-def randomised(
+def randomise(
     classifier: Classifier, image: Images, layers: LayerSet, reset: Reset, seed: int, *, keep: bool
 ) -> Iterator[tuple[str, Classifier]]:
     """Give one randomised copy after the other; with ``keep`` a layer stays random when the next becomes so."""
-    copy = classifier.copied()
+    copy = classifier.duplicate()
     for number, name in enumerate(layer_order(classifier, image, layers)):
         module = copy.module.get_submodule(name)
         before = {k: v.clone() for k, v in module.state_dict().items()}
-        with seeded(seed + number, [copy.device]), torch.no_grad():
+        with fix_seeds(seed + number, [copy.device]), torch.no_grad():
             _reset(module, reset)
         yield name, copy
         if not keep:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from limelight.errors import InvalidOption, shown
+from limelight.errors import InvalidOption, show
 from limelight.files import refusing, text_of
 
 _UNITS = {"%": 0.01, "pct": 0.01, "ms": 0.001}
@@ -78,7 +78,7 @@ def parse_published(text: str) -> list[Published]:
     lacks = [name for name in wanted if numbered and name not in numbered[0][1]]
     if lacks or not numbered:
         raise InvalidOption(
-            f"a table of published numbers needs rows and the columns {', '.join(wanted)}; see {shown(lacks)}"
+            f"a table of published numbers needs rows and the columns {', '.join(wanted)}; see {show(lacks)}"
         )
     return [_parse_row(number, row) for number, row in numbered]
 
@@ -91,7 +91,7 @@ def _parse_row(number: int, row: dict[Any, Any]) -> Published:
     try:
         value = float(row["value"])
     except (TypeError, ValueError):
-        raise InvalidOption(f"published numbers, line {number}: the value {shown(row['value'])} is no number") from None
+        raise InvalidOption(f"published numbers, line {number}: the value {show(row['value'])} is no number") from None
     metric, scale = _parse_metric(row["metric"])
     where = ", ".join(row[key] for key in ("paper", "table", "dataset", "split") if row.get(key))
     return Published(where, row["model"], row["method"], metric, value * scale)

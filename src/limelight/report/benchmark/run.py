@@ -9,7 +9,7 @@ from typing import Any
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_file import find_recipe, read_numbers, read_recipe
 from limelight.bench.store import Store, recipe_of
-from limelight.model.device import usable
+from limelight.model.device import require_device
 from limelight.report.benchmark.published import Published, parse_published, read_text
 from limelight.report.scores.model import Failure, ModelScores
 from limelight.report.scores.read import read_scores
@@ -95,7 +95,7 @@ def open_run(
         CorruptStore: a file is damaged.
     """
     if device is not None:
-        usable(device)
+        require_device(device)
     store = Store(folder)
     made_by = recipe_of(store)
     notes = store.notes

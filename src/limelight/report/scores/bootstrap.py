@@ -69,7 +69,7 @@ class _Resampling:
 
     def draw(self, start: int, counts: Floats) -> None:
         """Work out the figures where images count so often, (draws, n)."""
-        shares, total = statistics.levelled(counts, self._groups)
+        shares, total = statistics.level(counts, self._groups)
         means = (shares @ self._values.reshape(len(self._values), -1)) / total
         figures = statistics.figure(self._pooling, means.reshape(len(counts), *self._values.shape[1:]))
         self.figures[:, start : start + len(counts)] = figures.T

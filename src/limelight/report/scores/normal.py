@@ -13,7 +13,7 @@ def normal_interval(scores: MetricScores, method: int) -> Floats:
     which = scores.defined[:, method]
     values = scores.values[which, method]
     groups = None if scores.groups is None else scores.groups[which]
-    weights, total = statistics.levelled(np.ones((1, len(values))), groups)
+    weights, total = statistics.level(np.ones((1, len(values))), groups)
     weights = weights[0] / total[0]
     mean = weights @ values
     centre = mean if groups is None else _class_means(values, groups)

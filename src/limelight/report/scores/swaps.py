@@ -47,7 +47,7 @@ class _SwapTest:
         self.scores, self._count = scores, count
         one, other = self._one, self._other = scores.pairs
         both = scores.defined[:, one] & scores.defined[:, other]  # images, pairs
-        weights, total = statistics.levelled(both.T.astype(float), scores.groups)
+        weights, total = statistics.level(both.T.astype(float), scores.groups)
         weights = (weights / np.maximum(total, 1.0)).T[..., None]
         values = np.where(scores.defined[:, :, None], scores.values, 0.0)
         steps = weights * (values[:, one] - values[:, other])  # images, pairs, k
