@@ -12,11 +12,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from limelight.errors import InvalidOption, LimelightError, UnknownMethod, UnknownMetric, nearest, show
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])  # what a decorator takes and gives back
+
+
+class Equation(Protocol):
+    """The function of a method or metric: what it needs by position, its options by keyword."""
+
+    def __call__(self, *needs: Any, **options: Any) -> Any:
+        """Return the raw maps, or the numbers."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -155,7 +163,7 @@ class Registry(Generic[AnyCard]):
     ) -> None:
         self._kind, self._card, self._folder, self._decorator, self._unknown = kind, card, folder, decorator, unknown
         self._asks = asks
-        self.own: dict[str, tuple[AnyCard, Callable[..., Any]]] = {}
+        self.own: dict[str, tuple[AnyCard, Equation]] = {}
 
     def register(self, name: str, **description: Any) -> Callable[[Function], Function]:
         """Return the decorator that makes a function an entry.
@@ -211,7 +219,7 @@ class Registry(Generic[AnyCard]):
             raise self._unknown(f"there is no {self._kind} {name!r}{hint}")
         return known[name]
 
-    def load(self, name: str) -> tuple[AnyCard, Callable[..., Any]]:
+    def load(self, name: str) -> tuple[AnyCard, Equation]:
         """Return a card and its function, importing the module if need be."""
         card = self.find(name)
         if name not in self.own or card.module.startswith("limelight."):

@@ -2,13 +2,13 @@
 
 import inspect
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import pydantic
 
-from limelight.card import BaseCard
+from limelight.card import BaseCard, Equation
 from limelight.errors import MOST_SHOWN, InvalidOption, nearest, show
 
 MOST = 10_000_000
@@ -21,7 +21,7 @@ DEEPEST = 50
 class Speaking:
     """An object that is one function with its options, and has the docstring and the signature of that function."""
 
-    function: Callable[..., Any]
+    function: Equation
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "__doc__", inspect.getdoc(self.function))
@@ -52,7 +52,7 @@ _making = threading.Lock()  # two classes for one function, made at the same tim
 
 
 def check_options(
-    card: BaseCard, function: Callable[..., Any], base: type[Options], given: Mapping[str, Any], *, bundle: str
+    card: BaseCard, function: Equation, base: type[Options], given: Mapping[str, Any], *, bundle: str
 ) -> Options:
     """Check what was given against a function's own options and those in ``base`` that all share.
 
@@ -134,7 +134,7 @@ def check_numbers(given: Any, where: str, name: str = "", depth: int = 0) -> Non
 
 
 @cache  # one class per function, so that equal methods compare equal
-def _model(card: BaseCard, function: Callable[..., Any], base: type[Options]) -> type[Options]:
+def _model(card: BaseCard, function: Equation, base: type[Options]) -> type[Options]:
     fields: dict[str, Any] = {name: (base.model_fields[name].annotation, v) for name, v in card.defaults.items()}
     fields |= {
         name: (p.annotation, ... if p.default is p.empty else p.default)

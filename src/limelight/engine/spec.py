@@ -1,6 +1,5 @@
 """What the engine needs to know of a method: its card, its equation, its checked options."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
@@ -8,7 +7,7 @@ from typing import Any, Literal, TypeVar
 import pydantic
 from torch import nn
 
-from limelight.card import METHODS, Card
+from limelight.card import METHODS, Card, Equation
 from limelight.engine.augment import Augment
 from limelight.engine.budget import Budget
 from limelight.engine.options import BaseOptions, Speaking, check_options
@@ -67,7 +66,7 @@ class Spec(Speaking):
     """
 
     card: Card
-    function: Callable[..., Any]
+    function: Equation
     options: Options
 
     @property

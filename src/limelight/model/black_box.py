@@ -18,6 +18,7 @@ from limelight.model.classifier import Classifier
 from limelight.model.cost import predict
 from limelight.model.labels import LabelsLike
 from limelight.model.layers import Trace
+from limelight.model.preprocess import Transform
 from limelight.shapes import Images
 
 LOOK_INSIDE = NEEDS_GRADIENTS | {"acts", "class_weights", "ablated_scores", "base_map"}
@@ -119,7 +120,7 @@ class BlackBox(Classifier):
         multilabel: bool = False,
         batch_size: int | None = None,
         budget: int | None = None,
-        preprocess: Callable[..., Any] | None = None,
+        preprocess: Transform | None = None,
         labels: LabelsLike | None = None,
         mean: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         std: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,

@@ -32,6 +32,7 @@ from limelight.model.inputs import Inputs
 from limelight.model.labels import LabelsLike, read_labels
 from limelight.model.layers import LayerInfo, Trace, trace, version_of
 from limelight.model.outputs import Outputs, numbers, same_but_for_rounding
+from limelight.model.preprocess import Transform
 from limelight.model.preserve import preserve_state
 from limelight.model.weights import weights_hash, weights_version
 from limelight.shapes import Images, Index, Logits, Originals
@@ -92,7 +93,7 @@ class Classifier:
         module: nn.Module,
         *,
         layer: LayerLike | Sequence[LayerLike] | None = None,
-        preprocess: Callable[..., Any] | None = None,
+        preprocess: Transform | None = None,
         labels: LabelsLike | None = None,
         mean: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         std: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
@@ -203,7 +204,7 @@ class Classifier:
         """Normalised values of black and of white per channel, each of shape (3, 1, 1)."""
         return self.inputs.bounds(self.device, self.dtype)
 
-    def with_preprocess(self: Own, preprocess: Callable[..., Any], size: int | tuple[int, int] | None = None) -> Own:
+    def with_preprocess(self: Own, preprocess: Transform, size: int | tuple[int, int] | None = None) -> Own:
         """Return a classifier of the same module that gets its pictures in another way; see ``Classifier``."""
         twin = copy.copy(self)
         twin.inputs = Inputs(self.module, preprocess, size=size)

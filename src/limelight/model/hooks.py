@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FunctionType
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
@@ -15,7 +15,15 @@ from torch.utils.hooks import RemovableHandle
 from limelight.errors import UnsupportedModel
 from limelight.model.preserve import preserve_state
 
-Hook = Callable[..., Any]
+
+class Hook(Protocol):
+    """What a module calls before or after it runs: the arguments are those of PyTorch's hooks of each kind."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return None, or what takes the place of what the module was given or gave."""
+        ...
+
+
 Registration = tuple[Callable[[Hook], RemovableHandle], Hook]
 """How a hook is registered, such as ``module.register_forward_hook``, and the hook."""
 

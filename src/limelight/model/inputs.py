@@ -1,7 +1,7 @@
 """How pictures become a network's inputs, and inputs pictures."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from limelight.model.preprocess import (
     IMAGENET_STD,
     Normalisation,
     Preprocess,
+    Transform,
     find_normalisation,
     run_preprocess,
     take_pictures,
@@ -41,7 +42,7 @@ class Inputs:
     def __init__(
         self,
         module: nn.Module,
-        preprocess: Callable[..., Any] | None,
+        preprocess: Transform | None,
         mean: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         std: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         size: int | tuple[int, int] | None = None,

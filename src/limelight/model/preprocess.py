@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,14 @@ _SIDE = 509
 """Side of the pictures that a preprocessing is tried on; a prime, which nobody prescribes as the side of an input."""
 _GREY = 100
 """Of 255; neither in the middle nor on a coarse scale, so that a gamma or a rounding to few greys moves it."""
+
+
+class Transform(Protocol):
+    """Whatever makes a network's input of a picture: a function, a chain of transforms, or a processor of a library."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the input, (3, H, W), as each library returns it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class Normalisation:
         return all(bool(((self.of(end) - other.of(end)).abs() <= step).all()) for end in (0, 1))
 
 
-def take_pictures(preprocess: Callable[..., Any]) -> Callable[[Image.Image], Tensor]:
+def take_pictures(preprocess: Transform) -> Callable[[Image.Image], Tensor]:
     """Return a preprocessing as a function of a PIL picture, however its library calls it.
 
     Processors of Hugging Face and albumentations are called by keyword, and an ``nn.Sequential`` of torchvision's
@@ -106,11 +114,11 @@ def take_pictures(preprocess: Callable[..., Any]) -> Callable[[Image.Image], Ten
     return preprocess
 
 
-def _hugging_face(processor: Callable[..., Any], image: Image.Image) -> Tensor:
+def _hugging_face(processor: Transform, image: Image.Image) -> Tensor:
     return processor(images=image, return_tensors="pt")["pixel_values"][0]
 
 
-def _albumentations(transform: Callable[..., Any], image: Image.Image) -> Tensor:
+def _albumentations(transform: Transform, image: Image.Image) -> Tensor:
     found = transform(image=np.asarray(image))["image"]  # (H, W, C), or a tensor (C, H, W)
     return found if isinstance(found, Tensor) else torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1)))
 

@@ -19,12 +19,12 @@ from limelight.ops.order import Step, Ties, pixels_per_step, ranks
 from limelight.scoring.image_batch import ImageBatch, Memo
 from limelight.scoring.needs import (
     Again,
+    AsMasks,
     Clean,
     CurveOf,
     ExplainedPart,
     ExplanationOf,
     FillScore,
-    AsMasks,
     LogitsOf,
     Masked,
     ScoreOf,

@@ -1,6 +1,6 @@
 """A metric as an object: a pure function together with its checked options, which are its protocol."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, overload
 
@@ -10,7 +10,7 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from limelight.card import METRICS, MetricCard
+from limelight.card import METRICS, Equation, MetricCard
 from limelight.engine.content import describe, show
 from limelight.engine.method import build
 from limelight.engine.options import BaseOptions, Speaking, check_options, list_enlarged
@@ -72,7 +72,7 @@ class Metric(Speaking):
     """
 
     card: MetricCard
-    function: Callable[..., Any]
+    function: Equation
     options: MetricOptions
 
     def __repr__(self) -> str:

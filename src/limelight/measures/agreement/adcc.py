@@ -10,7 +10,7 @@ from limelight.measures.agreement.complexity import complexity
 from limelight.measures.faithfulness.drop import average_drop
 from limelight.ops import divide
 from limelight.scoring.measured import Measured
-from limelight.scoring.needs import Again, Clean, AsMasks, Masked, Space
+from limelight.scoring.needs import Again, AsMasks, Clean, Masked, Space
 from limelight.shapes import Scores
 
 
