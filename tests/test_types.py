@@ -64,8 +64,8 @@ reveal_type(ll.example_image())  # Image
 reveal_type(ll.save(c, "a.pt2"))  # Path
 reveal_type(c(x))  # Tensor
 reveal_type(c.bounds)  # tuple[Tensor, Tensor]
-reveal_type(c.seeing(lambda image: x[0]))  # Classifier
-reveal_type(ll.BlackBox(lambda x: x).seeing(lambda image: x[0]))  # BlackBox
+reveal_type(c.with_preprocess(lambda image: x[0]))  # Classifier
+reveal_type(ll.BlackBox(lambda x: x).with_preprocess(lambda image: x[0]))  # BlackBox
 reveal_type(ll.explain(c, open("a.png", "rb")))  # Explanation
 reveal_type(ll.explain(c, "a.png", target=pd.Series([1])))  # Explanation
 reveal_type(ll.evaluate(c, several, "cam", ll.metric("adcc"), pd.Categorical(["a", "b"])))  # Results

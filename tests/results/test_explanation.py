@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from one_explanation import explain_once
+from results.one_explanation import explain_once
 from PIL import Image
 
 import architectures

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from one_explanation import explain_once
+from results.one_explanation import explain_once
 from PIL import Image
 
 import architectures

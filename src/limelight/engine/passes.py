@@ -60,7 +60,8 @@ class Passes:
         found = in_chunks(work, len(images), self.at_once())
         if isinstance(wanted, int):
             return torch.cat(found).unflatten(0, (len(self.image), wanted))
-        zeros = torch.zeros(wanted.shape, dtype=found[0].dtype if found else None, device=wanted.device)
+        dtype = found[0].dtype if found else torch.promote_types(self.image.dtype, torch.float32)
+        zeros = torch.zeros(wanted.shape, dtype=dtype, device=wanted.device)
         return zeros.masked_scatter(wanted, torch.cat(found)) if found else zeros
 
     def logits(self, copies: Copies, count: int) -> Tensor:

@@ -198,7 +198,7 @@ class BlackBox(Classifier):
         """Images that the callable was given so far."""
         return self._call.spent
 
-    def admit(self, methods: Sequence[Asking], x: Images) -> None:
+    def refuse_methods(self, methods: Sequence[Asking], x: Images) -> None:
         """Refuse methods that look inside, and what the budget has no room for, before anything is spent."""
         for m in methods:
             if m.card.layers != "none" or LOOK_INSIDE & set(m.card.needs):

@@ -161,7 +161,7 @@ def noisy(shown: Images, i: Index, number: Index, own_draws: Sequence[Draws], st
     if not deviation:
         return shown
     pairs, shape = zip(i.tolist(), number.tolist(), strict=True), tuple(shown.shape[1:])
-    draws = [own_draws[a].numbered(step).numbered(b).normal(shape, shown) for a, b in pairs]
+    draws = [own_draws[a].number(step).number(b).normal(shape, shown) for a, b in pairs]
     return shown + deviation * torch.stack(draws)
 
 

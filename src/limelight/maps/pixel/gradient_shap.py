@@ -78,7 +78,7 @@ def gradient_shap(
 
     def ways(i: Index, j: Index) -> tuple[Tensor, Images, Images]:
         """Return a, x_0 and x' - x_0 of so many draws, the same whenever they are asked for."""
-        draws = [own_draws[a].numbered(b) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
+        draws = [own_draws[a].number(b) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
         u = torch.stack([d.uniform((2,), r) for d in draws])
         x = image[i]
         if stdev:

@@ -107,6 +107,6 @@ def noisy(image: Images, deviation: Tensor, own_draws: list[Draws]) -> Copies:
     def copies(i: Index, j: Index) -> Images:
         shape = tuple(image.shape[1:])
         pairs = zip(i.tolist(), j.tolist(), strict=True)
-        return image[i] + deviation[i] * torch.stack([own_draws[a].numbered(b).normal(shape, image) for a, b in pairs])
+        return image[i] + deviation[i] * torch.stack([own_draws[a].number(b).normal(shape, image) for a, b in pairs])
 
     return copies
