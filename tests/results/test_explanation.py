@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from results.one_explanation import explain_once
 from PIL import Image
 
 import architectures
 import limelight as ll
 from limelight import errors
+from results.one_explanation import explain_once
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from results.one_explanation import explain_once
 from PIL import Image
 
 import architectures
 import limelight as ll
 from limelight import draw, errors
+from results.one_explanation import explain_once
 
 
 @pytest.fixture(scope="module")

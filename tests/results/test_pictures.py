@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from results.one_explanation import explain_once
 from PIL import Image
 
 import architectures
 import limelight as ll
 from limelight import draw
+from results.one_explanation import explain_once
 
 
 @pytest.fixture(scope="module")

@@ -319,7 +319,7 @@ class Request:
 
     @property
     def fill(self) -> FillOf:
-        """A function: fill -> what stands where the pictures are taken away, (n, 3, H, W); see ``fills.Fill``."""
+        """A function: fill -> what stands where the pictures are taken away, (n, 3, H, W); see ``baselines.Fill``."""
         return lambda fill: fill_images(self._clean.classifier, self.image, fill)
 
     @cached_property

@@ -15,17 +15,17 @@ from limelight.model.layers import first_tensor
 
 
 class LayerHooks:
-    """What the tapped layers gave in the latest pass, by name."""
+    """What the watched layers gave in the latest pass, by name."""
 
     def __init__(self, wants_gradients: bool, whole: bool = False) -> None:
         self.outputs: dict[str, Tensor] = {}
         self._wants_gradients, self._whole = wants_gradients, whole
 
-    def take(self, name: str, output: Any) -> Any:
+    def keep(self, name: str, output: Any) -> Any:
         """Keep a layer's output and hand a copy onward.
 
         The copy lets the network overwrite it (an in-place ReLU does) without touching what was kept. With
-        gradients, the graph begins at the first tapped layer: nothing before it is recorded, and the
+        gradients, the graph begins at the first watched layer: nothing before it is recorded, and the
         backward pass ends there.
         """
         tensor = first_tensor(output)
@@ -43,7 +43,7 @@ class LayerHooks:
     def gradients(
         self, module: nn.Module, x: Tensor, score: Tensor, more: Mapping[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """Return the gradient of a scalar with respect to every tapped output, and to more tensors by name.
+        """Return the gradient of a scalar with respect to every watched output, and to more tensors by name.
 
         Args:
             module: the model.
@@ -72,18 +72,18 @@ def watch_layers(layers: Mapping[str, nn.Module], *, gradients: bool, whole: boo
 
     With ``whole`` the graph goes on to the image, which must ask for its gradient.
     """
-    taps = LayerHooks(gradients, whole)
+    hooks = LayerHooks(gradients, whole)
 
     def hook(name: str) -> Hook:
-        return lambda _module, _args, output: taps.take(name, output)
+        return lambda _module, _args, output: hooks.keep(name, output)
 
     # A hook switches gradients on in the middle of the pass; behind it they are what they were.
     with (
         torch.set_grad_enabled(whole or torch.is_grad_enabled()),
         attach_hooks((module.register_forward_hook, hook(name)) for name, module in layers.items()),
     ):
-        yield taps
-    expect_all(layers, taps.outputs)
+        yield hooks
+    expect_all(layers, hooks.outputs)
 
 
 def expect_all(layers: Iterable[str], outputs: Mapping[str, Tensor]) -> None:

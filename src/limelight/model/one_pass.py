@@ -100,9 +100,9 @@ def pass_images(
         meter: counts the passes.
     """
     back = gradients or to_input
-    taken = watch_layers(classifier.modules(list(layers)), gradients=back, whole=to_input or whole)
+    watched = watch_layers(classifier.modules(list(layers)), gradients=back, whole=to_input or whole)
     with preserve_state(classifier.module):
-        with taken as taps:
+        with watched as hooks:
             image = x.detach().clone().requires_grad_(to_input)  # a module may overwrite what it is given
             output = classifier.forward(image.clone() if to_input else image)
         meter.add(forward=len(x))
@@ -115,10 +115,10 @@ def pass_images(
             return pass_images(classifier, x, targets, layers, gradients=True, whole=True, meter=meter)
         if to_input or (gradients and layers):
             with torch.set_grad_enabled(back):
-                found = taps.gradients(classifier.module, x, total, {IMAGE: image} if to_input else None)
+                found = hooks.gradients(classifier.module, x, total, {IMAGE: image} if to_input else None)
             meter.add(backward=len(x) * to_input, backward_tail=len(x) * (not to_input))
     logits = None if logits is None else logits.detach()
-    stages = read_layers(classifier, layers, taps.outputs, found)
+    stages = read_layers(classifier, layers, hooks.outputs, found)
     return Pass(classifier, x, targets.settle(logits), score.detach(), logits, stages, found.get(IMAGE))
 
 

@@ -22,7 +22,7 @@ def _several(given: Any) -> Any:
 
 
 Baseline = Fill
-"""One of them: see ``fills.Fill``."""
+"""One of them: see ``baselines.Fill``."""
 Baselines = Annotated[tuple[Baseline, ...], BeforeValidator(_several), Field(min_length=1)]
 """One of them, or several: a list, or a tensor (k, 3, H, W). A tensor (3,) is one colour."""
 
