@@ -5,10 +5,11 @@ from limelight.api.checking import SANITY_LIMIT, Verdict, check, sanity, sanity_
 from limelight.api.evaluating import compare, evaluate, method_under, metrics
 from limelight.api.explaining import example_image, explain, methods, plan, refusals
 from limelight.api.grids import mosaics
-from limelight.api.inputs import as_input, as_samples, first_input
+from limelight.api.inputs import as_input, first_input
 from limelight.api.manual import Manual, manual
 from limelight.api.proposals import Proposals
 from limelight.api.proposing import propose
+from limelight.data.collect import as_samples
 from limelight.engine.method import build as method
 from limelight.model.classifier import as_classifier
 from limelight.scoring.metric import build_metric as metric

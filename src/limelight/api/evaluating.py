@@ -8,18 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import (
-    Unreadable,
-    as_input,
-    as_sample,
-    as_samples,
-    read_targets,
-    readable,
-    size_of,
-    truth_given,
-    truth_of,
-)
+from limelight.api.inputs import Unreadable, as_input, read_targets, readable, size_of, truth_given, truth_of
 from limelight.card import METHODS, METRICS, Cards, MetricCard
+from limelight.data.collect import as_sample, as_samples
 from limelight.data.samples import Sample
 from limelight.engine.method import Method, as_method, build
 from limelight.engine.provenance import as_text, versions

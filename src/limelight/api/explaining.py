@@ -11,8 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import Unreadable, as_input, as_sample, samples_of, several
+from limelight.api.inputs import Unreadable, as_input
 from limelight.card import METHODS, Card, Cards
+from limelight.data.collect import as_sample, samples_of, several
 from limelight.data.samples import Sample
 from limelight.data.synthetic import MOST_SCENES, TEST_SEEDS, Scene, scene
 from limelight.engine.method import Method, as_method

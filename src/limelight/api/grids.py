@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import Unreadable, as_input, as_samples, true_classes
+from limelight.api.inputs import Unreadable, as_input, true_classes
+from limelight.data.collect import as_samples
 from limelight.data.samples import Sample
 from limelight.errors import InvalidOption
 from limelight.model.batches import in_chunks

@@ -9,9 +9,10 @@ from torch import nn
 from limelight.api.candidates import check_boxes, choose_box, classify_boxes
 from limelight.api.explaining import explain
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import as_sample, size_of
+from limelight.api.inputs import size_of
 from limelight.api.proposals import Proposals
 from limelight.api.window import place_in_picture, read_picture
+from limelight.data.collect import as_sample
 from limelight.engine.method import Method, as_method
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier, as_classifier

@@ -12,10 +12,10 @@ import torch
 
 from limelight import api
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import scene_name
 from limelight.bench.cell import key_of
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_tables import Data
+from limelight.data.collect import scene_name
 from limelight.data.datasets import open_dataset
 from limelight.data.samples import Sample, from_scenes
 from limelight.data.synthetic import TEST_SEEDS, scene
