@@ -215,7 +215,7 @@ FILLS = [
 
 
 def test_functions_are_told_apart_by_what_they_do_in_every_process() -> None:
-    code = f"{FUNCTIONS}\nfrom limelight.engine.content import described\nprint(*map(described, FILLS), sep='\\n')"
+    code = f"{FUNCTIONS}\nfrom limelight.engine.content import describe\nprint(*map(describe, FILLS), sep='\\n')"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     first: dict[str, Any] = {"__name__": "__main__"}
     names: dict[str, Any] = {"__name__": "__main__"}

@@ -175,7 +175,7 @@ def test_deeplift_adds_up(name: str, baseline: Any) -> None:
     c, x = ll.Classifier(architectures.build(name).double()), architectures.images(2).double()
     saliency = ll.method("deeplift", baseline=baseline).run(c, x, [1, 4])
     assert gap(saliency).max() < 1e-12
-    start = ll.engine.baselines.filled(c, x, baseline)
+    start = ll.engine.baselines.fill_images(c, x, baseline)
     change = (c(x) - c(start)).gather(1, torch.tensor([[1], [4]]))[:, 0]
     assert change.abs().min() > 1e-4
     torch.testing.assert_close(saliency.raw.sum((1, 2)), change)
@@ -201,7 +201,7 @@ def test_deeplift_of_other_scores_tells_the_gap() -> None:
     """Between logits and score there is no rule: the slope at the image is taken."""
     c, x = ll.Classifier(architectures.build("plain").double()), architectures.images(2).double()
     saliency = ll.method("deeplift", score="prob").run(c, x, 1)
-    black = ll.engine.baselines.filled(c, x, "black")
+    black = ll.engine.baselines.fill_images(c, x, "black")
     change = (c(x).softmax(1) - c(black).softmax(1))[:, 1]
     torch.testing.assert_close(gap(saliency), (saliency.raw.sum((1, 2)) - change).abs())
     function = ll.method("deeplift").run(c, x, lambda out: 2 * out[:, 1])

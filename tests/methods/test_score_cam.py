@@ -65,7 +65,7 @@ class Replayed(Draws):
         super().__init__(0)
         self.noise, self.number = noise, number
 
-    def numbered(self, number: int) -> "Replayed":
+    def number(self, number: int) -> "Replayed":
         return Replayed(self.noise, number)
 
     def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
