@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar, cast
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 from limelight.errors import InvalidOption, LimelightError, UnknownMethod, UnknownMetric, nearest, show
 
 Function = TypeVar("Function", bound=Callable[..., Any])  # what a decorator takes and gives back
 
 
+@runtime_checkable
 class Equation(Protocol):
     """The function of a method or metric: what it needs by position, its options by keyword."""
 

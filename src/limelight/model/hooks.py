@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FunctionType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
@@ -16,6 +16,7 @@ from limelight.errors import UnsupportedModel
 from limelight.model.preserve import preserve_state
 
 
+@runtime_checkable
 class Hook(Protocol):
     """What a module calls before or after it runs: the arguments are those of PyTorch's hooks of each kind."""
 

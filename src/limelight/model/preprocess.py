@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ _GREY = 100
 """Of 255; neither in the middle nor on a coarse scale, so that a gamma or a rounding to few greys moves it."""
 
 
+@runtime_checkable
 class Transform(Protocol):
     """Whatever makes a network's input of a picture: a function, a chain of transforms, or a processor of a library."""
 
