@@ -63,13 +63,13 @@ class Replayed(Draws):
 
     def __init__(self, noise: Tensor, number: int = 0) -> None:
         super().__init__(0)
-        self.noise, self.number = noise, number
+        self.noise, self.place = noise, number
 
     def number(self, number: int) -> "Replayed":
         return Replayed(self.noise, number)
 
     def normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        channel, copy = divmod(self.number, len(self.noise))
+        channel, copy = divmod(self.place, len(self.noise))
         assert shape == tuple(self.noise.shape[2:])
         return self.noise[copy, channel].to(like)
 
