@@ -307,6 +307,24 @@ def _claim(path: Path, draft: Path) -> None:
             turn.rmdir()
 
 
+def check_suffix(path: str | os.PathLike[str], *known: str, option: str = "") -> str:
+    """Return the suffix of a file that is to be written, in small letters; it says in which format.
+
+    Args:
+        path: of the file.
+        known: the suffixes that there are formats for.
+        option: of the command line, by which it was given.
+
+    Raises:
+        InvalidOption: it is none of them.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in known:
+        what = f"{option} {path}" if option else f"cannot write {Path(path).name!r}"
+        raise InvalidOption(f"{what}: the suffix must be {', '.join(known[:-1])} or {known[-1]}")
+    return suffix
+
+
 def write(path: str | os.PathLike[str], content: str | bytes, *, new: bool = False, kept: str = "") -> Path:
     """Write a file as a whole; text in UTF-8, where what that can't hold (half of a pair) becomes an escape.
 

@@ -17,7 +17,6 @@ from limelight.api.inputs import size_of
 from limelight.api.overlap import BOX_SETS, compare_boxes
 from limelight.api.window import Floats, Window
 from limelight.draw import boxes as drawing
-from limelight.errors import InvalidOption
 from limelight.model.cost import Cost
 from limelight.ops.selective_search import Boxes
 from limelight.results.explanation import Explanation
@@ -199,10 +198,7 @@ class Proposals:
         Raises:
             InvalidOption: another suffix.
         """
-        path = Path(path)
-        if path.suffix.lower() not in (".png", ".json"):
-            raise InvalidOption(f"cannot write {path.name!r}: the suffix must be .png or .json")
-        if path.suffix.lower() == ".png":
+        if files.check_suffix(path, ".png", ".json") == ".png":
             return files.write(path, draw.to_png_bytes(self.view(truth), {"limelight": json.dumps(self.settings())}))
         numbers = {"candidates": self.candidates.tolist(), "confidences": self.confidences.tolist()}
         return files.write(path, json.dumps(self.settings() | numbers, indent=1))

@@ -23,7 +23,6 @@ from limelight.cli.output import (
     table,
     take_evenly,
 )
-from limelight.errors import InvalidOption
 
 if TYPE_CHECKING:
     from limelight.bench.choice import Choice, Standing
@@ -61,14 +60,15 @@ def choose(
     import limelight as ll
     from limelight import api
     from limelight.bench.choose import choose as race
+    from limelight.files import check_suffix
 
     options = parse_parameters(parameter or []) | ({"layer": parse_layers(layer)} if layer else {})
     chosen: Any = {"usual": None, "quick": "quick", "all": "all"}.get(methods, split_names(methods))
     judges = [ll.metric(name) for name in split_names(metrics)]  # wrong names are found before the model is loaded
     for name in chosen if isinstance(chosen, list) else []:
         ll.method(name, **options)
-    if out is not None and out.suffix.lower() not in (".html", ".json"):
-        raise InvalidOption(f"--out {out}: the suffix must be .html or .json")
+    if out is not None:
+        check_suffix(out, ".html", ".json", option="--out")
     samples = take_evenly(api.as_samples(resolve_input(images[0]) if len(images) == 1 else expand(images)), limit)
     refuse_overwriting("--out", [out], [*images, *files_of(samples)])
     if strict:

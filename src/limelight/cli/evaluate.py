@@ -25,7 +25,7 @@ from limelight.cli.output import (
     table,
     take_evenly,
 )
-from limelight.errors import InvalidOption, LimelightError
+from limelight.errors import LimelightError
 
 if TYPE_CHECKING:
     from limelight.results.summary import Summary
@@ -69,14 +69,16 @@ def evaluate(
     """
     import limelight as ll
     from limelight import api
+    from limelight.files import check_suffix
+    from limelight.results.tables import FORMATS
 
     options = parse_parameters(parameter or []) | ({"layer": parse_layers(layer)} if layer else {})
     names = method_names(methods)
     chosen = [api.method_under(name, protocol, **options) for name in names]
     judges = split_names(metrics)
     needs_truth = any([ll.metric(name).needs_truth for name in judges])  # finds wrong names before the model is loaded
-    if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".json", ".md"):
-        raise InvalidOption(f"--out {out}: the suffix must be .csv, .parquet, .json or .md")
+    if out is not None:
+        check_suffix(out, *FORMATS, option="--out")
     samples = take_evenly(api.as_samples(resolve_input(source)), limit)
     refuse_overwriting("--out", [out], [source, *files_of(samples)])
     if strict:

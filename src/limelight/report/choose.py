@@ -11,7 +11,7 @@ from limelight.bench.wording import write_p
 from limelight.data.images import load_image
 from limelight.data.samples import Sample
 from limelight.draw import chart
-from limelight.errors import InvalidOption, LimelightError
+from limelight.errors import LimelightError
 from limelight.model.classifier import Classifier
 from limelight.report.formatting import format_cost, format_count, format_number, label_metric
 from limelight.report.front import find_front
@@ -59,9 +59,7 @@ def save(
         InvalidOption: another suffix.
     """
     path = Path(path)
-    if path.suffix.lower() not in (".html", ".json"):
-        raise InvalidOption(f"cannot write {path.name!r}: the suffix must be .html or .json")
-    if path.suffix.lower() == ".json":
+    if files.check_suffix(path, ".html", ".json") == ".json":
         return files.write(path, to_json(choice.to_dict(), 1))
     sections = [
         _list_standings(choice),

@@ -233,17 +233,15 @@ class Explanation:
             'star'
         """
         path = Path(path)
-        match path.suffix.lower():
+        match files.check_suffix(path, ".png", ".npz", ".json"):
             case ".png":
                 picture = self._annotate(view) if titled and view not in SHEETS else self.view(view)
                 files.write(path, draw.to_png_bytes(picture, {"limelight": json.dumps(self.settings())}))
             case ".json":
                 files.write(path, json.dumps(self.settings() | {"raw": self.raw.tolist()}, indent=1))
-            case ".npz":
+            case _:
                 arrays = {"map": self.map, "raw": self.raw, "image": self.image}
                 write_npz(path, arrays, self.settings(), self.finish, self.details)
-            case _:
-                raise InvalidOption(f"cannot write {path.name!r}: the suffix must be .png, .npz or .json")
         return path
 
     @staticmethod

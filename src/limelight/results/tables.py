@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import pandas
 
 
+FORMATS = (".csv", ".parquet", ".json", ".md")
+"""Suffixes of the files in which results are saved."""
+
+
 class Results:
     """One row per image and method with the numbers of every metric.
 
@@ -270,16 +274,13 @@ class Results:
             'image,method,target'
         """
         path = Path(path)
-        match path.suffix.lower():
+        match files.check_suffix(path, *FORMATS):
             case ".parquet":
                 self.to_parquet(path)
             case ".csv":
                 table_file.write_csv(path, self.rows)
             case ".json":
                 table_file.write_json(path, self.rows, self.columns, self.settings)
-            case ".md":
-                table_file.write_markdown(path, self.to_markdown(), self.settings.get("unreadable", {}))
             case _:
-                known = ".parquet, .csv, .json, .md"
-                raise InvalidOption(f"cannot write {path.name!r}: the suffix must be one of {known}")
+                table_file.write_markdown(path, self.to_markdown(), self.settings.get("unreadable", {}))
         return path
