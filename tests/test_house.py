@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tokenize
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,9 @@ def test_needs_that_the_engine_knows_by_name_are_there() -> None:
     for known in (GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS, LOOK_INSIDE, NEEDS_GRADIENTS):
         assert known <= {*METHODS.needs}
     assert {*METRICS.needs} >= NEEDS_A_METHOD
+
+
+def test_no_circle_of_imports() -> None:
+    grimp = pytest.importorskip("grimp", reason="needs the package import-linter")
+    graph = grimp.build_graph("limelight", cache_dir=None)
+    TopologicalSorter({m: graph.find_modules_directly_imported_by(m) for m in graph.modules}).prepare()

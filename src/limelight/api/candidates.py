@@ -4,13 +4,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor
 
+from limelight.engine.passes import Passes
 from limelight.errors import InvalidOption
-from limelight.model.batches import chunk_size, in_chunks
 from limelight.model.classifier import Classifier
+from limelight.model.cost import Meter
+from limelight.model.targets import Targets
 from limelight.ops.selective_search import Boxes
-from limelight.progress import count_passes
+from limelight.shapes import Images, Index
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,18 +41,18 @@ def classify_boxes(
         return np.zeros(0)
     image, (low, high) = Image.fromarray(picture), model.bounds
 
-    def classify(part: slice) -> Tensor:
-        cut = [
+    def cut(_images: Index, numbers: Index) -> Images:
+        stretched = [
             np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=tuple(box)))
-            for box in boxes[part].tolist()
+            for box in boxes[numbers.cpu().numpy()].tolist()
         ]
-        pixels = torch.from_numpy(np.stack(cut)).to(low.device).permute(0, 3, 1, 2)
-        count_passes(len(cut))
-        logits = model(low + (pixels.to(low.dtype) / 255) * (high - low)).double()
-        return model.outputs.score(logits, torch.full((len(cut),), target, device=logits.device), "prob")
+        pixels = torch.from_numpy(np.stack(stretched)).to(low.device).permute(0, 3, 1, 2)
+        return low + (pixels.to(low.dtype) / 255) * (high - low)
 
-    trace = model.trace(torch.zeros(1, len(model.mean), *size, device=low.device, dtype=low.dtype))
-    return torch.cat(in_chunks(classify, len(boxes), chunk_size(trace.bytes_per_image, low.device))).cpu().numpy()
+    whole = torch.zeros(1, len(model.mean), *size, device=low.device, dtype=low.dtype)
+    logits = Passes(model, whole, Targets(), Meter()).logits(cut, len(boxes))[0].double()
+    index = torch.full((len(boxes),), target, device=logits.device)
+    return model.outputs.score(logits, index, "prob").cpu().numpy()
 
 
 def choose_box(peak: Floats, boxes: Boxes, confidences: Floats) -> int | None:
