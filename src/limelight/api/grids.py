@@ -11,10 +11,13 @@ from limelight.api.forecasting import forecast
 from limelight.api.inputs import Unreadable, as_input, true_classes
 from limelight.data.collect import as_samples
 from limelight.data.samples import Sample
+from limelight.engine.passes import Passes
 from limelight.errors import InvalidOption
-from limelight.model.batches import in_chunks
 from limelight.model.classifier import Classifier, as_classifier
-from limelight.progress import Part, count_passes, show_progress
+from limelight.model.cost import Meter
+from limelight.model.targets import Targets
+from limelight.progress import Part, show_progress
+from limelight.shapes import Images, Index
 
 
 def mosaics(
@@ -72,15 +75,11 @@ def mosaics(
     labels = true_classes(models[0], samples)
     sure = torch.ones(len(samples), dtype=torch.bool)
 
-    def scores(model: Classifier, part: slice) -> Tensor:
-        count_passes(len(inputs[part]))
-        return model(inputs[part].to(model.device)).cpu()
-
     with show_progress("looking for sure pictures", progress) as watch:
         for model in models:
             x, n_all = inputs[:1].to(model.device), len(samples) * len(models)
             watch.expect(lambda m=model, x=x, n=n_all: forecast(m, x, [], more=[Part("pictures", n, n)]))
-            logits = torch.cat(in_chunks(lambda part, m=model: scores(m, part), len(samples), 16))
+            logits = _classify(model, inputs)
             sure &= (logits.argmax(1) == labels) & (logits.softmax(1).gather(1, labels[:, None])[:, 0] >= confidence)
     found: list[Sample] = []
     for number, chosen in enumerate(_draw(labels, sure, n * n, count, seed)):
@@ -106,6 +105,16 @@ def _same_size(inputs: list[Tensor]) -> list[Tensor]:
     if len(sizes) > 1:
         raise InvalidOption(f"the cells of a mosaic must have one size, got {sorted(sizes)}")
     return [x.cpu() for x in inputs]
+
+
+def _classify(model: Classifier, inputs: Tensor) -> Tensor:
+    """Return the logits of pictures that wait in memory, (n, classes), there too."""
+
+    def fetch(_images: Index, numbers: Index) -> Images:
+        return inputs[numbers.cpu()].to(model.device)
+
+    first = model.check(inputs[:1].to(model.device))
+    return Passes(model, first, Targets(), Meter()).logits(fetch, len(inputs))[0].cpu()
 
 
 def _draw(labels: Tensor, sure: Tensor, cells: int, count: int, seed: int) -> list[list[int]]:
