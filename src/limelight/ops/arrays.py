@@ -1,6 +1,6 @@
-"""Arrays of any origin as tensors."""
+"""Arrays of any origin as tensors, and tensors as numbers: torch's own functions for both have no types."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,4 +16,29 @@ def tensor_of(values: Tensor | npt.NDArray[np.generic]) -> Tensor | None:
     if values.dtype.kind not in wide:
         return None
     kind = np.float32 if values.dtype == np.float32 else wide[values.dtype.kind]
-    return torch.from_numpy(np.array(values, dtype=kind, order="C"))
+    return from_numpy(np.array(values, dtype=kind, order="C"))
+
+
+def from_numpy(array: npt.NDArray[np.generic]) -> Tensor:
+    """Return an array as a tensor that shares its memory."""
+    return torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType]
+
+
+def floats(values: Tensor) -> list[float]:
+    """Return the numbers of a tensor with one axis."""
+    return cast(list[float], values.tolist())  # pyright: ignore[reportUnknownMemberType]
+
+
+def integers(values: Tensor) -> list[int]:
+    """Return the whole numbers of a tensor with one axis."""
+    return cast(list[int], values.tolist())  # pyright: ignore[reportUnknownMemberType]
+
+
+def truths(values: Tensor) -> list[bool]:
+    """Return the truth values of a tensor with one axis."""
+    return cast(list[bool], values.tolist())  # pyright: ignore[reportUnknownMemberType]
+
+
+def rows(values: Tensor) -> list[list[float]]:
+    """Return the numbers of a tensor with two axes, row by row."""
+    return cast(list[list[float]], values.tolist())  # pyright: ignore[reportUnknownMemberType]
