@@ -17,7 +17,6 @@ from limelight.maps.propagation.excitation_backprop import (
     excitation_rules,
     for_one_output,
 )
-from limelight.maps.propagation.lrp import start
 from limelight.relevance.op import Op, divide_by
 from limelight.relevance.recording import Recording
 from limelight.rules import Box, Rules
@@ -226,7 +225,7 @@ def test_clamped_sums_leave_negative_terms_out() -> None:
 def three_steps(recording: Recording, contrast_layer: str, layer: str, target: Tensor) -> Tensor:
     """As the definition has it: both walks to the contrast layer, and their difference from there on."""
     normal = excitation_rules(excitation, BOX, False)
-    seed = start(recording.logits.detach(), target, "one")
+    seed = torch.zeros_like(recording.logits).scatter_(1, target[:, None], 1.0)
     (q,) = recording.relevance(normal, recording.logits, seed, [recording.outputs[contrast_layer]])
     against = normal.but(last=Negated(excitation))
     (n,) = recording.relevance(against, recording.logits, seed, [recording.outputs[contrast_layer]])

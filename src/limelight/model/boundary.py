@@ -1,5 +1,6 @@
 """Where a model's own code runs, forward and back: whatever it raises there is said in the library's words."""
 
+import copy
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -349,6 +350,24 @@ def tensors_of(output: Any) -> list[Tensor]:
     """Return the tensors in a module's arguments or output."""
     found = [t for t in pytree.tree_leaves(output) if isinstance(t, Tensor)]
     return found or [t for t in pytree.tree_leaves(getattr(output, "__dict__", {})) if isinstance(t, Tensor)]
+
+
+def replace_tensors(output: Any, others: Mapping[int, Tensor]) -> Any:
+    """Return a module's output with other tensors in it.
+
+    Args:
+        output: as it is; it is not changed.
+        others: in place of which tensors, by ``id``.
+    """
+
+    def other(leaf: Any) -> Any:
+        return others.get(id(leaf), leaf)
+
+    if any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(output)):
+        return pytree.tree_map(other, output)
+    changed = copy.copy(output)  # an object of a class of the user's own
+    vars(changed).update(pytree.tree_map(other, vars(output)))
+    return changed
 
 
 def _depends(tree: Any, leaf: Tensor) -> bool:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from limelight.errors import MOST_SHOWN, InvalidOption, NonFinite, UnknownTarget, nearest, show
-from limelight.model.boundary import expect_way_back
+from limelight.errors import MOST_SHOWN, InvalidOption, NonFinite, UnknownTarget, UnsupportedModel, nearest, show
+from limelight.model.boundary import expect_way_back, replace_tensors, tensors_of
 from limelight.model.classifier import Classifier
 from limelight.model.outputs import Outputs, ScoreKind
 from limelight.shapes import Images, Index, Logits, Originals, Scores
@@ -129,6 +129,34 @@ class Targets:
         assert self.index is not None
         wide = logits if logits.dtype == torch.float64 else logits.float()  # a softmax in half precision is coarse
         return outputs.score(wide, self.index, self.kind)
+
+    def linearise(self, output: Any) -> tuple[Tensor, Tensor]:
+        """Return the numbers in the output that the function reads, and its gradient with respect to them.
+
+        Returns:
+            The numbers, (n, m), through which a gradient passes to the image; and the gradient of each row's score.
+
+        Raises:
+            UnsupportedModel: there are none, or they have no row for each image.
+        """
+        assert self.function is not None and self.index is not None
+        read = [t for t in tensors_of(output) if t.requires_grad]
+        # Of the output as it is, one tensor may have been made of another, and count twice.
+        alone = {id(t): t.detach().requires_grad_() for t in read}
+        with torch.enable_grad():
+            score = self.function(replace_tensors(output, alone)).sum()
+            leaves = [alone[id(t)] for t in read]
+            found = torch.autograd.grad(score, leaves, allow_unused=True) if score.requires_grad else [None] * len(read)
+            used = [(t, g) for t, g in zip(read, found, strict=True) if g is not None]
+            if not used:
+                raise UnsupportedModel("the target function reads nothing of the outputs, where relevance starts")
+            n = len(self.index)
+            if n > 1 and any(not t.ndim or len(t) != n for t, _ in used):
+                raise UnsupportedModel(
+                    "the target function reads outputs that have no row for each image, so that their relevance can't "
+                    "be told apart; explain one image at a time"
+                )
+            return torch.cat([t.reshape(n, -1) for t, _ in used], 1), torch.cat([g.reshape(n, -1) for _, g in used], 1)
 
     def _call(self, classifier: Classifier, output: Any) -> Scores:
         assert self.function is not None and self.index is not None

@@ -44,6 +44,9 @@ def record_images(
         if logits is not None and logits.shape == recording.logits.shape:
             # Those before a softmax at the end.
             recording.score, logits = settled.score(classifier.outputs, recording.logits), recording.logits
+        recording.targets = settled
+        if logits is not None:
+            recording.scores = logits.detach()
     found: dict[str, Tensor] = {}
     if gradients and layers:
         found = dict(

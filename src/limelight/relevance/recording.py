@@ -2,6 +2,8 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from limelight.model.layer_hooks import expect_all, replace_tensor
 from limelight.model.layers import LayerInfo, first_tensor
 from limelight.model.outputs import numbers
 from limelight.model.preserve import preserve_state
+from limelight.model.targets import Targets
 from limelight.relevance.flows import Flow, RelevancePass, measure_pass
 from limelight.relevance.graph import NORMALISERS, CallWatcher, Graph
 from limelight.relevance.op import Op
@@ -23,6 +26,21 @@ from limelight.relevance.propagation import Propagation
 from limelight.relevance.recorder import TensorInfo
 from limelight.relevance.rules import GRADIENT, Rules
 from limelight.shapes import Acts, Images, Logits
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where relevance starts: the outputs that a score is read from.
+
+    Attributes:
+        outputs: the recorded tensor, (n, m): the class scores before any softmax, or what a target function reads.
+        values: the numbers there; of classes the logits, two for a network with one output.
+        slope: the gradient of the score with respect to them; of a class 1 at its logit and 0 elsewhere.
+    """
+
+    outputs: Tensor
+    values: Tensor
+    slope: Tensor
 
 
 class Recording:
@@ -48,6 +66,8 @@ class Recording:
         ops: the recorded calls in their order.
         unruled: calls without a rule.
         score: the explained scalar, where gradients can start, (n,).
+        targets: what it is the score of, with the class of each image.
+        scores: of classes the logits, (n, classes), two for a network with one output.
         spent: arithmetic of affine operations since the forward pass.
         passes: every audited pass of relevance since ``restart``.
         fell_back: whether relevance may have passed a call that has no rule since ``restart``.
@@ -74,6 +94,7 @@ class Recording:
                 op.pair.last = max(op.pair.depths) + 1 == self.depth
         self._one_forward = max(1.0, self.spent.forward)
         self.score = self.logits.new_zeros(len(x))
+        self.targets, self.scores = Targets(), self.logits.detach()
         self.restart()
 
     def restart(self) -> None:
@@ -111,6 +132,20 @@ class Recording:
         """Return how many recorded calls came before a tensor."""
         info = self.info(t)
         return self._graph.number if info is None else info.number
+
+    @cached_property
+    def start(self) -> Start:
+        """Where relevance starts.
+
+        Raises:
+            UnsupportedModel: a target function reads outputs that have no row for each image, or none at all.
+        """
+        if self.targets.function is not None:
+            outputs, slope = self.targets.linearise(self.output)
+            return Start(outputs, outputs.detach(), slope)
+        assert self.targets.index is not None
+        one = torch.zeros_like(self.scores).scatter_(1, self.targets.index[:, None], 1.0)
+        return Start(self.logits, self.scores, one)
 
     # -- recording -------------------------------------------------------------------------------------
 
@@ -237,14 +272,14 @@ class Recording:
         """Pass relevance from a tensor of the forward pass to a kept layer's output, as maps (n, k, h, w)."""
         return self._as_maps(name, self.relevance(rules, start, seed, [self.outputs[name]])[0])
 
-    def from_classes(self, rules: Rules, seed: Tensor, stop: str | None) -> Acts:
-        """Pass relevance of the classes, (n, classes), to a kept layer or the images, (n, k, h, w)."""
-        start = self.logits, self.seed(seed)
+    def from_outputs(self, rules: Rules, seed: Tensor, stop: str | None) -> Acts:
+        """Pass relevance from where it starts, (n, classes) of classes, to a kept layer or the images, (n, k, h, w)."""
+        start = self.start.outputs, self.seed(seed)
         return self.to_image(rules, *start) if stop is None else self.to_layer(rules, *start, stop)
 
     def seed(self, values: Tensor) -> Tensor:
-        """Turn relevance of classes (n, classes) into relevance of ``logits``, which may have one column."""
-        return values if self.logits.shape[1] == values.shape[1] else values[:, 1:] - values[:, :1]
+        """Turn relevance of classes into relevance of ``logits``, which has one column where one tells two classes."""
+        return values if self.start.outputs.shape[1] == values.shape[1] else values[:, 1:] - values[:, :1]
 
     def gradients(self, start: Tensor, stops: Sequence[Tensor]) -> list[Tensor]:
         """Return the gradients of the sum of a tensor: relevance under the rules of calculus."""

@@ -345,6 +345,6 @@ def agf(
     )
     linear = Spread(gradients, flattened_maps(recording), use_m=not no_m)
     rules = Rules({**UNGUIDED, "last": Last(gradients), "conv": conv, "linear": linear}, fold=False)
-    relevance = recording.from_classes(rules, slope * recording.logits.detach(), stop)
+    relevance = recording.from_outputs(rules, slope * recording.logits.detach(), stop)
     top = highest(relevance)
     return Raw((relevance / torch.where(top > 0, top, 1)).sum(1))

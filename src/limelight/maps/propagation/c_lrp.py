@@ -71,8 +71,8 @@ def c_lrp(
     """
     rules = contrast_rules(recording) if composite == "z-plus" else rules_of(composite, bounds)
     for_class, for_contrast = starts(logits, target, variant)
-    r_t = recording.from_classes(rules, for_class, stop)
-    r_o = recording.from_classes(negate_last(recording, rules) if variant == "clrp2" else rules, for_contrast, stop)
+    r_t = recording.from_outputs(rules, for_class, stop)
+    r_o = recording.from_outputs(negate_last(recording, rules) if variant == "clrp2" else rules, for_contrast, stop)
     total_t, total_o = (r.sum((1, 2, 3), keepdim=True) for r in (r_t, r_o))
     if variant == "clrp1":
         r_t, total_t = divide_by(r_t, total_t), torch.ones_like(total_t)

@@ -7,12 +7,11 @@ from torch import Tensor
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.maps.propagation.excitation_backprop import for_one_output
-from limelight.maps.propagation.lrp import start
 from limelight.relevance.affine_rules import AlphaBeta, Box, Squared
 from limelight.relevance.recording import Recording
 from limelight.relevance.rules import Rules
 from limelight.relevance.simple_rules import Proportional, native
-from limelight.shapes import Index, Logits
+from limelight.shapes import Logits
 
 
 @register_method(
@@ -25,7 +24,6 @@ from limelight.shapes import Index, Logits
 def deep_taylor(
     recording: Recording,
     logits: Logits,
-    target: Index,
     bounds: tuple[Tensor, Tensor],
     stop: str | None,
     *,
@@ -41,7 +39,6 @@ def deep_taylor(
     Args:
         recording: the recorded pass.
         logits: class scores, (n, classes).
-        target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
         stop: the layer at which relevance is stopped, if any.
         inputs: ``unbounded`` takes any number for a pixel: shares in proportion to the squared weights.
@@ -68,5 +65,5 @@ def deep_taylor(
             "max_pool": native if max_pool == "winner" else Proportional(0.0),
         }
     )
-    positive = start(logits.clamp_min(0), target, "logit")
-    return Raw(recording.from_classes(rules, positive, stop).sum(1))
+    positive = recording.start.slope * logits.clamp_min(0)
+    return Raw(recording.from_outputs(rules, positive, stop).sum(1))

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
-from limelight.errors import ConservationWarning
-from limelight.maps.propagation.lrp import start
+from limelight.errors import ConservationWarning, InvalidOption
 from limelight.relevance.affine_rules import Box
 from limelight.relevance.composites import Bounds
 from limelight.relevance.op import Op, divide_by
@@ -17,7 +16,7 @@ from limelight.relevance.recording import Recording
 from limelight.relevance.rule import AffineRule, Relevance, Rule, absorbs, law_of
 from limelight.relevance.rules import Rules
 from limelight.relevance.simple_rules import Proportional
-from limelight.shapes import Grid, Index, Logits, Scores
+from limelight.shapes import Grid, Scores
 
 EFFECT = "excite nothing"
 """What negative inputs do here."""
@@ -138,9 +137,18 @@ def warn_of_negative_inputs(recording: Recording, method: str, effect: str, but:
     return (remark,)
 
 
-def winners(recording: Recording, rules: Rules, layer: str | None, logits: Logits, target: Index) -> Grid:
-    """Pass 1 back from the class and sum what the channels of the layer, or of the image, get."""
-    return recording.from_classes(rules, start(logits, target, "one"), layer).sum(1)
+def winners(recording: Recording, rules: Rules, layer: str | None) -> Grid:
+    """Pass 1 back from the class and sum what the channels of the layer, or of the image, get.
+
+    Raises:
+        InvalidOption: a function is explained that falls where an output rises.
+    """
+    if bool((recording.start.slope < 0).any()):
+        raise InvalidOption(
+            "a walk goes to outputs in proportion to how much each raises the score, and the target function has one "
+            "that lowers it; lrp explains any function"
+        )
+    return recording.from_outputs(rules, recording.start.slope, layer).sum(1)
 
 
 @register_method(
@@ -154,8 +162,6 @@ def winners(recording: Recording, rules: Rules, layer: str | None, logits: Logit
 def excitation_backprop(
     recording: Recording,
     layer: str,
-    logits: Logits,
-    target: Index,
     bounds: Bounds,
     *,
     clamp_add: bool | None = None,
@@ -170,8 +176,6 @@ def excitation_backprop(
     Args:
         recording: the recorded pass.
         layer: where the walk is watched; by default where the second-to-last stage of the network ends.
-        logits: class scores, (n, classes).
-        target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
         clamp_add: leave negative terms of sums (batch-normalised branches) out of their shares; by default in networks
             whose affine operations see negative inputs. In others, the ResNets for which the method was published, sums
@@ -194,7 +198,7 @@ def excitation_backprop(
     """
     clamp_add = sees_negative(recording) if clamp_add is None else clamp_add
     rules = excitation_rules(for_one_output(excitation, recording), bounds, clamp_add)
-    relevance = winners(recording, rules, None if pixels else layer, logits, target)
+    relevance = winners(recording, rules, None if pixels else layer)
     return Raw(relevance, notes=warn_of_negative_inputs(recording, "excitation-backprop", EFFECT))
 
 
@@ -209,8 +213,6 @@ def excitation_backprop(
 def contrastive_excitation_backprop(
     recording: Recording,
     layer: str,
-    logits: Logits,
-    target: Index,
     bounds: Bounds,
     *,
     clamp_add: bool | None = None,
@@ -225,8 +227,6 @@ def contrastive_excitation_backprop(
     Args:
         recording: the recorded pass.
         layer: see ``excitation-backprop``.
-        logits: class scores, (n, classes).
-        target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
         clamp_add: see ``excitation-backprop``.
         pixels: see ``excitation-backprop``.
@@ -243,5 +243,5 @@ def contrastive_excitation_backprop(
     """
     clamp_add = sees_negative(recording) if clamp_add is None else clamp_add
     rules = excitation_rules(Contrast(), bounds, clamp_add)
-    relevance = winners(recording, rules, None if pixels else layer, logits, target).relu()
+    relevance = winners(recording, rules, None if pixels else layer).relu()
     return Raw(relevance, notes=warn_of_negative_inputs(recording, "c-excitation-backprop", EFFECT))

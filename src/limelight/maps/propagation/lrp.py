@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
-import torch
 from torch import Tensor
 
 from limelight.card import register_method
@@ -14,17 +13,19 @@ from limelight.relevance.composites import TUTORIAL, Bounds, Composite, rule_bet
 from limelight.relevance.op import Kind
 from limelight.relevance.recording import Recording
 from limelight.relevance.rules import Rules
-from limelight.shapes import Index, Logits
 
 Init = Literal["absolute", "logit", "one"]
 PLACES = ("first", "last", "shallow", "affine", *get_args(Kind))
 """Where a rule may stand in a table."""
 
 
-def start(logits: Logits, target: Index, init: Init) -> Tensor:
-    """Return the relevance of the class scores: that of the target, 0 elsewhere."""
-    chosen = torch.zeros_like(logits).scatter_(1, target[:, None], 1.0)
-    return chosen if init == "one" else chosen * (logits.abs() if init == "absolute" else logits)
+def start(recording: Recording, init: Init) -> Tensor:
+    """Return the relevance of the outputs z that the score f is read from: df/dz, df/dz |z| or df/dz z, (n, m).
+
+    Of a class, f is its own output, so that the relevance is that of the class, and 0 elsewhere.
+    """
+    z, slope = recording.start.values, recording.start.slope
+    return slope if init == "one" else slope * (z.abs() if init == "absolute" else z)
 
 
 @register_method(
@@ -37,8 +38,6 @@ def start(logits: Logits, target: Index, init: Init) -> Tensor:
 )
 def lrp(
     recording: Recording,
-    logits: Logits,
-    target: Index,
     bounds: Bounds,
     stop: str | None,
     *,
@@ -54,8 +53,6 @@ def lrp(
 
     Args:
         recording: the recorded pass.
-        logits: class scores, (n, classes).
-        target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
         stop: the layer at which relevance is stopped, if any.
         composite: a published table of rules.
@@ -63,7 +60,7 @@ def lrp(
             ``conv`` and ``linear``. Names such as ``"gamma(0.25)"``, or functions of an operation and its relevance.
         overrides: rules by name of the module, where ``*`` stands for anything.
         init: relevance of the class score: its absolute value, so that rules for positive contributions leave something
-            where it is negative; the score itself; or one.
+            where it is negative; the score itself; or one. Of a function f of outputs z: df/dz |z|, df/dz z, or df/dz.
 
     Returns:
         (n, H, W), signed; (n, h, w) at a layer.
@@ -86,7 +83,7 @@ def lrp(
         own = {"conv": own["affine"], "linear": own["affine"], **own}
     named = {pattern: rule_between(rule, bounds) for pattern, rule in (overrides or {}).items()}
     together = Rules({**table, **own}, overrides=named)
-    return Raw(recording.from_classes(together, start(logits, target, init), stop).sum(1))
+    return Raw(recording.from_outputs(together, start(recording, init), stop).sum(1))
 
 
 def _check_names(recording: Recording, rules: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
@@ -109,9 +106,7 @@ def _check_names(recording: Recording, rules: Mapping[str, Any], overrides: Mapp
     cost="2 F + 1 R",
     layers="stop",
 )
-def lrp_epsilon_plus(
-    recording: Recording, logits: Logits, target: Index, bounds: Bounds, stop: str | None, *, init: Init = "absolute"
-) -> Raw:
+def lrp_epsilon_plus(recording: Recording, bounds: Bounds, stop: str | None, *, init: Init = "absolute") -> Raw:
     """LRP by positive contributions in convolutions and by all contributions in linear layers; see ``lrp``.
 
     R_i = sum_j z_ij+ / (sum_k z_kj+) R_j in convolutions, R_i = sum_j z_ij / (z_j + e sign z_j) R_j in linear layers,
@@ -119,8 +114,6 @@ def lrp_epsilon_plus(
 
     Args:
         recording: the recorded pass.
-        logits: class scores, (n, classes).
-        target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
         stop: the layer at which relevance is stopped, if any.
         init: see ``lrp``.
@@ -135,7 +128,7 @@ def lrp_epsilon_plus(
         >>> preset.map.equal(table.map)  # whose table is this one unless another is given
         True
     """
-    return lrp(recording, logits, target, bounds, stop, composite="epsilon-plus", init=init)
+    return lrp(recording, bounds, stop, composite="epsilon-plus", init=init)
 
 
 @register_method(
@@ -145,9 +138,7 @@ def lrp_epsilon_plus(
     cost="3 F + 2 R",
     layers="stop",
 )
-def lrp_alpha2_beta1(
-    recording: Recording, logits: Logits, target: Index, bounds: Bounds, stop: str | None, *, init: Init = "absolute"
-) -> Raw:
+def lrp_alpha2_beta1(recording: Recording, bounds: Bounds, stop: str | None, *, init: Init = "absolute") -> Raw:
     """LRP by twice the positive minus once the negative contributions in convolutions; see ``lrp``.
 
     R_i = sum_j (2 z_ij+ / z_j+ - z_ij- / z_j-) R_j with the positive and the negative contributions z_ij+ and z_ij- of
@@ -155,8 +146,6 @@ def lrp_alpha2_beta1(
 
     Args:
         recording: the recorded pass.
-        logits: class scores, (n, classes).
-        target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
         stop: the layer at which relevance is stopped, if any.
         init: see ``lrp``.
@@ -171,7 +160,7 @@ def lrp_alpha2_beta1(
         >>> bool((explanation.raw < 0).any())  # pixels that speak against the class
         True
     """
-    return lrp(recording, logits, target, bounds, stop, composite="alpha2-beta1", init=init)
+    return lrp(recording, bounds, stop, composite="alpha2-beta1", init=init)
 
 
 @register_method(
@@ -183,8 +172,6 @@ def lrp_alpha2_beta1(
 )
 def lrp_comp(
     recording: Recording,
-    logits: Logits,
-    target: Index,
     bounds: Bounds,
     stop: str | None,
     *,
@@ -200,8 +187,6 @@ def lrp_comp(
 
     Args:
         recording: the recorded pass.
-        logits: class scores, (n, classes).
-        target: classes, (n,).
         bounds: black and white, (3, 1, 1) each.
         stop: the layer at which relevance is stopped, if any.
         init: see ``lrp``.
@@ -224,4 +209,4 @@ def lrp_comp(
     table = rules_of("comp-classic" if classic else "comp", bounds)
     if tutorial:
         table = table.but(conv=TUTORIAL)
-    return Raw(recording.from_classes(table, start(logits, target, init), stop).sum(1))
+    return Raw(recording.from_outputs(table, start(recording, init), stop).sum(1))

@@ -14,7 +14,6 @@ from limelight.relevance.op import Op, divide_by
 from limelight.relevance.recording import Recording
 from limelight.relevance.rules import Rules
 from limelight.relevance.simple_rules import Proportional, only_active
-from limelight.shapes import Index, Logits
 
 Route = Literal["code", "excitatory", "inhibitory"]
 
@@ -85,8 +84,6 @@ def rules_for(inner: Relative) -> Rules:
 )
 def rap(
     recording: Recording,
-    logits: Logits,
-    target: Index,
     stop: str | None,
     *,
     negative_route: Route = "code",
@@ -99,13 +96,11 @@ def rap(
 
     Args:
         recording: the recorded pass.
-        logits: class scores, (n, classes).
-        target: classes, (n,).
         stop: the layer at which relevance is stopped, if any.
         negative_route: where an inner operation hands negative relevance on: to contributions that raise its output
             (``excitatory``) or lower it (``inhibitory``); ``code`` does as the authors' programs, the first in linear
             operations and the second in convolutions.
-        init: relevance of the class score: its absolute value, the score itself, or one.
+        init: relevance of the class score: its absolute value, the score itself, or one; of a function see ``lrp``.
 
     Returns:
         (n, H, W), signed; (n, h, w) at a layer.
@@ -122,8 +117,10 @@ def rap(
         True
     """
     inner = Relative(negative_route)
-    seed = start(logits, target, init)
-    if seed.shape != recording.logits.shape:  # one output tells two classes apart by its sign, and influence has none
+    seed = start(recording, init)
+    if (
+        seed.shape != recording.start.outputs.shape
+    ):  # one output tells two classes apart by its sign, and influence has none
         seed = seed.sum(1, keepdim=True)
-    relevance = recording.from_classes(rules_for(inner), seed, stop).sum(1)
+    relevance = recording.from_outputs(rules_for(inner), seed, stop).sum(1)
     return Raw(relevance, notes=warn_of_negative_inputs(recording, "rap", "get no relevance", by_influence))

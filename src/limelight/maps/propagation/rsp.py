@@ -102,6 +102,8 @@ def _normalise(start: Acts) -> Acts:
 
 def _of_class(recording: Recording, stage: Stage, q: int) -> tuple[Acts, Acts]:
     """Return the map before the final pooling and the gradient of a class score there."""
+    if recording.targets.function is not None:
+        raise InvalidOption("hostile classes are told apart from a class; a function of the outputs has none")
     with torch.enable_grad():
         scores = (
             recording.logits if recording.logits.shape[1] > 1 else torch.cat([-recording.logits, recording.logits], 1)
@@ -153,7 +155,7 @@ def rsp(
         (n, H, W), signed, and the start map summed over channels.
 
     Raises:
-        InvalidOption: no such hostile class.
+        InvalidOption: no such hostile class, or a function is explained.
 
     Source: Nam et al. 2021, and the authors' code.
 
