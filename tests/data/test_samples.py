@@ -4,8 +4,9 @@ import torch
 from PIL import Image
 
 from conftest import shared
+from limelight.data.collect import from_scenes
 from limelight.data.images import load_image
-from limelight.data.samples import Sample, from_scenes, read_samples
+from limelight.data.samples import Sample, read_samples
 from limelight.data.synthetic import scene
 from limelight.errors import InvalidImage, InvalidOption
 from limelight.scoring.truth import box_mask

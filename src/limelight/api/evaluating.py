@@ -1,21 +1,29 @@
 """Judge explanations by metrics."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import Unreadable, as_input, read_targets, readable, size_of, truth_given, truth_of
+from limelight.api.inputs import (
+    Unreadable,
+    as_input,
+    images_at_once,
+    read_in_rounds,
+    read_targets,
+    size_of,
+    truth_given,
+    truth_of,
+)
 from limelight.card import METHODS, METRICS, Cards, MetricCard
 from limelight.data.collect import as_sample, as_samples
-from limelight.data.samples import Sample
 from limelight.engine.method import Method, as_method, build
 from limelight.engine.provenance import as_text, versions
 from limelight.engine.run import run
-from limelight.errors import InvalidImage, InvalidOption, show
+from limelight.errors import InvalidImage, InvalidOption
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.targets import TargetLike, either_name
 from limelight.progress import show_progress
@@ -25,12 +33,6 @@ from limelight.results.tables import Results, Row
 from limelight.scoring.evaluate import as_list, columns, evaluate_batch, label_each
 from limelight.scoring.metric import Metric, as_metric, build_metric
 from limelight.scoring.truth import Truth
-
-IMAGES_AT_ONCE = 16
-"""Pictures per round of an evaluation: enough to share passes, few enough to report progress."""
-
-MOST_AT_ONCE = 1024
-"""Pictures that are read at once, however many may go together."""
 
 PROTOCOLS_OF_MAPS: dict[str, dict[str, Any]] = {"adcc": {"normalize_at": "feature"}}
 """What a paper's settings ask of every map."""
@@ -133,7 +135,7 @@ def evaluate(
     unreadable = Unreadable(strict)
     try:
         with show_progress("evaluating", progress) as watch:
-            for where, x, masks in _rounds(model, samples, images_at_once(batch_size), unreadable):
+            for where, x, masks in read_in_rounds(model, samples, images_at_once(batch_size), unreadable):
                 watch.expect(partial(forecast, model, x[:1], chosen.values(), judges.values(), images=len(samples)))
                 there = truth_of(model, [samples[i] for i in where], x, judges.values(), masks)
                 if known is not None:
@@ -146,30 +148,6 @@ def evaluate(
         setattr(error, "finished", results())  # noqa: B010
         raise
     return results()
-
-
-def images_at_once(batch_size: int | None) -> int:
-    """Return how many pictures to read at once.
-
-    Raises:
-        InvalidOption: a batch of none.
-    """
-    if batch_size is not None and batch_size < 1:
-        raise InvalidOption(f"batch_size = {show(batch_size)}: expected at least 1, or None to fit the memory")
-    return IMAGES_AT_ONCE if batch_size is None else min(batch_size, MOST_AT_ONCE)
-
-
-def _rounds(
-    model: Classifier, samples: Sequence[Sample], size: int, unreadable: Unreadable
-) -> Iterator[tuple[list[int], Tensor, list[Tensor | None]]]:
-    """Load some pictures and their masks at a time; those of one size go together."""
-    for start in range(0, len(samples), size):
-        numbers = range(start, min(len(samples), start + size))
-        tried = {i: unreadable.try_read(samples[i].name, lambda i=i: readable(model, samples[i])) for i in numbers}
-        inputs = {i: one for i, one in tried.items() if one is not None}
-        for shape in dict.fromkeys(tuple(x.shape) for x, _ in inputs.values()):
-            where = [i for i, (x, _) in inputs.items() if tuple(x.shape) == shape]
-            yield where, torch.stack([inputs[i][0] for i in where]), [inputs[i][1] for i in where]
 
 
 @either_name

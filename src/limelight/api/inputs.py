@@ -1,7 +1,7 @@
 """What users may give: models, pictures, targets, truth."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from limelight.data.collect import MARK, as_picture
 from limelight.data.images import load_image
 from limelight.data.samples import Label, Sample
-from limelight.errors import InvalidImage, PictureWarning, UnknownTarget
+from limelight.errors import InvalidImage, InvalidOption, PictureWarning, UnknownTarget, show
 from limelight.model.classifier import Classifier
 from limelight.model.targets import Asked, find_class, parse_target
 from limelight.scoring.metric import Metric
@@ -20,6 +20,12 @@ from limelight.shapes import Index
 from limelight.text import numbered, whole_number
 
 T = TypeVar("T")
+
+IMAGES_AT_ONCE = 16
+"""Pictures per round of an evaluation: enough to share passes, few enough to report progress."""
+
+MOST_AT_ONCE = 1024
+"""Pictures that are read at once, however many may go together."""
 
 
 class Unreadable(dict[str, str]):
@@ -65,6 +71,30 @@ class Unreadable(dict[str, str]):
             PictureWarning,
             stacklevel=4,
         )
+
+
+def images_at_once(batch_size: int | None) -> int:
+    """Return how many pictures to read at once.
+
+    Raises:
+        InvalidOption: a batch of none.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise InvalidOption(f"batch_size = {show(batch_size)}: expected at least 1, or None to fit the memory")
+    return IMAGES_AT_ONCE if batch_size is None else min(batch_size, MOST_AT_ONCE)
+
+
+def read_in_rounds(
+    model: Classifier, samples: Sequence[Sample], size: int, unreadable: Unreadable
+) -> Iterator[tuple[list[int], Tensor, list[Tensor | None]]]:
+    """Load some pictures and their masks at a time; those of one size go together."""
+    for start in range(0, len(samples), size):
+        numbers = range(start, min(len(samples), start + size))
+        tried = {i: unreadable.try_read(samples[i].name, lambda i=i: readable(model, samples[i])) for i in numbers}
+        inputs = {i: one for i, one in tried.items() if one is not None}
+        for shape in dict.fromkeys(tuple(x.shape) for x, _ in inputs.values()):
+            where = [i for i, (x, _) in inputs.items() if tuple(x.shape) == shape]
+            yield where, torch.stack([inputs[i][0] for i in where]), [inputs[i][1] for i in where]
 
 
 def first_input(classifier: Classifier, images: Iterable[Any]) -> Tensor:

@@ -8,9 +8,8 @@ from typing import Any, Literal
 from torch import nn
 
 from limelight import api
-from limelight.api.evaluating import images_at_once
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import first_input, read_targets
+from limelight.api.inputs import first_input, images_at_once, read_targets
 from limelight.bench.candidates import add_floor, build_candidates, find_unsuitable
 from limelight.bench.choice import Choice, Round
 from limelight.bench.comparison import FIRST

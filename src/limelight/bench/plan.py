@@ -15,9 +15,9 @@ from limelight.api.forecasting import forecast
 from limelight.bench.cell import key_of
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_tables import Data
-from limelight.data.collect import scene_name
+from limelight.data.collect import from_scenes, scene_name
 from limelight.data.datasets import open_dataset
-from limelight.data.samples import Sample, from_scenes
+from limelight.data.samples import Sample
 from limelight.data.synthetic import TEST_SEEDS, scene
 from limelight.engine.method import Method
 from limelight.errors import InvalidOption, UnsupportedModel

@@ -167,7 +167,7 @@ def _samples(images: list[Path], scenes: int | None) -> "list[Sample]":
     """Read all that was named on the command line."""
     from limelight import api
     from limelight.data import synthetic
-    from limelight.data.samples import from_scenes
+    from limelight.data.collect import from_scenes
 
     if not images and scenes is None:
         raise InvalidOption("give pictures, a folder or a csv, or --scenes 20 for drawn ones")

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from limelight.data.samples import Sample, from_scenes, read_samples
+from limelight.data.samples import Sample, read_samples
 from limelight.data.synthetic import Scene
 from limelight.errors import InvalidImage
 from limelight.files import name_in_text
@@ -78,6 +78,20 @@ def samples_of(pictures: Iterable[Any]) -> list[Sample]:
             name = name_in_text(Path(one).name) if isinstance(one, str | PathLike) else f"image-{i:05d}"
             found.append(Sample(as_picture(one), name))
     return name_apart(found)
+
+
+def from_scenes(scenes: Iterable[Scene]) -> list[Sample]:
+    """Return a sample per scene: its largest object's class, and the mask of that class."""
+    return [
+        Sample(
+            scene.image,
+            f"scene-{number:04d}",
+            scene.label,
+            mask=scene.mask_of(scene.label),
+            others=any(one.label != scene.label for one in scene.objects),
+        )
+        for number, scene in enumerate(scenes, 1)
+    ]
 
 
 def scene_name(number: int) -> str:

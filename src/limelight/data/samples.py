@@ -1,13 +1,13 @@
 """Pictures with whatever is known of them: class, boxes, mask.
 
-:func:`read_samples` reads folders and csv files, :func:`from_scenes` takes synthetic scenes. The reader checks
-all that can be checked without decoding a picture; :meth:`Sample.truth_mask` does the rest.
+:func:`read_samples` reads folders and csv files, and checks all that can be checked without decoding a picture;
+:meth:`Sample.truth_mask` does the rest.
 """
 
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,12 @@ from PIL import Image, ImageOps
 
 from limelight import files
 from limelight.data.images import FORMATS, list_images, load_image
-from limelight.data.synthetic import Scene
 from limelight.errors import InvalidImage, InvalidOption, nearest, show
 from limelight.files import name_in_text
 from limelight.quiet import any_size, quiet
 from limelight.text import whole_number
 
-__all__ = ["Box", "Label", "Sample", "from_scenes", "read_samples"]
+__all__ = ["Box", "Label", "Sample", "read_samples"]
 
 Box = tuple[float, float, float, float]
 Label = int | str
@@ -156,20 +155,6 @@ def read_samples(source: str | Path) -> list[Sample]:
         return _from_csv(path)
     load_image(path)  # the suffix may be anything: better to complain now
     return [Sample(path, name_in_text(path.name))]
-
-
-def from_scenes(scenes: Iterable[Scene]) -> list[Sample]:
-    """Return a sample per scene: its largest object's class, and the mask of that class."""
-    return [
-        Sample(
-            scene.image,
-            f"scene-{number:04d}",
-            scene.label,
-            mask=scene.mask_of(scene.label),
-            others=any(one.label != scene.label for one in scene.objects),
-        )
-        for number, scene in enumerate(scenes, 1)
-    ]
 
 
 def _from_folder(root: Path) -> list[Sample]:
