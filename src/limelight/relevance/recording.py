@@ -274,12 +274,13 @@ class Recording:
 
     def from_outputs(self, rules: Rules, seed: Tensor, stop: str | None) -> Acts:
         """Pass relevance from where it starts, (n, classes) of classes, to a kept layer or the images, (n, k, h, w)."""
-        start = self.start.outputs, self.seed(seed)
+        start = (self.logits if self.targets.function is None else self.start.outputs), self.seed(seed)
         return self.to_image(rules, *start) if stop is None else self.to_layer(rules, *start, stop)
 
     def seed(self, values: Tensor) -> Tensor:
         """Turn relevance of classes into relevance of ``logits``, which has one column where one tells two classes."""
-        return values if self.start.outputs.shape[1] == values.shape[1] else values[:, 1:] - values[:, :1]
+        one = self.targets.function is None and self.logits.shape[1] != values.shape[1]
+        return values[:, 1:] - values[:, :1] if one else values
 
     def gradients(self, start: Tensor, stops: Sequence[Tensor]) -> list[Tensor]:
         """Return the gradients of the sum of a tensor: relevance under the rules of calculus."""
