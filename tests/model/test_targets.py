@@ -2,6 +2,7 @@
 
 import inspect
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -185,3 +186,17 @@ def test_target_and_targets_are_one(classifier: ll.Classifier) -> None:
 def test_a_function_is_no_class_to_a_metric(classifier: ll.Classifier) -> None:
     with pytest.raises(LimelightError, match="a function as target"):
         ll.metric("deletion")(classifier, X, lambda z: z[:, 0], torch.rand(2, 16, 16))
+
+
+@pytest.mark.parametrize("name", ["grad-cam", "rise", "ablation-cam"])
+def test_a_kind_of_score_is_not_that_of_a_function(name: str, classifier: ll.Classifier) -> None:
+    """It is said, and the maps are those without it; where none was asked for, nothing is said."""
+    few: dict[str, Any] = {"n_masks": 4} if name == "rise" else {}
+    plain, asked = (
+        ll.method(name, **few, **own).run(classifier, X, lambda z: z[:, 0]) for own in ({}, {"score": "prob"})
+    )
+    assert torch.equal(asked.raw, plain.raw)
+    assert [note for note in asked.notes if "the target is a function" in note]
+    assert not [note for note in plain.notes if "the target is a function" in note]
+    of_class = ll.method(name, **few, score="prob").run(classifier, X, 0)
+    assert not [note for note in of_class.notes if "the target is a function" in note]

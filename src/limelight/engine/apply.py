@@ -75,12 +75,25 @@ def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency
         score=clean.score_as(method.options.score),
         probability=clean.probability,
         reasons=diagnosis.reasons(raw, empty, clean, explained, method, request.felt),
-        notes=(*raw.notes, *diagnosis.notes(raw, clean, layers, method, request.felt), *allowance.remarks, *remarks),
+        notes=(
+            *raw.notes,
+            *diagnosis.notes(raw, clean, layers, method, request.felt),
+            *_notes_of_score(method, clean),
+            *allowance.remarks,
+            *remarks,
+        ),
         cost=meter.per_image(n, tail) + _share(method, shared.meter.per_image(n, tail), clean),
         seconds=(shared.seconds + time.perf_counter() - start) / n,
         details={**raw.details, **books, **ambiguous},
         provenance=provenance(method, clean, layers, finish, shared.methods),
     )
+
+
+def _notes_of_score(method: Spec, clean: Pass) -> tuple[str, ...]:
+    """Say that a kind of score was asked for where a function gives the score."""
+    if clean.targets.function is None or "score" not in method.options.model_fields_set:
+        return ()
+    return (f"score={method.options.score!r} is that of a class; the target is a function, and its own was explained",)
 
 
 def _make(method: Spec, request: Request, clean: Pass, meter: Meter) -> tuple[Raw, dict[str, Any], list[str]]:
