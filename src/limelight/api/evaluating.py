@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import Unreadable, as_input, read_targets, readable, size_of, truth_given, truth_of
+from limelight.api.inputs import (
+    Unreadable,
+    as_input,
+    asked_at,
+    read_targets,
+    readable,
+    size_of,
+    truth_given,
+    truth_of,
+)
 from limelight.card import METHODS, METRICS, Cards, MetricCard
 from limelight.data.collect import as_sample, as_samples
 from limelight.data.samples import Sample
@@ -138,7 +147,7 @@ def evaluate(
                 there = truth_of(model, [samples[i] for i in where], x, judges.values(), masks)
                 if known is not None:
                     there = Truth.of(known[torch.tensor(where)], len(where), size_of(x), x.device)
-                classes = [wanted[i] for i in where] if isinstance(wanted, list) else wanted
+                classes = asked_at(wanted, where)
                 names = [samples[i].name for i in where]
                 evaluate_batch(model, x, classes, chosen, judges, there, names, batch_size=batch_size, on_rows=finished)
         unreadable.tell(len(samples))
