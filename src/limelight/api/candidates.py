@@ -10,6 +10,7 @@ from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Meter
 from limelight.model.targets import Targets
+from limelight.ops.arrays import from_numpy
 from limelight.ops.selective_search import Boxes
 from limelight.shapes import Images, Index
 
@@ -46,7 +47,7 @@ def classify_boxes(
             np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=tuple(box)))
             for box in boxes[numbers.cpu().numpy()].tolist()
         ]
-        pixels = torch.from_numpy(np.stack(stretched)).to(low.device).permute(0, 3, 1, 2)
+        pixels = from_numpy(np.stack(stretched)).to(low.device).permute(0, 3, 1, 2)
         return low + (pixels.to(low.dtype) / 255) * (high - low)
 
     whole = torch.zeros(1, len(model.mean), *size, device=low.device, dtype=low.dtype)

@@ -201,7 +201,8 @@ def sanity_strip(
     x = as_input(model, sample.image)[None]
     own = judge.options.model_dump()
     names = layer_order(model, x, own["layers"])
-    shown = {names[round(i)] for i in np.linspace(0, len(names) - 1, min(steps, len(names)))}
+    places: list[float] = np.linspace(0, len(names) - 1, min(steps, len(names))).tolist()
+    shown = {names[round(i)] for i in places}
     with show_progress("drawing", progress) as watch:
         times = 1 + len(shown)
         watch.expect(lambda: forecast(model, x, [m for _, m in chosen], pieces=times).scale(times))

@@ -11,6 +11,7 @@ from limelight.api.forecasting import forecast
 from limelight.api.inputs import (
     Unreadable,
     as_input,
+    asked_at,
     images_at_once,
     read_in_rounds,
     read_targets,
@@ -140,7 +141,7 @@ def evaluate(
                 there = truth_of(model, [samples[i] for i in where], x, judges.values(), masks)
                 if known is not None:
                     there = Truth.of(known[torch.tensor(where)], len(where), size_of(x), x.device)
-                classes = [wanted[i] for i in where] if isinstance(wanted, list) else wanted
+                classes = asked_at(wanted, where)
                 names = [samples[i].name for i in where]
                 evaluate_batch(model, x, classes, chosen, judges, there, names, batch_size=batch_size, on_rows=finished)
         unreadable.tell(len(samples))

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import Unreadable, as_input
+from limelight.api.inputs import Unreadable, as_input, asked_at
 from limelight.card import METHODS, Card, Cards
 from limelight.data.collect import as_sample, samples_of, several
 from limelight.data.samples import Sample
@@ -176,7 +176,7 @@ def explain(
         for shape in dict.fromkeys(tuple(x.shape) for x in inputs.values()):  # pictures of one size go together
             where = [i for i, x in inputs.items() if tuple(x.shape) == shape]
             batch = torch.stack([inputs[i] for i in where])
-            chunk = [asked[i] for i in where] if isinstance(asked, list) else asked
+            chunk = asked_at(asked, where)
             for m, saliency in zip(chosen, run(chosen, model, batch, chunk), strict=True):
                 for i, explanation in zip(where, explanations(saliency, model, batch, m.name), strict=True):
                     rows[i].append(explanation)

@@ -73,12 +73,13 @@ def forecast(
         explained: set[object] = set()
         for metric in metrics if costs else ():
             own, _ = metric.cost(int(x.shape[-2]), int(x.shape[-1]))
+            options = metric.options.model_dump()
             times = len(set(metric.explained_again) - explained)
             explained |= set(metric.explained_again)
             if metric.card.cost.startswith("J"):
-                times = len(layer_order(classifier, x, metric.options.layers))  # type: ignore[attr-defined]
+                times = len(layer_order(classifier, x, options["layers"]))
             cost = _times(own, len(costs)) + _times(again, times)
-            settings = _settings(metric.card.cost, metric.options.model_dump())
+            settings = _settings(metric.card.cost, options)
             more_often = "explains again" if times == 1 else f"explains {times} times"
             add(metric.name, cost, f"{more_often}; leave it out" if times else settings)
         work = sum(part.work for part in parts)

@@ -16,6 +16,7 @@ from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Meter
 from limelight.model.targets import Targets
+from limelight.ops.arrays import integers
 from limelight.progress import Part, show_progress
 from limelight.shapes import Images, Index
 
@@ -60,8 +61,8 @@ def mosaics(
         >>> len(cells), cells[0].image.shape  # four cells of one mosaic
         (4, torch.Size([3, 256, 256]))
     """
-    several = isinstance(classifier, Sequence) and not isinstance(classifier, str)
-    models = [as_classifier(c) for c in (classifier if several else [classifier])]  # type: ignore[union-attr]
+    given = [*classifier] if isinstance(classifier, Sequence) and not isinstance(classifier, str) else [classifier]
+    models = [as_classifier(c) for c in given]
     samples = as_samples(images)
     unknown = next((s.name for s in samples if s.label is None), None)
     if unknown is not None:
@@ -95,7 +96,7 @@ def mosaics(
     if not found:
         raise InvalidOption(
             f"{int(sure.sum())} of {len(samples)} pictures are recognised with at least {confidence:g}, of "
-            f"{len(set(labels[sure].tolist()))} classes; a mosaic takes {n * n} classes"
+            f"{len(set(integers(labels[sure])))} classes; a mosaic takes {n * n} classes"
         )
     return found
 

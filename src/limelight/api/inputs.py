@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from limelight.data.collect import MARK, as_picture
-from limelight.data.images import load_image
+from limelight.data.images import ImageSource, load_image
 from limelight.data.samples import Label, Sample
 from limelight.errors import InvalidImage, InvalidOption, PictureWarning, UnknownTarget, show
 from limelight.model.classifier import Classifier
 from limelight.model.targets import Asked, find_class, parse_target
+from limelight.ops.arrays import from_numpy
 from limelight.scoring.metric import Metric
 from limelight.scoring.truth import Truth
 from limelight.shapes import Index
@@ -115,16 +116,16 @@ def first_input(classifier: Classifier, images: Iterable[Any]) -> Tensor:
 
 def as_input(classifier: Classifier, image: Any) -> Tensor:
     """Return the network's input for anything that is a picture: (3, H, W), on the model's device."""
-    image = as_picture(image)
-    if isinstance(image, Tensor):
-        if image.ndim != 3:
-            raise InvalidImage(f"a tensor must be a normalised image (3, H, W), got shape {tuple(image.shape)}")
-        if not bool(torch.isfinite(image).all()):
+    picture: Tensor | ImageSource = as_picture(image)
+    if isinstance(picture, Tensor):
+        if picture.ndim != 3:
+            raise InvalidImage(f"a tensor must be a normalised image (3, H, W), got shape {tuple(picture.shape)}")
+        if not bool(torch.isfinite(picture).all()):
             raise InvalidImage("an image has values that are NaN or infinite")
-        return classifier.to_weights(image)
-    if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[0] in (3, 4) and image.shape[2] > 4:
-        raise InvalidImage(f"an array must have channels last (H, W, 3), got shape {image.shape}")
-    return classifier.to_weights(classifier.preprocess(load_image(image)))
+        return classifier.to_weights(picture)
+    if isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[0] in (3, 4) and picture.shape[2] > 4:
+        raise InvalidImage(f"an array must have channels last (H, W, 3), got shape {picture.shape}")
+    return classifier.to_weights(classifier.preprocess(load_image(picture)))
 
 
 def read_targets(model: Classifier, samples: Sequence[Sample], targets: Any) -> Asked:
@@ -142,6 +143,11 @@ def read_targets(model: Classifier, samples: Sequence[Sample], targets: Any) -> 
             model.trace(first_input(model, (s.image for s in samples))[None])  # counts the classes
         return [_class_of(model, s) for s in samples]
     return parse_target(targets, len(samples))
+
+
+def asked_at(asked: Asked, places: Iterable[int]) -> Asked:
+    """Return what is explained of the pictures at some places among those that were asked about."""
+    return asked if asked is None or callable(asked) else [asked[i] for i in places]
 
 
 def true_classes(model: Classifier, samples: Sequence[Sample]) -> Index:
@@ -235,7 +241,7 @@ def true_mask(model: Classifier, sample: Sample) -> Tensor | None:
     if mask is None:
         return None
     if isinstance(sample.image, Tensor):  # is the network's input, and the mask is of its pixels
-        return torch.from_numpy(np.array(mask)) != 0
+        return from_numpy(np.array(mask)) != 0
     white = model.preprocess(mask.convert("RGB"))
     return model.display(white).mean(0) > 0.5
 

@@ -199,7 +199,7 @@ def _choices(kind: Any, metadata: list[Any]) -> str:
 
 
 def _range(metadata: list[Any]) -> str:
-    bounds = {type(m): m for m in metadata}
+    bounds: dict[type, Any] = {type(m): m for m in metadata}
     words = (
         (annotated_types.Ge, "ge", "at least {:g}"),
         (annotated_types.Gt, "gt", "above {:g}"),

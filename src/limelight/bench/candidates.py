@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limelight import api
-from limelight.api.inputs import first_input
+from limelight.api.inputs import asked_at, first_input
 from limelight.data.samples import Sample
 from limelight.engine.method import Method, as_method
 from limelight.errors import InvalidOption
@@ -64,10 +64,9 @@ def find_unsuitable(
     """
     if not _is_collection(methods):
         return {}
-    first = targets[:1] if isinstance(targets, list) else targets
     x = first_input(model, (s.image for s in samples))
     most = None if methods == "all" else MOST_PASSES
-    return api.refusals(model, x, chosen, first, most, progress=progress)
+    return api.refusals(model, x, chosen, asked_at(targets, [0]), most, progress=progress)
 
 
 def add_floor(model: Classifier, chosen: Sequence[Method], left_out: Mapping[str, str]) -> dict[str, Method]:

@@ -1,10 +1,10 @@
 """The outcome of a race: the method that is recommended, where each method ended, and what the race cost."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from limelight.engine.method import Method
 from limelight.errors import InvalidOption
@@ -179,7 +179,7 @@ class Choice:
 def _without_nan(value: Any) -> Any:
     """Return a value with None for what is no finite number: JSON has no NaN."""
     if isinstance(value, Mapping):
-        return {name: _without_nan(one) for name, one in value.items()}
+        return {name: _without_nan(one) for name, one in cast(Mapping[str, Any], value).items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
+        return [_without_nan(one) for one in cast(Sequence[Any], value)]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -43,7 +43,8 @@ def _cells(
 ) -> Iterator[Cell]:
     """Yield the missing cells from the rows of their pictures and methods, or from why there are none."""
     methods, metrics, keys = list(job.methods), list(job.metrics), job.keys(images)
-    for i, m, k in zip(*(axis.tolist() for axis in missing.nonzero()), strict=True):
+    wanted: list[list[int]] = np.argwhere(missing).tolist()
+    for i, m, k in wanted:
         method, metric, result = methods[m], metrics[k], rows[i, methods[m]]
         if isinstance(result, str):
             row, error = Row(job.samples[images[i]].name, method), result

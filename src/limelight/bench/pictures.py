@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from limelight.api.inputs import Unreadable, readable
+from limelight.api.inputs import Unreadable, asked_at, readable
 from limelight.data.samples import Sample
 from limelight.model.classifier import Classifier
 from limelight.model.targets import Asked
@@ -28,10 +28,10 @@ class Pictures:
     def __init__(
         self, model: Classifier, samples: Sequence[Sample], targets: Asked, *, seed: int, strict: bool
     ) -> None:
-        order = np.random.default_rng(seed).permutation(len(samples)).tolist()
+        order: list[int] = np.random.default_rng(seed).permutation(len(samples)).tolist()
         self.model = model
         self.samples = [samples[i] for i in order]
-        self._targets = [targets[i] for i in order] if isinstance(targets, list) else targets
+        self._targets = asked_at(targets, order)
         self.unreadable = Unreadable(strict)
 
     def __len__(self) -> int:
@@ -58,9 +58,9 @@ class Pictures:
 
     def targets(self, start: int, count: int) -> Asked:
         """Return what is explained of so many pictures from a place on."""
-        return self._targets[start : start + count] if isinstance(self._targets, list) else self._targets
+        return asked_at(self._targets, range(len(self.samples))[start : start + count])
 
     def _take_out(self, at: int) -> None:
         del self.samples[at]
-        if isinstance(self._targets, list):
+        if self._targets is not None and not callable(self._targets):
             del self._targets[at]

@@ -1,7 +1,7 @@
 """The tables of a recipe: which pictures, models, methods and metrics, and how pictures become inputs."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import pydantic
 from pydantic import Field
@@ -39,7 +39,7 @@ class _Open(pydantic.BaseModel):
     def options(self) -> dict[str, Any]:
         """The keys that are none of its own, lists as tuples."""
         extra = self.model_extra or {}
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in extra.items()}
+        return {k: tuple(cast(list[Any], v)) if isinstance(v, list) else v for k, v in extra.items()}
 
 
 class Mosaics(Strict):

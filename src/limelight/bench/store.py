@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -249,7 +249,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         table = json.loads(files.text_of(path), parse_constant=_refuse)
         if not isinstance(table, dict):
             raise ValueError("it holds no table")
-        return table
+        return cast(dict[str, Any], table)
 
 
 def _refuse(constant: str) -> None:
@@ -261,7 +261,7 @@ def _check_same(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any],
     for name in dict.fromkeys([*there, *wanted]):
         a, b = there.get(name), wanted.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            _check_same(path, a, b, f"{at}{name}.")
+            _check_same(path, cast(dict[str, Any], a), cast(dict[str, Any], b), f"{at}{name}.")
         elif a != b:
             raise CorruptStore(
                 f"{path.parent} holds rows of other settings: {at}{name} is {_shorten(a)} there and {_shorten(b)} "

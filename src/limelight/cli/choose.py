@@ -1,7 +1,7 @@
 """limelight choose."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -63,7 +63,7 @@ def choose(
     from limelight.files import check_suffix
 
     options = parse_parameters(parameter or []) | ({"layer": parse_layers(layer)} if layer else {})
-    chosen: Any = {"usual": None, "quick": "quick", "all": "all"}.get(methods, split_names(methods))
+    chosen: str | list[str] | None = {"usual": None, "quick": "quick", "all": "all"}.get(methods, split_names(methods))
     judges = [ll.metric(name) for name in split_names(metrics)]  # wrong names are found before the model is loaded
     for name in chosen if isinstance(chosen, list) else []:
         ll.method(name, **options)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -23,6 +23,9 @@ from limelight.cli.output import (
     table,
 )
 from limelight.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from limelight.results.explanation import View
 
 
 def compare(
@@ -73,7 +76,7 @@ def compare(
     row = gallery[0]
     numbers = {r.method: dict(r.values) for r in results.rows}
     captions = {m: " · ".join(f"{k} {v:z.2f}" for k, v in values.items()) for m, values in numbers.items()}
-    picture = gallery.picture(view, captions)  # type: ignore[arg-type]
+    picture = gallery.picture(cast("View", view), captions)
     charts = {name: curves for name in results.columns if (curves := results.curves(name)) and len(row) > 0}
     if charts:
         picture = chart.stack([picture, chart.curves(charts, width=max(900, picture.width))])

@@ -25,6 +25,7 @@ from limelight.text import file_name
 
 if TYPE_CHECKING:
     from limelight.engine.plan import Plan
+    from limelight.results.explanation import Explanation
 
 
 def explain(
@@ -88,7 +89,7 @@ def explain(
     if dry_run:
         show_plan(plan(classifier, first_input(classifier, files), chosen), as_json)
         return 0
-    results = []
+    results: list[tuple[Path, Path, Path | None, Explanation]] = []
     unreadable = Unreadable(strict)
     names = [f"{name}.{file_name(method)}" for name in file_names(files)]
     outs = [_destination(out, f"{name}.png", len(files)) for name in names]

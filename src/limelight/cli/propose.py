@@ -109,7 +109,7 @@ def propose(
     if target is None and all(truths) and all(s.label is not None for s in samples):
         target = "label"
     targets = read_targets(classifier, samples, target)
-    classes = targets if isinstance(targets, list) else [targets] * len(samples)
+    classes = [targets] * len(samples) if targets is None or callable(targets) else targets
 
     proposed: list[tuple[Sample, Path | None, Proposals, list[list[float]]]] = []
     paths = _destinations(out, samples)
@@ -174,8 +174,9 @@ def _samples(images: list[Path], scenes: int | None) -> "list[Sample]":
     samples = [sample for source in images for sample in api.as_samples(resolve_input(source))]
     drawn = synthetic.scenes(scenes, seed=synthetic.TEST_SEEDS) if scenes else []
     for sample, scene in zip(from_scenes(drawn), drawn, strict=True):
-        boxes = tuple(tuple(map(float, one.box)) for one in scene.objects if one.label == scene.label)
-        samples.append(replace(sample, boxes=boxes))  # type: ignore[arg-type]
+        own = (one.box for one in scene.objects if one.label == scene.label)
+        boxes = tuple((float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in own)
+        samples.append(replace(sample, boxes=boxes))
     return api.as_samples(samples)
 
 

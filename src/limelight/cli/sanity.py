@@ -66,7 +66,7 @@ def sanity(
         classifier,
         samples,
         chosen,
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         limit=threshold,
         targets=target,
         layers=layers,
@@ -74,7 +74,7 @@ def sanity(
     )
     unreadable = results.settings.get("unreadable", {})
     shown = next(s for s in samples if s.name not in unreadable)
-    strip = api.sanity_strip(classifier, shown, chosen, mode=mode, target=target, layers=layers)  # type: ignore[arg-type]
+    strip = api.sanity_strip(classifier, shown, chosen, mode=mode, target=target, layers=layers)
     files.write(out, draw.to_png_bytes(strip))
     if as_json:
         rows = [

@@ -338,7 +338,7 @@ _SETTINGS = threading.Lock()
 @contextmanager
 def _plain() -> Generator[None]:
     """Settings under which words stay words, and the same numbers give the same bytes; they belong to all threads."""
-    from matplotlib import rc_context
+    from matplotlib import rc_context  # pyright: ignore[reportUnknownVariableType]
 
     ink = dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.labelcolor", "ytick.labelcolor"), _INK
@@ -360,7 +360,7 @@ def _axes(height: float) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDE / 100, height), dpi=100, layout="constrained", facecolor="none")
-    axes = figure.subplots()
+    axes: Any = figure.subplots()
     axes.set_facecolor("none")
     axes.grid(color=_SOFT, alpha=0.25, lw=0.6)
     axes.set_axisbelow(True)
@@ -381,10 +381,13 @@ def _log_ticks(axes: Any, costs: Sequence[float]) -> None:
     """Put numbers that people read at 1, 2 and 5 of each power of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+    def written(cost: float, _place: int | None) -> str:
+        return f"{cost:z,.0f}" if cost >= 10 else f"{cost:z.3g}"
+
     low, high = min(costs), max(costs)
     axes.set_xlim(low / 1.5, high * 1.5)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:z,.0f}" if x >= 10 else f"{x:z.3g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(written))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
 
@@ -404,7 +407,8 @@ def _svg(figure: Any) -> tuple[str, tuple[int, int]]:
     file = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # the reader's browser has more fonts
-        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(file, metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     light, dark = (
         "".join(f"--{colour[1:]}:{shade};" for colour, shade in some)

@@ -288,6 +288,11 @@ def _show_all(text: str) -> str:
     return visible(text, keep="\n")
 
 
+def _printed(value: object) -> object:
+    """Return what templates print for a value: texts that are no markup with all that is unseen in them."""
+    return _show_all(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _environment() -> Environment:
     """Return the templates; whatever they print is escaped."""
     environment = Environment(
@@ -296,7 +301,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else _show_all(value),
+        finalize=_printed,
     )
     environment.filters |= {"inline": _inline, "kind": lambda block: type(block).__name__}
     return environment

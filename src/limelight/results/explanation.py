@@ -15,6 +15,7 @@ from limelight.engine.saliency import Finish, Saliency
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
+from limelight.ops.arrays import integers, rows
 from limelight.relevance.audit import conservation_notes, read_batch, read_image
 from limelight.relevance.conservation import Conservation
 from limelight.results.explanation_file import MAX_BYTES, read_npz, write_npz
@@ -238,7 +239,7 @@ class Explanation:
                 picture = self._annotate(view) if titled and view not in SHEETS else self.view(view)
                 files.write(path, draw.to_png_bytes(picture, {"limelight": json.dumps(self.settings())}))
             case ".json":
-                files.write(path, json.dumps(self.settings() | {"raw": self.raw.tolist()}, indent=1))
+                files.write(path, json.dumps(self.settings() | {"raw": rows(self.raw)}, indent=1))
             case _:
                 arrays = {"map": self.map, "raw": self.raw, "image": self.image}
                 write_npz(path, arrays, self.settings(), self.finish, self.details)
@@ -263,7 +264,7 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
     split: list[Explanation] = []
     balances = read_batch(saliency.details)
     notes_of_one = {note for balance in balances for note in conservation_notes(balance)}
-    for i, target in enumerate(saliency.target.tolist()):
+    for i, target in enumerate(integers(saliency.target)):
         own = conservation_notes(balances[i]) if balances else ()
         split.append(
             Explanation(

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pydantic
-import torch
 from torch import Tensor
 
 from limelight import files
 from limelight.engine.saliency import Finish
 from limelight.errors import CorruptStore
 from limelight.model.cost import Cost, check_recorded
+from limelight.ops.arrays import from_numpy
 from limelight.relevance.audit import OPERATIONS, read_image
 
 MAX_BYTES = 1 << 30
@@ -65,7 +65,7 @@ def read_npz(path: str | Path, max_bytes: int) -> dict[str, Any]:
         with np.load(file, allow_pickle=False) as arrays:
             record = _Record.model_validate_json(str(arrays["settings"]))
             names = [str(name) for name in arrays.files if name != "settings"]
-            tensors = {_EARLIER.get(name, name): torch.from_numpy(arrays[name]) for name in names}
+            tensors = {_EARLIER.get(name, name): from_numpy(arrays[name]) for name in names}
         return record.fields_with(tensors)
 
 

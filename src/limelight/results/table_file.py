@@ -59,7 +59,8 @@ def write_parquet(path: Path, rows: Sequence[Row], columns: Columns, settings: S
 def read_parquet(path: str | Path) -> tuple[list[Row], dict[str, Column], dict[str, Any]]:
     """Return the rows, columns and settings that ``write_parquet`` wrote; of a damaged file anything may be raised."""
     table = files.rows_in(files.content_of(path))
-    about = json.loads((table.schema.metadata or {})[b"limelight"])
+    metadata: dict[bytes, bytes] = table.schema.metadata or {}
+    about = json.loads(metadata[b"limelight"])
     known = pydantic.TypeAdapter(Column)
     columns = {c.pop("label"): known.validate_python(c) for c in about["columns"]}
     empty = [field.name for field in table.schema if str(field.type) == "null"]  # parts that no row has

@@ -7,12 +7,13 @@ same network as ``resnet``, trained where one class always carries a watermark.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from limelight.errors import UnknownModel, nearest
+from limelight.zoo.weights import open_safetensors
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 SIZE = 128
@@ -84,11 +85,11 @@ class VGG(nn.Sequential):
 
     def folded(self) -> "VGG":
         """Return the same function without batch normalisation."""
-        plain = VGG(len(self.classifier[-1].bias))  # type: ignore[arg-type]
+        plain = VGG(cast(nn.Linear, self.classifier[-1]).out_features)
         kept: list[nn.Module] = []
         for layer in self.features:
             if isinstance(layer, nn.BatchNorm2d):
-                kept[-1] = nn.utils.fuse_conv_bn_eval(kept[-1].eval(), layer.eval())  # type: ignore[arg-type]
+                kept[-1] = nn.utils.fuse_conv_bn_eval(cast(nn.Conv2d, kept[-1].eval()), layer.eval())
             else:
                 kept.append(layer)
         plain.features, plain.classifier = nn.Sequential(*kept), self.classifier
@@ -178,10 +179,9 @@ def load(name: str) -> tuple[nn.Module, dict[str, Any]]:
     Returns:
         The network; ``classes``, ``mean``, ``std``, ``size`` and ``accuracy``.
     """
-    from safetensors import safe_open
-
     net = build(name)
-    with safe_open(weights_path(name), "pt") as file:
-        about = json.loads(file.metadata()["limelight"])
-        net.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()})  # noqa: SIM118
+    with open_safetensors(weights_path(name)) as file:
+        about = json.loads((file.metadata() or {})["limelight"])
+        state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - it is no dict
+    net.load_state_dict(state)
     return net.eval(), about

@@ -1,12 +1,13 @@
 """torchvision's classifiers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from limelight.errors import InvalidOption, WeightsUnavailable, nearest
@@ -40,15 +41,13 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
         WeightsUnavailable: the checkpoint is not here and can't be fetched.
         UnsupportedModel: the weights in the file belong to another model.
     """
-    from torchvision import models
-
     if name not in names():
         raise no_such_model("torchvision", name, nearest(name, names()))
-    entries = cast(Any, models.get_model_weights(name))
+    entries = _checkpoints(name)
     from_file = weights is not None and is_file_name(weights)
     entry_name = given.get("entry", "DEFAULT") if weights is None or from_file else weights
-    if entry_name not in entries.__members__:
-        known = [*entries.__members__]
+    if entry_name not in entries:
+        known = [*entries]
         raise InvalidOption(
             f"{name} has no weights {entry_name!r}{nearest(entry_name, known)} "
             f"(it has: {', '.join(known)}; or give a file, or None)"
@@ -61,7 +60,7 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
         options = _options(name, state)
         module = build_with_weights(lambda n: _build(name, n, **options), state, f"torchvision/{name} from {weights}")
         side = options.get("image_size", entry.meta["min_size"][0])
-        entry = next((e for e in (entry, *entries) if e.meta["min_size"][0] == side), entry)
+        entry = next((e for e in (entry, *entries.values()) if e.meta["min_size"][0] == side), entry)
     else:
         module = _download(name, entry)
     transforms = entry.transforms()
@@ -72,6 +71,28 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
         labels=labels_that_fit(entry.meta.get("categories"), classes),
         source={"zoo": "torchvision", "name": name, "entry": entry.name},
     )
+
+
+@runtime_checkable
+class _Checkpoint(Protocol):
+    """Trained weights of a model, and what belongs to them."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def meta(self) -> dict[str, Any]: ...
+    @property
+    def transforms(self) -> Callable[[], Callable[[Image.Image], Tensor]]: ...
+
+
+def _checkpoints(name: str) -> Mapping[str, _Checkpoint]:
+    """Return the checkpoints of a model by name; ``DEFAULT`` is a second name of one of them."""
+    from torchvision import models
+
+    entries = models.get_model_weights(name)  # pyright: ignore[reportUnknownMemberType]
+    return cast(Mapping[str, _Checkpoint], entries.__members__)
 
 
 def _build(name: str, classes: int | None = None, **options: Any) -> nn.Module:
@@ -99,7 +120,7 @@ def _options(name: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
     return {}
 
 
-def _download(name: str, entry: Any) -> nn.Module:
+def _download(name: str, entry: _Checkpoint) -> nn.Module:
     from torchvision import models
 
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(entry.url).path).name

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -73,7 +73,8 @@ def _from_folder(transformers: Any, folder: Path, name: str, weights: str | None
     auto = transformers.AutoModelForImageClassification
     what = f"hf/{name} can't be read"
     with files.refusing(UnsupportedModel, what):
-        code = (json.loads(files.text_of(folder / CONFIG)).get("auto_map") or {}).get(auto.__name__)
+        brought: dict[str, Any] = json.loads(files.text_of(folder / CONFIG)).get("auto_map") or {}
+        code = brought.get(auto.__name__)
     if code and not trust:
         what += (
             f" without the code that it brings ({code}), which can do all that you can; if you know who made it, load "
@@ -119,7 +120,7 @@ def _recipe(transformers: Any, module: nn.Module, folder: Path, name: str, trust
     source = {"zoo": "hf", "name": name, "config": json.loads(config.to_json_string(use_diff=False))}
     if not (folder / PROCESSOR).is_file():
         side: Any = getattr(config, "image_size", 224)
-        size = int(min(side) if isinstance(side, list | tuple) else side)
+        size = int(min(cast(Sequence[int], side)) if isinstance(side, list | tuple) else side)
         return Recipe(module, default_preprocess(size), labels, source)
     processor = transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=trust)
     source["processor"] = json.loads(processor.to_json_string())

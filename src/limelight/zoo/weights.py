@@ -4,13 +4,30 @@ import zipfile
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from limelight import files
 from limelight.errors import UnsupportedModel, WeightsUnavailable
+
+
+@runtime_checkable
+class TensorFile(Protocol):
+    """A safetensors file that is open."""
+
+    def keys(self) -> list[str]:
+        """Return the names of the tensors."""
+        ...
+
+    def get_tensor(self, name: str) -> Tensor:
+        """Read a tensor."""
+        ...
+
+    def metadata(self) -> dict[str, str] | None:
+        """Return the texts that stand in its header, by name."""
+        ...
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -36,7 +53,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
 
 @contextmanager
-def open_safetensors(path: Path) -> Generator[Any]:
+def open_safetensors(path: Path) -> Generator[TensorFile]:
     """Open a safetensors file.
 
     Raises:
@@ -46,8 +63,8 @@ def open_safetensors(path: Path) -> Generator[Any]:
 
     with files.refusing(UnsupportedModel, f"{path} is no safetensors file, or damaged"):
         files.open_file(path).close()  # the library opens whatever it is given
-        with safe_open(path, "pt") as file:
-            yield file
+        with safe_open(path, "pt") as file:  # pyright: ignore[reportUnknownVariableType] - the library gives no types
+            yield cast(TensorFile, file)
 
 
 @contextmanager
@@ -77,10 +94,10 @@ def find_state(found: Any, path: Path) -> dict[str, Tensor]:
         UnsupportedModel: there is none.
     """
     for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
+        if isinstance(found, Mapping) and isinstance(inner := cast(Mapping[Any, Any], found).get(key), Mapping):
+            found = cast(Mapping[Any, Any], inner)
     if not isinstance(found, Mapping):
-        raise UnsupportedModel(f"{path} holds a {type(found).__name__}, not a state dict")
+        raise UnsupportedModel(f"{path} holds a {type(cast(object, found)).__name__}, not a state dict")
     state = {str(k): v for k, v in cast(Mapping[Any, Any], found).items() if isinstance(v, Tensor)}
     if not state:
         raise UnsupportedModel(f"{path} holds a dict without tensors, not a state dict")

@@ -17,7 +17,7 @@ from limelight.zoo.weights import open_safetensors
 def save(classifier: Classifier, header: dict[str, Any], path: Path) -> None:
     """Write a classifier's weights, and the header from which ``load`` builds it again."""
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 
     state = {k: v.detach().cpu().clone().contiguous() for k, v in classifier.module.state_dict().items()}
     with files.whole(path) as draft:

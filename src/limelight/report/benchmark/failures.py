@@ -11,7 +11,7 @@ LISTED = 50
 def list_failures(run: Run) -> Section:
     """Show the empty maps, the numbers that are not defined, what failed, and the models that were left out."""
     blocks = [*_list_empty_maps(run), *_list_errors(run)]
-    left_out = run.notes.get("left_out") or {}
+    left_out: dict[str, str] = run.notes.get("left_out") or {}
     if left_out:
         rows = [[name, why] for name, why in left_out.items()]
         blocks.append(Table("Models that were left out, as their weights were not to be had.", ["model", "why"], rows))

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from limelight.data.synthetic import Scene
+from limelight.ops.arrays import from_numpy
 from limelight.results.explanation import Explanation
 
 SCENES = 24
@@ -36,7 +36,7 @@ def share_inside(explanation: Explanation, mask: Mask) -> float:
     """Return the share of a map's total that lies inside a mask; an empty map has none."""
     values = explanation.map
     total = float(values.sum())
-    return float(values[torch.from_numpy(mask)].sum()) / total if total else 0.0
+    return float(values[from_numpy(mask)].sum()) / total if total else 0.0
 
 
 def share_on_object(explanation: Explanation, scene: Scene) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Store
 from limelight.errors import CorruptStore, InvalidOption
-from limelight.files import refusing
+from limelight.files import arrow, refusing
 from limelight.report.scores.model import Failure, Floats, Integers, ModelScores
 from limelight.report.scores.word_column import WordColumn, encode, order_like
 from limelight.results.row import Column
@@ -39,7 +39,7 @@ def read_scores(store: Store, recipe: Recipe) -> tuple[list[ModelScores], list[F
     known = {"model": recipe.models.names, "method": [m.label or m.name for m in recipe.methods], "metric": metrics}
     for what, names in known.items():
         column = words[what]
-        strange = {column.words[i] for i in np.unique(column.codes)} - {*names}
+        strange = {column.words[int(i)] for i in np.unique(column.codes)} - {*names}
         if strange:
             raise CorruptStore(f"the rows in {store.folder} have a {what} {min(strange)!r}, its settings have not")
     failed, model = words["error"].nonempty, words["model"]
@@ -80,7 +80,9 @@ def _read_model(
     for number, name in enumerate(metrics):
         if known[name].pooling == "adcc":
             pooled = np.flatnonzero(metric == number)
-            parts = [json.loads(text) if text else {} for text in table["parts"].take(rows[pooled]).to_pylist()]
+            parts: list[dict[str, float]] = [
+                json.loads(text) if text else {} for text in table["parts"].take(rows[pooled]).to_pylist()
+            ]
             terms[name] = np.full((*shape[1:], len(_TERMS)), np.nan)
             terms[name][method[pooled], image[pooled]] = [[part.get(t, np.nan) for t in _TERMS] for part in parts]
     cell = metric * len(methods) + method
@@ -112,14 +114,13 @@ def _read_failures(model: str, words: dict[str, WordColumn], rows: Integers) -> 
     failures: list[Failure] = []
     for pair in np.unique(np.stack([method, error], 1), axis=0):
         same = (method == pair[0]) & (error == pair[1])
-        images = sorted(words["image"].words[i] for i in np.unique(image[same]))
-        names = words["method"].words[pair[0]], words["error"].words[pair[1]]
+        images = sorted(words["image"].words[int(i)] for i in np.unique(image[same]))
+        names = words["method"].words[int(pair[0])], words["error"].words[int(pair[1])]
         failures.append(Failure(model, *names, images, int(same.sum())))
     return failures
 
 
 def _release_memory() -> None:
     """Give the memory of tables that are gone back, which Arrow would keep for more of them."""
-    import pyarrow
-
+    pyarrow, _ = arrow()
     pyarrow.default_memory_pool().release_unused()
