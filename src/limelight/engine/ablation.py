@@ -1,8 +1,9 @@
 """A model's score without one channel of a layer, in the cheapest exact way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import prod
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,7 @@ class Linear:
         weight = self.module.weight.detach().flatten(1)
         if self.spatial:
             return z - weight[:, k].T[:, :, None, None] * given[:, None]
-        parts = weight.unflatten(1, (acts.shape[1], -1))[:, k]  # outputs m inputs
+        parts = torch.unflatten(weight, 1, (acts.shape[1], -1))[:, k]  # outputs m inputs
         return z - torch.einsum("omb,mb->mo", parts, given.flatten(1)).view(-1, *z.shape[1:])
 
 
@@ -98,7 +99,8 @@ def _linear(classifier: Classifier, tail: Head, output: Tensor, acts: Acts) -> L
     linear = [m for m in classifier.module.modules() if isinstance(m, nn.Linear) or _is_pointwise(m)]
     # What follows may overwrite what it is given.
     tail(output.clone(), [(m.register_forward_pre_hook, watch) for m in linear])
-    names = {id(m): name for name, m in classifier.module.named_modules()}
+    parts = cast(Iterable[tuple[str, nn.Module]], classifier.module.named_modules())
+    names = {id(m): name for name, m in parts}
     for module, given in seen:
         spatial = given.shape == acts.shape
         for way, feed in FEEDS.items():

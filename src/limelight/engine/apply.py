@@ -65,7 +65,7 @@ def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency
         raw, books, remarks = _make(method, request, clean, meter)
     finish = Finish(size, method.options.relu, method.options.normalize_at)
     _, empty = finish(raw.values)
-    explained = [] if method.base else layers
+    explained: Sequence[LayerInfo] = [] if method.base else layers
     ambiguous = {} if raw.ambiguous is None else {"ambiguous": raw.ambiguous}
     assert clean.targets.index is not None
     return Saliency(

@@ -10,11 +10,16 @@ from torch.nn import functional as F
 
 from limelight.engine.saliency import Saliency
 from limelight.ops import divide, resize
+from limelight.ops.arrays import truths
 
 Augment = Literal["none", "flip", "scale", "flip+scale"]
 SCALES = (0.75, 1.25)
 View = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 """From the images to the view, and from its maps back to theirs."""
+
+
+def _keep(values: Tensor) -> Tensor:
+    return values
 
 
 def _flip(values: Tensor) -> Tensor:
@@ -26,7 +31,7 @@ def _scale(by: float) -> View:
         size = [round(by * side) for side in x.shape[-2:]]
         return F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
 
-    return there, lambda raw: raw
+    return there, _keep
 
 
 VIEWS: dict[Augment, tuple[View, ...]] = {
@@ -45,11 +50,11 @@ def average_views(saliencies: list[Saliency], augment: Augment) -> Saliency:
     Each view's raw map is divided by its largest value, so that all count alike, and resized to the picture's.
     """
     first = saliencies[0]
-    backs = (lambda raw: raw, *(back for _, back in VIEWS[augment]))
+    backs = (_keep, *(back for _, back in VIEWS[augment]))
     raws = [resize(back(s.raw), first.finish.size) for back, s in zip(backs, saliencies, strict=True)]
     total = torch.stack([divide(r, r.abs().amax((-2, -1), keepdim=True).expand_as(r)) for r in raws]).mean(0)
     _, empty = first.finish(total)
-    reasons = ["constant map: the views cancel" if e else "" for e in empty.tolist()]
+    reasons = ["constant map: the views cancel" if e else "" for e in truths(empty)]
     return replace(
         first,
         raw=total,

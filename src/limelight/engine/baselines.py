@@ -12,6 +12,7 @@ from torch import Tensor
 from limelight.engine.rng import draws_per_image
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
+from limelight.ops.arrays import nested
 from limelight.ops.blur import gaussian_blur, median_blur, rise_blur
 from limelight.shapes import Images
 
@@ -44,7 +45,7 @@ def plain(given: Any) -> Any:
         ValueError: True, False, values that are not finite, or several pictures: a batch is explained in chunks, and
             which picture is whose would be lost.
     """
-    given = given.tolist() if isinstance(given, Tensor | np.ndarray | np.generic) else given
+    given = nested(cast(Any, given)) if isinstance(given, Tensor | np.ndarray | np.generic) else given
     if depth(given) == 4:
         if len(given) > 1:
             raise ValueError(
@@ -52,10 +53,13 @@ def plain(given: Any) -> Any:
                 "(n, c, H, W); for a picture of its own for each image explain them one by one"
             )
         given = given[0]
-    nested = _nest(given)
-    if isinstance(nested, tuple) and all(isinstance(one, int | float) for one in cast(tuple[Any, ...], nested)):
-        return tuple(((one,),) for one in cast(tuple[Any, ...], nested))
-    return nested
+    tuples = _nest(given)
+    return tuple(((one,),) for one in tuples) if _is_colour(tuples) else tuples
+
+
+def _is_colour(given: Any) -> bool:
+    """Whether it is numbers side by side."""
+    return isinstance(given, tuple) and all(isinstance(one, int | float) for one in cast(tuple[Any, ...], given))
 
 
 def depth(given: Any) -> int:

@@ -9,6 +9,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -43,10 +44,8 @@ def show(value: Any) -> str:
         return f"<{type(value).__name__}>"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{k!r}: {show(v)}' for k, v in cast(Mapping[Any, Any], value).items())}}}"
-    if isinstance(value, tuple | list | Tensor | np.ndarray):
-        numbers = _numbers(value)
-        if numbers is not None and numbers.size > 4:
-            return f"<{describe(value)}>"
+    if _is_long(value):
+        return f"<{describe(value)}>"
     if type(value) in (tuple, list):
         several = [show(one) for one in cast(Sequence[Any], value)]
         return (
@@ -56,6 +55,12 @@ def show(value: Any) -> str:
         )
     text = repr(value)
     return f"<{describe(value)}>" if re.search(r" at 0x[0-9a-fA-F]+", text) else text
+
+
+def _is_long(value: Any) -> bool:
+    """Whether a value is more numbers than are shown one by one."""
+    numbers = _numbers(value) if isinstance(value, tuple | list | Tensor | np.ndarray) else None
+    return numbers is not None and numbers.size > 4
 
 
 def _numbers(value: Any) -> np.ndarray | None:
@@ -98,8 +103,9 @@ def _held(value: Any) -> tuple[str, Iterable[Any]]:
         flat = value.detach().cpu().contiguous().flatten().view(torch.uint8)
         return f"tensor {value.dtype} {tuple(value.shape)}", [flat.numpy().tobytes()]
     if isinstance(value, np.ndarray):
-        held = value.tolist() if value.dtype.hasobject else [value.tobytes()]
-        return f"array {value.dtype.str} {value.shape}", held
+        array = cast(npt.NDArray[np.generic], value)
+        held = array.tolist() if array.dtype.hasobject else [array.tobytes()]
+        return f"array {array.dtype.str} {array.shape}", held
     if isinstance(value, Mapping):
         return kind, list(cast(Mapping[Any, Any], value).items())
     if isinstance(value, list | tuple | set | frozenset):

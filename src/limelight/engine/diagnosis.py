@@ -9,6 +9,7 @@ from limelight.engine.saliency import Raw
 from limelight.engine.spec import Spec
 from limelight.model.layers import LayerInfo
 from limelight.model.one_pass import Pass
+from limelight.ops.arrays import integers, truths
 from limelight.relevance.recorded_pass import RecordedPass
 from limelight.shapes import Flags
 
@@ -20,7 +21,7 @@ def reasons(
 ) -> tuple[str, ...]:
     """Say for every empty map why it is empty."""
     return tuple(
-        _reason_of(i, raw, clean, layers, method, felt) if is_empty else "" for i, is_empty in enumerate(empty.tolist())
+        _reason_of(i, raw, clean, layers, method, felt) if is_empty else "" for i, is_empty in enumerate(truths(empty))
     )
 
 
@@ -105,7 +106,7 @@ def notes(raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, felt
     for number, (one, at) in enumerate(zip(raw.layers, layers, strict=False)):
         blank = ~raw.details["masks"][:, number].flatten(1).any(1)
         some = raw.values.flatten(1).any(1)
-        for i in (blank & some).nonzero()[:, 0].tolist():
+        for i in integers((blank & some).nonzero()[:, 0]):
             reason = _reason(i, one.values[i], clean, [at], method, felt)
             found.append(f"Layer {at.name} adds nothing to the map where its own is empty ({reason}).")
     return tuple(dict.fromkeys(found))

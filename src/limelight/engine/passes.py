@@ -59,7 +59,7 @@ class Passes:
         images, numbers = self._numbers(wanted)
         found = in_chunks(work, len(images), self.at_once())
         if isinstance(wanted, int):
-            return torch.cat(found).unflatten(0, (len(self.image), wanted))
+            return torch.unflatten(torch.cat(found), 0, (len(self.image), wanted))
         dtype = found[0].dtype if found else torch.promote_types(self.image.dtype, torch.float32)
         zeros = torch.zeros(wanted.shape, dtype=dtype, device=wanted.device)
         return zeros.masked_scatter(wanted, torch.cat(found)) if found else zeros
@@ -80,7 +80,8 @@ class Passes:
             return logits if logits.dtype == torch.float64 else logits.float()
 
         images, numbers = self._numbers(count)
-        return torch.cat(in_chunks(work, len(images), self.at_once())).unflatten(0, (len(self.image), count))
+        found = in_chunks(work, len(images), self.at_once())
+        return torch.unflatten(torch.cat(found), 0, (len(self.image), count))
 
     def gradients(self, copies: Copies, count: int, use: Fold, kind: ScoreKind | None = None) -> None:
         """Hand on the gradients of the score with respect to changed copies of the images.

@@ -350,7 +350,7 @@ class Request:
                 return seen.acts, seen.grads
 
             acts, grads = zip(*in_chunks(work, n * s, self._passes.at_once(AT_A_GRADIENT)), strict=True)
-            return torch.cat(acts).unflatten(0, (n, s)), torch.cat(grads).unflatten(0, (n, s))
+            return torch.unflatten(torch.cat(acts), 0, (n, s)), torch.unflatten(torch.cat(grads), 0, (n, s))
 
         return layer_at
 

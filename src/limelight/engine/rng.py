@@ -60,7 +60,8 @@ def fix_seeds(seed: int, devices: Sequence[torch.device] = ()) -> Generator[None
         devices: cards on which something is drawn.
     """
     cards = [device for device in dict.fromkeys(devices) if device.type != "cpu"]
-    with _global, torch.random.fork_rng(devices=[]), ExitStack() as stack:
+    with _global, ExitStack() as stack:
+        stack.callback(torch.set_rng_state, torch.get_rng_state())
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every card
         for device in cards:
             stack.enter_context(_fix_seed_of_device(seed, device))

@@ -123,7 +123,7 @@ class Spec(Speaking):
             given["layer"] = self.options.layer
         if role == "base" and card.layers in ("one", "penultimate"):
             given["fuse"] = self.options.fuse
-        meant = getattr(self.options, f"{role}_options", None) or {}
+        meant: dict[str, Any] = getattr(self.options, f"{role}_options", None) or {}
         doubled = sorted((given.keys() - {"profile"}) & meant.keys() & {*self.card.options, *Options.model_fields})
         if doubled:
             raise InvalidOption(f"{role}_options has {doubled[0]!r}, which {self.name} has itself: give it there")

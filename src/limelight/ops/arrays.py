@@ -1,6 +1,6 @@
 """Arrays of any origin as tensors, and tensors as numbers: torch's own functions for both have no types."""
 
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,11 @@ def tensor_of(values: Tensor | npt.NDArray[np.generic]) -> Tensor | None:
         return None
     kind = np.float32 if values.dtype == np.float32 else wide[values.dtype.kind]
     return from_numpy(np.array(values, dtype=kind, order="C"))
+
+
+def is_array(value: object) -> TypeGuard[Tensor | npt.NDArray[np.generic]]:
+    """Whether a value is a tensor or an array."""
+    return isinstance(value, Tensor | np.ndarray)
 
 
 def from_numpy(array: npt.NDArray[np.generic]) -> Tensor:
@@ -42,3 +47,8 @@ def truths(values: Tensor) -> list[bool]:
 def rows(values: Tensor) -> list[list[float]]:
     """Return the numbers of a tensor with two axes, row by row."""
     return cast(list[list[float]], values.tolist())  # pyright: ignore[reportUnknownMemberType]
+
+
+def nested(values: Tensor | npt.NDArray[np.generic] | np.generic) -> Any:
+    """Return what a tensor, an array or a NumPy scalar of any number of axes holds, as nested lists."""
+    return cast(Any, values.tolist())  # pyright: ignore[reportUnknownMemberType]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limelight.ops.arrays import floats, integers, rows, truths
 from limelight.relevance.conservation import CANCELS, GROWN, TOLERANCE, Conservation
 from limelight.relevance.flows import Flow
 from limelight.relevance.recording import Recording
@@ -100,26 +101,26 @@ def read_batch(details: Mapping[str, Any]) -> list[Conservation]:
     grew, beyond, most_at = _growth(size, made, most, ends, of)
     operations = tuple(details.get(OPERATIONS) or map(str, range(came.shape[1])))
     columns: dict[str, Iterable[Any]] = {
-        "entered": ends[:, :, 0].sum(1).tolist(),
-        "left": ends[:, :, 2].sum(1).tolist(),
-        "size": ends[:, :, 1].sum(1).tolist(),
-        "made": ends[:, :, 3].sum(1).tolist(),
-        "strayed": torch.where(stays, 0.0, strayed).tolist(),
-        "by_law": (came - due).sum(1).tolist(),
-        "broken": broke.sum(1).tolist(),
-        "rounded": (torch.where(rounds, rest, 0.0).sum(1) + torch.where(stays, strayed, 0.0)).tolist(),
-        "grew": grew.tolist(),
-        "beyond": beyond.tolist(),
+        "entered": floats(ends[:, :, 0].sum(1)),
+        "left": floats(ends[:, :, 2].sum(1)),
+        "size": floats(ends[:, :, 1].sum(1)),
+        "made": floats(ends[:, :, 3].sum(1)),
+        "strayed": floats(torch.where(stays, 0.0, strayed)),
+        "by_law": floats((came - due).sum(1)),
+        "broken": floats(broke.sum(1)),
+        "rounded": floats(torch.where(rounds, rest, 0.0).sum(1) + torch.where(stays, strayed, 0.0)),
+        "grew": floats(grew),
+        "beyond": floats(beyond),
         "grew_at": [operations[i] for i in most_at],
         "operations": [operations] * len(came),
-        "came": map(tuple, came.tolist()),
-        "went": map(tuple, went.tolist()),
-        "absorbs": map(tuple, absorbs.tolist()),
-        "into_biases": map(tuple, biases.tolist()),
-        "into_stabilisers": map(tuple, torch.where(absorbs & ~rounds, scaled, 0.0).tolist()),
-        "broke": map(tuple, broke.tolist()),
-        "resets": resets.any(1).tolist(),
-        "outside": [tuple(operations[i] for i in some.nonzero()[:, 0].tolist()) for some in outside],
+        "came": map(tuple, rows(came)),
+        "went": map(tuple, rows(went)),
+        "absorbs": (tuple(truths(one)) for one in absorbs),
+        "into_biases": map(tuple, rows(biases)),
+        "into_stabilisers": map(tuple, rows(torch.where(absorbs & ~rounds, scaled, 0.0))),
+        "broke": map(tuple, rows(broke)),
+        "resets": truths(resets.any(1)),
+        "outside": [tuple(operations[i] for i in integers(some.nonzero()[:, 0])) for some in outside],
         "ways": [ends.shape[1]] * len(came),
     }
     return [Conservation(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
@@ -155,7 +156,7 @@ def _growth(size: Tensor, made: Tensor, most: Tensor, ends: Tensor, of: Tensor) 
         live = ends[:, number, 1] > 0
         grew = torch.maximum(grew, torch.where(live, peak, 0.0))
         beyond = torch.maximum(beyond, torch.where(live, alone, 0.0))
-    return grew, beyond, torch.where(within, ratio / lawful, 0.0).argmax(1).tolist()
+    return grew, beyond, integers(torch.where(within, ratio / lawful, 0.0).argmax(1))
 
 
 def read_image(details: Mapping[str, Any]) -> Conservation | None:

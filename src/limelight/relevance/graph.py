@@ -1,6 +1,6 @@
 """The calls of one forward pass that depend on the image, entered in the autograd graph as they are made."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack, cast
 
@@ -73,7 +73,8 @@ class Graph:
         self._info: Any = WeakTensorKeyDictionary({image: TensorInfo()})
         self._constants: Any = WeakTensorKeyDictionary()  # tensors with a graph that does not begin at the image
         self._holders: dict[int, list[Op]] = {}
-        self._names = {id(m): name for name, m in module.named_modules()}
+        parts = cast(Iterable[tuple[str, nn.Module]], module.named_modules())
+        self._names = {id(m): name for name, m in parts}
         self._owners: list[str] = []
 
     # -- what is known ---------------------------------------------------------------------------------

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
 
-from torch import Tensor
-from torch.overrides import resolve_name
+from torch import Tensor, overrides
 
 from limelight.relevance.affine import Convolution, Product
 from limelight.relevance.op import Arithmetic, Compute, Kind, Op, Positions
@@ -24,7 +23,8 @@ class TorchFunction(Protocol):
 @cache
 def name_of(func: TorchFunction) -> str:
     """Return the name under which users know a function, such as ``conv2d`` or ``add_``."""
-    full = resolve_name(func) or getattr(func, "__name__", str(func))
+    known = overrides.resolve_name(func)  # pyright: ignore[reportUnknownMemberType]
+    full = known or getattr(func, "__name__", str(func))
     parts = full.split(".")
     return parts[-2] if parts[-1] == "__get__" else parts[-1]
 

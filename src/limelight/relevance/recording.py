@@ -288,7 +288,8 @@ class Recording:
 
     def at_operations(self, rules: Rules, start: Tensor, seed: Tensor) -> dict[Op, Tensor]:
         """Return the relevance that arrives at the output of every operation."""
-        self._propagation.arrived = arrived = {}
+        arrived: dict[Op, Tensor] = {}
+        self._propagation.arrived = arrived
         try:
             self.relevance(rules, start, seed, [self.image], audit=False)
             return arrived

@@ -12,6 +12,7 @@ from limelight.engine.saliency import Saliency
 from limelight.errors import InvalidOption, show
 from limelight.model.classifier import Classifier
 from limelight.model.targets import TargetLike, Targets
+from limelight.ops.arrays import floats, integers, rows
 from limelight.results.explanation import label_of
 from limelight.results.tables import Column, Row
 from limelight.scoring.image_batch import ImageBatch
@@ -65,14 +66,14 @@ def evaluate_batch(
         targets = Targets(first.target)
         batch = ImageBatch(classifier, x, targets, truth, probability=first.probability, batch_size=batch_size)
         again = {pair for m in metrics.values() for pair in m.explained_again}
-        rows: list[list[Row]] = []
+        by_method: list[list[Row]] = []
         for (name, method), saliency in zip(methods.items(), saliencies, strict=True):
             subject = MapBatch(batch, saliency.map, saliency=saliency, method=method, explained_again=again)
             measured = {label: measure(metric, subject, has_method=True) for label, metric in metrics.items()}
-            rows.append(_rows(name, saliency, measured, classifier, names))
+            by_method.append(_rows(name, saliency, measured, classifier, names))
             if on_rows is not None:
-                on_rows(rows[-1])
-    return [row for image in zip(*rows, strict=True) for row in image]
+                on_rows(by_method[-1])
+    return [row for image in zip(*by_method, strict=True) for row in image]
 
 
 def _limit_batch(method: Method, batch_size: int | None) -> Method:
@@ -84,11 +85,11 @@ def _limit_batch(method: Method, batch_size: int | None) -> Method:
 def _rows(
     method: str, saliency: Saliency, measured: Mapping[str, Measured], classifier: Classifier, names: Sequence[str]
 ) -> list[Row]:
-    values = {label: m.values.tolist() for label, m in measured.items()}
-    parts = {f"{label}.{k}": v.tolist() for label, m in measured.items() for k, v in m.parts.items()}
-    curves = {label: m.curve.tolist() for label, m in measured.items() if m.curve is not None}
+    values = {label: floats(m.values) for label, m in measured.items()}
+    parts = {f"{label}.{k}": floats(v.cpu().double()) for label, m in measured.items() for k, v in m.parts.items()}
+    curves = {label: rows(m.curve) for label, m in measured.items() if m.curve is not None}
     spent = {label: m.cost.forwards + m.cost.backwards for label, m in measured.items()}
-    probability, target = saliency.probability.tolist(), saliency.target.tolist()
+    probability, target = floats(saliency.probability), integers(saliency.target)
     return [
         Row(
             image=image,
@@ -101,7 +102,7 @@ def _rows(
             forwards=saliency.cost.forwards,
             backwards=saliency.cost.backwards,
             values={label: v[i] for label, v in values.items()},
-            parts={label: float(v[i]) for label, v in parts.items()},
+            parts={label: v[i] for label, v in parts.items()},
             spent=spent,
             curves={label: v[i] for label, v in curves.items()},
         )

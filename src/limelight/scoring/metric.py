@@ -1,14 +1,13 @@
 """A metric as an object: a pure function together with its checked options, which are its protocol."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, overload
 
-import numpy as np
 import numpy.typing as npt
 import pydantic
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from limelight.card import METRICS, Equation, MetricCard
 from limelight.engine.content import describe, show
@@ -27,7 +26,7 @@ from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost, predict
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import TargetLike, Targets, either_name
-from limelight.ops.arrays import tensor_of
+from limelight.ops.arrays import is_array, tensor_of
 from limelight.ops.order import pixels_per_step
 from limelight.scoring.image_batch import ImageBatch
 from limelight.scoring.map_batch import NEEDS_A_METHOD, MapBatch
@@ -270,8 +269,8 @@ def as_maps(maps: Any, x: Images) -> Maps:
         InvalidMap: another shape, values that are no numbers, or not finite.
     """
     expected = (len(x), *x.shape[-2:])
-    several: list[Any] = list(maps) if isinstance(maps, list | tuple) else [maps]
-    if not several or not all(isinstance(m, Tensor | np.ndarray) for m in several):
+    several = _as_list(maps)
+    if not several or not all(map(is_array, several)):
         raise InvalidMap(f"expected maps, a tensor of shape {expected}, got {type(maps).__name__}")
     found = [tensor_of(m) for m in several]
     if any(m is None for m in found):
@@ -291,6 +290,10 @@ def as_maps(maps: Any, x: Images) -> Maps:
     if bool(bad.any()):
         raise InvalidMap(f"map {int(bad.nonzero()[0])} has values that are NaN or infinite")
     return maps
+
+
+def _as_list(given: Any) -> list[Any]:
+    return list(cast(Iterable[Any], given)) if isinstance(given, list | tuple) else [given]
 
 
 def measure(metric: Metric, subject: MapBatch, *, has_method: bool) -> Measured:
@@ -329,7 +332,7 @@ def _short(value: Any) -> str:
     if callable(value) or (isinstance(value, tuple) and any(isinstance(one, tuple) for one in cast(Any, value))):
         return describe(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return "+".join(map(_short, value))
+        return "+".join(map(_short, cast(Sequence[Any], value)))
     if isinstance(value, float):  # as short as it may be without being another number's
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return str(value).lower()

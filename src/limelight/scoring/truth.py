@@ -1,7 +1,7 @@
 """Where the evidence should lie."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import MissingTruth
-from limelight.ops.arrays import tensor_of
+from limelight.ops.arrays import is_array, nested, tensor_of
 from limelight.shapes import Flags, Index, Masks
 
 SLACK = 1e-3
@@ -43,8 +43,12 @@ class Truth:
         return len(self.masks)
 
     def __getitem__(self, images: slice | Tensor) -> "Truth":
-        parts = (self.masks, self.difficult, self.others, self.labels)
-        return Truth(*(None if p is None else p[images] for p in parts))  # type: ignore[arg-type]
+        return self._change(lambda part: part[images])
+
+    def _change(self, by: Callable[[Tensor], Tensor]) -> "Truth":
+        """Return it with what is known changed, each part alike."""
+        more = (None if part is None else by(part) for part in (self.difficult, self.others, self.labels))
+        return Truth(by(self.masks), *more)
 
     @staticmethod
     def of(given: Any, n: int, size: tuple[int, int], device: torch.device) -> "Truth":
@@ -62,12 +66,12 @@ class Truth:
         Raises:
             MissingTruth: it does not fit the images, or a box leaves them or holds no pixel.
         """
-        if isinstance(given, Tensor | np.ndarray) and n > 1 and given.shape == (n, 4):
+        if is_array(given) and n > 1 and given.shape == (n, 4):
             given = [*given]
         expected = f"expected masks ({n}, {size[0]}, {size[1]}), or a list of {n} masks or boxes (k, 4)"
         if isinstance(given, Truth):
             truth = given
-        elif isinstance(given, Tensor | np.ndarray) and (given.ndim > 2 or n == 1):
+        elif is_array(given) and (given.ndim > 2 or n == 1):
             masks = _numbers(given, expected)
             if masks.ndim == 4 and masks.shape[1] == 1:
                 masks = masks[:, 0]
@@ -76,15 +80,14 @@ class Truth:
             entries = [_mask(one, size, expected) for one in cast(Sequence[Any], given)]
             truth = Truth(torch.stack(entries) if entries else torch.zeros(0, *size, dtype=torch.bool))
         else:
-            shape = f" of shape {tuple(given.shape)}" if isinstance(given, Tensor | np.ndarray) else ""
+            shape = f" of shape {tuple(given.shape)}" if is_array(given) else ""
             raise MissingTruth(f"{expected}, got {type(given).__name__}{shape}")
         if tuple(truth.masks.shape) != (n, *size):
             raise MissingTruth(f"{expected}, got masks {tuple(truth.masks.shape)}")
-        parts = (truth.masks.bool(), truth.difficult, truth.others, truth.labels)
-        for name, part in zip(("difficult", "others", "labels"), parts[1:], strict=True):
+        for name, part in (("difficult", truth.difficult), ("others", truth.others), ("labels", truth.labels)):
             if part is not None and len(part) != n:
                 raise MissingTruth(f"truth has {len(part)} entries of {name!r} for {n} images")
-        return Truth(*(None if p is None else p.to(device) for p in parts))  # type: ignore[arg-type]
+        return replace(truth, masks=truth.masks.bool())._change(lambda part: part.to(device))
 
 
 def _mask(one: Any, size: tuple[int, int], expected: str) -> Masks:
@@ -100,13 +103,13 @@ def _mask(one: Any, size: tuple[int, int], expected: str) -> Masks:
     boxes, (height, width) = values.cpu(), size
     if bool((boxes < -SLACK).any()) or bool((boxes[:, 2:] > torch.tensor([width, height]) + SLACK).any()):
         raise MissingTruth(
-            f"boxes {boxes.tolist()} leave the image: they are in pixels of the network's input, which has {height} x "
+            f"boxes {nested(boxes)} leave the image: they are in pixels of the network's input, which has {height} x "
             f"{width} (H x W); those of a csv are in its picture's"
         )
     mask = box_mask(boxes, size)
     if len(boxes) and not bool(mask.any()):
         raise MissingTruth(
-            f"boxes {boxes.tolist()} hold the centre of no pixel: they are x1, y1, x2, y2 in pixels of the network's "
+            f"boxes {nested(boxes)} hold the centre of no pixel: they are x1, y1, x2, y2 in pixels of the network's "
             "input, and no shares of it"
         )
     return mask
@@ -133,7 +136,7 @@ def box_mask(boxes: Tensor, size: tuple[int, int]) -> Masks:
     """
     x1, y1, x2, y2 = boxes.double().unbind(1)
     if bool(((x2 < x1) | (y2 < y1)).any()):
-        raise MissingTruth(f"a box must be x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, got {boxes.tolist()}")
+        raise MissingTruth(f"a box must be x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, got {nested(boxes)}")
     row, column = (torch.arange(side) + 0.5 for side in size)
     inside_rows = (row >= y1[:, None]) & (row < y2[:, None])  # k H
     inside_columns = (column >= x1[:, None]) & (column < x2[:, None])  # k W
