@@ -19,7 +19,7 @@ def tensor_of(values: Tensor | npt.NDArray[np.generic]) -> Tensor | None:
     return from_numpy(np.array(values, dtype=kind, order="C"))
 
 
-def is_array(value: object) -> TypeGuard[Tensor | npt.NDArray[np.generic]]:
+def is_tensor_or_array(value: object) -> TypeGuard[Tensor | npt.NDArray[np.generic]]:
     """Whether a value is a tensor or an array."""
     return isinstance(value, Tensor | np.ndarray)
 
