@@ -1,6 +1,6 @@
 """Arrays of any origin as tensors, and tensors as numbers: torch's own functions for both have no types."""
 
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,11 @@ def tensor_of(values: Tensor | npt.NDArray[np.generic]) -> Tensor | None:
         return None
     kind = np.float32 if values.dtype == np.float32 else wide[values.dtype.kind]
     return from_numpy(np.array(values, dtype=kind, order="C"))
+
+
+def is_array(value: object) -> TypeGuard[npt.NDArray[Any]]:
+    """Whether a value is an array, of whatever numbers."""
+    return isinstance(value, np.ndarray)
 
 
 def from_numpy(array: npt.NDArray[np.generic]) -> Tensor:
