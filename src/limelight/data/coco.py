@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ class Outlines:
         inside = np.zeros(self.size, dtype=np.bool_)
         for shape in self.shapes:
             try:
-                inside |= _from_runs(shape, self.size) if isinstance(shape, dict) else _from_polygons(shape, self.size)
+                inside |= _drawn(shape, self.size)
             except (KeyError, TypeError, ValueError, IndexError, OverflowError, MemoryError) as error:
                 raise InvalidOption(f"{self.where}: the outline of an object is damaged ({error})") from error
         return inside
@@ -92,14 +92,27 @@ def _sample(sample: Sample, things: Sequence[Thing], size: tuple[int, int], trut
     return Drawn.of(sample, Outlines(size, shapes, f"{path}, {sample.name}"))
 
 
-def _from_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> BoolMap:
-    from skimage.draw import polygon
+def _drawn(shape: Any, size: tuple[int, int]) -> BoolMap:
+    if isinstance(shape, dict):
+        return _from_runs(cast(dict[str, Any], shape), size)
+    return _from_polygons(shape, size)
 
+
+def _from_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> BoolMap:
     inside = np.zeros(size, dtype=np.bool_)
     for points in polygons:
         x, y = np.asarray(points, dtype=np.float64).reshape(-1, 2).T
-        inside[polygon(y - 0.5, x - 0.5, size)] = True  # COCO counts from a pixel's corner, the library from its centre
+        inside[_within(y - 0.5, x - 0.5, size)] = True  # COCO counts from a pixel's corner, the library from its centre
     return inside
+
+
+def _within(
+    rows: npt.NDArray[np.float64], columns: npt.NDArray[np.float64], size: tuple[int, int]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the rows and columns of the pixels in a polygon with these corners; the library says no types."""
+    from skimage.draw import polygon  # pyright: ignore[reportUnknownVariableType]
+
+    return cast(tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]], polygon(rows, columns, size))
 
 
 def _from_runs(shape: dict[str, Any], size: tuple[int, int]) -> BoolMap:

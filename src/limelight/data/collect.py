@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from limelight.data.samples import Sample, read_samples
 from limelight.data.synthetic import Scene
 from limelight.errors import InvalidImage
 from limelight.files import name_in_text
+from limelight.ops.arrays import is_array
 from limelight.text import numbered
 
 MARK = "{} ({})"
@@ -33,11 +33,16 @@ def as_picture(image: Any) -> Any:
 
 def several(images: Any) -> list[Any] | None:
     """Return the pictures of whatever holds several: a list, a batch, an iterator, a Series of paths; None for one."""
-    if isinstance(images, Tensor | np.ndarray):
-        names = isinstance(images, np.ndarray) and images.ndim == 1 and images.dtype.kind in "OUT"
+    if isinstance(images, Tensor) or is_array(images):
+        names = not isinstance(images, Tensor) and images.ndim == 1 and images.dtype.kind in "OUT"
         return list(images) if images.ndim == 4 or names else None
     one = isinstance(images, str | bytes | PathLike | Image.Image | Sample | Scene | Mapping) or hasattr(images, "read")
     return None if one or not isinstance(images, Iterable) else list(cast(Iterable[Any], images))
+
+
+def _is_path(picture: object) -> TypeGuard[str | PathLike[str]]:
+    """Whether the path of a picture, or of several, is given in place of it."""
+    return isinstance(picture, str | PathLike)
 
 
 def as_samples(images: Any) -> list[Sample]:
@@ -46,7 +51,7 @@ def as_samples(images: Any) -> list[Sample]:
     Raises:
         InvalidImage: it is none of these.
     """
-    if isinstance(images, str | PathLike):
+    if _is_path(images):
         return name_apart(read_samples(Path(images)))
     pictures = several(images)
     if pictures is None:
@@ -75,7 +80,7 @@ def samples_of(pictures: Iterable[Any]) -> list[Sample]:
         elif isinstance(one, Sample):
             found.append(replace(one, image=as_picture(one.image)))
         else:
-            name = name_in_text(Path(one).name) if isinstance(one, str | PathLike) else f"image-{i:05d}"
+            name = name_in_text(Path(one).name) if _is_path(one) else f"image-{i:05d}"
             found.append(Sample(as_picture(one), name))
     return name_apart(found)
 
@@ -107,8 +112,5 @@ def name_apart(samples: list[Sample]) -> list[Sample]:
     counts = Counter(s.name for s in samples)
     if len(counts) == len(samples):
         return samples
-    names = [
-        name_in_text(str(s.image)) if counts[s.name] > 1 and isinstance(s.image, str | PathLike) else s.name
-        for s in samples
-    ]
+    names = [name_in_text(str(s.image)) if counts[s.name] > 1 and _is_path(s.image) else s.name for s in samples]
     return [replace(s, name=name) for s, name in zip(samples, numbered(names, MARK), strict=True)]

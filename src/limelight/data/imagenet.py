@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -136,7 +136,8 @@ def _synsets(path: Path) -> dict[int, str]:
     from scipy.io import loadmat
 
     with refusing(InvalidOption, f"{path} is not the devkit's table of classes, or damaged"), open_file(path) as file:
-        table = np.atleast_1d(loadmat(file, squeeze_me=True)["synsets"])
+        found = loadmat(cast(Any, file), squeeze_me=True)  # its types know of paths only
+        table = np.atleast_1d(found["synsets"])
         columns = (table["ILSVRC2012_ID"], table["WNID"], table["num_children"])
         return {int(number): str(wnid) for number, wnid, children in zip(*columns, strict=True) if children == 0}
 

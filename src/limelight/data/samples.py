@@ -264,7 +264,7 @@ def _cells(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             raise InvalidOption(f"can't read {table}: it is not UTF-8 ({error}); save it as that") from error
         # Strict, as a quote that is never closed would swallow the rest of the file.
         reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
-        header = [name.strip().lower() for name in next(reader, [])]
+        header = [name.strip().lower() for name in next(reader, ())]
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells]
     for line, cells in lines:
         if len(cells) != len(header):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from limelight.data.images import SUFFIXES
 from limelight.data.reading import Absent, Contents
@@ -170,7 +170,7 @@ def read_hub(root: Path | None, name: str, split: str | None) -> Contents:
     try:
         if any((Path(name) / file).is_file() for file in ("state.json", "dataset_dict.json")):
             table: Any = datasets.load_from_disk(name)
-            table = table[split] if isinstance(table, dict) else table
+            table = cast(dict[str, Any], table)[split] if isinstance(table, dict) else table
         else:
             table = datasets.load_dataset(name, split=split, cache_dir=None if root is None else os.fspath(root))
     except Exception as error:  # the library raises nearly every type, some in many lines

@@ -1,9 +1,10 @@
 """A classifier that gives scores only: no layers, no gradients."""
 
+import importlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +48,7 @@ class _Call(nn.Module):
             self.spent += len(x)
         given = x.detach()
         scores = self.predict(given.cpu().numpy() if self.arrays else given)
-        found = torch.as_tensor(np.asarray(scores) if isinstance(scores, list) else scores)
+        found = torch.as_tensor(np.asarray(cast(list[Any], scores)) if isinstance(scores, list) else scores)
         if found.ndim != 2 or len(found) != len(x):
             more = f"; {only_one(ONE_AT_A_TIME)}" if len(x) > 1 else ""
             raise UnsupportedModel(
@@ -160,20 +161,10 @@ class BlackBox(Classifier):
             MissingExtra: onnxruntime is not installed.
             UnsupportedModel: the file is not there, no model, or damaged; or its batches are fixed at several images.
         """
-        if isinstance(model, str | Path):
-            try:
-                import onnxruntime
-            except ImportError:
-                raise MissingExtra("onnxruntime", "onnx") from None
-            with files.refusing(UnsupportedModel, f"{model} is no ONNX model, or damaged"):
-                files.open_file(model).close()  # the runtime opens whatever it is given
-                settings = onnxruntime.SessionOptions()
-                settings.log_severity_level = 3  # errors; what it wonders at is nobody's business
-                providers = onnxruntime.get_available_providers()
-                model = onnxruntime.InferenceSession(str(model), settings, providers=providers)
-        if not model.get_inputs() or not model.get_outputs():
+        session: Any = _open_onnx(model) if isinstance(model, str | Path) else model
+        if not session.get_inputs() or not session.get_outputs():
             raise UnsupportedModel("the ONNX model has no inputs or no outputs")
-        given, found = model.get_inputs()[0], model.get_outputs()[0].name
+        given, found = session.get_inputs()[0], session.get_outputs()[0].name
         kind = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
         options = {"outputs": "logits", "name": "ONNX model"} | options
         batch = given.shape[0] if given.shape else None
@@ -182,7 +173,7 @@ class BlackBox(Classifier):
                 f"the ONNX model was exported for batches of {batch}; export it with a free batch size, or for one "
                 "image"
             )
-        box = cls(lambda x: model.run([found], {given.name: x.astype(kind)})[0], arrays=True, **options)
+        box = cls(lambda x: session.run([found], {given.name: x.astype(kind)})[0], arrays=True, **options)
         box._single = "it was exported for a batch of one" if batch == 1 else ""
         box._may_try = box._call.budget is None
         return box
@@ -217,6 +208,20 @@ class BlackBox(Classifier):
                 f"{', '.join(m.name for m in methods)} would take {passes:g} images, {left} of the budget of "
                 f"{self._call.budget} are left; give the method fewer samples"
             )
+
+
+def _open_onnx(path: str | Path) -> Any:
+    """Return an ONNX Runtime session of the model in a file; the runtime says no types."""
+    try:
+        onnxruntime: Any = importlib.import_module("onnxruntime")
+    except ImportError:
+        raise MissingExtra("onnxruntime", "onnx") from None
+    with files.refusing(UnsupportedModel, f"{path} is no ONNX model, or damaged"):
+        files.open_file(path).close()  # the runtime opens whatever it is given
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3  # errors; what it wonders at is nobody's business
+        providers = onnxruntime.get_available_providers()
+        return onnxruntime.InferenceSession(str(path), settings, providers=providers)
 
 
 def _needs_scores_only(card: Any) -> bool:

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from limelight.card import METHODS, Card
 from limelight.errors import LimelightError, ModelFailed, OutOfMemory, UnsupportedModel, is_out_of_memory
 from limelight.model.hooks import attach_hooks
+from limelight.model.parts import parts_of
 from limelight.model.preserve import preserve_state
 from limelight.model.timing import in_model
 
@@ -167,7 +168,7 @@ def _plain(dtype: torch.dtype) -> str:
 
 def why_hidden(module: nn.Module, layer: str = "") -> str:
     """Return why nobody can see what the layers of a network give, or one of them; "" if nothing is in the way."""
-    for name, part in module.named_modules():
+    for name, part in parts_of(module):
         if layer and name and layer != name and not layer.startswith(f"{name}."):
             continue
         what = f"{name!r} is" if name else "it is"
@@ -284,7 +285,7 @@ def _ends(module: nn.Module, x: Tensor) -> tuple[list[str], Tensor, Any]:
 
         return after
 
-    seen = [(n, m) for n, m in module.named_modules() if not isinstance(m, torch.jit.ScriptModule)]
+    seen = [(n, m) for n, m in parts_of(module) if not isinstance(m, torch.jit.ScriptModule)]
     watched = attach_hooks((partial(m.register_forward_hook, with_kwargs=True), watch(n)) for n, m in seen)
     with preserve_state(module), torch.enable_grad(), watched:
         output = module(leaf.clone())

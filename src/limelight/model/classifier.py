@@ -32,6 +32,7 @@ from limelight.model.inputs import Inputs
 from limelight.model.labels import LabelsLike, read_labels
 from limelight.model.layers import LayerInfo, Trace, trace, version_of
 from limelight.model.outputs import Outputs, numbers, same_but_for_rounding
+from limelight.model.parts import parts_of
 from limelight.model.preprocess import Transform
 from limelight.model.preserve import preserve_state
 from limelight.model.weights import weights_hash, weights_version
@@ -113,7 +114,7 @@ class Classifier:
         self._declared_outputs: Literal["logits", "probabilities"] | None = outputs
         self._declared_multilabel = multilabel
         self._reshape = reshape
-        self._names = {id(m): n for n, m in self.module.named_modules(remove_duplicate=False)}
+        self._names = {id(m): n for n, m in parts_of(self.module, again=True)}
         self._traces: dict[tuple[int, ...], Trace] = {}
         self.memo: dict[tuple[Any, ...], Any] = {}  # what others found out about the module, once
         self._fold = fold
@@ -457,7 +458,7 @@ class Classifier:
                 if id(layer) not in self._names:
                     raise UnknownLayer(f"the given {type(layer).__name__} is not a part of {self.name}")
                 result.append(self._names[id(layer)])
-            elif layer in names or layer in dict(self.module.named_modules(remove_duplicate=False)):
+            elif layer in names or layer in dict(parts_of(self.module, again=True)):
                 result.append(layer)
             else:
                 last = layer.rpartition(".")[0]
@@ -528,7 +529,7 @@ class Classifier:
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
-        self._names = {id(m): n for n, m in self.module.named_modules(remove_duplicate=False)}
+        self._names = {id(m): n for n, m in parts_of(self.module, again=True)}
         self.memo, self._fast, self._hashed = {}, None, None
 
     def duplicate(self) -> "Classifier":
@@ -539,7 +540,7 @@ class Classifier:
         """
         twin = copy.copy(self)
         twin.module = duplicate(self.module)
-        twin._names = {id(m): n for n, m in twin.module.named_modules(remove_duplicate=False)}
+        twin._names = {id(m): n for n, m in parts_of(twin.module, again=True)}
         return twin
 
 
@@ -554,5 +555,5 @@ def _unwrap(module: nn.Module) -> nn.Module:
     """Look through torch.compile and DataParallel, whose inner layers no hook can see."""
     module = getattr(module, "_orig_mod", module)
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        module = module.module
+        module = module.get_submodule("module")
     return module

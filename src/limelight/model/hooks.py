@@ -86,7 +86,8 @@ def duplicate(module: nn.Module) -> nn.Module:
         except (RuntimeError, TypeError) as error:
             raise UnsupportedModel(f"{name} can't be copied: {error}") from error
     for m in twin.modules():
-        for hooks in (m._forward_hooks, m._forward_pre_hooks):  # pyright: ignore[reportPrivateUsage]
+        for kind in ("_forward_hooks", "_forward_pre_hooks"):
+            hooks: dict[int, Any] = getattr(m, kind)
             for number in [number for number, hook in hooks.items() if isinstance(hook, _Own)]:
                 del hooks[number]
     return twin

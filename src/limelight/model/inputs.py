@@ -106,7 +106,7 @@ def _find_normalisation(
 ) -> Normalisation:
     """Return what is given, or else what the weights were trained with, as timm's networks know, or ImageNet's."""
     config = getattr(module, "pretrained_cfg", None)
-    known = cast(Mapping[str, Any], config) if isinstance(config, Mapping) else {}
+    known: Mapping[str, Any] = cast(Mapping[str, Any], config) if isinstance(config, Mapping) else {}
     size = _side(known.get("input_size"))
     if mean is None and std is None and None in (known.get("mean"), known.get("std")):
         return Normalisation(IMAGENET_MEAN, IMAGENET_STD, size)

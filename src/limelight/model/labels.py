@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from limelight.errors import InvalidOption
 from limelight.files import text_of
@@ -38,8 +38,9 @@ def read_labels(given: Any) -> list[str]:
         return _read(Path(given))
     if isinstance(given, Mapping):
         return _by_index(cast(Mapping[Any, Any], given))
+    kind = type(given).__name__
     if isinstance(given, bytes | set | frozenset) or not isinstance(given, Iterable):
-        raise InvalidOption(f"labels are a {type(given).__name__}; give {FORMS}")
+        raise InvalidOption(f"labels are a {kind}; give {FORMS}")
     return [_name(one, i) for i, one in enumerate(cast(Iterable[Any], given))]
 
 
@@ -76,12 +77,17 @@ def _index(key: Any) -> int | None:
 
 
 def _name(one: Any, index: int) -> str:
-    name: Any = one[1] if isinstance(one, list) and len(cast(list[Any], one)) == 2 else one  # [wnid, name]
+    name: Any = one[1] if _is_pair(one) else one
     if isinstance(name, str):
         return str(name)
     if not isinstance(name, bool) and hasattr(name, "__index__"):  # classes that are called by numbers, such as digits
         return str(name.__index__())
     raise InvalidOption(f"the name of class {index} is {name!r}, not text; labels are {FORMS}")
+
+
+def _is_pair(one: Any) -> TypeGuard[list[Any]]:
+    """Whether the name of a class comes with another before it: [wnid, name]."""
+    return isinstance(one, list) and len(cast(list[Any], one)) == 2
 
 
 def _read(path: Path) -> list[str]:
@@ -95,7 +101,7 @@ def _read(path: Path) -> list[str]:
             found = json.loads(text)
             if not isinstance(found, list | dict):
                 raise InvalidOption(f"{path} holds a {type(found).__name__}, not a list or a dict of names")
-            held = found.get("id2label") if isinstance(found, dict) else None
+            held = cast(dict[str, Any], found).get("id2label") if isinstance(found, dict) else None
             return read_labels(held if isinstance(held, dict) else found)
         lines = [line.strip() for line in text.rstrip().splitlines()]
         if "" in lines:

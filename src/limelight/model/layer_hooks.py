@@ -1,7 +1,7 @@
 """Read activations and gradients of any layers in one forward and one backward pass."""
 
 import sys
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -75,7 +75,10 @@ def watch_layers(layers: Mapping[str, nn.Module], *, gradients: bool, whole: boo
     hooks = LayerHooks(gradients, whole)
 
     def hook(name: str) -> Hook:
-        return lambda _module, _args, output: hooks.keep(name, output)
+        def keep(_module: nn.Module, _args: Any, output: Any) -> Any:
+            return hooks.keep(name, output)
+
+        return keep
 
     # A hook switches gradients on in the middle of the pass; behind it they are what they were.
     with (
@@ -102,10 +105,12 @@ def replace_tensor(output: Any, old: Tensor, new: Tensor) -> Any:
     """Return the module's output with one tensor exchanged, in a container of the same type."""
     if output is old:
         return new
+    kind = cast(Any, type(output))
     if isinstance(output, dict):
         swapped = {k: replace_tensor(v, old, new) for k, v in cast(dict[Any, Any], output).items()}
-        return cast(Any, type(output))(**swapped) if type(output) is not dict else swapped
+        return kind(**swapped) if kind is not dict else swapped
     if isinstance(output, list | tuple):
-        values = [replace_tensor(v, old, new) for v in cast(list[Any], output)]
-        return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
+        given = cast(Sequence[Any], output)
+        values = [replace_tensor(v, old, new) for v in given]
+        return kind(*values) if hasattr(given, "_fields") else kind(values)
     return output

@@ -7,7 +7,7 @@ first, or that Swin keeps channels last: the shapes that come by in one pass say
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from limelight.errors import ModelFailed, UnsupportedModel
 from limelight.model.boundary import differentiate, forward_pass
 from limelight.model.hooks import attach_hooks
 from limelight.model.outputs import class_scores, numbers, of_first
+from limelight.model.parts import parts_of
 from limelight.model.preserve import preserve_state
 from limelight.shapes import Acts
 
@@ -52,7 +53,7 @@ class Layout:
         if self.kind == "nhwc":
             return output.permute(0, 3, 1, 2)
         if self.kind == "tokens":
-            return output[:, self.prefix :].unflatten(1, self.grid).permute(0, 3, 1, 2)
+            return torch.unflatten(output[:, self.prefix :], 1, self.grid).permute(0, 3, 1, 2)
         return output
 
 
@@ -189,22 +190,22 @@ def first_tensor(output: Any) -> Tensor | None:
         return output if output.is_floating_point() and output.ndim >= 3 else None
     values: Sequence[Any] = ()
     if isinstance(output, dict):
-        values = list(output.values())
+        values = list(cast(dict[Any, Any], output).values())
     elif isinstance(output, list | tuple):
-        values = output
+        values = cast(Sequence[Any], output)
     return next((t for t in map(first_tensor, values) if t is not None), None)
 
 
 def _alone(output: Any) -> bool:
     """Whether a module returned one tensor, be it in a tuple of one."""
-    return isinstance(output, Tensor) or (isinstance(output, list | tuple) and len(output) == 1)
+    return isinstance(output, Tensor) or (isinstance(output, list | tuple) and len(cast(Sequence[Any], output)) == 1)
 
 
 class _Arithmetic(TorchDispatchMode):
     """Counts the arithmetic of a pass. FlopCounterMode also tracks modules, with hooks that some models break."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self.total = 0
 
     @classmethod
@@ -254,7 +255,7 @@ def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | N
 
         return hook
 
-    modules = {name: m for name, m in module.named_modules() if name and not isinstance(m, torch.jit.ScriptModule)}
+    modules = {name: m for name, m in parts_of(module) if name and not isinstance(m, torch.jit.ScriptModule)}
     watched = attach_hooks([(m.register_forward_hook, note(name)) for name, m in modules.items()])
     with preserve_state(module), torch.set_grad_enabled(gradients):
         given = x.detach().requires_grad_(gradients).clone()  # a copy: the model may write into what it is given

@@ -85,8 +85,9 @@ def class_scores(output: Any, n: int) -> Tensor:
         if found is None:
             found = next(iter(named.values()), None)
     elif isinstance(output, list | tuple):
-        found = output[0] if output else None
-        if isinstance(found, Tensor) and not found.ndim and len(cast(Any, output)) > 1:
+        several = cast(Sequence[Any], output)
+        found = several[0] if several else None
+        if isinstance(found, Tensor) and not found.ndim and len(several) > 1:
             found = None  # a loss, beside whatever it is the loss of
     if isinstance(found, Tensor):
         if found.is_inference():  # which could not be written to
@@ -98,7 +99,7 @@ def class_scores(output: Any, n: int) -> Tensor:
         if found.ndim == 1:
             found = found[:, None]
     if not isinstance(found, Tensor) or found.ndim != 2:
-        given = output if found is None else found
+        given = cast(Any, output) if found is None else found
         what = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
         raise UnsupportedModel(
             f"the model returns {what}, not class scores (n, classes); give target= a function of its outputs"
@@ -136,8 +137,10 @@ def of_first(output: Any, n: int) -> list[Tensor]:
 
     What has no row for each image, such as a loss, is about none.
     """
-    if isinstance(output, list | tuple) and len(output) == n and not isinstance(output[0], Tensor):
-        return _real(output[0])
+    if isinstance(output, list | tuple):
+        several = cast(Sequence[Any], output)
+        if len(several) == n and not isinstance(several[0], Tensor):
+            return _real(several[0])
     return [t[:1] for t in numbers(output, n) if t.ndim and len(t) == n]
 
 

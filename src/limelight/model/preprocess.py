@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from limelight.errors import InvalidImage, InvalidOption, LimelightError, is_out_of_memory
+from limelight.ops.arrays import floats, from_numpy
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -67,7 +68,7 @@ class Preprocess:
         if self.crop is not None:
             left, top = round((image.width - columns) / 2), round((image.height - rows) / 2)
             image = image.crop((left, top, left + columns, top + rows))  # pads with black where smaller
-        values = torch.from_numpy(np.asarray(image, dtype=np.float32) / 255).permute(2, 0, 1)
+        values = from_numpy(np.asarray(image, dtype=np.float32) / 255).permute(2, 0, 1)
         mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
         return ((values - mean) / std).contiguous()
 
@@ -121,11 +122,11 @@ def _hugging_face(processor: Transform, image: Image.Image) -> Tensor:
 
 def _albumentations(transform: Transform, image: Image.Image) -> Tensor:
     found = transform(image=np.asarray(image))["image"]  # (H, W, C), or a tensor (C, H, W)
-    return found if isinstance(found, Tensor) else torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1)))
+    return found if isinstance(found, Tensor) else from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1)))
 
 
 def _of_bytes(transforms: nn.Sequential, image: Image.Image) -> Tensor:
-    return transforms(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous())
+    return transforms(from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous())
 
 
 def run_preprocess(preprocess: Callable[[Image.Image], Tensor], image: Image.Image) -> Tensor:
@@ -192,7 +193,7 @@ def normalisation_of(preprocess: Callable[[Image.Image], Tensor]) -> Normalisati
         raise InvalidOption(f"does not shift and scale all values alike: {told}")
     if any(bool((x.amax((1, 2)) - x.amin((1, 2)) > step).any()) for x in (black, grey, white)):
         raise InvalidOption("makes several colours of one")
-    pairs = [_mean_and_std(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)]
+    pairs = [_mean_and_std(*ends) for ends in zip(floats(low), floats(high), strict=True)]
     rows, columns = answers[0].shape[1:]
     size = None if (rows, columns) == (_SIDE, _SIDE) else (rows, columns)
     return Normalisation(tuple(m for m, _ in pairs), tuple(s for _, s in pairs), size)
@@ -248,16 +249,16 @@ def _mean_and_std(black: float, white: float) -> tuple[float, float]:
 
 
 def _show(values: Tensor) -> str:
-    return "(" + ", ".join(f"{value:z.4g}" for value in (values + 0.0).tolist()) + ")"
+    return "(" + ", ".join(f"{value:z.4g}" for value in floats(values + 0.0)) + ")"
 
 
 @contextmanager
 def _same_random_numbers() -> Generator[None]:
     """Leave the generators that a preprocessing may draw from as they were."""
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
-        with torch.random.fork_rng(devices=[]):
-            yield
+        yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])

@@ -16,6 +16,7 @@ from limelight.errors import MOST_SHOWN, InvalidOption, NonFinite, UnknownTarget
 from limelight.model.boundary import expect_way_back, replace_tensors, tensors_of
 from limelight.model.classifier import Classifier
 from limelight.model.outputs import Outputs, ScoreKind
+from limelight.ops.arrays import is_array
 from limelight.shapes import Images, Index, Logits, Originals, Scores
 from limelight.text import MOST_DIGITS, whole_number
 
@@ -203,24 +204,25 @@ def parse_target(target: Any, n: int) -> Asked:
     Raises:
         InvalidOption: something else, not one per image, or an entry that is neither a whole number nor a label.
     """
-    if target is None or (callable(target) and not isinstance(target, Tensor | np.ndarray)):
+    if target is None or (callable(target) and not isinstance(target, Tensor) and not is_array(target)):
         return cast(Asked, target)
     if isinstance(target, str | int | float | np.generic):
         return [_entry(target)] * n
+    kind = type(target).__name__
     if isinstance(target, dict | set | frozenset | bytes) or not hasattr(target, "__len__"):
         raise InvalidOption(
-            f"target is a {type(target).__name__}; give a class index, a label, one of them per image, "
+            f"target is a {kind}; give a class index, a label, one of them per image, "
             "or a function of the model's outputs"
         )
     if isinstance(target, Tensor):
         plain = (target if target.layout == torch.strided else target.to_dense()).detach().cpu()
         # Of bfloat16 and the like NumPy has none; whatever floats they are, they are told of as such below.
-        values: Any = (plain.double() if plain.is_floating_point() else plain).numpy()
+        values = (plain.double() if plain.is_floating_point() else plain).numpy()
     elif isinstance(target, list | tuple | range):  # whose entries may be of several kinds
-        values = target
+        values = cast(Sequence[Any], target)
     else:
         values = np.asarray(target)
-    if isinstance(values, np.ndarray):
+    if is_array(values):
         if values.ndim == 0:
             return [_entry(values[()])] * n
         if values.size != max(values.shape):
@@ -237,8 +239,8 @@ def parse_target(target: Any, n: int) -> Asked:
 
 def _entry(one: Any) -> int | str:
     """Return an index or a label for one entry of what was given."""
-    if isinstance(one, Tensor | np.ndarray | np.generic) and math.prod(one.shape) == 1:
-        one = one.item()
+    if (isinstance(one, Tensor | np.generic) or is_array(one)) and math.prod(one.shape) == 1:
+        one = cast(Any, one.item())
     if isinstance(one, float):
         raise InvalidOption(f"target {one!r} is a float; a class is a whole number, or a label")
     if isinstance(one, bool) or not isinstance(one, int | str):

@@ -24,6 +24,11 @@ def is_tensor_or_array(value: object) -> TypeGuard[Tensor | npt.NDArray[np.gener
     return isinstance(value, Tensor | np.ndarray)
 
 
+def is_array(value: object) -> TypeGuard[npt.NDArray[Any]]:
+    """Whether a value is an array, of whatever numbers."""
+    return isinstance(value, np.ndarray)
+
+
 def from_numpy(array: npt.NDArray[np.generic]) -> Tensor:
     """Return an array as a tensor that shares its memory."""
     return torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType]

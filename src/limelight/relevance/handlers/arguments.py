@@ -1,7 +1,7 @@
 """Arguments of calls, in the order and length in which a handler needs them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 
 def arrange(args: tuple[Any, ...], kwargs: dict[str, Any], names: str, defaults: Sequence[Any]) -> list[Any]:
@@ -14,4 +14,5 @@ def arrange(args: tuple[Any, ...], kwargs: dict[str, Any], names: str, defaults:
 
 def one_per_axis(value: Any, n: int) -> list[int]:
     """Return a setting, one number for all of n axes or one for each, as a list."""
-    return [int(v) for v in value] * (n // len(value)) if isinstance(value, list | tuple) else [int(value)] * n
+    given = cast(Sequence[Any], value) if isinstance(value, list | tuple) else (value,)
+    return [int(v) for v in given] * (n // len(given))

@@ -1,6 +1,5 @@
 """Sums, products and concatenations, of what depends on the image or with constants."""
 
-import operator
 from typing import Any
 
 import torch
@@ -47,7 +46,6 @@ def handle_product(recorder: Recorder, func: TorchFunction, args: Any, kwargs: A
     name = name_of(func)
     overwrites = name in ("mul_", "div_", "multiply_", "__imul__", "__itruediv__")
     quotient = name in ("div", "div_", "true_divide", "divide", "__itruediv__", "__truediv__")
-    apply = operator.truediv if quotient else operator.mul
     of_a, of_b = recorder.info(a), recorder.info(b)
     if (overwrites and of_a is None) or a is b or (quotient and of_b):
         return NotImplemented
@@ -56,7 +54,12 @@ def handle_product(recorder: Recorder, func: TorchFunction, args: Any, kwargs: A
         info = of_a or of_b
         assert info is not None
         positive = info.nonnegative and isinstance(c, int | float) and c >= 0
-        return recorder.record("scale", func, [x], lambda x: apply(x, c), overwrites=overwrites, nonnegative=positive)
+
+        def scale(x: Tensor) -> Tensor:
+            """Compute the product or quotient of any operand."""
+            return x / c if quotient else x * c
+
+        return recorder.record("scale", func, [x], scale, overwrites=overwrites, nonnegative=positive)
     gates = [of_a.made_by in GATES, of_b.made_by in GATES]
     if gates[0] == gates[1]:
         gates = [a.numel() < b.numel(), b.numel() < a.numel()]

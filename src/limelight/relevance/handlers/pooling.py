@@ -1,7 +1,8 @@
 """Maxima and means of windows, and over whole axes."""
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -77,7 +78,7 @@ def handle_average(recorder: Recorder, func: TorchFunction, args: Any, kwargs: A
     info = recorder.info(x)
     if name_of(func) in ("mean", "sum"):
         axes = kwargs.get("dim", args[1] if len(args) > 1 else None)
-        along = axes if isinstance(axes, list | tuple) else [axes]
+        along = cast(Sequence[Any], axes) if isinstance(axes, list | tuple) else [axes]
         if axes is None or any(a % x.ndim == 0 for a in along):  # over the batch
             return NotImplemented
     return record_one_input(recorder, "avg_pool", func, args, kwargs, nonnegative=bool(info and info.nonnegative))
