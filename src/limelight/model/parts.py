@@ -13,4 +13,5 @@ def parts_of(module: nn.Module, *, again: bool = False) -> Iterator[tuple[str, n
         module: the network.
         again: whether a module that is in several places is told under each of its names.
     """
-    return cast(Iterator[tuple[str, nn.Module]], module.named_modules(remove_duplicate=not again))
+    found = module.named_modules(remove_duplicate=False) if again else module.named_modules()
+    return cast(Iterator[tuple[str, nn.Module]], found)

@@ -5,6 +5,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
+from limelight.ops.arrays import from_numpy
 from limelight.shapes import Images
 
 
@@ -68,6 +69,6 @@ def rise_blur(x: Images, size: int = 11, sigma: float = 5.0) -> Images:
     """
     impulse = torch.zeros(size, size, dtype=torch.float64)
     impulse[size // 2, size // 2] = 1
-    kernel = torch.from_numpy(ndimage.gaussian_filter(impulse.numpy(), sigma)).to(x)
+    kernel = from_numpy(ndimage.gaussian_filter(impulse.numpy(), sigma)).to(x)
     weight = kernel.expand(x.shape[1], 1, size, size)
     return F.conv2d(x, weight, padding=size // 2, groups=x.shape[1])

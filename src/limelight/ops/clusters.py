@@ -3,18 +3,21 @@
 Clusters are numbered in the order of their first members, so that equal partitions have equal labels.
 """
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 from scipy.spatial.distance import pdist, squareform
-from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.cluster import KMeans, kmeans_plusplus  # pyright: ignore[reportUnknownVariableType]
 
 from limelight.quiet import quiet
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
+Start = Callable[[Floats, int, np.random.RandomState], Floats]
+"""Gives the means (clusters, z) from which K-means starts."""
 Init = Literal["kmeans++", "random_partition"]
 Similarity = Literal["distance", "ssim"]
 Laplacian = Literal["normalized", "unnormalized"]
@@ -64,10 +67,32 @@ def kmeans(vectors: Floats, n_clusters: int, *, init: Init = "kmeans++", seed: i
     """
     n_clusters = min(n_clusters, distinct(vectors))
     start, starts = (_spread_means, 10) if init == "kmeans++" else (_random_means, 1)
-    settings: dict[str, Any] = {"init": start, "n_init": starts, "max_iter": 300, "tol": 0}
     with quiet():  # nearly equal vectors may leave a cluster empty
-        model = KMeans(n_clusters, **settings, random_state=seed)
-        return Partition(_in_order(np.asarray(model.fit_predict(vectors))))
+        return Partition(_in_order(fit_kmeans(vectors, n_clusters, start, starts=starts, tol=0.0, seed=seed)))
+
+
+def fit_kmeans(
+    vectors: Floats,
+    n_clusters: int,
+    start: Start | Literal["k-means++"] = "k-means++",
+    *,
+    starts: int = 10,
+    tol: float = 1e-4,
+    seed: int = 0,
+) -> Labels:
+    """Return the clusters of vectors (k, z) as scikit-learn's K-means numbers them.
+
+    Args:
+        vectors: (k, z).
+        n_clusters: no more than distinct vectors.
+        start: gives the means to start from; ``k-means++`` is scikit-learn's own.
+        starts: of so many the best is taken.
+        tol: how little the means move at the end, relative to the vectors' variance.
+        seed: fixes the starts.
+    """
+    settings: dict[str, Any] = {"init": start, "n_init": starts, "max_iter": 300, "tol": tol, "random_state": seed}
+    model = cast(Any, KMeans(n_clusters, **settings))
+    return model.fit_predict(vectors).astype(np.int64)
 
 
 def _spread_means(vectors: Floats, n_clusters: int, random_state: np.random.RandomState) -> Floats:
@@ -75,7 +100,8 @@ def _spread_means(vectors: Floats, n_clusters: int, random_state: np.random.Rand
 
     One trial each: the best of several, which scikit-learn takes otherwise, is often a draw that rounding decides.
     """
-    return kmeans_plusplus(vectors, n_clusters, random_state=random_state, n_local_trials=1)[0]
+    means, _ = kmeans_plusplus(vectors, n_clusters, random_state=random_state, n_local_trials=1)
+    return means
 
 
 def _random_means(vectors: Floats, n_clusters: int, random_state: np.random.RandomState) -> Floats:
@@ -110,8 +136,8 @@ def elbow(vectors: Floats, *, init: Init = "kmeans++", seed: int = 0) -> int:
     numbers = range(3, most_clusters(len(vectors)) + 1)
     if len(numbers) < 3:
         return min(3, most_clusters(len(vectors)))
-    curve = np.array([inertia(vectors, kmeans(vectors, m, init=init, seed=seed).labels) for m in numbers])
-    line = np.linspace(curve[0], curve[-1], len(curve))
+    curve: Floats = np.array([inertia(vectors, kmeans(vectors, m, init=init, seed=seed).labels) for m in numbers])
+    line = np.linspace(float(curve[0]), float(curve[-1]), len(curve))
     return numbers[int((line - curve).argmax())]
 
 
@@ -184,7 +210,7 @@ def spectrum(w: Floats, n_vectors: int, *, laplacian: Laplacian = "normalized") 
         inverse = np.divide(1, root, where=root > 0, out=np.zeros(k))
         lap, trivial = inverse[:, None] * lap * inverse, root
     trivial = trivial / np.linalg.norm(trivial)
-    beyond = np.abs(lap).sum(1).max() + 1  # no eigenvalue is larger than a row's absolute sum
+    beyond = float(np.abs(lap).sum(1).max()) + 1  # no eigenvalue is larger than a row's absolute sum
     p = min(n_vectors, k - 1)
     values, vectors = eigh(lap + beyond * np.outer(trivial, trivial), subset_by_index=[0, p])
     return Spectrum(values[:p], vectors[:, :p], bool(values[p] - values[p - 1] <= 1e-10 * beyond))

@@ -39,14 +39,15 @@ def ranks(maps: Maps, ties: Ties = "raster", seed: int = 0) -> Int[Tensor, "n H 
     """
     n, height, width = maps.shape
     flat = maps.flatten(1)
+    shuffle = None
     if ties == "random":
         shuffle = torch.randperm(height * width, generator=torch.Generator().manual_seed(seed)).to(maps.device)
         flat = flat[:, shuffle]
     elif ties == "reverse":
         flat = flat.flip(1)
     order = flat.argsort(dim=1, descending=True, stable=True)
-    if ties == "random":
-        order = shuffle[order]  # pyright: ignore[reportPossiblyUnboundVariable]
+    if shuffle is not None:
+        order = shuffle[order]
     elif ties == "reverse":
         order = height * width - 1 - order
     places = torch.arange(height * width, device=maps.device).expand(n, -1)

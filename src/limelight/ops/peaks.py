@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.measure import label
 
 from limelight.errors import InvalidOption
+from limelight.ops.scikit_image import components
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,7 +38,7 @@ def find_peaks(
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
     around = ndimage.maximum_filter(values, 2 * radius + 1, mode="nearest")
     is_peak = (values == around) & ((values >= threshold) | (values == top))
-    labels = np.asarray(label(is_peak, connectivity=2))
+    labels = components(is_peak)
     numbers = range(1, int(labels.max()) + 1)
     centres = np.array([np.argwhere(labels == number).mean(0) for number in numbers])
     heights = np.array([values[labels == number][0] for number in numbers], dtype=float)

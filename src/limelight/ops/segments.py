@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import ndimage, sparse
-from skimage.segmentation import felzenszwalb, slic
-from skimage.transform import resize
 from torch import Tensor
 
+from limelight.ops.scikit_image import Wholes, felzenszwalb, resize, resize_labels, slic
 from limelight.shapes import Images
 
 Segmentation = Literal["felzenszwalb", "slic"]
@@ -59,18 +58,18 @@ def _segment(colours: bytes, shape: tuple[int, ...], kind: Segmentation, scales:
     return result
 
 
-def _felzenszwalb(picture: Picture, scales: tuple[int, ...]) -> Iterator[npt.NDArray[np.int64]]:
+def _felzenszwalb(picture: Picture, scales: tuple[int, ...]) -> Iterator[Wholes]:
     extent = np.ptp(picture)
     scaled = 2 * (picture - picture.min()) / (extent if extent > 0 else 1.0) - 1
-    square = resize(scaled, (224, 224), order=3, anti_aliasing=True)
+    square = resize(scaled, (224, 224))
     for scale in scales:
-        labels = felzenszwalb(square, scale=scale, sigma=0.8, min_size=150)
-        yield np.asarray(resize(labels, picture.shape[:2], order=0, preserve_range=True, anti_aliasing=False))
+        labels = felzenszwalb(square, scale, sigma=0.8, least=150)
+        yield resize_labels(labels, (picture.shape[0], picture.shape[1]))
 
 
-def _slic(picture: Picture, scales: tuple[int, ...]) -> Iterator[npt.NDArray[np.int64]]:
+def _slic(picture: Picture, scales: tuple[int, ...]) -> Iterator[Wholes]:
     for n in scales:
-        yield slic(picture, n_segments=n, compactness=10, sigma=0, start_label=0, channel_axis=-1)
+        yield slic(picture, n)
 
 
 def pixel_sets(labels: Labels, dilation: int = 0) -> sparse.csr_array:
@@ -87,7 +86,8 @@ def pixel_sets(labels: Labels, dilation: int = 0) -> sparse.csr_array:
     sets: list[npt.NDArray[np.intp]] = []
     for one in labels:
         padded = np.pad(one + 1, dilation)  # 0 is no segment
-        for number, box in enumerate(ndimage.find_objects(padded), start=1):
+        boxes = cast(list[tuple[slice, slice] | None], ndimage.find_objects(padded))
+        for number, box in enumerate(boxes, start=1):
             if box is None:  # belongs to another scale
                 continue
             rows, columns = (slice(s.start - dilation, s.stop + dilation) for s in box)

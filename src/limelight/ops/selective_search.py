@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
-from skimage.color import rgb2hsv, rgb2lab
-from skimage.segmentation import felzenszwalb
 
 from limelight.errors import InvalidImage, InvalidOption
+from limelight.ops.scikit_image import felzenszwalb, hsv, lab
 
 __all__ = ["Boxes", "ColourSpace", "ious", "selective_search"]
 
@@ -76,7 +75,7 @@ def selective_search(
         planes = _planes(rgb, space)
         colours, edges = _colour_bins(planes), _edge_bins(planes)
         for scale in scales:
-            labels = felzenszwalb(planes, scale=scale, sigma=sigma, min_size=scale)
+            labels = felzenszwalb(planes, scale, sigma, least=scale)
             segments = Segments(labels, colours, edges)
             found += [segments.group(by_colour) for by_colour in (True, False)]
     boxes = np.concatenate(found)
@@ -111,8 +110,8 @@ def ious(one: npt.ArrayLike, other: npt.ArrayLike) -> npt.NDArray[np.float64]:
 def _planes(rgb: npt.NDArray[np.uint8], space: ColourSpace) -> Planes:
     """Return the channels of a colour space, each in [0, 1] by its own range."""
     if space == "hsv":
-        return rgb2hsv(rgb)
-    return np.clip((rgb2lab(rgb) + np.array([0, 128, 128])) / np.array([100, 255, 255]), 0, 1)
+        return hsv(rgb)
+    return np.clip((lab(rgb) + np.array([0, 128, 128])) / np.array([100, 255, 255]), 0, 1)
 
 
 def _colour_bins(planes: Planes) -> npt.NDArray[np.intp]:
@@ -175,11 +174,12 @@ class Segments:
             return shared + (1 - both / self.pixels) + (1 - (sides[..., 0] * sides[..., 1] - both) / self.pixels)
 
         neighbours: list[set[int]] = [set() for _ in range(total)]
-        for a, b in self.pairs.tolist():
+        pairs: list[list[int]] = self.pairs.tolist()
+        for a, b in pairs:
             neighbours[a].add(b)
             neighbours[b].add(a)
         first, second = self.pairs.T
-        queue = [(-s, a, b) for s, (a, b) in zip(alike(first, second).tolist(), self.pairs.tolist(), strict=True)]
+        queue = [(-s, a, b) for s, (a, b) in zip(alike(first, second).tolist(), pairs, strict=True)]
         heapq.heapify(queue)
         gone = bytearray(total)
         new = n

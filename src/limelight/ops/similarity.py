@@ -3,10 +3,12 @@
 import numpy as np
 import torch
 from scipy import stats
-from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from limelight.ops.arrays import from_numpy
+from limelight.ops.linalg import vector_norm
 from limelight.ops.scale import divide, min_max
+from limelight.ops.scikit_image import structural_similarity
 from limelight.shapes import Flags, Maps, Scores
 
 
@@ -22,13 +24,13 @@ def constant(maps: Maps) -> Flags:
 def pearson(a: Maps, b: Maps) -> Scores:
     """Return the correlation of two maps' values, image by image; NaN where one of them is constant."""
     u, v = (_flat(m) - _flat(m).mean(1, keepdim=True) for m in (a, b))
-    r = divide((u * v).sum(1), u.norm(dim=1) * v.norm(dim=1), torch.nan)
+    r = divide((u * v).sum(1), vector_norm(u, 2, 1) * vector_norm(v, 2, 1), torch.nan)
     return r.clamp(-1, 1).masked_fill(constant(a) | constant(b), torch.nan).to(a.dtype)
 
 
 def spearman(a: Maps, b: Maps) -> Scores:
     """Return the correlation of two maps' ranks (equal values share theirs); NaN where one is constant."""
-    ranked = [torch.from_numpy(stats.rankdata(m.flatten(1).cpu().numpy(), axis=1)).view(m.shape) for m in (a, b)]
+    ranked = [from_numpy(stats.rankdata(m.flatten(1).cpu().numpy(), axis=1)).view(m.shape) for m in (a, b)]
     r = pearson(*ranked).to(a)
     return r.masked_fill(constant(a) | constant(b), torch.nan)
 
@@ -49,7 +51,5 @@ def ssim(a: Maps, b: Maps, window: int = 11) -> Scores:
     side -= 1 - side % 2
     pairs = zip(u.double().cpu().numpy(), v.double().cpu().numpy(), strict=True)
     sample = side > 1  # of one value there is no unbiased variance
-    values = np.array(
-        [structural_similarity(p, q, win_size=side, data_range=1.0, use_sample_covariance=sample) for p, q in pairs]
-    )
-    return torch.from_numpy(values).to(a).masked_fill(flat_u | flat_v, torch.nan)
+    values = np.array([structural_similarity(p, q, side, sample=sample) for p, q in pairs])
+    return from_numpy(values).to(a).masked_fill(flat_u | flat_v, torch.nan)

@@ -13,6 +13,7 @@ from limelight.engine.needs import ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.ops import min_max, resize
+from limelight.ops.arrays import from_numpy
 from limelight.ops.clusters import (
     Floats,
     Init,
@@ -175,7 +176,7 @@ def cluster(acts: Acts, partition: Callable[[Floats], Partition]) -> tuple[Tenso
         The cluster of each channel, (n, k), and for which images there are others as good, (n,).
     """
     found = [partition(v) for v in acts.flatten(2).cpu().double().numpy()]
-    labels, ambiguous = (torch.from_numpy(np.stack(column)) for column in zip(*found, strict=True))
+    labels, ambiguous = (from_numpy(np.stack(column)) for column in zip(*found, strict=True))
     return labels.to(acts.device), ambiguous.to(acts.device)
 
 

@@ -17,6 +17,7 @@ from limelight.maps.cluster.cluster_cam import members
 from limelight.maps.gradient_free.score_cam import weigh
 from limelight.model.one_pass import Stage
 from limelight.ops import divide, min_max, resize
+from limelight.ops.arrays import from_numpy
 from limelight.ops.hierarchy import dsra, ward
 from limelight.ops.percentile import above_percentile
 from limelight.ops.scale import varies
@@ -196,4 +197,4 @@ def group(psi: Statistics, min_groups: int, max_groups: int) -> tuple[Partitions
         separation = [dsra(vectors, p) for p in partitions]
         labels[i] = partitions[np.argmax(separation)]  # the smallest of equally good ones
         separations[i, sizes.start - 1 : sizes.stop - 1] = separation
-    return torch.from_numpy(labels).to(psi.device), torch.from_numpy(separations).to(psi.device)
+    return from_numpy(labels).to(psi.device), from_numpy(separations).to(psi.device)

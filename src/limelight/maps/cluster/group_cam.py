@@ -15,6 +15,7 @@ from limelight.engine.needs import ScoresOf
 from limelight.engine.saliency import Raw
 from limelight.model.targets import ScoreKind
 from limelight.ops import min_max, resize
+from limelight.ops.arrays import from_numpy, integers
 from limelight.ops.hierarchy import Labels, Vectors, ward
 from limelight.ops.percentile import above_percentile
 from limelight.ops.scale import varies
@@ -97,7 +98,7 @@ def group_cam(
     if positive:
         b = b.relu()
     total = torch.zeros_like(image[:, 0])
-    for g in groups.tolist():
+    for g in integers(groups):
         shown = resize(maps[:, g], size)
         total = total + b[:, g, None, None] * (min_max(shown)[0] if sums == "masks" else shown)
     there = groups <= labels.amax(1, keepdim=True)
@@ -111,7 +112,7 @@ def group(weighted: Acts, n_groups: int, grouping: Grouping = "chunk") -> Int[Te
         size = -(-k // n_groups)
         return (torch.arange(k, device=weighted.device) // size).repeat(n, 1)
     labels = [cluster(v, n_groups, grouping) for v in weighted.flatten(2).double().cpu().numpy()]
-    return torch.from_numpy(np.stack(labels)).to(weighted.device)
+    return from_numpy(np.stack(labels)).to(weighted.device)
 
 
 def cluster(vectors: Vectors, n_groups: int, grouping: Literal["kmeans", "ward"]) -> Labels:
@@ -120,6 +121,6 @@ def cluster(vectors: Vectors, n_groups: int, grouping: Literal["kmeans", "ward"]
     n_groups = min(n_groups, tree.distinct)
     if grouping == "ward":
         return tree.cut(n_groups)
-    from sklearn.cluster import KMeans  # slow to import, and only wanted here
+    from limelight.ops.clusters import fit_kmeans  # slow to import, and only wanted here
 
-    return KMeans(n_groups, n_init=10, random_state=0).fit_predict(vectors).astype(int)  # pyright: ignore[reportArgumentType]
+    return fit_kmeans(vectors, n_groups)

@@ -79,8 +79,8 @@ def is_cam(
 
     scores, done = acts.new_zeros(wanted.shape), wanted & (points == 0)
     for now in by_variance(acts, wanted & (points > 0), rounds, points, then=int(points < n)):
-        found = scores_of(masked, now.repeat_interleave(points, 1)).unflatten(1, (-1, points)).sum(2)
-        scores, done = scores + found, done | now
+        found = scores_of(masked, now.repeat_interleave(points, 1))
+        scores, done = scores + torch.unflatten(found, 1, (-1, points)).sum(2), done | now
     if points < n:  # the empty image is the same for every channel
         scores = scores + scores_of(lambda i, _: torch.zeros_like(image[i]), done.any(1, keepdim=True))
     w = weigh(scores / n, done, "softmax")

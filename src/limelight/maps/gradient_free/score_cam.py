@@ -82,7 +82,7 @@ def score_cam(
         one = scores.new_ones(n, 1, dtype=torch.bool)
         scores = scores - scores_of(lambda i, _: torch.zeros_like(image[i]), one)
     w = weigh(scores, done, "softmax" if weights == "softmax" else "score")
-    shown = min_max(acts.flatten(0, 1))[0].unflatten(0, (n, channels)) if sums == "masks" else acts
+    shown = torch.unflatten(min_max(acts.flatten(0, 1))[0], 0, (n, channels)) if sums == "masks" else acts
     total = (w[:, :, None, None] * shown).sum(1)
     return Raw(
         resize(total, size) if sums == "resized" else total,

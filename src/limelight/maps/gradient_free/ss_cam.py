@@ -12,6 +12,7 @@ from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weigh
 from limelight.ops import divide, resize
+from limelight.ops.arrays import integers
 from limelight.shapes import Acts, Images, Index
 
 
@@ -87,7 +88,7 @@ def ss_cam(
     def noisy(i: Index, step: Index) -> Images:
         channels, x = acts[i, step // copies], image[i]
         colours = x.shape[1] if mode == "input" else 1
-        e = torch.stack([draws.number(s).normal((colours, *size), like=x) for s in step.tolist()])
+        e = torch.stack([draws.number(s).normal((colours, *size), like=x) for s in integers(step)])
         plain = mode == "activation" and noise == "official"
         masks = (resize(channels, size) if plain else channel_masks(channels, size, mask_scaled_at))[:, None]
         if mode == "activation":
@@ -96,8 +97,8 @@ def ss_cam(
 
     scores, done = acts.new_zeros(wanted.shape), torch.zeros_like(wanted)
     for now in by_variance(acts, wanted, rounds, copies):
-        found = scores_of(noisy, now.repeat_interleave(copies, 1)).unflatten(1, (-1, copies)).mean(2)
-        scores, done = scores + found, done | now
+        found = scores_of(noisy, now.repeat_interleave(copies, 1))
+        scores, done = scores + torch.unflatten(found, 1, (-1, copies)).mean(2), done | now
     w = weigh(scores, done, weights)
     total = (w[:, :, None, None] * acts).sum(1)
     return Raw(resize(total, size) if sums == "resized" else total, {"weights": w, "skipped": (~done).sum(1)})

@@ -27,6 +27,7 @@ from limelight.maps.perturbation.masks import (
     ones,
     render,
 )
+from limelight.ops.arrays import integers
 from limelight.ops.blur import gaussian_blur
 from limelight.ops.scale import divide
 from limelight.shapes import Images, Index, Scores
@@ -184,7 +185,7 @@ def _move(pictures: Images, jitter: int, own_draws: list[Draws], step: int) -> I
         return pictures
     height, width = pictures.shape[-2:]
     large = F.interpolate(pictures, (height + jitter, width + jitter), mode="bilinear", align_corners=False)
-    at = [(d.number(step).uniform((2,), torch.empty(0)) * jitter).long().tolist() for d in own_draws]
+    at = [integers((d.number(step).uniform((2,), torch.empty(0)) * jitter).long()) for d in own_draws]
     return torch.stack([one[:, y : y + height, x : x + width] for one, (y, x) in zip(large, at, strict=True)])
 
 

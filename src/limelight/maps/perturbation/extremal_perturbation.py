@@ -16,6 +16,7 @@ from limelight.engine.saliency import Raw
 from limelight.maps.perturbation.masks import Trace, Watch, descend, render
 from limelight.model.batches import chunk_size, in_chunks
 from limelight.ops import min_max
+from limelight.ops.arrays import floats
 from limelight.shapes import Grid, Images, Index, Maps, Scores
 
 Area = Annotated[float, Field(gt=0, lt=1)]
@@ -129,7 +130,7 @@ def extremal_perturbation(
             return mirror(read(pyramid[i], shown), jitter and t % 2 == 0)
 
         masks, pull = canvas.masks(q), weight * growth**t
-        scores, slope = descent(canvas.cut(masks).unflatten(0, (-1, count)), pictures, weights)
+        scores, slope = descent(torch.unflatten(canvas.cut(masks), 0, (-1, count)), pictures, weights)
         scores, wanted = scores.view(len(q), -1), rank(masks, shares, ties)
         objective = (scores * signs).sum(1) + pull * excess(masks, wanted)
         points[:, t] = q
@@ -140,7 +141,7 @@ def extremal_perturbation(
 
     mask = canvas.cut(canvas.masks(q))
     details = {"mask": mask, "trace_points": points, **trace.details}
-    return Raw(mask.unflatten(0, (-1, count)).sum(1), per_image(details, count))
+    return Raw(torch.unflatten(mask, 0, (-1, count)).sum(1), per_image(details, count))
 
 
 def wanted_part(masks: Tensor, signs: Tensor) -> Tensor:
@@ -267,7 +268,7 @@ def read(levels: Tensor, at: Maps) -> Images:
 
 def levels_of(image: Images, perturbation: str, count: int, most: float) -> Tensor:
     """Return the pictures from nothing to themselves, (n, count, 3, H, W)."""
-    shares = torch.linspace(0, 1, count, dtype=torch.float64).tolist()
+    shares = floats(torch.linspace(0, 1, count, dtype=torch.float64))
     if perturbation == "fade":
         return torch.stack([image * share for share in shares], 1)
     return torch.stack([blur(image, most * (1 - share)) for share in shares], 1)

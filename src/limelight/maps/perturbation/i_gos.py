@@ -178,7 +178,7 @@ class _Goal:
 
     def means(self, scores: Tensor) -> Tensor:
         """Return the means of scores (n, points * signs) over the points, (n, signs)."""
-        return scores.unflatten(1, (self.points, -1)).mean(1)
+        return torch.unflatten(scores, 1, (self.points, -1)).mean(1)
 
     def scores(self, mask: Tensor, wanted: Flags) -> Tensor:
         """Return the scores of masks, (n, signs): of their pictures, or means over the points."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from limelight.engine.baselines import Fill
 from limelight.engine.rng import Draws
 from limelight.errors import InvalidOption
+from limelight.ops.arrays import integers
 from limelight.ops.blur import gaussian_blur
 from limelight.shapes import Flags, Images, Index, Maps, Scores
 
@@ -160,7 +161,7 @@ def noisy(shown: Images, i: Index, number: Index, own_draws: Sequence[Draws], st
     """Return pictures (m, 3, H, W) with normal noise that is fixed by the image, the step and the picture's number."""
     if not deviation:
         return shown
-    pairs, shape = zip(i.tolist(), number.tolist(), strict=True), tuple(shown.shape[1:])
+    pairs, shape = zip(integers(i), integers(number), strict=True), tuple(shown.shape[1:])
     draws = [own_draws[a].number(step).number(b).normal(shape, shown) for a, b in pairs]
     return shown + deviation * torch.stack(draws)
 

@@ -1,9 +1,10 @@
 """Pictures without information, against which methods measure an image."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor
@@ -17,8 +18,11 @@ from limelight.shapes import Images
 def _several(given: Any) -> Any:
     """Return a row of baselines; one by itself is a row of one, and so are a colour (3,) and a picture."""
     if isinstance(given, Tensor | np.ndarray):
-        return (given,) if given.ndim in (0, 1, 3) else tuple(given)
-    return tuple(given) if isinstance(given, list | tuple) and depth(given) != 3 else (given,)
+        array = cast(Tensor | npt.NDArray[Any], given)
+        return (array,) if array.ndim in (0, 1, 3) else tuple(array)
+    if isinstance(given, list | tuple) and depth(given) != 3:
+        return tuple(cast(Sequence[Any], given))
+    return (given,)
 
 
 Baseline = Fill

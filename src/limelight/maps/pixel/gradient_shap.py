@@ -14,6 +14,7 @@ from limelight.maps.pixel.baselines import Baselines, pictures
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
 from limelight.maps.pixel.integrated_gradients import completeness_gap
 from limelight.maps.pixel.smooth_grad import gradients_in_rounds
+from limelight.ops.arrays import integers
 from limelight.shapes import Images, Index, Scores
 
 
@@ -78,7 +79,7 @@ def gradient_shap(
 
     def ways(i: Index, j: Index) -> tuple[Tensor, Images, Images]:
         """Return a, x_0 and x' - x_0 of so many draws, the same whenever they are asked for."""
-        draws = [own_draws[a].number(b) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
+        draws = [own_draws[a].number(b) for a, b in zip(integers(i), integers(j), strict=True)]
         u = torch.stack([d.uniform((2,), r) for d in draws])
         x = image[i]
         if stdev:

@@ -14,6 +14,7 @@ from limelight.errors import InvalidOption
 from limelight.maps.pixel.baselines import Baselines, pictures
 from limelight.maps.pixel.gradient import Reduce, over_colours
 from limelight.maps.pixel.paths import along_blur, along_guide
+from limelight.ops.arrays import from_numpy
 from limelight.shapes import Images, Index, Scores
 
 Quadrature = Literal["gauss-legendre", "midpoint", "right", "left", "trapezoid", "ends"]
@@ -123,7 +124,7 @@ def nodes(quadrature: Quadrature, n: int) -> tuple[Tensor, Tensor]:
         InvalidOption: one point for a trapezoid, whose corners are two.
     """
     if quadrature == "gauss-legendre":
-        points, weights = map(torch.from_numpy, np.polynomial.legendre.leggauss(n))  # for the integral over [-1, 1]
+        points, weights = map(from_numpy, np.polynomial.legendre.leggauss(n))  # for the integral over [-1, 1]
         return (1 + points) / 2, weights / 2
     i, equal = torch.arange(n, dtype=torch.float64), torch.full((n,), 1 / n, dtype=torch.float64)
     if quadrature in ("midpoint", "left", "right"):

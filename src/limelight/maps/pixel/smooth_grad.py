@@ -12,6 +12,7 @@ from limelight.engine.needs import Copies, Fold, GradientsOf, Rounds
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
+from limelight.ops.arrays import integers
 from limelight.shapes import Images, Index
 
 
@@ -106,7 +107,7 @@ def noisy(image: Images, deviation: Tensor, own_draws: list[Draws]) -> Copies:
 
     def copies(i: Index, j: Index) -> Images:
         shape = tuple(image.shape[1:])
-        pairs = zip(i.tolist(), j.tolist(), strict=True)
+        pairs = zip(integers(i), integers(j), strict=True)
         return image[i] + deviation[i] * torch.stack([own_draws[a].number(b).normal(shape, image) for a, b in pairs])
 
     return copies

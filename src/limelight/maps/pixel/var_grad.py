@@ -11,6 +11,7 @@ from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import at_least_single
 from limelight.maps.pixel.smooth_grad import deviation, gradients_in_rounds, noisy
+from limelight.ops.arrays import integers
 from limelight.shapes import Images, Index
 
 
@@ -77,7 +78,7 @@ class Moments:
 
     def take(self, images: Index, _: Index, values: Images) -> None:
         """Take in values (m, 3, H, W) of the images (m,)."""
-        for i in images.unique().tolist():
+        for i in sorted(set(integers(images))):
             part = values[images == i].to(self.mean)
             before, more = self.count[i], len(part)
             mean = part.mean(0)

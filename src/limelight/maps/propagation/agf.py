@@ -9,6 +9,7 @@ from torch import Tensor
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.ops import scale
+from limelight.ops.linalg import solve
 from limelight.relevance.affine_rules import Box
 from limelight.relevance.op import Op
 from limelight.relevance.recording import Recording
@@ -239,7 +240,7 @@ def factorise(values: Tensor, relevance: Tensor) -> Tensor:
     sides = torch.stack([sign < 0, sign > 0], 2).to(h)  # (n, positions, 2)
     q = divide(h @ sides, sides.sum(1, keepdim=True))  # (n, k, 2)
     ridge = torch.eye(2, dtype=h.dtype, device=h.device)
-    u = torch.linalg.solve(q.mT @ q + ridge, q.mT @ h).relu()
+    u = solve(q.mT @ q + ridge, q.mT @ h).relu()
     return (u[:, 1] - u[:, 0]).relu().view(len(h), 1, *values.shape[2:]).expand_as(values)
 
 

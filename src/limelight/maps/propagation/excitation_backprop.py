@@ -9,6 +9,7 @@ from torch import Tensor
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.errors import ConservationWarning, InvalidOption
+from limelight.ops.arrays import truths
 from limelight.relevance.affine_rules import Box
 from limelight.relevance.composites import Bounds
 from limelight.relevance.op import Op, divide_by
@@ -127,7 +128,7 @@ def warn_of_negative_inputs(recording: Recording, method: str, effect: str, but:
     inner = [op for op in used if op.affine is not None and not (op.nonnegative or op.first)]
     if not inner:
         return ()
-    below = torch.stack([(op.inputs[0] < 0).any() for op in inner]).tolist()
+    below = truths(torch.stack([(op.inputs[0] < 0).any() for op in inner]))
     names = list(dict.fromkeys(str(op) for op, has in zip(inner, below, strict=True) if has))
     if not names:
         return ()

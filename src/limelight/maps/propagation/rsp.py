@@ -45,7 +45,7 @@ class Sectional:
             r = torch.where(r.sum(channels, keepdim=True) > 0, r.clamp_min(0), r.clamp_max(0))
         x = op.x if op.nonnegative else op.x.clamp_min(0)
         # Every image has weights of its own: image by image, they need the memory of one.
-        images = zip(x.split(1), r.clamp_min(0).split(1), r.clamp_max(0).neg().split(1), strict=True)
+        images = zip(*(torch.split(one, 1) for one in (x, r.clamp_min(0), r.clamp_max(0).neg())), strict=True)
         share = torch.cat([v * (_section(op, v, p) - _section(op, v, n)) for v, p, n in images])
         if op.kernel_height == 1:
             return share

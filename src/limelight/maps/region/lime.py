@@ -1,7 +1,7 @@
 """LIME."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from limelight.engine.budget import within
 from limelight.engine.needs import Rounds, ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
+from limelight.ops.arrays import from_numpy, integers
 from limelight.ops.scale import varies
 from limelight.ops.segments import Segmentation, segment, segment_means
 from limelight.shapes import Images, Index
@@ -81,9 +82,9 @@ def lime(
         True
     """
     size = image.shape[2:]
-    labels = torch.from_numpy(np.concatenate([segment(p, segmentation, (scale,)) for p in pixels]))
+    labels = from_numpy(np.concatenate([segment(p, segmentation, (scale,)) for p in pixels]))
     labels = labels.to(image.device, torch.long)  # n H W
-    counts = (labels.amax((1, 2)) + 1).tolist()
+    counts = integers(labels.amax((1, 2)) + 1)
     shown = torch.ones(len(image), n_samples, max(counts), dtype=torch.bool, device=image.device)
     for z, draws, count in zip(shown, own_draws, counts, strict=True):
         z[1:, :count] = draws.uniform((n_samples - 1, count), like=image) < 0.5
@@ -103,7 +104,7 @@ def lime(
         if varies(scores[i : i + 1]):  # else what differs is rounding
             z, y = shown[i, :done, :count].cpu().numpy().astype(float), scores[i].cpu().double().numpy()
             coefficients, intercepts[i], fits[i] = surrogate(z, y, width, alpha)
-            raw[i] = torch.from_numpy(coefficients).to(raw)[labels[i]]
+            raw[i] = from_numpy(coefficients).to(raw)[labels[i]]
     scores = F.pad(scores, (0, n_samples - done), value=torch.nan)
     return Raw(raw, {"labels": labels, "scores": scores, "intercept": intercepts, "fit": fits})
 
@@ -122,5 +123,6 @@ def surrogate(z: Floats, y: Floats, width: float, alpha: float) -> tuple[Floats,
     """
     distance = 1 - np.sqrt(z.mean(1))  # the cosine of z and (1, ..., 1) is |z| / (sqrt |z| sqrt s)
     near = np.exp(-((distance / width) ** 2))
-    model = Ridge(alpha=alpha).fit(z, y, sample_weight=near)
+    model = cast(Any, Ridge(alpha=alpha))
+    model.fit(z, y, sample_weight=near)
     return model.coef_, float(model.intercept_), float(model.score(z, y, sample_weight=near))

@@ -12,6 +12,7 @@ from scipy import sparse
 from limelight.card import register_method
 from limelight.engine.needs import GradientOf
 from limelight.engine.saliency import Raw
+from limelight.ops.arrays import from_numpy
 from limelight.ops.scale import varies
 from limelight.ops.segments import SCALES, Segmentation, pixel_sets, segment
 from limelight.shapes import Images, Index
@@ -86,13 +87,13 @@ def xrai(
         cover(a, pixel_sets(one, dilation), algorithm, min_new_pixels, area_threshold)
         for a, one in zip(attribution.cpu().double().flatten(1).numpy(), labels, strict=True)
     ]
-    density, step, order = (torch.from_numpy(np.stack(parts)) for parts in zip(*covers, strict=True))
+    density, step, order = (from_numpy(np.stack(parts)) for parts in zip(*covers, strict=True))
     at_least_single = torch.promote_types(attribution.dtype, torch.float32)
     return Raw(
         density.view(n, height, width).to(attribution.device, at_least_single),
         {
             "attribution": attribution,
-            "labels": torch.from_numpy(np.stack(labels)),
+            "labels": from_numpy(np.stack(labels)),
             "order": order,
             "step": step.view(n, height, width),
         },

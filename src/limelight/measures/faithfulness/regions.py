@@ -167,7 +167,7 @@ def _aopc(
         gone = place[i] <= (s % steps)[:, None, None]
         return torch.where(gone[:, None], other(i, s // steps), image[i])
 
-    f = scores_of(frames, steps * repeats, score).unflatten(1, (repeats, steps)).mean(1)
+    f = torch.unflatten(scores_of(frames, steps * repeats, score), 1, (repeats, steps)).mean(1)
     curve = torch.cat([f0[:, None], f], 1)
     return Measured((f0[:, None] - curve).mean(1), curve=curve)
 

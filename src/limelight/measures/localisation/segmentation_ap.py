@@ -3,6 +3,7 @@
 import torch
 
 from limelight.card import register_metric
+from limelight.ops.arrays import integers
 from limelight.ops.similarity import constant
 from limelight.scoring.measured import Measured
 from limelight.scoring.truth import Truth
@@ -38,13 +39,13 @@ def segmentation_ap(raw: Maps, truth: Truth, *, binarise: bool = True) -> Measur
         >>> 0 < results.values("segmentation-ap").item() < 1
         True
     """
-    from sklearn.metrics import average_precision_score
+    from sklearn.metrics import average_precision_score  # pyright: ignore[reportUnknownVariableType]
 
     lowest = raw.amin((-2, -1), keepdim=True)
     centred = torch.where(lowest < 0, raw, raw - raw.mean((-2, -1), keepdim=True))
     foreground = (centred > 0) & ~constant(raw)[:, None, None]  # whose mean is itself but for rounding
     values = torch.full((len(raw),), torch.nan)
-    for i in truth.masks.any(-1).any(-1).nonzero()[:, 0].tolist():  # no precision without an object
+    for i in integers(truth.masks.any(-1).any(-1).nonzero()[:, 0]):  # no precision without an object
         if binarise:
             scores = torch.stack([~foreground[i], foreground[i]])
             labels = torch.stack([~truth.masks[i], truth.masks[i]])
