@@ -26,7 +26,7 @@ from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost, predict
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import TargetLike, Targets, either_name
-from limelight.ops.arrays import is_array, tensor_of
+from limelight.ops.arrays import is_tensor_or_array, tensor_of
 from limelight.ops.order import pixels_per_step
 from limelight.scoring.image_batch import ImageBatch
 from limelight.scoring.map_batch import NEEDS_A_METHOD, MapBatch
@@ -270,7 +270,7 @@ def as_maps(maps: Any, x: Images) -> Maps:
     """
     expected = (len(x), *x.shape[-2:])
     several = _as_list(maps)
-    if not several or not all(map(is_array, several)):
+    if not several or not all(map(is_tensor_or_array, several)):
         raise InvalidMap(f"expected maps, a tensor of shape {expected}, got {type(maps).__name__}")
     found = [tensor_of(m) for m in several]
     if any(m is None for m in found):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import MissingTruth
-from limelight.ops.arrays import is_array, nested, tensor_of
+from limelight.ops.arrays import is_tensor_or_array, nested, tensor_of
 from limelight.shapes import Flags, Index, Masks
 
 SLACK = 1e-3
@@ -66,12 +66,12 @@ class Truth:
         Raises:
             MissingTruth: it does not fit the images, or a box leaves them or holds no pixel.
         """
-        if is_array(given) and n > 1 and given.shape == (n, 4):
+        if is_tensor_or_array(given) and n > 1 and given.shape == (n, 4):
             given = [*given]
         expected = f"expected masks ({n}, {size[0]}, {size[1]}), or a list of {n} masks or boxes (k, 4)"
         if isinstance(given, Truth):
             truth = given
-        elif is_array(given) and (given.ndim > 2 or n == 1):
+        elif is_tensor_or_array(given) and (given.ndim > 2 or n == 1):
             masks = _numbers(given, expected)
             if masks.ndim == 4 and masks.shape[1] == 1:
                 masks = masks[:, 0]
@@ -80,7 +80,7 @@ class Truth:
             entries = [_mask(one, size, expected) for one in cast(Sequence[Any], given)]
             truth = Truth(torch.stack(entries) if entries else torch.zeros(0, *size, dtype=torch.bool))
         else:
-            shape = f" of shape {tuple(given.shape)}" if is_array(given) else ""
+            shape = f" of shape {tuple(given.shape)}" if is_tensor_or_array(given) else ""
             raise MissingTruth(f"{expected}, got {type(given).__name__}{shape}")
         if tuple(truth.masks.shape) != (n, *size):
             raise MissingTruth(f"{expected}, got masks {tuple(truth.masks.shape)}")
