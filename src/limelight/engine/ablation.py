@@ -1,9 +1,8 @@
 """A model's score without one channel of a layer, in the cheapest exact way."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from limelight.model.classifier import Classifier
 from limelight.model.cost import Meter
 from limelight.model.head import Head, overwrite_output
 from limelight.model.one_pass import Stage
+from limelight.model.parts import parts_of
 from limelight.model.preserve import preserve_state
 from limelight.model.timing import in_model
 from limelight.shapes import Acts, Images, Scores
@@ -99,7 +99,7 @@ def _linear(classifier: Classifier, tail: Head, output: Tensor, acts: Acts) -> L
     linear = [m for m in classifier.module.modules() if isinstance(m, nn.Linear) or _is_pointwise(m)]
     # What follows may overwrite what it is given.
     tail(output.clone(), [(m.register_forward_pre_hook, watch) for m in linear])
-    parts = cast(Iterable[tuple[str, nn.Module]], classifier.module.named_modules())
+    parts = parts_of(classifier.module)
     names = {id(m): name for name, m in parts}
     for module, given in seen:
         spatial = given.shape == acts.shape

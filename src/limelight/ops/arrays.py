@@ -19,11 +19,6 @@ def tensor_of(values: Tensor | npt.NDArray[np.generic]) -> Tensor | None:
     return from_numpy(np.array(values, dtype=kind, order="C"))
 
 
-def is_tensor_or_array(value: object) -> TypeGuard[Tensor | npt.NDArray[np.generic]]:
-    """Whether a value is a tensor or an array."""
-    return isinstance(value, Tensor | np.ndarray)
-
-
 def is_array(value: object) -> TypeGuard[npt.NDArray[Any]]:
     """Whether a value is an array, of whatever numbers."""
     return isinstance(value, np.ndarray)
@@ -57,3 +52,8 @@ def rows(values: Tensor) -> list[list[float]]:
 def nested(values: Tensor | npt.NDArray[np.generic] | np.generic) -> Any:
     """Return what a tensor, an array or a NumPy scalar of any number of axes holds, as nested lists."""
     return cast(Any, values.tolist())  # pyright: ignore[reportUnknownMemberType]
+
+
+def is_tensor_or_array(value: object) -> TypeGuard[Tensor | npt.NDArray[np.generic]]:
+    """Whether a value is a tensor or an array."""
+    return isinstance(value, Tensor | np.ndarray)

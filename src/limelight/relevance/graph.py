@@ -1,6 +1,6 @@
 """The calls of one forward pass that depend on the image, entered in the autograd graph as they are made."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack, cast
 
@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from limelight.model.boundary import behind
+from limelight.model.parts import parts_of
 from limelight.relevance.handlers.table import HANDLERS, ROUTES
 from limelight.relevance.op import Arithmetic, Compute, Kind, Op
 from limelight.relevance.propagation import Propagation, enter_graph
@@ -73,7 +74,7 @@ class Graph:
         self._info: Any = WeakTensorKeyDictionary({image: TensorInfo()})
         self._constants: Any = WeakTensorKeyDictionary()  # tensors with a graph that does not begin at the image
         self._holders: dict[int, list[Op]] = {}
-        parts = cast(Iterable[tuple[str, nn.Module]], module.named_modules())
+        parts = parts_of(module)
         self._names = {id(m): name for name, m in parts}
         self._owners: list[str] = []
 

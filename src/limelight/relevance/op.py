@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InvalidOption
+from limelight.ops.linalg import vector_norm
 from limelight.relevance.affine import PARTS, Convolution, Part, Product
 
 Kind = Literal[
@@ -202,7 +203,7 @@ class Op:
         with torch.enable_grad():
             held = x
             for axis, at in reversed(tables):  # the last first, so that the others keep their numbers
-                held = held.index_select(axis, at.clamp_min(0).flatten()).unflatten(axis, at.shape)
+                held = torch.unflatten(held.index_select(axis, at.clamp_min(0).flatten()), axis, at.shape)
         sizes = [axis + i + 1 for i, (axis, _) in enumerate(tables)]  # axes along which a window lies
         ties = torch.ones((), dtype=torch.bool, device=x.device)
         for axis, (_, at) in zip(sizes, tables, strict=True):
@@ -243,7 +244,7 @@ class Op:
     def size_per_image(self, t: Tensor) -> Tensor:
         """Sum absolute values over everything but the image, (n,)."""
         own = t.ndim > 1 and len(t) == self.images  # without a copy, whatever the memory format
-        return torch.linalg.vector_norm(t if own else self._by_image(t), 1, list(range(1, t.ndim)) if own else 1)
+        return vector_norm(t if own else self._by_image(t), 1, list(range(1, t.ndim)) if own else 1)
 
     def _by_image(self, t: Tensor) -> Tensor:
         """Return a tensor with one row for each image."""
