@@ -99,8 +99,7 @@ def _linear(classifier: Classifier, tail: Head, output: Tensor, acts: Acts) -> L
     linear = [m for m in classifier.module.modules() if isinstance(m, nn.Linear) or _is_pointwise(m)]
     # What follows may overwrite what it is given.
     tail(output.clone(), [(m.register_forward_pre_hook, watch) for m in linear])
-    parts = parts_of(classifier.module)
-    names = {id(m): name for name, m in parts}
+    names = {id(m): name for name, m in parts_of(classifier.module)}
     for module, given in seen:
         spatial = given.shape == acts.shape
         for way, feed in FEEDS.items():

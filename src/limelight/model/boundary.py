@@ -367,7 +367,7 @@ def replace_tensors(output: Any, others: Mapping[int, Tensor]) -> Any:
     if any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(output)):
         return pytree.tree_map(other, output)
     changed = copy.copy(output)  # an object of a class of the user's own
-    vars(changed).update(pytree.tree_map(other, vars(output)))
+    cast(dict[str, Any], vars(changed)).update(pytree.tree_map(other, vars(output)))
     return changed
 
 

@@ -74,8 +74,7 @@ class Graph:
         self._info: Any = WeakTensorKeyDictionary({image: TensorInfo()})
         self._constants: Any = WeakTensorKeyDictionary()  # tensors with a graph that does not begin at the image
         self._holders: dict[int, list[Op]] = {}
-        parts = parts_of(module)
-        self._names = {id(m): name for name, m in parts}
+        self._names = {id(m): name for name, m in parts_of(module)}
         self._owners: list[str] = []
 
     # -- what is known ---------------------------------------------------------------------------------
