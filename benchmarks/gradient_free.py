@@ -80,13 +80,13 @@ class Setting:
 
 def score(s: Setting) -> tuple[Group, dict[str, float]]:
     layer = EARLY[s.name]
-    plain, fast = s.classifier(layer), s.classifier(layer, fold=True)
+    plain, fast = s.classifier(layer), s.classifier(layer, fuse=True)
     method = ll.method("score-cam", profile="torchcam")
     passes = method.run(plain, s.x, s.target).cost.forwards
     group: Group = {
         "F": lambda: s.forwards(passes),
         "limelight": lambda: method(plain, s.x, s.target),
-        "limelight, folded": lambda: method(fast, s.x, s.target),
+        "limelight, fused": lambda: method(fast, s.x, s.target),
     }
     try:
         from torchcam.methods import ScoreCAM

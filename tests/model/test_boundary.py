@@ -41,10 +41,10 @@ def test_a_network_may_overwrite_its_input(way: Callable[[nn.Sequential, Tensor]
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5, msg=name)
         assert torch.equal(x, given), name
     rowwise = Odd(lambda f, x: way(f, x.view(len(x), -1).view_as(x)))  # in no other layout, which would be a copy
-    faster = ll.Classifier(rowwise, size=SIZE, fold=True)
+    faster = ll.Classifier(rowwise, size=SIZE, fuse=True)
     found, wanted = (ll.method("rise", n_masks=8).run(c, x, 1).raw for c in (faster, twin))
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5)
-    faster = ll.Classifier(rowwise, size=SIZE, fold=True)
+    faster = ll.Classifier(rowwise, size=SIZE, fuse=True)
     faster.trace(x)
     torch.testing.assert_close(faster.forward(x, watched=False), twin(x), rtol=1e-3, atol=1e-5)
     assert torch.equal(x, given)

@@ -63,7 +63,7 @@ def test_copies_have_their_own_weights_or_are_refused() -> None:
         with pytest.raises(errors.UnsupportedModel, match=r"Odd can't be copied: .* function that uses the network"):
             ll.Classifier(net, size=SIZE).duplicate()
         with pytest.raises(errors.UnsupportedModel, match="can't be copied"):
-            quick("rise").run(ll.Classifier(net, size=SIZE, fold=True), pictures(), 1)
+            quick("rise").run(ll.Classifier(net, size=SIZE, fuse=True), pictures(), 1)
 
 
 def test_everything_survives_pickling_and_copies() -> None:

@@ -1,4 +1,4 @@
-"""A folded copy gives the same numbers, and the user's module stays as it is."""
+"""A fused copy gives the same numbers, and the user's module stays as it is."""
 
 import copy
 
@@ -43,13 +43,13 @@ def test_folding_changes_no_logit(name: str) -> None:
 def test_maps_of_a_folded_classifier(architecture: str) -> None:
     net, x = architectures.build(architecture).double(), architectures.images(2).double()
     for name in ("score-cam", "ablation-cam"):
-        plain, fast = (ll.method(name).raw(ll.Classifier(net, fold=f), x, 1) for f in (False, True))
+        plain, fast = (ll.method(name).raw(ll.Classifier(net, fuse=f), x, 1) for f in (False, True))
         torch.testing.assert_close(plain, fast, rtol=1e-8, atol=1e-10)
 
 
 def test_new_weights_are_folded_anew() -> None:
     net, x = architectures.build("residual").double(), architectures.images(1).double()
-    c = ll.Classifier(net, fold=True)
+    c = ll.Classifier(net, fuse=True)
     ll.method("score-cam")(c, x, 1)
     with torch.no_grad():
         net.get_submodule("stem.1").get_parameter("weight").mul_(2)

@@ -28,7 +28,7 @@ def test_every_cut_carries_the_same_relevance(name: str) -> None:
     x = architectures.images(2).double()
     layers = {i.name: i for i in c.trace(x).stages}
     recording = Recording(c, x, layers)
-    no_bias = Rules({"affine": AlphaBeta(e=0, bias="exclude"), "first": Box()}, fold=False)
+    no_bias = Rules({"affine": AlphaBeta(e=0, bias="exclude"), "first": Box()}, fuse=False)
     cuts = [*recording.outputs.values(), recording.image]
     for stop in cuts:
         (r,) = recording.relevance(no_bias, recording.logits, chosen(recording), [stop])
@@ -74,7 +74,7 @@ WAYS = ("modules", "functions", "methods", "in place", "inplace modules", "inpla
 
 
 @pytest.mark.parametrize("how", WAYS[1:])
-@pytest.mark.parametrize("rules", [Z, Rules({"conv": AlphaBeta()}), Rules({"conv": Gamma()}, fold=False), GRADIENT])
+@pytest.mark.parametrize("rules", [Z, Rules({"conv": AlphaBeta()}), Rules({"conv": Gamma()}, fuse=False), GRADIENT])
 def test_how_it_is_written_does_not_matter(how: str, rules: Rules) -> None:
     x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)).double()
     plain, other = (record(Written(h).double(), x) for h in ("modules", how))

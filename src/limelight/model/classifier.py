@@ -72,7 +72,7 @@ class Classifier:
         multilabel: whether classes are independent (sigmoid). None: seen from the model.
         reshape: turns the output of a layer into (n, k, h, w), for layouts that are not recognised.
         name: how results call the model.
-        fold: pass masked pictures, of which no layer is watched, through a copy with batch normalisation folded
+        fuse: pass masked pictures, of which no layer is watched, through a copy with batch normalisation fused
             into the convolutions: faster, for a second copy of the weights.
 
     Raises:
@@ -103,7 +103,7 @@ class Classifier:
         multilabel: bool | None = None,
         reshape: Callable[[Tensor], Tensor] | None = None,
         name: str | None = None,
-        fold: bool = False,
+        fuse: bool = False,
     ) -> None:
         if not isinstance(module, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UnsupportedModel(f"expected a torch.nn.Module, got {describe(module)}")
@@ -117,7 +117,7 @@ class Classifier:
         self._names = {id(m): n for n, m in parts_of(self.module, again=True)}
         self._traces: dict[tuple[int, ...], Trace] = {}
         self.memo: dict[tuple[Any, ...], Any] = {}  # what others found out about the module, once
-        self._fold = fold
+        self._may_fuse = fuse
         self._fast: tuple[Any, nn.Module] | None = None
         self._hashed: tuple[Any, str] | None = None
         self._layout: torch.memory_format | None = None
@@ -401,7 +401,7 @@ class Classifier:
 
         Args:
             x: shape (n, 3, H, W).
-            watched: whether layers are looked at or hooked. If not, a folded copy may stand in for the module.
+            watched: whether layers are looked at or hooked. If not, a fused copy may stand in for the module.
 
         Raises:
             UnsupportedModel: the model takes one image at a time only, or overwrote its input all of a sudden.
@@ -411,9 +411,9 @@ class Classifier:
             raise UnsupportedModel(f"{self.name} takes one image at a time (batch_size=1): {self._single}")
         layout = self._layout or torch.preserve_format
         given = x
-        if layout is not torch.preserve_format and (len(x) > 1 or (self._fold and not watched)):
+        if layout is not torch.preserve_format and (len(x) > 1 or (self._may_fuse and not watched)):
             given = x.contiguous(memory_format=layout)  # one image does not earn what laying out weights costs
-        module = self._fuse(x) if self._fold and not watched else self.module
+        module = self._fuse(x) if self._may_fuse and not watched else self.module
         if self._overwrites and given is x:
             given = x.clone()
         before = version_of(given)
@@ -425,7 +425,7 @@ class Classifier:
         return output
 
     def _fuse(self, x: Images) -> nn.Module:
-        """The folded copy, made again when the weights have changed; it is tested against the module."""
+        """The fused copy, made again when the weights have changed; it is tested against the module."""
         version = self.weights_version()
         if self._fast is None or self._fast[0] != version:
             image = x[:1].detach()
@@ -433,7 +433,7 @@ class Classifier:
             with torch.no_grad(), preserve_state(twin), forward_pass(self.module, image):
                 ours, theirs = (numbers(m(image.clone()), 1) for m in (twin, self.module))
             if not same_but_for_rounding(ours, theirs):
-                raise UnsupportedModel(f"{self.name} can't be folded: its logits would change; use fold=False")
+                raise UnsupportedModel(f"{self.name} can't be fused: its logits would change; use fuse=False")
             twin.eval()
             self._fast = version, twin
         return self._fast[1]

@@ -11,7 +11,7 @@ from limelight.model.preserve import preserve_state
 
 
 def fuse(module: nn.Module, x: Tensor) -> nn.Module:
-    """Return a copy in which every batch normalisation right behind a convolution is folded into its weights.
+    """Return a copy in which every batch normalisation right behind a convolution is fused into its weights.
 
     W' = W gamma / sigma, b' = (b - mu) gamma / sigma + beta, exact up to rounding. Which normalisation takes in
     which convolution's output is seen in one pass. On the CPU the weights are laid out channels-last.

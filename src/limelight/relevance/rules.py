@@ -83,19 +83,19 @@ class Rules:
             output is at least a quarter of the image's size), or a kind: ``conv``, ``linear``, ``affine`` for both,
             ``batch_norm``, ``norm``, ``activation``, ``max_pool``, ``avg_pool``, ``add``, ``multiply``, ``scale``,
             ``cat``. The most special entry counts.
-        fold: treat a batch normalisation and the affine operation right before it as one affine operation.
+        fuse: treat a batch normalisation and the affine operation right before it as one affine operation.
         overrides: rules for affine operations by name of their module, where ``*`` stands for anything.
         rest: what is done where the table says nothing.
     """
 
     table: Mapping[str, Rule] = field(default_factory=dict[str, Rule])
-    fold: bool = True
+    fuse: bool = True
     overrides: Mapping[str, Rule] = field(default_factory=dict[str, Rule])
     rest: Mapping[str, Rule] = field(default_factory=lambda: COMMON)
 
     def find(self, op: Op) -> tuple[Op, Rule]:
-        """Return the operation to which relevance goes (a folded pair in place of its normalisation) and its rule."""
-        if self.fold and op.pair is not None:
+        """Return the operation to which relevance goes (a fused pair in place of its normalisation) and its rule."""
+        if self.fuse and op.pair is not None:
             return op.pair, self._rule(op.pair)
         return op, self._rule(op)
 
@@ -116,5 +116,5 @@ class Rules:
         return replace(self, table={**self.table, **changes})
 
 
-GRADIENT = Rules(fold=False, rest={})
+GRADIENT = Rules(fuse=False, rest={})
 """The rules of calculus: every operation hands on its own gradient."""

@@ -167,7 +167,7 @@ def deeplift(
             "max_pool": rescale.max_pool if max_pool == "rescale" else native,
             "multiply": rescale.multiply,
         },
-        fold=False,
+        fuse=False,
         rest=dict.fromkeys(("affine", "batch_norm", "norm", "avg_pool", "add", "scale", "cat"), native),
     )
     (m,) = recording.relevance(rules, recording.score, torch.ones_like(recording.score), [recording.image], audit=False)

@@ -268,7 +268,7 @@ def flat_convolutions(recording: Recording) -> frozenset[Op]:
 
     stops = dict.fromkeys(("affine", "activation", "max_pool", "avg_pool"), clear)
     marks = recording.at_operations(
-        Rules({**stops, "add": mark}, fold=False), recording.logits, torch.zeros_like(recording.logits)
+        Rules({**stops, "add": mark}, fuse=False), recording.logits, torch.zeros_like(recording.logits)
     )
     return frozenset(
         op for op in convolutions(recording) if op.w()[0, 0].numel() == 1 or (op in marks and bool(marks[op].any()))
@@ -345,7 +345,7 @@ def agf(
         gradcam=gradcam,
     )
     linear = Spread(gradients, flattened_maps(recording), use_m=not no_m)
-    rules = Rules({**UNGUIDED, "last": Last(gradients), "conv": conv, "linear": linear}, fold=False)
+    rules = Rules({**UNGUIDED, "last": Last(gradients), "conv": conv, "linear": linear}, fuse=False)
     relevance = recording.from_outputs(rules, slope * recording.logits.detach(), stop)
     top = highest(relevance)
     return Raw((relevance / torch.where(top > 0, top, 1)).sum(1))

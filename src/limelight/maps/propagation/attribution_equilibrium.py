@@ -306,6 +306,6 @@ def attribution_equilibrium(
             "add": main_branch if residual == "main" else Balanced(),
             "cat": Concatenation(dense_blocks(recording, dense_block), dense_input_share == "keep"),
         },
-        fold=False,
+        fuse=False,
     )
     return Raw(recording.to_image(rules, begin, start).sum(1), {"start": start.sum(1)})

@@ -107,5 +107,5 @@ def contrast_rules(recording: Recording) -> Rules:
             "avg_pool": Proportional(0.0),
             "add": Proportional(0.0),
         },
-        fold=False,
+        fuse=False,
     )

@@ -111,7 +111,7 @@ def excitation_rules(last: Rule, bounds: Bounds, clamp_add: bool) -> Rules:
             "avg_pool": Proportional(0.0, clamp=True),
             "add": Proportional(0.0, clamp=clamp_add),
         },
-        fold=False,
+        fuse=False,
     )
 
 

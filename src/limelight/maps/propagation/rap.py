@@ -71,7 +71,7 @@ def rules_for(inner: Relative) -> Rules:
             "avg_pool": Proportional(0.0),
             "add": Proportional(0.0),
         },
-        fold=False,
+        fuse=False,
     )
 
 

@@ -27,7 +27,7 @@ RULES = Rules(
         "avg_pool": pooled,
         "add": Proportional(0.0),
     },
-    fold=False,
+    fuse=False,
 )
 """Positive contributions only, without biases and stabilisers; normalisation hands relevance on, maxima to winners."""
 

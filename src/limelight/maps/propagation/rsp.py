@@ -179,6 +179,6 @@ def rsp(
             "avg_pool": pool,
             "add": Proportional(0.0, SHIFT, clamp=True),
         },
-        fold=False,
+        fuse=False,
     )
     return Raw(recording.to_image(rules, begin, start).sum(1), {"start": start.sum(1)})
