@@ -38,7 +38,7 @@ class BaseCard:
         cites: key in ``references.bib``.
         cost: passes per image in the notation of the cost table, such as ``(n + 1) F + n R_t``; F is a
             forward pass of the whole network, F_t of the part behind the layer, R a backward pass to the
-            input, R_t to the layer, E one explanation. Names of options may stand in it.
+            input, R_t to the layer, E one explanation, J the number of layers. Names of options may stand in it.
         in_short: the cost as it is listed, where the formula is long.
         random: whether it draws random numbers.
         profiles: bundles of options by name, each of which reproduces one published pipeline.
@@ -109,20 +109,20 @@ class MetricCard(BaseCard):
         high: largest value that can be; None where there is no bound.
         pooling: how images become the figure of a data set: ``"mean"``; ``"class-mean"``, the mean over
             classes of their means; ``"adcc"``, the harmonic mean of three averages.
-        pools_by: the option by which images are averaged instead, if it is ``"image"``.
-        random_by: the option by which it draws random numbers, if it is ``"random"``.
-        steps_by: the option that is the number of pixels of a step, also as a multiple of the width.
-        masks_by: the two options of the masked image that it explains again: its space, and whether maps are scaled.
+        pooling_option: the option by which images are averaged instead, if it is ``"image"``.
+        ties_option: the option by which it draws random numbers, if it is ``"random"``.
+        step_option: the option that is the number of pixels of a step, also as a multiple of the width.
+        mask_options: the two options of the masked image that it explains: its space, and whether maps are scaled.
     """
 
     better: Literal["higher", "lower"] = "higher"
     low: float | None = 0.0
     high: float | None = 1.0
     pooling: Literal["mean", "class-mean", "adcc"] = "mean"
-    pools_by: str = ""
-    random_by: str = ""
-    steps_by: str = ""
-    masks_by: tuple[str, ...] = ()
+    pooling_option: str = ""
+    ties_option: str = ""
+    step_option: str = ""
+    mask_options: tuple[str, ...] = ()
 
 
 AnyCard = TypeVar("AnyCard", bound=BaseCard)

@@ -98,7 +98,7 @@ def test_what_biases_take_and_give_does_not_cancel(bias: float) -> None:
 
 
 def test_biases_and_stabilisers_do_not_cancel() -> None:
-    """A rule that books five times the relevance as gone into its bias, and hands all of it on."""
+    """A rule that notes five times the relevance as gone into its bias, and hands all of it on."""
 
     def both(op: Op, r: Tensor) -> Tensor:
         op.audit["biases"] = 5 * op.sum_per_image(r)
@@ -111,7 +111,7 @@ def test_biases_and_stabilisers_do_not_cancel() -> None:
     assert not found.conserves
 
 
-def test_books_of_another_way_back_are_not_kept() -> None:
+def test_accounts_of_another_way_back_are_not_kept() -> None:
     recording = Recording(ll.Classifier(chain(bias=0.25), size=4), torch.ones(1, 3, 4, 4).double())
     rules, seed = Rules({"affine": Epsilon()}), torch.ones_like(recording.logits)
     recording.relevance(rules, recording.logits, seed, [recording.image])

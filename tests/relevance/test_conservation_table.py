@@ -40,7 +40,7 @@ def total_of(method: str, e: ll.Explanation) -> float | None:
 
 
 def assert_lawful_or_said(verdict: Any, method: str) -> None:
-    """Against the map itself, not the books."""
+    """Against the map itself, not the accounts."""
     if verdict.word == "refuses":
         assert verdict.reason
         return

@@ -15,8 +15,8 @@ from limelight.api.inputs import (
     images_at_once,
     read_in_rounds,
     read_targets,
+    read_truth,
     size_of,
-    truth_given,
     truth_of,
 )
 from limelight.card import METHODS, METRICS, Cards, MetricCard
@@ -102,25 +102,14 @@ def evaluate(
         >>> results.summary()["grad-cam", "average-drop"].rank  # 1 is best
         1
     """
-    asked = methods if isinstance(methods, Mapping) else as_list(methods, "methods")
-    judged_by = metrics if isinstance(metrics, Mapping) else as_list(metrics, "metrics")
-    if not asked or not judged_by:
-        raise InvalidOption(f"nothing to evaluate: {len(asked)} methods, {len(judged_by)} metrics")
     model = as_classifier(classifier)
-    if not isinstance(asked, Mapping):
-        asked = label_each([method_under(m, protocol).locate(model) for m in asked])
-    chosen = {name: as_method(m).locate(model) for name, m in asked.items()}
-    if not isinstance(judged_by, Mapping):
-        judged_by = label_each([_metric_under(m, protocol) for m in judged_by])
-    judges = {name: as_metric(m) for name, m in judged_by.items()}
-    if protocol is not None and not any(m.options.protocol == protocol for m in judges.values()):
-        known = sorted({p for m in judges.values() for p in m.card.profiles})
-        raise InvalidOption(f"none of these metrics has a protocol {protocol!r} (they have: {', '.join(known)})")
+    methods_by_name = _name_methods(methods, model, protocol)
+    metrics_by_name = _name_metrics(metrics, protocol)
     samples = as_samples(images)
     if not samples:
         raise InvalidImage("the list of images is empty")
-    wanted = read_targets(model, samples, targets)
-    known = None if truth is None else truth_given(truth, model, samples)
+    asked = read_targets(model, samples, targets)
+    given = None if truth is None else read_truth(truth, model, samples)
     rows: list[Row] = []
 
     def finished(found: list[Row]) -> None:
@@ -130,20 +119,31 @@ def evaluate(
 
     def results() -> Results:
         order = {s.name: i for i, s in enumerate(samples)}
-        settings = settings_of(model, chosen, judges) | ({"unreadable": dict(unreadable)} if unreadable else {})
-        return Results(sorted(rows, key=lambda r: order[r.image]), columns(judges), settings)
+        settings = settings_of(model, methods_by_name, metrics_by_name)
+        settings |= {"unreadable": dict(unreadable)} if unreadable else {}
+        return Results(sorted(rows, key=lambda r: order[r.image]), columns(metrics_by_name), settings)
 
     unreadable = Unreadable(strict)
     try:
         with show_progress("evaluating", progress) as watch:
             for where, x, masks in read_in_rounds(model, samples, images_at_once(batch_size), unreadable):
-                watch.expect(partial(forecast, model, x[:1], chosen.values(), judges.values(), images=len(samples)))
-                there = truth_of(model, [samples[i] for i in where], x, judges.values(), masks)
-                if known is not None:
-                    there = Truth.of(known[torch.tensor(where)], len(where), size_of(x), x.device)
-                classes = asked_at(wanted, where)
-                names = [samples[i].name for i in where]
-                evaluate_batch(model, x, classes, chosen, judges, there, names, batch_size=batch_size, on_rows=finished)
+                used = methods_by_name.values(), metrics_by_name.values()
+                watch.expect(partial(forecast, model, x[:1], *used, images=len(samples)))
+                if given is None:
+                    there = truth_of(model, [samples[i] for i in where], x, metrics_by_name.values(), masks)
+                else:
+                    there = Truth.of(given[torch.tensor(where)], len(where), size_of(x), x.device)
+                evaluate_batch(
+                    model,
+                    x,
+                    asked_at(asked, where),
+                    methods_by_name,
+                    metrics_by_name,
+                    there,
+                    [samples[i].name for i in where],
+                    batch_size=batch_size,
+                    on_rows=finished,
+                )
         unreadable.tell(len(samples))
     except BaseException as error:  # hours of work are not lost to one broken file or an impatient key
         setattr(error, "finished", results())  # noqa: B010
@@ -198,6 +198,36 @@ def compare(
         row = [explanations(s, model, x, name)[0] for name, s in zip(chosen, saliencies, strict=True)]
         rows = evaluate_batch(model, x, wanted, chosen, judges, there, [sample.name], saliencies=saliencies)
     return Gallery([row]), Results(rows, columns(judges), settings_of(model, chosen, judges))
+
+
+def _name_methods(
+    methods: str | Method | Sequence[str | Method] | Mapping[str, Method], model: Classifier, protocol: str | None
+) -> dict[str, Method]:
+    """Return the methods by the names that stand in the rows, with their layers found in the model."""
+    if not isinstance(methods, Mapping):
+        methods = label_each([method_under(m, protocol).locate(model) for m in as_list(methods, "methods")])
+    if not methods:
+        raise InvalidOption("no method is to be evaluated; see limelight.methods()")
+    return {name: as_method(m).locate(model) for name, m in methods.items()}
+
+
+def _name_metrics(
+    metrics: str | Metric | Sequence[str | Metric] | Mapping[str, Metric], protocol: str | None
+) -> dict[str, Metric]:
+    """Return the metrics by the names that stand in the columns.
+
+    Raises:
+        InvalidOption: there is none, or none that has the protocol.
+    """
+    if not isinstance(metrics, Mapping):
+        metrics = label_each([_metric_under(m, protocol) for m in as_list(metrics, "metrics")])
+    if not metrics:
+        raise InvalidOption("no metric is to be evaluated by; see limelight.metrics()")
+    named = {name: as_metric(m) for name, m in metrics.items()}
+    if protocol is not None and not any(m.options.protocol == protocol for m in named.values()):
+        known = sorted({p for m in named.values() for p in m.card.profiles})
+        raise InvalidOption(f"none of these metrics has a protocol {protocol!r} (they have: {', '.join(known)})")
+    return named
 
 
 def method_under(method: str | Method, protocol: str | None, **options: Any) -> Method:

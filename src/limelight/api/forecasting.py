@@ -74,8 +74,8 @@ def forecast(
         for metric in metrics if costs else ():
             own, _ = metric.cost(int(x.shape[-2]), int(x.shape[-1]))
             options = metric.options.model_dump()
-            times = len(set(metric.explained_again) - explained)
-            explained |= set(metric.explained_again)
+            times = len(set(metric.reexplained_masks) - explained)
+            explained |= set(metric.reexplained_masks)
             if metric.card.cost.startswith("J"):
                 times = len(layer_order(classifier, x, options["layers"]))
             cost = _times(own, len(costs)) + _times(again, times)

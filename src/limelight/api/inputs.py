@@ -91,7 +91,7 @@ def read_in_rounds(
     """Load some pictures and their masks at a time; those of one size go together."""
     for start in range(0, len(samples), size):
         numbers = range(start, min(len(samples), start + size))
-        tried = {i: unreadable.try_read(samples[i].name, lambda i=i: readable(model, samples[i])) for i in numbers}
+        tried = {i: unreadable.try_read(samples[i].name, lambda i=i: read_sample(model, samples[i])) for i in numbers}
         inputs = {i: one for i, one in tried.items() if one is not None}
         for shape in dict.fromkeys(tuple(x.shape) for x, _ in inputs.values()):
             where = [i for i, (x, _) in inputs.items() if tuple(x.shape) == shape]
@@ -190,7 +190,7 @@ def _class_of(model: Classifier, sample: Sample) -> Label:
     return folders.index(label)
 
 
-def truth_given(truth: Any, model: Classifier, samples: Sequence[Sample]) -> Truth:
+def read_truth(truth: Any, model: Classifier, samples: Sequence[Sample]) -> Truth:
     """Understand the truth of all pictures, which is about the network's inputs."""
     size = size_of(first_input(model, (s.image for s in samples)))
     return Truth.of(truth, len(samples), size, torch.device("cpu"))
@@ -246,7 +246,7 @@ def true_mask(model: Classifier, sample: Sample) -> Tensor | None:
     return model.display(white).mean(0) > 0.5
 
 
-def readable(model: Classifier, sample: Sample) -> tuple[Tensor, Tensor | None]:
+def read_sample(model: Classifier, sample: Sample) -> tuple[Tensor, Tensor | None]:
     """Return the network's input for a sample, (3, H, W), and its mask there, (H, W), if there is one.
 
     Raises:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from limelight.api.inputs import Unreadable, asked_at, readable
+from limelight.api.inputs import Unreadable, asked_at, read_sample
 from limelight.data.samples import Sample
 from limelight.model.classifier import Classifier
 from limelight.model.targets import Asked
@@ -47,7 +47,7 @@ class Pictures:
         inputs: list[Sample] = []
         while len(inputs) < count and (at := start + len(inputs)) < len(self.samples):
             sample = self.samples[at]
-            read = self.unreadable.try_read(sample.name, lambda sample=sample: readable(self.model, sample))
+            read = self.unreadable.try_read(sample.name, lambda sample=sample: read_sample(self.model, sample))
             if read is None:
                 self._take_out(at)
                 continue

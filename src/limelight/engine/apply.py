@@ -62,7 +62,8 @@ def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency
     allowance = Allowance(method.options.budget, n, spent, start - shared.seconds, device=clean.image.device)
     request = Request(method, clean, layers, meter, allowance)
     with naming([method]):
-        raw, books, remarks = _make(method, request, clean, meter)
+        raw = _make_maps(method, request, clean)
+        accounts, remarks = _audit_relevance(method, clean, meter)
     finish = Finish(size, method.options.relu, method.options.normalize_at)
     _, empty = finish(raw.values)
     explained: Sequence[LayerInfo] = [] if method.base else layers
@@ -84,7 +85,7 @@ def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency
         ),
         cost=meter.per_image(n, tail) + _share(method, shared.meter.per_image(n, tail), clean),
         seconds=(shared.seconds + time.perf_counter() - start) / n,
-        details={**raw.details, **books, **ambiguous},
+        details={**raw.details, **accounts, **ambiguous},
         provenance=provenance(method, clean, layers, finish, shared.methods),
     )
 
@@ -96,25 +97,33 @@ def _notes_of_score(method: Spec, clean: Pass) -> tuple[str, ...]:
     return (f"score={method.options.score!r} is that of a class; the target is a function, and its own was explained",)
 
 
-def _make(method: Spec, request: Request, clean: Pass, meter: Meter) -> tuple[Raw, dict[str, Any], list[str]]:
-    """Return the raw maps; of a recorded pass also the accounts of relevance, and what is to be said of them."""
-    recording = clean.recording if isinstance(clean, RecordedPass) else None
-    if recording:
-        recording.restart()
-        if method.options.strict and recording.unruled:
-            raise UnsupportedModel(f"{method.name} has no rule for {', '.join(map(str, recording.unruled[:3]))}")
+def _make_maps(method: Spec, request: Request, clean: Pass) -> Raw:
+    """Return the raw maps.
+
+    Raises:
+        UnsupportedModel: ``strict`` is asked for, and there is no rule for some operation.
+        NonFinite: a map is NaN or infinite.
+    """
+    if isinstance(clean, RecordedPass):
+        clean.recording.restart()
+        if method.options.strict and clean.recording.unruled:
+            raise UnsupportedModel(f"{method.name} has no rule for {', '.join(map(str, clean.recording.unruled[:3]))}")
     raw = request.apply()
-    books: dict[str, Any] = {}
-    remarks: list[str] = []
-    if recording:
-        n = len(clean.image)
-        meter.add(forward=n * recording.forwards, backward=n * recording.backwards)
-        books, remarks = audit_recording(recording)
-        for remark in remarks:
-            warnings.warn(f"{method.name}: {remark}", ConservationWarning, stacklevel=2)
     if not bool(torch.isfinite(raw.values).all()):
         raise NonFinite(f"{method.name} made a NaN or infinite map")
-    return raw, books, remarks
+    return raw
+
+
+def _audit_relevance(method: Spec, clean: Pass, meter: Meter) -> tuple[dict[str, Any], list[str]]:
+    """Count what was passed back along a recorded pass; return the accounts of relevance, and what is to be noted."""
+    if not isinstance(clean, RecordedPass):
+        return {}, []
+    recording, n = clean.recording, len(clean.image)
+    meter.add(forward=n * recording.forwards, backward=n * recording.backwards)
+    accounts, remarks = audit_recording(recording)
+    for remark in remarks:
+        warnings.warn(f"{method.name}: {remark}", ConservationWarning, stacklevel=2)
+    return accounts, remarks
 
 
 def _share(method: Spec, used: Cost, clean: Pass) -> Cost:

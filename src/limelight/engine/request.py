@@ -300,17 +300,17 @@ class Request:
         return Request(base, self._clean, self._layers, self._meter, own).apply().values
 
     @property
-    def refined(self) -> Callable[[Tensor], Raw]:
+    def optimise_masks(self) -> Callable[[Tensor], Raw]:
         """A function: masks to begin with, (n, s, s), 1 where the picture is kept -> what the optimiser finds."""
 
-        def refined(start: Tensor) -> Raw:
+        def optimise_masks(start: Tensor) -> Raw:
             assert self._method.optimiser is not None
             supply = Request(self._method.optimiser, self._clean, [], self._meter, self._allowance)
             supply.felt = self.felt
             supply._start = start
             return supply.apply()
 
-        return refined
+        return optimise_masks
 
     @property
     def start(self) -> Tensor | None:

@@ -31,7 +31,7 @@ NEEDS_GRADIENTS = frozenset(
         "recording",
         "record_copies",
         "descent",
-        "refined",
+        "optimise_masks",
     }
 )
 """Needs for which a gradient has to pass through the model."""

@@ -525,7 +525,7 @@ class Classifier:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy, here or in another process, can't find out again."""
-        return {k: v for k, v in vars(self).items() if k not in ("_names", "kept", "_fast", "_hashed")}
+        return {k: v for k, v in vars(self).items() if k not in ("_names", "memo", "_fast", "_hashed")}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)

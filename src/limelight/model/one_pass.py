@@ -111,7 +111,8 @@ def pass_images(
             total = score.sum()
         found: dict[str, Tensor] = {}
         if gradients and layers and not (to_input or whole or score.requires_grad):
-            # The model puts the mode back that it began with, behind a part without gradients.
+            # A part of the model that runs under no_grad puts back the mode that it began with, and so undoes what our
+            # hook at the first layer switched on. A graph that begins at the images does not depend on it.
             return pass_images(classifier, x, targets, layers, gradients=True, whole=True, meter=meter)
         if to_input or (gradients and layers):
             with torch.set_grad_enabled(back):

@@ -116,7 +116,7 @@ class _Record(pydantic.BaseModel):
         details: dict[str, Any] = {k.removeprefix(_DETAIL): v for k, v in arrays.items() if k.startswith(_DETAIL)}
         if self.relevance_operations is not None:
             details[OPERATIONS] = self.relevance_operations
-        read_image(details)  # or the books are damaged
+        read_image(details)  # or the accounts are damaged
         own = ("target", "label", "score", "method", "reason", "notes", "seconds")
         return {name: getattr(self, name) for name in own} | {
             "raw": raw,

@@ -65,10 +65,10 @@ def evaluate_batch(
         first = saliencies[0]
         targets = Targets(first.target)
         batch = ImageBatch(classifier, x, targets, truth, probability=first.probability, batch_size=batch_size)
-        again = {pair for m in metrics.values() for pair in m.explained_again}
+        again = {pair for m in metrics.values() for pair in m.reexplained_masks}
         by_method: list[list[Row]] = []
         for (name, method), saliency in zip(methods.items(), saliencies, strict=True):
-            subject = MapBatch(batch, saliency.map, saliency=saliency, method=method, explained_again=again)
+            subject = MapBatch(batch, saliency.map, saliency=saliency, method=method, reexplained_masks=again)
             measured = {label: measure(metric, subject, has_method=True) for label, metric in metrics.items()}
             by_method.append(_rows(name, saliency, measured, classifier, names))
             if on_rows is not None:

@@ -85,7 +85,7 @@ class ImageBatch:
         """Of the clean images, (n, classes)."""
         return self._logits("clean", self.image)
 
-    def clean(self, kind: ScoreKind = "prob") -> Scores:
+    def clean_score(self, kind: ScoreKind = "prob") -> Scores:
         """Return the target's score on the clean images, (n,)."""
         if kind == "prob" and self._probability is not None and self._asked.function is None:
             return self._probability

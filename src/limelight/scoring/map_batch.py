@@ -18,15 +18,15 @@ from limelight.ops import min_max, resize
 from limelight.ops.order import Step, Ties, pixels_per_step, ranks
 from limelight.scoring.image_batch import ImageBatch, Memo
 from limelight.scoring.needs import (
-    Again,
     AsMasks,
-    Clean,
+    CleanScore,
     CurveOf,
     ExplainedPart,
-    ExplanationOf,
+    ExplainMasked,
+    ExplainWithModel,
     FillScore,
     LogitsOf,
-    Masked,
+    MaskedScore,
     ScoreOf,
     Space,
 )
@@ -44,7 +44,7 @@ class MapBatch:
         maps: (n, H, W), any real values.
         saliency: the record that the maps come from, if there is one.
         method: explains again, for metrics that ask for it.
-        explained_again: the (space, renormalize) in which some metric explains the masked image, so that
+        reexplained_masks: the (space, renormalize) in which some metric explains the masked image, so that
             it is passed once for all.
     """
 
@@ -55,11 +55,11 @@ class MapBatch:
         *,
         saliency: Saliency | None = None,
         method: Spec | None = None,
-        explained_again: Iterable[tuple[Space, bool]] = (),
+        reexplained_masks: Iterable[tuple[Space, bool]] = (),
     ) -> None:
         self.batch = batch
         self._maps = maps
-        self._saliency, self._method, self._explained_again = saliency, method, set(explained_again)
+        self._saliency, self._method, self._reexplained_masks = saliency, method, set(reexplained_masks)
         self._memo = Memo()
         self._seed = 0
         self.tail = 1.0  # share of the arithmetic behind the method's layer, for costs
@@ -81,9 +81,9 @@ class MapBatch:
         return self.batch.image
 
     @property
-    def clean(self) -> Clean:
+    def clean_score(self) -> CleanScore:
         """A function: kind of score -> the target's score on the clean images, (n,)."""
-        return self.batch.clean
+        return self.batch.clean_score
 
     @property
     def truth(self) -> Truth:
@@ -147,42 +147,42 @@ class MapBatch:
         return explained_part
 
     @property
-    def masked(self) -> Masked:
+    def masked_score(self) -> MaskedScore:
         """A function: space, renormalize -> the target's probability on the image times the map, (n,)."""
 
-        def masked(space: Space = "normalised", renormalize: bool = True) -> Scores:
-            if (space, renormalize) in self._explained_again and self.batch.targets.function is None:
-                return self.again(space, renormalize).probability
+        def masked_score(space: Space = "normalised", renormalize: bool = True) -> Scores:
+            if (space, renormalize) in self._reexplained_masks and self.batch.targets.function is None:
+                return self.explain_masked(space, renormalize).probability
             part = self.explained_part(space, renormalize)
 
             return self._memo(("masked", space, renormalize), lambda: self.scores_of(lambda i, _: part[i], 1)[:, 0])
 
-        return masked
+        return masked_score
 
     @property
-    def again(self) -> Again:
+    def explain_masked(self) -> ExplainMasked:
         """A function: space, renormalize -> the explanation of the image times its map, same class."""
 
-        def again(space: Space = "normalised", renormalize: bool = True) -> Saliency:
+        def explain_masked(space: Space = "normalised", renormalize: bool = True) -> Saliency:
             return self._memo(
                 ("again", space, renormalize), lambda: self._explain(self.explained_part(space, renormalize))
             )
 
-        return again
+        return explain_masked
 
     @property
-    def explanation(self) -> ExplanationOf:
+    def explain_with_model(self) -> ExplainWithModel:
         """A function: classifier -> this method's explanation by another model of the same images and class.
 
         Without a classifier it is that of the model itself.
         """
 
-        def explanation(classifier: Classifier | None = None) -> Saliency:
+        def explain_with_model(classifier: Classifier | None = None) -> Saliency:
             if classifier is not None:
                 return self._explain(self.image, classifier)
             return self._saliency or self._memo("explanation", lambda: self._explain(self.image))
 
-        return explanation
+        return explain_with_model
 
     @property
     def classifier(self) -> Classifier:
@@ -214,7 +214,7 @@ class MapBatch:
 
             def work() -> Curve:
                 start, end = self.image, self.batch.fill(fill)
-                first, last = self.clean(kind), self.batch.fill_score(fill, kind)
+                first, last = self.clean_score(kind), self.batch.fill_score(fill, kind)
                 if direction == "insertion":
                     start, end, first, last = end, start, last, first
                 place = ranks(self.maps, ties, seed)
@@ -248,13 +248,13 @@ class MapBatch:
         return Draws(self.seed)
 
     @property
-    def explained_by(self) -> Callable[[str], Saliency]:
+    def explain_with_method(self) -> Callable[[str], Saliency]:
         """A function: name -> another method's explanation of the same images and class."""
 
-        def explained_by(name: str) -> Saliency:
+        def explain_with_method(name: str) -> Saliency:
             return self.batch.memo(("explained by", name), lambda: self._explain(self.image, method=build(name)))
 
-        return explained_by
+        return explain_with_method
 
     @property
     def degenerate(self) -> Flags:
@@ -271,5 +271,5 @@ class MapBatch:
         return saliency
 
 
-NEEDS_A_METHOD = frozenset({"again", "explanation"})
+NEEDS_A_METHOD = frozenset({"explain_masked", "explain_with_model"})
 """Needs that explain again."""

@@ -92,7 +92,7 @@ class Metric(Speaking):
     def protocol(self) -> str:
         """Short id of all that fixes a number: two numbers may be compared if and only if theirs are equal."""
         own = {name: getattr(self.options, name) for name in self.card.options}
-        if self.card.random or own.get(self.card.random_by) == "random":
+        if self.card.random or own.get(self.card.ties_option) == "random":
             own["seed"] = self.options.seed
         shown = [value if isinstance(value, str) else f"{name}={_short(value)}" for name, value in own.items()]
         return "/".join([self.name, *shown, f"degenerate-{self.options.degenerate}"])
@@ -103,24 +103,24 @@ class Metric(Speaking):
         return bool(NEEDS_A_METHOD & set(self.card.needs))
 
     @property
-    def explained_again(self) -> tuple[tuple[Space, bool], ...]:
+    def reexplained_masks(self) -> tuple[tuple[Space, bool], ...]:
         """In which space, and whether scaled, the masked image is explained; nothing if it is not."""
-        if not self.card.masks_by:
+        if not self.card.mask_options:
             return ()
-        space, renormalize = (getattr(self.options, name) for name in self.card.masks_by)
+        space, renormalize = (getattr(self.options, name) for name in self.card.mask_options)
         return ((space, renormalize),)
 
     @property
     def pooling(self) -> Literal["mean", "class-mean", "adcc"]:
         """How images become the figure of a data set; see ``MetricCard``."""
-        per_image = self.card.pools_by and getattr(self.options, self.card.pools_by) == "image"
+        per_image = self.card.pooling_option and getattr(self.options, self.card.pooling_option) == "image"
         return "mean" if per_image else self.card.pooling
 
     def cost(self, height: int, width: int) -> tuple[Cost, bool]:
         """Predict the passes that it adds per image of that size, and tell whether it explains again beside these."""
         values = self.options.model_dump() | {"H": height, "W": width}
-        if self.card.steps_by:
-            values[self.card.steps_by] = pixels_per_step(values[self.card.steps_by], width)
+        if self.card.step_option:
+            values[self.card.step_option] = pixels_per_step(values[self.card.step_option], width)
         return predict(self.card.cost, values), self.card.cost.endswith(" E")
 
     @property
@@ -229,12 +229,12 @@ class Metric(Speaking):
             size = (x.shape[-2], x.shape[-1])
             known = None if truth is None else Truth.of(truth, len(x), size, x.device)
             batch = ImageBatch(classifier, x, targets, known, batch_size=self.options.batch_size)
-            again = self.explained_again if method is not None else ()
+            again = self.reexplained_masks if method is not None else ()
             method = build(method) if isinstance(method, str) else method
             if not isinstance(method, Spec | None):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InvalidOption(f"method={method!r} is no method; give its name, or one that limelight.method made")
             method = None if method is None else method.locate(classifier)
-            subject = MapBatch(batch, as_maps(maps, x), method=method, explained_again=again)
+            subject = MapBatch(batch, as_maps(maps, x), method=method, reexplained_masks=again)
             return measure(self, subject, has_method=method is not None)
 
 

@@ -18,7 +18,7 @@ ScoreOf = Literal["prob", "logit"]
 
 
 @runtime_checkable
-class Clean(Protocol):
+class CleanScore(Protocol):
     """Scores the images as they are."""
 
     def __call__(self, kind: ScoreOf = "prob") -> Scores:
@@ -67,7 +67,7 @@ class ExplainedPart(Protocol):
 
 
 @runtime_checkable
-class Masked(Protocol):
+class MaskedScore(Protocol):
     """Scores the images times their maps."""
 
     def __call__(self, space: Space = "normalised", renormalize: bool = True) -> Scores:
@@ -76,7 +76,7 @@ class Masked(Protocol):
 
 
 @runtime_checkable
-class Again(Protocol):
+class ExplainMasked(Protocol):
     """Explains the images times their maps."""
 
     def __call__(self, space: Space = "normalised", renormalize: bool = True) -> Saliency:
@@ -85,7 +85,7 @@ class Again(Protocol):
 
 
 @runtime_checkable
-class ExplanationOf(Protocol):
+class ExplainWithModel(Protocol):
     """Explains the images by another model."""
 
     def __call__(self, classifier: Classifier | None = None) -> Saliency:

@@ -28,7 +28,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 def aop(
     base_map: Grid,
     image: Images,
-    refined: Callable[[Tensor], Raw],
+    optimise_masks: Callable[[Tensor], Raw],
     *,
     base: Annotated[str, Field(min_length=1)] = "grad-cam",
     base_options: Mapping[str, Any] | None = None,
@@ -48,7 +48,7 @@ def aop(
     Args:
         base_map: the base method's raw map, (n, h, w).
         image: normalised x, (n, 3, H, W).
-        refined: what the optimiser makes of a first mask.
+        optimise_masks: what the optimiser makes of a first mask.
         base: the method that gives M: any that is registered and refines none itself.
         base_options: its options.
         optimiser: the method that refines it.
@@ -73,7 +73,7 @@ def aop(
         >>> explanation.details["first_mask"].shape, explanation.map.shape
         (torch.Size([28, 28]), torch.Size([128, 128]))
     """
-    return _from_map(base_map, image, refined, theta, lam, size)
+    return _from_map(base_map, image, optimise_masks, theta, lam, size)
 
 
 @register_method(
@@ -91,7 +91,7 @@ def aop(
 def sigcam(
     base_map: Grid,
     image: Images,
-    refined: Callable[[Tensor], Raw],
+    optimise_masks: Callable[[Tensor], Raw],
     *,
     base_options: Mapping[str, Any] | None = None,
     optimiser_options: Mapping[str, Any] | None = None,
@@ -109,7 +109,7 @@ def sigcam(
     Args:
         base_map: WGrad-CAM's raw map, (n, h, w).
         image: normalised x, (n, 3, H, W).
-        refined: what I-GOS makes of a first mask.
+        optimise_masks: what I-GOS makes of a first mask.
         base_options: WGrad-CAM's options.
         optimiser_options: those of I-GOS.
         n: steps, with those of the warm-up.
@@ -132,16 +132,16 @@ def sigcam(
         >>> bool(explanation.details["mask"].min() < 1)  # something is taken away
         True
     """
-    return _from_map(base_map, image, refined, theta, lam, size)
+    return _from_map(base_map, image, optimise_masks, theta, lam, size)
 
 
 def _from_map(
-    base_map: Grid, image: Images, refined: Callable[[Tensor], Raw], theta: float, lam: float, size: int
+    base_map: Grid, image: Images, optimise_masks: Callable[[Tensor], Raw], theta: float, lam: float, size: int
 ) -> Raw:
     start = ones(image, size)
     scaled, empty = min_max(base_map.relu().to(start))
     kept = scaled * (scaled >= theta)
     start = start - lam * render(kept, (size, size))
-    found = refined(start)
+    found = optimise_masks(start)
     notes = ("Where the base map is empty, the optimiser began at nothing.",) if bool(empty.any()) else ()
     return Raw(found.values, {**found.details, "first_mask": start}, notes=(*found.notes, *notes))

@@ -10,7 +10,7 @@ from limelight.measures.agreement.complexity import complexity
 from limelight.measures.faithfulness.drop import average_drop
 from limelight.ops import divide
 from limelight.scoring.measured import Measured
-from limelight.scoring.needs import Again, AsMasks, Clean, Masked, Space
+from limelight.scoring.needs import AsMasks, CleanScore, ExplainMasked, MaskedScore, Space
 from limelight.shapes import Scores
 
 
@@ -21,15 +21,15 @@ from limelight.shapes import Scores
     cost="1 F + 1 E",
     better="higher",
     pooling="adcc",
-    pools_by="level",
-    masks_by=("space", "renormalize"),
+    pooling_option="level",
+    mask_options=("space", "renormalize"),
     profiles={"adcc": {"renormalize": False}},
 )
 def adcc(
-    clean: Clean,
-    masked: Masked,
+    clean_score: CleanScore,
+    masked_score: MaskedScore,
     as_masks: AsMasks,
-    again: Again,
+    explain_masked: ExplainMasked,
     *,
     level: Literal["dataset", "image"] = "dataset",
     space: Space = "normalised",
@@ -41,10 +41,10 @@ def adcc(
     image is passed once for drop and coherency.
 
     Args:
-        clean: p_c(x).
-        masked: p_c(x * E).
+        clean_score: p_c(x).
+        masked_score: p_c(x * E).
         as_masks: E.
-        again: the same method on x * E.
+        explain_masked: the same method on x * E.
         level: how images become the figure of a data set: averages of the three terms combined once
             (``dataset``, as the paper's tables are), or the mean of the images' own numbers (``image``).
         space: ``normalised`` fades to the mean colour, ``pixel`` to black.
@@ -57,9 +57,9 @@ def adcc(
         >>> results.summary()["fake-cam", "adcc"].mean < 0.01  # whatever its drop, a map of ones says nothing
         True
     """
-    coh = coherency(as_masks, again, space=space, renormalize=renormalize).values
+    coh = coherency(as_masks, explain_masked, space=space, renormalize=renormalize).values
     com = complexity(as_masks, renormalize=renormalize)
-    drop = average_drop(clean, masked, space=space, renormalize=renormalize).values
+    drop = average_drop(clean_score, masked_score, space=space, renormalize=renormalize).values
     parts = {"coherency": coh, "complexity": com, "average-drop": drop}
     return Measured(harmonic_mean(coh, 1 - com, 1 - drop), parts)
 

@@ -5,7 +5,7 @@ import torch
 from limelight.card import register_metric
 from limelight.ops.similarity import pearson
 from limelight.scoring.measured import Measured
-from limelight.scoring.needs import Again, AsMasks, Space
+from limelight.scoring.needs import AsMasks, ExplainMasked, Space
 
 
 @register_metric(
@@ -14,12 +14,12 @@ from limelight.scoring.needs import Again, AsMasks, Space
     cites="poppi2021",
     cost="1 E",
     better="higher",
-    masks_by=("space", "renormalize"),
+    mask_options=("space", "renormalize"),
     profiles={"adcc": {"renormalize": False}},
 )
 def coherency(
     as_masks: AsMasks,
-    again: Again,
+    explain_masked: ExplainMasked,
     *,
     space: Space = "normalised",
     renormalize: bool = True,
@@ -31,7 +31,7 @@ def coherency(
 
     Args:
         as_masks: E.
-        again: the same method, with the same options and seed, on x * E for the same class.
+        explain_masked: the same method, with the same options and seed, on x * E for the same class.
         space: ``normalised`` fades to the mean colour, ``pixel`` to black.
         renormalize: scale each map to [0, 1] first.
 
@@ -42,6 +42,6 @@ def coherency(
         >>> results.summary()["grad-cam", "coherency"].rank
         1
     """
-    second = again(space, renormalize)
+    second = explain_masked(space, renormalize)
     r = pearson(as_masks(renormalize), second.map)
     return Measured(torch.nan_to_num((1 + r) / 2, nan=0.0), {"degenerate": second.degenerate})

@@ -17,8 +17,8 @@ from limelight.shapes import Curve, Maps, Scores
     family="faithfulness",
     cites="petsiuk2018",
     cost="(ceil(H * W / step) + 1) F",
-    random_by="ties",
-    steps_by="step",
+    ties_option="ties",
+    step_option="step",
     better="lower",
     profiles={
         "rise": {},
@@ -69,8 +69,8 @@ def deletion(
     family="faithfulness",
     cites="petsiuk2018",
     cost="(ceil(H * W / step) + 1) F",
-    random_by="ties",
-    steps_by="step",
+    ties_option="ties",
+    step_option="step",
     better="higher",
     profiles={
         "rise": {},
@@ -120,8 +120,8 @@ def insertion(
     family="faithfulness",
     cites="zhang2021groupcam",
     cost="(2 * ceil(H * W / step) + 1) F",
-    random_by="ties",
-    steps_by="step",
+    ties_option="ties",
+    step_option="step",
     better="higher",
     low=-1.0,
     profiles={

@@ -3,7 +3,7 @@
 from limelight.card import register_metric
 from limelight.ops import divide
 from limelight.scoring.measured import Measured
-from limelight.scoring.needs import Clean, Masked, Space
+from limelight.scoring.needs import CleanScore, MaskedScore, Space
 from limelight.shapes import Scores
 
 
@@ -16,8 +16,8 @@ from limelight.shapes import Scores
     profiles={"adcc": {"renormalize": False}, "collection-cam": {}},
 )
 def average_drop(
-    clean: Clean,
-    masked: Masked,
+    clean_score: CleanScore,
+    masked_score: MaskedScore,
     *,
     space: Space = "normalised",
     renormalize: bool = True,
@@ -28,8 +28,8 @@ def average_drop(
     underflows to 0 has nothing to lose: 0, and is counted in the part ``underflow``.
 
     Args:
-        clean: Y.
-        masked: O.
+        clean_score: Y.
+        masked_score: O.
         space: ``normalised`` fades to the mean colour, ``pixel`` to black.
         renormalize: scale each map to [0, 1] first.
 
@@ -40,7 +40,7 @@ def average_drop(
         >>> results.summary()["grad-cam", "average-drop"].rank
         1
     """
-    y, o = clean("prob"), masked(space, renormalize)
+    y, o = clean_score("prob"), masked_score(space, renormalize)
     return Measured(divide((y - o).clamp_min(0), y), {"underflow": (y == 0).to(y.dtype)})
 
 
@@ -53,8 +53,8 @@ def average_drop(
     profiles={"adcc": {"renormalize": False}, "collection-cam": {}, "cluster-cam": {}},
 )
 def average_increase(
-    clean: Clean,
-    masked: Masked,
+    clean_score: CleanScore,
+    masked_score: MaskedScore,
     *,
     space: Space = "normalised",
     renormalize: bool = True,
@@ -65,8 +65,8 @@ def average_increase(
     increase number.
 
     Args:
-        clean: Y = p_c(x).
-        masked: O = p_c(x * E).
+        clean_score: Y = p_c(x).
+        masked_score: O = p_c(x * E).
         space: ``normalised`` fades to the mean colour, ``pixel`` to black.
         renormalize: scale each map to [0, 1] first.
 
@@ -78,7 +78,7 @@ def average_increase(
         >>> results.values("average-increase").item() in (0.0, 1.0)
         True
     """
-    y, o = clean("prob"), masked(space, renormalize)
+    y, o = clean_score("prob"), masked_score(space, renormalize)
     return (o > y).to(y.dtype)
 
 
@@ -92,8 +92,8 @@ def average_increase(
     profiles={"cluster-cam": {}},
 )
 def confidence_drop(
-    clean: Clean,
-    masked: Masked,
+    clean_score: CleanScore,
+    masked_score: MaskedScore,
     *,
     clip: bool = False,
     space: Space = "normalised",
@@ -104,8 +104,8 @@ def confidence_drop(
     (Y - O) / Y, at most 1 and unbounded below; lower is better. With ``clip`` it is the average drop.
 
     Args:
-        clean: Y = p_c(x).
-        masked: O = p_c(x * E).
+        clean_score: Y = p_c(x).
+        masked_score: O = p_c(x * E).
         clip: count gains as 0.
         space: ``normalised`` fades to the mean colour, ``pixel`` to black.
         renormalize: scale each map to [0, 1] first.
@@ -118,6 +118,6 @@ def confidence_drop(
         >>> abs(results.values("confidence-drop").item() - results.values("average-drop").item()) < 1e-6
         True
     """
-    y, o = clean("prob"), masked(space, renormalize)
+    y, o = clean_score("prob"), masked_score(space, renormalize)
     drop = divide(y - o, y)
     return drop.clamp_min(0) if clip else drop

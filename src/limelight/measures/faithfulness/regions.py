@@ -16,7 +16,7 @@ from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.ops.order import ranks
 from limelight.scoring.measured import Measured
-from limelight.scoring.needs import Clean, ScoreOf
+from limelight.scoring.needs import CleanScore, ScoreOf
 from limelight.shapes import Images, Index, Maps, Scores
 
 Replacement = Literal["uniform", "zero", "black", "minimum"] | Fill
@@ -40,7 +40,7 @@ def morf(
     image: Images,
     raw: Maps,
     classifier: Classifier,
-    clean: Clean,
+    clean_score: CleanScore,
     scores_of: ScoresOf,
     draws: Draws,
     *,
@@ -60,7 +60,7 @@ def morf(
         image: x.
         raw: a cell's relevance is the sum of the raw map in it.
         classifier: for the bounds of the noise.
-        clean: f(x_0).
+        clean_score: f(x_0).
         scores_of: f(x_k).
         draws: of the noise; every method meets the same.
         cell: side in pixels.
@@ -82,7 +82,7 @@ def morf(
         1
     """
     return _aopc(
-        raw, image, classifier, clean(score), scores_of, draws, cell, border, steps, replace_by, repeats, score
+        raw, image, classifier, clean_score(score), scores_of, draws, cell, border, steps, replace_by, repeats, score
     )
 
 
@@ -102,7 +102,7 @@ def lerf(
     image: Images,
     raw: Maps,
     classifier: Classifier,
-    clean: Clean,
+    clean_score: CleanScore,
     scores_of: ScoresOf,
     draws: Draws,
     *,
@@ -121,7 +121,7 @@ def lerf(
         image: x.
         raw: a cell's relevance is the sum of the raw map in it.
         classifier: for the bounds of the noise.
-        clean: f(x_0).
+        clean_score: f(x_0).
         scores_of: f(x_k).
         draws: of the noise; every method meets the same.
         cell: side in pixels.
@@ -140,7 +140,7 @@ def lerf(
         'lower'
     """
     return _aopc(
-        -raw, image, classifier, clean(score), scores_of, draws, cell, border, steps, replace_by, repeats, score
+        -raw, image, classifier, clean_score(score), scores_of, draws, cell, border, steps, replace_by, repeats, score
     )
 
 

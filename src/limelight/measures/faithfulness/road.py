@@ -13,7 +13,7 @@ from limelight.engine.rng import Draws
 from limelight.ops.impute import impute
 from limelight.ops.order import ranks
 from limelight.scoring.measured import Measured
-from limelight.scoring.needs import Clean
+from limelight.scoring.needs import CleanScore
 from limelight.shapes import Curve, Images, Index, Maps
 
 
@@ -29,7 +29,7 @@ from limelight.shapes import Curve, Images, Index, Maps
 def road(
     image: Images,
     maps: Maps,
-    clean: Clean,
+    clean_score: CleanScore,
     scores_of: ScoresOf,
     draws: Draws,
     *,
@@ -46,7 +46,7 @@ def road(
     Args:
         image: x.
         maps: their order counts.
-        clean: p_c(x).
+        clean_score: p_c(x).
         scores_of: p_c of the filled pictures.
         draws: of the noise.
         percentiles: p, in per cent; that share of the pixels stays.
@@ -60,7 +60,7 @@ def road(
         >>> results.summary()["grad-cam", "road"].rank
         1
     """
-    before = clean("prob")
+    before = clean_score("prob")
     places = ranks(maps), ranks(-maps)
     count = maps[0].numel()
     kept = [ceil((count - 1) * p / 100) for p in percentiles]

@@ -21,7 +21,7 @@ NOTHING = 1e-7
 def grid_pg(
     raw: Maps,
     truth: Truth,
-    explained_by: Callable[[str], Saliency],
+    explain_with_method: Callable[[str], Saliency],
     *,
     keep: Annotated[float, Field(gt=0, le=1)] | None = None,
     keep_as: str | None = None,
@@ -34,7 +34,7 @@ def grid_pg(
     Args:
         raw: S, the raw map at the size of the mosaic.
         truth: the cell.
-        explained_by: other methods' explanations of the same mosaics.
+        explain_with_method: other methods' explanations of the same mosaics.
         keep: keep this share of the pixels, the largest, and nothing else.
         keep_as: keep as many pixels as this method's raw map has positive ones, pair by pair, so that methods
             are compared at the same number.
@@ -50,7 +50,7 @@ def grid_pg(
     """
     positive = raw.clamp_min(0)
     if keep_as is not None:
-        other = resize(explained_by(keep_as).raw, (raw.shape[1], raw.shape[2]))
+        other = resize(explain_with_method(keep_as).raw, (raw.shape[1], raw.shape[2]))
         positive = keep_top(positive, (other > 0).sum((-2, -1)))
     elif keep is not None:
         count = torch.full((len(raw),), round(keep * raw[0].numel()), device=raw.device)

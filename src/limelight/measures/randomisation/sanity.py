@@ -14,7 +14,7 @@ from limelight.model.classifier import Classifier
 from limelight.ops import resize
 from limelight.ops.similarity import pearson, spearman, ssim
 from limelight.scoring.measured import Measured
-from limelight.scoring.needs import ExplanationOf
+from limelight.scoring.needs import ExplainWithModel
 from limelight.shapes import Images, Maps, Scores
 
 Similarity = Literal["spearman", "spearman-signed", "ssim", "pearson"]
@@ -33,7 +33,7 @@ Reset = Literal["default", "ae"]
     profiles={"collection-cam": {"layers": "conv"}, "ae": {"reset": "ae"}},
 )
 def sanity_cascading(
-    explanation: ExplanationOf,
+    explain_with_model: ExplainWithModel,
     classifier: Classifier,
     image: Images,
     seed: int,
@@ -49,7 +49,7 @@ def sanity_cascading(
     map is empty or not finite has similarity 0, and is counted in the part ``degenerate``.
 
     Args:
-        explanation: the method, on the model or on a randomised copy, for the class of the model.
+        explain_with_model: the method, on the model or on a randomised copy, for the class of the model.
         classifier: the model; it is copied, never touched.
         image: normalised, (n, 3, H, W); shows which layers run.
         seed: of the new weights.
@@ -66,7 +66,7 @@ def sanity_cascading(
         >>> results.values("sanity-cascading").item() < 0.5  # the map depends on what the model has learned
         True
     """
-    return _measure(explanation, randomise(classifier, image, layers, reset, seed, keep=True), similarity)
+    return _measure(explain_with_model, randomise(classifier, image, layers, reset, seed, keep=True), similarity)
 
 
 @register_metric(
@@ -80,7 +80,7 @@ def sanity_cascading(
     profiles={"collection-cam": {"layers": "conv"}, "ae": {"reset": "ae"}},
 )
 def sanity_independent(
-    explanation: ExplanationOf,
+    explain_with_model: ExplainWithModel,
     classifier: Classifier,
     image: Images,
     seed: int,
@@ -95,7 +95,7 @@ def sanity_independent(
     better.
 
     Args:
-        explanation: the method, on the model or on a randomised copy, for the class of the model.
+        explain_with_model: the method, on the model or on a randomised copy, for the class of the model.
         classifier: the model; it is copied, never touched.
         image: normalised, (n, 3, H, W); shows which layers run.
         seed: of the new weights.
@@ -111,19 +111,21 @@ def sanity_independent(
         >>> results.curves("sanity-independent")["grad-cam"].shape  # a number for each layer
         (14,)
     """
-    return _measure(explanation, randomise(classifier, image, layers, reset, seed, keep=False), similarity)
+    return _measure(explain_with_model, randomise(classifier, image, layers, reset, seed, keep=False), similarity)
 
 
 AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def _measure(explanation: ExplanationOf, models: Iterator[tuple[str, Classifier]], similarity: Similarity) -> Measured:
-    original = _signed(explanation())
+def _measure(
+    explain_with_model: ExplainWithModel, models: Iterator[tuple[str, Classifier]], similarity: Similarity
+) -> Measured:
+    original = _signed(explain_with_model())
     curves: dict[str, list[Scores]] = {name: [] for name in _SIMILARITIES}
     empty: list[Tensor] = []
     for _, model in models:
         try:
-            other = _signed(explanation(model))
+            other = _signed(explain_with_model(model))
         except NonFinite:  # the randomised model itself overflows
             other = torch.zeros_like(original)
         for name, alike in _SIMILARITIES.items():
