@@ -29,7 +29,7 @@ MOST_WORKERS = 8
 def pytest_configure(config: pytest.Config) -> None:
     """Leave out a warning of ours; pyproject.toml would import the package before its axes can be checked.
 
-    Small networks of random weights absorb most relevance; tests of the accounts ask for these warnings by pytest.warns.
+    Small networks of random weights absorb most relevance; tests of it ask for these warnings by pytest.warns.
     """
     config.addinivalue_line("filterwarnings", "ignore::limelight.errors.ConservationWarning")
 

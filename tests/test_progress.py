@@ -72,7 +72,7 @@ def test_a_pass_is_timed_only_where_it_may_be_long(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(c, "forward", lambda x, **_: (calls.append(len(x)), c.module(x))[1])
     forecast(c, X, [ll.method("gradient")])
     assert calls == []
-    c.first_pass = 1.0
+    c.first_pass_seconds = 1.0
     for _ in range(2):
         assert forecast(c, X, [ll.method("rise")]).seconds < 8001
     assert calls == [16]
@@ -82,7 +82,7 @@ def test_what_is_short_alone_and_often_done_is_timed(capsys: pytest.CaptureFixtu
     """The first pass of a process is slow, and would be multiplied."""
     c = ll.Classifier(NET, size=32)
     forecast(c, X, [ll.method("gradient")])
-    c.first_pass = 5.0
+    c.first_pass_seconds = 5.0
     alone = forecast(c, X, [ll.method("gradient")]).seconds
     assert alone >= 5
     assert forecast(c, X, [ll.method("gradient")], pieces=100).seconds < alone / 2
@@ -99,7 +99,7 @@ def test_what_is_short_alone_and_often_done_is_timed(capsys: pytest.CaptureFixtu
 def test_a_timed_pass_keeps_to_the_memory(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     c = ll.Classifier(NET, size=32)
     forecast(c, X, [ll.method("gradient")])
-    c.first_pass, calls = 1.0, []
+    c.first_pass_seconds, calls = 1.0, []
     monkeypatch.setattr(c, "at_once", lambda x: 2)
 
     def pass_of(x: torch.Tensor, **_: Any) -> torch.Tensor:

@@ -87,6 +87,13 @@ def test_everything_survives_pickling_and_copies() -> None:
         assert copied(results).rows == results.rows
 
 
+def test_what_was_found_out_about_a_model_is_not_pickled() -> None:
+    """It may hold functions, and is found out again."""
+    c = ll.Classifier(body(), size=SIZE)
+    c.memo["how",] = lambda: None
+    assert pickle.loads(pickle.dumps(c)).memo == {}
+
+
 def test_errors_survive_pickling() -> None:
     kinds = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, errors.LimelightError)]
     for kind in kinds:

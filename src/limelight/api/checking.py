@@ -17,7 +17,7 @@ from limelight.engine.method import Method, as_method
 from limelight.engine.run import run
 from limelight.errors import CheckFailed, InvalidOption
 from limelight.model.classifier import Classifier, as_classifier
-from limelight.model.targets import TargetLike, either_name
+from limelight.model.targets import TargetLike, accept_either_name
 from limelight.progress import show_progress
 from limelight.results.explanation import explanations
 from limelight.results.row import Row
@@ -31,7 +31,7 @@ SANITY_LIMIT = 0.5
 about 0, the same map has 1; the literature gives no number."""
 
 
-@either_name
+@accept_either_name
 def check(
     classifier: Classifier | nn.Module | str,
     images: Any,
@@ -112,7 +112,7 @@ class Verdict:
     reason: str
 
 
-@either_name
+@accept_either_name
 def sanity(
     classifier: Classifier | nn.Module | str,
     images: Any,
@@ -168,7 +168,7 @@ def sanity(
     return verdicts, results
 
 
-@either_name
+@accept_either_name
 def sanity_strip(
     classifier: Classifier | nn.Module | str,
     image: Any,

@@ -26,7 +26,7 @@ from limelight.engine.provenance import as_text, versions
 from limelight.engine.run import run
 from limelight.errors import InvalidImage, InvalidOption
 from limelight.model.classifier import Classifier, as_classifier
-from limelight.model.targets import TargetLike, either_name
+from limelight.model.targets import TargetLike, accept_either_name
 from limelight.progress import show_progress
 from limelight.results.explanation import explanations
 from limelight.results.gallery import Gallery
@@ -51,7 +51,7 @@ def metrics() -> Cards[MetricCard]:
     return METRICS.cards()
 
 
-@either_name
+@accept_either_name
 def evaluate(
     classifier: Classifier | nn.Module | str,
     images: Any,
@@ -151,7 +151,7 @@ def evaluate(
     return results()
 
 
-@either_name
+@accept_either_name
 def compare(
     classifier: Classifier | nn.Module | str,
     image: Any,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from limelight.api.forecasting import forecast
 from limelight.api.inputs import Unreadable, as_input, asked_at
 from limelight.card import METHODS, Card, Cards
-from limelight.data.collect import as_sample, samples_of, several
+from limelight.data.collect import as_sample, list_pictures, samples_of
 from limelight.data.samples import Sample
 from limelight.data.synthetic import MOST_SCENES, TEST_SEEDS, Scene, scene
 from limelight.engine.method import Method, as_method
@@ -22,7 +22,7 @@ from limelight.engine.plan import plan as plan_of
 from limelight.engine.run import run
 from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel, show
 from limelight.model.classifier import Classifier, as_classifier
-from limelight.model.targets import TargetLike, either_name, parse_target
+from limelight.model.targets import TargetLike, accept_either_name, parse_target
 from limelight.progress import show_progress
 from limelight.results.explanation import Explanation, explanations
 from limelight.results.gallery import Gallery
@@ -113,7 +113,7 @@ def explain(
     progress: bool | None = None,
     **options: Any,
 ) -> list[Explanation]: ...
-@either_name
+@accept_either_name
 def explain(
     classifier: Classifier | nn.Module | str,
     image: Any,
@@ -158,7 +158,7 @@ def explain(
     several_methods = not isinstance(method, str | Method)
     ruled: dict[str, Any] = {"strict": True} if strict else {}  # a method that is built has its own
     chosen = [as_method(m, **options, **(ruled if isinstance(m, str) else {})) for m in as_list(method, "methods")]
-    pictures = several(image)
+    pictures = list_pictures(image)
     samples = samples_of([image] if pictures is None else pictures)
     if not samples:
         raise InvalidImage("the list of images is empty")

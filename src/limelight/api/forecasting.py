@@ -56,7 +56,7 @@ def forecast(
         parts.append(Part(name, images * passes, images * (cost.forwards + BACKWARD * cost.backwards), advice))
 
     with torch.inference_mode(False), torch.no_grad():
-        x = classifier.check(x)
+        x = classifier.to_batch(x)
         for method in methods:
             try:
                 classifier.refuse_methods([method], x)
@@ -108,7 +108,7 @@ def _seconds(classifier: Classifier, x: Images, passes: float) -> float:
     is timed, once, of as many pictures as fit the memory; if it runs out all the same, the first is all that is known.
     """
     classifier.trace(x)
-    first = classifier.first_pass
+    first = classifier.first_pass_seconds
     if passes * first < LONG or isinstance(classifier, BlackBox):  # whose passes may have a price
         return first
     kept = classifier.memo

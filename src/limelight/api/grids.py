@@ -114,7 +114,7 @@ def _classify(model: Classifier, inputs: Tensor) -> Tensor:
     def fetch(_images: Index, numbers: Index) -> Images:
         return inputs[numbers.cpu()].to(model.device)
 
-    first = model.check(inputs[:1].to(model.device))
+    first = model.to_batch(inputs[:1].to(model.device))
     return Passes(model, first, Targets(), Meter()).logits(fetch, len(inputs))[0].cpu()
 
 

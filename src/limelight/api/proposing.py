@@ -17,13 +17,13 @@ from limelight.engine.method import Method, as_method
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost
-from limelight.model.targets import TargetLike, either_name, parse_target
+from limelight.model.targets import TargetLike, accept_either_name, parse_target
 from limelight.ops.peaks import check_peak_options, find_peaks
 from limelight.ops.selective_search import selective_search
 from limelight.progress import Part, show_progress
 
 
-@either_name
+@accept_either_name
 def propose(
     classifier: Classifier | nn.Module | str,
     image: Any,

@@ -20,13 +20,13 @@ from limelight.engine.budget import limits
 from limelight.engine.method import Method
 from limelight.errors import InvalidImage, InvalidOption
 from limelight.model.classifier import Classifier
-from limelight.model.targets import TargetLike, either_name
+from limelight.model.targets import TargetLike, accept_either_name
 from limelight.progress import Forecast, show_progress
 from limelight.scoring.evaluate import as_list, label_each
 from limelight.scoring.metric import Metric, as_metric
 
 
-@either_name
+@accept_either_name
 def choose(
     classifier: Classifier | nn.Module | str,
     images: Any,

@@ -31,7 +31,7 @@ def as_picture(image: Any) -> Any:
     return array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
 
 
-def several(images: Any) -> list[Any] | None:
+def list_pictures(images: Any) -> list[Any] | None:
     """Return the pictures of whatever holds several: a list, a batch, an iterator, a Series of paths; None for one."""
     if isinstance(images, Tensor) or is_array(images):
         names = not isinstance(images, Tensor) and images.ndim == 1 and images.dtype.kind in "OUT"
@@ -53,7 +53,7 @@ def as_samples(images: Any) -> list[Sample]:
     """
     if _is_path(images):
         return name_apart(read_samples(Path(images)))
-    pictures = several(images)
+    pictures = list_pictures(images)
     if pictures is None:
         raise InvalidImage(f"expected a folder, a csv or a list of pictures, got {type(images).__name__}")
     return samples_of(pictures)
@@ -65,7 +65,7 @@ def as_sample(image: Any) -> Sample:
     Raises:
         InvalidImage: several, or none.
     """
-    pictures = several(image)
+    pictures = list_pictures(image)
     if pictures is not None and len(pictures) != 1:
         raise InvalidImage(f"{len(pictures)} pictures where one is explained; explain and evaluate take several")
     return samples_of([image] if pictures is None else pictures)[0]

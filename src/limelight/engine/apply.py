@@ -61,7 +61,7 @@ def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency
 
     allowance = Allowance(method.options.budget, n, spent, start - shared.seconds, device=clean.image.device)
     request = Request(method, clean, layers, meter, allowance)
-    with naming([method]):
+    with prefix_errors([method]):
         raw = _make_maps(method, request, clean)
         accounts, remarks = _audit_relevance(method, clean, meter)
     finish = Finish(size, method.options.relu, method.options.normalize_at)
@@ -75,10 +75,10 @@ def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency
         target=clean.targets.index,
         score=clean.score_as(method.options.score),
         probability=clean.probability,
-        reasons=diagnosis.reasons(raw, empty, clean, explained, method, request.felt),
+        reasons=diagnosis.reasons(raw, empty, clean, explained, method, request.effects),
         notes=(
             *raw.notes,
-            *diagnosis.notes(raw, clean, layers, method, request.felt),
+            *diagnosis.notes(raw, clean, layers, method, request.effects),
             *_notes_of_score(method, clean),
             *allowance.remarks,
             *remarks,
@@ -135,7 +135,7 @@ def _share(method: Spec, used: Cost, clean: Pass) -> Cost:
     return used
 
 
-def tell_losses(saliency: Saliency, method: Spec) -> Saliency:
+def note_losses(saliency: Saliency, method: Spec) -> Saliency:
     """Warn of the image that lost most relevance on the way, and note it."""
     images = read_batch(saliency.details)
     worst = max(images, key=lambda a: (len(a.warnings), a.beyond, max(a.uptake, a.release)), default=None)
@@ -147,7 +147,7 @@ def tell_losses(saliency: Saliency, method: Spec) -> Saliency:
 
 
 @contextmanager
-def naming(methods: Sequence[Spec]) -> Generator[None]:
+def prefix_errors(methods: Sequence[Spec]) -> Generator[None]:
     """Say in an error about the model which methods it is about."""
     try:
         yield

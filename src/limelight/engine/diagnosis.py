@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, Felt
+from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, Effects
 from limelight.engine.saliency import Raw
 from limelight.engine.spec import Spec
 from limelight.model.layers import LayerInfo
@@ -17,24 +17,25 @@ SAME_ON_POOLED_HEADS = frozenset({"grad-cam", "xgrad-cam", "hires-cam"})
 
 
 def reasons(
-    raw: Raw, empty: Flags, clean: Pass, layers: Sequence[LayerInfo], method: Spec, felt: Felt
+    raw: Raw, empty: Flags, clean: Pass, layers: Sequence[LayerInfo], method: Spec, effects: Effects
 ) -> tuple[str, ...]:
     """Say for every empty map why it is empty."""
     return tuple(
-        _reason_of(i, raw, clean, layers, method, felt) if is_empty else "" for i, is_empty in enumerate(truths(empty))
+        _reason_of(i, raw, clean, layers, method, effects) if is_empty else ""
+        for i, is_empty in enumerate(truths(empty))
     )
 
 
-def _reason_of(i: int, raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, felt: Felt) -> str:
+def _reason_of(i: int, raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, effects: Effects) -> str:
     if not raw.layers:
-        return _reason(i, raw.values[i], clean, layers, method, felt)
+        return _reason(i, raw.values[i], clean, layers, method, effects)
     if any(bool(m.any()) for m in raw.details["masks"][i]):
         return "constant map: the layers' maps cancel"
-    each = [_reason(i, one.values[i], clean, [at], method, felt) for one, at in zip(raw.layers, layers, strict=True)]
+    each = [_reason(i, one.values[i], clean, [at], method, effects) for one, at in zip(raw.layers, layers, strict=True)]
     return "; ".join(dict.fromkeys(each))
 
 
-def _reason(i: int, raw: torch.Tensor, clean: Pass, layers: Sequence[LayerInfo], method: Spec, felt: Felt) -> str:
+def _reason(i: int, raw: torch.Tensor, clean: Pass, layers: Sequence[LayerInfo], method: Spec, effects: Effects) -> str:
     stages = [clean.stages[info.name] for info in layers]
     where = ", ".join(info.name for info in layers)
     if stages and all(not s.acts[i].any() for s in stages):
@@ -58,13 +59,13 @@ def _reason(i: int, raw: torch.Tensor, clean: Pass, layers: Sequence[LayerInfo],
     if stages and all(not s.acts[i].any() or (s.grads is not None and not s.grads[i].any()) for s in stages):
         return f"dead layer: in each of {where} the activations or the gradient are all 0"
     if not raw.any():
-        return _nothing(i, clean, method, felt)
+        return _nothing(i, clean, method, effects)
     if method.options.relu and float(raw.max()) <= 0:
         return "no positive evidence: the map is nowhere above 0 (relu=False shows the negative part)"
     return "constant map: every position has the same value"
 
 
-def _nothing(i: int, clean: Pass, method: Spec, felt: Felt) -> str:
+def _nothing(i: int, clean: Pass, method: Spec, effects: Effects) -> str:
     """Say why a map is 0 everywhere whose layers and gradients, as far as they were looked at, are not."""
     recording = clean.recording if isinstance(clean, RecordedPass) else None
     if recording is not None and len(recording.flows) and not bool(recording.flows[0].size[i]):
@@ -73,7 +74,7 @@ def _nothing(i: int, clean: Pass, method: Spec, felt: Felt) -> str:
         what = "relevance" if recording.flows else "gradient"
         return f"dead {what}: nothing of what was passed back arrived"
     limit = method.options.score in ("prob", "logprob") and float(clean.probability[i]) > 1 - 1e-6
-    for what, seen in (("gradient", felt.gradients), ("score", felt.scores)):
+    for what, seen in (("gradient", effects.gradients), ("score", effects.scores)):
         if seen is not None and not bool(seen[i]):
             if limit:
                 return f"saturated score: the {method.options.score} is at its limit; try score='logit'"
@@ -85,7 +86,7 @@ def _nothing(i: int, clean: Pass, method: Spec, felt: Felt) -> str:
     return "constant map: it is 0 at every position"
 
 
-def notes(raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, felt: Felt) -> tuple[str, ...]:
+def notes(raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, effects: Effects) -> tuple[str, ...]:
     """Return remarks on a batch's maps."""
     found: list[str] = []
     if why := clean.classifier.alone:
@@ -107,6 +108,6 @@ def notes(raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, felt
         blank = ~raw.details["masks"][:, number].flatten(1).any(1)
         some = raw.values.flatten(1).any(1)
         for i in integers((blank & some).nonzero()[:, 0]):
-            reason = _reason(i, one.values[i], clean, [at], method, felt)
+            reason = _reason(i, one.values[i], clean, [at], method, effects)
             found.append(f"Layer {at.name} adds nothing to the map where its own is empty ({reason}).")
     return tuple(dict.fromkeys(found))

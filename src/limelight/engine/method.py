@@ -18,7 +18,7 @@ from limelight.engine.spec import Options, Spec
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost, predict
-from limelight.model.targets import TargetLike, either_name
+from limelight.model.targets import TargetLike, accept_either_name
 from limelight.shapes import Grid, Images, Maps
 
 
@@ -37,7 +37,7 @@ class Method(Spec):
         changed = self.options.model_dump(exclude_defaults=True)
         return f"method({', '.join([repr(self.name), *(f'{k}={show(v)}' for k, v in changed.items())])})"
 
-    @either_name
+    @accept_either_name
     def __call__(
         self,
         classifier: Classifier | nn.Module | str,
@@ -49,7 +49,7 @@ class Method(Spec):
         """Return the finished maps, (n, H, W) float32 in [0, 1], on x's device."""
         return self.run(classifier, x, target).map
 
-    @either_name
+    @accept_either_name
     def raw(
         self,
         classifier: Classifier | nn.Module | str,
@@ -61,7 +61,7 @@ class Method(Spec):
         """Return the raw maps, (n, h, w): the method's own resolution and sign."""
         return self.run(classifier, x, target).raw
 
-    @either_name
+    @accept_either_name
     def run(
         self,
         classifier: Classifier | nn.Module | str,

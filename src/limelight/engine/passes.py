@@ -75,7 +75,7 @@ class Passes:
         def work(part: slice) -> Logits:
             x = copies(images[part], numbers[part])
             logits = self.classifier.outputs.logits(self._forward(x), len(x))
-            logits = self.classifier.finite(logits, self.image, images[part], x)
+            logits = self.classifier.require_finite(logits, self.image, images[part], x)
             self._meter.add(forward=len(x))
             return logits if logits.dtype == torch.float64 else logits.float()
 

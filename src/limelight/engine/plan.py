@@ -42,7 +42,7 @@ def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
     Raises:
         LimelightError: the method can't have this model.
     """
-    x = classifier.check(x)
+    x = classifier.to_batch(x)
     classifier.refuse_methods([method], x)
     looks = method.card.layers not in ("none", "stop") or method.layers is not None
     layers = () if not looks else classifier.layers(method.layers, x, method.card.layers)

@@ -45,7 +45,7 @@ RECORDING_NEEDS = frozenset({"recording"})
 
 
 @dataclass
-class Felt:
+class Effects:
     """Whether what was tried on the way to a map had any effect, for each image; None if nothing was tried.
 
     Attributes:
@@ -81,7 +81,7 @@ class Request:
         targets = replace(clean.targets, kind=method.options.score)
         self._passes = Passes(clean.classifier, clean.image, targets, meter, method.options.batch_size)
         self._start: Tensor | None = None
-        self.felt = Felt()
+        self.effects = Effects()
 
     def apply(self) -> Raw:
         """Return what the method makes of it, fused if it explains one layer and there are several."""
@@ -99,7 +99,7 @@ class Request:
         for info in self._layers:
             meter = Meter()
             one = Request(self._method, self._clean, [info], meter, self._allowance)
-            one.felt = self.felt
+            one.effects = self.effects
             layers.append(one.apply())
             self._meter.add_of_layer(meter, 1 - info.before, unit)
         maps = torch.stack([finish(raw.values)[0] for raw in layers], 1)  # n l H W
@@ -219,7 +219,7 @@ class Request:
             if not isinstance(wanted, int):
                 changed &= wanted
             if scores.shape[1] and (isinstance(wanted, int) or bool(wanted.any())):
-                self.felt.score(changed.any(1))
+                self.effects.score(changed.any(1))
             return scores
 
         return scores_of
@@ -245,7 +245,7 @@ class Request:
 
         def gradients_of(copies: Copies, count: int, use: Fold, kind: ScoreKind | None = None) -> None:
             def note(images: Index, numbers: Index, found: Images) -> None:
-                self.felt.gradient(len(self.image), images, found)
+                self.effects.gradient(len(self.image), images, found)
                 use(images, numbers, found)
 
             self._passes.gradients(copies, count, note, kind)
@@ -281,7 +281,7 @@ class Request:
         def descent(leaf: Tensor, copies: CopiesOf, weights: Tensor) -> tuple[Tensor, Tensor]:
             scores, gradient = self._passes.descend(leaf, copies, weights)
             if len(gradient) == len(self.image):
-                self.felt.gradient(len(gradient), torch.arange(len(gradient), device=gradient.device), gradient)
+                self.effects.gradient(len(gradient), torch.arange(len(gradient), device=gradient.device), gradient)
             return scores, gradient
 
         return descent
@@ -305,10 +305,10 @@ class Request:
 
         def optimise_masks(start: Tensor) -> Raw:
             assert self._method.optimiser is not None
-            supply = Request(self._method.optimiser, self._clean, [], self._meter, self._allowance)
-            supply.felt = self.felt
-            supply._start = start
-            return supply.apply()
+            request = Request(self._method.optimiser, self._clean, [], self._meter, self._allowance)
+            request.effects = self.effects
+            request._start = start
+            return request.apply()
 
         return optimise_masks
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 from torch import nn
 
-from limelight.engine.apply import Shared, apply, naming, tell_losses
+from limelight.engine.apply import Shared, apply, note_losses, prefix_errors
 from limelight.engine.augment import VIEWS, average_views
 from limelight.engine.options import list_enlarged
 from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS
@@ -45,7 +45,7 @@ def run(
     classifier = as_classifier(classifier)
     methods = [m.locate(classifier) for m in methods]
     with preserve_state(classifier.module):  # once for all passes; and whatever mode the caller is in
-        x = classifier.check(x)
+        x = classifier.to_batch(x)
         classifier.refuse_methods(methods, x)
         targets = Targets.parse(target, classifier, x)
         # One backward per explained scalar, and a recorded pass for those that need one.
@@ -92,14 +92,14 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
         shared = Shared(clean, meter, time.perf_counter() - start, len(methods))
         return [apply(m, shared, infos) for m, infos in zip(methods, layers, strict=True)]
 
-    with naming([m for m in methods if m.needs & NEEDS_GRADIENTS] or methods):
+    with prefix_errors([m for m in methods if m.needs & NEEDS_GRADIENTS] or methods):
         try:
             chunks = in_chunks(explain, len(x), size)
         except OutOfMemory as error:
             large = [f"{m.name}'s {option}" for m in methods for option in list_enlarged(m.card, m.options)]
             error.args = (f"{error}{''.join(f', or less than {option}' for option in large)}",)
             raise
-    return [tell_losses(join(parts), m) for parts, m in zip(zip(*chunks, strict=True), methods, strict=True)]
+    return [note_losses(join(parts), m) for parts, m in zip(zip(*chunks, strict=True), methods, strict=True)]
 
 
 def _at_once(methods: Sequence[Spec], classifier: Classifier, x: Images, kept: int) -> int:
@@ -116,7 +116,7 @@ def _layers_of(method: Spec, classifier: Classifier, x: Images) -> list[LayerInf
     Raises:
         InvalidOption: one is given twice, or not as many as the method takes.
     """
-    with naming([method]):
+    with prefix_errors([method]):
         return _find_layers(method.base or method, classifier, x)
 
 

@@ -121,7 +121,7 @@ class Classifier:
         self._fast: tuple[Any, nn.Module] | None = None
         self._hashed: tuple[Any, str] | None = None
         self._layout: torch.memory_format | None = None
-        self.first_pass = 0.0
+        self.first_pass_seconds = 0.0
         """Seconds of the pass that showed the layers."""
         self._single = ""  # why the model may only be given one image at a time
         self._most: int | None = None  # images that it may be given at a time, if the user says so
@@ -158,13 +158,13 @@ class Classifier:
             'star'
         """
         with preserve_state(self.module):
-            x = self.check(x)
+            x = self.to_batch(x)
             size = self.at_once(x)
             given = x.clone()  # a model may overwrite what it is given
             found = in_chunks(
                 lambda part: self.outputs.logits(self.forward(given[part]), len(given[part])), len(x), size
             )
-            return self.finite(torch.cat(found), x)
+            return self.require_finite(torch.cat(found), x)
 
     # -- pictures and inputs ----------------------------------------------------------------------------
 
@@ -244,7 +244,7 @@ class Classifier:
         kind = next((t.dtype for t in self._tensors() if t.is_floating_point()), x.dtype)
         return x.to(device, kind)
 
-    def check(self, x: Tensor) -> Images:
+    def to_batch(self, x: Tensor) -> Images:
         """Return a batch of images in the model's dtype, or say why it is none.
 
         Raises:
@@ -253,7 +253,7 @@ class Classifier:
         """
         if not isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidImage(f"expected a tensor of normalised images (n, 3, H, W), got {type(x).__name__}")
-        self._held(x)
+        self._refuse_meta(x)
         if x.ndim == 4 and not len(x):
             raise InvalidImage(f"the batch is empty: images of shape {tuple(x.shape)}")
         if x.ndim != 4 or not x.is_floating_point():
@@ -269,7 +269,7 @@ class Classifier:
         x = x.clone() if x.is_inference() else x.detach()
         return self.to_weights(x)
 
-    def _held(self, x: Tensor) -> None:
+    def _refuse_meta(self, x: Tensor) -> None:
         """Refuse weights and images without values."""
         for device in (self.device, x.device):
             if device.type == "meta":
@@ -292,7 +292,9 @@ class Classifier:
         logs = seen is not None and seen.last_module == "LogSoftmax"  # log-probabilities are logits
         return Outputs((sigmoid or softmax) and not logs, multilabel)
 
-    def finite(self, logits: Logits, x: Originals, images: Index | None = None, copies: Images | None = None) -> Logits:
+    def require_finite(
+        self, logits: Logits, x: Originals, images: Index | None = None, copies: Images | None = None
+    ) -> Logits:
         """Return the logits, or say which image has none.
 
         Args:
@@ -345,11 +347,11 @@ class Classifier:
             x = torch.zeros(1, len(self.mean), *self.input_size, device=self.device, dtype=self.dtype)
         key = tuple(x.shape[1:])
         if key not in self._traces:
-            self._held(x)
+            self._refuse_meta(x)
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
             start = time.perf_counter()
             found = trace(self.module, noise, self._reshape)
-            self.first_pass = time.perf_counter() - start
+            self.first_pass_seconds = time.perf_counter() - start
             if found.classes:
                 self._count_labels(found.classes)
             if self._layout is None:

@@ -122,7 +122,7 @@ class Targets:
         if self.function is not None:
             return self._call(classifier, output), None
         logits = classifier.outputs.logits(output, len(x) if images is None else len(images))
-        logits = classifier.finite(logits, x, images, copies)
+        logits = classifier.require_finite(logits, x, images, copies)
         return self.settle(logits).score(classifier.outputs, logits), logits
 
     def score(self, outputs: Outputs, logits: Logits) -> Scores:
@@ -173,7 +173,7 @@ class Targets:
         return score
 
 
-def either_name(function: Callable[P, R]) -> Callable[P, R]:
+def accept_either_name(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function take its ``target`` under the name ``targets`` too, or the other way round.
 
     A function without ``**options`` names both for type checkers, its own first; it never sees the other.

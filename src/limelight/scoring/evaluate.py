@@ -58,7 +58,7 @@ def evaluate_batch(
     if callable(target):
         raise InvalidOption("metrics are about a class; a function as target has no probability")
     with torch.inference_mode(False), torch.no_grad():
-        x = classifier.check(x)
+        x = classifier.to_batch(x)
         methods = {name: _limit_batch(method, batch_size) for name, method in methods.items()}
         if saliencies is None:
             saliencies = run(list(methods.values()), classifier, x, target)

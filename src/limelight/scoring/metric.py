@@ -25,7 +25,7 @@ from limelight.files import reason_of
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost, predict
 from limelight.model.preserve import preserve_state
-from limelight.model.targets import TargetLike, Targets, either_name
+from limelight.model.targets import TargetLike, Targets, accept_either_name
 from limelight.ops.arrays import is_tensor_or_array, tensor_of
 from limelight.ops.order import pixels_per_step
 from limelight.scoring.image_batch import ImageBatch
@@ -150,7 +150,7 @@ class Metric(Speaking):
         method: Spec | str | None = None,
         truth: Any = None,
     ) -> Scores: ...
-    @either_name
+    @accept_either_name
     def __call__(
         self,
         classifier: Classifier | nn.Module | str,
@@ -203,7 +203,7 @@ class Metric(Speaking):
         method: Spec | str | None = None,
         truth: Any = None,
     ) -> Measured: ...
-    @either_name
+    @accept_either_name
     def measure(
         self,
         classifier: Classifier | nn.Module | str,
@@ -224,7 +224,7 @@ class Metric(Speaking):
         """
         classifier = as_classifier(classifier)
         with torch.inference_mode(False), torch.no_grad():
-            x = classifier.check(x)
+            x = classifier.to_batch(x)
             targets = Targets.parse(target, classifier, x)
             size = (x.shape[-2], x.shape[-1])
             known = None if truth is None else Truth.of(truth, len(x), size, x.device)
