@@ -1,4 +1,7 @@
-"""Rules for affine operations, z = W x + b."""
+"""Rules for affine operations, z = W x + b: what of the relevance R of the outputs each input gets, R'.
+
+Contributions are x_i w_ij; ``op.forward`` sums them over the inputs, ``op.back`` hands shares back to them.
+"""
 
 from dataclasses import dataclass, field
 
@@ -15,11 +18,13 @@ from limelight.relevance.rule import TINY, Bias, Division
 class Epsilon:
     """R' = x . W^T (R / (z + e sgn z)); the z-rule for e = 0.
 
+    Source: Bach et al. 2015, eqs. 56 and 58.
+
     Attributes:
         e: stabiliser; larger ones absorb small relevance.
         rms: add this share of the root mean square of z to it.
         bias: whether z has the bias, which then absorbs relevance.
-        sign_aware: False adds e whatever the sign of z, as a tutorial does.
+        sign_aware: False adds e whatever the sign of z, as the tutorial of Montavon et al. 2019 does.
     """
 
     e: int | float = TINY
@@ -43,6 +48,11 @@ class Epsilon:
 @dataclass(frozen=True)
 class AlphaBeta:
     """alpha times the positive contributions less beta times the negative ones; z-plus is alpha 1, beta 0.
+
+    R' = (alpha (x w)+ / z+ - beta (x w)- / z-) . R with z+ and z- the sums of the positive and of the negative
+    contributions.
+
+    Source: Bach et al. 2015, eq. 60; z-plus is that of Montavon et al. 2017.
 
     Attributes:
         alpha: at least 0.
@@ -71,11 +81,14 @@ class AlphaBeta:
         """Return the relevance of the input."""
         if not self.beta:
             return self._share(op, r, "positive", "negative")
-        helped = self._share(op, self.alpha * r, "positive", "negative")
-        return helped + self._share(op, -self.beta * r, "negative", "positive")
+        positive = self._share(op, self.alpha * r, "positive", "negative")
+        return positive + self._share(op, -self.beta * r, "negative", "positive")
 
     def _share(self, op: Op, r: Tensor, same: Part, other: Part) -> Tensor:
-        """Share R among contributions of one sign: of weights of the same sign with inputs above 0, and the others."""
+        """Share R among the contributions of one sign.
+
+        Inputs above 0 make them with weights of that sign (``same``), inputs below 0 with weights of the other.
+        """
         up, down = op.x.clamp_min(0), None if op.nonnegative else op.x.clamp_max(0)
         b = op.b(same) if self.bias == "include" else None
         z = op.forward(up, same, b)
@@ -101,6 +114,8 @@ class Gamma:
     The classic form takes the first line for every output and W+ for (x w)+, whatever the sign of x. On inputs that
     are not negative and outputs above 0 both are the same; where outputs are below 0, as at the end of a residual
     branch, the denominators of the classic form cross 0 and relevance grows without bound.
+
+    Source: the classic form is that of Montavon et al. 2019, section 10.2.
 
     Attributes:
         gamma: at least 0; z-plus for very large ones.
@@ -131,13 +146,13 @@ class Gamma:
             return op.x * op.back(s, w1)
         up, down = op.x.clamp_min(0), None if op.nonnegative else op.x.clamp_max(0)
         z = op.y if with_bias else op.forward(op.x)
-        helps = op.forward(up, "positive", op.b("positive") if with_bias else None)
+        z_plus = op.forward(up, "positive", op.b("positive") if with_bias else None)
         if down is not None:
-            helps = helps + op.forward(down, "negative")
+            z_plus = z_plus + op.forward(down, "negative")
         w2 = op.w() + g * op.w("negative")
-        # What hurts is z - helps; where z < 0 both terms of (1 + g) z - g helps have one sign, so nothing cancels.
-        s = divide_by(r * (z > 0), z + g * helps, self.e)
-        t = divide_by(r * (z < 0), (1 + g) * z - g * helps, self.e)
+        # z- is z - z+; where z < 0 both terms of z + g z- = (1 + g) z - g z+ have one sign, so nothing cancels.
+        s = divide_by(r * (z > 0), z + g * z_plus, self.e)
+        t = divide_by(r * (z < 0), (1 + g) * z - g * z_plus, self.e)
         b = op.b() if with_bias else None
         if b is not None:
             op.audit_biases(s, b + g * b.clamp_min(0))
@@ -151,6 +166,8 @@ class Box:
     """z^B for inputs between bounds: R' = (x - l) . W+^T s + (x - h) . W-^T s, s = R / (W+ (x - l) + W- (x - h)).
 
     The usual form, W x - W+ l - W- h, is the same but for rounding, which leaves no exact zeros.
+
+    Source: Montavon et al. 2017, the rule for pixels.
 
     Attributes:
         bounds: lowest and highest value, broadcast to the input; None for those of each image.
@@ -180,6 +197,8 @@ class Box:
 class Squared:
     """w^2: shares in proportion to the squared weights, whatever the input.
 
+    Source: Montavon et al. 2017, the rule for inputs that may be any number.
+
     Attributes:
         e: stabiliser.
         bias: whether the denominator has b^2.
@@ -204,6 +223,8 @@ class Squared:
 @dataclass(frozen=True)
 class Flat:
     """Shares evenly over the receptive field.
+
+    Source: the flat rule of Kohlbrenner et al. 2020.
 
     Attributes:
         e: stabiliser.
