@@ -224,7 +224,7 @@ class Squared:
 class Flat:
     """Shares evenly over the receptive field.
 
-    Source: the flat rule of Kohlbrenner et al. 2020.
+    Source: Lapuschkin et al. 2019, "Unmasking Clever Hans predictors and assessing what machines really learn".
 
     Attributes:
         e: stabiliser.
