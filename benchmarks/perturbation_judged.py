@@ -29,7 +29,8 @@ import limelight as ll
 from limelight.api.inputs import as_input
 from limelight.draw.chart import COLOURS
 from limelight.engine.baselines import fill_images
-from limelight.maps.perturbation.masks import Penalty, Play
+from limelight.maps.perturbation.masks import Penalty, Play, Rendering, bilinear
+from limelight.model.preprocess import Preprocess
 from limelight.ops import statistics
 
 NAMES.update(
@@ -50,9 +51,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "aop(grad-cam, i-gos)": {"base": "grad-cam", "optimiser": "i-gos"},
     "sigcam": {},
 }
+READINGS: dict[str, dict[str, Any]] = {"": {}, ", no noise": {"noise": 0.0}, ", author": {"profile": "author"}}
+"""What the methods that search as I-GOS does are told besides, by the end of their names."""
 AT_ONCE = "sigcam, no warm-up"
 """SIGCAM with the full blur from the first step on; it is not judged."""
-SEARCHES = ("i-gos", "aop(grad-cam, i-gos)", "sigcam", AT_ONCE)
+SEARCHES = ("i-gos", "aop(grad-cam, i-gos)", "sigcam")
 """I-GOS, from one first mask or another."""
 NEAR = 0.01
 """How much above an objective counts as near it."""
@@ -60,17 +63,31 @@ METRICS = ["deletion", "insertion", "overall"]
 Numbers = npt.NDArray[np.float64]
 
 
-def judge(network: ll.Classifier, pictures: list[Path], folder: Path) -> None:
+def settings(name: str) -> dict[str, Any]:
+    """Return the options of a method, or of one reading of it.
+
+    >>> settings("sigcam, no noise")
+    {'optimiser_options': {'noise': 0.0}}
+    """
+    if name == AT_ONCE:
+        return {"warmup": 0}
+    plain, reading = next((n, r) for r in reversed(READINGS) for n in METHODS if n + r == name)
+    given = READINGS[reading]
+    return METHODS[plain] | ({"optimiser_options": given} if "noise" in given and plain != "i-gos" else given)
+
+
+def judge(network: ll.Classifier, pictures: list[Path], folder: Path, names: list[str]) -> None:
     """Write the rows, and of methods that search as I-GOS does what every step's mask is worth."""
     folder.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
         x = as_input(network, picture)[None]
-        for name, options in {**METHODS, AT_ONCE: {"warmup": 0}}.items():
+        for name in names:
+            options = settings(name)
             written = folder / f"{picture.stem} {name}.npz"
             if written.exists():
                 continue
             masks: list[Tensor] = []
-            watched = {"watch": lambda step, masks=masks: masks.append(step.mask)} if name in SEARCHES else {}
+            watched = {"watch": lambda step, masks=masks: masks.append(step.mask)} if name.startswith(SEARCHES) else {}
             method = ll.method(name.split("(")[0].split(",")[0], **options, **watched)
             if name == AT_ONCE:
                 method(network, x)
@@ -78,14 +95,20 @@ def judge(network: ll.Classifier, pictures: list[Path], folder: Path) -> None:
                 found = ll.evaluate(network, [picture], methods=[method], metrics=METRICS, protocol="aop")
                 rows = [replace(row, method=name) for row in found.rows]
                 ll.Results(rows, found.columns, found.settings).to_parquet(written.with_suffix(".parquet"))
-            np.savez(written, worth=worths(network, x, torch.cat(masks)) if masks else [])
+            if masks:
+                every = torch.cat(masks)
+                rendering = bilinear(name not in {s + ", author" for s in SEARCHES})
+                worth = worths(network, x, every, rendering)
+                np.savez(written, worth=worth, masks=every.numpy())
+            else:
+                np.savez(written)
             print(written.stem, flush=True)
 
 
-def worths(network: ll.Classifier, x: Tensor, masks: Tensor) -> Numbers:
+def worths(network: ll.Classifier, x: Tensor, masks: Tensor, rendering: Rendering) -> Numbers:
     """Return F of the masks of one image, (steps,)."""
     with torch.no_grad():
-        play = Play(x, fill_images(network, x, "gauss-51-50"))
+        play = Play(x, fill_images(network, x, "gauss-51-50"), rendering=rendering)
         shown = play.picture(masks, torch.zeros(len(masks), dtype=torch.long))
         scores = network(shown).softmax(1)[:, network(x).argmax()]
         return (scores + Penalty(1.0, 20.0, 2.0)(masks)).double().numpy()
@@ -202,12 +225,15 @@ def figure(found: dict[str, Numbers], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Judge the perturbation methods.")
+    every = [*METHODS, AT_ONCE, *(name + reading for reading in READINGS if reading for name in SEARCHES)]
     commands = parser.add_subparsers(dest="command", required=True)
     work = commands.add_parser("judge", help="explain and measure")
     work.add_argument("pictures", type=Path)
     work.add_argument("--weights", required=True)
     work.add_argument("--limit", type=int, default=24)
     work.add_argument("--out", type=Path, required=True)
+    work.add_argument("--side", type=int, default=224, help="of what the network sees, pixels")
+    work.add_argument("--methods", nargs="*", default=every, choices=every, metavar="METHOD")
     say = commands.add_parser("tell", help="write the tables and draw the figure")
     say.add_argument("folder", type=Path)
     say.add_argument("--papers", type=Path, nargs="*", default=[])
@@ -216,9 +242,10 @@ def main() -> None:
     torch.set_num_threads(1)
     if given.command == "judge":
         network = ll.load("torchvision/squeezenet1_0", weights=given.weights)
+        network = network.with_preprocess(Preprocess(round(256 / 224 * given.side), given.side))
         pictures = sorted(p for p in given.pictures.iterdir() if p.suffix == ".jpg")
         random.Random(0).shuffle(pictures)  # names are sorted by kind
-        judge(network, pictures[: given.limit], given.out)
+        judge(network, pictures[: given.limit], given.out, given.methods)
         return
     results, found = gathered(given.folder), searches(given.folder)
     print(f"{len(results.images)} pictures, {results.settings['model']}\n")
