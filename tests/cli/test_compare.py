@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import limelight as ll
 from cli.commands import run
 from limelight import draw
+from limelight.data.synthetic import test_split
 
 
 @pytest.mark.slow
@@ -41,6 +43,26 @@ def test_compare_judges_and_draws_curves(scene: Path, tmp_path: Path, capsys: py
     assert data["protocols"]["complexity"].startswith("complexity/")
     (row,) = json.loads(draw.read_png_metadata(out)["limelight"])
     assert row[1]["metrics"] == data["methods"][1]["metrics"]
+
+
+def test_compare_watches_another_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The curve of B while A's pixels leave, beside that of A; its numbers are those of Python."""
+    scene = test_split(4, objects=2)[3]  # a circle and a triangle, both seen
+    picture, out = tmp_path / "two.png", tmp_path / "c.png"
+    Image.fromarray(scene.image).save(picture)
+    common = (picture, "-m", "demo/resnet", "--methods", "grad-cam,eigen-cam", "--metrics", "deletion", "--out", out)
+    assert run("compare", *common, "--target", "circle", "--watch", "triangle", "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["protocols"]["cross-deletion"].startswith("cross-deletion/triangle/")
+    watching = ll.metric("cross-deletion", watch="triangle")
+    _, results = ll.compare("demo/resnet", picture, ["grad-cam", "eigen-cam"], ["deletion", watching], "circle")
+    for method, row in zip(data["methods"], results.rows, strict=True):
+        assert method["metrics"] == pytest.approx(row.values)
+    # Grad-CAM takes the circle away and leaves the triangle; Eigen-CAM, which asks for no class, takes the triangle.
+    circle, none = results.values("cross-deletion")[:, 0]
+    assert circle > 2 * none
+    assert run("compare", *common, "--target", "circle", "--watch", "tringle") == 2
+    assert "did you mean triangle" in capsys.readouterr().err
 
 
 def test_compare_takes_the_quick_methods(

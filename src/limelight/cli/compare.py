@@ -36,6 +36,10 @@ def compare(
     ] = "adcc,insertion,deletion",
     weights: Weights = "DEFAULT",
     target: Explained = None,
+    watch: Annotated[
+        str | None,
+        typer.Option("--watch", help="Another class, whose score is followed while the explained one's pixels leave."),
+    ] = None,
     layer: Layer = None,
     parameter: Annotated[
         list[str] | None,
@@ -50,21 +54,29 @@ def compare(
     """Explain one picture by many methods, and judge every map.
 
     Example: limelight compare cat.jpg --model torchvision/resnet50 --methods grad-cam,layer-cam --metrics adcc,deletion
+
+    Two classes on one picture: limelight compare pets.jpg --model torchvision/resnet50 --target tabby --watch beagle
     """
     import limelight as ll
     from limelight import draw, files
+    from limelight.api.inputs import as_input
     from limelight.draw import chart
+    from limelight.model.targets import Targets
 
     options = parse_parameters(parameter or []) | ({"layer": parse_layers(layer)} if layer else {})
     names = method_names(methods)
     chosen = [ll.method(name, **options) for name in names]
     judges = [] if metrics.lower() == "none" else [ll.metric(name) for name in split_names(metrics)]
+    if watch is not None:
+        judges = [m for m in judges if m.name != "cross-deletion"] + [ll.metric("cross-deletion", watch=watch)]
     image = resolve_input(image)
     path = out or Path(f"{image.stem}.compare.png")
     if path.suffix.lower() != ".png":
         raise InvalidOption(f"--out {path}: the picture is a .png")
     refuse_overwriting("--out", [path], [image])
     classifier = load_model(model, weights, device, trust)
+    if watch is not None:  # a wrong name is found before the work
+        Targets.parse(watch, classifier, as_input(classifier, image)[None])
     left_out = find_unsuitable(methods, classifier, [image], chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
     if not chosen:
@@ -76,7 +88,9 @@ def compare(
     picture = gallery.picture(view, captions)  # type: ignore[arg-type]
     charts = {name: curves for name in results.columns if (curves := results.curves(name)) and len(row) > 0}
     if charts:
-        picture = chart.stack([picture, chart.curves(charts, width=max(900, picture.width))])
+        watched = {"cross-deletion": watch}
+        titled = {f"{k}: {watched.get(k, row[0].label)}" if watch else k: c for k, c in charts.items()}
+        picture = chart.stack([picture, chart.curves(titled, width=max(900, picture.width))])
     about = json.dumps([[e.settings() | {"metrics": numbers[e.method]} for e in row]])
     files.write(path, draw.to_png_bytes(picture, {"limelight": about}))
     if as_json:
