@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -63,6 +64,28 @@ def test_compare_watches_another_class(tmp_path: Path, capsys: pytest.CaptureFix
     assert circle > 2 * none
     assert run("compare", *common, "--target", "circle", "--watch", "tringle") == 2
     assert "did you mean triangle" in capsys.readouterr().err
+
+
+def test_compare_outlines_the_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mask as large as the picture is drawn, and judged by; one of another size is refused."""
+    (scene,) = test_split(1)
+    picture, mask, out = tmp_path / "star.png", tmp_path / "mask.png", tmp_path / "c.png"
+    Image.fromarray(scene.image).save(picture)
+    Image.fromarray(scene.mask_of(scene.label)).save(mask)
+    common = (picture, "-m", "demo/resnet", "--methods", "grad-cam", "--out", out)
+    assert run("compare", *common, "--metrics", "none") == 0
+    plain = np.asarray(Image.open(out)).astype(int)
+    assert run("compare", *common, "--metrics", "none", "--truth", mask) == 0
+    changed = (np.asarray(Image.open(out)) != plain).any(-1)
+    assert 0 < changed.mean() < 0.1
+    capsys.readouterr()
+    assert run("compare", *common, "--metrics", "proportion,pointing-game", "--truth", mask, "--json") == 0
+    numbers = json.loads(capsys.readouterr().out)["methods"][0]["metrics"]
+    assert numbers["pointing-game"] == 1
+    assert numbers["proportion"] > 0.2
+    Image.new("L", (5, 5), 255).save(mask)
+    assert run("compare", *common, "--metrics", "none", "--truth", mask) == 2
+    assert "must agree" in capsys.readouterr().err
 
 
 def test_compare_takes_the_quick_methods(

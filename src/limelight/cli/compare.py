@@ -40,6 +40,10 @@ def compare(
         str | None,
         typer.Option("--watch", help="Another class, whose score is followed while the explained one's pixels leave."),
     ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option("--truth", help="A mask, as large as the picture, of where the class is: it is outlined."),
+    ] = None,
     layer: Layer = None,
     parameter: Annotated[
         list[str] | None,
@@ -59,7 +63,8 @@ def compare(
     """
     import limelight as ll
     from limelight import draw, files
-    from limelight.api.inputs import as_input
+    from limelight.api.inputs import as_input, true_mask
+    from limelight.data.samples import Sample
     from limelight.draw import chart
     from limelight.model.targets import Targets
 
@@ -73,7 +78,7 @@ def compare(
     path = out or Path(f"{image.stem}.compare.png")
     if path.suffix.lower() != ".png":
         raise InvalidOption(f"--out {path}: the picture is a .png")
-    refuse_overwriting("--out", [path], [image])
+    refuse_overwriting("--out", [path], [image, *([truth] if truth else [])])
     classifier = load_model(model, weights, device, trust)
     if watch is not None:  # a wrong name is found before the work
         Targets.parse(watch, classifier, as_input(classifier, image)[None])
@@ -81,11 +86,12 @@ def compare(
     chosen = [m for m in chosen if m.name not in left_out]
     if not chosen:
         fail(f"no method can explain {model}: {'; '.join(left_out.values())}")
-    gallery, results = ll.compare(classifier, image, chosen, judges, target)
+    sample = Sample(image, image.name, mask=truth)
+    gallery, results = ll.compare(classifier, sample, chosen, judges, target)
     row = gallery[0]
     numbers = {r.method: dict(r.values) for r in results.rows}
     captions = {m: " · ".join(f"{k} {v:z.2f}" for k, v in values.items()) for m, values in numbers.items()}
-    picture = gallery.picture(view, captions)  # type: ignore[arg-type]
+    picture = gallery.picture(view, captions, [true_mask(classifier, sample)])  # type: ignore[arg-type]
     charts = {name: curves for name in results.columns if (curves := results.curves(name)) and len(row) > 0}
     if charts:
         watched = {"cross-deletion": watch}
