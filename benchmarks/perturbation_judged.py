@@ -29,7 +29,7 @@ import limelight as ll
 from limelight.api.inputs import as_input
 from limelight.draw.chart import COLOURS
 from limelight.engine.baselines import fill_images
-from limelight.maps.perturbation.masks import Penalty, Play, Rendering, bilinear
+from limelight.maps.perturbation.masks import Penalty, Play, Rendering, bilinear, render
 from limelight.model.preprocess import Preprocess
 from limelight.ops import statistics
 
@@ -115,11 +115,36 @@ def worths(network: ll.Classifier, x: Tensor, masks: Tensor, rendering: Renderin
 
 
 def gathered(folder: Path) -> ll.Results:
-    """Return the rows of the pictures that have been explained by all methods."""
+    """Return the rows of the pictures that all methods of the folder have explained."""
     parts = [ll.Results.from_parquet(file) for file in sorted(folder.glob("*.parquet"))]
     done = {(row.image, row.method): row for part in parts for row in part.rows}
-    images = sorted({image for image, _ in done if all((image, name) in done for name in METHODS)})
-    return ll.Results([done[i, name] for i in images for name in METHODS], parts[0].columns, parts[0].settings)
+    names = [name for name in every_method() if any(name == method for _, method in done)]
+    images = sorted({image for image, _ in done if all((image, name) in done for name in names)})
+    return ll.Results([done[i, name] for i in images for name in names], parts[0].columns, parts[0].settings)
+
+
+def every_method() -> list[str]:
+    """Return the names of all methods, of those that search by the readings of the search."""
+    return [*METHODS, AT_ONCE, *(name + reading for reading in READINGS if reading for name in SEARCHES)]
+
+
+def reading_of(name: str) -> str:
+    """Return the end of a method's name that tells its reading.
+
+    >>> reading_of("sigcam, author"), reading_of("sigcam"), reading_of("sigcam, no warm-up")
+    (', author', '', '')
+    """
+    return next(reading for reading in reversed(READINGS) if name.endswith(reading))
+
+
+def read_as(results: ll.Results, reading: str) -> ll.Results:
+    """Return the rows of the methods that search in one way, by their plain names, and of those that don't search."""
+    rows = [
+        replace(row, method=row.method.removesuffix(reading))
+        for row in results.rows
+        if not row.method.startswith(SEARCHES) or reading_of(row.method) == reading
+    ]
+    return ll.Results(rows, results.columns, results.settings)
 
 
 def passes(results: ll.Results) -> list[str]:
@@ -147,11 +172,45 @@ def signs(results: ll.Results, files: list[Path]) -> list[str]:
     ]
 
 
-def searches(folder: Path) -> dict[str, Numbers]:
+def searches(folder: Path, what: str = "worth") -> dict[str, Numbers]:
     """Return F of every step, (pictures, steps), by method, of the pictures that all of them have searched."""
-    found = {name: {f.name.split()[0]: f for f in folder.glob(f"* {name}.npz")} for name in SEARCHES}
+    named = {n: {f.name.split()[0]: f for f in folder.glob(f"* {n}.npz")} for n in every_method()}
+    found = {n: files for n, files in named.items() if files and n.startswith(SEARCHES)}
     pictures = sorted(set.intersection(*(set(files) for files in found.values())))
-    return {name: np.stack([np.load(files[p])["worth"] for p in pictures]) for name, files in found.items()}
+    return {n: np.stack([np.load(files[p])[what] for p in pictures]) for n, files in found.items()}
+
+
+def tied(masks: dict[str, Numbers]) -> list[str]:
+    """Return how much of a picture first masks take, and how much of it the last leave all alike.
+
+    Args:
+        masks: of every step, (pictures, steps, s, s), by method.
+    """
+    lines = ["| method | taken by the first mask | alike after the last |", "| --- | --- | --- |"]
+    for name, of_pictures in masks.items():
+        rendering = bilinear(reading_of(name) != ", author")
+        ends = [torch.from_numpy(of_pictures[:, step]) for step in (0, -1)]
+        first, last = (render(1 - one, (224, 224), rendering).flatten(1) for one in ends)
+        alike = (last == last.min(1, keepdim=True).values).double().mean(1)
+        lines.append(f"| {name} | {mean((first > 0).double().mean(1).numpy())} | {mean(alike.numpy())} |")
+    return lines
+
+
+def readings(results: ll.Results, found: dict[str, Numbers]) -> list[str]:
+    """Return what the readings of the search change: of the same method, less the text's own reading."""
+    rows: list[tuple[str, list[Numbers]]] = []
+    for name in (n for n in found if reading_of(n)):
+        plain = name.removesuffix(reading_of(name))
+        places = [results.methods.index(n) for n in (name, plain)]
+        judged = [results.values(metric) for metric in METRICS]
+        pairs = [(found[name][:, -1], found[plain][:, -1]), *((v[places[0]], v[places[1]]) for v in judged)]
+        rows.append((name, [a - b for a, b in pairs]))
+    p = statistics.holm([[statistics.paired_p("mean", d, np.zeros_like(d)) for d in ds] for _, ds in rows])
+    lines = [f"| less the text's | {' | '.join(['last objective', *METRICS])} |", "| --- " * (len(METRICS) + 2) + "|"]
+    for (name, differences), told in zip(rows, p, strict=True):
+        cells = [f"{mean(d)}, p = {one:.2g}" for d, one in zip(differences, told, strict=True)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
 
 
 def steps_to(worth: Numbers, goal: Numbers) -> Numbers:
@@ -164,10 +223,11 @@ def steps_to(worth: Numbers, goal: Numbers) -> Numbers:
     return np.where(reached.any(1), reached.argmax(1), np.inf)
 
 
-def warm_start(found: dict[str, Numbers]) -> list[str]:
-    """Return how fast each search comes to where I-GOS ends."""
-    goal = found["i-gos"][:, -1]
-    last = found["i-gos"].shape[1] - 1
+def warm_start(every: dict[str, Numbers], reading: str) -> list[str]:
+    """Return how fast each search comes to where I-GOS ends, by one reading of the search."""
+    found = {name: worth for name, worth in every.items() if reading_of(name) == reading}
+    plain = found["i-gos" + reading]
+    goal, last = plain[:, -1], plain.shape[1] - 1
 
     def median(steps: Numbers) -> str:
         drawn = np.random.default_rng(0).choice(steps, (10_000, len(steps)))
@@ -177,7 +237,7 @@ def warm_start(found: dict[str, Numbers]) -> list[str]:
         never = np.isinf(steps).sum()
         return f"{middle} [{low}, {high}]; {never} of {len(steps)} never"
 
-    others = [name for name in found if name != "i-gos"]
+    others = [name for name in found if not name.startswith("i-gos")]
     p = statistics.holm([statistics.paired_p("mean", found[name][:, -1], goal) for name in others])
     told = dict(zip(others, p.tolist(), strict=True))
     head = ["method", "objective, first mask", f"falls by more than {NEAR}", "last mask", "less that of i-gos", "p"]
@@ -189,8 +249,10 @@ def warm_start(found: dict[str, Numbers]) -> list[str]:
         cells += [mean(worth[:, -1] - goal), f"{told[name]:.2g}"] if name in told else ["", ""]
         cells += [median(steps_to(worth, goal)), median(steps_to(worth, goal + NEAR))]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    back = median(steps_to(found["i-gos"], found[AT_ONCE][:, -1]))
-    return [*lines, "", f"The other way round, steps of i-gos to the last objective of '{AT_ONCE}': {back}."]
+    if AT_ONCE in found:
+        back = median(steps_to(plain, found[AT_ONCE][:, -1]))
+        lines += ["", f"The other way round, steps of i-gos to the last objective of '{AT_ONCE}': {back}."]
+    return lines
 
 
 def mean(values: Numbers) -> str:
@@ -204,18 +266,22 @@ def figure(found: dict[str, Numbers], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = {name: found[name] for name in ("i-gos", "sigcam", AT_ONCE)}
+    shown = {name: worth for name, worth in found.items() if not name.startswith("aop")}
     drawn = Figure(figsize=(10, 3.8), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(drawn)
     left, right = drawn.subplots(1, 2)
-    steps = np.arange(shown["i-gos"].shape[1])
-    for (name, worth), colour, style in zip(shown.items(), COLOURS, ("-", "--", "-."), strict=False):
-        for axes, values in ((left, worth), (right, worth - found["i-gos"])):
+    for name, worth in shown.items():
+        colour = COLOURS[6 if name == AT_ONCE else list(READINGS).index(reading_of(name))]
+        style = "-" if name.startswith("i-gos") else "--"
+        plain = found["i-gos" + reading_of(name)]
+        for axes, values in ((left, worth), *([] if worth is plain else [(right, worth - plain)])):
             band = np.array([statistics.interval("mean", one) for one in values.T])
+            steps = np.arange(len(values.T))
             axes.plot(steps, values.mean(0), color=colour, linestyle=style, label=name)
             axes.fill_between(steps, band[:, 0], band[:, 1], color=colour, alpha=0.15, linewidth=0)
-    left.set(title="objective of the mask", xlabel="step", xlim=(0, len(steps) - 1), ylim=(0, 1.05))
-    right.set(title="less that of i-gos at the same step", xlabel="step", xlim=(0, len(steps) - 1))
+    last = max(len(worth.T) for worth in shown.values()) - 1
+    left.set(title="objective of the mask", xlabel="step", xlim=(0, last), ylim=(0, 1.05))
+    right.set(title="less that of i-gos at the same step", xlabel="step", xlim=(0, last))
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -225,7 +291,7 @@ def figure(found: dict[str, Numbers], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Judge the perturbation methods.")
-    every = [*METHODS, AT_ONCE, *(name + reading for reading in READINGS if reading for name in SEARCHES)]
+    every = every_method()
     commands = parser.add_subparsers(dest="command", required=True)
     work = commands.add_parser("judge", help="explain and measure")
     work.add_argument("pictures", type=Path)
@@ -249,9 +315,14 @@ def main() -> None:
         return
     results, found = gathered(given.folder), searches(given.folder)
     print(f"{len(results.images)} pictures, {results.settings['model']}\n")
-    parts = [[results.to_markdown()], passes(results), warm_start(found)]
-    if given.papers:
-        parts += [signs(results, given.papers), orders(results, given.papers)]
+    told = [reading for reading in READINGS if "i-gos" + reading in found]
+    parts = [[results.to_markdown()], passes(results), *(warm_start(found, reading) for reading in told)]
+    parts += [readings(results, found)] if len(told) > 1 else []
+    parts += [tied(searches(given.folder, "masks"))]
+    for reading in told if given.papers else []:
+        judged = read_as(results, reading)
+        parts += [[f"Orders, {reading.strip(', ') or 'as the text'}:"], signs(judged, given.papers)]
+        parts += [orders(judged, given.papers)]
     print("\n\n".join("\n".join(lines) for lines in parts))
     if given.figure:
         figure(found, given.figure)
