@@ -31,7 +31,10 @@ def test_compare_judges_and_draws_curves(scene: Path, tmp_path: Path, capsys: py
     out = tmp_path / "c.png"
     common = (scene, "-m", "demo/resnet", "--methods", "grad-cam,fake-cam", "--out", out)
     assert run("compare", *common, "--metrics", "adcc,insertion") == 0
-    assert "adcc ↑" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "adcc ↑" in printed
+    assert "adcc of   coherency  complexity  average-drop" in printed
+    assert "to judge" in printed
     with Image.open(out) as drawn:
         height = drawn.height
     assert run("compare", *common, "--metrics", "none", "--json") == 0

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,6 +21,7 @@ from limelight.cli.output import (
     say,
     split_names,
     table,
+    without_nan,
 )
 from limelight.errors import InvalidOption
 
@@ -101,17 +102,23 @@ def compare(
     files.write(path, draw.to_png_bytes(picture, {"limelight": about}))
     if as_json:
         protocols = {name: c.protocol for name, c in results.columns.items()}
-        rows = [e.settings() | {"metrics": _plain(numbers[e.method])} for e in row]
+        parts = {r.method: without_nan(dict(r.parts)) for r in results.rows}
+        rows = [e.settings() | {"metrics": without_nan(numbers[e.method]), "parts": parts[e.method]} for e in row]
         print_json(
             {"image": str(image), "file": str(path), "methods": rows, "protocols": protocols, "left_out": left_out}
         )
         return
     say("[bold]{}[/]: {} → {}", image.name, row[0].title, path)
     arrows = {name: f"{name} {c.arrow}" for name, c in results.columns.items()}
+    judged = {r.method: sum(r.spent.values()) for r in results.rows}
     table(
-        ["method", *arrows.values(), "passes", "seconds"],
-        [[e.method, *numbers[e.method].values(), str(e.cost), e.seconds] for e in row],
+        ["method", *arrows.values(), "passes", "to judge", "seconds"],
+        [[e.method, *numbers[e.method].values(), str(e.cost), judged[e.method], e.seconds] for e in row],
     )
+    for name in (name for name, c in results.columns.items() if c.pooling == "adcc"):
+        parts = results.parts(name)
+        table([f"{name} of", *parts], [[m, *(v[i, 0] for v in parts.values())] for i, m in enumerate(results.methods)])
+        say("[dim]{} of this picture; that of a folder is pooled, from the means of its three parts[/]", name)
     remarks: dict[str, list[str]] = {}
     for e in row:
         for remark in (e.reason, *e.notes):
@@ -121,8 +128,3 @@ def compare(
     if judges:
         say("[dim]one picture proves nothing: limelight evaluate FOLDER gives means and intervals[/]")
     print_left_out(left_out)
-
-
-def _plain(numbers: dict[str, float]) -> dict[str, Any]:
-    """JSON has no NaN."""
-    return {name: None if value != value else value for name, value in numbers.items()}

@@ -188,6 +188,11 @@ def parse_parameters(given: Sequence[str]) -> dict[str, Any]:
     return options
 
 
+def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same with None for NaN, which JSON has not."""
+    return {name: None if value != value else value for name, value in values.items()}
+
+
 def split_names(text: str) -> list[str]:
     """Read ``a,b,c``."""
     return [name.strip() for name in text.split(",") if name.strip()]
