@@ -69,6 +69,25 @@ def test_compare_watches_another_class(tmp_path: Path, capsys: pytest.CaptureFix
     assert "did you mean triangle" in capsys.readouterr().err
 
 
+def test_compare_by_a_protocol_and_with_options_of_one_method(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = (scene, "-m", "demo/resnet", "--methods", "grad-cam,layer-cam", "--out", tmp_path / "c.png", "--json")
+    options = ("-p", "layer=layer3", "-p", "layer-cam.layer=layer2")
+    assert run("compare", *common, "--metrics", "deletion", "--protocol", "aop", *options) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["protocols"]["deletion"].startswith("deletion/gauss-51-50/")
+    assert [m["options"]["layer"] for m in data["methods"]] == ["layer3", "layer2"]
+    _, same = ll.compare("demo/resnet", scene, "grad-cam", "deletion", protocol="aop")
+    assert same.columns["deletion"].protocol == data["protocols"]["deletion"]
+    assert run("compare", *common, "--metrics", "deletion", "--protocol", "apo") == 2
+    assert "none of these metrics has a protocol 'apo'" in capsys.readouterr().err
+    assert run("compare", *common, "--metrics", "none", "--protocol", "apo") == 2
+    assert "none of these methods has a protocol 'apo'" in capsys.readouterr().err
+    assert run("compare", *common, "-p", "layr-cam.layer=layer2") == 2
+    assert "is none of the methods here; did you mean layer-cam" in " ".join(capsys.readouterr().err.split())
+
+
 def test_compare_outlines_the_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A mask as large as the picture is drawn, and judged by; one of another size is refused."""
     (scene,) = test_split(1)

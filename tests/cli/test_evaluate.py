@@ -32,6 +32,24 @@ def test_evaluate_a_folder(pictures: Path, tmp_path: Path, capsys: pytest.Captur
     assert "gauss-51-50" in data["protocols"]["insertion"]
 
 
+def test_options_of_one_method(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = (
+        "evaluate",
+        pictures,
+        "--model",
+        "demo/resnet",
+        "--methods",
+        "grad-cam,grad-cam++",
+        "--metrics",
+        "complexity",
+    )
+    assert run(*common, "-p", "grad-cam++.layer=layer2", "--json") == 0
+    methods = json.loads(capsys.readouterr().out)["settings"]["methods"]
+    assert (methods["grad-cam"]["layer"], methods["grad-cam++"]["layer"]) == (None, "layer2")
+    assert run(*common, "-p", "grad-cam.n=2") == 2
+    assert "grad-cam has no option 'n'" in capsys.readouterr().err
+
+
 def test_parts_of_a_pooled_metric_make_its_figure(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ("evaluate", pictures, "--model", "demo/resnet", "--methods", "grad-cam,eigen-cam", "--metrics", "adcc")
     assert run(*common, "--json") == 0

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.options import Device, Explained, Layer, Model, Trust, Weights
+from limelight.cli.options import Device, Explained, Layer, Model, OptionsOfEach, Trust, Weights
 from limelight.cli.output import (
     fail,
     find_unsuitable,
     load_model,
     method_names,
     parse_layers,
-    parse_parameters,
+    parse_parameters_of_each,
     print_json,
     print_left_out,
     refuse_overwriting,
@@ -35,6 +35,9 @@ def compare(
     metrics: Annotated[
         str, typer.Option("--metrics", help="Names with commas between, or 'none'.")
     ] = "adcc,insertion,deletion",
+    protocol: Annotated[
+        str | None, typer.Option(help="A paper's settings of methods and metrics: rise, adcc, collection-cam, aop, …")
+    ] = None,
     weights: Weights = "DEFAULT",
     target: Explained = None,
     watch: Annotated[
@@ -46,10 +49,7 @@ def compare(
         typer.Option("--truth", help="A mask, as large as the picture, of where the class is: it is outlined."),
     ] = None,
     layer: Layer = None,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable."),
-    ] = None,
+    parameter: OptionsOfEach = None,
     view: Annotated[str, typer.Option(help="overlay, map, signed, contour or image.")] = "overlay",
     out: Annotated[Path | None, typer.Option(help="Where to write the picture (else IMAGE.compare.png).")] = None,
     device: Device = None,
@@ -63,18 +63,21 @@ def compare(
     Two classes on one picture: limelight compare pets.jpg --model torchvision/resnet50 --target tabby --watch beagle
     """
     import limelight as ll
-    from limelight import draw, files
+    from limelight import api, draw, files
     from limelight.api.inputs import as_input, true_mask
     from limelight.data.samples import Sample
     from limelight.draw import chart
     from limelight.model.targets import Targets
 
-    options = parse_parameters(parameter or []) | ({"layer": parse_layers(layer)} if layer else {})
     names = method_names(methods)
-    chosen = [ll.method(name, **options) for name in names]
-    judges = [] if metrics.lower() == "none" else [ll.metric(name) for name in split_names(metrics)]
+    everywhere = {"layer": parse_layers(layer)} if layer else {}
+    options = parse_parameters_of_each(parameter or [], names)
+    chosen = [api.method_under(name, protocol, **everywhere | options[name]) for name in names]
+    judges = [] if metrics.lower() == "none" else [api.metric_under(name, protocol) for name in split_names(metrics)]
     if watch is not None:
-        judges = [m for m in judges if m.name != "cross-deletion"] + [ll.metric("cross-deletion", watch=watch)]
+        watching = api.metric_under("cross-deletion", protocol, watch=watch)
+        judges = [*(m for m in judges if m.name != "cross-deletion"), watching]
+    api.expect_protocol(protocol, chosen, judges)
     image = resolve_input(image)
     path = out or Path(f"{image.stem}.compare.png")
     if path.suffix.lower() != ".png":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Strict, Target, Trust, Weights
+from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfEach, Strict, Target, Trust, Weights
 from limelight.cli.output import (
     check_readable,
     console,
@@ -14,7 +14,7 @@ from limelight.cli.output import (
     load_model,
     method_names,
     parse_layers,
-    parse_parameters,
+    parse_parameters_of_each,
     print_json,
     print_left_out,
     print_unreadable,
@@ -54,7 +54,7 @@ def evaluate(
     target: Target = None,
     weights: Weights = "DEFAULT",
     layer: Layer = None,
-    parameter: OptionsOfAll = None,
+    parameter: OptionsOfEach = None,
     limit: Limit = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to write the numbers: .csv, .parquet, .json, or .md for the summary.")
@@ -73,9 +73,10 @@ def evaluate(
     from limelight.files import check_suffix
     from limelight.results.tables import FORMATS
 
-    options = parse_parameters(parameter or []) | ({"layer": parse_layers(layer)} if layer else {})
     names = method_names(methods)
-    chosen = [api.method_under(name, protocol, **options) for name in names]
+    everywhere = {"layer": parse_layers(layer)} if layer else {}
+    options = parse_parameters_of_each(parameter or [], names)
+    chosen = [api.method_under(name, protocol, **everywhere | options[name]) for name in names]
     judges = split_names(metrics)
     needs_truth = any([ll.metric(name).needs_truth for name in judges])  # finds wrong names before the model is loaded
     if out is not None:

@@ -30,6 +30,10 @@ Layer = Annotated[str | None, typer.Option(help="Layer to explain; several with 
 OptionsOfAll = Annotated[
     list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable.")
 ]
+OptionsOfEach = Annotated[
+    list[str] | None,
+    typer.Option("-p", metavar="[METHOD.]OPTION=VALUE", help="Option of all methods, or of one; repeatable."),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take so many pictures, evenly spread.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, …")]
 Strict = Annotated[
