@@ -88,6 +88,30 @@ def test_compare_by_a_protocol_and_with_options_of_one_method(
     assert "is none of the methods here; did you mean layer-cam" in " ".join(capsys.readouterr().err.split())
 
 
+def test_compare_of_two_models(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One under the other, each with its name and its own numbers."""
+    out = tmp_path / "c.png"
+    common = ("compare", scene, "--methods", "grad-cam,eigen-cam", "--metrics", "complexity", "--out", out)
+    assert run(*common, "-m", "demo/resnet", "-m", "demo/vgg", "--json") == 0
+    both = json.loads(capsys.readouterr().out)
+    assert [one["model"] for one in both["models"]] == ["demo/resnet", "demo/vgg"]
+    rows = json.loads(draw.read_png_metadata(out)["limelight"])
+    with Image.open(out) as drawn:
+        height = drawn.height
+    for one, row, name in zip(both["models"], rows, ("demo/resnet", "demo/vgg"), strict=True):
+        assert run(*common, "-m", name, "--json") == 0
+        alone = json.loads(capsys.readouterr().out)
+        assert [m["metrics"] for m in one["methods"]] == [m["metrics"] for m in alone["methods"]]
+        assert [e["metrics"] for e in row] == [m["metrics"] for m in alone["methods"]]
+    with Image.open(out) as drawn:
+        assert height > 2 * drawn.height
+    assert run(*common, "-m", "demo/resnet", "-m", "demo/vgg") == 0
+    printed = capsys.readouterr().out
+    assert printed.index(", demo/resnet") < printed.index(", demo/vgg")
+    assert run(*common, "-m", "demo/resnet", "-m", "demo/vgg", "--weights", out) == 2
+    assert "can't be the weights of 2 models" in " ".join(capsys.readouterr().err.split())
+
+
 def test_compare_outlines_the_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A mask as large as the picture is drawn, and judged by; one of another size is refused."""
     (scene,) = test_split(1)

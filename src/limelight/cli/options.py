@@ -10,6 +10,10 @@ from typer.core import TyperArgument, TyperCommand
 from limelight.errors import InvalidOption
 
 Model = Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")]
+Models = Annotated[
+    list[str],
+    typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file; repeatable."),
+]
 Explained = Annotated[
     str | None,
     typer.Option("--target", "--targets", help="Class to explain: a label or an index (else the predicted one)."),
