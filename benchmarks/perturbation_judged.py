@@ -1,10 +1,13 @@
 """What the metrics say about the perturbation methods, and what a first mask from an activation map is worth to them.
 
-    python benchmarks/perturbation_judged.py judge PICTURES --weights SQUEEZENET --limit 24 --out FOLDER
+    python benchmarks/perturbation_judged.py judge PICTURES --weights SQUEEZENET --limit 24 --out FOLDER [--side 128]
     python benchmarks/perturbation_judged.py tell FOLDER --papers CSV --figure warm-start.png > table.md
 
-``judge`` writes a file per picture and method, and goes on where it was stopped; several may share a folder. Every
-method has the settings of the AOP paper's Table 1; the explained class is the predicted one. What the mask of a step
+``judge`` writes a file per picture and method, and goes on where it was stopped; several may share a folder, each with
+other ``--methods``, and ``tell`` takes the pictures that all methods of the folder have done. Every method has the
+settings of the AOP paper's Table 1; those that search as I-GOS does are read in three ways: as the text, with no noise
+(``sigcam, no noise``), and with the profile of the first author's later search (``sigcam, author``). The explained class
+is the predicted one. What the mask of a step
 is worth is F(m) = p_c(picture of m) + l1 mean |1 - m| + tv TV(m), with the last baseline and the first weights,
 whatever the method itself minimised in that step, so that all steps of all methods are comparable.
 
@@ -205,7 +208,8 @@ def readings(results: ll.Results, found: dict[str, Numbers]) -> list[str]:
         judged = [results.values(metric) for metric in METRICS]
         pairs = [(found[name][:, -1], found[plain][:, -1]), *((v[places[0]], v[places[1]]) for v in judged)]
         rows.append((name, [a - b for a, b in pairs]))
-    p = statistics.holm([[statistics.paired_p("mean", d, np.zeros_like(d)) for d in ds] for _, ds in rows])
+    p = np.array([[statistics.paired_p("mean", d, np.zeros_like(d)) for d in ds] for _, ds in rows])
+    p = np.stack([statistics.holm(column) for column in p.T], 1)  # a family for each number
     lines = [f"| less the text's | {' | '.join(['last objective', *METRICS])} |", "| --- " * (len(METRICS) + 2) + "|"]
     for (name, differences), told in zip(rows, p, strict=True):
         cells = [f"{mean(d)}, p = {one:.2g}" for d, one in zip(differences, told, strict=True)]
