@@ -8,7 +8,8 @@ other ``--methods``, and ``tell`` takes the pictures that all methods of the fol
 settings of the AOP paper's Table 1; those that search as I-GOS does are read in three ways: as the text, with no noise
 (``sigcam, no noise``), and with the profile of the first author's later search (``sigcam, author``). The explained
 class is the predicted one. What the mask of a step is worth is F(m) = p_c(picture of m) + l1 mean |1 - m| + tv TV(m),
-with the last baseline and the first weights, whatever the method itself minimised in that step, so that all steps of all methods are comparable.
+with the last baseline and the first weights, whatever the method itself minimised in that step, so that all steps of
+all methods are comparable.
 
 The paper's tables are csv files with the columns paper, table, model, method, metric, value (in per cent).
 """
