@@ -1,12 +1,15 @@
 """What the metrics say about the perturbation methods, and what a first mask from an activation map is worth to them.
 
-    python benchmarks/perturbation_judged.py judge PICTURES --weights SQUEEZENET --limit 24 --out FOLDER
+    python benchmarks/perturbation_judged.py judge PICTURES --weights SQUEEZENET --limit 24 --out FOLDER [--side 128]
     python benchmarks/perturbation_judged.py tell FOLDER --papers CSV --figure warm-start.png > table.md
 
-``judge`` writes a file per picture and method, and goes on where it was stopped; several may share a folder. Every
-method has the settings of the AOP paper's Table 1; the explained class is the predicted one. What the mask of a step
-is worth is F(m) = p_c(picture of m) + l1 mean |1 - m| + tv TV(m), with the last baseline and the first weights,
-whatever the method itself minimised in that step, so that all steps of all methods are comparable.
+``judge`` writes a file per picture and method, and goes on where it was stopped; several may share a folder, each with
+other ``--methods``, and ``tell`` takes the pictures that all methods of the folder have done. Every method has the
+settings of the AOP paper's Table 1; those that search as I-GOS does are read in three ways: as the text, with no noise
+(``sigcam, no noise``), and with the profile of the first author's later search (``sigcam, author``). The explained
+class is the predicted one. What the mask of a step is worth is F(m) = p_c(picture of m) + l1 mean |1 - m| + tv TV(m),
+with the last baseline and the first weights, whatever the method itself minimised in that step, so that all steps of
+all methods are comparable.
 
 The paper's tables are csv files with the columns paper, table, model, method, metric, value (in per cent).
 """
@@ -29,7 +32,8 @@ import limelight as ll
 from limelight.api.inputs import as_input
 from limelight.draw.chart import COLOURS
 from limelight.engine.baselines import fill_images
-from limelight.maps.perturbation.masks import Penalty, Play
+from limelight.maps.perturbation.masks import Penalty, Play, Rendering, bilinear, render
+from limelight.model.preprocess import Preprocess
 from limelight.ops import statistics
 
 NAMES.update(
@@ -50,9 +54,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "aop(grad-cam, i-gos)": {"base": "grad-cam", "optimiser": "i-gos"},
     "sigcam": {},
 }
+READINGS: dict[str, dict[str, Any]] = {"": {}, ", no noise": {"noise": 0.0}, ", author": {"profile": "author"}}
+"""What the methods that search as I-GOS does are told besides, by the end of their names."""
 AT_ONCE = "sigcam, no warm-up"
 """SIGCAM with the full blur from the first step on; it is not judged."""
-SEARCHES = ("i-gos", "aop(grad-cam, i-gos)", "sigcam", AT_ONCE)
+SEARCHES = ("i-gos", "aop(grad-cam, i-gos)", "sigcam")
 """I-GOS, from one first mask or another."""
 NEAR = 0.01
 """How much above an objective counts as near it."""
@@ -60,17 +66,31 @@ METRICS = ["deletion", "insertion", "overall"]
 Numbers = npt.NDArray[np.float64]
 
 
-def judge(network: ll.Classifier, pictures: list[Path], folder: Path) -> None:
+def settings(name: str) -> dict[str, Any]:
+    """Return the options of a method, or of one reading of it.
+
+    >>> settings("sigcam, no noise")
+    {'optimiser_options': {'noise': 0.0}}
+    """
+    if name == AT_ONCE:
+        return {"warmup": 0}
+    plain, reading = next((n, r) for r in reversed(READINGS) for n in METHODS if n + r == name)
+    given = READINGS[reading]
+    return METHODS[plain] | ({"optimiser_options": given} if "noise" in given and plain != "i-gos" else given)
+
+
+def judge(network: ll.Classifier, pictures: list[Path], folder: Path, names: list[str]) -> None:
     """Write the rows, and of methods that search as I-GOS does what every step's mask is worth."""
     folder.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
         x = as_input(network, picture)[None]
-        for name, options in {**METHODS, AT_ONCE: {"warmup": 0}}.items():
+        for name in names:
+            options = settings(name)
             written = folder / f"{picture.stem} {name}.npz"
             if written.exists():
                 continue
             masks: list[Tensor] = []
-            watched = {"watch": lambda step, masks=masks: masks.append(step.mask)} if name in SEARCHES else {}
+            watched = {"watch": lambda step, masks=masks: masks.append(step.mask)} if name.startswith(SEARCHES) else {}
             method = ll.method(name.split("(")[0].split(",")[0], **options, **watched)
             if name == AT_ONCE:
                 method(network, x)
@@ -78,25 +98,56 @@ def judge(network: ll.Classifier, pictures: list[Path], folder: Path) -> None:
                 found = ll.evaluate(network, [picture], methods=[method], metrics=METRICS, protocol="aop")
                 rows = [replace(row, method=name) for row in found.rows]
                 ll.Results(rows, found.columns, found.settings).to_parquet(written.with_suffix(".parquet"))
-            np.savez(written, worth=worths(network, x, torch.cat(masks)) if masks else [])
+            if masks:
+                every = torch.cat(masks)
+                rendering = bilinear(name not in {s + ", author" for s in SEARCHES})
+                worth = worths(network, x, every, rendering)
+                np.savez(written, worth=worth, masks=every.numpy())
+            else:
+                np.savez(written)
             print(written.stem, flush=True)
 
 
-def worths(network: ll.Classifier, x: Tensor, masks: Tensor) -> Numbers:
+def worths(network: ll.Classifier, x: Tensor, masks: Tensor, rendering: Rendering) -> Numbers:
     """Return F of the masks of one image, (steps,)."""
     with torch.no_grad():
-        play = Play(x, fill_images(network, x, "gauss-51-50"))
+        play = Play(x, fill_images(network, x, "gauss-51-50"), rendering=rendering)
         shown = play.picture(masks, torch.zeros(len(masks), dtype=torch.long))
         scores = network(shown).softmax(1)[:, network(x).argmax()]
         return (scores + Penalty(1.0, 20.0, 2.0)(masks)).double().numpy()
 
 
 def gathered(folder: Path) -> ll.Results:
-    """Return the rows of the pictures that have been explained by all methods."""
+    """Return the rows of the pictures that all methods of the folder have explained."""
     parts = [ll.Results.from_parquet(file) for file in sorted(folder.glob("*.parquet"))]
     done = {(row.image, row.method): row for part in parts for row in part.rows}
-    images = sorted({image for image, _ in done if all((image, name) in done for name in METHODS)})
-    return ll.Results([done[i, name] for i in images for name in METHODS], parts[0].columns, parts[0].settings)
+    names = [name for name in every_method() if any(name == method for _, method in done)]
+    images = sorted({image for image, _ in done if all((image, name) in done for name in names)})
+    return ll.Results([done[i, name] for i in images for name in names], parts[0].columns, parts[0].settings)
+
+
+def every_method() -> list[str]:
+    """Return the names of all methods, of those that search by the readings of the search."""
+    return [*METHODS, AT_ONCE, *(name + reading for reading in READINGS if reading for name in SEARCHES)]
+
+
+def reading_of(name: str) -> str:
+    """Return the end of a method's name that tells its reading.
+
+    >>> reading_of("sigcam, author"), reading_of("sigcam"), reading_of("sigcam, no warm-up")
+    (', author', '', '')
+    """
+    return next(reading for reading in reversed(READINGS) if name.endswith(reading))
+
+
+def read_as(results: ll.Results, reading: str) -> ll.Results:
+    """Return the rows of the methods that search in one way, by their plain names, and of those that don't search."""
+    rows = [
+        replace(row, method=row.method.removesuffix(reading))
+        for row in results.rows
+        if not row.method.startswith(SEARCHES) or reading_of(row.method) == reading
+    ]
+    return ll.Results(rows, results.columns, results.settings)
 
 
 def passes(results: ll.Results) -> list[str]:
@@ -124,11 +175,46 @@ def signs(results: ll.Results, files: list[Path]) -> list[str]:
     ]
 
 
-def searches(folder: Path) -> dict[str, Numbers]:
+def searches(folder: Path, what: str = "worth") -> dict[str, Numbers]:
     """Return F of every step, (pictures, steps), by method, of the pictures that all of them have searched."""
-    found = {name: {f.name.split()[0]: f for f in folder.glob(f"* {name}.npz")} for name in SEARCHES}
+    named = {n: {f.name.split()[0]: f for f in folder.glob(f"* {n}.npz")} for n in every_method()}
+    found = {n: files for n, files in named.items() if files and n.startswith(SEARCHES)}
     pictures = sorted(set.intersection(*(set(files) for files in found.values())))
-    return {name: np.stack([np.load(files[p])["worth"] for p in pictures]) for name, files in found.items()}
+    return {n: np.stack([np.load(files[p])[what] for p in pictures]) for n, files in found.items()}
+
+
+def tied(masks: dict[str, Numbers]) -> list[str]:
+    """Return how much of a picture first masks take, and how much of it the last leave all alike.
+
+    Args:
+        masks: of every step, (pictures, steps, s, s), by method.
+    """
+    lines = ["| method | taken by the first mask | alike after the last |", "| --- | --- | --- |"]
+    for name, of_pictures in masks.items():
+        rendering = bilinear(reading_of(name) != ", author")
+        ends = [torch.from_numpy(of_pictures[:, step]) for step in (0, -1)]
+        first, last = (render(1 - one, (224, 224), rendering).flatten(1) for one in ends)
+        alike = (last == last.min(1, keepdim=True).values).double().mean(1)
+        lines.append(f"| {name} | {mean((first > 0).double().mean(1).numpy())} | {mean(alike.numpy())} |")
+    return lines
+
+
+def readings(results: ll.Results, found: dict[str, Numbers]) -> list[str]:
+    """Return what the readings of the search change: of the same method, less the text's own reading."""
+    rows: list[tuple[str, list[Numbers]]] = []
+    for name in (n for n in found if reading_of(n)):
+        plain = name.removesuffix(reading_of(name))
+        places = [results.methods.index(n) for n in (name, plain)]
+        judged = [results.values(metric) for metric in METRICS]
+        pairs = [(found[name][:, -1], found[plain][:, -1]), *((v[places[0]], v[places[1]]) for v in judged)]
+        rows.append((name, [a - b for a, b in pairs]))
+    p = np.array([[statistics.paired_p("mean", d, np.zeros_like(d)) for d in ds] for _, ds in rows])
+    p = np.stack([statistics.holm(column) for column in p.T], 1)  # a family for each number
+    lines = [f"| less the text's | {' | '.join(['last objective', *METRICS])} |", "| --- " * (len(METRICS) + 2) + "|"]
+    for (name, differences), told in zip(rows, p, strict=True):
+        cells = [f"{mean(d)}, p = {one:.2g}" for d, one in zip(differences, told, strict=True)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
 
 
 def steps_to(worth: Numbers, goal: Numbers) -> Numbers:
@@ -141,10 +227,11 @@ def steps_to(worth: Numbers, goal: Numbers) -> Numbers:
     return np.where(reached.any(1), reached.argmax(1), np.inf)
 
 
-def warm_start(found: dict[str, Numbers]) -> list[str]:
-    """Return how fast each search comes to where I-GOS ends."""
-    goal = found["i-gos"][:, -1]
-    last = found["i-gos"].shape[1] - 1
+def warm_start(every: dict[str, Numbers], reading: str) -> list[str]:
+    """Return how fast each search comes to where I-GOS ends, by one reading of the search."""
+    found = {name: worth for name, worth in every.items() if reading_of(name) == reading}
+    plain = found["i-gos" + reading]
+    goal, last = plain[:, -1], plain.shape[1] - 1
 
     def median(steps: Numbers) -> str:
         drawn = np.random.default_rng(0).choice(steps, (10_000, len(steps)))
@@ -154,7 +241,7 @@ def warm_start(found: dict[str, Numbers]) -> list[str]:
         never = np.isinf(steps).sum()
         return f"{middle} [{low}, {high}]; {never} of {len(steps)} never"
 
-    others = [name for name in found if name != "i-gos"]
+    others = [name for name in found if not name.startswith("i-gos")]
     p = statistics.holm([statistics.paired_p("mean", found[name][:, -1], goal) for name in others])
     told = dict(zip(others, p.tolist(), strict=True))
     head = ["method", "objective, first mask", f"falls by more than {NEAR}", "last mask", "less that of i-gos", "p"]
@@ -166,8 +253,10 @@ def warm_start(found: dict[str, Numbers]) -> list[str]:
         cells += [mean(worth[:, -1] - goal), f"{told[name]:.2g}"] if name in told else ["", ""]
         cells += [median(steps_to(worth, goal)), median(steps_to(worth, goal + NEAR))]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    back = median(steps_to(found["i-gos"], found[AT_ONCE][:, -1]))
-    return [*lines, "", f"The other way round, steps of i-gos to the last objective of '{AT_ONCE}': {back}."]
+    if AT_ONCE in found:
+        back = median(steps_to(plain, found[AT_ONCE][:, -1]))
+        lines += ["", f"The other way round, steps of i-gos to the last objective of '{AT_ONCE}': {back}."]
+    return lines
 
 
 def mean(values: Numbers) -> str:
@@ -181,18 +270,22 @@ def figure(found: dict[str, Numbers], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = {name: found[name] for name in ("i-gos", "sigcam", AT_ONCE)}
+    shown = {name: worth for name, worth in found.items() if not name.startswith("aop")}
     drawn = Figure(figsize=(10, 3.8), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(drawn)
     left, right = drawn.subplots(1, 2)
-    steps = np.arange(shown["i-gos"].shape[1])
-    for (name, worth), colour, style in zip(shown.items(), COLOURS, ("-", "--", "-."), strict=False):
-        for axes, values in ((left, worth), (right, worth - found["i-gos"])):
+    for name, worth in shown.items():
+        colour = COLOURS[6 if name == AT_ONCE else list(READINGS).index(reading_of(name))]
+        style = "-" if name.startswith("i-gos") else "--"
+        plain = found["i-gos" + reading_of(name)]
+        for axes, values in ((left, worth), *([] if worth is plain else [(right, worth - plain)])):
             band = np.array([statistics.interval("mean", one) for one in values.T])
+            steps = np.arange(len(values.T))
             axes.plot(steps, values.mean(0), color=colour, linestyle=style, label=name)
             axes.fill_between(steps, band[:, 0], band[:, 1], color=colour, alpha=0.15, linewidth=0)
-    left.set(title="objective of the mask", xlabel="step", xlim=(0, len(steps) - 1), ylim=(0, 1.05))
-    right.set(title="less that of i-gos at the same step", xlabel="step", xlim=(0, len(steps) - 1))
+    last = max(len(worth.T) for worth in shown.values()) - 1
+    left.set(title="objective of the mask", xlabel="step", xlim=(0, last), ylim=(0, 1.05))
+    right.set(title="less that of i-gos at the same step", xlabel="step", xlim=(0, last))
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -202,12 +295,15 @@ def figure(found: dict[str, Numbers], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Judge the perturbation methods.")
+    every = every_method()
     commands = parser.add_subparsers(dest="command", required=True)
     work = commands.add_parser("judge", help="explain and measure")
     work.add_argument("pictures", type=Path)
     work.add_argument("--weights", required=True)
     work.add_argument("--limit", type=int, default=24)
     work.add_argument("--out", type=Path, required=True)
+    work.add_argument("--side", type=int, default=224, help="of what the network sees, pixels")
+    work.add_argument("--methods", nargs="*", default=every, choices=every, metavar="METHOD")
     say = commands.add_parser("tell", help="write the tables and draw the figure")
     say.add_argument("folder", type=Path)
     say.add_argument("--papers", type=Path, nargs="*", default=[])
@@ -216,15 +312,21 @@ def main() -> None:
     torch.set_num_threads(1)
     if given.command == "judge":
         network = ll.load("torchvision/squeezenet1_0", weights=given.weights)
+        network = network.with_preprocess(Preprocess(round(256 / 224 * given.side), given.side))
         pictures = sorted(p for p in given.pictures.iterdir() if p.suffix == ".jpg")
         random.Random(0).shuffle(pictures)  # names are sorted by kind
-        judge(network, pictures[: given.limit], given.out)
+        judge(network, pictures[: given.limit], given.out, given.methods)
         return
     results, found = gathered(given.folder), searches(given.folder)
     print(f"{len(results.images)} pictures, {results.settings['model']}\n")
-    parts = [[results.to_markdown()], passes(results), warm_start(found)]
-    if given.papers:
-        parts += [signs(results, given.papers), orders(results, given.papers)]
+    told = [reading for reading in READINGS if "i-gos" + reading in found]
+    parts = [[results.to_markdown()], passes(results), *(warm_start(found, reading) for reading in told)]
+    parts += [readings(results, found)] if len(told) > 1 else []
+    parts += [tied(searches(given.folder, "masks"))]
+    for reading in told if given.papers else []:
+        judged = read_as(results, reading)
+        parts += [[f"Orders, {reading.strip(', ') or 'as the text'}:"], signs(judged, given.papers)]
+        parts += [orders(judged, given.papers)]
     print("\n\n".join("\n".join(lines) for lines in parts))
     if given.figure:
         figure(found, given.figure)

@@ -21,12 +21,43 @@ def test_evaluate_a_folder(pictures: Path, tmp_path: Path, capsys: pytest.Captur
     assert printed.err == ""  # no progress bar where nobody sees it
     assert "3 images, explained class: predicted" in printed.out
     assert "adcc/dataset/normalised" in printed.out
+    assert "adcc of" in printed.out
+    assert "adcc is pooled: the harmonic mean of these means" in " ".join(printed.out.split())
+    assert "to judge" in printed.out
     assert len(out.read_text().splitlines()) == 1 + 3 * 2
     assert run(*common, "--metrics", "insertion", "--protocol", "aop", "--limit", 2, "--json") == 0
     data = json.loads(capsys.readouterr().out)
     assert [f["method"] for f in data["figures"]] == ["grad-cam", "fake-cam"]
     assert data["figures"][0]["images"] == 2
     assert "gauss-51-50" in data["protocols"]["insertion"]
+
+
+def test_options_of_one_method(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = (
+        "evaluate",
+        pictures,
+        "--model",
+        "demo/resnet",
+        "--methods",
+        "grad-cam,grad-cam++",
+        "--metrics",
+        "complexity",
+    )
+    assert run(*common, "-p", "grad-cam++.layer=layer2", "--json") == 0
+    methods = json.loads(capsys.readouterr().out)["settings"]["methods"]
+    assert (methods["grad-cam"]["layer"], methods["grad-cam++"]["layer"]) == (None, "layer2")
+    assert run(*common, "-p", "grad-cam.n=2") == 2
+    assert "grad-cam has no option 'n'" in capsys.readouterr().err
+
+
+def test_parts_of_a_pooled_metric_make_its_figure(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("evaluate", pictures, "--model", "demo/resnet", "--methods", "grad-cam,eigen-cam", "--metrics", "adcc")
+    assert run(*common, "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    for figure in data["figures"]:
+        parts = data["parts"]["adcc"][figure["method"]]
+        terms = (parts["coherency"], 1 - parts["complexity"], 1 - parts["average-drop"])
+        assert figure["mean"] == pytest.approx(3 / sum(1 / t for t in terms))
 
 
 def test_evaluate_takes_labels_and_boxes_from_a_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

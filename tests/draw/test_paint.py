@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from draw.small_pictures import ONES, PICTURE, RNG, ZEROS, bump
-from limelight.draw import colorize, contour, overlay, signed, top_region
+from limelight.draw import colorize, contour, outline_mask, overlay, signed, top_region
 from limelight.errors import InvalidImage, InvalidOption
 
 
@@ -140,6 +140,15 @@ def test_contour_encloses_the_region(width):
     box[10:30, 15:45] = 1
     line = (np.asarray(contour(black, box, top=0.25, color="#ff8000", width=width)) > 0).any(2)
     assert line.sum() == 20 * 30 - (20 - 2 * width) * (30 - 2 * width)
+
+
+def test_outline_of_a_mask_is_that_of_the_region_of_a_map():
+    picture, region = np.full((40, 60, 3), 128, np.uint8), top_region(bump(), 0.2)
+    expected = contour(picture, bump(), top=0.2, color="#ff8000", width=3)
+    for mask in (region, 7 * region.astype(int)):  # whatever is not 0
+        assert np.array_equal(outline_mask(picture, mask, color="#ff8000", width=3), expected)
+    with pytest.raises(InvalidOption, match="40"):
+        outline_mask(picture, np.ones((4, 6)))
 
 
 def test_contour_halo_and_border():

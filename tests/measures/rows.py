@@ -52,6 +52,8 @@ BY_HAND = {
     # 0, .4, .7, .9, 1: (3 - .5) / 4
     "insertion": Case(lambda: says(FALLING), [[4, 3], [2, 1]], 0.625, {"step": 1, "fill": "zero"}),
     "overall": Case(lambda: says(FALLING), [[4, 3], [2, 1]], 0.25, {"step": 1, "insert_into": "zero"}),
+    # the other class, 1 - q: 0, .4, .7, .9, 1: (3 - .5) / 4
+    "cross-deletion": Case(lambda: says(FALLING), [[4, 3], [2, 1]], 0.625, {"step": 1}),
     # columns against rows: r = 0
     "coherency": Case(
         lambda: says(GAINS), TOP, 0.5, method="test-fixed", method_options={"rows": ((1, 0), (1, 0))}, tolerance=1e-6

@@ -10,11 +10,12 @@ from torch.nn import functional as F
 import architectures
 import limelight as ll
 from limelight.engine.baselines import fill_images
+from limelight.engine.rng import draws_per_image
 from limelight.errors import InvalidOption, UnknownMethod
 from limelight.maps.perturbation.aop import aop
 from limelight.ops import min_max
 from methods.known_scores import Of, Scored
-from methods.written_i_gos import Counting, Written, enlarge, smooth
+from methods.written_i_gos import SIZE, Counting, Written, enlarge, smooth
 
 FEW: dict[str, Any] = {"n": 3, "points": 2, "l1": 0.01, "tv": 0.1}
 I_GOS: dict[str, Any] = {"size": 8, "optimiser_options": FEW}
@@ -258,6 +259,51 @@ def test_from_a_first_mask_written_out() -> None:
         assert found.cost.n_backward == 12
         assert found.cost.n_backward_tail == 1
         assert found.cost.n_forward <= method.cost(c, x).n_forward
+
+
+@pytest.mark.parametrize(("name", "base"), [("i-gos", None), ("sigcam", "wgrad-cam"), ("aop", "grad-cam")])
+def test_the_authors_profile_written_out(name: str, base: str | None) -> None:
+    """Ten steps; noise of 0.25 / (max - min) on the points; masks, and the map to begin with, enlarged as cells."""
+    net, x = smooth()
+    c = ll.Classifier(net, layer="module.2")
+    quick = {"points": 6, "l1": 0.02, "tv": 0.1}
+    given = quick if name == "i-gos" else {"warmup": 2, "optimiser_options": quick}
+    found = ll.method(name, profile="author", size=5, seed=7, **given).run(c, x, 1)
+
+    start = torch.ones(5, 5).double()
+    if base:
+        m = min_max(ll.method(base).raw(c, x, 1).relu())[0][0]
+        start = start - enlarge(0.15 * m * (m >= 0.7), (5, 5), cells=True)
+        torch.testing.assert_close(found.details["first_mask"][0], start, rtol=0, atol=1e-12)
+        assert start.min() < 0.95
+    full, weak = fill_images(c, x, "gauss-51-50"), fill_images(c, x, "gauss-11-5")
+    (drawn,) = draws_per_image(7, x)
+    deviation = 0.25 / (x.max() - x.min()).item()
+    assert 0.03 < deviation < 0.06
+
+    def noise(t: int, j: int) -> Tensor:
+        return deviation * drawn.number(t).number(j - 1).normal((3, *SIZE), x)
+
+    written = Written(
+        net.module, x, 1, 0.02, 0.1, 6, lambda t: weak if base and t < 2 else full, cells=True, noise=noise
+    )
+    mask, _, _ = written(10, start)
+    torch.testing.assert_close(found.details["mask"][0], mask, rtol=0, atol=1e-10)
+    torch.testing.assert_close(found.raw[0], enlarge(1 - mask, SIZE, cells=True), rtol=0, atol=1e-10)
+    assert (start - mask).abs().max() > 0.02
+
+
+def test_the_authors_profile_is_one_of_i_gos() -> None:
+    """What the user gives goes before it, piece by piece; EMP has none, and says so."""
+    for name in ("aop", "sigcam"):
+        o = ll.method(name, profile="author", optimiser_options={"points": 5}).optimiser.options
+        assert (o.n, o.points, o.noise, o.noise_scale, o.align_corners) == (10, 5, 0.25, "inverse_range", False)
+        assert (o.l1, o.tv, o.size, o.warmup, o.baseline) == (1.0, 20.0, 28, 5, "gauss-51-50")
+        assert ll.method(name, profile="author", align_corners=True).optimiser.options.align_corners
+        assert ll.method(name, profile="author", optimiser_options={"noise": 0.1}).optimiser.options.noise == 0.1
+        assert ll.method(name, profile="author", optimiser_options={"profile": "aop"}).optimiser.options.noise == 0.2
+    with pytest.raises(InvalidOption, match="emp has no profile 'author'"):
+        ll.method("aop", optimiser="emp", profile="author")
 
 
 @pytest.mark.parametrize("options", [I_GOS, EMP])

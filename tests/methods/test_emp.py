@@ -35,16 +35,18 @@ def blocks(size: tuple[int, int], s: int) -> Tensor:
     return torch.from_numpy(np.stack(columns, 1))
 
 
+AS_CELLS = {"rendering": "bilinear-half-pixel"}
 RENDERED = {
     "bilinear": lambda m: enlarge(m, SIZE),
+    "bilinear-half-pixel": lambda m: enlarge(m, SIZE, cells=True),
     "nearest-gauss": lambda m: (blocks(SIZE, 5) @ m.flatten()).view(SIZE),
 }
 
 
-@pytest.mark.parametrize("profile", [None, "pytorch", "aop", "paper-loc"])
-def test_written_out(profile: str | None) -> None:
+@pytest.mark.parametrize("given", [{}, *({"profile": p} for p in ("pytorch", "aop", "paper-loc")), AS_CELLS])
+def test_written_out(given: dict[str, Any]) -> None:
     """Adam by its own equations, the mask clamped after every step."""
-    method = ll.method("emp", profile=profile, **PLAIN | {"n": 6})
+    method = ll.method("emp", **PLAIN | {"n": 6} | given)
     o = method.options
     found, net = run_and_count(method, 1)
     _, x = smooth()

@@ -54,11 +54,13 @@ def with_dtype(module: nn.Module, kind: torch.dtype) -> nn.Module:
     return copy.deepcopy(module).to(kind)
 
 
-def enlarge(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Corner to corner, as a product with two matrices."""
+def enlarge(mask: Tensor, size: tuple[int, int], cells: bool = False) -> Tensor:
+    """Corner to corner, or as cells that fill the picture; as a product with two matrices."""
 
     def matrix(to: int, of: int) -> Tensor:
         at = torch.arange(to).double() * (of - 1) / (to - 1)
+        if cells:
+            at = ((torch.arange(to).double() + 0.5) * of / to - 0.5).clamp(0, of - 1)
         return (1 - (at[:, None] - torch.arange(of).double()).abs()).clamp(min=0)
 
     return matrix(size[0], mask.shape[-2]) @ mask @ matrix(size[1], mask.shape[-1]).T
@@ -77,6 +79,8 @@ class Written:
     baselines: Callable[[int], Tensor]
     first: float = 200.0
     rescue: bool = True
+    cells: bool = False
+    noise: Callable[[int, int], Tensor | float] = lambda t, j: 0.0
     passes: int = 0
 
     def score(self, picture: Tensor) -> Tensor:
@@ -88,7 +92,7 @@ class Written:
         return self.l1 * (1 - m).abs().mean() + self.tv * steps
 
     def shown(self, m: Tensor, baseline: Tensor) -> Tensor:
-        large = enlarge(m, SIZE)
+        large = enlarge(m, SIZE, self.cells)
         return self.x * large + baseline * (1 - large)
 
     def __call__(self, n: int, start: Tensor) -> tuple[Tensor, list[float], int]:
@@ -98,7 +102,8 @@ class Written:
         for t in range(n):
             baseline = self.baselines(t)
             leaf = m.clone().requires_grad_()
-            path = [self.score(self.shown(j / self.points * leaf, baseline)) for j in range(1, self.points + 1)]
+            shares = [(j, j / self.points * leaf) for j in range(1, self.points + 1)]
+            path = [self.score(self.shown(part, baseline) + self.noise(t, j)) for j, part in shares]
             total = torch.stack(path).mean() + self.costs(leaf)
             (g,) = torch.autograd.grad(total, leaf)
             with torch.no_grad():

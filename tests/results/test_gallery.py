@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -55,3 +56,34 @@ def test_a_sweep_names_what_differs() -> None:
         patch.setattr(draw, "gallery", keep)
         gallery.picture()
     assert titles == ["input", "cluster-cam n_clusters=2", "cluster-cam n_clusters=3"]
+
+
+def test_the_truth_is_outlined() -> None:
+    """On the picture and on every map of its row, and nowhere else; what is not known is not drawn."""
+    c = ll.Classifier(architectures.build("residual"))
+    gallery = ll.explain(c, architectures.images(2), ["grad-cam", "layer-cam"], 1)
+    mask = torch.zeros(40, 56, dtype=torch.bool)
+    mask[10:30, 20:40] = True
+    drawn: list[draw.Panel] = []
+
+    def keep(rows: list[list[draw.Panel]], **_: object) -> Image.Image:
+        drawn.extend(panel for row in rows for panel in row)
+        return Image.new("RGB", (8, 8))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draw, "gallery", keep)
+        gallery.picture(truth=[mask, None])
+        gallery.picture(truth=[mask.numpy(), torch.zeros_like(mask)])
+        gallery.picture()
+    first, second, plain = drawn[:6], drawn[6:12], drawn[12:]
+    for i, (panel, again, before) in enumerate(zip(first, second, plain, strict=True)):
+        assert panel.image.tobytes() == again.image.tobytes()
+        changed = (np.asarray(panel.image) != np.asarray(before.image)).any(-1)
+        assert changed.any() == (i < 3)
+        assert not changed[12:28, 22:38].any()  # inside the line
+        if i < 3:
+            assert (np.asarray(panel.image)[10, 20:40] == 255).all()
+    with pytest.raises(errors.InvalidOption, match="1 masks for 2 rows"):
+        gallery.picture(truth=[mask])
+    with pytest.raises(errors.InvalidOption, match="the map is 5 x 56"):
+        gallery.picture(truth=[mask[10:15], None])

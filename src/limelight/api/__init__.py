@@ -2,7 +2,7 @@
 
 from limelight import zoo
 from limelight.api.checking import SANITY_LIMIT, Verdict, check, sanity, sanity_strip
-from limelight.api.evaluating import compare, evaluate, method_under, metrics
+from limelight.api.evaluating import compare, evaluate, expect_protocol, method_under, metric_under, metrics
 from limelight.api.explaining import example_image, explain, methods, plan, refusals
 from limelight.api.grids import mosaics
 from limelight.api.inputs import as_input, first_input
@@ -29,6 +29,7 @@ __all__ = [
     "compare",
     "evaluate",
     "example_image",
+    "expect_protocol",
     "explain",
     "first_input",
     "load",
@@ -37,6 +38,7 @@ __all__ = [
     "method_under",
     "methods",
     "metric",
+    "metric_under",
     "metrics",
     "mosaics",
     "plan",

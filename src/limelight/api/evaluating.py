@@ -1,6 +1,6 @@
 """Judge explanations by metrics."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -105,6 +105,7 @@ def evaluate(
     model = as_classifier(classifier)
     methods_by_name = _name_methods(methods, model, protocol)
     metrics_by_name = _name_metrics(metrics, protocol)
+    expect_protocol(protocol, methods_by_name.values(), metrics_by_name.values())
     samples = as_samples(images)
     if not samples:
         raise InvalidImage("the list of images is empty")
@@ -160,6 +161,7 @@ def compare(
     target: TargetLike = None,
     truth: Any = None,
     *,
+    protocol: str | None = None,
     progress: bool | None = None,
     targets: TargetLike = None,
 ) -> tuple[Gallery, Results]:
@@ -173,6 +175,7 @@ def compare(
         target: as in ``evaluate``.
         targets: another name of ``target``.
         truth: as in ``evaluate``, for the one image.
+        protocol: as in ``evaluate``.
         progress: as in ``explain``.
 
     Returns:
@@ -184,10 +187,10 @@ def compare(
         (Gallery(1 images x grad-cam, eigen-cam), Results(1 images x 2 methods x complexity))
     """
     model = as_classifier(classifier)
-    chosen = label_each([as_method(m).locate(model) for m in as_list(methods, "methods")])
-    judges = label_each(
-        [as_metric(m) for m in (as_list(metrics, "metrics") if metrics or isinstance(metrics, str) else ())]
-    )
+    chosen = label_each([method_under(m, protocol).locate(model) for m in as_list(methods, "methods")])
+    asked = as_list(metrics, "metrics") if metrics or isinstance(metrics, str) else ()
+    judges = label_each([metric_under(m, protocol) for m in asked])
+    expect_protocol(protocol, chosen.values(), judges.values())
     sample = as_sample(image)
     x = as_input(model, sample.image)[None]
     wanted = read_targets(model, [sample], target)
@@ -217,17 +220,13 @@ def _name_metrics(
     """Return the metrics by the names that stand in the columns.
 
     Raises:
-        InvalidOption: there is none, or none that has the protocol.
+        InvalidOption: there is none.
     """
     if not isinstance(metrics, Mapping):
-        metrics = label_each([_metric_under(m, protocol) for m in as_list(metrics, "metrics")])
+        metrics = label_each([metric_under(m, protocol) for m in as_list(metrics, "metrics")])
     if not metrics:
         raise InvalidOption("no metric is to be evaluated by; see limelight.metrics()")
-    named = {name: as_metric(m) for name, m in metrics.items()}
-    if protocol is not None and not any(m.options.protocol == protocol for m in named.values()):
-        known = sorted({p for m in named.values() for p in m.card.profiles})
-        raise InvalidOption(f"none of these metrics has a protocol {protocol!r} (they have: {', '.join(known)})")
-    return named
+    return {name: as_metric(m) for name, m in metrics.items()}
 
 
 def method_under(method: str | Method, protocol: str | None, **options: Any) -> Method:
@@ -238,10 +237,26 @@ def method_under(method: str | Method, protocol: str | None, **options: Any) -> 
     return build(method, **(PROTOCOLS_OF_MAPS.get(protocol, {}) | own | options))
 
 
-def _metric_under(metric: str | Metric, protocol: str | None) -> Metric:
-    if isinstance(metric, Metric) or protocol is None or protocol not in METRICS.find(metric).profiles:
+def metric_under(metric: str | Metric, protocol: str | None, **options: Any) -> Metric:
+    """Build a metric with a paper's settings where it has them; options given go before them."""
+    if isinstance(metric, Metric):
         return as_metric(metric)
-    return build_metric(metric, protocol=protocol)
+    own = {"protocol": protocol} if protocol in METRICS.find(metric).profiles else {}
+    return build_metric(metric, **(own | options))
+
+
+def expect_protocol(protocol: str | None, methods: Iterable[Method], metrics: Iterable[Metric]) -> None:
+    """Refuse a protocol that none of the metrics has; without metrics, one that none of the methods has.
+
+    Raises:
+        InvalidOption: there is none.
+    """
+    judges, makers = list(metrics), list(methods)
+    what = "metrics" if judges else "methods"
+    has = [m.options.protocol for m in judges] if judges else [m.options.profile for m in makers]
+    if protocol is not None and protocol not in has:
+        known = sorted({p for m in judges or makers for p in m.card.profiles})
+        raise InvalidOption(f"none of these {what} has a protocol {protocol!r} (they have: {', '.join(known)})")
 
 
 def settings_of(model: Classifier, methods: Mapping[str, Method], metrics: Mapping[str, Metric]) -> dict[str, Any]:

@@ -1,19 +1,20 @@
 """limelight compare."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from limelight.cli.options import Device, Explained, Layer, Model, Trust, Weights
+from limelight.cli.options import Device, Explained, Layer, Models, OptionsOfEach, Trust, Weights
 from limelight.cli.output import (
     fail,
     find_unsuitable,
     load_model,
     method_names,
     parse_layers,
-    parse_parameters,
+    parse_parameters_of_each,
     print_json,
     print_left_out,
     refuse_overwriting,
@@ -21,29 +22,43 @@ from limelight.cli.output import (
     say,
     split_names,
     table,
+    without_nan,
 )
 from limelight.errors import InvalidOption
 
 if TYPE_CHECKING:
-    from limelight.results.explanation import View
+    from PIL import Image
+    from torch import Tensor
+
+    from limelight.results.explanation import Explanation, View
+    from limelight.results.gallery import Gallery
+    from limelight.results.tables import Results
 
 
 def compare(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.")],
-    model: Model,
+    models: Models,
     methods: Annotated[
         str, typer.Option("--methods", help="Names with commas between, 'quick' (up to 100 passes) or 'all'.")
     ] = "quick",
     metrics: Annotated[
         str, typer.Option("--metrics", help="Names with commas between, or 'none'.")
     ] = "adcc,insertion,deletion",
+    protocol: Annotated[
+        str | None, typer.Option(help="A paper's settings of methods and metrics: rise, adcc, collection-cam, aop, …")
+    ] = None,
     weights: Weights = "DEFAULT",
     target: Explained = None,
-    layer: Layer = None,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable."),
+    watch: Annotated[
+        str | None,
+        typer.Option("--watch", help="Another class, whose score is followed while the explained one's pixels leave."),
     ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option("--truth", help="A mask, as large as the picture, of where the class is: it is outlined."),
+    ] = None,
+    layer: Layer = None,
+    parameter: OptionsOfEach = None,
     view: Annotated[str, typer.Option(help="overlay, map, signed, contour or image.")] = "overlay",
     out: Annotated[Path | None, typer.Option(help="Where to write the picture (else IMAGE.compare.png).")] = None,
     device: Device = None,
@@ -53,59 +68,122 @@ def compare(
     """Explain one picture by many methods, and judge every map.
 
     Example: limelight compare cat.jpg --model torchvision/resnet50 --methods grad-cam,layer-cam --metrics adcc,deletion
+
+    Two classes on one picture: limelight compare pets.jpg --model torchvision/resnet50 --target tabby --watch beagle
+
+    Two models: limelight compare cat.jpg --model torchvision/vgg16 --model torchvision/resnet50
     """
     import limelight as ll
-    from limelight import draw, files
+    from limelight import api, draw, files
+    from limelight.api.inputs import as_input, true_mask
+    from limelight.data.samples import Sample
     from limelight.draw import chart
+    from limelight.model.targets import Targets
 
-    options = parse_parameters(parameter or []) | ({"layer": parse_layers(layer)} if layer else {})
     names = method_names(methods)
-    chosen = [ll.method(name, **options) for name in names]
-    judges = [] if metrics.lower() == "none" else [ll.metric(name) for name in split_names(metrics)]
+    everywhere = {"layer": parse_layers(layer)} if layer else {}
+    options = parse_parameters_of_each(parameter or [], names)
+    chosen = [api.method_under(name, protocol, **everywhere | options[name]) for name in names]
+    judges = [] if metrics.lower() == "none" else [api.metric_under(name, protocol) for name in split_names(metrics)]
+    if watch is not None:
+        watching = api.metric_under("cross-deletion", protocol, watch=watch)
+        judges = [*(m for m in judges if m.name != "cross-deletion"), watching]
+    api.expect_protocol(protocol, chosen, judges)
     image = resolve_input(image)
     path = out or Path(f"{image.stem}.compare.png")
     if path.suffix.lower() != ".png":
         raise InvalidOption(f"--out {path}: the picture is a .png")
-    refuse_overwriting("--out", [path], [image])
-    classifier = load_model(model, weights, device, trust)
-    left_out = find_unsuitable(methods, classifier, [image], chosen, target)
-    chosen = [m for m in chosen if m.name not in left_out]
-    if not chosen:
-        fail(f"no method can explain {model}: {'; '.join(left_out.values())}")
-    gallery, results = ll.compare(classifier, image, chosen, judges, target)
-    row = gallery[0]
-    numbers = {r.method: dict(r.values) for r in results.rows}
-    captions = {m: " · ".join(f"{k} {v:z.2f}" for k, v in values.items()) for m, values in numbers.items()}
-    picture = gallery.picture(cast("View", view), captions)
-    charts = {name: curves for name in results.columns if (curves := results.curves(name)) and len(row) > 0}
-    if charts:
-        picture = chart.stack([picture, chart.curves(charts, width=max(900, picture.width))])
-    about = json.dumps([[e.settings() | {"metrics": numbers[e.method]} for e in row]])
-    files.write(path, draw.to_png_bytes(picture, {"limelight": about}))
+    refuse_overwriting("--out", [path], [image, *([truth] if truth else [])])
+    if len(models) > 1 and weights not in ("DEFAULT", "none"):
+        raise InvalidOption(f"--weights {weights}: one file can't be the weights of {len(models)} models")
+    sample = Sample(image, image.name, mask=truth)
+    found: list[_Compared] = []
+    for model in models:
+        classifier = load_model(model, weights, device, trust)
+        if watch is not None:  # a wrong name is found before the work
+            Targets.parse(watch, classifier, as_input(classifier, image)[None])
+        left_out = find_unsuitable(methods, classifier, [image], chosen, target)
+        able = [m for m in chosen if m.name not in left_out]
+        if not able:
+            fail(f"no method can explain {model}: {'; '.join(left_out.values())}")
+        gallery, results = ll.compare(classifier, sample, able, judges, target)
+        found.append(_Compared(model, gallery, results, left_out, true_mask(classifier, sample)))
+    pictures = [_draw(one, view, watch) for one in found]
+    if len(found) > 1:
+        pictures = [draw.annotate(p, one.model) for p, one in zip(pictures, found, strict=True)]
+    about = json.dumps([[e.settings() | {"metrics": one.numbers[e.method]} for e in one.row] for one in found])
+    files.write(path, draw.to_png_bytes(chart.stack(pictures), {"limelight": about}))
     if as_json:
-        protocols = {name: c.protocol for name, c in results.columns.items()}
-        rows = [e.settings() | {"metrics": _plain(numbers[e.method])} for e in row]
-        print_json(
-            {"image": str(image), "file": str(path), "methods": rows, "protocols": protocols, "left_out": left_out}
-        )
+        of_each = [_as_json(one) for one in found]
+        known = {"models": of_each} if len(found) > 1 else {k: v for k, v in of_each[0].items() if k != "model"}
+        print_json({"image": str(image), "file": str(path), **known})
         return
-    say("[bold]{}[/]: {} → {}", image.name, row[0].title, path)
-    arrows = {name: f"{name} {c.arrow}" for name, c in results.columns.items()}
+    for one in found:
+        of = f", {one.model}" if len(found) > 1 else ""
+        say("[bold]{}[/]: {}{} → {}", image.name, one.row[0].title, of, path)
+        _print(one)
+    if judges:
+        say("[dim]one picture proves nothing: limelight evaluate FOLDER gives means and intervals[/]")
+    for one in found:
+        print_left_out(one.left_out)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What was found of one model."""
+
+    model: str
+    gallery: "Gallery"
+    results: "Results"
+    left_out: dict[str, str]
+    truth: "Tensor | None"
+
+    @property
+    def row(self) -> "list[Explanation]":
+        return self.gallery[0]
+
+    @property
+    def numbers(self) -> dict[str, dict[str, float]]:
+        return {r.method: dict(r.values) for r in self.results.rows}
+
+
+def _draw(one: _Compared, view: str, watch: str | None) -> "Image.Image":
+    """Return the maps with their numbers, and the curves below."""
+    from limelight.draw import chart
+
+    captions = {m: " · ".join(f"{k} {v:z.2f}" for k, v in values.items()) for m, values in one.numbers.items()}
+    picture = one.gallery.picture(cast("View", view), captions, [one.truth])
+    charts = {name: curves for name in one.results.columns if (curves := one.results.curves(name))}
+    if not charts:
+        return picture
+    watched = {"cross-deletion": watch}
+    titled = {f"{k}: {watched.get(k, one.row[0].label)}" if watch else k: c for k, c in charts.items()}
+    return chart.stack([picture, chart.curves(titled, width=max(900, picture.width))])
+
+
+def _as_json(one: _Compared) -> dict[str, Any]:
+    parts = {r.method: without_nan(dict(r.parts)) for r in one.results.rows}
+    numbers = {m: without_nan(values) for m, values in one.numbers.items()}
+    rows = [e.settings() | {"metrics": numbers[e.method], "parts": parts[e.method]} for e in one.row]
+    protocols = {name: c.protocol for name, c in one.results.columns.items()}
+    return {"model": one.model, "methods": rows, "protocols": protocols, "left_out": one.left_out}
+
+
+def _print(one: _Compared) -> None:
+    """Print the numbers of every method, what ADCC is made of, and remarks."""
+    arrows = {name: f"{name} {c.arrow}" for name, c in one.results.columns.items()}
+    judged = {r.method: sum(r.spent.values()) for r in one.results.rows}
     table(
-        ["method", *arrows.values(), "passes", "seconds"],
-        [[e.method, *numbers[e.method].values(), str(e.cost), e.seconds] for e in row],
+        ["method", *arrows.values(), "passes", "to judge", "seconds"],
+        [[e.method, *one.numbers[e.method].values(), str(e.cost), judged[e.method], e.seconds] for e in one.row],
     )
+    for name in (name for name, c in one.results.columns.items() if c.pooling == "adcc"):
+        parts, methods = one.results.parts(name), one.results.methods
+        table([f"{name} of", *parts], [[m, *(v[i, 0] for v in parts.values())] for i, m in enumerate(methods)])
+        say("[dim]{} of this picture; that of a folder is pooled, from the means of its three parts[/]", name)
     remarks: dict[str, list[str]] = {}
-    for e in row:
+    for e in one.row:
         for remark in (e.reason, *e.notes):
             remarks.setdefault(remark, []).append(e.method)
     for remark in filter(None, remarks):
         say("[dim]{}: {}[/]", ", ".join(remarks[remark]), remark)
-    if judges:
-        say("[dim]one picture proves nothing: limelight evaluate FOLDER gives means and intervals[/]")
-    print_left_out(left_out)
-
-
-def _plain(numbers: dict[str, float]) -> dict[str, Any]:
-    """JSON has no NaN."""
-    return {name: None if value != value else value for name, value in numbers.items()}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Strict, Target, Trust, Weights
+from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfEach, Strict, Target, Trust, Weights
 from limelight.cli.output import (
     check_readable,
     console,
@@ -14,7 +14,7 @@ from limelight.cli.output import (
     load_model,
     method_names,
     parse_layers,
-    parse_parameters,
+    parse_parameters_of_each,
     print_json,
     print_left_out,
     print_unreadable,
@@ -24,6 +24,7 @@ from limelight.cli.output import (
     split_names,
     table,
     take_evenly,
+    without_nan,
 )
 from limelight.errors import LimelightError
 
@@ -53,7 +54,7 @@ def evaluate(
     target: Target = None,
     weights: Weights = "DEFAULT",
     layer: Layer = None,
-    parameter: OptionsOfAll = None,
+    parameter: OptionsOfEach = None,
     limit: Limit = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to write the numbers: .csv, .parquet, .json, or .md for the summary.")
@@ -72,9 +73,10 @@ def evaluate(
     from limelight.files import check_suffix
     from limelight.results.tables import FORMATS
 
-    options = parse_parameters(parameter or []) | ({"layer": parse_layers(layer)} if layer else {})
     names = method_names(methods)
-    chosen = [api.method_under(name, protocol, **options) for name in names]
+    everywhere = {"layer": parse_layers(layer)} if layer else {}
+    options = parse_parameters_of_each(parameter or [], names)
+    chosen = [api.method_under(name, protocol, **everywhere | options[name]) for name in names]
     judges = split_names(metrics)
     needs_truth = any([ll.metric(name).needs_truth for name in judges])  # finds wrong names before the model is loaded
     if out is not None:
@@ -98,14 +100,24 @@ def evaluate(
     summary = results.summary()
     unreadable = results.settings.get("unreadable", {})
     if as_json:
-        figures = [{k: None if v != v else v for k, v in vars(f).items()} for f in summary]
+        figures = [without_nan(vars(f)) for f in summary]
         protocols = {name: c.protocol for name, c in results.columns.items()}
-        print_json({"figures": figures, "protocols": protocols, "left_out": left_out, "settings": results.settings})
+        parts = {
+            name: {m: without_nan(of) for m, of in _mean_parts(results, name).items()}
+            for name, c in results.columns.items()
+            if c.pooling == "adcc"
+        }
+        known = {"figures": figures, "parts": parts, "protocols": protocols}
+        print_json({**known, "left_out": left_out, "settings": results.settings})
         if out is not None:
             results.save(out)
         return print_unreadable(unreadable)
     say("[bold]{}[/], {} images, explained class: {}", classifier.name, len(results.images), target or "predicted")
     _print_figures(results, summary)
+    for name in (name for name, c in results.columns.items() if c.pooling == "adcc"):
+        means = _mean_parts(results, name)
+        table([f"{name} of", *next(iter(means.values()))], [[m, *parts.values()] for m, parts in means.items()])
+        say("[dim]{} is pooled: the harmonic mean of these means, not the mean over the images[/]", name)
     undefined = {f.metric: f.undefined for f in summary if f.undefined}
     for metric, count in undefined.items():
         say("[dim]{} is not defined for {} of {} images[/]", metric, count, len(results.images))
@@ -117,22 +129,40 @@ def evaluate(
     return print_unreadable(unreadable)
 
 
+def _mean_parts(results: "Results", metric: str) -> dict[str, dict[str, float]]:
+    """Return the means over the images of what a pooled metric is made of, by method and part."""
+    means: dict[str, dict[str, float]] = {}
+    for m in results.methods:
+        rows = [r for r in results.rows if r.method == m and r.values[metric] == r.values[metric]]  # where defined
+        sums = {part: sum(r.parts[f"{metric}.{part}"] for r in rows) for part in results.parts(metric)}
+        means[m] = {part: total / len(rows) if rows else float("nan") for part, total in sums.items()}
+    return means
+
+
 def _print_figures(results: "Results", summary: "Summary") -> None:
     """Print a line per method, or where that is too wide, one table per metric with the best on top."""
     alone = len(results.methods) == 1
     heads = {name: f"{name} {c.arrow}" for name, c in results.columns.items()}
     cells = {(f.method, f.metric): str(f) + ("*" if f.like_best and not alone else "") for f in summary}
-    seconds = {m: [r.seconds for r in results.rows if r.method == m] for m in results.methods}
-    ends = {m: [summary[m, next(iter(heads))].degenerate, sum(s) / len(s)] for m, s in seconds.items()}
+    rows_of = {m: [r for r in results.rows if r.method == m] for m in results.methods}
+    spent = {
+        m: [sum(r.forwards + r.backwards for r in of), sum(sum(r.spent.values()) for r in of)]
+        for m, of in rows_of.items()
+    }
+    ends = {
+        m: [summary[m, next(iter(heads))].degenerate, *(s / len(of) for s in (*spent[m], sum(r.seconds for r in of)))]
+        for m, of in rows_of.items()
+    }
+    last = ["empty maps", "passes", "to judge", "s/image"]
     widths = [max(len(head), *(len(cells[m, name]) for m in results.methods)) + 2 for name, head in heads.items()]
-    if sum(widths) + max(map(len, results.methods)) + 28 <= console.width:
+    if sum(widths) + max(map(len, results.methods)) + 46 <= console.width:
         rows = [[m, *(cells[m, name] for name in heads), *ends[m]] for m in results.methods]
-        table(["method", *heads.values(), "empty maps", "s/image"], rows)
+        table(["method", *heads.values(), *last], rows)
     else:
         for name, head in heads.items():
             ranked = sorted((f for f in summary if f.metric == name), key=lambda f: f.rank or len(results.methods) + 1)
             table(["rank", head, ""], [[f.rank or "–", f.method, cells[f.method, name]] for f in ranked])
-        table(["method", "empty maps", "s/image"], [[m, *end] for m, end in ends.items()])
+        table(["method", *last], [[m, *end] for m, end in ends.items()])
     best = "" if alone else "; *: the best, and what is not distinguishable from it (paired permutation test, Holm)"
     say("[dim]mean \\[{:z.0%} bootstrap interval]{}[/]", summary.confidence, best)
     images, pairs = len(results.images), len(results.methods) * (len(results.methods) - 1) // 2

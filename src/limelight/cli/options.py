@@ -10,6 +10,10 @@ from typer.core import TyperArgument, TyperCommand
 from limelight.errors import InvalidOption
 
 Model = Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")]
+Models = Annotated[
+    list[str],
+    typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file; repeatable."),
+]
 Explained = Annotated[
     str | None,
     typer.Option("--target", "--targets", help="Class to explain: a label or an index (else the predicted one)."),
@@ -29,6 +33,10 @@ Trust = Annotated[
 Layer = Annotated[str | None, typer.Option(help="Layer to explain; several with commas (else the last map).")]
 OptionsOfAll = Annotated[
     list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable.")
+]
+OptionsOfEach = Annotated[
+    list[str] | None,
+    typer.Option("-p", metavar="[METHOD.]OPTION=VALUE", help="Option of all methods, or of one; repeatable."),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take so many pictures, evenly spread.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, …")]

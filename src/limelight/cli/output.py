@@ -18,7 +18,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from limelight.errors import InvalidImage, InvalidOption, show
+from limelight.errors import InvalidImage, InvalidOption, nearest, show
 from limelight.progress import show_progress
 from limelight.text import numbered, shorten, to_json, visible
 
@@ -186,6 +186,35 @@ def parse_parameters(given: Sequence[str]) -> dict[str, Any]:
         except (ValueError, RecursionError):  # thousands of digits, or of brackets
             raise InvalidOption(f"-p {show(text)}: this is too large a number, or too deep a list") from None
     return options
+
+
+def parse_parameters_of_each(given: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read ``-p option=value`` of all methods and ``-p METHOD.option=value`` of one, which goes before it.
+
+    Returns:
+        The options of each method, by its name.
+
+    Raises:
+        InvalidOption: a method that is not among them.
+    """
+    written = {name.replace("-", "_"): name for name in methods}
+    of_all: dict[str, Any] = {}
+    of_one: dict[str, dict[str, Any]] = {name: {} for name in methods}
+    for key, value in parse_parameters(given).items():
+        method, dot, option = key.rpartition(".")
+        if not dot:
+            of_all[option] = value
+        elif method in written:
+            of_one[written[method]][option] = value
+        else:
+            hint = nearest(method.replace("_", "-"), methods)
+            raise InvalidOption(f"-p {show(key)}: {show(method)} is none of the methods here{hint}")
+    return {name: of_all | own for name, own in of_one.items()}
+
+
+def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same with None for NaN, which JSON has not."""
+    return {name: None if value != value else value for name, value in values.items()}
 
 
 def split_names(text: str) -> list[str]:

@@ -1,11 +1,12 @@
 """From arrays to pictures: pure functions, NumPy in, Pillow images (or uint8 arrays) out.
 
 * :func:`colorize`, :func:`overlay`, :func:`signed` and :func:`contour` paint one map;
+* :func:`outline_mask` draws the edge of a region;
 * :func:`annotate` and :func:`gallery` put painted pictures with their titles on one sheet;
 * :func:`to_png_bytes` stores a picture with notes on how it was made, :func:`read_png_metadata` reads them.
 """
 
-from limelight.draw.paint import colorize, contour, overlay, signed, top_region
+from limelight.draw.paint import colorize, contour, outline_mask, overlay, signed, top_region
 from limelight.draw.png import read_png_metadata, to_png_bytes
 from limelight.draw.sheet import Panel, annotate, gallery
 
@@ -15,6 +16,7 @@ __all__ = [
     "colorize",
     "contour",
     "gallery",
+    "outline_mask",
     "overlay",
     "read_png_metadata",
     "signed",

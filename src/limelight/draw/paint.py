@@ -9,7 +9,7 @@ from PIL import Image, ImageColor, ImageFilter
 from limelight.draw.assets import palette
 from limelight.errors import InvalidImage, InvalidOption
 
-__all__ = ["Mode", "Picture", "colorize", "contour", "overlay", "signed", "top_region"]
+__all__ = ["Mode", "Picture", "colorize", "contour", "outline_mask", "overlay", "signed", "top_region"]
 
 Array = npt.NDArray[Any]
 
@@ -122,14 +122,39 @@ def contour(image: Picture, values: Array, *, top: float = 0.1, color: str = "#3
         InvalidImage: ``image`` is not an RGB picture.
         InvalidOption: an option out of its range, or a map that does not fit the picture.
     """
-    picture, values = _pair(image, values, unit=False)
+    return outline_mask(image, top_region(_pair(image, values, unit=False)[1], top), color=color, width=width)
+
+
+def outline_mask(image: Picture, mask: Array, *, color: str = "#ffffff", width: int = 2) -> Image.Image:
+    """Outline a region of a picture, such as where an object is.
+
+    The line lies inside the region; a dark pixel outside keeps it visible on any background.
+
+    Args:
+        image: the picture, H x W.
+        mask: the region, shape (H, W); what is not 0 belongs to it.
+        color: a colour name or ``#rrggbb``.
+        width: of the line, in pixels.
+
+    Raises:
+        InvalidImage: ``image`` is not an RGB picture.
+        InvalidOption: an option out of its range, or a mask that does not fit the picture.
+
+    Example:
+        >>> import numpy as np
+        >>> from limelight import draw
+        >>> half = np.tile([0, 0, 0, 1, 1, 1], (4, 1))
+        >>> np.asarray(draw.outline_mask(np.zeros((4, 6, 3)), half, width=1))[:, 3, 0].tolist()
+        [255, 255, 255, 255]
+    """
+    picture, values = _pair(image, mask, unit=False)
     if width < 1:
         raise InvalidOption(f"width is {width}; it must be at least 1")
     try:
         line = ImageColor.getrgb(color)[:3]
     except ValueError as error:
         raise InvalidOption(f"{color!r} is not a colour; give a name such as 'lime' or '#39ff14'") from error
-    inside = top_region(values, top)
+    inside = values != 0
     outside = ~inside
     picture[_grow(inside, 1, border=False) & outside] *= 0.35
     picture[_grow(outside, width, border=True) & inside] = np.array(line) / 255

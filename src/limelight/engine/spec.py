@@ -103,7 +103,8 @@ class Spec(Speaking):
     @cached_property
     def optimiser(self) -> "Spec | None":
         """The method by which it does."""
-        return self._part("optimiser", {"profile": "aop", "score": self.options.score, "budget": self.options.budget})
+        profile = "author" if self.options.profile == "author" else "aop"
+        return self._part("optimiser", {"profile": profile, "score": self.options.score, "budget": self.options.budget})
 
     def _part(self, role: str, given: dict[str, Any]) -> "Spec | None":
         """Return the method in a role, with those of this one's options that are its too, and those meant for it.

@@ -3,9 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
+from torch import Tensor
 
 from limelight import draw, files
 from limelight.errors import InvalidOption
@@ -48,15 +51,21 @@ class Gallery(Sequence["list[Explanation]"]):
         methods = ", ".join(e.method for e in self.rows[0]) if self.rows else ""
         return visible(f"Gallery({len(self.rows)} images x {methods})")
 
-    def picture(self, kind: View = "overlay", captions: Mapping[str, str] | None = None) -> Image.Image:
+    def picture(
+        self,
+        kind: View = "overlay",
+        captions: Mapping[str, str] | None = None,
+        truth: Sequence[Tensor | npt.NDArray[Any] | None] | None = None,
+    ) -> Image.Image:
         """Return all maps in one picture, the input in the first column.
 
         Args:
             kind: see ``Explanation.view``.
             captions: what stands under a method's map, by name.
+            truth: for each row where its class is, (H, W) at the size of the maps, or None; its edge is drawn.
 
         Raises:
-            InvalidOption: there is no such view, or it is a sheet by itself.
+            InvalidOption: there is no such view, it is a sheet by itself, or a truth that does not fit.
 
         Example:
             >>> gallery = ll.explain("demo/resnet", ll.example_image(), ["grad-cam", "layer-cam"])
@@ -65,12 +74,17 @@ class Gallery(Sequence["list[Explanation]"]):
         """
         if kind in SHEETS:
             raise InvalidOption(f"the {kind} of one explanation is a sheet already: explanation.view({kind!r})")
+        if truth is not None and len(truth) != len(self.rows):
+            raise InvalidOption(f"truth has {len(truth)} masks for {len(self.rows)} rows; give one for each, or None")
         lines: list[Sequence[draw.Panel]] = []
         for i, row in enumerate(self.rows):
-            panels = [draw.Panel(row[0].view("image"), title="input" if i == 0 else "", caption=row[0].title)]
+            mask = None if truth is None else truth[i]
+            panels = [
+                draw.Panel(_outlined(row[0], "image", mask), title="input" if i == 0 else "", caption=row[0].title)
+            ]
             panels += [
                 draw.Panel(
-                    e.view(kind),
+                    _outlined(e, kind, mask),
                     title=_name_among(e, row) if i == 0 else "",
                     caption=_remark(e, row[0]) or (captions or {}).get(e.method, ""),
                 )
@@ -94,6 +108,13 @@ class Gallery(Sequence["list[Explanation]"]):
 
     def _repr_png_(self) -> bytes:
         return draw.to_png_bytes(self.picture())
+
+
+def _outlined(explanation: Explanation, kind: View, mask: Tensor | npt.NDArray[Any] | None) -> Image.Image:
+    """Return a view, with the edge of where the class is, if that is known and anywhere."""
+    seen = explanation.view(kind)
+    inside = None if mask is None else np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask)
+    return seen if inside is None or not inside.any() else draw.outline_mask(seen, inside)
 
 
 def _name_among(explanation: Explanation, row: Sequence[Explanation]) -> str:

@@ -62,7 +62,10 @@ def read_course(
         raise InvalidOption(f"{method} took no step; nothing was traced")
     steps = [int(taken[i]) for i in trace.spread_steps(len(taken), most)]
     mask = torch.nn.functional.interpolate(
-        masks[steps][:, None].float(), image.shape[1:], mode="bilinear", align_corners=True
+        masks[steps][:, None].float(),
+        image.shape[1:],
+        mode="bilinear",
+        align_corners=options.get("align_corners", True),
     ).clamp(0, 1)
     hot, shown = _highlight(mask, options, method)
     picture = image[None].to(hot)

@@ -115,6 +115,21 @@ class Results:
         self.column(metric)
         return self._array(lambda row: row.values.get(metric, np.nan))
 
+    def parts(self, metric: str) -> dict[str, Numbers]:
+        """Return what a metric's numbers are made of, by name, (methods, images); nothing for one without parts.
+
+        Example:
+            >>> results = ll.evaluate("demo/resnet", [ll.example_image()], ["grad-cam", "random-map"], "adcc")
+            >>> {part: values.shape for part, values in results.parts("adcc").items()}
+            {'coherency': (2, 1), 'complexity': (2, 1), 'average-drop': (2, 1)}
+        """
+        self.column(metric)
+        names = dict.fromkeys(name for row in self.rows for name in row.parts if name.startswith(f"{metric}."))
+        return {
+            name.removeprefix(f"{metric}."): self._array(lambda row, name=name: row.parts.get(name, np.nan))
+            for name in names
+        }
+
     def curves(self, metric: str) -> dict[str, Numbers]:
         """Return each method's mean curve; nothing for a metric without curves."""
         curves: dict[str, list[Sequence[float]]] = {}

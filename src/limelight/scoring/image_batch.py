@@ -1,10 +1,12 @@
 """What all maps of the same images share: the model's scores of the images, and of what takes their place."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from limelight.engine.baselines import Fill, fill_images
@@ -13,7 +15,7 @@ from limelight.engine.passes import Passes
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Meter
-from limelight.model.targets import ScoreKind, Targets
+from limelight.model.targets import ScoreKind, Targets, find_class
 from limelight.scoring.truth import Truth
 from limelight.shapes import Images, Index, Logits, Scores
 
@@ -84,6 +86,25 @@ class ImageBatch:
     def logits(self) -> Logits:
         """Of the clean images, (n, classes)."""
         return self._logits("clean", self.image)
+
+    def watch(self, index: Index) -> "ImageBatch":
+        """Return the same images and passes with numbers about other classes, (n,)."""
+        twin = copy.copy(self)
+        twin._asked, twin._probability = Targets(index, kind="prob"), None
+        vars(twin).pop("targets", None)
+        return twin
+
+    def other_class(self, watch: int | str | None) -> Index:
+        """Return a class by index or label, or of each image the most probable one that is not explained, (n,).
+
+        Raises:
+            UnknownTarget: there is no such class.
+            InvalidOption: every number is about a function of the outputs.
+        """
+        explained, (n, classes) = self.index, self.logits.shape
+        if watch is not None:
+            return torch.full((n,), find_class(watch, classes, self.classifier.labels), device=explained.device)
+        return self.logits.scatter(1, explained[:, None], -torch.inf).argmax(1)
 
     def clean_score(self, kind: ScoreKind = "prob") -> Scores:
         """Return the target's score on the clean images, (n,)."""

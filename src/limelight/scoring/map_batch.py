@@ -15,6 +15,7 @@ from limelight.engine.spec import Spec
 from limelight.errors import InvalidMap, InvalidOption, MissingTruth
 from limelight.model.classifier import Classifier
 from limelight.ops import min_max, resize
+from limelight.ops.arrays import integers
 from limelight.ops.order import Step, Ties, pixels_per_step, ranks
 from limelight.scoring.image_batch import ImageBatch, Memo
 from limelight.scoring.needs import (
@@ -27,6 +28,7 @@ from limelight.scoring.needs import (
     FillScore,
     LogitsOf,
     MaskedScore,
+    OtherClass,
     ScoreOf,
     Space,
 )
@@ -203,18 +205,25 @@ class MapBatch:
     def curve(self) -> CurveOf:
         """A function: direction, fill, step, ties, kind -> scores while pixels change in the map's order.
 
-        The result is (n, steps + 1). ``deletion`` goes from the image to the fill, ``insertion`` from the
-        fill to the image. Both ends are the same for all maps of an image and passed once.
+        They are those of the target, or of the class that is ``watched`` in its place. The result is (n, steps + 1).
+        ``deletion`` goes from the image to the fill, ``insertion`` from the fill to the image. Both ends are the same
+        for all maps of an image and passed once.
         """
 
         def curve(
-            direction: Literal["deletion", "insertion"], fill: Fill, step: Step, ties: Ties, kind: ScoreOf
+            direction: Literal["deletion", "insertion"],
+            fill: Fill,
+            step: Step,
+            ties: Ties,
+            kind: ScoreOf,
+            watched: Index | None = None,
         ) -> Curve:
             seed = self.seed if ties == "random" else 0
+            batch = self.batch if watched is None else self.batch.watch(watched)
 
             def work() -> Curve:
-                start, end = self.image, self.batch.fill(fill)
-                first, last = self.clean_score(kind), self.batch.fill_score(fill, kind)
+                start, end = self.image, batch.fill(fill)
+                first, last = batch.clean_score(kind), batch.fill_score(fill, kind)
                 if direction == "insertion":
                     start, end, first, last = end, start, last, first
                 place = ranks(self.maps, ties, seed)
@@ -225,12 +234,23 @@ class MapBatch:
                     changed = place[i] < ((s + 1) * pixels)[:, None, None]
                     return torch.where(changed[:, None], end[i], start[i])
 
-                between = [self.scores_of(frames, steps - 1, kind)] if steps > 1 else []
+                between = [batch.scores_of(frames, steps - 1, kind)] if steps > 1 else []
                 return torch.cat([first[:, None], *between, last[:, None]], 1)
 
-            return self._memo(("curve", direction, fill, step, ties, seed, kind), work)
+            key = None if watched is None else tuple(integers(watched))
+            return self._memo(("curve", direction, fill, step, ties, seed, kind, key), work)
 
         return curve
+
+    @property
+    def explained_class(self) -> Index:
+        """The class that is explained, (n,)."""
+        return self.batch.index
+
+    @property
+    def other_class(self) -> OtherClass:
+        """A function: watch -> a class by index or label, or the most probable that is not explained, (n,)."""
+        return self.batch.other_class
 
     @property
     def fill(self) -> Callable[[Fill], Images]:

@@ -9,7 +9,7 @@ from limelight.engine.needs import Copies
 from limelight.engine.saliency import Saliency
 from limelight.model.classifier import Classifier
 from limelight.ops.order import Step, Ties
-from limelight.shapes import Curve, Images, Maps, Scores
+from limelight.shapes import Curve, Images, Index, Maps, Scores
 
 Space = Literal["normalised", "pixel"]
 """Where a mask multiplies: fading to the mean colour (``normalised``) or to black (``pixel``)."""
@@ -94,13 +94,28 @@ class ExplainWithModel(Protocol):
 
 
 @runtime_checkable
+class OtherClass(Protocol):
+    """Tells which class is watched beside the explained one."""
+
+    def __call__(self, watch: int | str | None) -> Index:
+        """Return a class by its index or label, or of each image the most probable one that is not explained, (n,)."""
+        ...
+
+
+@runtime_checkable
 class CurveOf(Protocol):
     """Scores the images while their pixels change in the map's order."""
 
     def __call__(
-        self, direction: Literal["deletion", "insertion"], fill: Fill, step: Step, ties: Ties, kind: ScoreOf
+        self,
+        direction: Literal["deletion", "insertion"],
+        fill: Fill,
+        step: Step,
+        ties: Ties,
+        kind: ScoreOf,
+        watched: Index | None = None,
     ) -> Curve:
-        """Return the scores, (n, steps + 1).
+        """Return the scores of the target, or of the class (n,) that is watched in its place, (n, steps + 1).
 
         ``deletion`` goes from the image to the fill, ``insertion`` from the fill to the image. Both ends are the same
         for all maps of an image and passed once.

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+import architectures
 import limelight as ll
+from limelight.errors import InvalidOption, UnknownTarget
 from measures.known_models import FALLING, Doubles, always, close, mean_pixel, ones, says, tensor, weighted_sum
 from measures.plain_blurs import blur_by_folded_kernel, blur_by_gauss, folded_kernel
 
@@ -186,3 +188,35 @@ def test_cost_of_curves() -> None:
         ("overall", {"insert_into": "zero"}, 8),
     ):
         assert ll.metric(name, step=1, **options).measure(*args).cost.forwards == passes
+
+
+@pytest.mark.parametrize("fill", ["zero", "gauss-51-50"])
+def test_another_class_is_watched(fill: str) -> None:
+    """The curve is that of a deletion of the other class by the same maps, whatever they explain."""
+    c = ll.Classifier(architectures.build("plain"))
+    x, maps = architectures.images(4), torch.rand(4, 40, 56, generator=torch.Generator().manual_seed(2))
+    explained = [0, 1, 2, 0]
+    of_one = ll.metric("deletion", fill=fill).measure(c, x, 1, maps)
+    watched = ll.metric("cross-deletion", fill=fill, watch=1).measure(c, x, explained, maps)
+    assert of_one.curve is not None
+    assert watched.curve is not None
+    close(watched.curve, of_one.curve, 1e-6)
+    assert watched.values.isnan().tolist() == [False, True, False, False]  # where it is the explained class itself
+    close(watched.values[[0, 2, 3]], of_one.values[[0, 2, 3]], 1e-6)
+    close(watched.parts["before"], c(x).softmax(1)[:, 1], 1e-6)
+    assert len(watched.curve[0]) - 1 <= watched.cost.n_forward <= len(watched.curve[0])
+
+    # Without a name it is the most probable of the others.
+    next_best = c(x).scatter(1, torch.tensor(explained)[:, None], -torch.inf).argmax(1)
+    unnamed = ll.metric("cross-deletion", fill=fill)(c, x, explained, maps)
+    close(unnamed, ll.metric("deletion", fill=fill)(c, x, next_best, maps), 1e-6)
+
+
+def test_a_watched_class_must_be_there() -> None:
+    args = (says(always(0.3)), ones(4, 4), 0, torch.rand(1, 4, 4))
+    with pytest.raises(UnknownTarget, match="no label names"):
+        ll.metric("cross-deletion", watch="cat")(*args)
+    with pytest.raises(UnknownTarget, match="out of range"):
+        ll.metric("cross-deletion", watch=2)(*args)
+    with pytest.raises(InvalidOption, match="about a class"):
+        ll.metric("cross-deletion")(args[0], args[1], lambda out: out[:, 0], args[3])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
-from limelight.maps.perturbation.masks import Size, Watch, ones, render
+from limelight.maps.perturbation.masks import Size, Watch, bilinear, ones, render
 from limelight.ops import min_max
 from limelight.shapes import Grid, Images
 
@@ -23,7 +23,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
     in_short="base + optimiser",
     random=True,
     defaults={"score": "prob"},
-    profiles={"imagenet": {}, "coco": {"theta": 0.6, "lam": 0.25}},
+    profiles={
+        "imagenet": {},
+        "coco": {"theta": 0.6, "lam": 0.25},
+        "author": {"align_corners": False},
+    },
 )
 def aop(
     base_map: Grid,
@@ -37,6 +41,7 @@ def aop(
     theta: Share = 0.7,
     lam: Share = 0.15,
     size: Size = 28,
+    align_corners: bool = True,
     warmup: Annotated[int, Field(ge=0)] = 5,
     watch: Watch = None,
 ) -> Raw:
@@ -56,6 +61,7 @@ def aop(
         theta: values of M below it count as 0.
         lam: how much of M is taken away in the first mask.
         size: s, of the mask.
+        align_corners: enlarge maps and masks corner to corner; False for cells that fill the picture.
         warmup: first steps, in which a weaker blur stands for the baseline.
         watch: called with every ``Step``.
 
@@ -65,7 +71,8 @@ def aop(
     Raises:
         InvalidOption: a mask larger than the images, or an option that base or optimiser don't have.
 
-    Source: Zhang et al. 2021, section 3, eqs. 4 to 6.
+    Source: Zhang et al. 2021, section 3, eqs. 4 to 6. The profile ``author`` has what the first author's later search
+    from a first mask does otherwise; see ``i-gos``. That the map is enlarged to the mask in the same way is a reading.
 
     Example:
         >>> options = {"base": "layer-cam", "optimiser": "i-gos", "optimiser_options": {"n": 1}}
@@ -73,7 +80,7 @@ def aop(
         >>> explanation.details["first_mask"].shape, explanation.map.shape
         (torch.Size([28, 28]), torch.Size([128, 128]))
     """
-    return _from_map(base_map, image, optimise_masks, theta, lam, size)
+    return _from_map(base_map, image, optimise_masks, theta, lam, size, align_corners)
 
 
 @register_method(
@@ -86,7 +93,11 @@ def aop(
     defaults={"score": "prob"},
     base="wgrad-cam",
     optimiser="i-gos",
-    profiles={"imagenet": {}, "coco": {"theta": 0.6, "lam": 0.25}},
+    profiles={
+        "imagenet": {},
+        "coco": {"theta": 0.6, "lam": 0.25},
+        "author": {"n": 10, "align_corners": False},
+    },
 )
 def sigcam(
     base_map: Grid,
@@ -99,6 +110,7 @@ def sigcam(
     theta: Share = 0.7,
     lam: Share = 0.15,
     size: Size = 28,
+    align_corners: bool = True,
     warmup: Annotated[int, Field(ge=0)] = 5,
     watch: Watch = None,
 ) -> Raw:
@@ -116,6 +128,7 @@ def sigcam(
         theta: values of the map below it count as 0.
         lam: how much of it is taken away in the first mask.
         size: s, of the mask.
+        align_corners: enlarge maps and masks corner to corner; False for cells that fill the picture.
         warmup: first steps, in which a weaker blur stands for the baseline.
         watch: called with every ``Step``.
 
@@ -125,23 +138,29 @@ def sigcam(
     Raises:
         InvalidOption: a mask larger than the images, or an option that I-GOS does not have.
 
-    Source: Zhang et al. 2021, section 3, eqs. 2 to 6.
+    Source: Zhang et al. 2021, section 3, eqs. 2 to 6. Profile ``author``: see ``aop``.
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "sigcam", n=1)
         >>> bool(explanation.details["mask"].min() < 1)  # something is taken away
         True
     """
-    return _from_map(base_map, image, optimise_masks, theta, lam, size)
+    return _from_map(base_map, image, optimise_masks, theta, lam, size, align_corners)
 
 
 def _from_map(
-    base_map: Grid, image: Images, optimise_masks: Callable[[Tensor], Raw], theta: float, lam: float, size: int
+    base_map: Grid,
+    image: Images,
+    optimise_masks: Callable[[Tensor], Raw],
+    theta: float,
+    lam: float,
+    size: int,
+    align_corners: bool,
 ) -> Raw:
     start = ones(image, size)
     scaled, empty = min_max(base_map.relu().to(start))
     kept = scaled * (scaled >= theta)
-    start = start - lam * render(kept, (size, size))
+    start = start - lam * render(kept, (size, size), bilinear(align_corners))
     found = optimise_masks(start)
     notes = ("Where the base map is empty, the optimiser began at nothing.",) if bool(empty.any()) else ()
     return Raw(found.values, {**found.details, "first_mask": start}, notes=(*found.notes, *notes))

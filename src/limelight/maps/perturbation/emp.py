@@ -25,7 +25,7 @@ from limelight.maps.perturbation.masks import (
     find_moving,
     noisy,
     ones,
-    render,
+    render_like,
 )
 from limelight.ops.arrays import integers
 from limelight.ops.blur import gaussian_blur
@@ -175,8 +175,7 @@ def emp(
         if not bool(live.any()):
             break
     trace.end(mask)
-    dims = (int(image.shape[-2]), int(image.shape[-1]))
-    return Raw(render(1 - mask, dims, rendering), {"mask": mask, **trace.details})
+    return Raw(render_like(image, 1 - mask, rendering), {"mask": mask, **trace.details})
 
 
 def _move(pictures: Images, jitter: int, own_draws: list[Draws], step: int) -> Images:

@@ -14,12 +14,16 @@ from limelight.engine.rng import Draws
 from limelight.errors import InvalidOption
 from limelight.ops.arrays import integers
 from limelight.ops.blur import gaussian_blur
+from limelight.ops.scale import divide
 from limelight.shapes import Flags, Images, Index, Maps, Scores
 
 Game = Literal["deletion", "insertion", "both"]
 """The score is to fall without what the mask takes away, to stand with nothing else, or both."""
-Rendering = Literal["bilinear", "nearest-gauss"]
-"""How a mask gets to the size of the picture: bilinearly, corner to corner; or in blocks, blurred with sigma = 5."""
+Rendering = Literal["bilinear", "bilinear-half-pixel", "nearest-gauss"]
+"""How a mask gets to the size of the picture: bilinearly, its outermost values at the outermost pixels
+(``align_corners=True``) or as cells that fill the picture (``False``); or in blocks, blurred with sigma = 5."""
+NoiseScale = Literal["absolute", "range", "inverse_range"]
+"""Noise as it is given, times the range of the normalised picture (its maximum less its minimum), or divided by it."""
 Size = Annotated[int, Field(ge=2)]
 """Of a mask; one of a single value could tell no two places apart."""
 
@@ -114,6 +118,11 @@ def _power(values: Tensor, exponent: float) -> Tensor:
     return torch.where(values > 0, values, 1.0).pow(exponent).masked_fill(values == 0, 0.0)
 
 
+def bilinear(align_corners: bool) -> Rendering:
+    """Return the bilinear rendering of this kind."""
+    return "bilinear" if align_corners else "bilinear-half-pixel"
+
+
 @dataclass(frozen=True)
 class Play:
     """Pictures, what stands where they are taken away, and what is wanted of the masks.
@@ -137,7 +146,7 @@ class Play:
 
     def picture(self, mask: Tensor, i: Index, number: Index | int = 0) -> Images:
         """Return x m + b (1 - m) for masks (m, s, s), or the picture that m takes away, for the sign -1."""
-        shown = render(mask, (int(self.image.shape[-2]), int(self.image.shape[-1])), self.rendering)
+        shown = render_like(self.image, mask, self.rendering)
         minus = torch.tensor(self.signs, device=mask.device)[number] < 0
         shown = torch.where(torch.as_tensor(minus).expand(len(shown))[:, None, None], 1 - shown, shown)[:, None]
         return self.image[i] * shown + self.baseline[i] * (1 - shown)
@@ -157,20 +166,42 @@ def find_moving(live: Flags, before: Tensor, after: Tensor, tol: float | None) -
     return live if tol is None else live & ((after - before).abs().amax((1, 2)) > tol)
 
 
-def noisy(shown: Images, i: Index, number: Index, own_draws: Sequence[Draws], step: int, deviation: float) -> Images:
-    """Return pictures (m, 3, H, W) with normal noise that is fixed by the image, the step and the picture's number."""
-    if not deviation:
+def noisy(
+    shown: Images, i: Index, number: Index, own_draws: Sequence[Draws], step: int, deviation: float | Tensor
+) -> Images:
+    """Return pictures (m, 3, H, W) with normal noise that is fixed by the image, the step and the picture's number.
+
+    Its deviation is one number, or one for each picture, (m,).
+    """
+    if not torch.as_tensor(deviation).any():
         return shown
     pairs, shape = zip(integers(i), integers(number), strict=True), tuple(shown.shape[1:])
     draws = [own_draws[a].number(step).number(b).normal(shape, shown) for a, b in pairs]
-    return shown + deviation * torch.stack(draws)
+    noise = torch.stack(draws)
+    return shown + torch.as_tensor(deviation, dtype=noise.dtype, device=noise.device).reshape(-1, 1, 1, 1) * noise
+
+
+def deviations(image: Images, noise: float, scale: NoiseScale) -> Tensor:
+    """Return the deviation of the noise on each image (n, 3, H, W), in normalised units, (n,).
+
+    >>> deviations(torch.tensor([[[[-2.0, 3.0]]], [[[1.0, 1.0]]]]), 0.25, "inverse_range")
+    tensor([0.0500, 0.0000])
+    """
+    extent = image.amax((1, 2, 3)) - image.amin((1, 2, 3))
+    same = torch.full_like(extent, noise)
+    return {"absolute": same, "range": noise * extent, "inverse_range": divide(same, extent)}[scale]
 
 
 def render(mask: Tensor, size: tuple[int, int], rendering: Rendering = "bilinear") -> Maps:
     """Return masks (m, s, s) at the size of the pictures, (m, H, W)."""
-    if rendering == "bilinear":
-        return F.interpolate(mask[:, None], size, mode="bilinear", align_corners=True)[:, 0]
+    if rendering != "nearest-gauss":
+        return F.interpolate(mask[:, None], size, mode="bilinear", align_corners=rendering == "bilinear")[:, 0]
     return gaussian_blur(F.interpolate(mask[:, None], size, mode="nearest"), 41, 5.0)[:, 0]
+
+
+def render_like(image: Images, mask: Tensor, rendering: Rendering) -> Maps:
+    """Return masks (m, s, s) at the size of these images, (m, H, W)."""
+    return render(mask, (int(image.shape[-2]), int(image.shape[-1])), rendering)
 
 
 def ones(image: Images, size: int) -> Tensor:

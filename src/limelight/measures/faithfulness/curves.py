@@ -1,15 +1,16 @@
 """Insertion and deletion: the score while pixels come or leave in the order of the map."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 
 from limelight.card import register_metric
 from limelight.engine.baselines import Fill
 from limelight.ops.order import Step, Ties, pixels_per_step
 from limelight.scoring.measured import Measured
-from limelight.scoring.needs import CurveOf, ScoreOf
-from limelight.shapes import Curve, Maps, Scores
+from limelight.scoring.needs import CurveOf, OtherClass, ScoreOf
+from limelight.shapes import Curve, Index, Maps, Scores
 
 
 @register_metric(
@@ -168,6 +169,60 @@ def overall(
     inserted = insertion(maps, curve, fill=insert_into, step=step, ties=ties, score=score, x_axis=x_axis).values
     deleted = deletion(maps, curve, fill=delete_to, step=step, ties=ties, score=score, x_axis=x_axis).values
     return Measured(inserted - deleted, {"insertion": inserted, "deletion": deleted})
+
+
+@register_metric(
+    "cross-deletion",
+    family="faithfulness",
+    cites="zhang2021",
+    cost="(ceil(H * W / step) + 1) F",
+    random_by="ties",
+    steps_by="step",
+    better="higher",
+    profiles={"rise": {}, "aop": {"fill": "gauss-51-50"}},
+)
+def cross_deletion(
+    maps: Maps,
+    curve: CurveOf,
+    explained_class: Index,
+    other_class: OtherClass,
+    *,
+    watch: Annotated[int, Field(ge=0)] | str | None = None,
+    fill: Fill = "zero",
+    step: Step = "8W",
+    ties: Ties = "raster",
+    score: ScoreOf = "prob",
+    x_axis: Literal["steps", "fraction"] = "steps",
+) -> Measured:
+    """Area under another class's probability while the most salient pixels of the explained class leave first.
+
+    q_i = p_b(x without the first i s pixels of the map of class a); the area as that of ``deletion``. A map that tells
+    the classes apart takes the evidence of a and leaves that of b: p_b stands, or rises. In [0, 1], higher is better.
+
+    Args:
+        maps: of the explained class; their order counts, nothing else.
+        curve: q.
+        explained_class: a.
+        other_class: b; where it is a, the value is NaN.
+        watch: b, an index or a label; None for the most probable class that is not explained.
+        fill: what takes the pixels' place; see ``deletion``.
+        step: s, pixels per step; ``8W`` are eight rows.
+        ties: which of two equal pixels leaves first; see ``deletion``.
+        score: what is plotted.
+        x_axis: ``fraction`` gives a shorter last step its true width.
+
+    Source: Zhang et al. 2021, figure 1, which shows such a curve; its area as a number is ours.
+
+    Example:
+        >>> scene = ll.example_image(3)
+        >>> results = ll.evaluate("demo/resnet", [scene], ["grad-cam", "random-map"], "cross-deletion")
+        >>> results.curves("cross-deletion")["grad-cam"].shape
+        (17,)
+    """
+    watched = other_class(watch)
+    q = curve("deletion", fill, step, ties, score, watched)
+    area = _area(q, maps, step, x_axis).masked_fill(watched == explained_class, torch.nan)
+    return Measured(area, {"before": q[:, 0], "highest": q.max(1).values}, curve=q)
 
 
 def _area(q: Curve, maps: Maps, step: Step, x_axis: str) -> Scores:

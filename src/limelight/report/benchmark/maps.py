@@ -7,7 +7,8 @@ from typing import Any
 
 from PIL import Image
 
-from limelight import api, zoo
+from limelight import api, draw, zoo
+from limelight.api.inputs import true_mask
 from limelight.bench.plan import prepare_model, samples_of
 from limelight.data.images import load_image
 from limelight.data.samples import Sample
@@ -74,16 +75,22 @@ class MapMaker:
             return None
         try:
             made_by = self.run.recipe.methods_of(scores.model)[method]
-            inputs = [self.samples[scores.images[i]].image for i in images]
+            samples = [self.samples[scores.images[i]] for i in images]
+            inputs = [sample.image for sample in samples]
             cost = made_by.cost(model, api.as_input(model, inputs[0])[None])
             if cost.forwards + cost.backwards > MOST_PASSES:  # whatever the rows say that it was
                 return None
             targets = [int(scores.targets[i]) for i in images]
             explanations = api.explain(model, inputs, method=made_by, target=targets)
+            truth = [true_mask(model, sample) for sample in samples]
         except (LimelightError, RuntimeError, ValueError):  # a page without these maps is better than none
             return None
         fine = made_by.card.family in FINE
-        return [e.view("signed") if fine and not e.degenerate else e.overlay() for e in explanations]
+        shown = [e.view("signed") if fine and not e.degenerate else e.overlay() for e in explanations]
+        return [
+            seen if mask is None or not bool(mask.any()) else draw.outline_mask(seen, mask.cpu().numpy())
+            for seen, mask in zip(shown, truth, strict=True)
+        ]
 
     def _load_once(self, name: str) -> Classifier | None:
         """Return a model, or note why it can't be had and return None; the last one is kept."""
