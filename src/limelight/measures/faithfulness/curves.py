@@ -176,8 +176,8 @@ def overall(
     family="faithfulness",
     cites="zhang2021",
     cost="(ceil(H * W / step) + 1) F",
-    random_by="ties",
-    steps_by="step",
+    ties_option="ties",
+    step_option="step",
     better="higher",
     profiles={"rise": {}, "aop": {"fill": "gauss-51-50"}},
 )
