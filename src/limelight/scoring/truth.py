@@ -26,6 +26,8 @@ class Truth:
         difficult: whether every object of the class carries the "difficult" flag, (n,); None for no.
         others: whether the image holds other classes too, (n,); None for unknown.
         labels: true class of the image, (n,); None to take the explained class.
+        originals: pixels of the class in the original pictures, (h, w) each, of which the whole is the network's
+            input; None for unknown.
 
     Example:
         >>> import torch
@@ -38,13 +40,16 @@ class Truth:
     difficult: Flags | None = None
     others: Flags | None = None
     labels: Index | None = None
+    originals: tuple[Flags, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.masks)
 
     def __getitem__(self, images: slice | Tensor) -> "Truth":
         parts = (self.masks, self.difficult, self.others, self.labels)
-        return Truth(*(None if p is None else p[images] for p in parts))  # type: ignore[arg-type]
+        some = torch.arange(len(self), device=self.masks.device)[images].tolist()
+        originals = None if self.originals is None else tuple(self.originals[i] for i in some)
+        return Truth(*(None if p is None else p[images] for p in parts), originals)  # type: ignore[arg-type]
 
     @staticmethod
     def of(given: Any, n: int, size: tuple[int, int], device: torch.device) -> "Truth":
@@ -84,7 +89,10 @@ class Truth:
         for name, part in zip(("difficult", "others", "labels"), parts[1:], strict=True):
             if part is not None and len(part) != n:
                 raise MissingTruth(f"truth has {len(part)} entries of {name!r} for {n} images")
-        return Truth(*(None if p is None else p.to(device) for p in parts))  # type: ignore[arg-type]
+        if truth.originals is not None and len(truth.originals) != n:
+            raise MissingTruth(f"truth has {len(truth.originals)} entries of 'originals' for {n} images")
+        originals = None if truth.originals is None else tuple(mask.bool().to(device) for mask in truth.originals)
+        return Truth(*(None if p is None else p.to(device) for p in parts), originals)  # type: ignore[arg-type]
 
 
 def _mask(one: Any, size: tuple[int, int], expected: str) -> Masks:
