@@ -10,6 +10,9 @@ from torchvision import models
 
 import limelight as ll
 from limelight.data import voc
+from limelight.relevance.affine_rules import Epsilon
+from limelight.relevance.recording import Recording
+from limelight.relevance.rules import Rules
 from limelight.zoo.sliding import slide
 from limelight.zoo.torchray import LogMeanExp, from_caffe
 
@@ -128,3 +131,17 @@ def test_vgg_of_the_benchmark_by_its_names() -> None:
     assert [int(found[f"classifier.{i}.weight"][0, 0]) for i in (0, 3, 6)] == [0, 2, 4]
     assert from_caffe(found).keys() == found.keys(), "once is enough"
     assert torch.equal(from_caffe(found)["features.0.weight"], found["features.0.weight"])
+
+
+def test_relevance_passes_the_score_in_shares_that_add_up() -> None:
+    """Without biases all that enters arrives, and no call is without a rule."""
+    net, x = small(), torch.randn(2, 3, 16, 20, generator=torch.Generator().manual_seed(1)).double()
+    for part in net.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            nn.init.zeros_(part.bias)
+    recording = Recording(ll.Classifier(slide(net, LogMeanExp()).eval()), x)
+    assert recording.unruled == []
+    seed = torch.zeros_like(recording.logits)
+    seed[:, 2] = 1
+    found = recording.to_image(Rules({"affine": Epsilon(0.0)}), recording.logits, seed)
+    torch.testing.assert_close(found.sum((1, 2, 3)), torch.ones(2).double())

@@ -1,5 +1,6 @@
 """The networks of the pointing game's benchmark: VGG-16 and ResNet-50 as Caffe had them, fully convolutional."""
 
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ class LogMeanExp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (n, classes) of (n, classes, h, w)."""
         x = x.flatten(2)
-        return (x - torch.tensor(float(x.shape[2])).log().to(x)).logsumexp(2)
+        return x.logsumexp(2) - math.log(x.shape[2])
 
 
 def names() -> list[str]:
