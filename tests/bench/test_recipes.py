@@ -1,13 +1,17 @@
 """The recipes that ship: that they can be run as they stand, and that the papers' numbers find ours."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
 
 from limelight import zoo
+from limelight.bench.plan import settings
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_file import read_recipe
+from limelight.bench.recipe_parse import parse_recipe
+from limelight.bench.recipe_tables import Paper
 from limelight.zoo import torchray
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +68,13 @@ def test_methods_and_metrics_build_for_every_model(path: Path, recipes: dict[str
         labels = [e.label or e.name for e in recipe.methods if not e.only or model in e.only]
         assert list(recipe.methods_of(model)) == labels
     assert list(recipe.metrics_by_label) == [e.label or e.name for e in recipe.metrics]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_the_settings_of_a_run_are_read_again(path: Path, recipes: dict[str, Recipe]):
+    recipe = recipes[path.stem]
+    written = json.loads(json.dumps(settings(recipe)["recipe"]))
+    assert parse_recipe(written, "settings.json") == recipe.model_copy(update={"about": "", "paper": Paper()})
 
 
 def test_models_are_known_and_have_the_weights_they_are_given(recipes: dict[str, Recipe]):
