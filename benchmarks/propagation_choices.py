@@ -1,13 +1,18 @@
-"""How much it matters where published code and papers part: rank correlation of maps, on the demo models.
+r"""How much it matters where published code and papers part: rank correlation of maps, on the demo models.
 
     python benchmarks/propagation_choices.py > table.md
+    python benchmarks/propagation_choices.py --methods attribution-equilibrium --positive \
+        --models torchvision/squeezenet1_0 --weights FILE --pictures FOLDER
 
 Compared is the map of the default with that of the other choice, pixel by pixel, by Spearman's rank correlation; means
-over sixteen scenes, with the smallest.
+over sixteen scenes, or the pictures of a folder, with the smallest. With ``--positive`` the shares of positive pixels
+of both stand beside it.
 """
 
+import argparse
 import statistics
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +33,7 @@ CHOICES: list[tuple[str, str, str, dict[str, Any]]] = [
         {"channel_mixing": "pointwise"},
     ),
     ("attribution-equilibrium", "amounts are fixed (code)", "each layer keeps its amount", {"keep_mass": True}),
+    ("attribution-equilibrium", "the ratio 2 counts in C (code)", "in all terms (eqs. 8, 9)", {"ratio_in": "all"}),
     ("rap", "negative relevance by type of layer (code)", "along excitation", {"negative_route": "excitatory"}),
     ("rap", "negative relevance by type of layer (code)", "along inhibition", {"negative_route": "inhibitory"}),
     ("rsp", "no purging (code)", "purging (paper)", {"purge": True}),
@@ -40,21 +46,50 @@ CHOICES: list[tuple[str, str, str, dict[str, Any]]] = [
 ]
 
 
+RATIO: dict[str, dict[str, Any]] = {"the ratio 2 counts in C (code)": {"ratio": 2.0}}
+"""Options that the default of a choice has too."""
+
+
+def correlations(a: torch.Tensor, b: torch.Tensor) -> list[float]:
+    """Spearman's rank correlation of each pair of maps."""
+    return [float(spearmanr(p.flatten(), q.flatten()).statistic) for p, q in zip(a, b, strict=True)]
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Make the table of choices.")
+    parser.add_argument("--methods", nargs="+", default=sorted({method for method, *_ in CHOICES}))
+    parser.add_argument("--models", nargs="+", default=["demo/resnet", "demo/vgg"])
+    parser.add_argument("--weights", help="a file, for one model")
+    parser.add_argument("--pictures", type=Path, help="a folder of photographs; the default are drawn scenes")
+    parser.add_argument("--positive", action="store_true", help="shares of positive pixels, too")
+    given = parser.parse_args()
     warnings.simplefilter("ignore", ConservationWarning)
     torch.set_num_threads(1)
-    scenes = [s.image for s in test_split(16)]
-    models = ("demo/resnet", "demo/vgg")
-    print(f"| method | default | other choice | {' | '.join(models)} |")
-    print("| --- | --- | --- |" + " --- |" * len(models))
-    classifiers = [ll.load(m) for m in models]
+    pictures = (
+        [Image.open(path).convert("RGB") for path in sorted(given.pictures.glob("*.jpg"))]
+        if given.pictures
+        else [Image.fromarray(s.image) for s in test_split(16)]
+    )
+    print(f"| method | default | other choice | {' | '.join(given.models)} |")
+    print("| --- | --- | --- |" + " --- |" * len(given.models))
+    loading = {"weights": given.weights} if given.weights else {}
+    classifiers = [ll.load(m, **loading) for m in given.models]
     for method, default, other, options in CHOICES:
+        if method not in given.methods:
+            continue
+        base = RATIO.get(default, {})
         cells: list[str] = []
         for c in classifiers:
-            x = torch.stack([c.preprocess(Image.fromarray(s)) for s in scenes])
-            a, b = ll.method(method).run(c, x).raw, ll.method(method, **options).run(c, x).raw
-            found = [float(spearmanr(p.flatten(), q.flatten()).statistic) for p, q in zip(a, b, strict=True)]
-            cells.append(f"{statistics.mean(found):.3f} (least {min(found):.3f})")
+            maps: list[tuple[torch.Tensor, torch.Tensor]] = []
+            for start in range(0, len(pictures), 8):
+                x = torch.stack([c.preprocess(p) for p in pictures[start : start + 8]])
+                maps.append(
+                    (ll.method(method, **base).run(c, x).raw, ll.method(method, **base, **options).run(c, x).raw)
+                )
+            a, b = (torch.cat(part) for part in zip(*maps, strict=True))
+            found = correlations(a, b)
+            shares = f"; positive {(a > 0).float().mean():.2f}, {(b > 0).float().mean():.2f}" if given.positive else ""
+            cells.append(f"{statistics.mean(found):.3f} (least {min(found):.3f}){shares}")
         print(f"| `{method}` | {default} | {other} | {' | '.join(cells)} |", flush=True)
 
 

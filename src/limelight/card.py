@@ -108,8 +108,8 @@ class MetricCard(BaseCard):
         low: smallest value that can be; None where there is no bound.
         high: largest value that can be; None where there is no bound.
         pooling: how images become the figure of a data set: ``"mean"``; ``"class-mean"``, the mean over
-            classes of their means; ``"adcc"``, the harmonic mean of three averages.
-        pooling_option: the option by which images are averaged instead, if it is ``"image"``.
+            classes of their means; ``"adcc"``, the harmonic mean of three averages; ``"ratio"``, that of two.
+        pooling_option: the option by which images are averaged instead, if it is ``"image"`` or False.
         ties_option: the option by which it draws random numbers, if it is ``"random"``.
         step_option: the option that is the number of pixels of a step, also as a multiple of the width.
         mask_options: the two options of the masked image that it explains: its space, and whether maps are scaled.
@@ -118,7 +118,7 @@ class MetricCard(BaseCard):
     better: Literal["higher", "lower"] = "higher"
     low: float | None = 0.0
     high: float | None = 1.0
-    pooling: Literal["mean", "class-mean", "adcc"] = "mean"
+    pooling: Literal["mean", "class-mean", "adcc", "ratio"] = "mean"
     pooling_option: str = ""
     ties_option: str = ""
     step_option: str = ""

@@ -1,20 +1,35 @@
 """The recipes that ship: that they can be run as they stand, and that the papers' numbers find ours."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
 
 from limelight import zoo
+from limelight.bench.plan import settings
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_file import read_recipe
+from limelight.bench.recipe_parse import parse_recipe
+from limelight.bench.recipe_tables import Paper
+from limelight.zoo import torchray
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 
 PUBLISHED = [
     *("adcc-table1", "adcc-table2", "cluster-cam-table1", "cluster-cam-table2"),
-    *("ae-table1", "ae-table2", "ae-table3", "ae-gridpg", "ae-fig8", "ae-fig10"),
+    *(
+        "ae-table1",
+        "ae-table2",
+        "ae-table3",
+        "ae-gridpg",
+        "ae-fig7",
+        "ae-fig8",
+        "ae-fig10",
+        "ae-fig10-networks",
+        "ae-fig11",
+    ),
     *("aop-table1", "aop-table2", "aop-table3", "aop-fig4"),
     *("collection-cam-table1", "collection-cam-table2", "collection-cam-table3", "collection-cam-table4"),
     "collection-cam-fig2",
@@ -55,16 +70,30 @@ def test_methods_and_metrics_build_for_every_model(path: Path, recipes: dict[str
     assert list(recipe.metrics_by_label) == [e.label or e.name for e in recipe.metrics]
 
 
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_the_settings_of_a_run_are_read_again(path: Path, recipes: dict[str, Recipe]):
+    recipe = recipes[path.stem]
+    written = json.loads(json.dumps(settings(recipe)["recipe"]))
+    assert parse_recipe(written, "settings.json") == recipe.model_copy(update={"about": "", "paper": Paper()})
+
+
 def test_models_are_known_and_have_the_weights_they_are_given(recipes: dict[str, Recipe]):
     from torchvision.models import get_model_weights
 
-    known = {f"{family}/{name}" for family, names in zoo.available("torchvision", "demo").items() for name in names}
+    families = zoo.available("torchvision", "sliding", "torchray", "demo")
+    known = {f"{family}/{name}" for family, names in families.items() for name in names}
     for recipe in recipes.values():
         assert set(recipe.models.names) <= known
         for model in recipe.models.names:
             weights = recipe.weights(model)
             if weights != "DEFAULT" and not weights.endswith(".safetensors"):
-                assert weights in get_model_weights(model.removeprefix("torchvision/")).__members__, recipe.name
+                family, _, name = model.partition("/")
+                entries = (
+                    {data for _, data in torchray.FILES}
+                    if family == "torchray"
+                    else get_model_weights(name).__members__
+                )
+                assert weights in entries, recipe.name
 
 
 def test_layers_are_modules_of_their_models(recipes: dict[str, Recipe]):
@@ -75,12 +104,15 @@ def test_layers_are_modules_of_their_models(recipes: dict[str, Recipe]):
     modules: dict[str, set[str]] = {}
     for recipe in recipes.values():
         for model in recipe.models.names:
-            if not model.startswith("torchvision/"):
+            family, _, name = model.partition("/")
+            if family == "demo":
                 continue
             if model not in modules:
                 given = {"init_weights": False} if "inception" in model else {}
-                with torch.device("meta"):
-                    made = models.get_model(model.removeprefix("torchvision/"), weights=None, **given)
+                with torch.device("meta"):  # a sliding network has torchvision's features
+                    made = (
+                        torchray.build(name) if family == "torchray" else models.get_model(name, weights=None, **given)
+                    )
                 modules[model] = {name for name, _ in made.named_modules()}
             for label, method in recipe.methods_of(model).items():
                 assert set(method.layers or ()) <= modules[model], f"{recipe.name}: {label} on {model}"
@@ -126,7 +158,7 @@ def test_percentages_became_fractions():
         for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     }
     assert float(found["adcc-table2", "torchvision/vgg16", "Grad-CAM", "adcc"]) == 0.5352
-    assert float(found["ae-table1", "torchvision/resnet50", "Grad-CAM", "pointing-game DIF-L"]) == 0.823
+    assert float(found["ae-table1", "torchray/resnet50", "Grad-CAM", "pointing-game DIF-L"]) == 0.823
     assert float(found["collection-cam-table2", "torchvision/resnet101", "Score-CAM", "seconds"]) == 20.58498
     assert float(found["aop-table2", "mean-of-3", "SIGCAM", "overall"]) == 0.4204
 

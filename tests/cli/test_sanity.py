@@ -18,6 +18,6 @@ def test_sanity(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "FAIL  fake-cam  the map stays: similarity 1.00" in printed
     with Image.open(out) as strip:
         assert strip.width > 4 * strip.height / 2
-    assert run(*common, "--mode", "independent", "--layers", "conv", "--limit", 1, "--json") == 0
+    assert run(*common, "--mode", "independent", "--layers", "conv", "--reset", "ae", "--limit", 1, "--json") == 0
     verdicts = json.loads(capsys.readouterr().out)["verdicts"]
     assert [v["method"] for v in verdicts if not v["passed"]][-1] == "fake-cam"

@@ -31,6 +31,7 @@ def test_any_text_can_be_drawn(text):
         chart.bands({text: (line, line)}, x_label=text, y_label=text),
         chart.race({text: [(1, 0.5)]}, gone=[text], x_label=text, y_label=text),
         chart.distributions({text: line}, label=text),
+        chart.histogram({text: line}, label=text),
     ):
         words = [e.text for e in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
         assert sum(w is not None and shorten(visible(shorten(text, 60)), 60)[:12].strip() in w for w in words) >= 2

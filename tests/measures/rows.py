@@ -86,6 +86,14 @@ BY_HAND = {
         {"canvas": "plain"},
         image=ones(10, 10),
     ),
+    # 100 pixels, of which it takes more than 49 to say class 0: at 51 erased it says class 1
+    "erasure": Case(
+        lambda: says(lambda x: (mean_pixel(x) > 0.495).double()),
+        torch.arange(100, 0, -1).view(10, 10).tolist(),
+        1,
+        {"pixels": 51},
+        image=ones(10, 10),
+    ),
     "sanity-cascading": Case(small_net, torch.zeros(40, 56).tolist(), 1, image=architectures.images(1), tolerance=1e-6),
     "sanity-independent": Case(
         small_net, torch.zeros(40, 56).tolist(), 1, image=architectures.images(1), tolerance=1e-6

@@ -26,7 +26,16 @@ TARGET = [1, 4, 2]
 METHOD = ll.method("grad-cam")
 
 NO_EFFECT_OF_SEED = {"road": "it draws noise only if it is told to add some"}
-ORDER_ONLY = {"deletion", "cross-deletion", "insertion", "overall", "road", "pointing-game", "morf-insertion"}
+ORDER_ONLY = {
+    "deletion",
+    "cross-deletion",
+    "insertion",
+    "overall",
+    "road",
+    "pointing-game",
+    "morf-insertion",
+    "erasure",
+}
 NOT_DEFINED_WITHOUT_TRUTH = {"proportion", "pointing-game", "outside-inside-ratio", "segmentation-ap"}
 """An image without an object has no such number; in the others a mosaic always has its cell."""
 
@@ -35,6 +44,7 @@ FEWER: dict[str, dict[str, object]] = {  # options that make a metric quick enou
     "morf": {"steps": 12, "repeats": 2},
     "lerf": {"steps": 12, "repeats": 2},
     "morf-insertion": {"points": 5},
+    "erasure": {"pixels": 700},
     "road": {"percentiles": (30, 70)},
 }
 

@@ -42,7 +42,15 @@ def test_refused_maps(name: str) -> None:
     assert_refused(InvalidMap, "tensor.*got list", name, maps=[TOP, TOP], **extra)
 
 
-ABOUT_PROBABILITIES = ("average-drop", "average-increase", "confidence-drop", "adcc", "morf-insertion", "road")
+ABOUT_PROBABILITIES = (
+    "average-drop",
+    "average-increase",
+    "confidence-drop",
+    "adcc",
+    "morf-insertion",
+    "road",
+    "erasure",
+)
 """Metrics that are about the probability of a class, or about which class is predicted."""
 TRUTHS = ("proportion", "pointing-game", "grid-pg", "outside-inside-ratio", "segmentation-ap")
 

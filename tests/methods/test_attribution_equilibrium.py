@@ -30,6 +30,9 @@ from methods.equilibrium_networks import NAME, R, Shortcut, W, X, close, dense_n
         ({"use_c": False}, [1 / 2, 1 / 2, -1, 0]),
         ({"use_c": False, "use_a": False, "use_b": False}, [0, 0, 0, 0]),
         ({"ratio": 1.0, "keep_mass": True}, [7 / 6, 1 / 2, -2, -5 / 3]),
+        ({"ratio": 1.0, "ratio_in": "all"}, [7 / 12, 1 / 4, -1, -5 / 6]),
+        ({"ratio": 2.0, "ratio_in": "all"}, [7 / 4, 13 / 12, -1, -5 / 6]),
+        ({"ratio": 2.0, "ratio_in": "all", "use_c": False}, [1, 1, -1, 0]),
     ],
 )
 def test_worked_example(options: dict[str, float], expected: list[float]) -> None:
@@ -41,6 +44,11 @@ def test_worked_example(options: dict[str, float], expected: list[float]) -> Non
 def test_worked_example_of_channels(ratio: float) -> None:
     op, r = example(mixes=True)
     close(Equilibrium(ratio)(op, r), [11 / 12, 7 / 12, -1, -1 / 2])
+
+
+def test_worked_example_of_channels_with_the_ratio_in_all_terms() -> None:
+    op, r = example(mixes=True)
+    close(Equilibrium(2.0, ratio_in="all")(op, r), [13 / 12 + 1, 5 / 12 + 1, -1, -1 / 2])
 
 
 def test_a_linear_operation_counts_as_a_convolution_of_one_pixel() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import limelight as ll
 from methods import golden_network
@@ -33,11 +34,15 @@ def test_authors(model: str, ratio: int) -> None:
     torch.testing.assert_close(found.details["start"], start, rtol=0, atol=1e-5 * float(start.abs().max()))
 
 
-@pytest.mark.parametrize("ratio", [1.0, 1.5, 2.0])
+@pytest.mark.parametrize(
+    ("ratio_in", "ratio"),
+    [("c", 1.0), ("c", 1.5), ("c", 2.0), ("all", 1.0), ("all", 1.5)],  # all at 2: no negative relevance reaches "long"
+)
 @pytest.mark.parametrize("network", [chain, Branches])
-def test_totals(network: Callable[[], nn.Module], ratio: float) -> None:
-    found = ll.method(NAME, ratio=ratio).run(ll.Classifier(network(), size=16), pictures(), 1)
-    assert found.raw.sum((1, 2)).tolist() == pytest.approx([ratio - 2] * 2)
+def test_totals(network: Callable[[], nn.Module], ratio_in: str, ratio: float) -> None:
+    found = ll.method(NAME, ratio=ratio, ratio_in=ratio_in).run(ll.Classifier(network(), size=16), pictures(), 1)
+    total, mixed = (ratio - 2, 0) if ratio_in == "c" else (2 * ratio - 3, 2 * ratio - 2)
+    assert found.raw.sum((1, 2)).tolist() == pytest.approx([total] * 2)
     names, went = found.details["relevance_operations"], found.details["relevance_went"]
     layers = [i for i, name in enumerate(names) if name.startswith("conv2d") and "Equilibrium" in name]
     assert layers
@@ -45,7 +50,7 @@ def test_totals(network: Callable[[], nn.Module], ratio: float) -> None:
         if "pooled" in names[i]:  # means are nowhere 0: no inactive inputs, dead denominators
             continue
         mixes = "long" in names[i]
-        assert went[:, i].tolist() == pytest.approx([0 if mixes else ratio - 2] * 2, abs=1e-9), names[i]
+        assert went[:, i].tolist() == pytest.approx([mixed if mixes else total] * 2, abs=1e-9), names[i]
 
 
 def test_kernels_of_one_row_count_as_mixing_unless_told_otherwise() -> None:
@@ -137,6 +142,54 @@ def test_it_begins_before_a_pool_that_tiles(pool: nn.Module, before_pool: bool, 
     if before_pool:
         close(found.details["start"], expected.tolist(), 1e-9)
         close(found.raw, ll.method(NAME, layer="features.3").raw(c, x, 1).tolist())
+
+
+# -- where it stops --------------------------------------------------------------------------------------------
+
+
+def narrow() -> nn.Sequential:
+    """One channel behind the first convolution: the map there is all the relevance there is."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 1, 3, padding=1), nn.ReLU(), nn.Conv2d(1, 6, 3, padding=1), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(96, 3)),
+    )
+    net[0].bias.data.fill_(0.5)
+    return net.double().eval()
+
+
+@pytest.mark.parametrize("method", [NAME, "rsp"])
+def test_the_rest_of_the_way_from_where_it_stopped_makes_the_map(method: str) -> None:
+    """By the box rule, written out: R' = x . W^T s - l . W+^T s - h . W-^T s, with s = R / (the same sums)."""
+    net, x = narrow(), pictures()
+    c = ll.Classifier(net, layer="3", size=16)
+    whole, stopped = ll.method(method).raw(c, x, 1), ll.method(method, stop="0").run(c, x, 1)
+    low, high = (f((1, 2, 3), keepdim=True).expand_as(x) for f in (x.amin, x.amax))
+    w, (up, down) = net[0].weight.detach(), (net[0].weight.detach().clamp(a, b) for a, b in ((0, None), (None, 0)))
+    z = F.conv2d(x, w, padding=1) - F.conv2d(low, up, padding=1) - F.conv2d(high, down, padding=1)
+    s = stopped.raw[:, None] / z
+    back = (v * F.conv_transpose2d(s, k, padding=1) for v, k in ((x, w), (-low, up), (-high, down)))
+    close(sum(back).sum(1), whole.tolist(), 1e-9)
+    positive, negative = stopped.details["sections"].unbind(1)
+    close(positive - negative, stopped.raw.tolist())
+    assert ((positive == 0) | (negative == 0)).all()
+
+
+@pytest.mark.parametrize("method", [NAME, "rsp"])
+def test_where_it_can_stop(method: str) -> None:
+    c, x = ll.Classifier(chain(), layer="6", size=16), pictures()
+    at_once = ll.method(method, stop="6").run(c, x, 1)
+    close(at_once.raw, at_once.details["start"].tolist())
+    with pytest.raises(ll.errors.InvalidOption, match="can't stop at '6', behind where it begins"):
+        ll.method(method, layer="3", stop="6").run(c, x, 1)
+    with pytest.raises(ll.errors.UnknownLayer, match="'nowhere'"):
+        ll.method(method, stop="nowhere").run(c, x, 1)
+
+
+def test_its_sections_are_drawn_as_parts() -> None:
+    explanation = ll.explain("demo/resnet", ll.example_image(), NAME, stop="layer2")
+    assert [p.title for p in explanation.parts()] == ["positive section", "negative section"]
+    assert explanation.raw.shape == explanation.details["sections"].shape[1:]
 
 
 def test_cost() -> None:

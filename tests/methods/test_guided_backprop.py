@@ -10,6 +10,7 @@ from torch.nn import functional as F
 import limelight as ll
 from limelight.errors import ConservationWarning
 from limelight.maps.pixel.guided_backprop import deconvolved, guided
+from limelight.ops.blur import smooth
 from limelight.relevance.recording import Recording
 from methods import golden_network
 from methods.goldens import TINY, classifier, golden, inputs
@@ -221,3 +222,10 @@ def test_no_evidence(name: str) -> None:
 def test_costs(name: str) -> None:
     cost = ll.method(name).run(ll.Classifier(Small(torch.relu), size=8), pictures(), 1).cost
     assert str(cost) == "1 F + 1 R"
+
+
+@pytest.mark.parametrize("name", [*EDGES, "gradient"])
+def test_smoothed_maps(name: str) -> None:
+    c, x = classifier(TINY[0]), inputs(TINY[0])[:2]
+    plain = ll.method(name).raw(c, x, 1)
+    torch.testing.assert_close(ll.method(name, smooth=0.02).raw(c, x, 1), smooth(plain, 0.02))

@@ -1,5 +1,6 @@
 """Blurs against scipy's."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import ndimage
 import architectures
 import limelight as ll
 from limelight.engine.baselines import fill_images
-from limelight.ops.blur import gaussian_blur, median_blur, rise_blur
+from limelight.ops.blur import gaussian_blur, median_blur, rise_blur, smooth
 
 SIZES = [(64, 48), (21, 30), (7, 9), (1, 5)]
 
@@ -95,3 +96,11 @@ def test_fills_are_these_blurs() -> None:
     assert torch.equal(noise, fill_images(c, x, "noise"))
     assert torch.equal(noise[1:], fill_images(c, x[1:], "noise"))
     assert noise.std() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_smoothing_is_scipys(share: float) -> None:
+    maps = torch.rand(2, 30, 47, generator=torch.Generator().manual_seed(0)).double()
+    sigma = share * 47
+    expected = [ndimage.gaussian_filter(m, sigma, mode="nearest", radius=math.ceil(4 * sigma)) for m in maps.numpy()]
+    torch.testing.assert_close(smooth(maps, share), torch.from_numpy(np.stack(expected)))

@@ -84,6 +84,14 @@ def test_many_weightings_at_once_are_images_repeated(kind: Any) -> None:
         assert figure == pytest.approx(plain(kind, columns.repeat(w, 0), groups.repeat(w)), rel=1e-12)
 
 
+def test_ratio_is_of_means_and_not_a_mean_of_ratios() -> None:
+    columns = np.array([[0.5, 1], [0.25, 0], [0, 1], [NAN, 1]])
+    assert estimate("ratio", columns) == pytest.approx(0.75 / 2)
+    low, high = interval("ratio", np.tile(columns[:3], (50, 1)))
+    assert low < 0.375 < high
+    assert np.isnan(estimate("ratio", columns[:, [0]].repeat(2, 1) * [1, 0]))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_nothing_defined(kind: Any, n: int) -> None:

@@ -231,8 +231,25 @@ def truth_of(
                 raise
     others = None if any(s.others is None for s in samples) else torch.tensor([bool(s.others) for s in samples])
     difficult = torch.tensor([s.difficult for s in samples])
-    truth = Truth(torch.stack(placed), difficult, others, known)
+    asked = any(getattr(judge.options, "at", "") == "original" for judge in judges)
+    truth = Truth(torch.stack(placed), difficult, others, known, _originals(model, samples) if asked else None)
     return Truth.of(truth, len(x), (int(size[0]), int(size[1])), x.device)
+
+
+def _originals(model: Classifier, samples: Sequence[Sample]) -> tuple[Tensor, ...]:
+    """Return where the class is in the original pictures, (h, w) each.
+
+    Raises:
+        InvalidOption: the network does not see the whole of them.
+    """
+    pictures = any(not isinstance(s.image, Tensor) for s in samples)
+    if pictures and not model.inputs.whole:
+        raise InvalidOption(
+            f"at='original' needs the whole picture as the input of {model.name}, whose preprocessing crops it, or is "
+            "not known not to; give one without (a recipe's center_crop = 0), or leave at= out"
+        )
+    masks = [s.truth_mask() for s in samples]
+    return tuple(from_numpy(np.array(m if m is not None else [[0]])) != 0 for m in masks)
 
 
 def true_mask(model: Classifier, sample: Sample) -> Tensor | None:

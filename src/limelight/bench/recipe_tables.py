@@ -113,6 +113,12 @@ class Preprocessing(Strict):
             raise ValueError("resize stands in place of resize_shorter and center_crop; give one or the other")
         return self
 
+    @pydantic.model_serializer(mode="wrap")
+    def _as_given(self, handler: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what ``resize`` stands in place of, so that what is written can be read again."""
+        table: dict[str, Any] = handler(self)
+        return {k: v for k, v in table.items() if not (self.resize and k in ("resize_shorter", "center_crop"))}
+
     @property
     def function(self) -> Preprocess:
         """What does it."""

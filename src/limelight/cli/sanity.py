@@ -31,6 +31,9 @@ def sanity(
     ] = "grad-cam",
     mode: Annotated[str, typer.Option(help="'cascading' from the output down, or 'independent' layers.")] = "cascading",
     layers: Annotated[str, typer.Option(help="Which lose their weights: affine, conv or all.")] = "affine",
+    reset: Annotated[
+        str, typer.Option(help="How: 'default', each layer's own initialisation, or 'ae', Attribution Equilibrium's.")
+    ] = "default",
     weights: Weights = "DEFAULT",
     target: Explained = None,
     threshold: Annotated[float, typer.Option(help="Mean rank correlation up to which a method passes.")] = 0.5,
@@ -54,7 +57,7 @@ def sanity(
         raise InvalidOption(f"--out {out}: the picture is a .png")
     names = method_names(methods)
     chosen = [ll.method(n) for n in names]
-    ll.metric(f"sanity-{mode}", layers=layers)
+    ll.metric(f"sanity-{mode}", layers=layers, reset=reset)
     samples = take_evenly(api.as_samples(resolve_input(images)), limit)
     refuse_overwriting("--out", [out], [images, *files_of(samples)])
     if strict:
@@ -70,11 +73,12 @@ def sanity(
         limit=threshold,
         targets=target,
         layers=layers,
+        reset=reset,
         strict=strict,
     )
     unreadable = results.settings.get("unreadable", {})
     shown = next(s for s in samples if s.name not in unreadable)
-    strip = api.sanity_strip(classifier, shown, chosen, mode=mode, target=target, layers=layers)
+    strip = api.sanity_strip(classifier, shown, chosen, mode=mode, target=target, layers=layers, reset=reset)
     files.write(out, draw.to_png_bytes(strip))
     if as_json:
         rows = [

@@ -332,6 +332,28 @@ def distributions(values: Mapping[str, Array], *, label: str) -> tuple[str, tupl
         return _svg(figure)
 
 
+def histogram(values: Mapping[str, Array], *, label: str, bins: int = 20) -> tuple[str, tuple[int, int]]:
+    """Draw how many images have which number: a line of steps per name.
+
+    Args:
+        values: name -> a number per image, at least one, in [0, 1].
+        label: what the numbers are.
+        bins: of equal width, from 0 to 1.
+
+    Returns:
+        An SVG document, and its size in pixels.
+    """
+    edges = np.linspace(0, 1, bins + 1)
+    with _plain():
+        figure, axes = _axes(3.4)
+        for row, (name, numbers) in enumerate(values.items()):
+            share = np.histogram(numbers, edges)[0] / len(numbers)
+            axes.stairs(share, edges, color=COLOURS[row % len(COLOURS)], lw=1.6, label=_label(name, 32))
+        axes.set(xlabel=_label(label), ylabel="share of pictures", xlim=(0, 1), ylim=(0, None))
+        _legend(figure, axes)
+        return _svg(figure)
+
+
 _SETTINGS = threading.Lock()
 
 

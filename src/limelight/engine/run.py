@@ -74,6 +74,7 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
     """Explain a batch by methods that can share one pass over it."""
     layers = [_layers_of(m, classifier, x) for m in methods]
     looked_at = {info.name: info for infos in layers for info in infos}
+    stops = {info.name: info for m in methods for info in _stop_of(m, classifier, x)}
     needs = frozenset[str]().union(*(m.needs for m in methods))
     gradients, to_input, recorded = (
         bool(needs & some) for some in (GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS)
@@ -84,7 +85,7 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
         start, meter = time.perf_counter(), Meter()
         some, wanted = x[images], targets[images]
         if recorded:
-            clean = record_images(classifier, some, wanted, looked_at, gradients=gradients, meter=meter)
+            clean = record_images(classifier, some, wanted, looked_at, gradients=gradients, meter=meter, stops=stops)
         else:
             clean = pass_images(
                 classifier, some, wanted, looked_at, gradients=gradients, to_input=to_input, meter=meter
@@ -137,3 +138,10 @@ def _find_layers(method: Spec, classifier: Classifier, x: Images) -> list[LayerI
     if method.fusible and method.options.budget and len(infos) > 1:
         raise InvalidOption(f"{method.name}: a budget is for one layer, got {len(infos)}: {', '.join(names)}")
     return infos
+
+
+def _stop_of(method: Spec, classifier: Classifier, x: Images) -> list[LayerInfo]:
+    """Return the layer where the relevance of a method that begins at a layer is to stop; none for the image."""
+    stop = (method.base or method).own_options.get("stop")
+    with prefix_errors([method]):
+        return classifier.layers((stop,), x) if isinstance(stop, str) else []

@@ -74,6 +74,12 @@ class Inputs:
         self.mean, self.std = seen.mean, seen.std
         self.size = given or seen.size or (224, 224)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the input is known to show the whole picture: resized, maybe, and not cropped."""
+        function = getattr(self.function, "function", self.function)  # a zoo's own, with its source
+        return isinstance(function, Preprocess) and function.crop is None
+
     def preprocess(self, image: Image.Image) -> Tensor:
         """Return the normalised input for a picture, shape (3, H, W).
 

@@ -1,12 +1,14 @@
 """Blurs that stand for "no information here"."""
 
+import math
+
 import torch
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.ops.arrays import from_numpy
-from limelight.shapes import Images
+from limelight.shapes import Images, Maps
 
 
 def gaussian_blur(x: Images, size: int = 51, sigma: float = 50.0) -> Images:
@@ -30,6 +32,20 @@ def gaussian_blur(x: Images, size: int = 51, sigma: float = 50.0) -> Images:
         weight = kernel.view(shape).expand(x.shape[1], 1, *shape[2:])
         x = F.conv2d(padded, weight, groups=x.shape[1])
     return x
+
+
+def smooth(maps: Maps, share: float) -> Maps:
+    """Smooth maps, (n, H, W), by a Gaussian with a share of their longer side as standard deviation.
+
+    It reaches four standard deviations far; the border is repeated.
+    """
+    sigma = share * max(maps.shape[-2:])
+    reach = math.ceil(4 * sigma)
+    axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    kernel = torch.exp(-0.5 * (axis / max(sigma, 1e-9)) ** 2)
+    kernel = (kernel / kernel.sum()).to(maps)
+    x = F.pad(maps[:, None], (reach,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(x, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))[:, 0]
 
 
 def _mirror(index: Tensor, length: int) -> Tensor:

@@ -11,6 +11,7 @@ image counts if all of its columns are defined. ``kind`` says how the images bec
   column, and ``groups``, the class of each image.
 - ``"adcc"``: 3 / (1 / Coherency + 1 / (1 - Complexity) + 1 / (1 - Average drop)) of the means of three columns
   in this order, each in [0, 1]; 0 where one of the three terms is not above 0 (Poppi et al. 2021).
+- ``"ratio"``: the mean of the first column over that of the second; NaN where the second is 0.
 
 ``groups`` may be given with any kind; only ``"class-mean"`` looks at it.
 """
@@ -23,7 +24,7 @@ import numpy.typing as npt
 
 from limelight.errors import InvalidOption
 
-Pooling = Literal["mean", "class-mean", "adcc"]
+Pooling = Literal["mean", "class-mean", "adcc", "ratio"]
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer]
 Booleans = npt.NDArray[np.bool_]
@@ -31,7 +32,7 @@ Booleans = npt.NDArray[np.bool_]
 CHUNK = 1 << 20
 """Numbers held at once for the draws of a resampling: 8 MiB. It changes speed and memory, not results."""
 
-_COLUMNS = {"mean": 1, "class-mean": 1, "adcc": 3}
+_COLUMNS = {"mean": 1, "class-mean": 1, "adcc": 3, "ratio": 2}
 
 
 def estimate(kind: Pooling, columns: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> float:
@@ -268,6 +269,9 @@ def level(weights: Floats, groups: Integers | None) -> tuple[Floats, Floats]:
 
 def figure(kind: Pooling, means: Floats) -> Floats:
     """Turn means of columns, (..., k), into figures, (...)."""
+    if kind == "ratio":
+        none = means[..., 1] == 0
+        return np.where(none, np.nan, means[..., 0] / np.where(none, 1.0, means[..., 1]))
     if kind != "adcc":
         return means[..., 0]
     terms = np.array([0.0, 1.0, 1.0]) + np.array([1.0, -1.0, -1.0]) * means

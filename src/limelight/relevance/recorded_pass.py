@@ -34,9 +34,13 @@ def record_images(
     *,
     gradients: bool,
     meter: Meter,
+    stops: Mapping[str, LayerInfo] | None = None,
 ) -> RecordedPass:
-    """Run the model once and record its operations; see ``pass_images`` for the arguments."""
-    recording = Recording(classifier, x, layers)
+    """Run the model once and record its operations; see ``pass_images`` for the arguments.
+
+    Of ``stops``, layers where relevance may stop, the recording keeps the outputs; they need no gradients.
+    """
+    recording = Recording(classifier, x, {**(stops or {}), **layers})
     meter.add(forward=len(x))
     with torch.enable_grad():
         recording.score, logits = targets.read(classifier, recording.output, x)

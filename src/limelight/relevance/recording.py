@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from limelight.errors import UnsupportedModel
+from limelight.errors import InvalidOption, UnsupportedModel
 from limelight.model.boundary import cut, differentiate, no_way, why_hidden
 from limelight.model.classifier import Classifier
 from limelight.model.hooks import Hook, attach_hooks
@@ -272,10 +272,22 @@ class Recording:
         """Pass relevance from a tensor of the forward pass to a kept layer's output, as maps (n, k, h, w)."""
         return self._as_maps(name, self.relevance(rules, start, seed, [self.outputs[name]])[0])
 
+    def to_stop(self, rules: Rules, start: Tensor, seed: Tensor, stop: str | None) -> Acts:
+        """Pass relevance from a tensor of the forward pass to a kept layer, or to the images, (n, k, h, w).
+
+        Raises:
+            InvalidOption: the layer comes after that tensor.
+        """
+        if stop is None:
+            return self.to_image(rules, start, seed)
+        if self.number(self.outputs[stop]) > self.number(start):
+            raise InvalidOption(f"relevance goes towards the image and can't stop at {stop!r}, behind where it begins")
+        return self.to_layer(rules, start, seed, stop)
+
     def from_outputs(self, rules: Rules, seed: Tensor, stop: str | None) -> Acts:
         """Pass relevance from where it starts, (n, classes) of classes, to a kept layer or the images, (n, k, h, w)."""
-        start = (self.logits if self.targets.function is None else self.start.outputs), self.seed(seed)
-        return self.to_image(rules, *start) if stop is None else self.to_layer(rules, *start, stop)
+        start = self.logits if self.targets.function is None else self.start.outputs
+        return self.to_stop(rules, start, self.seed(seed), stop)
 
     def seed(self, values: Tensor) -> Tensor:
         """Turn relevance of classes into relevance of ``logits``, which has one column where one tells two classes."""

@@ -15,8 +15,10 @@ from limelight.errors import InvalidOption
 LONGEST_LINE = 6
 """Pictures side by side before a gallery of one image goes on in the next line."""
 
-PARTS = ("masks", "cluster_maps", "maps")
+PARTS = ("masks", "cluster_maps", "maps", "sections")
 """Details that hold the maps of which a map is made, (parts, h, w), NaN where there is none."""
+SECTIONS = ("positive section", "negative section")
+"""What the two parts of relevance that was stopped at a layer are."""
 
 
 def to_array(values: Tensor) -> Any:
@@ -69,7 +71,7 @@ def draw_parts(
         roles = [role for role in ("base", "scissors") if role in details and int(details[role]) == i]
         picture = draw.overlay(to_pixels(image), to_array(finish(maps[i][None])[0][0]))
         caption = f"{worth.rstrip('s')} {float(details[worth][i]):z.3g}" if worth else ""
-        title = f"part {i + 1}"
+        title = SECTIONS[i] if "sections" in details else f"part {i + 1}"
         if "mask_layer" in details:
             title += f" · {layers[int(details['mask_layer'][i])]}"
         panels.append(draw.Panel(picture, " and ".join(roles) or title, caption, frame=bool(roles)))

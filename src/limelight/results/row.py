@@ -7,6 +7,12 @@ from typing import Literal
 
 from limelight.ops import statistics
 
+TERMS: dict[statistics.Pooling, tuple[str, ...]] = {
+    "adcc": ("coherency", "complexity", "average-drop"),
+    "ratio": ("right", "clean"),
+}
+"""The parts of a metric from whose means a figure is made, by pooling."""
+
 
 @dataclass(frozen=True)
 class Column:

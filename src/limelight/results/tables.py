@@ -12,7 +12,7 @@ from limelight.errors import CorruptStore, InvalidOption, ProtocolMismatch, near
 from limelight.ops import statistics
 from limelight.results import table_file
 from limelight.results.comparison import Comparison, Numbers, Pooled, compare_pairs, like_best
-from limelight.results.row import Column, Row
+from limelight.results.row import TERMS, Column, Row
 from limelight.results.summary import Figure, Summary
 from limelight.text import visible
 
@@ -131,12 +131,17 @@ class Results:
         }
 
     def curves(self, metric: str) -> dict[str, Numbers]:
-        """Return each method's mean curve; nothing for a metric without curves."""
-        curves: dict[str, list[Sequence[float]]] = {}
+        """Return each method's mean curve, over the mean of what its figure is relative to, if it is to something.
+
+        Nothing for a metric without curves.
+        """
+        relative = self.column(metric).pooling == "ratio"
+        curves: dict[str, list[tuple[Sequence[float], float]]] = {}
         for row in self.rows:
             if metric in row.curves:
-                curves.setdefault(row.method, []).append(row.curves[metric])
-        return {method: np.mean(np.asarray(several, dtype=np.float64), 0) for method, several in curves.items()}
+                unit = row.parts[f"{metric}.{TERMS['ratio'][1]}"] if relative else 1.0
+                curves.setdefault(row.method, []).append((row.curves[metric], unit))
+        return {method: _mean_curve(several) for method, several in curves.items()}
 
     def _array(self, value: Callable[[Row], float]) -> Numbers:
         """Return a number of every row, (methods, images); NaN where there is no row."""
@@ -155,8 +160,8 @@ class Results:
         """
         pooling = self.column(metric).pooling
         values = self.values(metric)
-        if pooling == "adcc":
-            parts = [f"{metric}.{part}" for part in ("coherency", "complexity", "average-drop")]
+        if pooling in TERMS:
+            parts = [f"{metric}.{part}" for part in TERMS[pooling]]
             stacked = np.stack([self._array(lambda row, part=part: row.parts[part]) for part in parts], -1)
             stacked[np.isnan(values)] = np.nan
             return Pooled(pooling, list(stacked), None)
@@ -299,3 +304,9 @@ class Results:
             case _:
                 table_file.write_markdown(path, self.to_markdown(), self.settings.get("unreadable", {}))
         return path
+
+
+def _mean_curve(curves: Sequence[tuple[Sequence[float], float]]) -> Numbers:
+    """Return the mean of curves over the mean of their units; NaN where that is 0."""
+    unit = float(np.mean([unit for _, unit in curves]))
+    return np.mean(np.asarray([curve for curve, _ in curves], dtype=np.float64), 0) / (unit or np.nan)

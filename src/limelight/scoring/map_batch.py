@@ -33,7 +33,7 @@ from limelight.scoring.needs import (
     Space,
 )
 from limelight.scoring.truth import Truth
-from limelight.shapes import Curve, Flags, Images, Index, Maps, Scores
+from limelight.shapes import Curve, Flags, Images, Index, Logits, Maps, Scores
 
 
 class MapBatch:
@@ -190,6 +190,25 @@ class MapBatch:
     def classifier(self) -> Classifier:
         """The model."""
         return self.batch.classifier
+
+    @property
+    def clean_logits(self) -> Callable[[], Logits]:
+        """A function: what the model says of the clean images, (n, classes), passed once for all maps."""
+        return lambda: self.batch.logits
+
+    @property
+    def sees(self) -> Callable[[float], Flags]:
+        """A function: least probability -> whether the model gives the explained class that much, (n,).
+
+        Of images where no class has it, whether the class is the model's best guess.
+        """
+
+        def sees(least: float) -> Flags:
+            logits, score = self.batch.logits, self.classifier.outputs.score
+            best = score(logits, logits.argmax(1), "prob")
+            return score(logits, self.batch.index, "prob") >= best.clamp_max(least)
+
+        return sees
 
     @property
     def logits_of(self) -> LogitsOf:

@@ -111,9 +111,9 @@ class Metric(Speaking):
         return ((space, renormalize),)
 
     @property
-    def pooling(self) -> Literal["mean", "class-mean", "adcc"]:
+    def pooling(self) -> Literal["mean", "class-mean", "adcc", "ratio"]:
         """How images become the figure of a data set; see ``MetricCard``."""
-        per_image = self.card.pooling_option and getattr(self.options, self.card.pooling_option) == "image"
+        per_image = self.card.pooling_option and getattr(self.options, self.card.pooling_option) in ("image", False)
         return "mean" if per_image else self.card.pooling
 
     def cost(self, height: int, width: int) -> tuple[Cost, bool]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import MissingTruth
-from limelight.ops.arrays import is_tensor_or_array, nested, tensor_of
+from limelight.ops.arrays import integers, is_tensor_or_array, nested, tensor_of
 from limelight.shapes import Flags, Index, Masks
 
 SLACK = 1e-3
@@ -26,6 +26,8 @@ class Truth:
         difficult: whether every object of the class carries the "difficult" flag, (n,); None for no.
         others: whether the image holds other classes too, (n,); None for unknown.
         labels: true class of the image, (n,); None to take the explained class.
+        originals: pixels of the class in the original pictures, (h, w) each, of which the whole is the network's
+            input; None for unknown.
 
     Example:
         >>> import torch
@@ -38,17 +40,22 @@ class Truth:
     difficult: Flags | None = None
     others: Flags | None = None
     labels: Index | None = None
+    originals: tuple[Tensor, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.masks)
 
     def __getitem__(self, images: slice | Tensor) -> "Truth":
-        return self._change(lambda part: part[images])
+        some = integers(torch.arange(len(self), device=self.masks.device)[images])
+        originals = None if self.originals is None else tuple(self.originals[i] for i in some)
+        return replace(self._change(lambda part: part[images]), originals=originals)
 
     def _change(self, by: Callable[[Tensor], Tensor]) -> "Truth":
-        """Return it with what is known changed, each part alike."""
-        more = (None if part is None else by(part) for part in (self.difficult, self.others, self.labels))
-        return Truth(by(self.masks), *more)
+        """Return it with what is known of the inputs changed, each part alike."""
+        difficult, others, labels = (
+            None if part is None else by(part) for part in (self.difficult, self.others, self.labels)
+        )
+        return Truth(by(self.masks), difficult, others, labels, self.originals)
 
     @staticmethod
     def of(given: Any, n: int, size: tuple[int, int], device: torch.device) -> "Truth":
@@ -87,7 +94,11 @@ class Truth:
         for name, part in (("difficult", truth.difficult), ("others", truth.others), ("labels", truth.labels)):
             if part is not None and len(part) != n:
                 raise MissingTruth(f"truth has {len(part)} entries of {name!r} for {n} images")
-        return replace(truth, masks=truth.masks.bool())._change(lambda part: part.to(device))
+        if truth.originals is not None and len(truth.originals) != n:
+            raise MissingTruth(f"truth has {len(truth.originals)} entries of 'originals' for {n} images")
+        originals = None if truth.originals is None else tuple(mask.bool().to(device) for mask in truth.originals)
+        truth = replace(truth, masks=truth.masks.bool(), originals=originals)
+        return truth._change(lambda part: part.to(device))
 
 
 def _mask(one: Any, size: tuple[int, int], expected: str) -> Masks:

@@ -12,6 +12,8 @@ from limelight.zoo.recipe import Recipe
 
 FAMILIES = {
     "torchvision": "limelight.zoo.torchvision",
+    "sliding": "limelight.zoo.sliding",
+    "torchray": "limelight.zoo.torchray",
     "timm": "limelight.zoo.timm",
     "hf": "limelight.zoo.transformers",
     "demo": "limelight.zoo.embedded",

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import limelight as ll
-from measures.known_models import Answer, always, close, ones, says, weighted_sum
+from limelight.ops.statistics import estimate
+from measures.known_models import Answer, always, close, mean_pixel, ones, says, weighted_sum
 from measures.plain_blurs import blur_by_folded_kernel
 
 
@@ -47,6 +48,32 @@ def test_model_that_never_changes_its_mind(label: int | None, expected: int) -> 
     assert measured.cost.forwards == 20
     if label is None:
         close(ll.metric("morf-insertion")(says(always(0.7)), ones(10, 10), 1, torch.rand(1, 10, 10)), 0)
+
+
+def test_relative_to_the_accuracy_on_whole_pictures() -> None:
+    """Two pictures of class 0, of which the model knows the first once half of it is there: 1/2 of each over 1/2."""
+    c = says(lambda x: (mean_pixel(x) > 0.5).double())
+    x = torch.cat([ones(10, 10), 0.1 * ones(10, 10)])
+    maps = torch.arange(100, 0, -1).view(1, 10, 10).repeat(2, 1, 1).double()
+    metric = ll.metric("morf-insertion", canvas="plain", points=4, largest=1.0, relative=True)
+    measured = metric.measure(c, x, 0, maps)
+    assert measured.parts["clean"].tolist() == [1, 0]
+    assert measured.values.tolist() == [0.5, 0]  # right at 75 % and 100 %
+    columns = torch.stack([measured.parts["right"], measured.parts["clean"]], 1).numpy()
+    assert metric.pooling == "ratio"
+    assert estimate(metric.pooling, columns) == 0.5
+    assert ll.metric("morf-insertion").pooling == "mean"
+
+
+def test_relative_curve() -> None:
+    pictures = [ll.example_image(number) for number in range(3)]
+    plain, relative = (ll.metric("morf-insertion", points=3, largest=0.9, relative=r) for r in (False, True))
+    results = ll.evaluate("demo/resnet", pictures, "grad-cam", {"plain": plain, "relative": relative})
+    accuracy = np.mean([row.parts["relative.clean"] for row in results.rows])
+    assert accuracy > 0
+    np.testing.assert_allclose(results.curves("relative")["grad-cam"] * accuracy, results.curves("plain")["grad-cam"])
+    figure = {m: results.summary()["grad-cam", m].mean for m in ("plain", "relative")}
+    assert figure["relative"] == pytest.approx(figure["plain"] / accuracy)
 
 
 def test_most_relevant_pixels_come_first_and_equal_ones_in_reading_order() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.errors import ConservationWarning
-from limelight.maps.pixel.gradient import Reduce, over_colours
+from limelight.maps.pixel.gradient import Reduce, Smooth, smoothed
 from limelight.relevance.op import Op
 from limelight.relevance.recording import Recording
 from limelight.relevance.rule import AffineRule
@@ -60,7 +60,7 @@ def remarks(recording: Recording) -> tuple[str, ...]:
 
 
 @register_method("guided-backprop", family="pixel gradient", cites="springenberg2015", cost="1 F + 1 R", layers="none")
-def guided_backprop(recording: Recording, *, reduce: Reduce = "abs-max") -> Raw:
+def guided_backprop(recording: Recording, *, reduce: Reduce = "abs-max", smooth: Smooth = 0.0) -> Raw:
     """The gradient along the paths where every ReLU is active and gets a positive gradient.
 
     An ordinary backward pass in which each ReLU hands R' = R [R > 0] [x > 0] on; the map is max_colour |R|. It shows
@@ -69,6 +69,8 @@ def guided_backprop(recording: Recording, *, reduce: Reduce = "abs-max") -> Raw:
     Args:
         recording: the recorded pass.
         reduce: how the colours are put together.
+        smooth: standard deviation of a Gaussian over the map, as a share of its longer side; the pointing game's
+            benchmark takes 0.02.
 
     Returns:
         (n, H, W), signed for ``reduce="sum"``.
@@ -83,11 +85,11 @@ def guided_backprop(recording: Recording, *, reduce: Reduce = "abs-max") -> Raw:
         >>> explanation.map.shape, str(explanation.cost)
         (torch.Size([128, 128]), '1 F + 1 R')
     """
-    return Raw(over_colours(pass_score_back(recording, guided), reduce), notes=remarks(recording))
+    return Raw(smoothed(pass_score_back(recording, guided), reduce, smooth), notes=remarks(recording))
 
 
 @register_method("deconvnet", family="pixel gradient", cites="zeiler2014", cost="1 F + 1 R", layers="none")
-def deconvnet(recording: Recording, *, reduce: Reduce = "abs-max") -> Raw:
+def deconvnet(recording: Recording, *, reduce: Reduce = "abs-max", smooth: Smooth = 0.0) -> Raw:
     """The gradient where each ReLU rectifies the gradient itself, whatever its input was.
 
     An ordinary backward pass in which each ReLU hands R' = R [R > 0] on and maxima keep their switches; the map is
@@ -96,6 +98,8 @@ def deconvnet(recording: Recording, *, reduce: Reduce = "abs-max") -> Raw:
     Args:
         recording: the recorded pass.
         reduce: how the colours are put together.
+        smooth: standard deviation of a Gaussian over the map, as a share of its longer side; the pointing game's
+            benchmark takes 0.02.
 
     Returns:
         (n, H, W), signed for ``reduce="sum"``.
@@ -110,4 +114,4 @@ def deconvnet(recording: Recording, *, reduce: Reduce = "abs-max") -> Raw:
         >>> bool((explanation.raw < 0).any())  # the sum of the colours keeps its sign
         True
     """
-    return Raw(over_colours(pass_score_back(recording, deconvolved), reduce), notes=remarks(recording))
+    return Raw(smoothed(pass_score_back(recording, deconvolved), reduce, smooth), notes=remarks(recording))

@@ -19,6 +19,7 @@ from limelight.relevance.simple_rules import native, only_active
 from limelight.shapes import Acts, Scores
 
 ChannelMixing = Literal["height1", "pointwise"]
+RatioIn = Literal["c", "all"]
 SHIFT = 1e-9
 """What pools add to their inputs, so that windows of zeros hand relevance on too."""
 
@@ -56,6 +57,11 @@ def contributions(acts: Acts, grads: Acts) -> Acts:
     return grads.mean((-2, -1), keepdim=True) * acts
 
 
+def sections(relevance: Acts) -> dict[str, Tensor]:
+    """Return the positive and the negative relevance, each summed over channels, (n, 2, h, w), not negative."""
+    return {"sections": torch.stack([relevance.clamp_min(0).sum(1), -relevance.clamp_max(0).sum(1)], 1)}
+
+
 # -- rules -------------------------------------------------------------------------------------------------
 
 
@@ -69,7 +75,8 @@ class Equilibrium:
         A = m+ . |W|^T D(P, |W| m+)
         B = m0 . |W|^T D(N, |W| m0)
 
-    A convolution that only mixes channels takes the ratio 1, and nothing off C.
+    A convolution that only mixes channels takes the ratio 1, and nothing off C. With ``ratio_in="all"`` every
+    convolution begins with P of total ratio, for all terms.
 
     Attributes:
         ratio: positive relevance in C for one part of negative.
@@ -79,6 +86,7 @@ class Equilibrium:
         use_shift: whether 1 is taken off C.
         channel_mixing: which convolutions only mix channels.
         keep_mass: scale R' by the mean amount of positive and negative relevance that came.
+        ratio_in: whether the ratio counts in C, or in all terms.
     """
 
     ratio: float = 1.0
@@ -88,6 +96,7 @@ class Equilibrium:
     use_shift: bool = True
     channel_mixing: ChannelMixing = "height1"
     keep_mass: bool = False
+    ratio_in: RatioIn = "c"
 
     @property
     def resets(self) -> bool:
@@ -101,9 +110,11 @@ class Equilibrium:
         up, down = op.total(helps), -op.total(hurts)
         p, n = helps / up.masked_fill(up == 0, 1), hurts / down.masked_fill(down == 0, 1)
         mixes = self._mixes(op)
+        in_c, in_all = self._ratios(mixes)
+        p = in_all * p
         terms: list[tuple[Tensor, Tensor]] = []
         if self.use_c:
-            terms.append((x if op.nonnegative else x.clamp_min(0), p + n if mixes else self.ratio * p + n))
+            terms.append((x if op.nonnegative else x.clamp_min(0), in_c * p + n))
         if self.use_a:
             terms.append(((x > 0).to(x), p))
         if self.use_b:
@@ -124,12 +135,19 @@ class Equilibrium:
     def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return fixed amounts, whatever came."""
         up, down, mixes = (r > 0).flatten(1).any(1).to(size), (r < 0).flatten(1).any(1).to(size), self._mixes(op)
-        ratio = 1.0 if mixes else self.ratio
+        in_c, in_all = self._ratios(mixes)
+        up = in_all * up
         off = float(self.use_c and self.use_shift and not mixes)
-        total = self.use_c * (ratio * up - down) - off + self.use_a * up - self.use_b * down
-        most = self.use_c * (ratio * up + down) + off + self.use_a * up + self.use_b * down
+        total = self.use_c * (in_c * up - down) - off + self.use_a * up - self.use_b * down
+        most = self.use_c * (in_c * up + down) + off + self.use_a * up + self.use_b * down
         kept = size / 2 if self.keep_mass else torch.ones_like(size)
         return total * kept, most * kept
+
+    def _ratios(self, mixes: bool) -> tuple[float, float]:
+        """Return what multiplies P in C alone, and in all terms."""
+        if self.ratio_in == "all":
+            return 1.0, self.ratio
+        return 1.0 if mixes else self.ratio, 1.0
 
     def _mixes(self, op: Op) -> bool:
         """Return whether an operation only mixes channels."""
@@ -255,6 +273,8 @@ def attribution_equilibrium(
     channel_mixing: ChannelMixing = "height1",
     bounds: Literal["image", "data"] = "image",
     keep_mass: bool = False,
+    ratio_in: RatioIn = "c",
+    stop: str | None = None,
 ) -> Raw:
     """Relevance handed down from a layer, positive and negative in a fixed ratio at every operation.
 
@@ -279,9 +299,14 @@ def attribution_equilibrium(
         channel_mixing: which convolutions only mix channels: those whose kernels are one high, or one pixel.
         bounds: lowest and highest value at the first convolution: those in the image, or black and white.
         keep_mass: let every convolution keep the amount of relevance that came to it.
+        ratio_in: where the ratio counts: in C, as in the code; or before all terms, as the paper has it (eqs. 8 and
+            9), which makes the total 2 ratio - 3. That convolutions that only mix channels then take it too is a
+            reading.
+        stop: a layer nearer to the image, where relevance stops; None for the image itself.
 
     Returns:
-        (n, H, W), signed, and the start map summed over channels.
+        (n, H, W), signed, and the start map summed over channels. With ``stop`` (n, h, w) of that layer, and its
+        positive and its negative section, each summed over channels, as parts.
 
     Source: Nam and Lee 2024, eqs. 5 to 15, as reconstructed from the authors' code.
 
@@ -294,7 +319,7 @@ def attribution_equilibrium(
     start = contributions(values, slope)
     total = recording.ops[0].total(start).abs()
     start = start / total.masked_fill(total == 0, 1)
-    rule = Equilibrium(ratio, use_c, use_a, use_b, use_shift, channel_mixing, keep_mass)
+    rule = Equilibrium(ratio, use_c, use_a, use_b, use_shift, channel_mixing, keep_mass, ratio_in)
     pool = Pool()
     rules = Rules(
         {
@@ -308,4 +333,5 @@ def attribution_equilibrium(
         },
         fuse=False,
     )
-    return Raw(recording.to_image(rules, begin, start).sum(1), {"start": start.sum(1)})
+    relevance = recording.to_stop(rules, begin, start, stop)
+    return Raw(relevance.sum(1), {"start": start.sum(1)} | ({} if stop is None else sections(relevance)))

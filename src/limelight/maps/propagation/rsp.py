@@ -15,6 +15,7 @@ from limelight.maps.propagation.attribution_equilibrium import (
     Pool,
     contributions,
     feature_map,
+    sections,
 )
 from limelight.model.one_pass import Stage
 from limelight.relevance.affine_rules import Box
@@ -132,6 +133,7 @@ def rsp(
     *,
     purge: bool = False,
     hostile: tuple[Annotated[int, Field(ge=0)], ...] = (),
+    stop: str | None = None,
 ) -> Raw:
     """Relevance handed down from a layer by activation times weight gradient, positive and negative apart.
 
@@ -150,9 +152,11 @@ def rsp(
             and its code does not.
         hostile: other classes in the picture, from which the target is told apart; each costs a backward pass to
             the layer.
+        stop: a layer nearer to the image, where relevance stops; None for the image itself.
 
     Returns:
-        (n, H, W), signed, and the start map summed over channels.
+        (n, H, W), signed, and the start map summed over channels. With ``stop`` (n, h, w) of that layer, and its
+        positive and its negative section, each summed over channels, as parts.
 
     Raises:
         InvalidOption: no such hostile class, or a function is explained.
@@ -181,4 +185,5 @@ def rsp(
         },
         fuse=False,
     )
-    return Raw(recording.to_image(rules, begin, start).sum(1), {"start": start.sum(1)})
+    relevance = recording.to_stop(rules, begin, start, stop)
+    return Raw(relevance.sum(1), {"start": start.sum(1)} | ({} if stop is None else sections(relevance)))

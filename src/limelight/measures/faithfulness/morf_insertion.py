@@ -1,5 +1,6 @@
 """Insertion onto a blank canvas, measured by accuracy."""
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
@@ -10,26 +11,30 @@ from limelight.ops.blur import rise_blur
 from limelight.ops.order import ranks
 from limelight.scoring.measured import Measured
 from limelight.scoring.needs import LogitsOf
-from limelight.shapes import Images, Index, Maps
+from limelight.shapes import Images, Index, Logits, Maps
 
 
 @register_metric(
     "morf-insertion",
     family="faithfulness",
     cites="nam2024",
-    cost="points F",
+    cost="(points + relative) F",
     better="higher",
+    pooling="ratio",
+    pooling_option="relative",
     profiles={"ae": {}},
 )
 def morf_insertion(
     image: Images,
     raw: Maps,
     labels: Index,
+    clean_logits: Callable[[], Logits],
     logits_of: LogitsOf,
     *,
     points: Annotated[int, Field(ge=1)] = 20,
     largest: Annotated[float, Field(gt=0, le=1)] = 0.2,
     canvas: Literal["halo", "composite", "blurred", "plain"] = "halo",
+    relative: bool = False,
 ) -> Measured:
     """How often the model is right when it sees only the most relevant pixels, on a blank canvas.
 
@@ -41,11 +46,14 @@ def morf_insertion(
         image: x.
         raw: raw map at the size of the image; its order counts.
         labels: the right class: the truth's label, or the explained class.
+        clean_logits: what the model says of the whole picture.
         logits_of: what the model says.
         points: number of values of p.
         largest: the last p.
         canvas: ``halo`` as above; ``composite`` shows G * q; ``blurred`` puts the blurred picture around the
             pixels, which tells the model more; ``plain`` shows q.
+        relative: the figure of a data set, and its curve, over the model's accuracy on the whole pictures, so that
+            models can be compared.
 
     Source: Attribution Equilibrium, section 5.4; kernel 11 x 11, sigma 5, zeros outside, as in RISE.
 
@@ -68,4 +76,7 @@ def morf_insertion(
         return around if canvas == "composite" else torch.where(shown, q, around)
 
     right = (logits_of(frames, points).argmax(-1) == labels[:, None]).to(image.dtype)
-    return Measured(right.mean(1), curve=right)
+    if not relative:
+        return Measured(right.mean(1), curve=right)
+    clean = (clean_logits().argmax(-1) == labels).to(image.dtype)
+    return Measured(right.mean(1), {"right": right.mean(1), "clean": clean}, right)

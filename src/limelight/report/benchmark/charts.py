@@ -72,6 +72,7 @@ def draw_distributions(run: Run) -> list[Section]:
     blocks: list[Block] = []
     for scores in run.models:
         drawings: list[Drawing] = []
+        histograms: list[Drawing] = []
         for i, metric in enumerate(scores.columns):
             rows = {m: v[~np.isnan(v)] for m, v in zip(scores.methods, scores.values[i], strict=True)}
             rows = {m: v for m, v in rows.items() if len(v)}
@@ -81,8 +82,12 @@ def draw_distributions(run: Run) -> list[Section]:
             label = label_metric(metric, scores.columns[metric])
             alt = f"Spread of {metric} over the pictures; medians: {medians}."
             drawings.append(Drawing(*chart.distributions(rows, label=label), alt))
+            if all(v.min() >= 0 and v.max() <= 1 for v in rows.values()):
+                alt = f"Histogram of {metric} over the pictures; medians: {medians}."
+                histograms.append(Drawing(*chart.histogram(rows, label=label), alt))
         if drawings:
-            blocks.append(Group(scores.model, [Figures(drawings, large=True)]))
+            more = [Details("As histograms", [Figures(histograms, large=True)])] if histograms else []
+            blocks.append(Group(scores.model, [Figures(drawings, large=True), *more]))
     text = (
         "A mean hides much. The thick line holds the middle half of the pictures and the thin one nine in ten; the "
         f"diamond is their mean, and each dot a picture ({chart.STRIP} of them, evenly chosen by rank, where there are "

@@ -13,7 +13,7 @@ from limelight.results.summary import Figure, Summary
 
 def show_leaderboard(run: Run) -> Section:
     """Show a table of leaders, and one of all figures for each model."""
-    pooled = {"class-mean": "a mean of classes", "adcc": "made of the means of its terms"}
+    pooled = {"class-mean": "a mean of classes", "adcc": "made of the means of its terms", "ratio": "a ratio of means"}
     other = "".join(f"; {m} is {pooled[c.pooling]}" for m, c in run.columns.items() if c.pooling in pooled)
     blocks: list[Block] = [
         f"Figures are means over the pictures{other}. In brackets stands the {CONFIDENCE:z.0%} bootstrap interval, "

@@ -9,7 +9,12 @@ from limelight.text import to_json
 
 def describe_protocol(run: Run) -> Section:
     """Show the protocols, the recipe, the settings, the versions and whatever else was noted."""
-    pooled = {"mean": "mean of pictures", "class-mean": "mean of classes", "adcc": "of the means of its terms"}
+    pooled = {
+        "mean": "mean of pictures",
+        "class-mean": "mean of classes",
+        "adcc": "of the means of its terms",
+        "ratio": "ratio of means",
+    }
     protocols = [[label_metric(m, c), c.protocol, pooled[c.pooling]] for m, c in run.columns.items()]
     recipe = run.recipe.model_dump(mode="json", exclude_defaults=True)
     blocks: list[Block] = [

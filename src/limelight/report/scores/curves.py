@@ -31,6 +31,11 @@ def read_curves(store: Store, models: Sequence[ModelScores]) -> list[Curves]:
                     length = int(np.median(lengths[rows]))  # a metric has one number of steps
                     flat = lists.take(rows[lengths[rows] == length]).flatten().to_numpy(zero_copy_only=False)
                     block = flat.reshape(-1, length).astype(np.float64)
+                    if scores.columns[metric].pooling == "ratio":
+                        unit = float(np.nanmean(scores.terms[metric][list(scores.methods).index(method), :, 1]))
+                        if not unit:  # a network that is never right has nothing to be relative to
+                            continue
+                        block /= unit
                     spread = block.std(0, ddof=1) if len(block) > 1 else np.full(length, np.nan)
                     curves.setdefault(metric, {})[method] = block.mean(0), spread / np.sqrt(len(block))
         by_model.append(curves)

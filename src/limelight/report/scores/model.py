@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limelight.ops import statistics
-from limelight.results.row import Column
+from limelight.results.row import TERMS, Column
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
@@ -103,7 +103,7 @@ class ModelScores:
         scores: list[MetricScores] = []
         for i, (metric, column) in enumerate(self.columns.items()):
             values = self.values[i].T[:, :, None]
-            if column.pooling == "adcc":
+            if column.pooling in TERMS:
                 values = np.where(np.isnan(values), np.nan, self.terms[metric].transpose(1, 0, 2))
             groups = self.targets if column.pooling == "class-mean" else None
             scores.append(MetricScores(column.pooling, values, groups))

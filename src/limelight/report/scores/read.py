@@ -11,10 +11,9 @@ from limelight.errors import CorruptStore, InvalidOption
 from limelight.files import arrow, refusing
 from limelight.report.scores.model import Failure, Floats, Integers, ModelScores
 from limelight.report.scores.word_column import WordColumn, encode, order_like
-from limelight.results.row import Column
+from limelight.results.row import TERMS, Column
 from limelight.scoring.evaluate import columns
 
-_TERMS = ("coherency", "complexity", "average-drop")
 _READ = ("image", "model", "method", "metric", "value", "target", "reason", "seconds", "forwards", "backwards", "spent")
 _WORDS = ("image", "model", "method", "metric", "error", "reason")
 
@@ -31,7 +30,7 @@ def read_scores(store: Store, recipe: Recipe) -> tuple[list[ModelScores], list[F
         InvalidOption: there are no rows.
     """
     metrics = columns(recipe.metrics_by_label)
-    pooled = any(c.pooling == "adcc" for c in metrics.values())
+    pooled = any(c.pooling in TERMS for c in metrics.values())
     table = store.table([*_READ, *(["parts"] if pooled else [])])
     if not len(table):
         raise InvalidOption(f"the run in {store.folder} has no rows yet; `limelight benchmark` measures them")
@@ -78,13 +77,14 @@ def _read_model(
     empty[method[reasons], image[reasons]] = True
     terms: dict[str, Floats] = {}
     for number, name in enumerate(metrics):
-        if known[name].pooling == "adcc":
+        if known[name].pooling in TERMS:
+            wanted = TERMS[known[name].pooling]
             pooled = np.flatnonzero(metric == number)
             parts: list[dict[str, float]] = [
                 json.loads(text) if text else {} for text in table["parts"].take(rows[pooled]).to_pylist()
             ]
-            terms[name] = np.full((*shape[1:], len(_TERMS)), np.nan)
-            terms[name][method[pooled], image[pooled]] = [[part.get(t, np.nan) for t in _TERMS] for part in parts]
+            terms[name] = np.full((*shape[1:], len(wanted)), np.nan)
+            terms[name][method[pooled], image[pooled]] = [[part.get(t, np.nan) for t in wanted] for part in parts]
     cell = metric * len(methods) + method
     return ModelScores(
         model=model,
