@@ -21,18 +21,25 @@ def run(given: tuple[ll.Classifier, Tensor], target: Any = 0, **options: Any) ->
 
 
 def test_two_channels_by_hand() -> None:
-    """The example of the specification: scores 3.5 and -1.5, base 1, scissors 2, H = (1 0; 0 0)."""
+    """The example of the specification: scores 3.5 and -1.5, base 1, scissors 2, clipped H = (1 0; 0 0)."""
     saliency = run(linear(V, M1, M2), n_clusters=2)
     close(saliency.details["scores"], [[3.5, -1.5]])
     assert (saliency.details["base"], saliency.details["scissors"]) == (0, 1)
     close(saliency.raw, [[[1, -0.5], [-0.5, -1]]])
-    close(saliency.map, [[[1, 0], [0, 0]]])
+    close(saliency.map, [[[1, 0.25], [0.25, 0]]])
+    close(run(linear(V, M1, M2), n_clusters=2, profile="clipped").map, [[[1, 0], [0, 0]]])
 
 
 def test_the_other_class_swaps_base_and_scissors() -> None:
     saliency = run(linear(V, M1, M2), 1, n_clusters=2)
     assert (saliency.details["base"], saliency.details["scissors"]) == (1, 0)
-    close(saliency.map, [[[0, 0.5], [0.5, 1]]])
+    close(saliency.map, [[[0, 0.75], [0.75, 1]]])
+    close(run(linear(V, M1, M2), 1, n_clusters=2, profile="clipped").map, [[[0, 0.5], [0.5, 1]]])
+
+
+def test_every_explanation_says_that_the_method_is_reconstructed() -> None:
+    assert "as reconstructed" in run(linear(V, M1, M2)).notes[0]
+    assert "as reconstructed" in ll.methods()["cluster-cam"].summary
 
 
 def test_probability_is_what_is_compared() -> None:
@@ -43,7 +50,7 @@ def test_probability_is_what_is_compared() -> None:
 @pytest.mark.parametrize("options", [{}, {"clustering": "spectral"}, {"clustering": "spectral", "similarity": "ssim"}])
 def test_four_channels_by_hand(options: dict[str, Any]) -> None:
     """Channels 0 and 2 are near each other, and 1 and 3. The clusters' means are (4 1; 0 0) and (0 0; 1 7)."""
-    saliency = run(linear([[1.0, 1], [1, 2]], *FOUR), n_clusters=2, **options)
+    saliency = run(linear([[1.0, 1], [1, 2]], *FOUR), n_clusters=2, profile="clipped", **options)
     details = saliency.details
     assert details["labels"].tolist() == [[0, 1, 0, 1]]
     close(details["cluster_maps"], [[[[4, 1], [0, 0]], [[0, 0], [1, 7]]]])
@@ -192,7 +199,8 @@ def test_fewer_channels_than_clusters() -> None:
     assert equal.details["labels"].tolist() == [[0, 0, 1]]
     assert equal.details["cluster_maps"][0, 2].isnan().all()
     assert equal.details["scores"][0, 2].isnan()
-    close(equal.map, [[[1, 0], [0, 0]]])
+    close(equal.raw, [[[1, -0.5], [-0.5, -1]]])
+    close(equal.map, [[[1, 0.25], [0.25, 0]]])
 
 
 def test_one_usable_cluster_is_the_map() -> None:
@@ -245,7 +253,7 @@ def test_ambiguous_eigenvectors_are_reported() -> None:
     assert not run(linear(V, *pair), clustering="spectral").details["ambiguous"]
     saliency = run(linear(V, *pair), clustering="spectral", n_eigenvectors=2)
     assert saliency.details["ambiguous"]
-    assert "one of several" in saliency.notes[0]
+    assert "one of several" in saliency.notes[1]
     assert not run(linear(V, *pair)).details["ambiguous"]
 
 

@@ -32,13 +32,17 @@ NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 
 
+RECONSTRUCTED = "Cluster-CAM as reconstructed: its paper's equations are lost (see docs/clustering.md)."
+
+
 @register_method(
     "cluster-cam",
     family="clustering CAM",
     cites="feng2023",
     cost="1 F + (n_clusters if n_clusters != 'elbow' else (channels - 1).bit_length() + 1) F",
     in_short="1 F + n_clusters F",
-    defaults={"score": "prob"},
+    defaults={"score": "prob", "relu": False},
+    profiles={"clipped": {"relu": True}},
 )
 def cluster_cam(
     acts: Acts,
@@ -59,11 +63,15 @@ def cluster_cam(
     combine: Literal["difference", "convex"] = "difference",
     maps: Literal["masks", "raw"] = "masks",
 ) -> Raw:
-    """The map of the most useful cluster of channels minus that of the least useful one.
+    """The map of the most useful cluster of channels minus that of the least useful one, as reconstructed.
 
     R_n = mean_{k in C_n} A_k, m_n = mm(U(R_n)), s_n = p_c(x m_n); base b = argmax s_n, scissors t = argmin s_n,
     H = m_b - beta m_t (eqs. 18 to 22): U resizes to the image, mm scales to [0, 1]. Clusters with a constant
     map cost no pass and are neither.
+
+    The equations are lost; these are readings of the text around them. It names no ReLU, so H is scaled from its
+    minimum to its maximum: where the base is dark and the scissors are bright the map is 0, where neither is, not.
+    The profile ``clipped`` takes the positive part first, as the CAMs do that it is compared with.
 
     Args:
         acts: A, (n, k, h, w); each image's channels are clustered on their own.
@@ -117,14 +125,20 @@ def cluster_cam(
     m_b, m_t = shown(every, base), shown(every, scissors)
     h = m_b - beta * m_t if combine == "difference" else beta * m_b - (1 - beta) * m_t
     alone, none = base == scissors, ~usable.any(1)
-    details = {
+    h = torch.where(alone[:, None, None], m_b, h).masked_fill(none[:, None, None], 0.0)
+    details = describe_clusters(labels, means, scores.masked_fill(~usable, torch.nan), base, scissors)
+    return Raw(h, details, ambiguous, (RECONSTRUCTED,))
+
+
+def describe_clusters(labels: Tensor, means: Acts, scores: Tensor, base: Index, scissors: Index) -> dict[str, Tensor]:
+    """Return what stands in the details: NaN for the score of no cluster, -1 for no base and no scissors."""
+    return {
         "labels": labels,
         "cluster_maps": means,
-        "scores": scores.masked_fill(~usable, torch.nan),
-        "base": base.masked_fill(none, -1),
-        "scissors": scissors.masked_fill(alone, -1),
+        "scores": scores,
+        "base": base.masked_fill(scores.isnan().all(1), -1),
+        "scissors": scissors.masked_fill(base == scissors, -1),
     }
-    return Raw(torch.where(alone[:, None, None], m_b, h).masked_fill(none[:, None, None], 0.0), details, ambiguous)
 
 
 def seed_of(draws: Draws, init: Init) -> int:
