@@ -13,6 +13,7 @@ from limelight.zoo.recipe import Recipe
 FAMILIES = {
     "torchvision": "limelight.zoo.torchvision",
     "timm": "limelight.zoo.timm",
+    "pypi": "limelight.zoo.pypi",
     "hf": "limelight.zoo.transformers",
     "demo": "limelight.zoo.embedded",
 }
