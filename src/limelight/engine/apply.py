@@ -67,6 +67,8 @@ def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency
     _, empty = finish(raw.values)
     explained = [] if method.base else layers
     ambiguous = {} if raw.ambiguous is None else {"ambiguous": raw.ambiguous}
+    flagged = dict(raw.flagged) if raw.ambiguous is None else {**raw.flagged, diagnosis.AMBIGUOUS: raw.ambiguous}
+    some = [note for note, flags in flagged.items() if bool(flags.any())]
     assert clean.targets.index is not None
     return Saliency(
         raw=raw.values,
@@ -75,11 +77,15 @@ def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency
         score=clean.score_as(method.options.score),
         probability=clean.probability,
         reasons=diagnosis.reasons(raw, empty, clean, explained, method, request.felt),
-        notes=(*raw.notes, *diagnosis.notes(raw, clean, layers, method, request.felt), *allowance.remarks, *remarks),
+        notes=(
+            *(*raw.notes, *some, *diagnosis.notes(raw, clean, layers, method, request.felt)),
+            *(*allowance.remarks, *remarks),
+        ),
         cost=meter.per_image(n, tail) + _share(method, shared.meter.per_image(n, tail), clean),
         seconds=(shared.seconds + time.perf_counter() - start) / n,
         details={**raw.details, **books, **ambiguous},
         provenance=provenance(method, clean, layers, finish, shared.methods),
+        flagged=flagged,
     )
 
 

@@ -276,7 +276,7 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
                 probability=float(saliency.probability[i]),
                 method=method,
                 reason=saliency.reasons[i],
-                notes=(*(note for note in saliency.notes if note not in notes_of_one), *own),
+                notes=(*(note for note in saliency.notes_of(i) if note not in notes_of_one), *own),
                 cost=saliency.cost,
                 seconds=saliency.seconds,
                 details={k: v[i] if isinstance(v, Tensor) else v for k, v in saliency.details.items()},
