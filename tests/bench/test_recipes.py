@@ -14,6 +14,7 @@ RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 
 PUBLISHED = [
     *("adcc-table1", "adcc-table2", "cluster-cam-table1", "cluster-cam-table2"),
+    *("cluster-cam-fig5", "cluster-cam-fig6", "cluster-cam-fig7"),
     *("ae-table1", "ae-table2", "ae-table3", "ae-gridpg", "ae-fig8", "ae-fig10"),
     *("aop-table1", "aop-table2", "aop-table3"),
     *("collection-cam-table1", "collection-cam-table2", "collection-cam-table3", "collection-cam-table4"),
