@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from limelight import zoo
+from limelight.bench.plan import settings
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_file import read_recipe
+from limelight.bench.recipe_parse import parse_recipe
+from limelight.bench.recipe_vary import vary_recipe
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
@@ -54,6 +57,16 @@ def test_methods_and_metrics_build_for_every_model(path: Path, recipes: dict[str
         labels = [e.label or e.name for e in recipe.methods if not e.only or model in e.only]
         assert list(recipe.methods_of(model)) == labels
     assert list(recipe.metrics_by_label) == [e.label or e.name for e in recipe.metrics]
+
+
+def test_what_a_run_keeps_of_a_recipe_is_the_recipe(recipes: dict[str, Recipe]):
+    """Read again for its report, and made anew for other networks; also where pictures are resized in one way only."""
+    for recipe in recipes.values():
+        again = parse_recipe(settings(recipe)["recipe"], recipe.name)
+        assert settings(again) == settings(recipe), recipe.name
+        other = vary_recipe(recipe, models=["demo/vgg"])
+        functions = [one.preprocess and one.preprocess.function for one in (recipe, again, other)]
+        assert functions == functions[:1] * 3, recipe.name
 
 
 def test_models_are_known_and_have_the_weights_they_are_given(recipes: dict[str, Recipe]):

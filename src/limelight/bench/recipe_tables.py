@@ -113,6 +113,12 @@ class Preprocessing(Strict):
             raise ValueError("resize stands in place of resize_shorter and center_crop; give one or the other")
         return self
 
+    @pydantic.model_serializer(mode="wrap")
+    def _write_one_way(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what ``resize`` stands in place of, so that what is written can be read again."""
+        left_out = {"resize_shorter", "center_crop"} if self.resize else set[str]()
+        return {name: value for name, value in write(self).items() if name not in left_out}
+
     @property
     def function(self) -> Preprocess:
         """What does it."""
