@@ -193,7 +193,8 @@ def draw_sweep(found: Mapping[tuple[str, str], np.ndarray[Any, Any]], path: Path
 
     drawn = Figure(figsize=(10, 3.8), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(drawn)
-    for axes, finish in zip(drawn.subplots(1, 2, sharey=True), FINISHES, strict=True):
+    panels = drawn.subplots(1, 2, sharey=True)
+    for axes, finish in zip(panels, FINISHES, strict=True):
         for b, colour in zip(BALANCES, COLOURS, strict=False):
             drops = [found[f"{name_of(m, b)} {finish}", "confidence-drop"] for m in CLUSTERS]
             band = np.array([statistics.interval("mean", one) for one in drops])
@@ -203,7 +204,7 @@ def draw_sweep(found: Mapping[tuple[str, str], np.ndarray[Any, Any]], path: Path
         axes.set(title=f"{finish}: confidence drop (lower is better)", xlabel="clusters", xticks=CLUSTERS)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize="small", ncols=2)
+    panels[-1].legend(frameon=False, fontsize="small", ncols=2)
     canvas.print_png(path)
 
 
