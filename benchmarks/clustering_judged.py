@@ -153,10 +153,10 @@ def tell(found: Mapping[tuple[str, str], np.ndarray[Any, Any]]) -> list[str]:
     """Return the table of methods, and how Cluster-CAM compares with each other method in the same finish."""
     arrows = {"confidence-drop": "↓", "average-increase": "↑", "insertion": "↑", "complexity": "↓"}
     lines = ["| method | finish | " + " | ".join(f"{k} {a}" for k, a in arrows.items()) + " |", "| --- " * 6 + "|"]
-    for method in dict.fromkeys(m for m, _ in found):
-        if not np.isnan(found[method, "insertion"]).any():
-            name, _, finish = method.rpartition(" ")
-            lines.append(f"| {name} | {finish} | " + " | ".join(show(found[method, k]) for k in METRICS) + " |")
+    for name in dict.fromkeys(m.rpartition(" ")[0] for m, k in found if not np.isnan(found[m, "insertion"]).any()):
+        cells = {finish: " | ".join(show(found[f"{name} {finish}", k]) for k in METRICS) for finish in FINISHES}
+        alike = len(set(cells.values())) == 1  # nothing is negative, and a place is 0
+        lines += [f"| {name} | {f} | {c} |" for f, c in ({"either": cells["clipped"]} if alike else cells).items()]
     return lines
 
 
