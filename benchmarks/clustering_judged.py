@@ -13,7 +13,7 @@ by it alone, because insertion asks the network 29 times more per map.
 
 import argparse
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,21 +66,23 @@ def weigh_all(saliency: Saliency) -> Saliency:
     return replace(saliency, raw=torch.einsum("m,mhw->hw", weights, masks)[None])
 
 
-def judge_picture(network: ll.Classifier, picture: Path, top: int | None) -> ll.Results:
-    """Return a row per method and finish."""
+def judge_picture(network: ll.Classifier, picture: Path, top: int | None, quick: bool) -> ll.Results:
+    """Return a row per method and finish; if ``quick`` without Score-CAM and insertion, which take most passes."""
     x = as_input(network, picture)[None]
-    methods = {name: ll.method(name, **({"top": top} if name == "score-cam" else {})) for name in CAMS}
+    asked = [k for k in METRICS if not (quick and k == "insertion")]
+    cams = [name for name in CAMS if not (quick and name == "score-cam")]
+    methods = {name: ll.method(name, **({"top": top} if name == "score-cam" else {})) for name in cams}
     methods |= {name_of(m, 1): ll.method("cluster-cam", n_clusters=m) for m in CLUSTERS}
     made = dict(zip(methods, run(list(methods.values()), network, x), strict=True))
     made |= {name_of(m, b): balance(made[name_of(m, 1)], b) for m in CLUSTERS for b in BALANCES}
     made["cluster-cam M 8 all"] = weigh_all(made[name_of(8, 1)])
     rows: list[Row] = []
-    for names, labels in ((JUDGED, METRICS), (made.keys() - JUDGED, METRICS[:1])):
+    for names, labels in ((JUDGED, asked), (made.keys() - JUDGED, asked[:1])):
         rows += judge_maps(network, x, {n: s for n, s in made.items() if n in names}, methods, labels, picture.name)
     return ll.Results(rows, columns(measure_by(METRICS)), {"model": network.name})
 
 
-def measure_by(labels: tuple[str, ...]) -> dict[str, Metric]:
+def measure_by(labels: Sequence[str]) -> dict[str, Metric]:
     """Return metrics by name; insertion in steps of 16 rows, which halves its passes."""
     return {k: ll.metric(k, **({"step": "16W"} if k == "insertion" else {})) for k in labels}
 
@@ -101,7 +103,7 @@ def judge_maps(
     x: torch.Tensor,
     made: Mapping[str, Saliency],
     methods: Mapping[str, Method],
-    labels: tuple[str, ...],
+    labels: Sequence[str],
     picture: str,
 ) -> list[Row]:
     """Return the rows of maps in both finishes, by some metrics; NaN for the others."""
@@ -124,13 +126,13 @@ def judge_maps(
     return [replace(row, values={**nothing, **row.values}) for row in rows]
 
 
-def judge(network: ll.Classifier, pictures: list[Path], folder: Path, top: int | None) -> None:
+def judge(network: ll.Classifier, pictures: list[Path], folder: Path, top: int | None, quick: bool) -> None:
     """Write a file of rows for every picture that has none."""
     folder.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
         written = folder / f"{picture.stem}.parquet"
         if not written.exists():
-            judge_picture(network, picture, top).to_parquet(written)
+            judge_picture(network, picture, top, quick).to_parquet(written)
             print(picture.stem, flush=True)
 
 
@@ -140,7 +142,8 @@ def read(folder: Path) -> dict[tuple[str, str], np.ndarray[Any, Any]]:
     rows = [row for part in parts for row in part.rows]
     methods = dict.fromkeys(row.method for row in rows)
     print(f"{len(parts)} pictures, {parts[0].settings['model']}\n")
-    return {(m, k): np.array([row.values[k] for row in rows if row.method == m]) for m in methods for k in METRICS}
+    found = {(m, k): np.array([row.values[k] for row in rows if row.method == m]) for m in methods for k in METRICS}
+    return {key: values for key, values in found.items() if not np.isnan(values).any()}
 
 
 def show(values: np.ndarray[Any, Any]) -> str:
@@ -152,9 +155,11 @@ def show(values: np.ndarray[Any, Any]) -> str:
 def tell(found: Mapping[tuple[str, str], np.ndarray[Any, Any]]) -> list[str]:
     """Return the table of methods, and how Cluster-CAM compares with each other method in the same finish."""
     arrows = {"confidence-drop": "↓", "average-increase": "↑", "insertion": "↑", "complexity": "↓"}
-    lines = ["| method | finish | " + " | ".join(f"{k} {a}" for k, a in arrows.items()) + " |", "| --- " * 6 + "|"]
-    for name in dict.fromkeys(m.rpartition(" ")[0] for m, k in found if not np.isnan(found[m, "insertion"]).any()):
-        cells = {finish: " | ".join(show(found[f"{name} {finish}", k]) for k in METRICS) for finish in FINISHES}
+    asked = [k for k in METRICS if any(k == metric for _, metric in found)]
+    heads = " | ".join(["method", "finish", *(f"{k} {arrows[k]}" for k in asked)])
+    lines = [f"| {heads} |", "| --- " * (len(asked) + 2) + "|"]
+    for name in dict.fromkeys(m.rpartition(" ")[0] for m, k in found if k == "complexity"):
+        cells = {finish: " | ".join(show(found[f"{name} {finish}", k]) for k in asked) for finish in FINISHES}
         alike = len(set(cells.values())) == 1  # nothing is negative, and a place is 0
         lines += [f"| {name} | {f} | {c} |" for f, c in ({"either": cells["clipped"]} if alike else cells).items()]
     return lines
@@ -162,14 +167,17 @@ def tell(found: Mapping[tuple[str, str], np.ndarray[Any, Any]]) -> list[str]:
 
 def compare(found: Mapping[tuple[str, str], np.ndarray[Any, Any]], name: str) -> list[str]:
     """Return the differences between a method and each of the others in the same finish, paired by pictures."""
-    lines = [f"| {name} less | finish | confidence-drop | p | insertion | p |", "| --- " * 6 + "|"]
+    asked = [k for k in ("confidence-drop", "insertion") if any(k == metric for _, metric in found)]
+    cams = [cam for cam in CAMS if (f"{cam} clipped", asked[0]) in found]
+    heads = "".join(f" {k} | p |" for k in asked)
+    lines = [f"| {name} less | finish |{heads}", "| --- " * (2 + 2 * len(asked)) + "|"]
     for finish in FINISHES:
         cells: list[list[str]] = []
-        for metric in ("confidence-drop", "insertion"):
-            own, others = found[f"{name} {finish}", metric], [found[f"{cam} {finish}", metric] for cam in CAMS]
+        for metric in asked:
+            own, others = found[f"{name} {finish}", metric], [found[f"{cam} {finish}", metric] for cam in cams]
             p = statistics.holm([statistics.paired_p("mean", own, other) for other in others])
             cells.append([f"{show(own - other)} | {one:.2g}" for other, one in zip(others, p.tolist(), strict=True)])
-        lines += [f"| {cam} | {finish} | {a} | {b} |" for cam, a, b in zip(CAMS, *cells, strict=True)]
+        lines += [f"| {cam} | {finish} | {' | '.join(row)} |" for cam, *row in zip(cams, *cells, strict=True)]
     return lines
 
 
@@ -220,6 +228,7 @@ def main() -> None:
         command.add_argument("--limit", type=int, default=24)
     work.add_argument("--top", type=int, help="Score-CAM by so many channels, those that vary most; all if not given")
     work.add_argument("--out", type=Path, required=True)
+    work.add_argument("--quick", action="store_true", help="without Score-CAM and insertion")
     say = commands.add_parser("tell", help="write the tables and draw the sweep")
     say.add_argument("folder", type=Path)
     say.add_argument("--sweep", type=Path)
@@ -230,7 +239,7 @@ def main() -> None:
         pictures = sorted(p for p in given.pictures.iterdir() if p.suffix == ".jpg")
         random.Random(0).shuffle(pictures)  # names are sorted by kind
         if given.command == "judge":
-            judge(network, pictures[: given.limit], given.out, given.top)
+            judge(network, pictures[: given.limit], given.out, given.top, given.quick)
         else:
             steady(network, pictures[: given.limit])
         return

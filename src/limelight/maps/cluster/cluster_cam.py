@@ -76,7 +76,7 @@ def cluster_cam(
     map cost no pass and are neither.
 
     The equations are lost; these are readings of the text around them. It names no ReLU, so H is scaled from its
-    minimum to its maximum: where the base is dark and the scissors are bright the map is 0, where neither is, not.
+    minimum to its maximum: 0 where the scissors are brightest, 1 where the base is, and between where neither is.
     The profile ``clipped`` takes the positive part first, as the CAMs do that it is compared with.
 
     Args:
