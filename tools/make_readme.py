@@ -67,6 +67,7 @@ def pictures(folder: Path) -> None:
             rows.append([draw.Panel(*cell) for cell in zip(panels, titles, captions, strict=True)])
     draw.gallery(rows, size=176).save(folder / "gallery.png")
     propagation(folder)
+    clustering(folder)
     ll.explain(ll.load("demo/resnet"), ll.example_image(), "sigcam").save(folder / "trace.png", view="trace")
 
     honest, cheat = ll.load("demo/resnet"), ll.load("demo/hans")
@@ -129,6 +130,29 @@ def propagation(folder: Path) -> None:
     line += [draw.Panel(e.view("signed"), f"ratio {ratio:g}") for ratio, e in zip(ratios, swept, strict=True)]
     rows.append(line)
     draw.gallery(rows, size=176).save(folder / "propagation.png")
+
+
+def clustering(folder: Path) -> None:
+    """Clusters of channels: the four methods, what Cluster-CAM scores, and the two ways to finish its map."""
+    from PIL import Image
+
+    import limelight as ll
+    from limelight import draw
+    from limelight.data.synthetic import TEST_SEEDS, scene
+
+    network, two = ll.load("demo/resnet"), scene(TEST_SEEDS * 2, objects=2)
+    both = Image.fromarray(two.image)
+    names = ["group-cam", "sc-sm-cam", "collection-cam", "cluster-cam"]
+    rows: list[list[draw.Panel]] = []
+    masked: list[list[draw.Panel]] = []
+    for o in two.objects:
+        found = ll.explain(network, both, names, o.name)[0]
+        line = [draw.Panel(both, f"why {o.name}?"), *(draw.Panel(e.overlay(), e.method) for e in found)]
+        clipped = ll.explain(network, both, ll.method("cluster-cam", profile="clipped"), o.name)
+        rows.append([*line, draw.Panel(clipped.overlay(), "cluster-cam, clipped")])
+        masked.append([draw.Panel(both, f"why {o.name}?"), *found[-1].parts(masked=True)])
+    draw.gallery(rows, size=160).save(folder / "clustering.png")
+    draw.gallery(masked, size=176).save(folder / "clusters-masked.png")
 
 
 def photograph(weights: Path, folder: Path) -> None:

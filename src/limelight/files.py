@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import math
 import os
 import re
 import shutil
@@ -204,8 +205,13 @@ def pandas() -> Any:
     return pandas
 
 
-def rows_in(content: bytes, columns: Sequence[str] | None = None) -> Any:
+def rows_in(content: bytes, columns: Sequence[str] | None = None, *, later: Sequence[str] = ()) -> Any:
     """Return the rows in the bytes of a Parquet file, a ``pyarrow.Table`` all of which holds what its columns say.
+
+    Args:
+        content: the bytes.
+        columns: which; None for all that there are.
+        later: columns of numbers that older files lack, where they are NaN.
 
     Raises:
         ValueError: it claims more than it can hold, or has no such column; on damage pyarrow raises others.
@@ -216,10 +222,12 @@ def rows_in(content: bytes, columns: Sequence[str] | None = None) -> Any:
     if file.metadata.num_rows > len(content):  # a row has numbers that differ, which take some bytes each
         raise ValueError(f"it claims {file.metadata.num_rows:,} rows in {len(content):,} bytes")
     lacks = [name for name in columns or () if name not in file.schema_arrow.names]
-    if lacks:
-        raise ValueError(f"it has no column {lacks[0]}")
-    table = file.read(columns, use_threads=False)
+    if missed := [name for name in lacks if name not in later]:
+        raise ValueError(f"it has no column {missed[0]}")
+    table = file.read(columns and [name for name in columns if name not in lacks], use_threads=False)
     table.validate(full=True)
+    for name in lacks:
+        table = table.append_column(name, pyarrow.array([math.nan] * len(table)))
     return table if columns is None else table.select(columns)
 
 

@@ -16,6 +16,7 @@ ROW = Row(
     seconds=0.5,
     forwards=8.0,
     backwards=1.0,
+    calls=9.0,
     values={"adcc": 0.5, "deletion": 0.25},
     parts={"adcc.coherency": 0.5, "adcc.complexity": 0.25},
     spent={"adcc": 2.0, "deletion": 9.0},

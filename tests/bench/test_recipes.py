@@ -12,6 +12,7 @@ from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_file import read_recipe
 from limelight.bench.recipe_parse import parse_recipe
 from limelight.bench.recipe_tables import Paper
+from limelight.bench.recipe_vary import vary_recipe
 from limelight.zoo import torchray
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +20,7 @@ RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 
 PUBLISHED = [
     *("adcc-table1", "adcc-table2", "cluster-cam-table1", "cluster-cam-table2"),
+    *("cluster-cam-fig5", "cluster-cam-fig6", "cluster-cam-fig7"),
     *(
         "ae-table1",
         "ae-table2",
@@ -75,6 +77,16 @@ def test_the_settings_of_a_run_are_read_again(path: Path, recipes: dict[str, Rec
     recipe = recipes[path.stem]
     written = json.loads(json.dumps(settings(recipe)["recipe"]))
     assert parse_recipe(written, "settings.json") == recipe.model_copy(update={"about": "", "paper": Paper()})
+
+
+def test_what_a_run_keeps_of_a_recipe_is_the_recipe(recipes: dict[str, Recipe]):
+    """Read again for its report, and made anew for other networks; also where pictures are resized in one way only."""
+    for recipe in recipes.values():
+        again = parse_recipe(settings(recipe)["recipe"], recipe.name)
+        assert settings(again) == settings(recipe), recipe.name
+        other = vary_recipe(recipe, models=["demo/vgg"])
+        functions = [one.preprocess and one.preprocess.function for one in (recipe, again, other)]
+        assert functions == functions[:1] * 3, recipe.name
 
 
 def test_models_are_known_and_have_the_weights_they_are_given(recipes: dict[str, Recipe]):

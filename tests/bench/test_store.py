@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from limelight.bench.cell import Cell
+from limelight.bench.cell import COLUMNS, Cell
 from limelight.bench.store import Store, find_keys, merge
 from limelight.errors import CorruptStore, InvalidOption
 
@@ -46,6 +46,18 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     assert rows[0]["image"] == "image-1"
     assert rows[0]["curve"] == [1.0, 0.5]
     assert Store(tmp_path / "run").settings == SETTINGS
+
+
+def test_files_from_before_calls_were_counted_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their calls are unknown, those of rows that were added later are there."""
+    store = Store(tmp_path / "run", SETTINGS)
+    with monkeypatch.context() as before:
+        before.delitem(COLUMNS, "calls")  # type: ignore[arg-type]
+        store.add(cells(1))
+    store.add([replace(cells(2)[0], calls=7.0)])
+    found = dict(zip(store.table()["key"].to_pylist(), store.table(["calls"])["calls"].to_pylist(), strict=True))
+    assert found[2] == 7
+    assert np.isnan(found[1])
 
 
 def test_keys_among_others() -> None:

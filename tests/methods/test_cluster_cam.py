@@ -11,6 +11,8 @@ from torch.nn import functional as F
 import architectures
 import limelight as ll
 from limelight.data.synthetic import CLASSES, TEST_SEEDS, scenes
+from limelight.maps.cluster.cluster_cam import NEXT_BASE, NEXT_SCISSORS, near_ties
+from limelight.ops.clusters import kmeans
 from methods.linear_maps import FOUR, V, close, linear
 
 M1, M2 = [[1.0, 0.5], [0, 0]], [[0.0, 1], [0.5, 1]]
@@ -21,18 +23,25 @@ def run(given: tuple[ll.Classifier, Tensor], target: Any = 0, **options: Any) ->
 
 
 def test_two_channels_by_hand() -> None:
-    """The example of the specification: scores 3.5 and -1.5, base 1, scissors 2, H = (1 0; 0 0)."""
+    """The example of the specification: scores 3.5 and -1.5, base 1, scissors 2, clipped H = (1 0; 0 0)."""
     saliency = run(linear(V, M1, M2), n_clusters=2)
     close(saliency.details["scores"], [[3.5, -1.5]])
     assert (saliency.details["base"], saliency.details["scissors"]) == (0, 1)
     close(saliency.raw, [[[1, -0.5], [-0.5, -1]]])
-    close(saliency.map, [[[1, 0], [0, 0]]])
+    close(saliency.map, [[[1, 0.25], [0.25, 0]]])
+    close(run(linear(V, M1, M2), n_clusters=2, profile="clipped").map, [[[1, 0], [0, 0]]])
 
 
 def test_the_other_class_swaps_base_and_scissors() -> None:
     saliency = run(linear(V, M1, M2), 1, n_clusters=2)
     assert (saliency.details["base"], saliency.details["scissors"]) == (1, 0)
-    close(saliency.map, [[[0, 0.5], [0.5, 1]]])
+    close(saliency.map, [[[0, 0.75], [0.75, 1]]])
+    close(run(linear(V, M1, M2), 1, n_clusters=2, profile="clipped").map, [[[0, 0.5], [0.5, 1]]])
+
+
+def test_every_explanation_says_that_the_method_is_reconstructed() -> None:
+    assert "as reconstructed" in run(linear(V, M1, M2)).notes[0]
+    assert "as reconstructed" in ll.methods()["cluster-cam"].summary
 
 
 def test_probability_is_what_is_compared() -> None:
@@ -43,7 +52,7 @@ def test_probability_is_what_is_compared() -> None:
 @pytest.mark.parametrize("options", [{}, {"clustering": "spectral"}, {"clustering": "spectral", "similarity": "ssim"}])
 def test_four_channels_by_hand(options: dict[str, Any]) -> None:
     """Channels 0 and 2 are near each other, and 1 and 3. The clusters' means are (4 1; 0 0) and (0 0; 1 7)."""
-    saliency = run(linear([[1.0, 1], [1, 2]], *FOUR), n_clusters=2, **options)
+    saliency = run(linear([[1.0, 1], [1, 2]], *FOUR), n_clusters=2, profile="clipped", **options)
     details = saliency.details
     assert details["labels"].tolist() == [[0, 1, 0, 1]]
     close(details["cluster_maps"], [[[[4, 1], [0, 0]], [[0, 0], [1, 7]]]])
@@ -146,6 +155,79 @@ def test_the_seed_matters_to_a_random_partition_only() -> None:
         assert (not all(torch.equal(found[0], other) for other in found)) == random
 
 
+def test_a_consensus_is_the_mean_of_the_maps_of_its_seeds() -> None:
+    """Worked out again seed by seed, with numpy's correlations."""
+    c, x = ll.Classifier(architectures.build("plain")), architectures.images(3)
+    method = ll.method("cluster-cam", n_starts=3, n_init=1)
+    found = method.run(c, x, 1)
+    acts = c.module.features[:8](x).detach().double()
+    maps = torch.stack([by_labels(c, x, acts, seed) for seed in range(3)])
+    torch.testing.assert_close(found.raw, maps.mean(0), rtol=1e-4, atol=1e-5)
+    pairs = [[np.corrcoef(maps[a, i].flatten(), maps[b, i].flatten())[0, 1] for a, b in PAIRS] for i in range(3)]
+    np.testing.assert_allclose(found.details["agreement"], np.mean(pairs, 1), atol=1e-4)
+    assert len({round(float(a), 4) for a in found.details["agreement"]}) == 3
+    assert method.cost(c, x).n_forward == found.cost.n_forward == 13
+
+
+PAIRS = ((0, 1), (0, 2), (1, 2))
+
+
+def by_labels(c: ll.Classifier, x: Tensor, acts: Tensor, seed: int) -> Tensor:
+    """The map of class 1 from the clusters of one start of K-means, image by image."""
+    maps: list[Tensor] = []
+    for image, channels in zip(x, acts, strict=True):
+        labels = torch.from_numpy(kmeans(channels.flatten(1).numpy(), 4, seed=seed, n_init=1).labels)
+        means = torch.stack([channels[labels == m].mean(0) for m in range(4)]).float()
+        masks = F.interpolate(means[None], x.shape[2:], mode="bilinear")[0]
+        masks = (masks - masks.amin((1, 2), True)) / (masks.amax((1, 2), True) - masks.amin((1, 2), True))
+        scores = c.module(image * masks[:, None]).softmax(1)[:, 1]
+        maps.append(masks[scores.argmax()] - masks[scores.argmin()])
+    return torch.stack(maps)
+
+
+def test_starts_that_disagree_are_told() -> None:
+    """Of the images that they are about alone, also in chunks; one start says nothing."""
+    c, x = ll.Classifier(architectures.build("plain")), list(architectures.images(6))
+    for options in ({}, {"batch_size": 2}):
+        found = ll.explain(c, x, "cluster-cam", n_starts=3, n_init=1, **options)
+        told = [any("disagree" in note for note in e.notes) for e in found]
+        assert told == [float(e.details["agreement"]) < 0.9 for e in found]
+        assert True in told
+        assert False in told
+    alone = ll.explain(c, x[0], "cluster-cam")
+    assert "agreement" not in alone.details
+    assert not any("disagree" in note for note in alone.notes)
+
+
+@pytest.mark.parametrize(
+    ("scores", "base", "scissors"),
+    [
+        ([0.9, 0.5, 0.1], False, False),
+        ([0.9, 0.83, 0.1], True, False),
+        ([0.1, 0.17, 0.9], False, True),
+        ([0.5, 0.5, 0.5], True, True),
+        ([0.9, 0.1, float("nan")], False, False),  # the next to the best of two is the worst
+        ([float("nan")] * 3, False, False),
+    ],
+)
+def test_near_ties(scores: list[float], base: bool, scissors: bool) -> None:
+    found = near_ties(torch.tensor([scores]))
+    assert [bool(found[note]) for note in (NEXT_BASE, NEXT_SCISSORS)] == [base, scissors]
+
+
+def test_near_ties_are_told_of_the_image_that_has_one() -> None:
+    """Scores 0, 5, -3: none. Scores 0, 0.1, 5: the scissors."""
+    maps = ([[1.0, 0], [0, 0]], [[0.0, 1], [0, 0]], [[0.0, 0], [1, 0]])
+    c, x = linear([[0.0, 5], [-3, 0]], *maps)
+    assert "nearly tied" not in " ".join(run((c, x)).notes)
+    near = run(linear([[0.0, 5], [0.1, 0]], *maps))
+    assert NEXT_SCISSORS in near.notes
+    assert NEXT_BASE not in near.notes
+    fused = ll.method("cluster-cam", layer=("layer1", "layer2"), fuse="mean")
+    several = fused.run(ll.Classifier(architectures.build("residual")), architectures.images(2))
+    assert all(len(flags) == 2 for flags in several.flagged.values())
+
+
 def test_elbow() -> None:
     """Sixteen channels: 3 to 5 clusters, and no more passes than that."""
     c, x = ll.Classifier(architectures.build("plain")), architectures.images(3)
@@ -192,7 +274,8 @@ def test_fewer_channels_than_clusters() -> None:
     assert equal.details["labels"].tolist() == [[0, 0, 1]]
     assert equal.details["cluster_maps"][0, 2].isnan().all()
     assert equal.details["scores"][0, 2].isnan()
-    close(equal.map, [[[1, 0], [0, 0]]])
+    close(equal.raw, [[[1, -0.5], [-0.5, -1]]])
+    close(equal.map, [[[1, 0.25], [0.25, 0]]])
 
 
 def test_one_usable_cluster_is_the_map() -> None:
@@ -245,7 +328,7 @@ def test_ambiguous_eigenvectors_are_reported() -> None:
     assert not run(linear(V, *pair), clustering="spectral").details["ambiguous"]
     saliency = run(linear(V, *pair), clustering="spectral", n_eigenvectors=2)
     assert saliency.details["ambiguous"]
-    assert "one of several" in saliency.notes[0]
+    assert "one of several" in saliency.notes[1]
     assert not run(linear(V, *pair)).details["ambiguous"]
 
 

@@ -136,6 +136,16 @@ ACTS = torch.rand(1, 4, 5, 5, generator=torch.Generator().manual_seed(0), dtype=
 PICTURE = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
+def test_increase_over_the_image_itself() -> None:
+    """Of a linear score f(0) is 0, so the two kinds of increase differ by f(x); each costs one pass."""
+    c = seen_through(ACTS, linear_head)
+    both = [ll.method("score-cam", score="logit", profile=p).run(c, PICTURE, 0) for p in ("cic", "cluster-cam")]
+    empty, image = (found.details["weights"] for found in both)
+    torch.testing.assert_close(image, empty - linear_head(PICTURE)[:, :1], rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(image, empty)
+    assert [str(found.cost) for found in both] == ["6 F", "6 F"]
+
+
 @pytest.mark.parametrize("profile", [None, "paper", "cic", "adcc", "torchcam"])
 def test_score_cam_of_one_channel_is_that_channel(profile: str | None) -> None:
     one = ACTS[:, :1]

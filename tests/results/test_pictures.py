@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import architectures
@@ -65,6 +66,22 @@ def test_parts_are_drawn_with_their_scores(tmp_path: Path) -> None:
     shown = [float(p.caption.removeprefix("score ")) for p in parts]
     assert shown == sorted(shown, reverse=True)
     assert e.save(tmp_path / "parts.png", view="parts").exists()
+
+
+def test_pictures_under_the_masks_are_what_was_scored() -> None:
+    """Dark where the mask takes the picture away: picture times mask, whose range is all of 0 to 1, also below 0."""
+    net = architectures.build("residual")
+    net.layer2.register_forward_hook(lambda _m, _i, out: out - out.mean((2, 3), keepdim=True))
+    e = ll.explain(ll.Classifier(net, layer="layer2"), architectures.images(1)[0], "cluster-cam")
+    maps = e.details["cluster_maps"]
+    assert maps.min() < 0
+    best = int(e.details["base"])
+    full = torch.nn.functional.interpolate(maps[best][None, None], e.map.shape, mode="bilinear")[0, 0]
+    mask = (full - full.min()) / (full.max() - full.min())
+    shown, over = (e.parts(masked=masked)[0] for masked in (True, False))
+    np.testing.assert_allclose(np.asarray(shown.image), (e.image * mask * 255).permute(1, 2, 0), atol=1)
+    assert (shown.title, shown.caption) == (over.title, over.caption)
+    assert e.view("masked").size == e.view("parts").size
 
 
 def test_a_method_without_parts_says_so() -> None:

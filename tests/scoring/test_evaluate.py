@@ -45,6 +45,16 @@ def test_the_same_numbers_as_one_by_one() -> None:
             torch.testing.assert_close(mine, alone, rtol=1e-4, atol=1e-5)
 
 
+def test_calls_are_counted_one_by_one_as_papers_do() -> None:
+    """Ablation-CAM calls the network once, and the part behind the layer once per channel that is not dead."""
+    c, x = ll.Classifier(architectures.build("plain")), architectures.images(2)
+    rows = ll.evaluate(c, x, ["grad-cam", "ablation-cam", "score-cam"], ["complexity"]).rows[:3]
+    costs = [ll.method(name).run(c, x).cost for name in ("grad-cam", "ablation-cam", "score-cam")]
+    assert [row.calls for row in rows] == [cost.n_forward + cost.n_forward_tail for cost in costs]
+    assert [row.calls == row.forwards for row in rows] == [True, False, True]
+    assert rows[1].calls > rows[1].forwards
+
+
 def test_adcc_of_a_gradient_cam_costs_two_forwards_and_two_backwards() -> None:
     c, x = classifier(), images()
     c.trace(x)

@@ -25,6 +25,7 @@ COLUMNS: Mapping[str, Any] = {
     "seconds": float,
     "forwards": float,
     "backwards": float,
+    "calls": float,
     "spent": float,
     "parts": str,
     "curve": tuple[float, ...],

@@ -236,7 +236,7 @@ def _read_rows(path: Path, columns: list[str] | None) -> Any:
     schema = _schema(arrow)
     with files.refusing(CorruptStore, f"{path} {_AGAIN}"):
         names = columns or schema.names
-        given = files.rows_in(content, names)
+        given = files.rows_in(content, names, later=("calls",))
         table = given.cast(arrow.schema([schema.field(name) for name in names]))
         if any(column.null_count for column in table.columns):
             raise ValueError("it has empty cells")

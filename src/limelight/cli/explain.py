@@ -39,7 +39,8 @@ def explain(
         list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of the method; repeatable.")
     ] = None,
     view: Annotated[
-        str, typer.Option(help="overlay, map, signed, contour, image, parts or trace (the steps of i-gos, emp, …).")
+        str,
+        typer.Option(help="overlay, map, signed, contour, image, parts, masked or trace (the steps of i-gos, emp, …)."),
     ] = "overlay",
     out: Annotated[
         Path | None,

@@ -68,6 +68,8 @@ def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency
     _, empty = finish(raw.values)
     explained: Sequence[LayerInfo] = [] if method.base else layers
     ambiguous = {} if raw.ambiguous is None else {"ambiguous": raw.ambiguous}
+    flagged = dict(raw.flagged) if raw.ambiguous is None else {**raw.flagged, diagnosis.AMBIGUOUS: raw.ambiguous}
+    some = [note for note, flags in flagged.items() if bool(flags.any())]
     assert clean.targets.index is not None
     return Saliency(
         raw=raw.values,
@@ -78,6 +80,7 @@ def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency
         reasons=diagnosis.reasons(raw, empty, clean, explained, method, request.effects),
         notes=(
             *raw.notes,
+            *some,
             *diagnosis.notes(raw, clean, layers, method, request.effects),
             *_notes_of_score(method, clean),
             *allowance.remarks,
@@ -87,6 +90,7 @@ def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency
         seconds=(shared.seconds + time.perf_counter() - start) / n,
         details={**raw.details, **accounts, **ambiguous},
         provenance=provenance(method, clean, layers, finish, shared.methods),
+        flagged=flagged,
     )
 
 

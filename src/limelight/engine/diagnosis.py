@@ -15,6 +15,9 @@ from limelight.shapes import Flags
 
 SAME_ON_POOLED_HEADS = frozenset({"grad-cam", "xgrad-cam", "hires-cam"})
 
+AMBIGUOUS = "Two eigenvalues are equal, so that other vectors would do as well: the map is one of several right ones."
+"""What is said of a map for which there are others as right."""
+
 
 def reasons(
     raw: Raw, empty: Flags, clean: Pass, layers: Sequence[LayerInfo], method: Spec, effects: Effects
@@ -91,10 +94,6 @@ def notes(raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, effe
     found: list[str] = []
     if why := clean.classifier.alone:
         found.append(f"The model is given one image at a time, which takes longer: {why}.")
-    if raw.ambiguous is not None and bool(raw.ambiguous.any()):
-        found.append(
-            "Two eigenvalues are equal, so that other vectors would do as well: the map is one of several right ones."
-        )
     if method.name in SAME_ON_POOLED_HEADS and len(layers) == 1:
         grads = clean.stages[layers[0].name].grads
         if grads is not None and bool(grads.any()):

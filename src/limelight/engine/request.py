@@ -113,6 +113,7 @@ class Request:
             torch.stack(unsure).any(0) if unsure else None,
             tuple(dict.fromkeys(note for raw in layers for note in raw.notes)),
             tuple(layers),
+            {note: torch.stack([raw.flagged[note] for raw in layers]).any(0) for note in layers[0].flagged},
         )
 
     @property

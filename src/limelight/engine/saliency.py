@@ -23,6 +23,7 @@ class Raw:
         ambiguous: per image, whether the map is one of several equally right ones.
         notes: what the reader of these maps should know.
         layers: what each layer gave, if the maps of several are fused.
+        flagged: what the reader of some of these maps should know: a sentence -> which of them it is about, (n,).
 
     Example:
         >>> import torch
@@ -36,6 +37,7 @@ class Raw:
     ambiguous: Flags | None = None
     notes: tuple[str, ...] = ()
     layers: tuple["Raw", ...] = ()
+    flagged: Mapping[str, Flags] = field(default_factory=dict[str, Flags])
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,12 @@ class Saliency:
         score: the scalar that was explained; (n,).
         probability: of the explained class; NaN where a function is explained; (n,).
         reasons: per image, why the map is empty, or "".
-        notes: what the reader of these maps should know.
+        notes: what the reader of these maps should know, some of it of some of them alone.
         cost: passes per image, measured.
         seconds: time per image; shared passes are counted in full.
         details: what the method chose on the way.
         provenance: everything needed to make the same map again.
+        flagged: which images a note is about, (n,), where it is not about all.
 
     Example:
         >>> classifier = ll.load("demo/resnet")
@@ -103,6 +106,11 @@ class Saliency:
     seconds: float
     details: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    flagged: Mapping[str, Flags] = field(default_factory=dict[str, Flags])
+
+    def notes_of(self, i: int) -> tuple[str, ...]:
+        """Return the notes that are about one image."""
+        return tuple(note for note in self.notes if note not in self.flagged or bool(self.flagged[note][i]))
 
     @cached_property
     def map(self) -> Maps:
@@ -142,4 +150,5 @@ def join(parts: Sequence[Saliency]) -> Saliency:
             k: torch.cat([p.details[k] for p in parts]) if isinstance(v, Tensor) else v
             for k, v in parts[0].details.items()
         },
+        flagged={note: torch.cat([p.flagged[note] for p in parts]) for note in parts[0].flagged},
     )

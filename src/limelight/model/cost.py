@@ -14,7 +14,7 @@ _NEVER_LESS_THAN_NONE = 0.0, 1e15  # more than any machine has done
 _RECORDED = {
     "target": (-1.0, 2.0**63),
     "probability": (0.0, 1.0 + 1e-5),
-    **dict.fromkeys(("seconds", "forwards", "backwards", "spent"), _NEVER_LESS_THAN_NONE),
+    **dict.fromkeys(("seconds", "forwards", "backwards", "calls", "spent"), _NEVER_LESS_THAN_NONE),
 }
 
 
@@ -22,7 +22,7 @@ def check_recorded(numbers: Mapping[str, Any]) -> None:
     """Refuse what no explanation can have, in a record that was read: text for a number, fewer passes than none, ….
 
     Args:
-        numbers: one or many by name, as ``Row`` has them; of a probability and a metric's value NaN is none.
+        numbers: one or many by name, as ``Row`` has them; of a probability, a metric's value and calls NaN is none.
 
     Raises:
         ValueError: one is impossible.
@@ -33,7 +33,7 @@ def check_recorded(numbers: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} holds what is no number")
         low, high = _RECORDED.get(name, (-math.inf, math.inf))
         wrong = ~((low <= values) & (values <= high))
-        if name == "probability" or name not in _RECORDED:
+        if name in ("probability", "calls") or name not in _RECORDED:
             wrong &= ~np.isnan(values)
         if wrong.any():
             raise ValueError(f"{name} = {values[wrong][0]:g} can't be")
@@ -61,6 +61,11 @@ class Cost:
     def forwards(self) -> float:
         """Forward passes in full-model equivalents."""
         return self.n_forward + self.tail * self.n_forward_tail
+
+    @property
+    def calls(self) -> float:
+        """Forward passes as papers count them: each is one, also through the part behind the layer alone."""
+        return self.n_forward + self.n_forward_tail
 
     @property
     def backwards(self) -> float:

@@ -55,18 +55,19 @@ def distinct(vectors: Floats) -> int:
     return len(np.unique(np.round(vectors / scale, 9) + 0.0, axis=0))  # + 0 turns -0 into 0
 
 
-def kmeans(vectors: Floats, n_clusters: int, *, init: Init = "kmeans++", seed: int = 0) -> Partition:
+def kmeans(vectors: Floats, n_clusters: int, *, init: Init = "kmeans++", seed: int = 0, n_init: int = 10) -> Partition:
     """Assign vectors to the nearest of the clusters' means, until no assignment changes.
 
     Args:
         vectors: (k, z).
         n_clusters: at most so many; never more than there are distinct vectors.
-        init: ``kmeans++``, the best of 10 starts; ``random_partition``, one start from the means of clusters
+        init: ``kmeans++``, the best of ``n_init`` starts; ``random_partition``, one start from the means of clusters
             to which the vectors are assigned at random.
         seed: fixes the starts.
+        n_init: how many starts, of which the tightest partition is kept.
     """
     n_clusters = min(n_clusters, distinct(vectors))
-    start, starts = (_spread_means, 10) if init == "kmeans++" else (_random_means, 1)
+    start, starts = (_spread_means, n_init) if init == "kmeans++" else (_random_means, 1)
     with quiet():  # nearly equal vectors may leave a cluster empty
         return Partition(_in_order(fit_kmeans(vectors, n_clusters, start, starts=starts, tol=0.0, seed=seed)))
 
@@ -128,7 +129,7 @@ def most_clusters(k: int) -> int:
     return (k - 1).bit_length() + 1
 
 
-def elbow(vectors: Floats, *, init: Init = "kmeans++", seed: int = 0) -> int:
+def elbow(vectors: Floats, *, init: Init = "kmeans++", seed: int = 0, n_init: int = 10) -> int:
     """Choose the number of clusters, 3 to ceil(log2 k) + 1, at the knee of K-means' inertia.
 
     The knee is where the curve lies farthest below the straight line between its ends.
@@ -136,7 +137,9 @@ def elbow(vectors: Floats, *, init: Init = "kmeans++", seed: int = 0) -> int:
     numbers = range(3, most_clusters(len(vectors)) + 1)
     if len(numbers) < 3:
         return min(3, most_clusters(len(vectors)))
-    curve: Floats = np.array([inertia(vectors, kmeans(vectors, m, init=init, seed=seed).labels) for m in numbers])
+    curve: Floats = np.array(
+        [inertia(vectors, kmeans(vectors, m, init=init, seed=seed, n_init=n_init).labels) for m in numbers]
+    )
     line = np.linspace(float(curve[0]), float(curve[-1]), len(curve))
     return numbers[int((line - curve).argmax())]
 
@@ -227,6 +230,7 @@ def spectral(
     laplacian: Laplacian = "normalized",
     init: Init = "kmeans++",
     seed: int = 0,
+    n_init: int = 10,
 ) -> Partition:
     """Assign vectors to the clusters of the graph that they span: K-means on its eigenvectors.
 
@@ -243,6 +247,7 @@ def spectral(
         laplacian: see ``spectrum``.
         init: see ``kmeans``.
         seed: see ``kmeans``.
+        n_init: see ``kmeans``.
     """
     n_clusters = min(n_clusters, distinct(vectors))
     if n_clusters == 1:
@@ -252,4 +257,4 @@ def spectral(
     if n_clusters == 2 and found.vectors.shape[1] == 1:
         u = np.round(found.vectors[:, 0], 9)
         return Partition(_in_order(u * u[u != 0][0] >= 0), found.ambiguous)
-    return kmeans(found.vectors, n_clusters, init=init, seed=seed)._replace(ambiguous=found.ambiguous)
+    return kmeans(found.vectors, n_clusters, init=init, seed=seed, n_init=n_init)._replace(ambiguous=found.ambiguous)

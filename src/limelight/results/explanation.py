@@ -23,9 +23,9 @@ from limelight.results.optimisation import FRAMES, read_course
 from limelight.results.pictures import LONGEST_LINE, draw_parts, draw_signed, to_array, to_pixels, wrap
 from limelight.text import visible
 
-View = Literal["overlay", "map", "signed", "contour", "image", "parts", "trace"]
+View = Literal["overlay", "map", "signed", "contour", "image", "parts", "masked", "trace"]
 
-SHEETS = ("parts", "trace")
+SHEETS = ("parts", "masked", "trace")
 """Views that have their own titles."""
 
 EMPTY = "no evidence"
@@ -114,8 +114,9 @@ class Explanation:
         Args:
             kind: ``overlay``; ``map`` alone; ``signed``, the raw map with a symmetric scale, red for the class and blue
                 against it; ``contour`` around the top tenth of the area; ``image``, the input itself; ``parts``, a
-                sheet of the maps of which this one is made, for methods that keep them; ``trace``, one of the steps of
-                the optimisation that made it, with its score and its objective.
+                sheet of the maps of which this one is made, for methods that keep them; ``masked``, the same with the
+                pictures under the maps, dark where they were taken away (the network saw its mean colour there);
+                ``trace``, one of the steps of the optimisation that made it, with its score and its objective.
 
         Raises:
             InvalidOption: there is no such view, or the method keeps no parts or no trace.
@@ -137,22 +138,25 @@ class Explanation:
                 return draw.contour(to_pixels(self.image), to_array(self.map))
             case "image":
                 return Image.fromarray(to_pixels(self.image))
-            case "parts":
+            case "parts" | "masked":
                 panels = [draw.Panel(self.view("image"), "input", self.title), draw.Panel(self.overlay(), self.method)]
-                return draw.gallery(wrap([*panels, *self.parts()]))
+                return draw.gallery(wrap([*panels, *self.parts(masked=kind == "masked")]))
             case "trace":
                 return trace.storyboard(self._course(LONGEST_LINE))
             case _:
                 raise InvalidOption(f"there is no view {kind!r}; there are {', '.join(get_args(View))}")
 
-    def parts(self) -> list[draw.Panel]:
+    def parts(self, *, masked: bool = False) -> list[draw.Panel]:
         """Return the maps of which this one is made, by falling score; base and scissors are framed.
+
+        Args:
+            masked: the picture under each map, instead of the map over the picture.
 
         Raises:
             InvalidOption: the method keeps no such maps.
         """
         layers = self.provenance.get("layers", ())
-        return draw_parts(self.details, self.image, self.finish.size, method=self.method, layers=layers)
+        return draw_parts(self.details, self.image, self.finish.size, method=self.method, layers=layers, masked=masked)
 
     def _course(self, most: int) -> trace.Course:
         """Return how the mask went, with at most so many steps to show."""
@@ -277,7 +281,7 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
                 probability=float(saliency.probability[i]),
                 method=method,
                 reason=saliency.reasons[i],
-                notes=(*(note for note in saliency.notes if note not in notes_of_one), *own),
+                notes=(*(note for note in saliency.notes_of(i) if note not in notes_of_one), *own),
                 cost=saliency.cost,
                 seconds=saliency.seconds,
                 details={k: v[i] if isinstance(v, Tensor) else v for k, v in saliency.details.items()},

@@ -43,7 +43,13 @@ def wrap(panels: Sequence[draw.Panel], width: int = LONGEST_LINE) -> list[Sequen
 
 
 def draw_parts(
-    details: Mapping[str, Any], image: Tensor, size: tuple[int, int], *, method: str, layers: Sequence[str]
+    details: Mapping[str, Any],
+    image: Tensor,
+    size: tuple[int, int],
+    *,
+    method: str,
+    layers: Sequence[str],
+    masked: bool = False,
 ) -> list[draw.Panel]:
     """Draw the maps of which a map is made, by falling score; base and scissors are framed.
 
@@ -53,6 +59,7 @@ def draw_parts(
         size: (H, W).
         method: its name.
         layers: that were explained.
+        masked: draw the picture under each map, dark where the map is low, instead of the map over the picture.
 
     Raises:
         InvalidOption: the method keeps no such maps.
@@ -65,11 +72,12 @@ def draw_parts(
     if worth:
         value = details[worth]
         order = sorted((i for i in order if bool(torch.isfinite(value[i]))), key=lambda i: -float(value[i]))
-    finish = Finish(size)
+    finish = Finish(size, relu=False)  # as masks are made: also of layers with negative activations
     panels: list[draw.Panel] = []
     for i in order:
         roles = [role for role in ("base", "scissors") if role in details and int(details[role]) == i]
-        picture = draw.overlay(to_pixels(image), to_array(finish(maps[i][None])[0][0]))
+        mask = finish(maps[i][None])[0][0].to(image)
+        picture = Image.fromarray(to_pixels(image * mask)) if masked else draw.overlay(to_pixels(image), to_array(mask))
         caption = f"{worth.rstrip('s')} {float(details[worth][i]):z.3g}" if worth else ""
         title = SECTIONS[i] if "sections" in details else f"part {i + 1}"
         if "mask_layer" in details:

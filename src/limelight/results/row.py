@@ -54,6 +54,8 @@ class Row:
         parts: the terms of these numbers, by ``metric.part``.
         spent: passes that each metric added, forward and backward together.
         curves: for some metrics the curve whose area the number is.
+        calls: forward passes of the explanation, each counted as one, also through a part of the model; NaN in files
+            that were written before they were counted.
     """
 
     image: str
@@ -69,6 +71,7 @@ class Row:
     parts: Mapping[str, float] = field(default_factory=dict[str, float])
     spent: Mapping[str, float] = field(default_factory=dict[str, float])
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
+    calls: float = 0.0
 
     @property
     def degenerate(self) -> bool:

@@ -20,7 +20,7 @@ Settings = Mapping[str, Any]
 
 FIELDS = (
     *("image", "method", "target", "label", "probability", "degenerate", "reason"),
-    *("seconds", "forwards", "backwards"),
+    *("seconds", "forwards", "backwards", "calls"),
 )
 """What stands in every line before the metrics."""
 
@@ -72,6 +72,7 @@ def read_parquet(path: str | Path) -> tuple[list[Row], dict[str, Column], dict[s
 def _parse_record(record: dict[str, Any], columns: Columns) -> dict[str, Any]:
     """Return the fields of the row that stands in a line of a Parquet file."""
     extra = json.loads(record.pop(EXTRA))
+    record.setdefault("calls", np.nan)  # older files have none
     known = {name: record.pop(name) for name in FIELDS}
     known.pop("degenerate")  # follows from the reason
     numbers = {name: np.nan if value is None else value for name, value in record.items()}

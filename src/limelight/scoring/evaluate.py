@@ -101,6 +101,7 @@ def _rows(
             seconds=saliency.seconds,
             forwards=saliency.cost.forwards,
             backwards=saliency.cost.backwards,
+            calls=saliency.cost.calls,
             values={label: v[i] for label, v in values.items()},
             parts={label: v[i] for label, v in parts.items()},
             spent=spent,

@@ -15,6 +15,7 @@ FAMILIES = {
     "sliding": "limelight.zoo.sliding",
     "torchray": "limelight.zoo.torchray",
     "timm": "limelight.zoo.timm",
+    "pypi": "limelight.zoo.pypi",
     "hf": "limelight.zoo.transformers",
     "demo": "limelight.zoo.embedded",
 }

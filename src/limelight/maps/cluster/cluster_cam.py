@@ -1,6 +1,6 @@
 """Cluster-CAM."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from limelight.card import register_method
 from limelight.engine.needs import ScoresOf
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
-from limelight.ops import min_max, resize
+from limelight.ops import divide, min_max, resize
 from limelight.ops.arrays import from_numpy
 from limelight.ops.clusters import (
     Floats,
@@ -25,6 +25,7 @@ from limelight.ops.clusters import (
     most_clusters,
     spectral,
 )
+from limelight.ops.linalg import vector_norm
 from limelight.ops.scale import varies
 from limelight.shapes import Acts, Flags, Images, Index, Maps
 
@@ -33,13 +34,21 @@ NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 
 
+RECONSTRUCTED = "Cluster-CAM as reconstructed: its paper's equations are lost (see docs/clustering.md)."
+NEXT_BASE = "The base is nearly tied: the next cluster's score is within a tenth of the clusters' range."
+NEXT_SCISSORS = "The scissors are nearly tied: the next cluster's score is within a tenth of the clusters' range."
+DISAGREE = "The starts of K-means disagree: their maps correlate by less than 0.9 on average (details: agreement)."
+NEAR, ALIKE = 0.1, 0.9
+
+
 @register_method(
     "cluster-cam",
     family="clustering CAM",
     cites="feng2023",
-    cost="1 F + (n_clusters if n_clusters != 'elbow' else (channels - 1).bit_length() + 1) F",
-    in_short="1 F + n_clusters F",
-    defaults={"score": "prob"},
+    cost="1 F + n_starts * (n_clusters if n_clusters != 'elbow' else (channels - 1).bit_length() + 1) F",
+    in_short="1 F + n_starts n_clusters F",
+    defaults={"score": "prob", "relu": False},
+    profiles={"clipped": {"relu": True}},
 )
 def cluster_cam(
     acts: Acts,
@@ -50,6 +59,8 @@ def cluster_cam(
     clustering: Literal["kmeans", "spectral"] = "kmeans",
     n_clusters: AtLeastOne | Literal["elbow"] = 4,
     init: Init = "kmeans++",
+    n_init: AtLeastOne = 10,
+    n_starts: AtLeastOne = 1,
     similarity: Similarity = "distance",
     tau: NotNegative | None = None,
     alpha: Positive | None = None,
@@ -60,11 +71,15 @@ def cluster_cam(
     combine: Literal["difference", "convex"] = "difference",
     maps: Literal["masks", "raw"] = "masks",
 ) -> Raw:
-    """The map of the most useful cluster of channels minus that of the least useful one.
+    """The map of the most useful cluster of channels minus that of the least useful one, as reconstructed.
 
     R_n = mean_{k in C_n} A_k, m_n = mm(U(R_n)), s_n = p_c(x m_n); base b = argmax s_n, scissors t = argmin s_n,
     H = m_b - beta m_t (eqs. 18 to 22): U resizes to the image, mm scales to [0, 1]. Clusters with a constant
     map cost no pass and are neither.
+
+    The equations are lost; these are readings of the text around them. It names no ReLU, so H is scaled from its
+    minimum to its maximum: 0 where the scissors are brightest, 1 where the base is, and between where neither is.
+    The profile ``clipped`` takes the positive part first, as the CAMs do that it is compared with.
 
     Args:
         acts: A, (n, k, h, w); each image's channels are clustered on their own.
@@ -73,8 +88,12 @@ def cluster_cam(
         draws: random numbers, for a random partition.
         clustering: ``kmeans`` of the channels, or ``spectral``: of their rows in the eigenvectors of a graph.
         n_clusters: M; ``elbow`` takes 3 to ceil(log2 k) + 1, at the knee of the inertia of K-means.
-        init: of K-means: the best of 10 starts with a fixed seed, or one from a random partition, as published.
+        init: of K-means: the best of ``n_init`` starts with a fixed seed, or one from a random partition, as published.
             Many partitions are nearly as good: with other starts most images of a real network get others.
+        n_init: the tightest partition of so many starts of ``kmeans++`` is taken, which costs no pass; of 100 it is
+            mostly the same whatever the seed.
+        n_starts: a consensus: the mean of the maps of so many seeds, each with its own clusters and passes. Details
+            hold their ``agreement``, the mean correlation of every two of these maps, and all else of the first.
         similarity: of two channels; the graph's weights are exp(-r^2 / alpha) for Euclidean distances r and
             exp(-(1 - s)^2 / alpha) for structural similarities s.
         tau: no edge where r is above or s below; None keeps all.
@@ -99,38 +118,84 @@ def cluster_cam(
         (torch.Size([3]), '4 F')
     """
     size = (image.shape[-2], image.shape[-1])
-    graph: dict[str, Any] = {"similarity": similarity, "tau": tau, "alpha": alpha, "laplacian": laplacian}
-    labels, ambiguous = cluster_channels(acts, draws, n_clusters, init, clustering, n_vectors=n_eigenvectors, **graph)
-    means = mean_maps(acts, members(labels, largest_number(n_clusters, acts.shape[1])))
-    usable = varies(means)
-
-    def resized(i: Index, m: Index) -> Maps:
-        return resize(means[i, m], size)
-
-    def masks(i: Index, m: Index) -> Maps:
-        return min_max(resized(i, m))[0] if mask_norm else resized(i, m)
-
-    scores = scores_of(lambda i, m: image[i] * masks(i, m)[:, None].to(image), usable).to(acts)
-    base = scores.masked_fill(~usable, -torch.inf).argmax(1)
-    scissors = scores.masked_fill(~usable, torch.inf).argmin(1)
     every = torch.arange(len(acts), device=acts.device)
-    shown = masks if maps == "masks" else resized
-    m_b, m_t = shown(every, base), shown(every, scissors)
-    h = m_b - beta * m_t if combine == "difference" else beta * m_b - (1 - beta) * m_t
-    alone, none = base == scissors, ~usable.any(1)
-    details = {
+    graph: dict[str, Any] = {"similarity": similarity, "tau": tau, "alpha": alpha, "laplacian": laplacian}
+    start: dict[str, Any] = {"clustering": clustering, "n_vectors": n_eigenvectors, "n_init": n_init, **graph}
+    found: list[Raw] = []
+    for seed in range(n_starts):
+        labels, ambiguous = cluster_channels(acts, draws, n_clusters, init, seed=seed, **start)
+        means = mean_maps(acts, members(labels, largest_number(n_clusters, acts.shape[1])))
+        usable = varies(means)
+
+        def masked(i: Index, m: Index, means: Acts = means) -> Images:
+            return image[i] * cluster_masks(means[i, m], size, mask_norm)[:, None].to(image)
+
+        scores = scores_of(masked, usable).to(acts)
+        base = scores.masked_fill(~usable, -torch.inf).argmax(1)
+        scissors = scores.masked_fill(~usable, torch.inf).argmin(1)
+        m_b, m_t = (cluster_masks(means[every, n], size, mask_norm and maps == "masks") for n in (base, scissors))
+        h = m_b - beta * m_t if combine == "difference" else beta * m_b - (1 - beta) * m_t
+        h = torch.where((base == scissors)[:, None, None], m_b, h)
+        details = describe_clusters(labels, means, scores.masked_fill(~usable, torch.nan), base, scissors)
+        found.append(Raw(h.masked_fill(~usable.any(1)[:, None, None], 0.0), details, ambiguous))
+    return agree(found)
+
+
+def cluster_masks(means: Maps, size: tuple[int, int], scaled: bool = True) -> Maps:
+    """Turn the maps of clusters (m, h, w) into masks of the image's size, (m, H, W), scaled to [0, 1]."""
+    shown = resize(means, size)
+    return min_max(shown)[0] if scaled else shown
+
+
+def describe_clusters(labels: Tensor, means: Acts, scores: Tensor, base: Index, scissors: Index) -> dict[str, Tensor]:
+    """Return what stands in the details: NaN for the score of no cluster, -1 for no base and no scissors."""
+    return {
         "labels": labels,
         "cluster_maps": means,
-        "scores": scores.masked_fill(~usable, torch.nan),
-        "base": base.masked_fill(none, -1),
-        "scissors": scissors.masked_fill(alone, -1),
+        "scores": scores,
+        "base": base.masked_fill(scores.isnan().all(1), -1),
+        "scissors": scissors.masked_fill(base == scissors, -1),
     }
-    return Raw(torch.where(alone[:, None, None], m_b, h).masked_fill(none[:, None, None], 0.0), details, ambiguous)
 
 
-def seed_of(draws: Draws, init: Init) -> int:
+def agree(found: Sequence[Raw]) -> Raw:
+    """Return the mean of the maps of several starts with the details of the first, and what is to be said of them."""
+    first, maps = found[0], torch.stack([one.values for one in found])  # starts n H W
+    details, flagged = dict(first.details), near_ties(first.details["scores"])
+    if len(found) > 1:
+        details["agreement"] = agreement = mean_correlation(maps)
+        flagged[DISAGREE] = agreement < ALIKE
+    unsure = torch.stack([one.ambiguous for one in found if one.ambiguous is not None]).any(0)
+    return Raw(maps.mean(0), details, unsure, (RECONSTRUCTED,), flagged=flagged)
+
+
+def near_ties(scores: Tensor) -> dict[str, Flags]:
+    """Tell of which images the best or the worst of three or more clusters is hardly better or worse than the next.
+
+    Args:
+        scores: (n, clusters), NaN where there is no cluster.
+    """
+    if scores.shape[1] < 3:  # the next to the best of two is the worst
+        return {}
+    ranked, count = scores.sort(1).values, (~scores.isnan()).sum(1)  # NaN comes last
+    best, second = (ranked.gather(1, (count - i).clamp_min(0)[:, None])[:, 0] for i in (1, 2))
+    several, near = count > 2, NEAR * (best - ranked[:, 0])
+    base, scissors = best - second <= near, ranked[:, 1] - ranked[:, 0] <= near
+    return {NEXT_BASE: several & base, NEXT_SCISSORS: several & scissors}
+
+
+def mean_correlation(maps: Tensor) -> Tensor:
+    """Return the mean correlation of every two of some maps, (maps, n, H, W) -> (n,); of constant maps it is 0."""
+    flat = maps.flatten(2).transpose(0, 1)  # n maps HW
+    centred = flat - flat.mean(2, keepdim=True)
+    unit = divide(centred, vector_norm(centred, 2, 2)[..., None].expand_as(centred))
+    pairs = torch.triu_indices(len(maps), len(maps), 1)
+    return (unit @ unit.transpose(1, 2))[:, pairs[0], pairs[1]].mean(1)
+
+
+def seed_of(draws: Draws, init: Init, seed: int = 0) -> int:
     """Draw the seed of K-means; ``kmeans++`` has a fixed one, so that its clusters are those of the image alone."""
-    return 0 if init == "kmeans++" else int(2**31 * draws.uniform((1,), torch.zeros(())))
+    return seed if init == "kmeans++" else int(2**31 * draws.uniform((1,), torch.zeros(())))
 
 
 def cluster_channels(
@@ -139,6 +204,10 @@ def cluster_channels(
     n_clusters: int | Literal["elbow"],
     init: Init,
     clustering: Literal["kmeans", "spectral"] = "spectral",
+    *,
+    seed: int = 0,
+    n_init: int = 10,
+    n_vectors: int | None = None,
     **graph: Any,
 ) -> tuple[Tensor, Flags]:
     """Cluster each image's channels as the options say.
@@ -149,18 +218,21 @@ def cluster_channels(
         n_clusters: how many clusters, or ``elbow`` to let each image choose.
         init: of K-means.
         clustering: ``kmeans`` or ``spectral``.
+        seed: of K-means, for ``kmeans++``.
+        n_init: see ``kmeans``.
+        n_vectors: of ``spectral`` alone.
         graph: of ``spectral`` alone; its other options.
 
     Returns:
         As ``cluster``.
     """
-    start: dict[str, Any] = {"init": init, "seed": seed_of(draws, init)}
+    start: dict[str, Any] = {"init": init, "seed": seed_of(draws, init, seed), "n_init": n_init}
 
     def partition(v: Floats) -> Partition:
         m = elbow(v, **start) if n_clusters == "elbow" else n_clusters
         if clustering == "kmeans":
             return kmeans(v, m, **start)
-        return spectral(v, m, **graph, **start)
+        return spectral(v, m, n_vectors=n_vectors, **graph, **start)
 
     return cluster(acts, partition)
 

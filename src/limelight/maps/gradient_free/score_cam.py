@@ -27,6 +27,7 @@ MaskScaledAt = Literal["input", "feature"]
     profiles={
         "paper": {"score": "logit", "weights": "softmax"},
         "cic": {"weights": "increase"},
+        "cluster-cam": {"weights": "increase", "over": "image"},
         "adcc": {"mask_scaled_at": "feature", "sums": "masks", "normalize_at": "feature"},
         "torchcam": {"score": "logit", "weights": "softmax", "mask_scaled_at": "feature", "sums": "activations"},
     },
@@ -38,6 +39,7 @@ def score_cam(
     rounds: Rounds,
     *,
     weights: Literal["score", "softmax", "increase"] = "score",
+    over: Literal["zero", "image"] = "zero",
     mask_scaled_at: MaskScaledAt = "input",
     sums: Literal["resized", "activations", "masks"] = "resized",
     top: Annotated[int, Field(ge=1)] | None = None,
@@ -53,7 +55,9 @@ def score_cam(
         scores_of: scores of changed copies of the images.
         rounds: slices of the channels, by falling variance, that the budget pays.
         weights: ``softmax`` of the scores over the channels (the paper's Algorithm 1, whose baseline cancels);
-            ``increase`` over the score of the empty image, for one more pass.
+            ``increase`` over the score of another image, for one more pass.
+        over: which: the empty one, or the ``image`` itself, as Cluster-CAM's paper has it. There are few masks that
+            raise the score, so most weights are negative then and many maps are empty.
         mask_scaled_at: ``feature`` scales before resizing.
         sums: what is added up: ``resized`` activations, ``activations`` as they are (then resized), or the
             scaled ``masks``.
@@ -80,7 +84,7 @@ def score_cam(
         scores, done = scores + scores_of(masked, now), done | now
     if weights == "increase":
         one = scores.new_ones(n, 1, dtype=torch.bool)
-        scores = scores - scores_of(lambda i, _: torch.zeros_like(image[i]), one)
+        scores = scores - scores_of(lambda i, _: image[i] * (over == "image"), one)
     w = weigh(scores, done, "softmax" if weights == "softmax" else "score")
     shown = torch.unflatten(min_max(acts.flatten(0, 1))[0], 0, (n, channels)) if sums == "masks" else acts
     total = (w[:, :, None, None] * shown).sum(1)

@@ -74,13 +74,15 @@ def _list_figures(scores: ModelScores, summary: Summary) -> Table:
         average = float(np.mean(ranks)) if ranks else np.nan
         passes, seconds = float(scores.passes[m]), float(scores.seconds[m])
         row.append(Value("–" if average != average else f"{average:z.1f}", average))
-        row += [Value(format_cost(passes), passes), Value(format_cost(seconds), seconds)]
+        calls = float(scores.calls[m])
+        row += [Value(format_cost(passes), passes), Value("–" if calls != calls else format_cost(calls), calls)]
+        row.append(Value(format_cost(seconds), seconds))
         rows.append(row)
     caption = f"{scores.model}, {format_count('picture', len(scores.images))}."
     heads = [label_metric(metric, column) for metric, column in scores.columns.items()]
     firsts: list[Order] = ["descending" if c.better == "higher" else "ascending" for c in scores.columns.values()]
-    columns = ["method", *heads, "mean rank", "passes", "seconds"]
-    return Table(caption, columns, rows, ["ascending", *firsts, "ascending", "ascending", "ascending"])
+    columns = ["method", *heads, "mean rank", "passes", "forward calls", "seconds"]
+    return Table(caption, columns, rows, ["ascending", *firsts, "ascending", "ascending", "ascending", "ascending"])
 
 
 def _figure_cell(figure: Figure, *, alone: bool) -> Value:

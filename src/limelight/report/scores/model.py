@@ -81,6 +81,7 @@ class ModelScores:
         empty: (methods, images), whether the map is empty.
         seconds: of an explanation, mean per method; NaN if it never worked.
         passes: forward and backward passes, mean per method; NaN if it never worked.
+        calls: forward passes, each counted as one, mean per method; NaN where they were not counted.
         spent: (metrics, methods), passes that a metric added.
     """
 
@@ -95,6 +96,7 @@ class ModelScores:
     empty: Booleans
     seconds: Floats
     passes: Floats
+    calls: Floats
     spent: Floats
 
     @cached_property

@@ -14,7 +14,10 @@ from limelight.report.scores.word_column import WordColumn, encode, order_like
 from limelight.results.row import TERMS, Column
 from limelight.scoring.evaluate import columns
 
-_READ = ("image", "model", "method", "metric", "value", "target", "reason", "seconds", "forwards", "backwards", "spent")
+_READ = (
+    *("image", "model", "method", "metric", "value", "target", "reason"),
+    *("seconds", "forwards", "backwards", "calls", "spent"),
+)
 _WORDS = ("image", "model", "method", "metric", "error", "reason")
 
 
@@ -98,6 +101,7 @@ def _read_model(
         empty=empty,
         seconds=_mean_by(method, numbers("seconds"), len(methods)),
         passes=_mean_by(method, numbers("forwards") + numbers("backwards"), len(methods)),
+        calls=_mean_by(method, numbers("calls"), len(methods)),
         spent=_mean_by(cell, numbers("spent"), shape[0] * shape[1]).reshape(shape[:2]),
     )
 
