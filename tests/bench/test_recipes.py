@@ -17,7 +17,7 @@ PUBLISHED = [
     *("ae-table1", "ae-table2", "ae-table3", "ae-gridpg", "ae-fig8", "ae-fig10"),
     *("aop-table1", "aop-table2", "aop-table3"),
     *("collection-cam-table1", "collection-cam-table2", "collection-cam-table3", "collection-cam-table4"),
-    "collection-cam-fig2",
+    *("collection-cam-fig2", "collection-cam-fig8"),
 ]
 
 MEASURED_ANYWAY = {"seconds"}
