@@ -82,6 +82,10 @@ def test_the_report_has_them_together_and_apart(runs: Path) -> None:
     assert np.allclose(together.values.mean(2), weighted)
     page = to_markdown(opened)
     assert page.index("## demo/resnet, 5 pictures") < page.index("## demo/resnet on few, 3 pictures")
+
+
+@pytest.mark.slow
+def test_the_page_has_them_too(runs: Path) -> None:
     assert run("report", runs / "both") == 0
     html = (runs / "both/report.html").read_text()
     assert "demo/resnet on small" in html
