@@ -31,8 +31,10 @@ if TYPE_CHECKING:
         propose,
         sanity,
         save,
+        train_head,
     )
     from limelight.api.proposals import Proposals
+    from limelight.api.training import TrainedHead
     from limelight.bench.choose import choose
     from limelight.card import register_method, register_metric
     from limelight.engine.method import Method
@@ -59,6 +61,7 @@ _HOME = {
     "Raw": "limelight.engine.saliency",
     "Results": "limelight.results.tables",
     "Saliency": "limelight.engine.saliency",
+    "TrainedHead": "limelight.api.training",
     "Truth": "limelight.scoring.truth",
     "check": "limelight.api",
     "choose": "limelight.bench.choose",
@@ -77,6 +80,7 @@ _HOME = {
     "register_metric": "limelight.card",
     "sanity": "limelight.api",
     "save": "limelight.api",
+    "train_head": "limelight.api",
 }
 
 __all__ = [
@@ -91,6 +95,7 @@ __all__ = [
     "Raw",
     "Results",
     "Saliency",
+    "TrainedHead",
     "Truth",
     "check",
     "choose",
@@ -110,6 +115,7 @@ __all__ = [
     "register_metric",
     "sanity",
     "save",
+    "train_head",
 ]
 
 

@@ -34,7 +34,7 @@ PUBLISHED = [
     ),
     *("aop-table1", "aop-table2", "aop-table3", "aop-fig4"),
     *("collection-cam-table1", "collection-cam-table2", "collection-cam-table3", "collection-cam-table4"),
-    "collection-cam-fig2",
+    *("collection-cam-fig2", "collection-cam-fig8"),
 ]
 
 MEASURED_ANYWAY = {"seconds"}
@@ -186,6 +186,8 @@ def test_the_readme_lists_every_recipe():
 
 
 def test_weights_of_one_model_go_before_those_of_all(recipes: dict[str, Recipe]):
-    recipe = recipes["collection-cam-table3-cub"]
-    assert recipe.weights("torchvision/vgg19") == "checkpoints/vgg19-cub200.safetensors"
+    parts = recipes["collection-cam-table3"].parts
+    assert list(parts) == ["imagenet", "cub200", "ucm"]
+    assert parts["cub200"].weights("torchvision/vgg19") == "checkpoints/vgg19-cub200.safetensors"
+    assert parts["imagenet"].weights("torchvision/vgg19") == "IMAGENET1K_V1"
     assert recipes["adcc-table1"].weights("torchvision/vgg16") == "IMAGENET1K_V1"

@@ -31,6 +31,7 @@ PERTURBATION = (ROOT / "docs" / "perturbation.md").read_text()
 PROPOSALS = (ROOT / "docs" / "proposals.md").read_text()
 CHOOSING = (ROOT / "docs" / "choosing.md").read_text()
 BENCHMARK = (ROOT / "docs" / "benchmark.md").read_text()
+COLLECTION = (ROOT / "docs" / "collection-cam.md").read_text()
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -86,6 +87,16 @@ def test_snippets_about_proposals_and_choosing(folder: Path, capsys: pytest.Capt
     assert re.search(r"^(grad|layer|eigen)-cam:", capsys.readouterr().out, re.MULTILINE)
 
 
+def test_snippets_about_collection_cam(folder: Path) -> None:
+    names: dict[str, object] = {}
+    for snippet in blocks(COLLECTION, "python"):
+        exec(compile(snippet, "collection-cam.md", "exec"), names)
+    assert (folder / "groups.png").stat().st_size > 1000
+    with Image.open(folder / "layers.png") as new, Image.open(ROOT / "docs/pictures/layers.png") as shown:
+        assert new.size == shown.size
+        assert np.abs(np.asarray(new.convert("RGB"), int) - np.asarray(shown.convert("RGB"), int)).mean() < 2
+
+
 def test_the_recipe_of_the_guide_is_one() -> None:
     (recipe,) = blocks(BENCHMARK, "toml")
     assert make_recipe(tomllib.loads(recipe), "mine").name == "mine"
@@ -93,7 +104,7 @@ def test_the_recipe_of_the_guide_is_one() -> None:
 
 def commands() -> list[list[str]]:
     """The commands of each block, which follow one another."""
-    pages = (README, PROPAGATION, PERTURBATION, PROPOSALS, CHOOSING, BENCHMARK)
+    pages = (README, PROPAGATION, PERTURBATION, PROPOSALS, CHOOSING, BENCHMARK, COLLECTION)
     shown = [block.replace("\\\n", "") for page in pages for block in blocks(page, "sh")]
     found = [[line for line in block.splitlines() if line.startswith("limelight ")] for block in shown]
     return [block for block in found if block]

@@ -56,6 +56,14 @@ def evidence_of(c: ll.Classifier, layers: tuple[str, ...], x: Tensor, target: in
 # -- the choice of the partition ---------------------------------------------------------------------------
 
 
+def test_single_channels_start_by_the_equation_or_the_algorithm() -> None:
+    """After 0 and 1, 2.1 goes to 3.5 for 1.4^2 / 2 = .98; were that not halved, to 0 and 1 for 2/3 1.6^2 = 1.71."""
+    psi = torch.zeros(1, 4, 4, dtype=torch.float64)
+    psi[0, :, 0] = torch.tensor([0, 1, 2.1, 3.5], dtype=torch.float64)
+    assert group(psi, 2, 2)[0].tolist() == [[0, 0, 1, 1]]
+    assert group(psi, 2, 2, "algorithm")[0].tolist() in ([[0, 0, 0, 1]], [[1, 1, 1, 0]])
+
+
 def test_choice_by_hand() -> None:
     """Vectors 0, 1, 10, 12 on a line: the more groups, the better they are separated."""
     psi = F.pad(torch.tensor([[[0.0], [1], [10], [12]]], dtype=torch.double), (0, 3))

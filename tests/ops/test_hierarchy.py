@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from limelight.ops.hierarchy import dsra, ward
+from limelight.ops.hierarchy import dsra, ward, ward_doubled
 
 Groups = set[frozenset[int]]
 
@@ -14,15 +14,18 @@ def groups(labels: NDArray[np.int_]) -> Groups:
     return {frozenset(np.flatnonzero(labels == g).tolist()) for g in range(labels.max() + 1)}
 
 
-def merged_naively(vectors: NDArray[np.float64]) -> dict[int, Groups]:
-    """Merge the two groups with the smallest cost until one is left; return the partition of every size."""
+def merged_naively(vectors: NDArray[np.float64], between_singles: float = 1) -> dict[int, Groups]:
+    """Merge the two groups with the smallest cost until one is left; return the partition of every size.
+
+    The cost of two single vectors is multiplied by a factor.
+    """
     members = [frozenset([i]) for i in range(len(vectors))]
     means, sizes = vectors.copy(), np.ones(len(vectors))
 
     def costs(g: int) -> NDArray[np.float64]:
         found = sizes[g] * sizes / (sizes[g] + sizes) * ((means - means[g]) ** 2).sum(1)
         found[g] = np.inf
-        return found
+        return found * np.where((sizes == 1) & (sizes[g] == 1), between_singles, 1)
 
     cost = np.stack([costs(g) for g in range(len(vectors))])
     partitions = {len(members): set(members)}
@@ -57,6 +60,24 @@ def test_coarse_partitions_of_many_vectors(scale: float) -> None:
 
 def on_a_line(*values: float) -> NDArray[np.float64]:
     return np.pad(np.array(values, float)[:, None], ((0, 0), (0, 3)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_twice_the_cost_of_two_single_vectors(seed: int) -> None:
+    """Line 3 of the paper's Algorithm 1 to the letter: another hierarchy than Ward's."""
+    vectors = np.random.default_rng(seed).normal(size=(40, 4))
+    plain = merged_naively(vectors, 2)
+    tree = ward_doubled(vectors)
+    assert all(groups(tree.cut(size)) == plain[size] for size in range(1, 41))
+    assert any(groups(ward(vectors).cut(size)) != plain[size] for size in range(2, 11))
+
+
+def test_equal_vectors_are_together_at_once_also_at_twice_the_cost() -> None:
+    vectors = np.repeat(np.random.default_rng(0).normal(size=(5, 4)), 7, 0)
+    tree = ward_doubled(vectors)
+    assert tree.distinct == 5
+    assert groups(tree.cut(5)) == {frozenset(range(i, i + 7)) for i in range(0, 35, 7)}
+    assert ward_doubled(vectors[:1]).cut(1).tolist() == [0]
 
 
 def test_by_hand() -> None:

@@ -21,7 +21,7 @@ def test_figures_are_those_of_results(tmp_path: Path, images: int) -> None:
     made = [*draw_cells("demo/resnet", images, 0), *draw_cells("demo/vgg", images, 1, METHODS[:3])]
     store = Store(tmp_path, settings)
     store.add(made)
-    models, failures = read_scores(store, recipe_of(store))
+    models, _, failures = read_scores(store, recipe_of(store))
     assert [scores.model for scores in models] == ["demo/resnet", "demo/vgg"]
     assert not failures
     for scores, summary in zip(models, summarize(models), strict=True):

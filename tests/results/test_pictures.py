@@ -10,6 +10,7 @@ from PIL import Image
 import architectures
 import limelight as ll
 from limelight import draw
+from limelight.results.pictures import draw_parts
 from results.one_explanation import explain_once
 
 
@@ -82,6 +83,17 @@ def test_pictures_under_the_masks_are_what_was_scored() -> None:
     np.testing.assert_allclose(np.asarray(shown.image), (e.image * mask * 255).permute(1, 2, 0), atol=1)
     assert (shown.title, shown.caption) == (over.title, over.caption)
     assert e.view("masked").size == e.view("parts").size
+
+
+def test_parts_of_several_layers_tell_layer_group_and_weight() -> None:
+    c = ll.load("demo/resnet")
+    e = ll.explain(c, ll.example_image(), ll.method("collection-cam", max_groups=3))
+    names = e.provenance["layers"]
+    parts = draw_parts(e.details, e.image, (128, 128), method=e.method, layers=names)
+    weight, layer, group = (e.details[name] for name in ("weights", "mask_layer", "mask_group"))
+    order = sorted((i for i in range(len(weight)) if weight[i] > 0), key=lambda i: -float(weight[i]))
+    assert [p.title for p in parts] == [f"{names[int(layer[i])]}, group {int(group[i]) + 1}" for i in order]
+    assert [p.caption.split(" · ")[0] for p in parts] == [f"weight {float(weight[i]):.3f}" for i in order]
 
 
 def test_a_method_without_parts_says_so() -> None:

@@ -28,11 +28,18 @@ MODELS = {
 }
 
 STAGES = {
-    "torchvision/resnet50": ["relu", "layer1", "layer2", "layer3", "layer4"],
+    "torchvision/resnet50": ["layer1", "layer2", "layer3", "layer4"],
+    "torchvision/vgg19": ["features.3", "features.8", "features.17", "features.26", "features.35"],
+    "torchvision/alexnet": ["features.1", "features.4", "features.11"],
+    "torchvision/squeezenet1_0": ["features.5", "features.10", "features"],
+    "torchvision/densenet121": [*(f"features.denseblock{i}" for i in (1, 2, 3)), "features"],
+    "torchvision/inception_v3": ["Mixed_5d", "Mixed_6e", "Mixed_7c"],
     "torchvision/mobilenet_v2": ["features.1", "features.3", "features.6", "features.13", "features"],
     "torchvision/swin_t": ["features.1", "features.3", "features.5", "norm"],
     "timm/convnext_atto": ["stages.0", "stages.1", "stages.2", "stages"],
+    "timm/resnet18d": ["layer1", "layer2", "layer3", "layer4"],  # its stem has three convolutions
 }
+"""Networks of blocks without their stems; those without blocks, whole."""
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
 WINDOWS = {"embed_dim": 16, "depths": [1, 1, 2], "num_heads": [2, 2, 4], "window_size": 4, "patch_size": 4}

@@ -9,6 +9,7 @@ from limelight.api.inputs import as_input, first_input
 from limelight.api.manual import Manual, manual
 from limelight.api.proposals import Proposals
 from limelight.api.proposing import propose
+from limelight.api.training import TrainedHead, train_head
 from limelight.data.collect import as_samples
 from limelight.engine.method import build as method
 from limelight.model.classifier import as_classifier
@@ -21,6 +22,7 @@ __all__ = [
     "SANITY_LIMIT",
     "Manual",
     "Proposals",
+    "TrainedHead",
     "Verdict",
     "as_classifier",
     "as_input",
@@ -47,4 +49,5 @@ __all__ = [
     "sanity",
     "sanity_strip",
     "save",
+    "train_head",
 ]

@@ -85,6 +85,16 @@ def key_of(*parts: str) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
+def key_in_part(part: str, key: int) -> int:
+    """Return the key that a cell of a run of one data set has in a run of several, of which it is one."""
+    return key_of(part, str(key))
+
+
+def name_of_part(model: str, part: str) -> str:
+    """Call a model on one of several data sets."""
+    return f"{model} on {part}" if part else model
+
+
 def join_cells(cells: Iterable[Cell]) -> list[Row]:
     """Return one row per image and method, with the numbers of all its metrics.
 

@@ -80,6 +80,7 @@ class Source:
         weights: in place of the recipe's.
         threads: that a worker on a processor may use; None for as many as there are.
         trust: whether to run code that comes with models.
+        part: which of the run's data sets it is; "" if there is one.
     """
 
     recipe: Recipe
@@ -88,6 +89,7 @@ class Source:
     weights: str | None = None
     threads: int | None = None
     trust: bool = False
+    part: str = ""
 
 
 class Worker:
@@ -122,7 +124,8 @@ class Worker:
             if recipe.one_by_one:  # or the first picture would pay for what is made once
                 first = api.first_input(model, (s.image for s in samples))
                 api.explain(model, first, list(methods.values()), progress=False)
-            self._held = Job(recipe, name, methods, recipe.metrics_by_label, samples, model.weights_hash()), model
+            part, metrics = self._source.part, recipe.metrics_by_label
+            self._held = Job(recipe, name, methods, metrics, samples, model.weights_hash(), part), model
         return self._held
 
     def _load(self, name: str) -> Classifier:
@@ -144,11 +147,11 @@ class Worker:
     @property
     def _labels_are_names(self) -> bool:
         # ``api.evaluate`` finds the model's classes for the labels of a user's folder, or refuses them.
-        known = self._source.recipe.data.dataset in ("scenes", "folder")
+        known = self._source.recipe.pictures.dataset in ("scenes", "folder")
         return not known and any(isinstance(s.label, str) for s in self._samples_by_name)
 
     def _samples(self, *, indices: bool) -> list[Sample]:
-        source, mosaics = self._source, self._source.recipe.data.mosaics
+        source, mosaics = self._source, self._source.recipe.pictures.mosaics
         if not mosaics:
             return samples_of(source.recipe, source.data, indices=indices, limit=source.limit)
         samples = samples_of(source.recipe, source.data, indices=indices)

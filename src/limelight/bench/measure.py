@@ -52,6 +52,8 @@ def _cells(
             row, error = result.only(metric), ""
             if not job.recipe.counts(metric, result.probability, result.values):
                 row = replace(row, values={metric: math.nan})
+        if job.part:
+            row = replace(row, image=f"{job.part}/{row.image}")
         yield Cell(**vars(row), key=int(keys[i, m, k]), model=job.name, metric=metric, error=error)
 
 

@@ -12,7 +12,7 @@ import torch
 
 from limelight import api
 from limelight.api.forecasting import forecast
-from limelight.bench.cell import key_of
+from limelight.bench.cell import key_in_part, key_of
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_tables import Data
 from limelight.data.collect import from_scenes, scene_name
@@ -53,7 +53,7 @@ def samples_of(
         InvalidOption: the recipe wants a data set, and ``source`` is None.
         InvalidImage: it can't be read, or is not complete.
     """
-    data = recipe.data
+    data = recipe.pictures
     if data.dataset == "scenes":
         count = 500 if data.n == "all" else data.n
         wanted = [i for i in _even_places(count, limit) if names is None or scene_name(i) in names]
@@ -106,6 +106,7 @@ class Job:
         metrics: by label.
         samples: the pictures.
         weights: the hash of the model's weights.
+        part: which of the run's data sets the pictures are of; "" if there is one.
     """
 
     recipe: Recipe
@@ -114,6 +115,7 @@ class Job:
     metrics: Mapping[str, Metric]
     samples: Sequence[Sample]
     weights: str
+    part: str = ""
 
     def keys(self, images: range) -> npt.NDArray[np.int64]:
         """Return the keys of these images' cells, (images, methods, metrics)."""
@@ -128,6 +130,8 @@ class Job:
             for method in methods
             for metric in metrics
         ]
+        if self.part:
+            flat = [key_in_part(self.part, key) for key in flat]
         return np.array(flat, dtype=np.int64).reshape(len(names), len(methods), len(metrics))
 
     def lacking(

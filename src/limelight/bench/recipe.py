@@ -4,9 +4,19 @@ from collections.abc import Mapping
 from math import isnan
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from limelight.bench.recipe_tables import Data, MethodEntry, MetricEntry, Models, Named, Paper, Preprocessing, Strict
+from limelight.bench.recipe_tables import (
+    Data,
+    MethodEntry,
+    MetricEntry,
+    Models,
+    Named,
+    Paper,
+    Part,
+    Preprocessing,
+    Strict,
+)
 from limelight.card import METHODS
 from limelight.engine.method import Method, build
 from limelight.scoring.metric import Metric, build_metric
@@ -21,7 +31,7 @@ class Recipe(Strict):
         target: the class that is explained: the predicted one (``top1``), or each true one (``label``).
         degenerate: whether empty maps count (``include``).
         one_by_one: every picture and method by itself, so that an explanation's seconds are its own.
-        data: which pictures.
+        data: which pictures; of several data sets, ``[[data]]``, they are also taken together.
         preprocess: how they become inputs; None for the weights' own way.
         models: which networks.
         map: options that all maps have.
@@ -35,13 +45,38 @@ class Recipe(Strict):
     target: Literal["top1", "label"] = "top1"
     degenerate: Literal["include", "skip"] = "include"
     one_by_one: bool = False
-    data: Data = Data()
+    data: Annotated[
+        Annotated[Data, Tag("one")] | Annotated[tuple[Part, ...], Field(min_length=1), Tag("several")],
+        Discriminator(lambda given: "several" if isinstance(given, list | tuple) else "one"),
+    ] = Data()
     preprocess: Preprocessing | None = None
     models: Models
     map: Mapping[str, Any] = Field(default_factory=dict[str, Any])
     methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1)]
     metrics: Annotated[tuple[MetricEntry, ...], Field(min_length=1)]
     paper: Paper = Paper()
+
+    @property
+    def pictures(self) -> Data:
+        """The data of a recipe that has one data set; of several, ask a recipe of ``parts``."""
+        assert isinstance(self.data, Data)
+        return self.data
+
+    @property
+    def parts(self) -> dict[str, "Recipe"]:
+        """A recipe for each of several data sets, by name; if there is one, the recipe itself, under ""."""
+        if isinstance(self.data, Data):
+            return {"": self}
+        return {part.name or part.dataset: self._of(part) for part in self.data}
+
+    def _of(self, part: Part) -> "Recipe":
+        weights_of = {**self.models.weights_of, **part.weights_of}
+        own = {
+            "data": part.alone,
+            "preprocess": part.preprocess or self.preprocess,
+            "models": self.models.model_copy(update={"weights_of": weights_of}),
+        }
+        return self.model_copy(update=own)
 
     def methods_of(self, model: str) -> dict[str, Method]:
         """Return the methods that go with a model, by label.

@@ -23,7 +23,13 @@ def check_recipe(recipe: Recipe) -> None:
         UnknownMetric: there is no such metric.
     """
     names = recipe.models.names
-    _check_data(recipe.data)
+    for part in [recipe.data] if isinstance(recipe.data, Data) else recipe.data:
+        _check_data(part)
+    if not isinstance(recipe.data, Data):
+        _check_distinct("data set", [part.name or part.dataset for part in recipe.data])
+        for part in recipe.data:
+            for model in part.weights_of:
+                _check_known(model, names, f"weights_of of {part.name or part.dataset} names", "model")
     for model in recipe.models.layers.keys() - {"default"}:
         _check_known(model, names, "models.layers names", "model")
     for model in recipe.models.weights_of:

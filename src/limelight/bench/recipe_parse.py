@@ -7,7 +7,7 @@ import pydantic
 
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_check import check_recipe
-from limelight.bench.recipe_tables import Data, Models, Mosaics, Paper, Preprocessing
+from limelight.bench.recipe_tables import Data, Models, Mosaics, Paper, Part, Preprocessing
 from limelight.engine.options import check_numbers, why
 from limelight.errors import InvalidOption, UnknownMethod, UnknownMetric, nearest, show
 
@@ -52,14 +52,21 @@ def parse_recipe(given: Mapping[str, Any], name: str) -> Recipe:
 def _describe(error: pydantic.ValidationError, given: Mapping[str, Any]) -> str:
     """Return in one line what is wrong: a key that is unknown, before what may be missing because of it."""
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    where = _dotted_key(first["loc"], given)
+    loc = _location(first)
+    where = _dotted_key(loc, given)
     if first["type"] == "extra_forbidden":
-        known = _keys_of([str(part) for part in first["loc"][:-1]])
-        return f"unknown key {where!r}{nearest(str(first['loc'][-1]), known)} (there are: {', '.join(known)})"
+        known = _keys_of([str(part) for part in loc[:-1]])
+        return f"unknown key {where!r}{nearest(str(loc[-1]), known)} (there are: {', '.join(known)})"
     if first["type"] == "missing":
         return f"{where} is missing"
-    reasons = [why(one) for one in error.errors() if _dotted_key(one["loc"], given) == where]
+    reasons = [why(one) for one in error.errors() if _dotted_key(_location(one), given) == where]
     return f"{where} = {show(first['input'])}: {' or '.join(dict.fromkeys(reasons))}"
+
+
+def _location(error: Mapping[str, Any]) -> tuple[str | int, ...]:
+    """Return where an error is, without the word for whether there are one or several data sets."""
+    loc: tuple[str | int, ...] = error["loc"]
+    return (loc[0], *loc[2:]) if loc[:1] == ("data",) else loc
 
 
 def _dotted_key(loc: Sequence[str | int], given: Any) -> str:
@@ -76,4 +83,5 @@ def _dotted_key(loc: Sequence[str | int], given: Any) -> str:
 def _keys_of(table: Sequence[str]) -> list[str]:
     """Return the keys of a table."""
     parts = {"data": Data, "mosaics": Mosaics, "preprocess": Preprocessing, "models": Models, "paper": Paper}
-    return list((parts[table[-1]] if table else Recipe).model_fields)
+    kind = Recipe if not table else Part if table[-1].isdecimal() else parts[table[-1]]
+    return list(kind.model_fields)

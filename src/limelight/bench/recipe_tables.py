@@ -109,7 +109,8 @@ class Preprocessing(Strict):
 
     @pydantic.model_validator(mode="after")
     def _one_way(self) -> Self:
-        if self.resize and self.model_fields_set & {"resize_shorter", "center_crop"}:
+        usual = {name: field.default for name, field in type(self).model_fields.items()}
+        if self.resize and any(getattr(self, name) != usual[name] for name in ("resize_shorter", "center_crop")):
             raise ValueError("resize stands in place of resize_shorter and center_crop; give one or the other")
         return self
 
@@ -131,6 +132,25 @@ class Preprocessing(Strict):
         if self.resize:
             return self.resize[0] if self.resize[0] == self.resize[1] else None
         return self.center_crop or None
+
+
+class Part(Data):
+    """One of several data sets, whose pictures are also taken together.
+
+    Attributes:
+        name: under which its pictures stand in the results; that of the data set unless given.
+        preprocess: how its pictures become inputs, in place of the recipe's.
+        weights_of: weights that some models have for it, by model, in place of the recipe's.
+    """
+
+    name: str = Field("", pattern="^[^/]*$")
+    preprocess: Preprocessing | None = None
+    weights_of: Mapping[str, Named] = Field(default_factory=dict[str, str])
+
+    @property
+    def alone(self) -> Data:
+        """The pictures as those of a recipe of this data set alone."""
+        return Data(**self.model_dump(include=set(Data.model_fields)))
 
 
 class Models(Strict):

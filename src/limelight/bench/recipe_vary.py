@@ -1,9 +1,11 @@
 """Make a recipe for other pictures or networks of one that there is."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_parse import make_recipe
+from limelight.bench.recipe_tables import Data
 
 
 def vary_recipe(
@@ -13,7 +15,7 @@ def vary_recipe(
 
     Args:
         recipe: from which the rest is taken.
-        dataset: in place of the recipe's; all of its pictures, unless the recipe takes so many.
+        dataset: in place of the recipe's, one or several; all of its pictures, unless the recipe takes so many.
         models: in place of the recipe's, each a name or ``NAME=WEIGHTS``.
         more_models: beside the others, each a name or ``NAME=WEIGHTS``; layers are the classifier's own choice.
 
@@ -22,7 +24,8 @@ def vary_recipe(
     """
     given = recipe.model_dump()
     if dataset is not None:
-        given["data"] |= {"dataset": dataset, "split": "", "truth": ""}
+        before = given["data"] if isinstance(recipe.data, Data) else recipe.data[0].alone.model_dump()
+        given["data"] = before | {"dataset": dataset, "split": "", "truth": ""}
     named, new = list(models or recipe.models.names), [*models, *more_models]
     weights = dict(text.split("=", 1) for text in new if "=" in text)
     names = [text.split("=", 1)[0] for text in (*named, *more_models)]
@@ -32,6 +35,9 @@ def vary_recipe(
         "weights_of": {k: v for k, v in (dict(recipe.models.weights_of) | weights).items() if k in names},
         "layers": {k: v for k, v in (dict(recipe.models.layers) | own).items() if k in names or k == "default"},
     }
+    several = isinstance(given["data"], list | tuple)
+    for part in cast(Sequence[dict[str, Any]], given["data"]) if several else ():
+        part["weights_of"] = {k: v for k, v in part["weights_of"].items() if k in names} | weights
     given["methods"] = [m for m in given["methods"] if not m["only"] or set(m["only"]) & set(names)]
     for method in given["methods"]:
         method["only"] = tuple(name for name in method["only"] if name in names)

@@ -2,20 +2,21 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from limelight.bench.cell import Cell
-from limelight.bench.executors import Source, Task, Worker, local_executor, ray_executor
+from limelight.bench.cell import Cell, name_of_part
+from limelight.bench.executors import Executor, Source, Task, Worker, local_executor, ray_executor
 from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Store, find_keys
 from limelight.engine.provenance import versions
-from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable, show
+from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable, nearest, show
 from limelight.model.device import require_device
 from limelight.progress import Forecast
 
@@ -89,7 +90,7 @@ def benchmark(
     recipe: Recipe,
     out: str | Path,
     *,
-    data: str | Path | None = None,
+    data: str | Path | Mapping[str, str | Path] | None = None,
     limit: int | None = None,
     shard: tuple[int, int] = (0, 1),
     devices: Sequence[str] = (),
@@ -109,8 +110,8 @@ def benchmark(
     Args:
         recipe: what to evaluate.
         out: the run's folder; a run that was stopped goes on.
-        data: folder or csv of pictures, where the recipe wants one.
-        limit: take so many pictures, evenly spread.
+        data: folder or csv of pictures, where the recipe wants one; of several data sets one for each, by name.
+        limit: take so many pictures of each data set, evenly spread.
         shard: (i, n): only the i-th of n parts, from 0; parts may be made on different machines and merged.
         devices: where the models run; several work side by side.
         weights: in place of the recipe's.
@@ -134,8 +135,7 @@ def benchmark(
     start = time.perf_counter()
     if executor not in ("local", "ray"):
         raise InvalidOption(f"there is no executor {executor!r}; there are local and ray")
-    if data is not None and recipe.data.dataset == "scenes":
-        raise InvalidOption(f"the recipe {recipe.name} draws its own pictures; leave data={show(str(data))} out")
+    places = _places(recipe, data)
     for name, number in (("threads", threads), ("workers", workers), ("limit", limit)):
         most = MOST.get(name)
         if number is not None and (number < 1 or (most and number > most)):
@@ -144,39 +144,44 @@ def benchmark(
         raise InvalidOption(f"shard = {shard}: expected (i, n), the i-th of n parts from 0")
     for device in devices:
         require_device(device)
-    source = Source(recipe, data, limit, weights, threads, trust)
-    worker = Worker(source, devices[0] if devices else None)
-    execute = ray_executor(workers) if executor == "ray" else local_executor(worker, devices)
     store = Store(out, settings(recipe))
-    progress, tasks, weights_of, forecasts = Progress(), list[Task](), dict[str, str](), list[Forecast]()
+    progress, weights_of, forecasts = Progress(), dict[str, str](), list[Forecast]()
+    work: list[tuple[Executor, Source, list[Task]]] = []
     keys, failed = store.outcome()
     if retry:
         keys, failed = np.setdiff1d(keys, list(failed)), {}
     side_by_side = max(len(devices), (workers or 8) if executor == "ray" else 1)
-    for name in recipe.models.names:
-        try:
-            job, together = worker.job(name)
-        except WeightsUnavailable as error:
-            progress.left_out[name] = str(error)
-            if len(progress.left_out) == len(recipe.models.names):
-                raise
-            continue
-        weights_of[name] = f"sha256:{job.weights}"
-        if side_by_side > 1:  # so many parts that all have some until the end
-            together = min(together, -(-len(job.samples) // (4 * side_by_side)))
-        lacking: list[npt.NDArray[np.bool_]] = []
-        for part in chunks(len(job.samples), shard, together):
-            wanted = job.keys(part)
-            there = find_keys(keys, wanted)
-            progress.cells += there.size
-            progress.before += int(there.sum())
-            for key in wanted[there].tolist() if failed else ():
-                progress.note_unreadable(*failed.get(key, ("", "")))
-            if not there.all():
-                tasks.append(Task(name, part, ~there))
-                lacking.append(~there)
-        if lacking and on_forecast is not None:
-            forecasts.append(worker.forecast(name, np.concatenate(lacking)))
+    for part, own in recipe.parts.items():
+        source = Source(own, places[part], limit, weights, threads, trust, part)
+        worker = Worker(source, devices[0] if devices else None)
+        execute = ray_executor(workers) if executor == "ray" else local_executor(worker, devices)
+        tasks = list[Task]()
+        work.append((execute, source, tasks))
+        for name in recipe.models.names:
+            called = name_of_part(name, part)
+            try:
+                job, together = worker.job(name)
+            except WeightsUnavailable as error:
+                progress.left_out[called] = str(error)
+                if len(progress.left_out) == len(recipe.models.names) * len(recipe.parts):
+                    raise
+                continue
+            weights_of[called] = f"sha256:{job.weights}"
+            if side_by_side > 1:  # so many parts that all have some until the end
+                together = min(together, -(-len(job.samples) // (4 * side_by_side)))
+            lacking: list[npt.NDArray[np.bool_]] = []
+            for images in chunks(len(job.samples), shard, together):
+                wanted = job.keys(images)
+                there = find_keys(keys, wanted)
+                progress.cells += there.size
+                progress.before += int(there.sum())
+                for key in wanted[there].tolist() if failed else ():
+                    progress.note_unreadable(*failed.get(key, ("", "")))
+                if not there.all():
+                    tasks.append(Task(name, images, ~there))
+                    lacking.append(~there)
+            if lacking and on_forecast is not None:
+                forecasts.append(worker.forecast(name, np.concatenate(lacking)))
     store.note(
         {
             "about": recipe.about,
@@ -186,7 +191,7 @@ def benchmark(
             "device": ", ".join(devices) or "cpu",
             "limit": limit,
             "left_out": progress.left_out,
-            "source": str(data) if data else None,
+            "source": ", ".join(map(str, dict.fromkeys(filter(None, places.values())))) or None,
         }
     )
     begun = time.perf_counter()
@@ -206,7 +211,7 @@ def benchmark(
         progress.refuse_unreadable()
     held, last, files = list[Cell](), time.perf_counter(), len(store.files)
     try:
-        for done_now in execute(source, tasks):
+        for done_now in chain.from_iterable(execute(source, tasks) for execute, source, tasks in work):
             held += done_now.cells
             progress.finished += len(done_now.cells)
             progress.failed += sum(bool(cell.error) for cell in done_now.cells)
@@ -224,3 +229,20 @@ def benchmark(
     finally:
         store.add(held)
     return progress
+
+
+def _places(recipe: Recipe, data: str | Path | Mapping[str, str | Path] | None) -> dict[str, str | Path | None]:
+    """Return where the pictures of each of a recipe's data sets are; None for those that are drawn."""
+    drawn = {name for name, part in recipe.parts.items() if part.pictures.dataset == "scenes"}
+    if isinstance(data, Mapping):
+        for name in data:
+            if name in drawn:
+                raise InvalidOption(f"the pictures of {name} are drawn; leave its data out")
+            if name not in recipe.parts or not name:
+                raise InvalidOption(
+                    f"data of {name!r}, which is no data set of the recipe {recipe.name}{nearest(name, recipe.parts)}"
+                )
+    elif data is not None and len(drawn) == len(recipe.parts):
+        raise InvalidOption(f"the recipe {recipe.name} draws its own pictures; leave data={show(str(data))} out")
+    where = {name: data.get(name) if isinstance(data, Mapping) else data for name in recipe.parts}
+    return {name: None if name in drawn else place for name, place in where.items()}

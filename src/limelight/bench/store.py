@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,9 +12,10 @@ import numpy.typing as npt
 import pydantic
 
 from limelight import files
-from limelight.bench.cell import COLUMNS, Cell
+from limelight.bench.cell import COLUMNS, Cell, key_in_part, name_of_part
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_parse import parse_recipe
+from limelight.bench.recipe_pool import pool_recipes
 from limelight.errors import CorruptStore, InvalidOption
 from limelight.model.cost import check_recorded
 
@@ -21,6 +23,9 @@ SETTINGS, NOTES, ROWS = "settings.json", "notes.json", "rows"
 SAFE = "; rows that were finished are safe there"
 _AGAIN = "is damaged; remove it, and what it held is measured again"
 
+
+POOLED = 50_000
+"""Rows that are renamed at a time where runs are pooled."""
 
 _NUMBERS = {name for name, kind in COLUMNS.items() if kind in (int, float)}
 
@@ -191,6 +196,39 @@ def merge(folders: Iterable[str | Path], into: str | Path) -> Store:
                 files.write(merged.folder / ROWS / file.name, _read_content(file), kept=SAFE)
                 there.add(file.name)
     return merged
+
+
+def pool(folders: Iterable[str | Path], into: str | Path) -> Store:
+    """Put runs of different data sets together, as a run of a recipe that has them all.
+
+    The recipes may differ in their data, in how pictures become inputs, and in the weights of models; all else has to
+    be the same. The names of pictures get those of their data sets in front.
+
+    Raises:
+        ProtocolMismatch: the recipes differ in something else.
+        CorruptStore: what is there is no run, or a file is damaged.
+    """
+    stores = [Store(folder) for folder in folders]
+    if not stores:
+        raise InvalidOption("nothing to merge: give the folders of runs")
+    recipes = [recipe_of(store) for store in stores]
+    whole, names = pool_recipes(recipes)
+    for store in stores:
+        store.table(["key"])  # a damaged file is found before anything is copied
+    merged = Store(into, {**stores[0].settings, "recipe": whole.model_dump(mode="json", exclude={"about", "paper"})})
+    weights: dict[str, Any] = {}
+    for store, own in zip(stores, names, strict=True):
+        for batch in store.table().to_batches(POOLED):
+            merged.add(_name_part(Cell.from_record(record), own) for record in batch.to_pylist())
+        noted = store.notes.get("weights", {})
+        weights |= {name_of_part(model, own): digest for model, digest in noted.items()}
+    merged.note(stores[0].notes | {"weights": weights, "source": None})
+    return merged
+
+
+def _name_part(cell: Cell, part: str) -> Cell:
+    """Return the cell that a run of several data sets has; one of such a run is itself."""
+    return replace(cell, image=f"{part}/{cell.image}", key=key_in_part(part, cell.key)) if part else cell
 
 
 def recipe_of(store: Store) -> Recipe:

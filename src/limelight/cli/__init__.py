@@ -24,6 +24,7 @@ from limelight.cli import (
     report,
     sanity,
     streams,
+    train_head,
 )
 from limelight.cli.options import Command
 from limelight.cli.output import fail
@@ -52,6 +53,7 @@ app.command("benchmark", cls=Command)(benchmark.benchmark)
 app.command("merge", cls=Command)(merge.merge)
 app.command("report", cls=Command)(report.report)
 app.command("sanity", cls=Command)(sanity.sanity)
+app.command("train-head", cls=Command)(train_head.train_head)
 app.command("methods", cls=Command)(methods.methods)
 app.command("metrics", cls=Command)(metrics.metrics)
 app.command("models", cls=Command)(models.models)

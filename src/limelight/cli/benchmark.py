@@ -15,6 +15,9 @@ from limelight.text import whole_number
 FEWER = "--limit N takes fewer pictures"
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from limelight.bench.recipe import Recipe
     from limelight.bench.run import Progress
 
 
@@ -22,7 +25,11 @@ def benchmark(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A file, or a name of limelight recipes.")],
     out: Annotated[Path, typer.Option(help="The run's folder; a run that was stopped goes on.")],
     data: Annotated[
-        Path | None, typer.Option(help="Pictures, a folder per class, or a csv, if the recipe wants them.")
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH|NAME=PATH",
+            help="Pictures if the recipe wants some: a folder, or a csv; NAME= for each of several data sets.",
+        ),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="In place of the recipe's; see: limelight datasets.")] = None,
     model: Annotated[
@@ -63,7 +70,7 @@ def benchmark(
         progress = measure(
             plan,
             out,
-            data=data,
+            data=_places(data or [], plan),
             limit=limit,
             shard=part,
             devices=split_names(device) if device else (),
@@ -96,6 +103,22 @@ def benchmark(
         wrap=False,
     )
     return print_unreadable(progress.unreadable)
+
+
+def _places(given: "Sequence[Path]", plan: "Recipe") -> "Path | dict[str, str | Path] | None":
+    """Read where pictures are: of the whole recipe, or NAME=PATH for each of its data sets."""
+    if len(given) < 2 and not (given and str(given[0]).partition("=")[0] in plan.parts):
+        return given[0] if given else None
+    places: dict[str, str | Path] = {}
+    for text in map(str, given):
+        name, equals, path = text.partition("=")
+        if not (equals and name and path) or name in places:
+            known = ", ".join(filter(None, plan.parts)) or "none"
+            raise InvalidOption(
+                f"--data {text}: several are given as NAME=PATH, once for each data set of the recipe; it has {known}"
+            )
+        places[name] = path
+    return places
 
 
 def _pace(progress: "Progress") -> str:

@@ -63,4 +63,4 @@ def _layers(name: str, as_json: bool, trust: bool) -> None:
         return
     marks = [{**r, "stage": "*" if r["stage"] else "", "default": "*" if r["default"] else ""} for r in rows]
     table(list(rows[0]) if rows else ["layer"], [list(r.values()) for r in marks], title=classifier.name)
-    say("[dim]stage: last layer of its resolution; depth: share of the arithmetic done there[/]")
+    say("[dim]stage: last layer of its resolution, stems left out; depth: share of the arithmetic done there[/]")

@@ -27,7 +27,12 @@ def recipes(
     table(
         ["recipe", "", "pictures", "n × m × k"],
         [
-            [key, r.about, r.data.dataset, f"{len(r.models.names)} × {len(r.methods)} × {len(r.metrics)}"]
+            [
+                key,
+                r.about,
+                ", ".join(part.pictures.dataset for part in r.parts.values()),
+                f"{len(r.models.names)} × {len(r.methods)} × {len(r.metrics)}",
+            ]
             for key, r in shipped.items()
         ],
     )

@@ -45,7 +45,7 @@ def report(
     if as_json:
         figures = [
             {"model": scores.model, **{k: None if v != v else v for k, v in vars(f).items()}}
-            for scores, summary in opened.by_model
+            for scores, summary in opened.each
             for f in summary
         ]
         print_json({"files": [str(file) for file in files], "figures": figures})

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # a list of names needs no NumPy
     from limelight.data.reading import Contents, Per
     from limelight.data.samples import Sample
 
-__all__ = ["DATASETS", "Dataset", "missing", "names", "open_dataset"]
+__all__ = ["DATASETS", "Dataset", "missing", "names", "open_dataset", "open_with_classes"]
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,23 @@ def open_dataset(
         InvalidImage: a file or folder is not there; the message says which, and where to get it.
         MissingExtra: an optional dependency is not installed.
     """
+    samples, classes = open_with_classes(name, root, split, truth=truth, per=per, partial=partial)
+    return _index(samples, classes) if indices else samples
+
+
+def open_with_classes(
+    name: str,
+    root: str | Path | None = None,
+    split: str | None = None,
+    *,
+    truth: str | None = None,
+    per: "Per" = "class",
+    partial: bool = False,
+) -> "Contents":
+    """Return the samples of a data set, and its classes in its own order (none if labels are indices).
+
+    Args and errors are those of :func:`open_dataset`.
+    """
     from limelight.data.reading import Absent, absent_files
 
     card = _card(name, split, truth)
@@ -190,7 +207,7 @@ def open_dataset(
         raise InvalidImage(f"{name} is not complete: {error}; get it from {card.source}") from None
     if not samples:
         raise InvalidImage(f"{name} has no pictures in {root}; get it from {card.source}")
-    return _index(samples, classes) if indices else samples
+    return samples, classes
 
 
 def missing(

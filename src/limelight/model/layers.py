@@ -4,6 +4,7 @@ Nobody has to tell the library where the last feature map is, whether a transfor
 first, or that Swin keeps channels last: the shapes that come by in one pass say so.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -71,6 +72,8 @@ class LayerInfo:
             axis only, the prediction depends on it there, and it is a feature, not the class scores themselves.
         same_as: name of the outermost module that gives the very same tensor.
         pooled: whether that tensor is only a pooled copy of an earlier one.
+        block: whether the module is one of several of its kind that each hold several layers of weights, such as
+            a residual block.
     """
 
     name: str
@@ -81,6 +84,7 @@ class LayerInfo:
     candidate: bool
     same_as: str
     pooled: bool
+    block: bool
 
     @property
     def channels(self) -> int:
@@ -129,6 +133,8 @@ class Trace:
         What a block does at the old resolution before it leaves it belongs to the transition: a layer does
         not end a stage if it lies in a module that ends at another resolution and holds no more than half of
         this one's layers.
+
+        A network of blocks has no stage before the first block: what comes there is its stem.
         """
         order = [layer for layer in self.candidates if layer.layout and not layer.pooled]
         grids = {layer.name: layer.layout.grid for layer in self.layers if layer.layout}
@@ -146,7 +152,10 @@ class Trace:
         for grid in {grids[layer.name] for layer in order}:
             stage = [layer for layer in order if grids[layer.name] == grid]
             last.append(next((one for one in reversed(stage) if not transition(one, stage)), stage[-1]))
-        return sorted(last, key=order.index)
+        stages = sorted(last, key=order.index)
+        of_blocks = {layer.layout.grid for layer in self.layers if layer.block and layer.layout}
+        stem = next((i for i, stage in enumerate(stages) if grids[stage.name] in of_blocks), 0)
+        return stages[stem:] if len(stages) - stem > 1 else stages
 
 
 @dataclass
@@ -279,6 +288,7 @@ def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | N
         if not found and not tokens:  # no weights that tell, so let the picture's own size tell
             layouts = list(_layouts(seen, size, [size]))
     wide = _wide(layouts)
+    blocks = _blocks(modules)
     infos = [
         LayerInfo(
             name=s.name,
@@ -292,6 +302,7 @@ def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | N
             and _explainable(s, layout, used[id(s.output)], int(outputs[0].shape[-1]) if outputs[0].ndim else 0),
             same_as=outer.get(s.key, s.name),
             pooled=_is_one(innermost[s.key], _POOLS),
+            block=s.name in blocks,
         )
         for i, (s, layout) in enumerate(zip(seen, layouts, strict=True))
     ]
@@ -355,6 +366,19 @@ def _outermost(seen: list[_Seen]) -> dict[tuple[int, int], str]:
         if best is None or (s.alone and s.name.count(".") < best.count(".")):
             names[s.key] = s.name
     return names
+
+
+def _blocks(modules: Mapping[str, nn.Module]) -> set[str]:
+    """Names of the blocks that a network is made of; a mere container of modules is none."""
+    kinds = {
+        name: kind_of(m)
+        for name, m in modules.items()
+        if kind_of(m) not in {"Sequential", "ModuleList"}
+        and any(True for _ in m.children())
+        and sum(w.ndim > 1 for w in m.parameters()) > 1
+    }
+    often = Counter(kinds.values())
+    return {name for name, kind in kinds.items() if often[kind] > 1}
 
 
 _POOLS = frozenset({"_MaxPoolNd", "_AvgPoolNd", "_AdaptiveAvgPoolNd", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d"})

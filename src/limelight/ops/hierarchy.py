@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Float, Int
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import cdist
 
 Vectors = Float[np.ndarray, "k features"]
+Floats = Float[np.ndarray, " k"]
 Labels = Int[np.ndarray, " k"]
 """The group of each vector, numbered from 0."""
 
@@ -16,11 +18,12 @@ Labels = Int[np.ndarray, " k"]
 class Tree:
     """The hierarchy that Ward's criterion makes of vectors, from singletons to a single group.
 
-    The two groups with the smallest Delta S(P, Q) = |P| |Q| / (|P| + |Q|) ||m_P - m_Q||^2 are merged first.
+    The two groups with the smallest Delta S(P, Q) = |P| |Q| / (|P| + |Q|) ||m_P - m_Q||^2 are merged first; what that
+    is for two vectors may be doubled, see ``ward_doubled``.
 
     Attributes:
         merged: the groups of each merge, (k - 1, 2): below k a vector, else k plus the number of a merge.
-        costs: Delta S of each merge, ascending.
+        costs: Delta S of each merge, ascending unless it was doubled.
     """
 
     merged: Int[np.ndarray, "merges two"]
@@ -50,6 +53,40 @@ def ward(vectors: Vectors) -> Tree:
         return Tree(np.empty((0, 2), int), np.empty(0))
     links = hierarchy.linkage(vectors, "ward")
     return Tree(links[:, :2].astype(int), links[:, 2] ** 2 / 2)  # the heights are sqrt(2 Delta S)
+
+
+def ward_doubled(vectors: Vectors) -> Tree:
+    """Merge vectors by Ward's criterion, but with the whole ||p - q||^2, twice Delta S, between two single vectors.
+
+    Groups of one are so the last to be merged with each other: no metric has this hierarchy, so that the fast
+    algorithms for Ward's don't find it, and every step looks at all pairs.
+    """
+    k = len(vectors)
+    size, node = np.ones(k), np.arange(k)
+    apart = cdist(vectors, vectors, "sqeuclidean")
+    np.fill_diagonal(apart, np.inf)
+    merged, costs = np.empty((k - 1, 2), int), np.empty(k - 1)
+    nearest, least = apart.argmin(1), apart.min(1)
+
+    def delta_s(i: int) -> Floats:
+        single: npt.NDArray[np.bool_] = (size == 1) & (size[i] == 1)
+        return np.where(single, apart[i] / 2, apart[i])
+
+    for step in range(k - 1):
+        a = int(least.argmin())
+        b = int(nearest[a])
+        merged[step], costs[step] = sorted((node[a], node[b])), least[a]
+        together = size[a] + size[b]
+        between = delta_s(a)[b]  # what follows is that of the union, from those of its parts
+        union = ((size[a] + size) * delta_s(a) + (size[b] + size) * delta_s(b) - size * between) / (together + size)
+        size[a], node[a] = together, k + step
+        apart[b] = apart[:, b] = least[b] = union[b] = np.inf
+        apart[a] = apart[:, a] = union
+        stale = np.flatnonzero((nearest == a) | (nearest == b) | (np.arange(k) == a))
+        nearest[stale], least[stale] = apart[stale].argmin(1), apart[stale].min(1)
+        closer = union < least
+        nearest[closer], least[closer] = a, union[closer]
+    return Tree(merged, costs)
 
 
 def dsra(vectors: Vectors, labels: Labels) -> float:

@@ -74,7 +74,8 @@ def save(classifier: Classifier, path: str | Path) -> Path:
         "multilabel": classifier._declared_multilabel,  # pyright: ignore[reportPrivateUsage]
     }
     if isinstance(preprocess, Transform):
-        weights_file.save(classifier, {**header, "source": dict(preprocess.source)}, path)
+        own = asdict(preprocess.function) if isinstance(preprocess.function, Preprocess) else None
+        weights_file.save(classifier, {**header, "source": dict(preprocess.source), "preprocess": own}, path)
     else:
         program_file.save(classifier, {**header, "preprocess": asdict(preprocess)}, path)
     return path

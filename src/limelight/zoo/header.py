@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from limelight.model.preprocess import Preprocess
+
 HEADER = "limelight.classifier"
 """The header's key in a file."""
 
@@ -14,7 +16,7 @@ _Pixels = Annotated[int, pydantic.Field(ge=1)]
 
 
 class Crop(pydantic.BaseModel):
-    """How an exported program wants its pictures, as ``Preprocess``."""
+    """How a network wants its pictures, as ``Preprocess``."""
 
     model_config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -23,6 +25,10 @@ class Crop(pydantic.BaseModel):
     mean: tuple[float, ...]
     std: tuple[Annotated[float, pydantic.Field(gt=0)], ...]
     covered: bool = False
+
+    def build(self) -> Preprocess:
+        """Return the preprocessing."""
+        return Preprocess(**self.model_dump())
 
 
 class Header(pydantic.BaseModel):

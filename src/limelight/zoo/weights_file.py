@@ -1,6 +1,7 @@
 """Models of a zoo as .safetensors files: the weights, and in the header where the model came from."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def load(path: Path, device: str | torch.device | None, trust: bool, given: dict
         family, name = str(source.pop("zoo")), str(source.pop("name"))
         recipe = build(family, name, str(path), trust=trust, **source)
         recipe.module.to(getattr(torch, header.dtype))
+        if header.preprocess is not None:
+            recipe = replace(recipe, function=header.preprocess.build())
     if device is not None:
         recipe.module.to(device)  # what is amiss there is not the file's fault
     with files.refusing(UnsupportedModel, what):

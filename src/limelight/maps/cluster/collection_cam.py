@@ -18,7 +18,7 @@ from limelight.maps.gradient_free.score_cam import weigh
 from limelight.model.one_pass import Stage
 from limelight.ops import divide, min_max, resize
 from limelight.ops.arrays import from_numpy
-from limelight.ops.hierarchy import dsra, ward
+from limelight.ops.hierarchy import dsra, ward, ward_doubled
 from limelight.ops.percentile import above_percentile
 from limelight.ops.scale import varies
 from limelight.shapes import Acts, Images
@@ -46,6 +46,7 @@ def collection_cam(
     theta_unit: Literal["fraction", "percentile"] = "fraction",
     upsample_first: bool = False,
     standardize: bool = False,
+    singletons: Literal["equation", "algorithm"] = "equation",
     report_mic_baseline: bool = False,
 ) -> Raw:
     """Masks of groups of similar channels in several layers, weighted by the score of the image seen through each.
@@ -69,6 +70,9 @@ def collection_cam(
         upsample_first: take the ReLU after U (the paper's Algorithm 1) in place of before (its equations).
         standardize: divide each entry of psi by its spread over the channels. As printed, gradients are too
             small to matter.
+        singletons: how far apart two single channels are when grouping starts: ``equation`` by eq. 11, which is
+            Ward's criterion; ``algorithm`` twice that, as line 3 of the paper's Algorithm 1 has it to the letter.
+            The groups differ.
         report_mic_baseline: subtract f_c(0) from the MIC in the details, for one more pass.
 
     Returns:
@@ -90,7 +94,7 @@ def collection_cam(
     layer_masks: list[Tensor] = []
     for stage in stages:
         acts, grads = stage.acts, gradients_of(stage)
-        labels, separation = group(statistics(acts, grads, standardize), min_groups, max_groups)
+        labels, separation = group(statistics(acts, grads, standardize), min_groups, max_groups, singletons)
         b = grads.mean((-2, -1), keepdim=True) * acts if stage is stages[-1] else (grads > 0).to(acts) * acts
         sums = torch.einsum("ngk,nkhw->nghw", members(labels, n_groups).to(acts), b)
         shown = resize(sums, size).relu() if upsample_first else resize(sums.relu(), size)
@@ -187,11 +191,13 @@ def statistics(acts: Acts, grads: Acts, standardize: bool = False) -> Statistics
     return psi
 
 
-def group(psi: Statistics, min_groups: int, max_groups: int) -> tuple[Partitions, Float[Tensor, "n sizes"]]:
+def group(
+    psi: Statistics, min_groups: int, max_groups: int, singletons: Literal["equation", "algorithm"] = "equation"
+) -> tuple[Partitions, Float[Tensor, "n sizes"]]:
     """Return the best partition of each image's channels, and the DSRA of those of every size."""
     labels, separations = np.empty(psi.shape[:2], int), np.full((len(psi), max_groups), np.nan)
     for i, vectors in enumerate(psi.cpu().numpy()):
-        tree = ward(vectors)
+        tree = ward(vectors) if singletons == "equation" else ward_doubled(vectors)
         sizes = range(min(min_groups, tree.distinct), min(max_groups, tree.distinct) + 1)
         partitions = [tree.cut(k) for k in sizes]
         separation = [dsra(vectors, p) for p in partitions]

@@ -32,7 +32,8 @@ def show_extremes(run: Run) -> Section:
         caption = f"{scores.model}: best and worst by {label_metric(metric, column)}."
         blocks.append(Group(scores.model, [Table(caption, ["method", "best", "worst"], rows)]))
     if maps is None:
-        text = "The pictures were not at hand when this page was made (`--data`), so it has their names alone."
+        why = "are of several data sets" if run.apart else "were not at hand when this page was made (`--data`)"
+        text = f"The pictures {why}, so it has their names alone."
     else:
         text = (
             "Where a method does well and where it fails, with the maps made anew. The worst say more about a method "

@@ -23,7 +23,9 @@ def show_leaderboard(run: Run) -> Section:
     if any(len(scores.methods) > 1 for scores in run.models):
         blocks = [_list_leaders(run), *blocks, _explain_bold(run)]
     blocks.append(Filter("Show only models and methods with"))
-    for scores, summary in run.by_model:
+    if run.apart:
+        blocks.append("First the pictures of all data sets together, then those of each by themselves.")
+    for scores, summary in run.each:
         blocks.append(Group(scores.model, [_list_figures(scores, summary)]))
     return Section("Leaderboard", blocks)
 

@@ -10,6 +10,7 @@ from PIL import Image
 from limelight import api, draw, zoo
 from limelight.api.inputs import true_mask
 from limelight.bench.plan import prepare_model, samples_of
+from limelight.bench.recipe_tables import Data
 from limelight.data.images import load_image
 from limelight.data.samples import Sample
 from limelight.errors import InvalidOption, LimelightError
@@ -114,6 +115,10 @@ def find_maps(run: Run) -> MapMaker | None:
     """
     noted = run.notes.get("source")
     source = run.data or (Path(noted) if noted and Path(noted).exists() else None)
+    if not isinstance(run.recipe.data, Data):
+        if run.data is not None:
+            raise InvalidOption("of a run of several data sets no maps are made again; leave --data out")
+        return None
     if run.recipe.data.mosaics or (source is None and run.recipe.data.dataset != "scenes"):
         return None
     names = {name for scores in run.models for name in scores.images}

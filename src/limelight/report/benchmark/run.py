@@ -27,6 +27,7 @@ class Run:
         recipe: what was measured.
         notes: what else is known of it.
         models: the scores of each model.
+        apart: their scores on each of several data sets alone; empty if there is one.
         failures: what has an error in place of a number.
         published: a paper's numbers.
         data: where the pictures are, if they are not drawn.
@@ -38,6 +39,7 @@ class Run:
     recipe: Recipe
     notes: Mapping[str, Any]
     models: Sequence[ModelScores]
+    apart: Sequence[ModelScores]
     failures: Sequence[Failure]
     published: Sequence[Published] = ()
     data: Path | None = None
@@ -53,6 +55,17 @@ class Run:
     def by_model(self) -> Iterator[tuple[ModelScores, Summary]]:
         """Each model's scores and their summary."""
         return zip(self.models, self.summaries, strict=True)
+
+    @cached_property
+    def summaries_apart(self) -> list[Summary]:
+        """The figures on each of several data sets alone."""
+        return summarize(self.apart)
+
+    @property
+    def each(self) -> Iterator[tuple[ModelScores, Summary]]:
+        """Each model's scores and their summary: on all pictures, then on each of several data sets."""
+        yield from self.by_model
+        yield from zip(self.apart, self.summaries_apart, strict=True)
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -107,6 +120,8 @@ def open_run(
             text = read_numbers(find_recipe(recipe), given.paper.table)
     if paper is not None:
         text = read_text(Path(paper))
-    models, failures = read_scores(store, made_by)
+    models, apart, failures = read_scores(store, made_by)
     source = Path(data) if data is not None else None
-    return Run(store, made_by, notes, models, failures, parse_published(text) if text else (), source, device, trust)
+    return Run(
+        store, made_by, notes, models, apart, failures, parse_published(text) if text else (), source, device, trust
+    )

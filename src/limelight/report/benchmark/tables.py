@@ -15,7 +15,7 @@ def to_markdown(run: Run) -> str:
     """Return the tables of the page as Markdown."""
     lines = [f"# {markdown(run.recipe.name)}", "", *([markdown(run.about), ""] if run.about else [])]
     lines += ["Bold is the best, and what is not distinguishable from it.", ""]
-    for scores, summary in run.by_model:
+    for scores, summary in run.each:
         ends = [" passes | seconds |", " ---: | ---: |"]
         ends += [f" {format_cost(p)} | {format_cost(s)} |" for p, s in zip(scores.passes, scores.seconds, strict=True)]
         table = [a + b for a, b in zip(summary.to_markdown().splitlines(), ends, strict=True)]
@@ -41,7 +41,7 @@ def to_markdown(run: Run) -> str:
 
 def to_latex(run: Run) -> str:
     r"""Return the leaderboards as LaTeX, a ``table`` per model; they need ``\usepackage{booktabs}``."""
-    tables = [_latex_table(run.recipe.name, scores, summary) for scores, summary in run.by_model]
+    tables = [_latex_table(run.recipe.name, scores, summary) for scores, summary in run.each]
     return "\n\n".join(["% needs \\usepackage{booktabs}", *tables]) + "\n"
 
 

@@ -78,6 +78,7 @@ class ModelScores:
         there: (metrics, methods, images), whether there is a finished cell.
         terms: of metrics that are pooled from several: (methods, images, terms), by metric.
         targets: the explained class of each image.
+        classes: the same, told apart where several data sets have classes of their own.
         empty: (methods, images), whether the map is empty.
         seconds: of an explanation, mean per method; NaN if it never worked.
         passes: forward and backward passes, mean per method; NaN if it never worked.
@@ -93,6 +94,7 @@ class ModelScores:
     there: Booleans
     terms: dict[str, Floats]
     targets: Integers
+    classes: Integers
     empty: Booleans
     seconds: Floats
     passes: Floats
@@ -107,6 +109,6 @@ class ModelScores:
             values = self.values[i].T[:, :, None]
             if column.pooling in TERMS:
                 values = np.where(np.isnan(values), np.nan, self.terms[metric].transpose(1, 0, 2))
-            groups = self.targets if column.pooling == "class-mean" else None
+            groups = self.classes if column.pooling == "class-mean" else None
             scores.append(MetricScores(column.pooling, values, groups))
         return scores

@@ -1,15 +1,17 @@
 """Read the scores of a run from its folder."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from limelight.bench.cell import name_of_part
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Store
 from limelight.errors import CorruptStore, InvalidOption
 from limelight.files import arrow, refusing
-from limelight.report.scores.model import Failure, Floats, Integers, ModelScores
+from limelight.report.scores.model import Booleans, Failure, Floats, Integers, ModelScores
 from limelight.report.scores.word_column import WordColumn, encode, order_like
 from limelight.results.row import TERMS, Column
 from limelight.scoring.evaluate import columns
@@ -21,8 +23,8 @@ _READ = (
 _WORDS = ("image", "model", "method", "metric", "error", "reason")
 
 
-def read_scores(store: Store, recipe: Recipe) -> tuple[list[ModelScores], list[Failure]]:
-    """Read the scores of each model, and what failed.
+def read_scores(store: Store, recipe: Recipe) -> tuple[list[ModelScores], list[ModelScores], list[Failure]]:
+    """Read the scores of each model, those on each of several data sets, and what failed.
 
     Args:
         store: the run's folder.
@@ -46,16 +48,26 @@ def read_scores(store: Store, recipe: Recipe) -> tuple[list[ModelScores], list[F
             raise CorruptStore(f"the rows in {store.folder} have a {what} {min(strange)!r}, its settings have not")
     failed, model = words["error"].nonempty, words["model"]
     models: list[ModelScores] = []
+    apart: list[ModelScores] = []
     failures: list[Failure] = []
     for number in order_like(model.words, recipe.models.names):
         name, rows = model.words[number], model.codes == number
         if (rows & ~failed).any():
             with refusing(CorruptStore, f"the rows in {store.folder} are not of its settings"):
                 models.append(_read_model(name, table, words, np.flatnonzero(rows & ~failed), recipe, metrics))
+                for part in filter(None, recipe.parts):
+                    own = np.flatnonzero(rows & ~failed & _of_part(words["image"], part))
+                    if len(own):
+                        apart.append(_read_model(name_of_part(name, part), table, words, own, recipe, metrics))
         failures += _read_failures(name, words, np.flatnonzero(rows & failed))
     del table
     _release_memory()
-    return models, failures
+    return models, apart, failures
+
+
+def _of_part(image: WordColumn, part: str) -> Booleans:
+    """Return which rows are of a picture of one of several data sets."""
+    return np.array([word.startswith(f"{part}/") for word in image.words], dtype=np.bool_)[image.codes]
 
 
 def _read_model(
@@ -98,12 +110,21 @@ def _read_model(
         there=there,
         terms=terms,
         targets=targets,
+        classes=_tell_apart(targets, images, [part for part in recipe.parts if part]),
         empty=empty,
         seconds=_mean_by(method, numbers("seconds"), len(methods)),
         passes=_mean_by(method, numbers("forwards") + numbers("backwards"), len(methods)),
         calls=_mean_by(method, numbers("calls"), len(methods)),
         spent=_mean_by(cell, numbers("spent"), shape[0] * shape[1]).reshape(shape[:2]),
     )
+
+
+def _tell_apart(targets: Integers, images: Sequence[str], parts: Sequence[str]) -> Integers:
+    """Number the classes of several data sets, of which each has a first one; of one they stay as they are."""
+    if not parts:
+        return targets
+    own = [next(i for i, part in enumerate(parts) if name.startswith(f"{part}/")) for name in images]
+    return np.unique(np.stack([own, targets], 1), axis=0, return_inverse=True)[1].ravel()
 
 
 def _mean_by(group: Integers, values: Floats, groups: int) -> Floats:
