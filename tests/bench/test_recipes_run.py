@@ -52,7 +52,6 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-    build_narrow(monkeypatch)
     return tmp_path
 
 
@@ -70,9 +69,11 @@ def cheaper(path: Path, folder: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_runs_and_its_report_opens(
-    path: Path, disk: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+    path: Path, disk: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = cheaper(path, folder)
+    if path.stem != "demo":  # its networks are small and have weights of their own
+        build_narrow(monkeypatch)
     recipe = read_recipe(copy)
     for part in recipe.parts.values():
         for model in part.models.names:
