@@ -90,7 +90,8 @@ def test_a_recipe_runs_and_its_report_opens(
     rows = sum(len(recipe.methods_of(model)) for model in recipe.models.names)
     assert done["cells"] == done["finished"] == 4 * len(recipe.parts) * rows * len(recipe.metrics)
     assert (done["failed"], done["left_out"], done["unreadable"]) == (0, {}, {})
-    assert run("report", "run", *where) == 0
+    shown = where if len(recipe.parts) == 1 else []  # of several data sets together the page shows no maps
+    assert run("report", "run", *shown) == 0
     page = check(folder / "run/report.html", script=True)
     for label in {*recipe.metrics_by_label, *(m for name in recipe.models.names for m in recipe.methods_of(name))}:
         assert label in page.text
