@@ -85,8 +85,8 @@ def check(path: Path, *, script: bool = False) -> Page:
             source = attributes["src"] or ""
             if source.startswith("data:image/svg+xml;base64,"):
                 continue
-            data = source.removeprefix("data:image/png;base64,")
-            with Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG"]) as image:
+            kind, _, data = source.removeprefix("data:image/").partition(";base64,")
+            with Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=[kind]) as image:
                 image.load()
                 assert (attributes["width"], attributes["height"]) == tuple(map(str, image.size))
     for image in page.all("img"):

@@ -70,7 +70,8 @@ def ward_doubled(vectors: Vectors) -> Tree:
 
     def delta_s(i: int) -> Floats:
         single: npt.NDArray[np.bool_] = (size == 1) & (size[i] == 1)
-        return np.where(single, apart[i] / 2, apart[i])
+        row: Floats = apart[i]
+        return np.where(single, row / 2, row)
 
     for step in range(k - 1):
         a = int(least.argmin())

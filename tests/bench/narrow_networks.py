@@ -1,0 +1,77 @@
+"""The recipes' networks with layers a sixteenth as wide, and files of random weights for them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torchvision import models
+from torchvision.models import resnet
+
+
+def _narrow(channels: int) -> int:
+    """Return a sixteenth; all of what is no multiple of 32, as colours, classes and some of Inception's channels.
+
+    A layer without memory is made for the weights of another, which is narrow already.
+    """
+    return channels if channels % 32 or torch.get_default_device().type == "meta" else channels // 16
+
+
+def build_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on, whoever builds a network gets a narrow one, which takes a fraction of the time.
+
+    A ResNet has three blocks a stage at most; all other networks have all of their layers.
+    """
+    stage = resnet.ResNet._make_layer
+    wide: dict[type[nn.Module], Callable[..., None]] = {
+        kind: kind.__init__ for kind in (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+    }
+
+    def both(self: nn.Module, inputs: int, outputs: int, *more: Any, **options: Any) -> None:
+        wide[type(self)](self, _narrow(inputs), _narrow(outputs), *more, **options)
+
+    def convolution(self: nn.Module, inputs: int, outputs: int, *more: Any, groups: int = 1, **options: Any) -> None:
+        both(self, inputs, outputs, *more, groups=_narrow(groups), **options)
+
+    def normalisation(self: nn.Module, channels: int, *more: Any, **options: Any) -> None:
+        wide[type(self)](self, _narrow(channels), *more, **options)
+
+    def short(self: nn.Module, block: Any, planes: int, blocks: int, *more: Any, **options: Any) -> nn.Module:
+        return stage(self, block, planes, min(blocks, 3), *more, **options)
+
+    monkeypatch.setattr(resnet.ResNet, "_make_layer", short)
+    for kind, init in ((nn.Conv2d, convolution), (nn.Linear, both), (nn.BatchNorm2d, normalisation)):
+        monkeypatch.setattr(kind, "__init__", init)
+
+
+def draw_weights(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return random weights of a network, normalised on noise, so that no layer is all zero or endless."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        network.train()(torch.randn(4, 3, 299, 299, generator=torch.Generator().manual_seed(0)))
+    return network.state_dict()
+
+
+def write_weights(model: str, weights: str, classes: int) -> None:
+    """Write weights of a model of a recipe to where they are looked for: the file, or the one that was downloaded."""
+    family, _, name = model.partition("/")
+    torch.manual_seed(0)
+    if family == "torchray":
+        from limelight.zoo import sliding, torchray
+
+        network, file = sliding.with_classes(torchray.build(name), classes), torchray.FILES[name, weights]
+        nn.init.normal_(sliding.convolutions(network)[-1].weight)
+    else:  # also sliding, which makes its networks of torchvision's
+        whole = {"init_weights": True, "aux_logits": True} if name == "inception_v3" else {}
+        network = models.get_model(name, weights=None, num_classes=classes, **whole)
+        entries = models.get_model_weights(name).__members__
+        file = Path(entries[weights].url).name if weights in entries else ""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / file if file else Path(weights)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = draw_weights(network)
+    save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
