@@ -89,7 +89,7 @@ def cache_features(
             begun = time.perf_counter()
             for batch in loader:
                 x = batch.flatten(0, 1).to(classifier.device, classifier.dtype)
-                rows.append(read_features(classifier, layer, x).cpu().unflatten(0, (-1, views)))
+                rows.append(torch.unflatten(read_features(classifier, layer, x).cpu(), 0, (-1, views)))
                 pace = (time.perf_counter() - begun) / sum(map(len, rows))
                 watch.expect(lambda pace=pace: Forecast(lacking, lacking * pace, images=lacking))
                 watch.advance(len(batch))
