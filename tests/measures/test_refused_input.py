@@ -43,6 +43,7 @@ def test_refused_maps(name: str) -> None:
 
 
 ABOUT_PROBABILITIES = (
+    "cross-deletion",
     "average-drop",
     "average-increase",
     "confidence-drop",

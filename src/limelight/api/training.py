@@ -59,7 +59,7 @@ class TrainedHead:
     def __repr__(self) -> str:
         best = self.epochs[self.kept - 1]
         told = {"accuracy": best.accuracy, "precision": best.precision, "recall": best.recall}
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in told.items() if not math.isnan(value))
+        figures = ", ".join(f"{name} {value:z.3f}" for name, value in told.items() if not math.isnan(value))
         return f"TrainedHead({self.path}, epoch {self.kept} of {len(self.epochs)}{figures and ', '}{figures})"
 
 

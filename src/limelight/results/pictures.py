@@ -81,7 +81,9 @@ def draw_parts(
         caption = f"{worth.rstrip('s')} {float(details[worth][i]):z.3g}" if worth else ""
         title = SECTIONS[i] if "sections" in details else f"part {i + 1}"
         if "mask_layer" in details:
-            title = f"{layers[int(details['mask_layer'][i])]}, group {int(details['mask_group'][i]) + 1}"
+            title = layers[int(details["mask_layer"][i])]
+        if "mask_group" in details:
+            title += f", group {int(details['mask_group'][i]) + 1}"
             caption = f"weight {float(details['weights'][i]):z.3f} · {caption}"
         panels.append(draw.Panel(picture, " and ".join(roles) or title, caption, frame=bool(roles)))
     return panels
