@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
-from torchvision.models import resnet
+from torchvision.models import DenseNet, resnet
 
 
 def _narrow(channels: int) -> int:
@@ -23,8 +23,9 @@ def _narrow(channels: int) -> int:
 def build_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, whoever builds a network gets a narrow one, which takes a fraction of the time.
 
-    A ResNet has three blocks a stage at most; all other networks have all of their layers.
+    A ResNet has three blocks a stage at most, a DenseNet eight layers a block; others have all of their layers.
     """
+    dense = DenseNet.__init__
     stage = resnet.ResNet._make_layer
     wide: dict[type[nn.Module], Callable[..., None]] = {
         kind: kind.__init__ for kind in (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
@@ -42,7 +43,11 @@ def build_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     def short(self: nn.Module, block: Any, planes: int, blocks: int, *more: Any, **options: Any) -> nn.Module:
         return stage(self, block, planes, min(blocks, 3), *more, **options)
 
+    def shallow(self: nn.Module, growth: int, layers: tuple[int, ...], *more: Any, **options: Any) -> None:
+        dense(self, growth, tuple(min(count, 8) for count in layers), *more, **options)
+
     monkeypatch.setattr(resnet.ResNet, "_make_layer", short)
+    monkeypatch.setattr(DenseNet, "__init__", shallow)
     for kind, init in ((nn.Conv2d, convolution), (nn.Linear, both), (nn.BatchNorm2d, normalisation)):
         monkeypatch.setattr(kind, "__init__", init)
 

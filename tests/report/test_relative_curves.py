@@ -22,7 +22,7 @@ def test_relative_curves_of_a_run(tmp_path: Path) -> None:
     made = read_recipe(recipe)
     benchmark(made, tmp_path / "run")
     store = Store(tmp_path / "run")
-    scores, _ = read_scores(store, made)
+    scores, *_ = read_scores(store, made)
     (curves,) = read_curves(store, scores)
     metric = ll.metric("morf-insertion", points=3, largest=0.9, relative=True)
     results = ll.evaluate("demo/resnet", split(4), "grad-cam", metric)
