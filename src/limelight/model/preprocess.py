@@ -87,7 +87,7 @@ class Normalisation:
     std: tuple[float, ...]
     size: tuple[int, int] | None = None
 
-    def of(self, value: float) -> Tensor:
+    def of(self, value: int | float) -> Tensor:
         """Return what a grey becomes, per channel, in double precision."""
         mean, std = (torch.tensor(v, dtype=torch.float64) for v in (self.mean, self.std))
         return (value - mean) / std

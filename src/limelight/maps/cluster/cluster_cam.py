@@ -27,7 +27,7 @@ from limelight.ops.clusters import (
 )
 from limelight.ops.linalg import vector_norm
 from limelight.ops.scale import varies
-from limelight.shapes import Acts, Flags, Images, Index, Maps
+from limelight.shapes import Acts, Flags, Images, Index
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -141,7 +141,7 @@ def cluster_cam(
     return agree(found)
 
 
-def cluster_masks(means: Maps, size: tuple[int, int], scaled: bool = True) -> Maps:
+def cluster_masks(means: Tensor, size: tuple[int, int], scaled: bool = True) -> Tensor:
     """Turn the maps of clusters (m, h, w) into masks of the image's size, (m, H, W), scaled to [0, 1]."""
     shown = resize(means, size)
     return min_max(shown)[0] if scaled else shown

@@ -199,7 +199,7 @@ def render(mask: Tensor, size: tuple[int, int], rendering: Rendering = "bilinear
     return gaussian_blur(F.interpolate(mask[:, None], size, mode="nearest"), 41, 5.0)[:, 0]
 
 
-def render_like(image: Images, mask: Tensor, rendering: Rendering) -> Maps:
+def render_like(image: Images, mask: Tensor, rendering: Rendering) -> Tensor:
     """Return masks (m, s, s) at the size of these images, (m, H, W)."""
     return render(mask, (int(image.shape[-2]), int(image.shape[-1])), rendering)
 
