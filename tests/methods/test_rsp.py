@@ -10,23 +10,12 @@ from limelight.maps.propagation.rsp import Sectional, compare
 from limelight.relevance.op import Op, divide_by
 from limelight.relevance.recording import Recording
 from methods import golden_network
+from methods.equilibrium_networks import Behind
 from methods.goldens import classifier, golden, inputs
 
 X = torch.tensor([2.0, 1, 0, 1]).double()
 W = torch.tensor([[1.0, -1, 2, 0], [0.5, 1, -1, -2]]).double()
 R = torch.tensor([3.0, -1]).double()
-
-
-class Behind(nn.Module):
-    """A layer that is given exactly x, and is not the first one."""
-
-    def __init__(self, layer: nn.Module, x: Tensor) -> None:
-        super().__init__()
-        self.first, self.layer, self.x = nn.Conv2d(3, x.shape[1], 1, bias=False).to(x), layer, x
-        nn.init.zeros_(self.first.weight)
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.layer(self.first(image) + self.x).flatten(1)
 
 
 def inner(layer: nn.Module, x: Tensor) -> Op:
