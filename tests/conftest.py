@@ -7,6 +7,7 @@ for its arithmetic; ``-n 0`` keeps it in one process, and ``OMP_NUM_THREADS=2`` 
 import importlib.util
 import io
 import os
+import random
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -68,6 +69,15 @@ def script(path: Path) -> ModuleType:
 def npz(*parts: str) -> Any:
     """Return the arrays of a file in the shared folder; the file is closed."""
     return np.load(io.BytesIO(shared(*parts).read_bytes()))
+
+
+@pytest.fixture(autouse=True)
+def drawn_alike() -> None:
+    """What a test draws without a seed of its own, or a peer draws for it, is the same in every run and any order."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  # peers draw from it
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture
