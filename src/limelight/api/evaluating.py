@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from limelight.api.forecasting import forecast
+from limelight.api.further_inputs import read_further
 from limelight.api.inputs import (
     Unreadable,
     as_input,
@@ -60,6 +61,7 @@ def evaluate(
     targets: TargetLike = None,
     truth: Any = None,
     *,
+    inputs: Mapping[str, Any] | None = None,
     protocol: str | None = None,
     batch_size: int | None = None,
     strict: bool = False,
@@ -82,6 +84,7 @@ def evaluate(
         target: another name of ``targets``.
         truth: masks or boxes in pixels of the network's input, see ``Truth.of``; None for what the images
             bring along.
+        inputs: what the module takes beside the pictures, a row for each; as in ``explain``.
         protocol: a paper's settings for all methods and metrics given by name that have them.
         batch_size: pictures, and changed copies of them, per pass; None to fit the memory.
         strict: refuse a picture that can't be read; else it is left out, and named in a ``PictureWarning`` at the end
@@ -109,6 +112,8 @@ def evaluate(
     samples = as_samples(images)
     if not samples:
         raise InvalidImage("the list of images is empty")
+    model = read_further(model, inputs or {})
+    model.feed.expect(len(samples))
     asked = read_targets(model, samples, targets)
     given = None if truth is None else read_truth(truth, model, samples)
     rows: list[Row] = []
@@ -129,13 +134,13 @@ def evaluate(
         with show_progress("evaluating", progress) as watch:
             for where, x, masks in read_in_rounds(model, samples, images_at_once(batch_size), unreadable):
                 used = methods_by_name.values(), metrics_by_name.values()
-                watch.expect(partial(forecast, model, x[:1], *used, images=len(samples)))
+                watch.expect(partial(forecast, model.take(slice(0, 1)), x[:1], *used, images=len(samples)))
                 if given is None:
                     there = truth_of(model, [samples[i] for i in where], x, metrics_by_name.values(), masks)
                 else:
                     there = Truth.of(given[torch.tensor(where)], len(where), size_of(x), x.device)
                 evaluate_batch(
-                    model,
+                    model.take(torch.tensor(where)),
                     x,
                     asked_at(asked, where),
                     methods_by_name,
@@ -161,6 +166,7 @@ def compare(
     target: TargetLike = None,
     truth: Any = None,
     *,
+    inputs: Mapping[str, Any] | None = None,
     protocol: str | None = None,
     progress: bool | None = None,
     targets: TargetLike = None,
@@ -175,6 +181,7 @@ def compare(
         target: as in ``evaluate``.
         targets: another name of ``target``.
         truth: as in ``evaluate``, for the one image.
+        inputs: as in ``evaluate``, for the one image.
         protocol: as in ``evaluate``.
         progress: as in ``explain``.
 
@@ -193,6 +200,7 @@ def compare(
     expect_protocol(protocol, chosen.values(), judges.values())
     sample = as_sample(image)
     x = as_input(model, sample.image)[None]
+    model = read_further(model, inputs or {})
     wanted = read_targets(model, [sample], target)
     there = truth_of(model, [sample], x, judges.values()) if truth is None else Truth.of(truth, 1, size_of(x), x.device)
     with show_progress("comparing", progress) as watch:

@@ -83,6 +83,8 @@ class Behind:
 def find_behind(classifier: Classifier, stage: Stage, image: Images) -> Behind:
     """Find out on one image what lies behind a layer; done once per layer and input size."""
     key = (stage.info.name, *image.shape[1:])
+    if classifier.feed.rows:  # which may come in behind the layer, another for each image
+        return Behind(None, None)
     if key not in classifier.memo:
         tail = Head(classifier, stage.info.name, image[:1])
         found = _linear(classifier, tail, stage.output[:1], stage.acts[:1]) if tail.exact else None
@@ -198,7 +200,7 @@ def _from_image(passes: Passes, stage: Stage, i: int, gone: Tensor) -> Tensor:
             preserve_state(passes.classifier.module),
             overwrite_output(layer, lambda output: without(output, stage, gone[part])),
         ):
-            return passes.read(passes.classifier.forward(passes.image[images]), images)
+            return passes.read(passes.classifier.forward(passes.image[images], images), images)
 
     return torch.cat(in_chunks(work, len(gone), size)) if len(gone) else stage.acts.new_zeros(0)
 

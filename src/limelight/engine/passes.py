@@ -52,7 +52,7 @@ class Passes:
 
         def work(part: slice) -> Scores:
             x = copies(images[part], numbers[part])
-            found = self.read(self._forward(x), images[part], kind, x)
+            found = self.read(self._forward(x, images[part]), images[part], kind, x)
             self._meter.add(forward=len(x))
             return found
 
@@ -74,7 +74,7 @@ class Passes:
 
         def work(part: slice) -> Logits:
             x = copies(images[part], numbers[part])
-            logits = self.classifier.outputs.logits(self._forward(x), len(x))
+            logits = self.classifier.outputs.logits(self._forward(x, images[part]), len(x))
             logits = self.classifier.require_finite(logits, self.image, images[part], x)
             self._meter.add(forward=len(x))
             return logits if logits.dtype == torch.float64 else logits.float()
@@ -98,7 +98,7 @@ class Passes:
             i, k = images[part], numbers[part]
             x = copies(i, k).detach().requires_grad_()
             with torch.enable_grad():
-                score = self.read(self._forward(x), i, kind, x).sum()
+                score = self.read(self._forward(x, i), i, kind, x).sum()
                 (found,) = differentiate(self.classifier.module, self.image, score, [x])
             assert found is not None
             self._meter.add(forward=len(x), backward=len(x))
@@ -125,7 +125,7 @@ class Passes:
             i, k = images[part], numbers[part]
             with torch.enable_grad():
                 x = copies(leaf, i, k)
-                found = self.read(self._forward(x), i, None, x).to(weights)
+                found = self.read(self._forward(x, i), i, None, x).to(weights)
                 (share,) = differentiate(self.classifier.module, self.image, (found * weights[i, k]).sum(), [leaf])
             assert share is not None
             self._meter.add(forward=len(x), backward=len(x))
@@ -161,6 +161,6 @@ class Passes:
         at = torch.arange(len(self.image) * wanted, device=self.image.device)
         return at // wanted, at % wanted
 
-    def _forward(self, x: Images) -> Any:
+    def _forward(self, x: Images, images: Index) -> Any:
         with preserve_state(self.classifier.module), torch.set_grad_enabled(x.requires_grad):
-            return self.classifier.forward(x.to(self.image.dtype), watched=False)
+            return self.classifier.forward(x.to(self.image.dtype), images, watched=False)

@@ -83,13 +83,11 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
 
     def explain(images: slice) -> list[Saliency]:
         start, meter = time.perf_counter(), Meter()
-        some, wanted = x[images], targets[images]
+        some, wanted, own = x[images], targets[images], classifier.take(images)
         if recorded:
-            clean = record_images(classifier, some, wanted, looked_at, gradients=gradients, meter=meter, stops=stops)
+            clean = record_images(own, some, wanted, looked_at, gradients=gradients, meter=meter, stops=stops)
         else:
-            clean = pass_images(
-                classifier, some, wanted, looked_at, gradients=gradients, to_input=to_input, meter=meter
-            )
+            clean = pass_images(own, some, wanted, looked_at, gradients=gradients, to_input=to_input, meter=meter)
         shared = Shared(clean, meter, time.perf_counter() - start, len(methods))
         return [apply(m, shared, infos) for m, infos in zip(methods, layers, strict=True)]
 

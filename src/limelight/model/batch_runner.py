@@ -10,12 +10,13 @@ from limelight.errors import UnsupportedModel
 from limelight.model.batch_trial import BatchTrial
 from limelight.model.batches import as_fit, chunk_size
 from limelight.model.boundary import forward_pass
+from limelight.model.feed import Feed
 from limelight.model.fuse import fuse
 from limelight.model.layers import Trace, version_of
 from limelight.model.outputs import numbers, same_but_for_rounding
 from limelight.model.preserve import preserve_state
 from limelight.model.weights import weights_version
-from limelight.shapes import Images
+from limelight.shapes import Images, Index
 
 
 class BatchRunner:
@@ -50,20 +51,25 @@ class BatchRunner:
         self._overwrites = False
         self._fused: tuple[Any, nn.Module] | None = None
 
-    def learn(self, x: Images, seen: Trace) -> None:
+    def learn(self, x: Images, seen: Trace, feed: Feed) -> None:
         """Find out how the network likes a batch, unless it is known; see ``BatchTrial``.
 
         Args:
             x: an image, (1, 3, H, W).
             seen: what a pass of that image alone showed.
+            feed: gives it images.
         """
         if self._layout is None and self.may_try and not self.alone and self._most != 1:
-            trial = BatchTrial(self.module, x, seen)
+            trial = BatchTrial(self.module, x, seen, feed)
             self._layout, self.alone = trial.layout, trial.alone
             self._overwrites |= trial.overwrites
         elif self._layout is None:  # nothing is tried out at a service that may cost money
             self._layout = torch.preserve_format
         self._overwrites |= seen.overwrites
+
+    def forget(self) -> None:
+        """Forget how the network likes batches: it is to get other ones."""
+        self.alone, self._layout, self._fused = "", None, None
 
     def at_once(self, bytes_each: int, device: torch.device, given: int | None = None, **limits: int) -> int:
         """Return how many images to pass together: as given, or fewer if they don't fit; one, if it takes no batches.
@@ -79,11 +85,13 @@ class BatchRunner:
         most = as_fit(given, bytes_each, device) if given else chunk_size(bytes_each, device, **limits)
         return min(most, self._most or most)
 
-    def forward(self, x: Images, *, watched: bool = True) -> Any:
+    def forward(self, x: Images, feed: Feed, images: Index | None = None, *, watched: bool = True) -> Any:
         """Return the module's own outputs, the images laid out in memory as is fastest; no state is guarded.
 
         Args:
             x: shape (n, 3, H, W).
+            feed: gives it images.
+            images: of changed copies: which image each is one of, (n,); see ``Feed``.
             watched: whether layers are looked at or hooked. If not, a fused copy may stand in for the module.
 
         Raises:
@@ -96,12 +104,12 @@ class BatchRunner:
         given = x
         if layout is not torch.preserve_format and (len(x) > 1 or (self._may_fuse and not watched)):
             given = x.contiguous(memory_format=layout)  # one image does not earn what laying out weights costs
-        module = self._fuse(x) if self._may_fuse and not watched else self.module
+        module = self._fuse(x, feed[:1]) if self._may_fuse and not watched else self.module
         if self._overwrites and given is x:
             given = x.clone()
         before = version_of(given)
         with forward_pass(module, given, self._advice):
-            output = module(given)
+            output = feed(module, given, images)
         if given is x and version_of(given) != before:
             self._overwrites = True  # so that another try gets copies
             raise UnsupportedModel(
@@ -109,14 +117,14 @@ class BatchRunner:
             )
         return output
 
-    def _fuse(self, x: Images) -> nn.Module:
+    def _fuse(self, x: Images, feed: Feed) -> nn.Module:
         """The fused copy, made again when the weights have changed; it is tested against the module."""
         version = weights_version(self.module)
         if self._fused is None or self._fused[0] != version:
             image = x[:1].detach()
-            twin = fuse(self.module, image)
+            twin = fuse(self.module, image, feed)
             with torch.no_grad(), preserve_state(twin), forward_pass(self.module, image):
-                ours, theirs = (numbers(m(image.clone()), 1) for m in (twin, self.module))
+                ours, theirs = (numbers(feed(m, image.clone()), 1) for m in (twin, self.module))
             if not same_but_for_rounding(ours, theirs):
                 raise UnsupportedModel(f"{self._name} can't be fused: its logits would change; use fuse=False")
             twin.eval()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from limelight.errors import LimelightError, OutOfMemory
 from limelight.model.boundary import forward_pass
+from limelight.model.feed import Feed
 from limelight.model.layers import Trace, version_of
 from limelight.model.outputs import class_scores, of_first
 from limelight.model.preserve import preserve_state
@@ -27,6 +28,7 @@ class BatchTrial:
         module: the model.
         x: an image, (1, 3, H, W).
         seen: what a pass of that image alone showed.
+        feed: gives it images.
 
     Attributes:
         layout: the layout in memory that it likes best.
@@ -34,8 +36,8 @@ class BatchTrial:
         overwrites: whether it wrote into what it was given.
     """
 
-    def __init__(self, module: nn.Module, x: Images, seen: Trace) -> None:
-        self._module, self._seen = module, seen
+    def __init__(self, module: nn.Module, x: Images, seen: Trace, feed: Feed) -> None:
+        self._module, self._seen, self._feed = module, seen, feed[:1]
         self._share = {torch.float16: 0.02, torch.bfloat16: 0.1}.get(x.dtype, 1e-3)
         self._scale = max((float(t.abs().max()) for t in seen.outputs if t.numel()), default=0.0)
         self.overwrites = False
@@ -74,7 +76,7 @@ class BatchTrial:
         before = version_of(copies)
         try:
             with preserve_state(self._module), forward_pass(self._module, given):
-                output = self._module(copies)
+                output = self._feed(self._module, copies)
         except OutOfMemory:
             raise
         except LimelightError as error:

@@ -18,6 +18,7 @@ from limelight.model.batch_check import check_batch, refuse_meta
 from limelight.model.batch_runner import BatchRunner
 from limelight.model.batches import in_chunks
 from limelight.model.boundary import describe
+from limelight.model.feed import Feed, Inside
 from limelight.model.finite import require_finite
 from limelight.model.hooks import duplicate
 from limelight.model.inputs import Inputs
@@ -62,6 +63,8 @@ class Classifier:
             from the model.
         multilabel: whether classes are independent (sigmoid). None: seen from the model.
         reshape: turns the output of a layer into (n, k, h, w), for layouts that are not recognised.
+        input: which argument of ``forward`` the image is, or its key where ``forward`` takes one dict; None for the
+            first argument. See ``with_inputs`` for the others.
         name: how results call the model.
         fuse: pass masked pictures, of which no layer is watched, through a copy with batch normalisation fused
             into the convolutions: faster, for a second copy of the weights.
@@ -93,6 +96,7 @@ class Classifier:
         outputs: Literal["logits", "probabilities"] | None = None,
         multilabel: bool | None = None,
         reshape: Callable[[Tensor], Tensor] | None = None,
+        input: str | None = None,
         name: str | None = None,
         fuse: bool = False,
     ) -> None:
@@ -102,6 +106,7 @@ class Classifier:
         self.name = name or type(self.module).__name__
         self.labels = read_labels(labels) if labels is not None else None
         self.inputs = Inputs(self.module, preprocess, mean, std, size)
+        self.feed = Feed.of(self.module, input)
         self._declared_outputs: Literal["logits", "probabilities"] | None = outputs
         self._declared_multilabel = multilabel
         self._reshape = reshape
@@ -142,7 +147,7 @@ class Classifier:
             size = self.at_once(x)
             given = x.clone()  # a model may overwrite what it is given
             found = in_chunks(
-                lambda part: self.outputs.logits(self.forward(given[part]), len(given[part])), len(x), size
+                lambda part: self.outputs.logits(self.take(part).forward(given[part]), len(given[part])), len(x), size
             )
             return self.require_finite(torch.cat(found), x)
 
@@ -194,7 +199,9 @@ class Classifier:
 
     def to_batch(self, x: Tensor) -> Images:
         """Return a batch of images in the model's dtype, or say why it is none; see ``batch_check.check_batch``."""
-        return check_batch(x, self.module, len(self.mean))
+        x = check_batch(x, self.module, len(self.mean))
+        self.feed.expect(len(x))
+        return x
 
     # -- what comes out ------------------------------------------------------------------------------------
 
@@ -234,11 +241,11 @@ class Classifier:
             refuse_meta(self.module, x)
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
             start = time.perf_counter()
-            found = trace(self.module, noise, self._reshape)
+            found = trace(self.module, noise, self._reshape, self.feed)
             self.first_pass_seconds = time.perf_counter() - start
             if found.classes:
                 check_count(self.labels, found.classes, self.name)
-            self._runner.learn(noise, found)
+            self._runner.learn(noise, found, self.feed)
             self._traces.setdefault(key, found)  # last, for other threads take it to be complete
         return self._traces[key]
 
@@ -263,9 +270,48 @@ class Classifier:
 
     # -- passes --------------------------------------------------------------------------------------------
 
-    def forward(self, x: Images, *, watched: bool = True) -> Any:
+    def forward(self, x: Images, images: Index | None = None, *, watched: bool = True) -> Any:
         """Return the module's own outputs, whose state is not guarded; see ``BatchRunner.forward``."""
-        return self._runner.forward(x, watched=watched)
+        return self._runner.forward(x, self.feed, images, watched=watched)
+
+    def with_inputs(self: Own, rows: Inside | None) -> Own:
+        """Return a classifier of the same module that gets further inputs with every image and changed copy of it.
+
+        Args:
+            rows: by the name of the module's argument, (n, …): a row for each of n images, which alone it explains;
+                None for none.
+
+        Raises:
+            InvalidOption: the module has no such argument, or the inputs don't have the same number of rows.
+
+        Example:
+            >>> class WithAge(torch.nn.Module):
+            ...     def forward(self, x, age):
+            ...         return torch.cat([x.mean((1, 2, 3))[:, None], age], 1)
+            >>> classifier = ll.Classifier(WithAge(), size=8).with_inputs({"age": torch.tensor([[0.25], [0.5]])})
+            >>> classifier(torch.zeros(2, 3, 8, 8))[:, 1].tolist()
+            [0.25, 0.5]
+        """
+        if not rows:
+            return self
+        return self._fed(self.feed.with_rows(rows, self.module, torch.empty(0, device=self.device, dtype=self.dtype)))
+
+    def with_input(self: Own, name: str) -> Own:
+        """Return a classifier of the same module whose image is another of its arguments; see ``Classifier``."""
+        twin = self._fed(Feed.of(self.module, name))
+        twin._traces, twin._runner = {}, self._runner.of(self.module)
+        twin._runner.forget()
+        return twin
+
+    def take(self: Own, images: slice | Index) -> Own:
+        """Return a classifier with the further inputs of some of the images; itself where there are none."""
+        return self._fed(self.feed[images]) if self.feed.rows else self
+
+    def _fed(self: Own, feed: Feed) -> Own:
+        twin = copy.copy(self)
+        twin.feed = feed
+        twin.memo = {}  # what was found out may be true for these inputs only
+        return twin
 
     def at_once(
         self, x: Images, passes: int = 1, given: int | None = None, each: int | None = None, **limits: int

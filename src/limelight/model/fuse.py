@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from limelight.model.feed import Feed
 from limelight.model.hooks import attach_hooks, duplicate
 from limelight.model.preserve import preserve_state
 
 
-def fuse(module: nn.Module, x: Tensor) -> nn.Module:
+def fuse(module: nn.Module, x: Tensor, feed: Feed) -> nn.Module:
     """Return a copy in which every batch normalisation right behind a convolution is fused into its weights.
 
     W' = W gamma / sigma, b' = (b - mu) gamma / sigma + beta, exact up to rounding. Which normalisation takes in
@@ -19,6 +20,7 @@ def fuse(module: nn.Module, x: Tensor) -> nn.Module:
     Args:
         module: is not changed.
         x: an image, (1, 3, H, W).
+        feed: gives it the image.
     """
     twin = duplicate(module)
     outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}
@@ -40,7 +42,7 @@ def fuse(module: nn.Module, x: Tensor) -> nn.Module:
     hooks += [(m.register_forward_pre_hook, before) for m in twin.modules() if isinstance(m, nn.BatchNorm2d)]
     with preserve_state(twin):
         with attach_hooks(hooks):
-            twin(x.clone())  # which it may overwrite
+            feed(twin, x.clone())  # which it may overwrite
         twin.eval()
         for norm, conv in pairs.items():
             if runs[norm] == runs[conv] == 1:  # shared modules stay as they are

@@ -90,7 +90,7 @@ class Head:
             attach_hooks([(self._layer.register_forward_hook, watch)]),
         )  # a network may overwrite it
         with preserve_state(classifier.module), watched, forward_pass(classifier.module, x), keeps:
-            found = classifier.outputs.numbers(classifier.module(given), len(x))
+            found = classifier.outputs.numbers(classifier.feed[:1](classifier.module, given), len(x))
         self._before, self._runs = keeps.results[: ends[-1]], len(ends)
         self.exact = self._same(outputs[-1], found)
 
@@ -127,7 +127,7 @@ class Head:
         hooks = [(self._layer.register_forward_hook, hand_over), *((place, behind(hook)) for place, hook in hooks)]
         module = self._classifier.module
         with preserve_state(module), attach_hooks(hooks), forward_pass(module, variants), returns:
-            return module(self.image)
+            return self._classifier.feed[:1](module, self.image)
 
 
 def _twice(two: Tensor, one: Tensor) -> bool:

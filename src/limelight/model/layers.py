@@ -17,6 +17,7 @@ from torch.utils.flop_counter import flop_registry
 
 from limelight.errors import ModelFailed, UnsupportedModel
 from limelight.model.boundary import differentiate, forward_pass
+from limelight.model.feed import Feed
 from limelight.model.hooks import attach_hooks
 from limelight.model.outputs import class_scores, numbers, of_first
 from limelight.model.parts import parts_of
@@ -230,20 +231,23 @@ class _Arithmetic(TorchDispatchMode):
         return output
 
 
-def trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None) -> Trace:
+def trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None, feed: Feed) -> Trace:
     """Push one image through the model and back, and note every layer's output.
 
     Args:
         module: the model.
         x: one normalised image, shape (1, c, H, W).
         reshape: the user's own reading of a layer's output, or None.
+        feed: gives the model the image.
     """
     with suppress(UnsupportedModel, ModelFailed):  # what can't run while a graph is recorded can without
-        return _trace(module, x, reshape, gradients=True)
-    return _trace(module, x, reshape, gradients=False)
+        return _trace(module, x, reshape, feed[:1], gradients=True)
+    return _trace(module, x, reshape, feed[:1], gradients=False)
 
 
-def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None, *, gradients: bool) -> Trace:
+def _trace(
+    module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None, feed: Feed, *, gradients: bool
+) -> Trace:
     seen: list[_Seen] = []
     arithmetic = _Arithmetic()
 
@@ -270,7 +274,7 @@ def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | N
         given = x.detach().requires_grad_(gradients).clone()  # a copy: the model may write into what it is given
         version = given._version
         with watched, arithmetic, forward_pass(module, x):
-            raw_output = module(given)
+            raw_output = feed(module, given)
         total = max(1, arithmetic.total)
         outputs = numbers(raw_output, len(x))
         slopes = _gradients(outputs, [s.output for s in seen], module, x)

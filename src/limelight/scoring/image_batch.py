@@ -146,7 +146,8 @@ class ImageBatch:
 
     def _logits(self, name: object, x: Images) -> Logits:
         """Return the logits of pictures in place of the images, (n, classes), passed once."""
-        some = x[:1] if x.stride(0) == 0 else x  # one picture for all images
+        alike = x.stride(0) == 0 and not self.classifier.feed.rows
+        some = x[:1] if alike else x  # one picture for all images
 
         def work() -> Logits:
             passes = Passes(self.classifier, some, self._asked, self.meter, self._batch_size)

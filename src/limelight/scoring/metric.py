@@ -24,6 +24,7 @@ from limelight.errors import (
 from limelight.files import reason_of
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost, predict
+from limelight.model.feed import Inside
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import TargetLike, Targets, accept_either_name
 from limelight.ops.arrays import is_tensor_or_array, tensor_of
@@ -138,6 +139,7 @@ class Metric(Speaking):
         *,
         method: Spec | str | None = None,
         truth: Any = None,
+        inputs: Inside | None = None,
     ) -> Scores: ...
     @overload
     def __call__(
@@ -149,6 +151,7 @@ class Metric(Speaking):
         maps: Maps | npt.NDArray[Any] | Sequence[Any],
         method: Spec | str | None = None,
         truth: Any = None,
+        inputs: Inside | None = None,
     ) -> Scores: ...
     @accept_either_name
     def __call__(
@@ -160,6 +163,7 @@ class Metric(Speaking):
         *,
         method: Spec | str | None = None,
         truth: Any = None,
+        inputs: Inside | None = None,
     ) -> Scores:
         """Return one value per image, (n,); NaN where the metric is not defined for an image.
 
@@ -172,6 +176,7 @@ class Metric(Speaking):
                 lists will do too.
             method: what made the maps, for metrics that explain again: a method or its name.
             truth: masks or boxes, for metrics of localisation; see ``Truth.of``.
+            inputs: what the module takes beside the images, a row for each; see ``Classifier.with_inputs``.
 
         Raises:
             InvalidMap: maps of the wrong size or count, or with NaN.
@@ -179,7 +184,7 @@ class Metric(Speaking):
             InvalidOption: the metric needs a method and there is none; what is none; a target that is no class.
             UnknownMethod: no method has this name.
         """
-        return self.measure(classifier, x, target, maps, method=method, truth=truth).values
+        return self.measure(classifier, x, target, maps, method=method, truth=truth, inputs=inputs).values
 
     @overload
     def measure(
@@ -191,6 +196,7 @@ class Metric(Speaking):
         *,
         method: Spec | str | None = None,
         truth: Any = None,
+        inputs: Inside | None = None,
     ) -> Measured: ...
     @overload
     def measure(
@@ -202,6 +208,7 @@ class Metric(Speaking):
         maps: Maps | npt.NDArray[Any] | Sequence[Any],
         method: Spec | str | None = None,
         truth: Any = None,
+        inputs: Inside | None = None,
     ) -> Measured: ...
     @accept_either_name
     def measure(
@@ -213,6 +220,7 @@ class Metric(Speaking):
         *,
         method: Spec | str | None = None,
         truth: Any = None,
+        inputs: Inside | None = None,
     ) -> Measured:
         """Return values, what they are made of, and what they cost; arguments as those of a call.
 
@@ -222,7 +230,7 @@ class Metric(Speaking):
             >>> sorted(ll.metric("overall").measure(classifier, x, None, method(classifier, x)).parts)
             ['deletion', 'insertion']
         """
-        classifier = as_classifier(classifier)
+        classifier = as_classifier(classifier).with_inputs(inputs)
         with torch.inference_mode(False), torch.no_grad():
             x = classifier.to_batch(x)
             targets = Targets.parse(target, classifier, x)
