@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from PIL import Image
 
-from limelight.api.inputs import as_input
+from limelight.api.pictures import as_input
 from limelight.data.collect import list_pictures
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
