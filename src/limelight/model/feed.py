@@ -113,6 +113,10 @@ class Feed:
         return {name: values[images.to(values.device)] for name, values in self.rows.items()}
 
 
+ALONE = Feed()
+"""An image is all that the network takes."""
+
+
 def _arguments(module: nn.Module) -> tuple[Mapping[str, inspect.Parameter], bool]:
     """Return the arguments that a network takes by name, and whether it takes any others too."""
     try:

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from limelight.model.feed import Feed
+from limelight.model.feed import ALONE, Feed
 from limelight.model.hooks import attach_hooks, duplicate
 from limelight.model.preserve import preserve_state
 
 
-def fuse(module: nn.Module, x: Tensor, feed: Feed) -> nn.Module:
+def fuse(module: nn.Module, x: Tensor, feed: Feed = ALONE) -> nn.Module:
     """Return a copy in which every batch normalisation right behind a convolution is fused into its weights.
 
     W' = W gamma / sigma, b' = (b - mu) gamma / sigma + beta, exact up to rounding. Which normalisation takes in
