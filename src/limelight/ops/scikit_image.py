@@ -23,8 +23,17 @@ def felzenszwalb(picture: Floats, scale: int, sigma: float, least: int) -> Whole
 
 
 def slic(picture: Floats, count: int) -> Wholes:
-    """Return the segment of each pixel of a picture (H, W, 3), about so many of them, with compactness 10: (H, W)."""
-    return cast(Wholes, _slic(picture, n_segments=count, compactness=10, sigma=0, start_label=0, channel_axis=-1))
+    """Return the segment of each pixel, about so many of them, with compactness 10: (*space).
+
+    Args:
+        picture: (*space, c), a picture, a volume or a signal; of pictures and volumes three channels are colours.
+        count: of segments.
+    """
+    signal = picture.ndim == 2  # is cut as a picture of one row, whose channels are no colours
+    colours = {} if not signal else {"convert2lab": False}
+    given = picture[None] if signal else picture
+    labels = _slic(given, n_segments=count, compactness=10, sigma=0, start_label=0, channel_axis=-1, **colours)
+    return cast(Wholes, labels[0] if signal else labels)
 
 
 def resize(picture: Floats, size: Size) -> Floats:
@@ -48,15 +57,15 @@ def lab(rgb: Colours) -> Floats:
 
 
 def components(mask: npt.NDArray[np.bool_]) -> Wholes:
-    """Return the number of the connected part that each pixel is in, from 1 on; 0 where the mask is False: (H, W).
+    """Return the number of the connected part that each pixel is in, from 1 on; 0 where the mask is False: (*space).
 
     Pixels that share a corner are connected.
     """
-    return cast(Wholes, label(mask, connectivity=2))
+    return cast(Wholes, label(mask, connectivity=mask.ndim))
 
 
 def structural_similarity(one: Floats, other: Floats, side: int, *, sample: bool) -> float:
-    """Return the structural similarity of two maps (H, W) in [0, 1].
+    """Return the structural similarity of two maps (*space) in [0, 1].
 
     Args:
         one: the first.
