@@ -23,16 +23,26 @@ def felzenszwalb(picture: Floats, scale: int, sigma: float, least: int) -> Whole
 
 
 def slic(picture: Floats, count: int) -> Wholes:
-    """Return the segment of each pixel, about so many of them, with compactness 10: (*space).
+    """Return the segment of each pixel, about so many of them: (*space).
+
+    Three channels of a picture or a volume are colours, compared in Lab with compactness 10. Other values count as much
+    as L does, which is in [0, 100]; but in a signal, which is noisy, a hundredth: it is cut in nearly equal pieces.
 
     Args:
-        picture: (*space, c), a picture, a volume or a signal; of pictures and volumes three channels are colours.
+        picture: (*space, c), a picture, a volume or a signal, in [0, 1].
         count: of segments.
     """
-    signal = picture.ndim == 2  # is cut as a picture of one row, whose channels are no colours
-    colours = {} if not signal else {"convert2lab": False}
-    given = picture[None] if signal else picture
-    labels = _slic(given, n_segments=count, compactness=10, sigma=0, start_label=0, channel_axis=-1, **colours)
+    signal, channels = picture.ndim == 2, picture.shape[-1]
+    colours = channels == 3 and not signal
+    labels = _slic(
+        picture[None] if signal else picture,  # a row
+        n_segments=count,
+        compactness=10 if colours or signal else 0.1,
+        sigma=0,
+        start_label=0,
+        channel_axis=-1,
+        convert2lab=colours,
+    )
     return cast(Wholes, labels[0] if signal else labels)
 
 

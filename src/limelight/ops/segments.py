@@ -35,7 +35,7 @@ def segment(picture: Tensor, kind: Segmentation, scales: tuple[int, ...]) -> Lab
     Args:
         picture: (c, *space), a picture, a volume or a signal; values that leave [0, 1] are scaled to it first.
         kind: ``felzenszwalb`` works at 224 x 224, with sigma 0.8 and segments of at least 150 pixels there;
-            ``slic`` at the picture's size, with compactness 10.
+            ``slic`` at the picture's size, see ``scikit_image.slic``.
         scales: of the former, larger ones give larger segments; of the latter, the number of segments.
 
     Returns:
