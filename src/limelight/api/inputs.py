@@ -13,6 +13,7 @@ from limelight.data.images import ImageSource, load_image
 from limelight.data.samples import Label, Sample
 from limelight.errors import InvalidImage, InvalidOption, PictureWarning, UnknownTarget, show
 from limelight.model.classifier import Classifier
+from limelight.model.inputs import SPACES
 from limelight.model.targets import Asked, find_class, parse_target
 from limelight.ops.arrays import from_numpy
 from limelight.scoring.metric import Metric
@@ -118,8 +119,10 @@ def as_input(classifier: Classifier, image: Any) -> Tensor:
     """Return the network's input for anything that is a picture: (3, H, W), on the model's device."""
     picture: Tensor | ImageSource = as_picture(image)
     if isinstance(picture, Tensor):
-        if picture.ndim != 3:
-            raise InvalidImage(f"a tensor must be a normalised image (3, H, W), got shape {tuple(picture.shape)}")
+        axes = 1 + len(classifier.input_size)
+        if picture.ndim != axes:
+            wanted = SPACES[axes - 1].replace("(c", f"({len(classifier.mean)}")
+            raise InvalidImage(f"a tensor must be one of normalised {wanted}, got shape {tuple(picture.shape)}")
         if not bool(torch.isfinite(picture).all()):
             raise InvalidImage("an image has values that are NaN or infinite")
         return classifier.to_weights(picture)

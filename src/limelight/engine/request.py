@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from limelight.engine.ablation import score_ablations
+from limelight.engine.ablation import CONVOLUTIONS, score_ablations
 from limelight.engine.baselines import fill_images
 from limelight.engine.budget import Allowance
 from limelight.engine.needs import (
@@ -32,6 +32,7 @@ from limelight.model.cost import Meter
 from limelight.model.layers import LayerInfo
 from limelight.model.one_pass import Pass, Stage, pass_images
 from limelight.model.targets import ScoreKind
+from limelight.ops.space import axes, size_of, spread
 from limelight.relevance.recorded_pass import RecordedPass, record_images
 from limelight.relevance.recording import Recording
 from limelight.shapes import Acts, Flags, Grid, Images, Index, Logits, Scores
@@ -93,7 +94,7 @@ class Request:
 
     def _fuse(self) -> Raw:
         """Return the mean or maximum of the layers' maps, each finished by itself: (n, H, W) in [0, 1]."""
-        options, size = self._method.options, (int(self.image.shape[-2]), int(self.image.shape[-1]))
+        options, size = self._method.options, size_of(self.image)
         finish, unit = Finish(size, options.relu, options.normalize_at), 1 - self._layers[0].before
         layers: list[Raw] = []
         for info in self._layers:
@@ -268,7 +269,7 @@ class Request:
             share = share.to(total)
 
             def add(images: Index, numbers: Index, found: Images) -> None:
-                total.index_add_(0, images, found * share[numbers][:, None, None, None])
+                total.index_add_(0, images, found * spread(share[numbers], found))
 
             self.gradients_of(copies, count, add, kind)
             return total
@@ -380,10 +381,10 @@ def linear_head(module: nn.Module, acts: Acts, logits: Logits) -> Tensor | None:
 
     Whether a layer is the head is not read off its name but tested on the numbers.
     """
-    pooled, logits = acts.mean((-2, -1)), logits.to(acts)
+    pooled, logits = acts.mean(axes(acts, 2)), logits.to(acts)
     binary = logits.shape[1] == 2 and torch.equal(logits[:, 0], -logits[:, 1])
     for layer in reversed(list(module.modules())):
-        if not isinstance(layer, nn.Linear | nn.Conv2d):
+        if not isinstance(layer, (nn.Linear, *CONVOLUTIONS)):
             continue
         weight = layer.weight.detach().to(acts)
         single = binary and len(weight) == 1  # z, which is read as the logits -z/2 and z/2
@@ -393,10 +394,11 @@ def linear_head(module: nn.Module, acts: Acts, logits: Logits) -> Tensor | None:
         weight = weight.reshape(weight.shape[0], -1)
         bias = torch.zeros_like(wanted[0]) if layer.bias is None else layer.bias.detach().to(acts)
         linear = pooled @ weight.T + bias
-        convolved = torch.einsum("ck,nkhw->nchw", weight, acts) + bias[:, None, None]
+        convolved = torch.einsum("ck,nk...->nc...", weight, acts)
+        convolved = convolved + spread(bias[None], convolved)
         share = {torch.float16: 0.01, torch.bfloat16: 0.05}.get(layer.weight.dtype, 1e-3)  # what rounding takes away
         tolerance = share * float(wanted.abs().max()) + 1e-5
-        for candidate in (linear, convolved.relu().mean((-2, -1))):
+        for candidate in (linear, convolved.relu().mean(axes(acts, 2))):
             if torch.allclose(candidate, wanted, rtol=share, atol=tolerance):
                 return torch.cat([-weight / 2, weight / 2]) if single else weight
     return None

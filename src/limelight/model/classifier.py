@@ -39,6 +39,8 @@ from limelight.model.weights import weights_hash, weights_version
 from limelight.shapes import Images, Index, Logits, Originals
 from limelight.text import visible
 
+NAMES = {3: "T", 4: "HW", 5: "DHW"}
+"""Of the axes of space, by the number of all axes of a batch."""
 LayerLike = str | nn.Module
 AS_BEFORE = "give the network as it was before, or choose a method that needs no layer"
 Own = TypeVar("Own", bound="Classifier")  # not Self, which checkers of types at run time know within a class alone
@@ -98,7 +100,7 @@ class Classifier:
         labels: LabelsLike | None = None,
         mean: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         std: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
-        size: int | tuple[int, int] | None = None,
+        size: int | tuple[int, ...] | None = None,
         outputs: Literal["logits", "probabilities"] | None = None,
         multilabel: bool | None = None,
         reshape: Callable[[Tensor], Tensor] | None = None,
@@ -179,8 +181,8 @@ class Classifier:
         return self.inputs.std
 
     @property
-    def input_size(self) -> tuple[int, int]:
-        """Rows and columns of the input."""
+    def input_size(self) -> tuple[int, ...]:
+        """The sides of the input: of pictures rows and columns."""
         return self.inputs.size
 
     @property
@@ -251,14 +253,16 @@ class Classifier:
             InvalidImage: wrong type, number of axes, channels or device, or values that are not finite.
             InvalidOption: model or images are on the device meta, where there are no values.
         """
+        axes = 2 + len(self.input_size)
+        expected = f"(n, {len(self.mean)}, {', '.join(NAMES[axes])})"
         if not isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidImage(f"expected a tensor of normalised images (n, 3, H, W), got {type(x).__name__}")
+            raise InvalidImage(f"expected a tensor of normalised images {expected}, got {type(x).__name__}")
         self._refuse_meta(x)
-        if x.ndim == 4 and not len(x):
+        if x.ndim == axes and not len(x):
             raise InvalidImage(f"the batch is empty: images of shape {tuple(x.shape)}")
-        if x.ndim != 4 or not x.is_floating_point():
+        if x.ndim != axes or not x.is_floating_point():
             what = f"{str(x.dtype).removeprefix('torch.')} of shape {tuple(x.shape)}"
-            raise InvalidImage(f"expected normalised images, floating point of shape (n, 3, H, W), got {what}")
+            raise InvalidImage(f"expected normalised images, floating point of shape {expected}, got {what}")
         if x.shape[1] != len(self.mean):
             raise InvalidImage(f"images have {x.shape[1]} channels; mean and std are given for {len(self.mean)}")
         if any(True for _ in self._tensors()) and x.device != self.device:
