@@ -25,5 +25,7 @@ Masks = Bool[Tensor, "n *space"]
 """Pixels that belong to something."""
 Mask = Bool[Tensor, "*space"]
 """The same of one image."""
+Places = Int[Tensor, "n *space"]
+"""Each pixel's place in an order."""
 Curve = Float[Tensor, "n steps"]
 """One score per step."""

@@ -227,8 +227,12 @@ def check_cost(metric: ll.Metric, architecture: str) -> None:
     step = getattr(metric.options, "step", 1)
     cells = (SIZE[0] // getattr(metric.options, "cell", 9)) * (SIZE[1] // getattr(metric.options, "cell", 9))
     options = {name: getattr(metric.options, name) for name in metric.card.options}
-    values = {"H": SIZE[0], "W": SIZE[1], "ceil": ceil, "len": len} | options
-    values |= {"step": pixels_per_step(step, SIZE[1]), "steps": min(getattr(metric.options, "steps", 0), cells)}
+    values = {"D": 1, "H": SIZE[0], "W": SIZE[1], "ceil": ceil, "len": len} | options
+    values |= {
+        "pixels": SIZE[0] * SIZE[1],
+        "step": pixels_per_step(step, SIZE),
+        "steps": min(getattr(metric.options, "steps", 0), cells),
+    }
     own, _, explanation = metric.card.cost.partition(" + ") if "E" in metric.card.cost else (metric.card.cost, "", "")
     if "E" in own:
         own, explanation = "0 F", own

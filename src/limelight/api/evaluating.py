@@ -77,7 +77,8 @@ def evaluate(
         methods: names or methods, or one; or methods by the name that stands in the rows.
         metrics: names or metrics, or one; or metrics by the name that stands in the columns.
         targets: None for the predicted class, ``"label"`` for the true one where it is known, a class, or
-            one per image. All metrics of an image are about that class. Of folders of classes and a model whose
+            one per image, or a function of the model's outputs. All metrics of an image are about that class, or take
+            the function's score where else the class's probability stands. Of folders of classes and a model whose
             classes have no names, but as many, the folders are the classes in sorted order.
         target: another name of ``targets``.
         truth: masks or boxes in pixels of the network's input, see ``Truth.of``; None for what the images

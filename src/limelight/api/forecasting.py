@@ -72,7 +72,7 @@ def forecast(
         again = sum(costs, Cost(tail=costs[0].tail if costs else 1.0))
         explained: set[object] = set()
         for metric in metrics if costs else ():
-            own, _ = metric.cost(int(x.shape[-2]), int(x.shape[-1]))
+            own, _ = metric.cost(*x.shape[2:])
             options = metric.options.model_dump()
             times = len(set(metric.reexplained_masks) - explained)
             explained |= set(metric.reexplained_masks)
@@ -118,7 +118,7 @@ def _seconds(classifier: Classifier, x: Images, passes: float) -> float:
         start = time.perf_counter()
         try:
             with preserve_state(classifier.module):
-                output = classifier.forward(x.expand(at_once, -1, -1, -1), watched=False)
+                output = classifier.forward(x.expand(at_once, *x.shape[1:]), watched=False)
                 numbers(output, at_once)[0].sum().item()  # waits for the device
         except Exception as error:
             if not is_out_of_memory(error):
