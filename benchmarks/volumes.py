@@ -34,6 +34,7 @@ class Grow(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return what came, and the new channels behind it."""
         return torch.cat([x, self.layers(x)], 1)
 
 
