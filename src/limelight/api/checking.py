@@ -198,7 +198,7 @@ def sanity_strip(
     judge = build_metric(f"sanity-{mode}", **options)
     model = as_classifier(classifier)
     chosen = list(label_each([as_method(m).locate(model) for m in as_list(methods, "methods")]).items())
-    sample = as_sample(image)
+    sample = as_sample(image, len(model.input_size))
     x = as_input(model, sample.image)[None]
     own = judge.options.model_dump()
     names = layer_order(model, x, own["layers"])
