@@ -16,7 +16,6 @@ from limelight.api.inputs import (
     read_in_rounds,
     read_targets,
     read_truth,
-    size_of,
     truth_of,
 )
 from limelight.card import METHODS, METRICS, Cards, MetricCard
@@ -27,6 +26,7 @@ from limelight.engine.run import run
 from limelight.errors import InvalidImage, InvalidOption
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.targets import TargetLike, accept_either_name
+from limelight.ops.space import size_of
 from limelight.progress import show_progress
 from limelight.results.explanation import explanations
 from limelight.results.gallery import Gallery
@@ -107,7 +107,7 @@ def evaluate(
     methods_by_name = _name_methods(methods, model, protocol)
     metrics_by_name = _name_metrics(metrics, protocol)
     expect_protocol(protocol, methods_by_name.values(), metrics_by_name.values())
-    samples = as_samples(images)
+    samples = as_samples(images, len(model.input_size))
     if not samples:
         raise InvalidImage("the list of images is empty")
     asked = read_targets(model, samples, targets)
@@ -192,7 +192,7 @@ def compare(
     asked = as_list(metrics, "metrics") if metrics or isinstance(metrics, str) else ()
     judges = label_each([metric_under(m, protocol) for m in asked])
     expect_protocol(protocol, chosen.values(), judges.values())
-    sample = as_sample(image)
+    sample = as_sample(image, len(model.input_size))
     x = as_input(model, sample.image)[None]
     wanted = read_targets(model, [sample], target)
     there = truth_of(model, [sample], x, judges.values()) if truth is None else Truth.of(truth, 1, size_of(x), x.device)

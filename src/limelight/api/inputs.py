@@ -195,8 +195,8 @@ def _class_of(model: Classifier, sample: Sample) -> Label:
 
 def read_truth(truth: Any, model: Classifier, samples: Sequence[Sample]) -> Truth:
     """Understand the truth of all pictures, which is about the network's inputs."""
-    size = size_of(first_input(model, (s.image for s in samples)))
-    return Truth.of(truth, len(samples), size, torch.device("cpu"))
+    size = first_input(model, (s.image for s in samples)).shape[1:]
+    return Truth.of(truth, len(samples), tuple(size), torch.device("cpu"))
 
 
 def truth_of(
@@ -221,7 +221,7 @@ def truth_of(
     masks = [true_mask(model, s) for s in samples] if masks is None else masks
     if all(m is None for m in masks) and all(s.label is None for s in samples):
         return None
-    size = x.shape[-2:]
+    size = x.shape[2:]
     placed = [torch.zeros(size, dtype=torch.bool) if m is None else m for m in masks]
     labels = [s.label for s in samples]
     known = None
@@ -236,7 +236,7 @@ def truth_of(
     difficult = torch.tensor([s.difficult for s in samples])
     asked = any(getattr(judge.options, "at", "") == "original" for judge in judges)
     truth = Truth(torch.stack(placed), difficult, others, known, _originals(model, samples) if asked else None)
-    return Truth.of(truth, len(x), (int(size[0]), int(size[1])), x.device)
+    return Truth.of(truth, len(x), tuple(size), x.device)
 
 
 def _originals(model: Classifier, samples: Sequence[Sample]) -> tuple[Tensor, ...]:
