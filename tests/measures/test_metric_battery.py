@@ -299,7 +299,7 @@ DEAR = {"road", "sanity-cascading", "sanity-independent"}
 """Half of the battery's time is theirs: with networks other than the first they are among the slow tests."""
 
 
-OF_OTHER_KINDS = ("form", "batch", "cost", "order", "nothing_to_see")
+OF_OTHER_KINDS = ("form", "batch", "cost", "nothing_to_see")
 """Checks in which the axes of the input, or a function as target, may play a part; the first is not slow."""
 
 
