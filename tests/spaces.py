@@ -61,7 +61,7 @@ class Residual(nn.Module):
 
     def __init__(self, space: Space) -> None:
         super().__init__()
-        self.stem = nn.Sequential(space.conv(COLOURS, 6, 3, padding=1, bias=False), space.norm(6), nn.ReLU())
+        self.stem = nn.Sequential(space.conv(COLOURS, 6, 3, padding=1), space.norm(6), nn.ReLU())
         self.pool = space.max_pool(2, 2)
         self.body = nn.Sequential(space.conv(6, 6, 3, padding=1), space.norm(6), nn.ReLU(), space.conv(6, 6, 1))
         self.relu, self.head = nn.ReLU(), nn.Linear(6, CLASSES)

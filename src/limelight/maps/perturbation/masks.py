@@ -101,10 +101,8 @@ class Penalty:
         """Return it for masks (n, s, s), (n,)."""
         area, inside, several = (1 - mask).abs(), axes(mask), [d for d in axes(mask) if mask.shape[d] > 1]
         if self.per == "mean":
-            tv = sum(
-                (_power(mask.diff(dim=d).abs(), self.beta).mean(inside) for d in several),
-                torch.zeros_like(area[:, 0]).flatten(1)[:, :1].sum(1),
-            )
+            each = (_power(mask.diff(dim=d).abs(), self.beta).mean(inside) for d in several)
+            tv = sum(each, mask.new_zeros(len(mask)))
             return self.l1 * area.mean(inside) + self.tv * tv
         squares = sum((_diff(mask, d).square() for d in several), torch.zeros_like(mask))
         return self.l1 * area.sum(inside) + self.tv * _power(squares, self.beta / 2).sum(inside)
