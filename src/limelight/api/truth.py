@@ -13,14 +13,13 @@ from limelight.data.samples import Sample
 from limelight.errors import InvalidOption, UnknownTarget
 from limelight.model.classifier import Classifier
 from limelight.ops.arrays import from_numpy
-from limelight.ops.space import size_of
 from limelight.scoring.metric import Metric
 from limelight.scoring.truth import Truth
 
 
 def read_truth(truth: Any, model: Classifier, samples: Sequence[Sample]) -> Truth:
     """Understand the truth of all pictures, which is about the network's inputs."""
-    size = size_of(first_input(model, (s.image for s in samples))[None])
+    size = tuple(first_input(model, (s.image for s in samples)).shape[1:])
     return Truth.of(truth, len(samples), size, torch.device("cpu"))
 
 
@@ -46,7 +45,7 @@ def truth_of(
     masks = [true_mask(model, s) for s in samples] if masks is None else masks
     if all(m is None for m in masks) and all(s.label is None for s in samples):
         return None
-    size = size_of(x)
+    size = x.shape[2:]
     placed = [torch.zeros(size, dtype=torch.bool) if m is None else m for m in masks]
     labels = [s.label for s in samples]
     known = None
@@ -61,7 +60,7 @@ def truth_of(
     difficult = torch.tensor([s.difficult for s in samples])
     asked = any(getattr(judge.options, "at", "") == "original" for judge in judges)
     truth = Truth(torch.stack(placed), difficult, others, known, _originals(model, samples) if asked else None)
-    return Truth.of(truth, len(x), size, x.device)
+    return Truth.of(truth, len(x), tuple(size), x.device)
 
 
 def _originals(model: Classifier, samples: Sequence[Sample]) -> tuple[Tensor, ...]:

@@ -115,6 +115,8 @@ def _mask(one: Any, size: tuple[int, ...], expected: str) -> Mask:
         return (values.view(size) != 0).cpu()
     if values.ndim == 1 and len(values) == 4:
         values = values[None]
+    if len(size) != 2 and values.ndim == 2 and values.shape[1] == 4:
+        raise MissingTruth(f"{expected}; boxes are of pictures alone")
     if values.ndim != 2 or values.shape[1] != 4 or len(size) != 2:
         raise MissingTruth(f"{expected}, got an entry of shape {tuple(values.shape)}")
     boxes, (height, width) = values.cpu(), size
