@@ -84,12 +84,14 @@ class Card(BaseCard):
             ``"several"`` (one or more), ``"stages"`` (the pyramid, unless told otherwise), ``"stop"`` (none, or one at
             which relevance is stopped) or ``"none"``.
         class_sensitive: whether the map depends on the target.
+        pictures_only: whether it means something for pictures alone, and nothing for signals and volumes.
         base: the method whose map it refines, unless an option of this name says which.
         optimiser: the method by which it does, unless an option of this name says which.
     """
 
     layers: str = "one"
     class_sensitive: bool = True
+    pictures_only: bool = False
     base: str = ""
     optimiser: str = ""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import architectures
 import limelight as ll
@@ -42,17 +43,8 @@ def test_refused_maps(name: str) -> None:
     assert_refused(InvalidMap, "tensor.*got list", name, maps=[TOP, TOP], **extra)
 
 
-ABOUT_PROBABILITIES = (
-    "cross-deletion",
-    "average-drop",
-    "average-increase",
-    "confidence-drop",
-    "adcc",
-    "morf-insertion",
-    "road",
-    "erasure",
-)
-"""Metrics that are about the probability of a class, or about which class is predicted."""
+ABOUT_CLASSES = ("cross-deletion", "morf-insertion", "erasure")
+"""Metrics that are about which class is predicted, or about another one."""
 TRUTHS = ("proportion", "pointing-game", "grid-pg", "outside-inside-ratio", "segmentation-ap")
 
 
@@ -87,16 +79,22 @@ def test_refused_targets(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_a_function_that_gives_the_logit_is_the_class_or_has_no_probability(name: str) -> None:
-    metric = ll.metric(name, **({"score": "logit"} if "score" in ll.metrics()[name].options else {}))
+def test_a_function_that_gives_the_class_its_score_is_the_class(name: str) -> None:
+    """The function's score stands where the class's does, be it a probability or a logit."""
+    metric = ll.metric(name)
+    score = getattr(metric.options, "score", "prob")
     model, x = ll.Classifier(architectures.small(2), size=16), ones(16, 16, n=2).float() * torch.linspace(-1, 1, 16)
     maps = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(0))
-    given: dict[str, Any] = {"truth": maps > 0.5, "method": ll.method("grad-cam")}
-    if name in ABOUT_PROBABILITIES:
-        with pytest.raises(InvalidOption, match=r"a function (as target has no probability|of the outputs is none)"):
-            metric(model, x, lambda out: out[:, 1], maps, **given)
+    given: dict[str, Any] = {"truth": maps > 0.5, "method": ll.method("grad-cam", score=score)}
+
+    def asked(out: Tensor) -> Tensor:
+        return out[:, 1] if score == "logit" else out.softmax(1)[:, 1]
+
+    if name in ABOUT_CLASSES:
+        with pytest.raises(InvalidOption, match="about classes, and a function of the outputs as target is none"):
+            metric(model, x, asked, maps, **given)
     else:
-        found, wanted = (metric(model, x, target, maps, **given) for target in (lambda out: out[:, 1], 1))
+        found, wanted = (metric(model, x, target, maps, **given) for target in (asked, 1))
         torch.testing.assert_close(found, wanted, equal_nan=True)
 
 

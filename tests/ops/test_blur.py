@@ -11,36 +11,48 @@ from scipy import ndimage
 import architectures
 import limelight as ll
 from limelight.engine.baselines import fill_images
+from limelight.ops import blur
 from limelight.ops.blur import gaussian_blur, median_blur, rise_blur, smooth
 
-SIZES = [(64, 48), (21, 30), (7, 9), (1, 5)]
+SIZES: list[tuple[int, ...]] = [(64, 48), (21, 30), (7, 9), (1, 5), (40,), (9, 12, 5)]
 
 
-def pictures(size: tuple[int, int]) -> torch.Tensor:
+def pictures(size: tuple[int, ...]) -> torch.Tensor:
     return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def line(k: int, sigma: float) -> np.ndarray:
+    """Of k values, adding up to 1."""
+    axis = np.exp(-0.5 * ((np.arange(k) - k // 2) / sigma) ** 2)
+    return axis / axis.sum()
 
 
 def kernel(k: int, sigma: float) -> np.ndarray:
     """Of k x k pixels, adding up to 1."""
-    axis = np.exp(-0.5 * ((np.arange(k) - k // 2) / sigma) ** 2)
-    return np.outer(axis, axis) / axis.sum() ** 2
+    return np.outer(line(k, sigma), line(k, sigma))
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("k", "sigma"), [(11, 5.0), (51, 50.0), (81, 10.0), (41, 5.0), (1, 1.0)])
-def test_gaussian(k: int, sigma: float, size: tuple[int, int]) -> None:
+def test_gaussian(k: int, sigma: float, size: tuple[int, ...]) -> None:
     """The border is mirrored about the outermost pixel, as often as it takes in pictures smaller than the kernel."""
     x = pictures(size)
-    expected = ndimage.correlate(x.numpy(), kernel(k, sigma)[None, None], mode="mirror")
+    expected = x.numpy()
+    if len(size) == 2:
+        expected = ndimage.correlate(expected, kernel(k, sigma)[None, None], mode="mirror")
+    else:
+        for axis in range(2, x.ndim):
+            expected = ndimage.correlate1d(expected, line(k, sigma), axis, mode="mirror")
     torch.testing.assert_close(gaussian_blur(x, k, sigma), torch.from_numpy(expected), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("k", [11, 3, 1])
-def test_median(k: int, size: tuple[int, int]) -> None:
-    """The border is repeated; the middle of an odd number of values is one of them."""
+def test_median(k: int, size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The border is repeated; the middle of an odd number of values is one of them; however many at a time."""
+    monkeypatch.setattr(blur, "AT_ONCE", 10_000)
     x = pictures(size)
-    expected = ndimage.median_filter(x.numpy(), (1, 1, k, k), mode="nearest")
+    expected = ndimage.median_filter(x.numpy(), (1, 1, *[k] * len(size)), mode="nearest")
     assert torch.equal(median_blur(x, k), torch.from_numpy(expected))
 
 
@@ -48,6 +60,17 @@ def test_median_of_ties() -> None:
     x = pictures((20, 17)).round()
     expected = ndimage.median_filter(x.numpy(), (1, 1, 11, 11), mode="nearest")
     assert torch.equal(median_blur(x), torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize("size", [(40,), (12, 14, 9), (2, 14, 9)])
+def test_rise_of_signals_and_volumes(size: tuple[int, ...]) -> None:
+    """An impulse with as many axes, whose filter is the product of one along each."""
+    x = pictures(size)
+    impulse = np.zeros([11] * len(size))
+    impulse[(5,) * len(size)] = 1
+    folded = ndimage.gaussian_filter(impulse, 5)
+    expected = ndimage.correlate(x.numpy(), folded[None, None], mode="constant")
+    torch.testing.assert_close(rise_blur(x), torch.from_numpy(expected), rtol=0, atol=1e-12)
 
 
 def test_rise() -> None:
@@ -61,15 +84,15 @@ def test_rise() -> None:
     torch.testing.assert_close(rise_blur(x), torch.from_numpy(expected), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("blur", [gaussian_blur, median_blur])
-def test_commutes_with_normalisation(blur: Callable[[torch.Tensor], torch.Tensor]) -> None:
+@pytest.mark.parametrize("blurred", [gaussian_blur, median_blur])
+def test_commutes_with_normalisation(blurred: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """Per channel a x + b, a > 0: blurred before or after, it is the same; and pictures don't mix."""
     x = pictures((24, 31))
     scale, shift = (torch.tensor(v).double().view(3, 1, 1) for v in ((0.2, 1.5, 3.0), (-1.0, 0.3, 2.0)))
-    torch.testing.assert_close(blur(scale * x + shift), scale * blur(x) + shift, rtol=0, atol=1e-12)
-    torch.testing.assert_close(blur(x[1:]), blur(x)[1:], rtol=0, atol=0)
+    torch.testing.assert_close(blurred(scale * x + shift), scale * blurred(x) + shift, rtol=0, atol=1e-12)
+    torch.testing.assert_close(blurred(x[1:]), blurred(x)[1:], rtol=0, atol=0)
     constant = torch.full_like(x, 0.7)
-    torch.testing.assert_close(blur(constant), constant, rtol=0, atol=1e-14)
+    torch.testing.assert_close(blurred(constant), constant, rtol=0, atol=1e-14)
 
 
 def test_fills_are_these_blurs() -> None:
@@ -98,9 +121,10 @@ def test_fills_are_these_blurs() -> None:
     assert noise.std() == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.parametrize("size", [(30, 47), (47,), (8, 5, 47)])
 @pytest.mark.parametrize("share", [0.02, 0.1])
-def test_smoothing_is_scipys(share: float) -> None:
-    maps = torch.rand(2, 30, 47, generator=torch.Generator().manual_seed(0)).double()
+def test_smoothing_is_scipys(share: float, size: tuple[int, ...]) -> None:
+    maps = torch.rand(2, *size, generator=torch.Generator().manual_seed(0)).double()
     sigma = share * 47
     expected = [ndimage.gaussian_filter(m, sigma, mode="nearest", radius=math.ceil(4 * sigma)) for m in maps.numpy()]
     torch.testing.assert_close(smooth(maps, share), torch.from_numpy(np.stack(expected)))

@@ -19,16 +19,22 @@ Booleans = npt.NDArray[np.bool_]
 TOLERANCE = 1e-5
 
 
-def equations(height: int, width: int) -> sparse.csr_matrix:
+WEIGHTS = {1: (1 / 2,), 2: (1 / 6, 1 / 12), 3: (1 / 14, 1 / 28, 1 / 56)}
+"""Of a neighbour that differs along one axis, two, three, by the number of axes: all of them add up to 1."""
+
+
+def equations(*size: int) -> sparse.csr_matrix:
     """Rows sum_j w_ij (x_i - x_j) over the neighbours inside the picture, one for each pixel."""
-    matrix = sparse.lil_matrix((height * width, height * width))
-    for y, x in np.ndindex(height, width):
-        for dy, dx in np.ndindex(3, 3):
-            v, u = y + dy - 1, x + dx - 1
-            if (dy, dx) != (1, 1) and 0 <= v < height and 0 <= u < width:
-                w = 1 / 12 if (dy - 1) * (dx - 1) else 1 / 6
-                matrix[y * width + x, y * width + x] += w
-                matrix[y * width + x, v * width + u] -= w
+    number = np.arange(np.prod(size)).reshape(size)
+    matrix = sparse.lil_matrix((number.size, number.size))
+    for place in np.ndindex(*size):
+        for offset in np.ndindex(*(3 for _ in size)):
+            other = tuple(p + o - 1 for p, o in zip(place, offset, strict=True))
+            along = sum(o != 1 for o in offset)
+            if along and all(0 <= o < side for o, side in zip(other, size, strict=True)):
+                w = WEIGHTS[len(size)][along - 1]
+                matrix[number[place], number[place]] += w
+                matrix[number[place], number[other]] -= w
     return matrix.tocsr()
 
 
@@ -57,17 +63,17 @@ def check(
     assert filled.dtype == dtype
     assert torch.equal(filled[0][:, keep], given[0][:, keep])
     exact = solved(given[0].double().numpy(), keep, matrix)
-    scale = np.abs(x[:, keep]).max(1)[:, None, None]
+    scale = np.abs(x[:, keep]).max(1).reshape(-1, *[1] * keep.ndim)
     rounding = torch.finfo(dtype).eps * np.abs(exact)
     assert (np.abs(filled[0].double().numpy() - exact) <= TOLERANCE * scale + rounding).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("kept", [0.02, 0.2, 0.5, 0.9])
-@pytest.mark.parametrize("size", [(13, 22), (16, 9), (1, 17), (2, 2), (3, 31)])
-def test_scattered(size: tuple[int, int], kept: float, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("size", [(13, 22), (16, 9), (1, 17), (2, 2), (3, 31), (23,), (5, 4, 6)])
+def test_scattered(size: tuple[int, ...], kept: float, dtype: torch.dtype) -> None:
     keep = np.random.default_rng(1).random(size) < kept
-    keep[size[0] // 2, -1] = True
+    keep.flat[np.prod(size) // 2] = True
     check(picture(3, *size), keep, dtype)
 
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from skimage.morphology import dilation, disk
+from skimage.morphology import ball, dilation, disk
 from skimage.segmentation import felzenszwalb
 from skimage.transform import resize
 from torch import Tensor
 
+from limelight.errors import InvalidOption
 from limelight.ops.segments import SCALES, Segmentation, pixel_sets, segment, segment_means
 
 KINDS = ("felzenszwalb", "slic")
@@ -108,6 +109,39 @@ def test_a_segment_may_be_in_pieces() -> None:
     _, grown = pixel_sets(labels, 1).toarray().reshape(-1, 3, 9)
     outer, middle = [0, 1, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 0, 1, 1, 1]
     np.testing.assert_array_equal(grown, [outer, middle, outer])
+
+
+def test_volumes_in_two_halves() -> None:
+    volume = torch.zeros(1, 12, 10, 16)
+    volume[..., 8:] = 0.9
+    (labels,) = segment(volume, "slic", (20,))
+    assert labels.shape == (12, 10, 16)
+    assert not set(np.unique(labels[..., :8])) & set(np.unique(labels[..., 8:]))
+    assert 8 <= labels.max() + 1 <= 40
+    sets = pixel_sets(labels[None], 2).toarray().reshape(-1, 12, 10, 16) > 0
+    np.testing.assert_array_equal(sets[3], dilation(labels == 3, ball(2)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_signals_are_cut_in_pieces_of_about_one_length(channels: int) -> None:
+    signal = torch.randn(channels, 200, generator=torch.Generator().manual_seed(0))  # leaves [0, 1]
+    (labels,) = segment(signal, "slic", (20,))
+    assert labels.shape == (200,)
+    lengths = np.bincount(labels)
+    assert 15 <= len(lengths) <= 25
+    assert lengths.max() <= 30
+    assert (np.diff(labels) != 0).sum() == len(lengths) - 1  # each of one piece
+    grown = pixel_sets(labels[None], 2).toarray()
+    assert grown.shape == (len(lengths), 200)
+    np.testing.assert_array_equal(
+        grown.sum(1), np.minimum(lengths + 4, np.where(grown[:, 0] + grown[:, -1], 2, 4) + lengths)
+    )
+
+
+def test_felzenszwalb_is_for_pictures() -> None:
+    for size in ((30,), (4, 30, 30)):
+        with pytest.raises(InvalidOption, match=f"this input has {len(size)} axes of space; give segmentation='slic'"):
+            segment(torch.zeros(1, *size), "felzenszwalb", (100,))
 
 
 def test_segment_means() -> None:

@@ -198,7 +198,7 @@ def sanity_strip(
     judge = build_metric(f"sanity-{mode}", **options)
     model = as_classifier(classifier)
     chosen = list(label_each([as_method(m).locate(model) for m in as_list(methods, "methods")]).items())
-    sample = as_sample(image)
+    sample = as_sample(image, len(model.input_size))
     x = as_input(model, sample.image)[None]
     own = judge.options.model_dump()
     names = layer_order(model, x, own["layers"])
@@ -207,7 +207,9 @@ def sanity_strip(
     with show_progress("drawing", progress) as watch:
         times = 1 + len(shown)
         watch.expect(lambda: forecast(model, x, [m for _, m in chosen], pieces=times).scale(times))
-        first = run([m for _, m in chosen], model, x, read_targets(model, [sample], target))
+        asked = read_targets(model, [sample], target)
+        first = run([m for _, m in chosen], model, x, asked)
+        explained = asked if callable(asked) else first[0].target
         panels = [
             [explanations(s, model, x, name)[0].panel(title=name)] for (name, _), s in zip(chosen, first, strict=True)
         ]
@@ -216,7 +218,7 @@ def sanity_strip(
             if layer not in shown:
                 continue
             for line, (name, m) in zip(panels, chosen, strict=True):
-                saliency = run([m], copy, x, first[0].target)[0]
+                saliency = run([m], copy, x, explained)[0]
                 alone = explanations(saliency, model, x, name)[0]
                 title = f"{'… ' if mode == 'cascading' else ''}{layer}" if line is panels[0] else ""
                 line.append(draw.Panel(alone.view(), title, "empty" if alone.degenerate else ""))

@@ -9,7 +9,7 @@ from torch import nn
 
 from limelight.api.forecasting import forecast
 from limelight.api.further_inputs import read_further
-from limelight.api.pictures import as_input, size_of
+from limelight.api.pictures import as_input
 from limelight.api.rounds import images_at_once, read_in_rounds
 from limelight.api.targets import asked_at, read_targets
 from limelight.api.truth import read_truth, truth_of
@@ -22,6 +22,7 @@ from limelight.engine.run import run
 from limelight.errors import InvalidImage, InvalidOption
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.targets import TargetLike, accept_either_name
+from limelight.ops.space import size_of
 from limelight.progress import show_progress
 from limelight.results.explanation import explanations
 from limelight.results.gallery import Gallery
@@ -73,7 +74,8 @@ def evaluate(
         methods: names or methods, or one; or methods by the name that stands in the rows.
         metrics: names or metrics, or one; or metrics by the name that stands in the columns.
         targets: None for the predicted class, ``"label"`` for the true one where it is known, a class, or
-            one per image. All metrics of an image are about that class. Of folders of classes and a model whose
+            one per image, or a function of the model's outputs. All metrics of an image are about that class, or take
+            the function's score where else the class's probability stands. Of folders of classes and a model whose
             classes have no names, but as many, the folders are the classes in sorted order.
         target: another name of ``targets``.
         truth: masks or boxes in pixels of the network's input, see ``Truth.of``; None for what the images
@@ -103,7 +105,7 @@ def evaluate(
     methods_by_name = _name_methods(methods, model, protocol)
     metrics_by_name = _name_metrics(metrics, protocol)
     expect_protocol(protocol, methods_by_name.values(), metrics_by_name.values())
-    samples = as_samples(images)
+    samples = as_samples(images, len(model.input_size))
     if not samples:
         raise InvalidImage("the list of images is empty")
     model = read_further(model, inputs or {})
@@ -192,7 +194,7 @@ def compare(
     asked = as_list(metrics, "metrics") if metrics or isinstance(metrics, str) else ()
     judges = label_each([metric_under(m, protocol) for m in asked])
     expect_protocol(protocol, chosen.values(), judges.values())
-    sample = as_sample(image)
+    sample = as_sample(image, len(model.input_size))
     x = as_input(model, sample.image)[None]
     model = read_further(model, inputs or {})
     wanted = read_targets(model, [sample], target)

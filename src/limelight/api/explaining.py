@@ -184,7 +184,7 @@ def explain(
     several_methods = not isinstance(method, str | Method)
     ruled: dict[str, Any] = {"strict": True} if strict else {}  # a method that is built has its own
     chosen = [as_method(m, **options, **(ruled if isinstance(m, str) else {})) for m in as_list(method, "methods")]
-    pictures = list_pictures(image)
+    pictures = list_pictures(image, len(model.input_size))
     samples = samples_of([image] if pictures is None else pictures)
     if not samples:
         raise InvalidImage("the list of images is empty")
@@ -239,7 +239,7 @@ def _explain_each(
 def plan(classifier: Classifier | nn.Module | str, image: Any, method: str | Method, **options: Any) -> Plan:
     """Return what a method would do with a model and a picture: layers, passes, operations without a rule."""
     model = as_classifier(classifier)
-    return plan_of(as_method(method, **options), model, as_input(model, as_sample(image).image)[None])
+    return plan_of(as_method(method, **options), model, _one_input(model, image))
 
 
 def refusals(
@@ -261,7 +261,7 @@ def refusals(
         most_passes: methods that would take more, forward and backward, are left out untried.
         progress: as in ``explain``.
     """
-    x = as_input(classifier, as_sample(image).image)[None]
+    x = _one_input(classifier, image)
     refused: dict[str, str] = {}
     with show_progress("trying the methods", progress) as watch:
         watch.expect(lambda: forecast(classifier, x, methods, most_passes=most_passes))
@@ -275,3 +275,8 @@ def refusals(
             except UnsupportedModel as error:
                 refused[m.name] = str(error)
     return refused
+
+
+def _one_input(classifier: Classifier, image: Any) -> Tensor:
+    """Return the network's input for one picture, a batch of one."""
+    return as_input(classifier, as_sample(image, len(classifier.input_size)).image)[None]

@@ -72,7 +72,7 @@ def forecast(
         again = sum(costs, Cost(tail=costs[0].tail if costs else 1.0))
         explained: set[object] = set()
         for metric in metrics if costs else ():
-            own, _ = metric.cost(int(x.shape[-2]), int(x.shape[-1]))
+            own, _ = metric.cost(*x.shape[2:])
             options = metric.options.model_dump()
             times = len(set(metric.reexplained_masks) - explained)
             explained |= set(metric.reexplained_masks)

@@ -229,7 +229,7 @@ def _in_words(of: Method | Metric) -> str:
     if card.fixed:
         return said
     try:
-        size = {"H": SIDE, "W": SIDE}
+        size = {"H": SIDE, "W": SIDE, "space": (SIDE, SIDE)}
         cost = of.cost(SIDE, SIDE)[0] if isinstance(of, Metric) else predict(card.cost, of.own_options | size)
     except NameError:  # it depends on the layer
         return said

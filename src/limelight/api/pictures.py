@@ -11,15 +11,18 @@ from limelight.api.unreadable import Unreadable
 from limelight.data.collect import as_picture
 from limelight.data.images import ImageSource, load_image
 from limelight.errors import InvalidImage
+from limelight.model.batch_check import SIDES
 from limelight.model.classifier import Classifier
 
 
 def as_input(classifier: Classifier, image: Any) -> Tensor:
-    """Return the network's input for anything that is a picture: (3, H, W), on the model's device."""
+    """Return the network's input for anything that is a picture, or a tensor: (c, *space), on the model's device."""
     picture: Tensor | ImageSource = as_picture(image)
     if isinstance(picture, Tensor):
-        if picture.ndim != 3:
-            raise InvalidImage(f"a tensor must be a normalised image (3, H, W), got shape {tuple(picture.shape)}")
+        space = len(classifier.input_size)
+        if picture.ndim != space + 1:
+            shape = f"({len(classifier.mean)}, {', '.join(SIDES[space])})"
+            raise InvalidImage(f"a tensor must be a normalised image {shape}, got shape {tuple(picture.shape)}")
         if not bool(torch.isfinite(picture).all()):
             raise InvalidImage("an image has values that are NaN or infinite")
         return classifier.to_weights(picture)

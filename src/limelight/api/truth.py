@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limelight.api.pictures import first_input, size_of
+from limelight.api.pictures import first_input
 from limelight.api.targets import true_classes
 from limelight.data.samples import Sample
 from limelight.errors import InvalidOption, UnknownTarget
@@ -19,7 +19,7 @@ from limelight.scoring.truth import Truth
 
 def read_truth(truth: Any, model: Classifier, samples: Sequence[Sample]) -> Truth:
     """Understand the truth of all pictures, which is about the network's inputs."""
-    size = size_of(first_input(model, (s.image for s in samples)))
+    size = tuple(first_input(model, (s.image for s in samples)).shape[1:])
     return Truth.of(truth, len(samples), size, torch.device("cpu"))
 
 
@@ -45,7 +45,7 @@ def truth_of(
     masks = [true_mask(model, s) for s in samples] if masks is None else masks
     if all(m is None for m in masks) and all(s.label is None for s in samples):
         return None
-    size = x.shape[-2:]
+    size = x.shape[2:]
     placed = [torch.zeros(size, dtype=torch.bool) if m is None else m for m in masks]
     labels = [s.label for s in samples]
     known = None
@@ -60,7 +60,7 @@ def truth_of(
     difficult = torch.tensor([s.difficult for s in samples])
     asked = any(getattr(judge.options, "at", "") == "original" for judge in judges)
     truth = Truth(torch.stack(placed), difficult, others, known, _originals(model, samples) if asked else None)
-    return Truth.of(truth, len(x), (int(size[0]), int(size[1])), x.device)
+    return Truth.of(truth, len(x), tuple(size), x.device)
 
 
 def _originals(model: Classifier, samples: Sequence[Sample]) -> tuple[Tensor, ...]:

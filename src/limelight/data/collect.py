@@ -31,11 +31,16 @@ def as_picture(image: Any) -> Any:
     return array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
 
 
-def list_pictures(images: Any) -> list[Any] | None:
-    """Return the pictures of whatever holds several: a list, a batch, an iterator, a Series of paths; None for one."""
+def list_pictures(images: Any, space: int = 2) -> list[Any] | None:
+    """Return the pictures of whatever holds several: a list, a batch, an iterator, a Series of paths; None for one.
+
+    Args:
+        images: one or several.
+        space: axes of space of one, which tell a tensor of one from a batch of them.
+    """
     if isinstance(images, Tensor) or is_array(images):
         names = not isinstance(images, Tensor) and images.ndim == 1 and images.dtype.kind in "OUT"
-        return list(images) if images.ndim == 4 or names else None
+        return list(images) if images.ndim == space + 2 or names else None
     one = isinstance(images, str | bytes | PathLike | Image.Image | Sample | Scene | Mapping) or hasattr(images, "read")
     return None if one or not isinstance(images, Iterable) else list(cast(Iterable[Any], images))
 
@@ -45,7 +50,7 @@ def _is_path(picture: object) -> TypeGuard[str | PathLike[str]]:
     return isinstance(picture, str | PathLike)
 
 
-def as_samples(images: Any) -> list[Sample]:
+def as_samples(images: Any, space: int = 2) -> list[Sample]:
     """Return samples for a folder, a csv, or whatever holds several pictures of any kind.
 
     Raises:
@@ -53,19 +58,19 @@ def as_samples(images: Any) -> list[Sample]:
     """
     if _is_path(images):
         return name_apart(read_samples(Path(images)))
-    pictures = list_pictures(images)
+    pictures = list_pictures(images, space)
     if pictures is None:
         raise InvalidImage(f"expected a folder, a csv or a list of pictures, got {type(images).__name__}")
     return samples_of(pictures)
 
 
-def as_sample(image: Any) -> Sample:
+def as_sample(image: Any, space: int = 2) -> Sample:
     """Return the sample of one picture of any kind, also in a batch or a list.
 
     Raises:
         InvalidImage: several, or none.
     """
-    pictures = list_pictures(image)
+    pictures = list_pictures(image, space)
     if pictures is not None and len(pictures) != 1:
         raise InvalidImage(f"{len(pictures)} pictures where one is explained; explain and evaluate take several")
     return samples_of([image] if pictures is None else pictures)[0]

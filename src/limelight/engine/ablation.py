@@ -17,20 +17,23 @@ from limelight.model.one_pass import Stage
 from limelight.model.parts import parts_of
 from limelight.model.preserve import preserve_state
 from limelight.model.timing import in_model
+from limelight.ops.space import axes, spread
 from limelight.shapes import Acts, Images, Scores
 
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 MOST_AT_ONCE = 1024
 """Variants of what follows a linear operation: little work each, so that calling the network costs more."""
 
 FEEDS: dict[str, Callable[[Acts], Tensor]] = {
     "positions": lambda a: a,
     "positions, relu": lambda a: a.relu(),
-    "flat": lambda a: a.flatten(2)[..., None, None],
-    "flat, relu": lambda a: a.relu().flatten(2)[..., None, None],
-    "mean": lambda a: a.mean((-2, -1), keepdim=True),
-    "mean, relu": lambda a: a.relu().mean((-2, -1), keepdim=True),
+    "flat": lambda a: a.flatten(2),
+    "flat, relu": lambda a: a.relu().flatten(2),
+    "mean": lambda a: a.mean(axes(a, 2), keepdim=True),
+    "mean, relu": lambda a: a.relu().mean(axes(a, 2), keepdim=True),
 }
-"""How activations (n, k, h, w) may enter a linear operation. All of them leave a channel of zeros at zero."""
+"""How activations (n, k, *place) may enter a linear operation. All of them leave a channel of zeros at zero."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,12 @@ class Linear:
     Attributes:
         module: W and b.
         feed: A -> u, with channels on axis 1.
-        spatial: whether it is a 1 x 1 convolution over all positions.
+        spatial: whether it is a convolution of one position at a time, over all of them.
         tail: the network from z on.
         share: of the network's arithmetic behind z.
     """
 
-    module: nn.Linear | nn.Conv2d
+    module: nn.Linear | Convolution
     feed: Callable[[Acts], Tensor]
     spatial: bool
     tail: Head
@@ -55,14 +58,14 @@ class Linear:
         """Return z for one image, (1, ...)."""
         given = self.feed(acts).to(self.module.weight)
         with in_model(given.device):
-            return self.module(given if isinstance(self.module, nn.Conv2d) else given.flatten(1))
+            return self.module(given if isinstance(self.module, CONVOLUTIONS) else given.flatten(1))
 
     def take_away(self, z: Tensor, acts: Acts, k: slice | Tensor) -> Tensor:
         """Return z for one image without each of some channels, z - W_k u_k, (m, ...)."""
         given = self.feed(acts)[0, k].to(z)
         weight = self.module.weight.detach().flatten(1)
         if self.spatial:
-            return z - weight[:, k].T[:, :, None, None] * given[:, None]
+            return z - spread(weight[:, k].T, z) * given[:, None]
         parts = torch.unflatten(weight, 1, (acts.shape[1], -1))[:, k]  # outputs m inputs
         return z - torch.einsum("omb,mb->mo", parts, given.flatten(1)).view(-1, *z.shape[1:])
 
@@ -109,7 +112,7 @@ def _linear(classifier: Classifier, tail: Head, output: Tensor, acts: Acts) -> L
             if way.startswith("positions") != spatial or given.numel() != expected.numel():
                 continue
             if torch.allclose(given.flatten().to(expected), expected, rtol=1e-4, atol=1e-6):
-                assert isinstance(module, nn.Linear | nn.Conv2d)
+                assert isinstance(module, (nn.Linear, *CONVOLUTIONS))
                 rest = Head(classifier, names[id(module)], tail.image)
                 share = 1 - classifier.trace(tail.image).done[names[id(module)]]
                 return Linear(module, feed, spatial, rest, share) if rest.exact else None
@@ -117,7 +120,7 @@ def _linear(classifier: Classifier, tail: Head, output: Tensor, acts: Acts) -> L
 
 
 def _is_pointwise(m: nn.Module) -> bool:
-    return isinstance(m, nn.Conv2d) and m.kernel_size == m.stride == (1, 1) and m.groups == 1
+    return isinstance(m, CONVOLUTIONS) and {*m.kernel_size, *m.stride} == {1} and m.groups == 1
 
 
 def score_ablations(
@@ -215,7 +218,7 @@ def without(output: Tensor, stage: Stage, gone: Tensor) -> Tensor:
     assert layout is not None
     changed = output.expand(len(gone), *output.shape[1:]).clone()
     maps = layout.maps(changed)
-    maps.masked_fill_(gone[:, :, None, None], 0)
+    maps.masked_fill_(spread(gone, maps), 0)
     if maps.untyped_storage().data_ptr() != changed.untyped_storage().data_ptr():
         raise UnsupportedModel(f"{stage.info.name!r} is read by a reshape that copies, so no channel can be taken away")
     return changed

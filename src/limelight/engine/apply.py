@@ -19,6 +19,7 @@ from limelight.errors import ConservationWarning, NonFinite, UnsupportedModel
 from limelight.model.cost import Cost, Meter
 from limelight.model.layers import LayerInfo
 from limelight.model.one_pass import Pass
+from limelight.ops.space import size_of
 from limelight.relevance.audit import audit_recording, conservation_notes, read_batch
 from limelight.relevance.recorded_pass import RecordedPass
 
@@ -53,7 +54,7 @@ def apply(method: Spec, shared: Shared, layers: Sequence[LayerInfo]) -> Saliency
         UnsupportedModel: the method can't have this model.
     """
     start, meter, clean = time.perf_counter(), Meter(), shared.clean
-    n, size = len(clean.image), (int(clean.image.shape[-2]), int(clean.image.shape[-1]))
+    n, size = len(clean.image), size_of(clean.image)
     tail = 1 - layers[0].before if layers else 1.0
 
     def spent() -> float:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from limelight.engine.saliency import Saliency
 from limelight.ops import divide, resize
 from limelight.ops.arrays import truths
+from limelight.ops.space import axes
 
 Augment = Literal["none", "flip", "scale", "flip+scale"]
 SCALES = (0.75, 1.25)
@@ -52,7 +53,7 @@ def average_views(saliencies: list[Saliency], augment: Augment) -> Saliency:
     first = saliencies[0]
     backs = (_keep, *(back for _, back in VIEWS[augment]))
     raws = [resize(back(s.raw), first.finish.size) for back, s in zip(backs, saliencies, strict=True)]
-    total = torch.stack([divide(r, r.abs().amax((-2, -1), keepdim=True).expand_as(r)) for r in raws]).mean(0)
+    total = torch.stack([divide(r, r.abs().amax(axes(r), keepdim=True).expand_as(r)) for r in raws]).mean(0)
     _, empty = first.finish(total)
     reasons = ["constant map: the views cancel" if e else "" for e in truths(empty)]
     return replace(

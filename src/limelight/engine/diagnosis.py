@@ -11,6 +11,7 @@ from limelight.engine.spec import Spec
 from limelight.model.layers import LayerInfo
 from limelight.model.one_pass import Pass
 from limelight.ops.arrays import integers, truths
+from limelight.ops.space import axes
 from limelight.relevance.recorded_pass import RecordedPass
 from limelight.shapes import Flags
 
@@ -98,8 +99,9 @@ def notes(raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, effe
     if method.name in SAME_ON_POOLED_HEADS and len(layers) == 1:
         grads = clean.stages[layers[0].name].grads
         if grads is not None and bool(grads.any()):
-            spread = grads.amax((-2, -1)) - grads.amin((-2, -1))
-            if bool((spread <= 1e-5 * grads.abs().amax((-2, -1))).all()):
+            space = axes(grads, 2)
+            apart = grads.amax(space) - grads.amin(space)
+            if bool((apart <= 1e-5 * grads.abs().amax(space)).all()):
                 found.append(
                     "The gradient is the same at every position (a pooling + linear head), where "
                     "Grad-CAM, XGrad-CAM and HiRes-CAM are the same map by theorem."

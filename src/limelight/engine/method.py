@@ -20,6 +20,7 @@ from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost, predict
 from limelight.model.feed import Inside
 from limelight.model.targets import TargetLike, accept_either_name
+from limelight.ops.space import size_of
 from limelight.shapes import Grid, Images, Maps
 
 
@@ -106,7 +107,7 @@ class Method(Spec):
         if self.base and self.optimiser:  # which share the clean pass
             base, optimiser = (Method(part.card, part.function, part.options) for part in (self.base, self.optimiser))
             return base._cost(classifier, x) + optimiser._cost(classifier, x) + Cost(-1.0)
-        values = self.own_options | {"H": x.shape[-2], "W": x.shape[-1]}
+        values = self.own_options | {"space": size_of(x)}
         if self.card.layers in ("none", "stop"):
             return predict(self.card.cost, values)
         layers = classifier.layers(self.layers, x, self.card.layers)

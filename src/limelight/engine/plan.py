@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from limelight.engine.method import Method
 from limelight.engine.request import RECORDING_NEEDS
+from limelight.engine.run import refuse_space
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
 from limelight.relevance.recording import Recording
@@ -44,6 +45,7 @@ def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
     """
     x = classifier.to_batch(x)
     classifier.refuse_methods([method], x)
+    refuse_space([method], x)
     looks = method.card.layers not in ("none", "stop") or method.layers is not None
     layers = () if not looks else classifier.layers(method.layers, x, method.card.layers)
     names, cost = tuple(info.name for info in layers), method.cost(classifier, x)

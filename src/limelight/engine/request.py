@@ -35,6 +35,7 @@ from limelight.model.cost import Meter
 from limelight.model.layers import LayerInfo
 from limelight.model.one_pass import Pass, Stage, pass_images
 from limelight.model.targets import ScoreKind
+from limelight.ops.space import size_of, spread
 from limelight.relevance.recorded_pass import RecordedPass, record_images
 from limelight.relevance.recording import Recording
 from limelight.shapes import Acts, Grid, Images, Index, Logits, Scores
@@ -73,7 +74,7 @@ class Request:
 
     def _fuse(self) -> Raw:
         """Return the mean or maximum of the layers' maps, each finished by itself: (n, H, W) in [0, 1]."""
-        options, size = self._method.options, (int(self.image.shape[-2]), int(self.image.shape[-1]))
+        options, size = self._method.options, size_of(self.image)
         finish, unit = Finish(size, options.relu, options.normalize_at), 1 - self._layers[0].before
         layers: list[Raw] = []
         for info in self._layers:
@@ -163,7 +164,10 @@ class Request:
 
     @property
     def pixels(self) -> Images:
-        """The images as they are seen, (n, 3, H, W) in [0, 1]."""
+        """The images as they are seen, (n, 3, H, W) in [0, 1]; signals and volumes before their normalisation."""
+        if self.image.ndim != 4:
+            black, white = self.bounds
+            return (self.image - black) / (white - black)
         return torch.stack([self._clean.classifier.display(x) for x in self.image])
 
     @property
@@ -236,7 +240,7 @@ class Request:
             share = share.to(total)
 
             def add(images: Index, numbers: Index, found: Images) -> None:
-                total.index_add_(0, images, found * share[numbers][:, None, None, None])
+                total.index_add_(0, images, found * spread(share[numbers], found))
 
             self.gradients_of(copies, count, add, kind)
             return total

@@ -14,7 +14,7 @@ from limelight.engine.options import list_enlarged
 from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS
 from limelight.engine.saliency import Saliency, join
 from limelight.engine.spec import Spec
-from limelight.errors import InvalidOption, OutOfMemory
+from limelight.errors import InvalidOption, OutOfMemory, UnsupportedModel
 from limelight.model.batches import PER_CPU_THREAD, in_chunks
 from limelight.model.boundary import NEEDS_GRADIENTS
 from limelight.model.classifier import Classifier, as_classifier
@@ -47,6 +47,7 @@ def run(
     with preserve_state(classifier.module):  # once for all passes; and whatever mode the caller is in
         x = classifier.to_batch(x)
         classifier.refuse_methods(methods, x)
+        refuse_space(methods, x)
         targets = Targets.parse(target, classifier, x)
         # One backward per explained scalar, and a recorded pass for those that need one.
         for kind, recorded in product(get_args(ScoreKind), (False, True)):
@@ -60,6 +61,23 @@ def run(
             if m.options.augment != "none":
                 results[i] = _average_views(m, classifier, x, results[i], targets)
     return [results[i] for i in range(len(methods))]
+
+
+def refuse_space(methods: Sequence[Spec], x: Images) -> None:
+    """Refuse methods, and views, that there are of pictures alone, for signals (n, c, T) and volumes (n, c, D, H, W).
+
+    Raises:
+        UnsupportedModel: one of the methods explains pictures only.
+        InvalidOption: views of a picture are to be averaged.
+    """
+    if x.ndim == 4:
+        return
+    what = "signals" if x.ndim == 3 else "volumes"
+    for m in methods:
+        if m.card.pictures_only or (m.optimiser and m.optimiser.card.pictures_only):
+            raise UnsupportedModel(f"{m.name} explains pictures (n, c, H, W), not {what} of shape {tuple(x.shape)}")
+        if m.options.augment != "none":
+            raise InvalidOption(f"{m.name}: augment={m.options.augment!r} makes views of pictures, and not of {what}")
 
 
 def _average_views(method: Spec, classifier: Classifier, x: Images, plain: Saliency, targets: Targets) -> Saliency:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limelight.model.cost import Cost
 from limelight.ops import min_max, resize
+from limelight.ops.space import MODES
 from limelight.shapes import Flags, Grid, Index, Maps, Scores
 
 
@@ -45,13 +46,13 @@ class Finish:
     """How a raw map becomes the finished one.
 
     Attributes:
-        size: (H, W) of the input.
+        size: the sides of the input, such as (H, W).
         relu: keep the positive part only.
         normalize_at: ``"input"`` resizes first and scales then, so that the largest value is exactly 1;
             ``"feature"`` scales at the map's own resolution and resizes then, as some libraries do.
     """
 
-    size: tuple[int, int]
+    size: tuple[int, ...]
     relu: bool = True
     normalize_at: Literal["input", "feature"] = "input"
 
@@ -66,7 +67,7 @@ class Finish:
     @property
     def protocol(self) -> str:
         """Short id of the finishing steps."""
-        return f"{'relu' if self.relu else 'signed'}/minmax@{self.normalize_at}/bilinear"
+        return f"{'relu' if self.relu else 'signed'}/minmax@{self.normalize_at}/{MODES[len(self.size)]}"
 
 
 @dataclass(frozen=True)

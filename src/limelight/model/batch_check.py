@@ -8,27 +8,32 @@ from limelight.model.device import require_device
 from limelight.model.weights import device_of, has_weights, to_weights
 from limelight.shapes import Images
 
+SIDES = {1: "T", 2: "HW", 3: "DHW"}
+"""The names of the axes of space, by their number."""
 
-def check_batch(x: Tensor, module: nn.Module, channels: int) -> Images:
+
+def check_batch(x: Tensor, module: nn.Module, channels: int, space: int = 2) -> Images:
     """Return a batch of images in the network's dtype, or say why it is none.
 
     Args:
-        x: what was given, maybe (n, channels, H, W).
+        x: what was given, maybe (n, channels, *space).
         module: the network.
         channels: that it takes.
+        space: axes of space that it takes, two of pictures.
 
     Raises:
         InvalidImage: wrong type, number of axes, channels or device, or values that are not finite.
         InvalidOption: network or images are on the device meta, where there are no values.
     """
+    expected = f"(n, {channels}, {', '.join(SIDES[space])})"
     if not isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidImage(f"expected a tensor of normalised images (n, 3, H, W), got {type(x).__name__}")
+        raise InvalidImage(f"expected a tensor of normalised images {expected}, got {type(x).__name__}")
     refuse_meta(module, x)
-    if x.ndim == 4 and not len(x):
+    if x.ndim == space + 2 and not len(x):
         raise InvalidImage(f"the batch is empty: images of shape {tuple(x.shape)}")
-    if x.ndim != 4 or not x.is_floating_point():
+    if x.ndim != space + 2 or not x.is_floating_point():
         what = f"{str(x.dtype).removeprefix('torch.')} of shape {tuple(x.shape)}"
-        raise InvalidImage(f"expected normalised images, floating point of shape (n, 3, H, W), got {what}")
+        raise InvalidImage(f"expected normalised images, floating point of shape {expected}, got {what}")
     if x.shape[1] != channels:
         raise InvalidImage(f"images have {x.shape[1]} channels; mean and std are given for {channels}")
     if has_weights(module) and x.device != device_of(module):

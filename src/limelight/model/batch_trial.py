@@ -13,6 +13,7 @@ from limelight.model.layers import Trace
 from limelight.model.outputs import class_scores, of_first
 from limelight.model.preserve import preserve_state
 from limelight.model.weights import version_of
+from limelight.ops.space import channels_last
 from limelight.shapes import Images
 
 DEPENDS = "the scores of an image depend on what else is in its batch (batch statistics?)"
@@ -27,7 +28,7 @@ class BatchTrial:
 
     Args:
         module: the model.
-        x: an image, (1, 3, H, W).
+        x: an image, (1, c, *space).
         seen: what a pass of that image alone showed.
         feed: gives it images.
 
@@ -48,9 +49,9 @@ class BatchTrial:
             self.layout, self.alone = self._try(x)
 
     def _try(self, x: Images) -> tuple[torch.memory_format, str]:
-        pairs = torch.cat([x, 1 - 2 * x.flip(-1)]), torch.cat([x, 0.5 * x.flip(-2) - 1])
-        if x.device.type == "cpu" and any(isinstance(m, nn.Conv2d) for m in self._module.modules()):
-            layout = torch.channels_last
+        pairs = torch.cat([x, 1 - 2 * x.flip(-1)]), torch.cat([x, 0.5 * x.flip(max(2, x.ndim - 2)) - 1])
+        if x.device.type == "cpu" and any(isinstance(m, nn.Conv2d | nn.Conv3d) for m in self._module.modules()):
+            layout = channels_last(x)
             if not self._trouble(*(pair.contiguous(memory_format=layout) for pair in pairs)):
                 return layout, ""
         alone = self._trouble(*pairs)

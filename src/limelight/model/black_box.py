@@ -20,6 +20,7 @@ from limelight.model.classifier import Classifier
 from limelight.model.cost import predict
 from limelight.model.labels import LabelsLike
 from limelight.model.preprocess import Transform
+from limelight.ops.space import size_of
 from limelight.shapes import Images
 
 LOOK_INSIDE = NEEDS_GRADIENTS | {"acts", "class_weights", "ablated_scores", "base_map"}
@@ -191,7 +192,7 @@ class BlackBox(Classifier):
                 )
         if self._call.budget is None:
             return
-        size = {"H": x.shape[-2], "W": x.shape[-1]}
+        size = {"space": size_of(x)}
         passes = sum(predict(m.card.cost, m.own_options | size).forwards for m in methods) * len(x)
         left = self._call.budget - self.spent
         if passes > left:

@@ -93,7 +93,7 @@ class Classifier:
         labels: LabelsLike | None = None,
         mean: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         std: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
-        size: int | tuple[int, int] | None = None,
+        size: int | tuple[int, ...] | None = None,
         outputs: Literal["logits", "probabilities"] | None = None,
         multilabel: bool | None = None,
         reshape: Callable[[Tensor], Tensor] | None = None,
@@ -182,8 +182,8 @@ class Classifier:
         return self.inputs.std
 
     @property
-    def input_size(self) -> tuple[int, int]:
-        """Rows and columns of the input."""
+    def input_size(self) -> tuple[int, ...]:
+        """The sides of the input: of pictures rows and columns."""
         return self.inputs.size
 
     @property
@@ -200,7 +200,7 @@ class Classifier:
 
     def to_batch(self, x: Tensor) -> Images:
         """Return a batch of images in the model's dtype, or say why it is none; see ``batch_check.check_batch``."""
-        x = check_batch(x, self.module, len(self.mean))
+        x = check_batch(x, self.module, len(self.mean), len(self.input_size))
         self.feed.expect(len(x))
         return x
 

@@ -92,7 +92,7 @@ class Cost:
 
 
 UNITS = ("F", "F_t", "R", "R_t")
-_KNOWN = {"max": max, "min": min, "len": len, "ceil": math.ceil}
+_KNOWN = {"max": max, "min": min, "len": len, "ceil": math.ceil, "prod": math.prod}
 _TERM = re.compile(r"(?P<count>.+?)\s+(?P<unit>F_t|F|R_t|R)(?:\s*\+\s*|$)")
 
 
@@ -100,7 +100,7 @@ def predict(formula: str, values: Mapping[str, Any], tail: float = 1.0) -> Cost:
     """Evaluate a card's cost formula, such as ``(n + 1) F + n R_t`` with ``{"n": 4}``."""
     counts: dict[str, float] = dict.fromkeys(UNITS, 0.0)
     for term in _TERM.finditer(formula):
-        counts[term["unit"]] += float(eval(term["count"], {"__builtins__": _KNOWN}, dict(values)))
+        counts[term["unit"]] += float(eval(term["count"], {"__builtins__": _KNOWN, **values}))
     return Cost(*counts.values(), tail=tail)
 
 

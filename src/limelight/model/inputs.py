@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from limelight.errors import InvalidImage, InvalidOption
+from limelight.model.first_layer import find_channels, find_space
 from limelight.model.preprocess import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -21,6 +23,10 @@ from limelight.model.preprocess import (
     take_pictures,
 )
 
+SIDES = {1: 1024, 2: 224, 3: 64}
+"""Of inputs whose size nobody tells, by their axes of space."""
+SPACES = {1: "signals (c, T)", 2: "pictures (c, H, W)", 3: "volumes (c, D, H, W)"}
+"""What networks of so many axes of space explain."""
 OF_BYTES = 10.0
 """A mean or a std above it is one of values from 0 to 255."""
 
@@ -32,7 +38,7 @@ class Inputs:
         function: turns a picture into (3, H, W).
         mean: of the normalisation, per channel, for values in [0, 1].
         std: of the normalisation, per channel.
-        size: rows and columns of the input.
+        size: the sides of the input, such as rows and columns.
 
     Raises:
         InvalidOption: mean, std or size that cannot be, that contradict ``preprocess``, or that it does not tell.
@@ -45,7 +51,7 @@ class Inputs:
         preprocess: Transform | None,
         mean: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         std: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
-        size: int | tuple[int, int] | None = None,
+        size: int | tuple[int, ...] | None = None,
     ) -> None:
         mean, std = _channels("mean", mean), _channels("std", std)
         if (mean and std and len(mean) != len(std)) or any(s <= 0 for s in std or ()):
@@ -56,10 +62,17 @@ class Inputs:
             )
         if preprocess is not None and not callable(preprocess):  # pyright: ignore[reportUnnecessaryComparison]
             raise InvalidOption(f"preprocess = {preprocess!r} can't be called; give a function of a picture")
-        given = (size, size) if isinstance(size, int) else size
-        if preprocess is None:
+        space = find_space(module)
+        given = (size,) * space if isinstance(size, int) else size
+        if given and len(given) != space:
+            raise InvalidOption(f"size {given} has {len(given)} sides, the network's inputs have {space}")
+        if space != 2:  # of which no picture tells the values
+            channels = find_channels(module)
+            seen = Normalisation(mean or (0.0,) * channels, std or (1.0,) * channels)
+            self.function = preprocess or partial(_refuse_picture, SPACES[space])
+        elif preprocess is None:
             seen = _find_normalisation(module, mean, std)
-            crop = given or seen.size or (224, 224)
+            crop = cast("tuple[int, int]", given) or seen.size or (224, 224)
             self.function = Preprocess(round(min(crop) * 8 / 7), crop, seen.mean, seen.std, covered=True)
         else:
             self.function = take_pictures(preprocess)
@@ -72,7 +85,7 @@ class Inputs:
                         "change one of them"
                     )
         self.mean, self.std = seen.mean, seen.std
-        self.size = given or seen.size or (224, 224)
+        self.size: tuple[int, ...] = given or seen.size or (SIDES[space],) * space
 
     @property
     def whole(self) -> bool:
@@ -93,18 +106,29 @@ class Inputs:
         return run_preprocess(self.function, image)
 
     def display(self, x: Tensor) -> Tensor:
-        """Undo the normalisation of one input: (3, H, W) in [0, 1]."""
+        """Undo the normalisation of one input: (c, *space) in [0, 1]; a signal or a volume that leaves it is scaled."""
         mean, std = self._per_channel(x)
-        return (x * std + mean).clamp(0, 1)
+        values = x * std + mean
+        if len(self.size) == 2:
+            return values.clamp(0, 1)
+        low, high = values.amin().clamp_max(0), values.amax()
+        return values if low == 0 and high <= 1 else (values - low) / (high - low).clamp_min(1e-30)
 
     def bounds(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return the normalised values of black and of white per channel, each of shape (3, 1, 1)."""
+        """Return the normalised values of black and of white per channel, each of shape (c, 1, …)."""
         mean, std = self._per_channel(torch.zeros((), device=device, dtype=dtype))
         return -mean / std, (1 - mean) / std
 
     def _per_channel(self, like: Tensor) -> tuple[Tensor, Tensor]:
         mean, std = (torch.tensor(v, device=like.device, dtype=like.dtype) for v in (self.mean, self.std))
-        return mean.view(-1, 1, 1), std.view(-1, 1, 1)
+        per_channel = (-1, *[1] * len(self.size))
+        return mean.view(per_channel), std.view(per_channel)
+
+
+def _refuse_picture(wanted: str, image: Image.Image) -> Tensor:
+    raise InvalidImage(
+        f"the network takes {wanted}, and no pictures; give a tensor, or preprocess= to make one of a picture"
+    )
 
 
 def _find_normalisation(

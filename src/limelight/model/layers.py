@@ -15,26 +15,27 @@ class Layout:
     """How a layer's output is laid out in space.
 
     Attributes:
-        kind: ``nchw``, ``nhwc``, ``tokens`` (images, prefix + rows x columns, channels), or ``custom``.
-        grid: rows and columns.
+        kind: ``nchw``, channels first; ``nhwc``, channels last; ``tokens`` (images, prefix + positions, channels); or
+            ``custom``. There may be one to three axes of space.
+        grid: positions along each axis of space, such as rows and columns.
         prefix: tokens in front of the grid.
-        convert: what the user gave to turn the output into (n, k, h, w).
+        convert: what the user gave to turn the output into (n, k, *grid).
     """
 
     kind: Literal["nchw", "nhwc", "tokens", "custom"]
-    grid: tuple[int, int]
+    grid: tuple[int, ...]
     prefix: int = 0
     convert: Callable[[Tensor], Tensor] | None = None
 
     def maps(self, output: Tensor) -> Acts:
-        """View a layer's output (or its gradient) as (n, k, h, w)."""
+        """View a layer's output (or its gradient) as (n, k, *grid)."""
         if self.kind == "custom":
             assert self.convert is not None
             return self.convert(output)
         if self.kind == "nhwc":
-            return output.permute(0, 3, 1, 2)
+            return output.movedim(-1, 1)
         if self.kind == "tokens":
-            return torch.unflatten(output[:, self.prefix :], 1, self.grid).permute(0, 3, 1, 2)
+            return torch.unflatten(output[:, self.prefix :], 1, self.grid).movedim(-1, 1)
         return output
 
 

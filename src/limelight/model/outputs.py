@@ -119,7 +119,7 @@ def class_scores(output: Any, n: int) -> Tensor:
     if isinstance(found, Tensor):
         if found.is_inference():  # which could not be written to
             found = found.clone()
-        if found.ndim == 4 and found.shape[2:] == (1, 1):
+        if found.ndim > 3 and {*found.shape[2:]} == {1}:
             found = found.flatten(1)
         if found.ndim < 2 and n == 1:  # a module that squeezes
             found = found.reshape(1, -1)

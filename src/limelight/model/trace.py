@@ -25,6 +25,7 @@ from limelight.model.parts import kind_of, parts_of
 from limelight.model.preserve import preserve_state
 from limelight.model.spatial_layout import POOLS, are_wide, find_layouts
 from limelight.model.weights import version_of
+from limelight.ops.space import axes, size_of
 
 
 def trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None, feed: Feed) -> Trace:
@@ -32,7 +33,7 @@ def trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | No
 
     Args:
         module: the model.
-        x: one normalised image, shape (1, c, H, W).
+        x: one normalised image, shape (1, c, *space).
         reshape: the user's own reading of a layer's output, or None.
         feed: gives the model the image.
     """
@@ -81,8 +82,8 @@ def _trace(
     outer = _outermost(list(latest.values()))
     innermost = {s.key: s.module for s in reversed(seen)}
     used = {id(s.output): g for s, g in zip(seen, slopes, strict=True)}
-    layouts = find_layouts(seen, (int(x.shape[-2]), int(x.shape[-1])), reshape)
-    wide = are_wide(layouts)
+    layouts = find_layouts(seen, size_of(x), reshape)
+    wide = are_wide(layouts, size_of(x))
     blocks = _blocks(modules)
     infos = [
         LayerInfo(
@@ -181,7 +182,8 @@ def _explainable(s: ModuleOutput, layout: Layout, gradient: Tensor | None, class
         return False
     if layout.kind == "tokens" and (isinstance(s.module, nn.Linear) or "Linear" in s.kind):
         return False  # queries, keys, values: parts of a block, not its features
-    felt = layout.maps(gradient).abs().amax((0, 2, 3))  # per channel
+    maps = layout.maps(gradient)
+    felt = maps.abs().amax((0, *axes(maps, 2)))  # per channel
     if not (felt > 0).any():
         return False  # behind the last attention only the class token counts
     class_map = felt.numel() == classes > 1 and int((felt > 0).sum()) == 1

@@ -2,50 +2,71 @@
 
 import math
 
+import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.ops.arrays import from_numpy
+from limelight.ops.space import CONVOLVE, axes
 from limelight.shapes import Images, Maps
+
+AT_ONCE = 2**25
+"""Values of which medians are taken at a time."""
 
 
 def gaussian_blur(x: Images, size: int = 51, sigma: float = 50.0) -> Images:
-    """Blur with a Gaussian of ``size`` x ``size`` pixels; the border is mirrored without repeating its pixel.
+    """Blur with a Gaussian of ``size`` pixels along every axis; the border is mirrored without repeating its pixel.
 
     Such a blur commutes with the normalisation of images.
 
     Args:
-        x: (n, c, H, W); pictures smaller than the kernel are mirrored as often as it takes.
+        x: (n, c, *space); pictures smaller than the kernel are mirrored as often as it takes.
         size: odd.
         sigma: standard deviation in pixels.
     """
-    axis = torch.arange(size, dtype=torch.float64) - size // 2
-    kernel = torch.exp(-0.5 * (axis / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).to(x)
-    for dim, length in ((2, x.shape[2]), (3, x.shape[3])):
+    line = _bell(size, sigma)
+    for axis in axes(x, 2):
+        length = x.shape[axis]
         at = _mirror(torch.arange(-(size // 2), length + size // 2), length).to(x.device)
-        padded = x.index_select(dim, at)
-        shape = [1, 1, 1, 1]
-        shape[dim] = size
-        weight = kernel.view(shape).expand(x.shape[1], 1, *shape[2:])
-        x = F.conv2d(padded, weight, groups=x.shape[1])
+        x = _along(x.index_select(axis, at), line, axis)
     return x
 
 
 def smooth(maps: Maps, share: float) -> Maps:
-    """Smooth maps, (n, H, W), by a Gaussian with a share of their longer side as standard deviation.
+    """Smooth maps, (n, *space), by a Gaussian with a share of their longest side as standard deviation.
 
     It reaches four standard deviations far; the border is repeated.
     """
-    sigma = share * max(maps.shape[-2:])
+    sigma = share * max(maps.shape[1:])
     reach = math.ceil(4 * sigma)
-    axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (axis / max(sigma, 1e-9)) ** 2)
-    kernel = (kernel / kernel.sum()).to(maps)
-    x = F.pad(maps[:, None], (reach,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(x, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))[:, 0]
+    line = _bell(2 * reach + 1, max(sigma, 1e-9))
+    x = F.pad(maps[:, None], (reach,) * (2 * (maps.ndim - 1)), mode="replicate")
+    for axis in axes(x, 2):
+        x = _along(x, line, axis)
+    return x[:, 0]
+
+
+def _bell(size: int, sigma: float) -> Tensor:
+    """Return a Gaussian of ``size`` values that add up to 1."""
+    at = torch.arange(size, dtype=torch.float64) - size // 2
+    line = torch.exp(-0.5 * (at / sigma) ** 2)
+    return line / line.sum()
+
+
+def _along(x: Images, line: Tensor, axis: int) -> Images:
+    """Filter along one axis with so many values, where they fit into the picture."""
+    shape = [1] * x.ndim
+    shape[axis] = len(line)
+    return _filter(x, line.to(x).view(shape[2:]))
+
+
+def _filter(x: Images, kernel: Tensor, padding: tuple[int, ...] | int = 0) -> Images:
+    """Filter every channel with the same kernel, one to three sides."""
+    channels = x.shape[1]
+    weight = kernel.expand(channels, 1, *kernel.shape)
+    return CONVOLVE[kernel.ndim](x, weight, padding=padding, groups=channels)
 
 
 def _mirror(index: Tensor, length: int) -> Tensor:
@@ -57,16 +78,21 @@ def _mirror(index: Tensor, length: int) -> Tensor:
 
 
 def median_blur(x: Images, size: int = 11) -> Images:
-    """Return the median of ``size`` x ``size`` pixels around each, the pixels of the border repeated.
+    """Return the median of ``size`` pixels along every axis around each, the pixels of the border repeated.
 
     Args:
-        x: (n, c, H, W).
+        x: (n, c, *space).
         size: odd.
     """
-    half = size // 2
-    padded = F.pad(x, (half, half, half, half), mode="replicate")
-    windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # n c H W s s, a view
-    return torch.stack([one.flatten(-2).median(-1).values for one in windows])  # one picture at a time in memory
+    sides = x.ndim - 2
+    padded = F.pad(x, (size // 2,) * (2 * sides), mode="replicate")
+    windows = padded
+    for axis in axes(x, 2):
+        windows = windows.unfold(axis, size, 1)  # n c *space s …, a view
+    slab = max(1, AT_ONCE * x.shape[2] // (x[0].numel() * size**sides))  # of one picture at a time in memory
+    return torch.stack(
+        [torch.cat([part.flatten(-sides).median(-1).values for part in one.split(slab, 1)], 1) for one in windows]
+    )
 
 
 def rise_blur(x: Images, size: int = 11, sigma: float = 5.0) -> Images:
@@ -74,17 +100,22 @@ def rise_blur(x: Images, size: int = 11, sigma: float = 5.0) -> Images:
 
     The kernel is an impulse of ``size`` x ``size`` after ``scipy.ndimage.gaussian_filter``, whose mirrored
     border folds the tails back, so that it is nearly flat. On normalised images the border fades to the mean
-    colour.
+    colour. Along an axis of a single pixel, as in a signal that is kept as a picture of one row, there is nothing
+    to blur.
 
     Args:
-        x: normalised, (n, c, H, W).
+        x: normalised, (n, c, *space).
         size: odd.
         sigma: standard deviation in pixels.
 
-    Source: Petsiuk et al. 2018, evaluation code.
+    Source: Petsiuk et al. 2018, evaluation code; for signals and volumes the same along their axes is ours.
     """
-    impulse = torch.zeros(size, size, dtype=torch.float64)
-    impulse[size // 2, size // 2] = 1
-    kernel = from_numpy(ndimage.gaussian_filter(impulse.numpy(), sigma)).to(x)
-    weight = kernel.expand(x.shape[1], 1, size, size)
-    return F.conv2d(x, weight, padding=size // 2, groups=x.shape[1])
+    long = [axis for axis in axes(x, 2) if x.shape[axis] > 1]
+    for together in (long[-2:], long[:-2]):  # the kernel of a volume is that of its slices times one across them
+        sides = [size if axis in together else 1 for axis in axes(x, 2)]
+        impulse = np.zeros(sides)
+        impulse[tuple(side // 2 for side in sides)] = 1
+        kernel = ndimage.gaussian_filter(impulse, [sigma if side > 1 else 0.0 for side in sides])
+        if together:
+            x = _filter(x, from_numpy(kernel).to(x), tuple(side // 2 for side in sides))
+    return x

@@ -3,8 +3,8 @@
 Source: Rong, Leemann, Borisov, Kasneci & Kasneci, "A consistent and efficient evaluation strategy for
 attribution methods", ICML 2022.
 
-Let M mask the removed pixels, w sum over the 8 neighbours of a pixel with their weights, and d = w 1 be what
-the weights add up to inside the picture. The filling u = M u solves
+Let M mask the removed pixels, w sum over the neighbours of a pixel with their weights (8 of them in a picture, 2 in a
+signal, 26 in a volume), and d = w 1 be what the weights add up to inside the picture. The filling u = M u solves
 
     A u = M w x,    A u = M (d u - w u),    where x = 0 at the removed pixels.
 
@@ -15,26 +15,25 @@ grows with the picture or with the holes.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.errors import LimelightError, NonFinite
 from limelight.ops.scale import divide
-from limelight.shapes import Images
+from limelight.ops.space import axes
+from limelight.shapes import Images, Masks
 
 DAMPING = 0.9
 """Share of a Jacobi step that is taken: one then divides the finer half of all frequencies by about 2.5."""
 
-_AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-
 
 @torch.no_grad()
 def impute(
-    x: Float[Tensor, "n c H W"],
-    keep: Bool[Tensor, "n H W"],
+    x: Images,
+    keep: Masks,
     *,
     noise: Tensor | None = None,
     tolerance: float = 1e-5,
@@ -42,16 +41,18 @@ def impute(
 ) -> Images:
     """Set every removed pixel to the weighted mean of its neighbours, for all removed pixels at once.
 
-    A removed pixel i gets sum_j w_ij (x_j - x_i) = 0 over those of its 8 neighbours j, removed or kept, that
-    lie inside the picture; w_ij is 1/6 for the 4 direct and 1/12 for the 4 diagonal ones. Kept pixels stay the
-    same to the bit. What stood at the removed ones has no influence, not even if it is NaN.
+    A removed pixel i gets sum_j w_ij (x_j - x_i) = 0 over those of its neighbours j, removed or kept, that
+    lie inside the picture; of a picture w_ij is 1/6 for the 4 direct and 1/12 for the 4 diagonal ones, and in general
+    it halves with every axis along which they differ, so that a picture is filled as a volume of one slice. Kept pixels
+    stay the same to the bit. What stood at the removed ones has no influence, not even if it is NaN.
 
-    Computed in float64 on the device of ``x``, with some 300 bytes of memory for each value of ``x``. Each
+    Computed in float64 on the device of ``x``, with some 300 bytes of memory for each value of ``x``, in a volume some
+    1000. Each
     colour of each image is a system of its own: its company in the batch changes no more than rounding.
 
     Args:
-        x: (n, c, H, W), normalised.
-        keep: (n, H, W), False where a pixel is to be removed. An image that keeps none becomes zeros.
+        x: (n, c, *space), normalised.
+        keep: (n, *space), False where a pixel is to be removed. An image that keeps none becomes zeros.
         noise: broadcastable to ``x``; added at the removed pixels once they are filled.
         tolerance: the most by which a pixel may differ from the exact solution, before it is rounded to the
             type of ``x``, in units of the largest absolute value kept in that colour of the image. It is a
@@ -67,29 +68,34 @@ def impute(
     known = x.double().masked_fill(removed, 0.0)
     if not known.isfinite().all():
         raise NonFinite("impute: the kept pixels contain NaN or infinite values; only removed pixels may")
-    scale = known.abs().amax((-2, -1), keepdim=True)
+    inside = axes(x, 2)
+    scale = known.abs().amax(inside, keepdim=True)
 
-    mask = (removed & keep[:, None].any((-2, -1), keepdim=True)).double()
+    mask = (removed & keep[:, None].flatten(2).any(2).view_as(scale[:, :1])).double()
     degree = _neighbours(torch.ones_like(mask))
     grid = _Grid(lambda u: mask * (degree * u - _neighbours(u)), mask * degree)
 
     # If A g >= 1/2, the error is |A^-1 r| <= A^-1 1 max |r| <= 2 g max |r|, since A^-1 is nowhere negative.
-    g = _solve(grid, mask, torch.full_like(mask[..., :1, :1], 0.5), most_iterations)
-    enough = tolerance / (2 * g.amax((-2, -1), keepdim=True))
+    g = _solve(grid, mask, mask.new_full((len(mask), *(1,) * (mask.ndim - 1)), 0.5), most_iterations)
+    enough = tolerance / (2 * g.amax(inside, keepdim=True))
     filled = scale * _solve(grid, mask * _neighbours(divide(known, scale)), enough, most_iterations)
     return torch.where(removed, filled if noise is None else filled + noise, x).to(x.dtype)
 
 
 def _neighbours(u: Tensor) -> Tensor:
-    """Return w u, the weighted sum of the 8 neighbours; those outside the picture count as 0."""
-    return _tent(u) / 12 - u / 3
+    """Return w u, the weighted sum of the neighbours; those outside the picture count as 0."""
+    middle = 2 ** (u.ndim - 2)  # of the filter, whose values add up to its square
+    return _tent(u) / (middle * (middle - 1)) - u / (middle - 1)
 
 
 def _tent(u: Tensor) -> Tensor:
-    """Filter with [1 2 1] along both axes, with 0 outside the picture."""
-    u = F.pad(u, (1, 1, 1, 1))
-    u = (u[..., :-2, :] + u[..., 2:, :]).add_(u[..., 1:-1, :], alpha=2)
-    return (u[..., :-2] + u[..., 2:]).add_(u[..., 1:-1], alpha=2)
+    """Filter with [1 2 1] along every axis, with 0 outside the picture."""
+    sides = u.shape[2:]
+    u = F.pad(u, (1, 1) * len(sides))
+    for axis, side in enumerate(sides, start=2):
+        before, here, behind = (u.narrow(axis, start, side) for start in range(3))
+        u = (before + behind).add_(here, alpha=2)
+    return u
 
 
 def _solve(grid: "_Grid", b: Tensor, enough: Tensor, most_iterations: int) -> Tensor:
@@ -97,18 +103,19 @@ def _solve(grid: "_Grid", b: Tensor, enough: Tensor, most_iterations: int) -> Te
 
     Args:
         grid: A and its preconditioner.
-        b: (n, k, H, W): n k systems, each with steps of its own length. One that is finished stands still.
-        enough: (n, k, 1, 1), or (n, 1, 1, 1) for all of an image.
+        b: (n, k, *space): n k systems, each with steps of its own length. One that is finished stands still.
+        enough: (n, k, 1, …), or (n, 1, 1, …) for all of an image.
         most_iterations: after how many steps to give up.
     """
+    inside = axes(b, 2)
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum((-2, -1), keepdim=True)
+        return (a * b).sum(inside, keepdim=True)
 
-    u, p, before = torch.zeros_like(b), torch.zeros_like(b), torch.zeros_like(b[..., :1, :1])
+    u, p, before = torch.zeros_like(b), torch.zeros_like(b), torch.zeros_like(b.sum(inside, keepdim=True))
     for _ in range(most_iterations + 1):
         r = b - grid.apply(u)
-        busy = ~(r.abs().amax((-2, -1), keepdim=True) <= enough)  # NaN is busy too
+        busy = ~(r.abs().amax(inside, keepdim=True) <= enough)  # NaN is busy too
         if not busy.any():
             return u
         z = grid.cycle(r)
@@ -125,12 +132,12 @@ def _solve(grid: "_Grid", b: Tensor, enough: Tensor, most_iterations: int) -> Te
 class _Grid:
     """A linear system on a grid, and an approximate inverse from one cycle through ever coarser grids.
 
-    The coarser grid has every second row and column. Values go ``up`` from it by bilinear interpolation that
+    The coarser grid has every second pixel along every axis. Values go ``up`` from it by linear interpolation that
     leaves out what is not unknown, residuals go ``down`` by its transpose, and the coarser A is down A up.
 
     Attributes:
-        apply: u -> A u, for u of shape (n, k, h, w).
-        step: (n, 1, h, w), the Jacobi step; 0 where nothing is unknown.
+        apply: u -> A u, for u of shape (n, k, *space).
+        step: (n, 1, *space), the Jacobi step; 0 where nothing is unknown.
     """
 
     def __init__(self, apply: Callable[[Tensor], Tensor], diagonal: Tensor):
@@ -138,27 +145,29 @@ class _Grid:
 
         Args:
             apply: u -> A u.
-            diagonal: (n, 1, h, w), that of A, or more where 2 D >= A needs it; then the cycle is positive definite.
+            diagonal: (n, 1, *space), that of A, or more where 2 D >= A needs it; then the cycle is positive definite.
         """
         self.apply = apply
         self.step = divide(torch.ones_like(diagonal), diagonal)
         self.coarser = None
-        if diagonal.shape[-2:] != (1, 1):
+        sides = diagonal.ndim - 2
+        self.every_second = (..., *[slice(None, None, 2)] * sides)
+        if max(diagonal.shape[2:]) > 1:
             self.share = torch.ones_like(diagonal)
-            self.share = (diagonal > 0) / self.up(torch.ones_like(diagonal[..., ::2, ::2]))
+            self.share = (diagonal > 0) / self.up(torch.ones_like(diagonal[self.every_second]))
             stencil = self._stencil()
-            half = stencil.abs().sum(1, keepdim=True) / 2
-            self.coarser = _Grid(partial(_weigh, stencil), torch.maximum(stencil[:, 4:5], half))
+            half, middle = stencil.abs().sum(1, keepdim=True) / 2, 3**sides // 2
+            self.coarser = _Grid(partial(_weigh, stencil), torch.maximum(stencil[:, middle : middle + 1], half))
 
     def up(self, e: Tensor) -> Tensor:
         """Interpolate from the coarser grid."""
-        u = self.share.new_zeros(*e.shape[:2], *self.share.shape[-2:])
-        u[..., ::2, ::2] = e
+        u = self.share.new_zeros(*e.shape[:2], *self.share.shape[2:])
+        u[self.every_second] = e
         return self.share * _tent(u)
 
     def down(self, r: Tensor) -> Tensor:
         """Apply the transpose of ``up``."""
-        return _tent(self.share * r)[..., ::2, ::2]
+        return _tent(self.share * r)[self.every_second]
 
     def cycle(self, r: Tensor) -> Tensor:
         """Return about A^-1 r: a Jacobi step, what the coarser grids make of the rest, a Jacobi step."""
@@ -169,24 +178,37 @@ class _Grid:
         return u + DAMPING * self.step * (r - self.apply(u))
 
     def _stencil(self) -> Tensor:
-        """Return the coarser A as weights of the 3 x 3 pixels around each, (n, 9, h, w).
+        """Return the coarser A as weights of the pixels around each and its own, (n, 3^axes, *space).
 
-        Each pixel has one of 9 colours, all 9 of them around any pixel. So the answer to all pixels of one
+        Of a picture each pixel has one of 9 colours, all 9 of them around any pixel. So the answer to all pixels of one
         colour at once tells the weight of the only one that is near.
         """
-        n, _, height, width = self.share.shape
-        y, x = (torch.arange((size + 1) // 2, device=self.share.device) for size in (height, width))
-        colours = torch.stack([(y[:, None] + dy) % 3 * 3 + (x + dx) % 3 for dy, dx in _AROUND])
-        probes = (colours[4] == torch.arange(9, device=y.device)[:, None, None]).to(self.share)
+        n, _, *sides = self.share.shape
+        device = self.share.device
+        around = _around(len(sides))
+        # The remainder by 3 of a neighbour's place along each axis, read as the digits of a number.
+        places = torch.meshgrid([torch.arange((side + 1) // 2, device=device) for side in sides], indexing="ij")
+        colours = torch.zeros(len(around), *places[0].shape, dtype=torch.long, device=device)
+        for axis, place in enumerate(places):
+            for colour, offsets in zip(colours, around, strict=True):
+                colour.mul_(3).add_((place + offsets[axis]) % 3)
+        numbers = torch.arange(len(around), device=device).view(-1, *[1] * len(sides))
+        probes = (colours[len(around) // 2] == numbers).to(self.share)
         answers = self.down(self.apply(self.up(probes.expand(n, *probes.shape))))
         return answers.gather(1, colours.expand(n, *colours.shape))
 
 
+def _around(sides: int) -> list[tuple[int, ...]]:
+    """Return the offsets of a pixel and of those around it, in reading order."""
+    return list(product((-1, 0, 1), repeat=sides))
+
+
 def _weigh(stencil: Tensor, u: Tensor) -> Tensor:
-    """Return sum_k stencil_k u_k over the 3 x 3 pixels around each."""
-    height, width = u.shape[-2:]
-    near = F.pad(u, (1, 1, 1, 1))
+    """Return sum_k stencil_k u_k over the pixels around each."""
+    sides = u.shape[2:]
+    near = F.pad(u, (1, 1) * len(sides))
     total = torch.zeros_like(u)
-    for k, (dy, dx) in enumerate(_AROUND):
-        total.addcmul_(stencil[:, k : k + 1], near[..., 1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width])
+    for k, offsets in enumerate(_around(len(sides))):
+        window = tuple(slice(1 + offset, 1 + offset + side) for offset, side in zip(offsets, sides, strict=True))
+        total.addcmul_(stencil[:, k : k + 1], near[(..., *window)])
     return total

@@ -1,14 +1,15 @@
 """The order of a map's pixels."""
 
+import math
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float, Int
 from pydantic import AfterValidator
-from torch import Tensor
 
-from limelight.shapes import Maps
+from limelight.ops.space import spread
+from limelight.shapes import Index, Maps, Places
 
 
 def _check_step(step: str | int) -> str | int:
@@ -19,29 +20,33 @@ def _check_step(step: str | int) -> str | int:
 
 Ties = Literal["raster", "reverse", "random"]
 Step = Annotated[str | int, AfterValidator(_check_step)]
-"""How many pixels change at a time: a number, or rows of the picture such as ``8W``."""
+"""How many pixels change at a time: a number, or as many as rows of the picture have, such as ``8W``.
+
+A row of a volume goes through all its slices, and of a signal it is a single value.
+"""
 
 
-def pixels_per_step(step: Step, width: int) -> int:
-    """Return a step in pixels for a picture of that width."""
+def pixels_per_step(step: Step, size: Sequence[int]) -> int:
+    """Return a step in pixels for an input of that size, one to three sides."""
     text = str(step)
-    return int(text[:-1]) * width if text.endswith("W") else int(text)
+    rows = size[max(0, len(size) - 2)]
+    return int(text[:-1]) * (math.prod(size) // rows) if text.endswith("W") else int(text)
 
 
-def ranks(maps: Maps, ties: Ties = "raster", seed: int = 0) -> Int[Tensor, "n H W"]:
+def ranks(maps: Maps, ties: Ties = "raster", seed: int = 0) -> Places:
     """Return each pixel's place in decreasing order, 0 for the largest.
 
     Args:
-        maps: (n, H, W), any real values.
+        maps: (n, *space), any real values.
         ties: which of two equal pixels comes first: the earlier in reading order (``raster``), the later
             (``reverse``), or either (``random``, fixed by the seed and the same for every image).
         seed: for ``random``.
     """
-    n, height, width = maps.shape
     flat = maps.flatten(1)
+    pixels = flat.shape[1]
     shuffle = None
     if ties == "random":
-        shuffle = torch.randperm(height * width, generator=torch.Generator().manual_seed(seed)).to(maps.device)
+        shuffle = torch.randperm(pixels, generator=torch.Generator().manual_seed(seed)).to(maps.device)
         flat = flat[:, shuffle]
     elif ties == "reverse":
         flat = flat.flip(1)
@@ -49,11 +54,11 @@ def ranks(maps: Maps, ties: Ties = "raster", seed: int = 0) -> Int[Tensor, "n H 
     if shuffle is not None:
         order = shuffle[order]
     elif ties == "reverse":
-        order = height * width - 1 - order
-    places = torch.arange(height * width, device=maps.device).expand(n, -1)
-    return torch.empty_like(order).scatter_(1, order, places).view(n, height, width)
+        order = pixels - 1 - order
+    places = torch.arange(pixels, device=maps.device).expand(len(maps), -1)
+    return torch.empty_like(order).scatter_(1, order, places).view(maps.shape)
 
 
-def keep_top(maps: Maps, count: Int[Tensor, " n"]) -> Float[Tensor, "n H W"]:
+def keep_top(maps: Maps, count: Index) -> Maps:
     """Keep each map's ``count`` largest values and set the others to 0; of equal ones the earlier stays."""
-    return maps.masked_fill(ranks(maps) >= count[:, None, None], 0.0)
+    return maps.masked_fill(ranks(maps) >= spread(count, maps), 0.0)

@@ -17,17 +17,18 @@ def find_peaks(
 ) -> tuple[npt.NDArray[np.int64], Floats]:
     """Find the pixels of a map that are the largest around.
 
-    A pixel is a peak if nothing in the square of 2 radius + 1 pixels around it is larger and it is not below the
-    threshold. The largest value of the map is a peak whatever the threshold. Of touching peaks, which are equal, one
-    is left: the pixel at their centre of mass. A map of zeros has no peak.
+    A pixel is a peak if nothing in the square (in a volume, the cube) of 2 radius + 1 pixels around it is larger and it
+    is not below the threshold. The largest value of the map is a peak whatever the threshold. Of touching peaks, which
+    are equal, one is left: the pixel at their centre of mass. A map of zeros has no peak.
 
     Args:
-        values: the map, (H, W), not negative.
+        values: the map, one to three axes, not negative.
         radius: in pixels.
         threshold: in the unit of the map.
 
     Returns:
-        x, y of the peaks by falling value, equal ones in reading order, (p, 2), and their values, (p,).
+        The peaks' places, the last axis first (x, y of a picture), by falling value, equal ones in reading order,
+        (p, axes), and their values, (p,).
 
     Raises:
         InvalidOption: a radius below 0, or a threshold that is not finite.
@@ -35,7 +36,7 @@ def find_peaks(
     check_peak_options(radius, threshold)
     top = values.max(initial=0.0)
     if not top > 0:
-        return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
+        return np.zeros((0, values.ndim), dtype=np.int64), np.zeros(0)
     around = ndimage.maximum_filter(values, 2 * radius + 1, mode="nearest")
     is_peak = (values == around) & ((values >= threshold) | (values == top))
     labels = components(is_peak)
@@ -43,7 +44,7 @@ def find_peaks(
     centres = np.array([np.argwhere(labels == number).mean(0) for number in numbers])
     heights = np.array([values[labels == number][0] for number in numbers], dtype=float)
     pixels = np.floor(centres + 0.5).astype(np.int64)
-    order = np.lexsort((pixels[:, 1], pixels[:, 0], -heights))
+    order = np.lexsort((*pixels.T[::-1], -heights))
     return pixels[order][:, ::-1], heights[order]
 
 

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from limelight.ops.space import along
+
 Border = Literal["reflect", "clamp"]
 
 
@@ -15,29 +17,30 @@ def cell_size(size: int, cells: int) -> int:
 
 
 def masks(
-    grids: Float[Tensor, "m s s"], shifts: Int[Tensor, "m 2"], size: tuple[int, int], border: Border = "reflect"
-) -> Float[Tensor, "m H W"]:
-    """Resize grids bilinearly to (s + 1) cells a side and cut pictures out of them.
+    grids: Float[Tensor, "m ..."], shifts: Int[Tensor, "m axes"], size: tuple[int, ...], border: Border = "reflect"
+) -> Float[Tensor, "m ..."]:
+    """Resize grids linearly along each axis to (s + 1) cells a side and cut pictures out of them.
 
-    Bilinear resizing is a product with a matrix from the left and one from the right, and a shift picks rows of
-    these, so that a mask is rows @ grid @ columns.
+    Linear resizing is a product with a matrix along each axis, and a shift picks rows of it, so that a mask of a
+    picture is rows @ grid @ columns.
 
     Args:
-        grids: switches.
+        grids: switches, s along each axis.
         shifts: (y, x) of the upper left corner, each from 0 to the cell's side.
-        size: (H, W) of the pictures.
+        size: (H, W) of the pictures, or whatever sides they have.
         border: beyond the centres of the outer cells the grid is mirrored about them, as in the authors' code;
             ``clamp`` repeats the outer cells.
 
     Source: Petsiuk et al. 2018, section 3.2.
     """
-    rows, columns = (_weights(grids, shifts[:, axis], size[axis], border) for axis in (0, 1))
-    return rows @ grids @ columns.mT
+    made = grids
+    for axis, side in enumerate(size, start=1):
+        made = along(made, axis, _weights(grids.shape[axis], shifts[:, axis - 1], side, border, grids))
+    return made
 
 
-def _weights(grids: Tensor, shift: Tensor, size: int, border: Border) -> Float[Tensor, "m pixels s"]:
+def _weights(cells: int, shift: Tensor, size: int, border: Border, grids: Tensor) -> Float[Tensor, "m pixels s"]:
     """Return how much each cell of an axis counts for each pixel, for masks with these shifts."""
-    cells = grids.shape[-1]
     whole = (cells + 1) * cell_size(size, cells)
     pixel = shift[:, None] + torch.arange(size, device=grids.device)
     at = (pixel.to(grids.dtype) + 0.5) * (cells / whole) - 0.5  # in cells, 0 at the first one's centre

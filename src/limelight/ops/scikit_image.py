@@ -23,8 +23,27 @@ def felzenszwalb(picture: Floats, scale: int, sigma: float, least: int) -> Whole
 
 
 def slic(picture: Floats, count: int) -> Wholes:
-    """Return the segment of each pixel of a picture (H, W, 3), about so many of them, with compactness 10: (H, W)."""
-    return cast(Wholes, _slic(picture, n_segments=count, compactness=10, sigma=0, start_label=0, channel_axis=-1))
+    """Return the segment of each pixel, about so many of them: (*space).
+
+    Three channels of a picture or a volume are colours, compared in Lab with compactness 10. Other values count as much
+    as L does, which is in [0, 100]; but in a signal, which is noisy, a hundredth: it is cut in nearly equal pieces.
+
+    Args:
+        picture: (*space, c), a picture, a volume or a signal, in [0, 1].
+        count: of segments.
+    """
+    signal, channels = picture.ndim == 2, picture.shape[-1]
+    colours = channels == 3 and not signal
+    labels = _slic(
+        picture[None] if signal else picture,  # a row
+        n_segments=count,
+        compactness=10 if colours or signal else 0.1,
+        sigma=0,
+        start_label=0,
+        channel_axis=-1,
+        convert2lab=colours,
+    )
+    return cast(Wholes, labels[0] if signal else labels)
 
 
 def resize(picture: Floats, size: Size) -> Floats:
@@ -48,15 +67,15 @@ def lab(rgb: Colours) -> Floats:
 
 
 def components(mask: npt.NDArray[np.bool_]) -> Wholes:
-    """Return the number of the connected part that each pixel is in, from 1 on; 0 where the mask is False: (H, W).
+    """Return the number of the connected part that each pixel is in, from 1 on; 0 where the mask is False: (*space).
 
     Pixels that share a corner are connected.
     """
-    return cast(Wholes, label(mask, connectivity=2))
+    return cast(Wholes, label(mask, connectivity=mask.ndim))
 
 
 def structural_similarity(one: Floats, other: Floats, side: int, *, sample: bool) -> float:
-    """Return the structural similarity of two maps (H, W) in [0, 1].
+    """Return the structural similarity of two maps (*space) in [0, 1].
 
     Args:
         one: the first.

@@ -10,6 +10,7 @@ import torch
 from scipy import ndimage, sparse
 from torch import Tensor
 
+from limelight.errors import InvalidOption
 from limelight.ops.scikit_image import Wholes, felzenszwalb, resize, resize_labels, slic
 from limelight.shapes import Images
 
@@ -32,15 +33,26 @@ def segment(picture: Tensor, kind: Segmentation, scales: tuple[int, ...]) -> Lab
     of the network does not move a border.
 
     Args:
-        picture: (c, H, W) in [0, 1].
+        picture: (c, *space), a picture, a volume or a signal; values that leave [0, 1] are scaled to it first.
         kind: ``felzenszwalb`` works at 224 x 224, with sigma 0.8 and segments of at least 150 pixels there;
-            ``slic`` at the picture's size, with compactness 10.
+            ``slic`` at the picture's size, see ``scikit_image.slic``.
         scales: of the former, larger ones give larger segments; of the latter, the number of segments.
 
     Returns:
-        The segment of each pixel at each scale, (scales, H, W), numbered from 0 through all of them.
+        The segment of each pixel at each scale, (scales, *space), numbered from 0 through all of them.
+
+    Raises:
+        InvalidOption: ``felzenszwalb`` for anything but a picture.
     """
-    colours = (picture * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().contiguous().numpy()
+    if kind == "felzenszwalb" and picture.ndim != 3:
+        raise InvalidOption(
+            f"felzenszwalb cuts pictures (H, W), and this input has {picture.ndim - 1} axes of space; "
+            "give segmentation='slic'"
+        )
+    low, high = float(picture.min()), float(picture.max())
+    if low < 0 or high > 1:
+        picture = (picture - low) / max(high - low, torch.finfo(picture.dtype).tiny)
+    colours = (picture * 255).round().to(torch.uint8).movedim(0, -1).cpu().contiguous().numpy()
     return _segment(colours.tobytes(), colours.shape, kind, scales)
 
 
@@ -51,7 +63,7 @@ def _segment(colours: bytes, shape: tuple[int, ...], kind: Segmentation, scales:
     start = 0
     for labels in _felzenszwalb(picture, scales) if kind == "felzenszwalb" else _slic(picture, scales):
         _, numbers = np.unique(labels, return_inverse=True)  # resized to fewer pixels, some may be gone
-        found.append((start + numbers).reshape(shape[:2]).astype(np.int32))
+        found.append((start + numbers).reshape(shape[:-1]).astype(np.int32))
         start += int(numbers.max()) + 1
     result = np.stack(found)
     result.setflags(write=False)
@@ -73,40 +85,40 @@ def _slic(picture: Picture, scales: tuple[int, ...]) -> Iterator[Wholes]:
 
 
 def pixel_sets(labels: Labels, dilation: int = 0) -> sparse.csr_array:
-    """Return the segments as sets of pixels, grown by a disk, so that neighbours overlap.
+    """Return the segments as sets of pixels, grown by a disk (in a volume by a ball), so that neighbours overlap.
 
     Args:
-        labels: the segment of each pixel at each scale, (scales, H, W), numbered through all of them.
+        labels: the segment of each pixel at each scale, (scales, *space), numbered through all of them.
         dilation: radius of the disk in pixels.
 
     Returns:
-        1 where a pixel is in a segment, sparse (segments, H W).
+        1 where a pixel is in a segment, sparse (segments, pixels).
     """
-    height, width = labels.shape[1:]
+    size = labels.shape[1:]
     sets: list[npt.NDArray[np.intp]] = []
     for one in labels:
         padded = np.pad(one + 1, dilation)  # 0 is no segment
-        boxes = cast(list[tuple[slice, slice] | None], ndimage.find_objects(padded))
+        boxes = cast(list[tuple[slice, ...] | None], ndimage.find_objects(padded))
         for number, box in enumerate(boxes, start=1):
             if box is None:  # belongs to another scale
                 continue
-            rows, columns = (slice(s.start - dilation, s.stop + dilation) for s in box)
-            distance = ndimage.distance_transform_edt(padded[rows, columns] != number)
-            y, x = np.nonzero(np.asarray(distance) <= dilation)
-            y, x = y + rows.start - dilation, x + columns.start - dilation
-            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-            sets.append(y[inside] * width + x[inside])
+            around = tuple(slice(s.start - dilation, s.stop + dilation) for s in box)
+            distance = ndimage.distance_transform_edt(padded[around] != number)
+            start = [s.start - dilation for s in around]
+            place = np.argwhere(np.asarray(distance) <= dilation) + start
+            place = place[((place >= 0) & (place < size)).all(1)]
+            sets.append(np.ravel_multi_index(tuple(place.T), size))
     ends = np.cumsum([0, *map(len, sets)])
     members = np.concatenate(sets)
-    return sparse.csr_array((np.ones(len(members)), members, ends), shape=(len(sets), height * width))
+    return sparse.csr_array((np.ones(len(members)), members, ends), shape=(len(sets), labels[0].size))
 
 
 def segment_means(image: Images, labels: Tensor) -> Images:
-    """Return the images with every segment in its mean colour, (n, c, H, W).
+    """Return the images with every segment in its mean colour, (n, c, *space).
 
     Args:
-        image: (n, c, H, W).
-        labels: the segment of each pixel, int64 (n, H, W), numbered from 0.
+        image: (n, c, *space).
+        labels: the segment of each pixel, int64 (n, *space), numbered from 0.
     """
     at = labels.flatten(1)[:, None].expand(-1, image.shape[1], -1)  # n c HW
     values = image.flatten(2)

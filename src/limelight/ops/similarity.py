@@ -39,15 +39,17 @@ def ssim(a: Maps, b: Maps, window: int = 11) -> Scores:
     """Return the structural similarity of two maps, each scaled to [0, 1]; NaN where one is constant.
 
     Args:
-        a: (n, H, W).
-        b: (n, H, W).
+        a: (n, *space).
+        b: (n, *space).
         window: side in pixels; pictures that are smaller take their largest odd side, and of a window of one pixel
-            the means are all that is compared.
+            the means are all that is compared. Axes of a single pixel are none.
 
     Source: Wang et al. 2004, by scikit-image.
     """
     (u, flat_u), (v, flat_v) = min_max(a), min_max(b)
-    side = min(window, *a.shape[1:])
+    size = [side for side in a.shape[1:] if side > 1] or [1]
+    u, v = u.reshape(-1, *size), v.reshape(-1, *size)
+    side = min(window, *size)
     side -= 1 - side % 2
     pairs = zip(u.double().cpu().numpy(), v.double().cpu().numpy(), strict=True)
     sample = side > 1  # of one value there is no unbiased variance

@@ -7,6 +7,7 @@ from typing import Literal, cast
 from torch import Tensor
 
 from limelight.errors import InvalidOption
+from limelight.ops.space import height_of
 from limelight.relevance.affine_rules import Box, Epsilon, Gamma
 from limelight.relevance.op import Op
 from limelight.relevance.rule import TINY, Rule
@@ -44,8 +45,8 @@ class Average:
     def __call__(self, op: Op, r: Tensor) -> tuple[Tensor, ...]:
         """Return the relevance of the input."""
         z = op.average(op.x)
-        height = z.shape[-2] if z.ndim == 4 else 1
-        if op.stride * height > 4 * op.x.shape[-2]:
+        height = height_of(z) if z.ndim == op.x.ndim else 1
+        if op.stride * height > 4 * height_of(op.x):
             most = self.rms * z.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (z.ndim - 1))
             r = r * (z.abs() + self.e) / (z.abs() + self.e + most)
         return Proportional(self.e)(op, r)

@@ -11,6 +11,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from limelight.model.boundary import behind
 from limelight.model.parts import parts_of
+from limelight.ops.space import height_of
 from limelight.relevance.handlers.table import HANDLERS, ROUTES
 from limelight.relevance.op import Arithmetic, Compute, Kind, Op
 from limelight.relevance.propagation import Propagation, enter_graph
@@ -240,7 +241,8 @@ class Graph:
 
     def _stride(self, t: Tensor) -> int:
         """Return how many pixels of the image lie under one position of a map."""
-        return max(1, round(self.image.shape[-2] / t.shape[-2])) if t.ndim == 4 else self.image.shape[-2]
+        height = height_of(self.image)
+        return max(1, round(height / height_of(t))) if t.ndim == self.image.ndim else height
 
     def _keep_values(self, t: Tensor) -> None:
         """Give the operations that hold a tensor which is about to be overwritten a copy of it."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limelight.errors import InvalidOption
 from limelight.ops.linalg import vector_norm
+from limelight.ops.space import height_of
 from limelight.relevance.affine import PARTS, Convolution, Part, Product
 
 Kind = Literal[
@@ -142,8 +143,8 @@ class Op:
 
     @property
     def kernel_height(self) -> int:
-        """The height of a convolution's kernel; 1 for a linear operation."""
-        return int(self.w().shape[2]) if self.kind == "conv" else 1
+        """The height of a convolution's kernel, its length for signals; 1 for a linear operation."""
+        return height_of(self.w()) if self.kind == "conv" else 1
 
     def w(self, part: Part = "all") -> Tensor:
         """Return the weight, or its positive, negative, absolute or squared values, or ones in its shape."""

@@ -45,8 +45,8 @@ def evaluate_batch(
 
     Args:
         classifier: the model.
-        x: normalised images, (n, 3, H, W).
-        target: see ``Method.run``; metrics are about a class, so a function won't do.
+        x: normalised images, (n, c, *space).
+        target: see ``Method.run``.
         methods: by the name that stands in the rows.
         metrics: by the name that stands in the rows.
         truth: where the evidence should lie.
@@ -55,15 +55,13 @@ def evaluate_batch(
         saliencies: what the methods gave, if they have been run.
         on_rows: called with each method's rows when they are finished.
     """
-    if callable(target):
-        raise InvalidOption("metrics are about a class; a function as target has no probability")
     with torch.inference_mode(False), torch.no_grad():
         x = classifier.to_batch(x)
         methods = {name: _limit_batch(method, batch_size) for name, method in methods.items()}
         if saliencies is None:
             saliencies = run(list(methods.values()), classifier, x, target)
         first = saliencies[0]
-        targets = Targets(first.target)
+        targets = replace(Targets.parse(target, classifier, x), index=first.target)
         batch = ImageBatch(classifier, x, targets, truth, probability=first.probability, batch_size=batch_size)
         again = {pair for m in metrics.values() for pair in m.reexplained_masks}
         by_method: list[list[Row]] = []

@@ -42,7 +42,7 @@ class ImageBatch:
 
     Args:
         classifier: the model.
-        image: normalised images, (n, 3, H, W).
+        image: normalised images, (n, c, *space).
         targets: what every number is about; by default the predicted class.
         truth: where the evidence should lie, if known.
         probability: of the target, if it is known already.
@@ -78,13 +78,18 @@ class ImageBatch:
         Raises:
             InvalidOption: every number is about a function of the outputs.
         """
-        if self.targets.function is not None or self.targets.index is None:
-            raise InvalidOption("this metric is about a class; a function of the outputs is none")
+        self._expect_class()
+        assert self.targets.index is not None
         return self.targets.index
 
     @property
     def logits(self) -> Logits:
-        """Of the clean images, (n, classes)."""
+        """Of the clean images, (n, classes).
+
+        Raises:
+            InvalidOption: every number is about a function of the outputs.
+        """
+        self._expect_class()
         return self._logits("clean", self.image)
 
     def watch(self, index: Index) -> "ImageBatch":
@@ -107,13 +112,13 @@ class ImageBatch:
         return self.logits.scatter(1, explained[:, None], -torch.inf).argmax(1)
 
     def clean_score(self, kind: ScoreKind = "prob") -> Scores:
-        """Return the target's score on the clean images, (n,)."""
+        """Return the target's score on the clean images, (n,); of a function its own value, whatever the kind."""
         if kind == "prob" and self._probability is not None and self._asked.function is None:
             return self._probability
         return self._score("clean", self.image, kind)
 
     def fill(self, fill: Fill) -> Images:
-        """Return what stands where a picture is taken away, (n, 3, H, W); see ``baselines.Fill``."""
+        """Return what stands where a picture is taken away, (n, c, *space); see ``baselines.Fill``."""
         return self.memo(("fill", fill), lambda: fill_images(self.classifier, self.image, fill))
 
     def fill_score(self, fill: Fill, kind: ScoreKind = "prob") -> Scores:
@@ -130,19 +135,20 @@ class ImageBatch:
         return self._passes(self._asked).logits(copies, count)
 
     def scores_of(self, copies: Copies, wanted: Tensor | int, kind: ScoreKind | None = None) -> Tensor:
-        """Return the target's score on changed copies of the images, (n, s); see ``Passes.scores``.
-
-        Raises:
-            InvalidOption: a function of the outputs has no probability.
-        """
-        self._expect_class(kind or "prob")
+        """Return the target's score on changed copies of the images, (n, s); see ``Passes.scores``."""
         return self._passes(self.targets).scores(copies, wanted, kind)
 
     def _score(self, name: object, x: Images, kind: ScoreKind) -> Scores:
         """Return the target's score on pictures in place of the images, one for each."""
         if self._asked.function is None:
             return self.classifier.outputs.score(self._logits(name, x), self.index, kind)
-        return self.memo((name, "score"), lambda: self.scores_of(lambda i, _: x[i], 1, kind)[:, 0])
+        some = x[:1] if x.stride(0) == 0 else x
+
+        def work() -> Scores:
+            passes = Passes(self.classifier, some, self._asked[: len(some)], self.meter, self._batch_size)
+            return passes.scores(lambda i, _: some[i], 1, kind)[:, 0]
+
+        return self.memo((name, "score"), work).expand(len(x))
 
     def _logits(self, name: object, x: Images) -> Logits:
         """Return the logits of pictures in place of the images, (n, classes), passed once."""
@@ -155,12 +161,9 @@ class ImageBatch:
 
         return self.memo((name, "logits"), work).expand(len(x), -1)
 
-    def _expect_class(self, kind: ScoreKind = "prob") -> None:
-        if self._asked.function is not None and kind == "prob":
-            raise InvalidOption(
-                "a function as target has no probability; give score='logit', where the metric has that option, "
-                "for the function's own values"
-            )
+    def _expect_class(self) -> None:
+        if self._asked.function is not None:
+            raise InvalidOption("this metric is about classes, and a function of the outputs as target is none")
 
     def _passes(self, targets: Targets) -> Passes:
         return Passes(self.classifier, self.image, targets, self.meter, self._batch_size)

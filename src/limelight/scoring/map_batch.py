@@ -17,6 +17,7 @@ from limelight.model.classifier import Classifier
 from limelight.ops import min_max, resize
 from limelight.ops.arrays import integers
 from limelight.ops.order import Step, Ties, pixels_per_step, ranks
+from limelight.ops.space import spread
 from limelight.scoring.image_batch import ImageBatch, Memo
 from limelight.scoring.needs import (
     AsMasks,
@@ -43,7 +44,7 @@ class MapBatch:
 
     Args:
         batch: the images and the model.
-        maps: (n, H, W), any real values.
+        maps: (n, *space), any real values.
         saliency: the record that the maps come from, if there is one.
         method: explains again, for metrics that ask for it.
         reexplained_masks: the (space, renormalize) in which some metric explains the masked image, so that
@@ -79,7 +80,7 @@ class MapBatch:
 
     @property
     def image(self) -> Images:
-        """The normalised images, (n, 3, H, W)."""
+        """The normalised images, (n, c, *space)."""
         return self.batch.image
 
     @property
@@ -104,19 +105,19 @@ class MapBatch:
 
     @property
     def maps(self) -> Maps:
-        """The maps as they were given, (n, H, W)."""
+        """The maps as they were given, (n, *space)."""
         return self._maps
 
     @property
     def raw(self) -> Maps:
-        """The method's raw maps resized to the images, (n, H, W), if known, else the maps as given."""
+        """The method's raw maps resized to the images, (n, *space), if known, else the maps as given."""
         if self._saliency is None:
             return self.maps
-        return resize(self._saliency.raw, (self.image.shape[-2], self.image.shape[-1]))
+        return resize(self._saliency.raw, tuple(self.image.shape[2:]))
 
     @property
     def as_masks(self) -> AsMasks:
-        """A function: renormalize -> the maps as masks in [0, 1], (n, H, W).
+        """A function: renormalize -> the maps as masks in [0, 1], (n, *space).
 
         Negative values become 0. With ``renormalize`` each map is scaled to [0, 1], but for a constant one,
         which stays what it is; without, it must lie in [0, 1] already.
@@ -131,7 +132,7 @@ class MapBatch:
                     )
                 return positive
             scaled, constant = min_max(positive)
-            return torch.where(constant[:, None, None], positive.clamp_max(1), scaled)
+            return torch.where(spread(constant, scaled), positive.clamp_max(1), scaled)
 
         return as_masks
 
@@ -139,7 +140,7 @@ class MapBatch:
 
     @property
     def explained_part(self) -> ExplainedPart:
-        """A function: space, renormalize -> the images times their maps, (n, 3, H, W)."""
+        """A function: space, renormalize -> the images times their maps, (n, c, *space)."""
 
         def explained_part(space: Space, renormalize: bool) -> Images:
             fill = self.batch.fill("zero" if space == "normalised" else "black")
@@ -150,11 +151,12 @@ class MapBatch:
 
     @property
     def masked_score(self) -> MaskedScore:
-        """A function: space, renormalize -> the target's probability on the image times the map, (n,)."""
+        """A function: space, renormalize -> the target's score on the image times the map, (n,)."""
 
         def masked_score(space: Space = "normalised", renormalize: bool = True) -> Scores:
-            if (space, renormalize) in self._reexplained_masks and self.batch.targets.function is None:
-                return self.explain_masked(space, renormalize).probability
+            if (space, renormalize) in self._reexplained_masks:
+                again = self.explain_masked(space, renormalize)
+                return again.probability if self.batch.targets.function is None else again.score
             part = self.explained_part(space, renormalize)
 
             return self._memo(("masked", space, renormalize), lambda: self.scores_of(lambda i, _: part[i], 1)[:, 0])
@@ -246,11 +248,11 @@ class MapBatch:
                 if direction == "insertion":
                     start, end, first, last = end, start, last, first
                 place = ranks(self.maps, ties, seed)
-                pixels = pixels_per_step(step, place.shape[-1])
+                pixels = pixels_per_step(step, place.shape[1:])
                 steps = -(-place[0].numel() // pixels)
 
                 def frames(i: Index, s: Index) -> Images:
-                    changed = place[i] < ((s + 1) * pixels)[:, None, None]
+                    changed = place[i] < spread((s + 1) * pixels, place)
                     return torch.where(changed[:, None], end[i], start[i])
 
                 between = [batch.scores_of(frames, steps - 1, kind)] if steps > 1 else []
@@ -273,7 +275,7 @@ class MapBatch:
 
     @property
     def fill(self) -> Callable[[Fill], Images]:
-        """A function: fill -> what stands where the picture is taken away, (n, 3, H, W); see ``baselines.Fill``."""
+        """A function: fill -> what stands where the picture is taken away, (n, c, *space); see ``baselines.Fill``."""
         return self.batch.fill
 
     @property

@@ -1,5 +1,6 @@
 """A metric as an object: a pure function together with its checked options, which are its protocol."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, overload
@@ -117,11 +118,16 @@ class Metric(Speaking):
         per_image = self.card.pooling_option and getattr(self.options, self.card.pooling_option) in ("image", False)
         return "mean" if per_image else self.card.pooling
 
-    def cost(self, height: int, width: int) -> tuple[Cost, bool]:
-        """Predict the passes that it adds per image of that size, and tell whether it explains again beside these."""
-        values = self.options.model_dump() | {"H": height, "W": width}
+    def cost(self, *size: int) -> tuple[Cost, bool]:
+        """Predict the passes that it adds per image of that size, and tell whether it explains again beside these.
+
+        Args:
+            size: one to three sides, the last of which is the width.
+        """
+        values = self.options.model_dump() | dict(zip("DHW", (1, 1, *size)[-3:], strict=True))
+        values["pixels"] = math.prod(size)
         if self.card.step_option:
-            values[self.card.step_option] = pixels_per_step(values[self.card.step_option], width)
+            values[self.card.step_option] = pixels_per_step(values[self.card.step_option], size)
         return predict(self.card.cost, values), self.card.cost.endswith(" E")
 
     @property
@@ -169,10 +175,11 @@ class Metric(Speaking):
 
         Args:
             classifier: a ``Classifier``, a module, or a name that ``limelight.load`` knows.
-            x: normalised images, (n, 3, H, W).
-            target: the class that the maps explain: an index, a label, one of these per image, or None for
-                the predicted one.
-            maps: (n, H, W) saliency maps, as a method gives them or of any other origin; (n, 1, H, W), arrays and
+            x: normalised images, (n, 3, H, W), or signals, or volumes: (n, c, *space).
+            target: what the maps explain: a class by its index or label, one of these per image, None for the
+                predicted one, or a function of the model's outputs, whose score stands where else the class's
+                probability does.
+            maps: (n, *space) saliency maps, as a method gives them or of any other origin; (n, 1, *space), arrays and
                 lists will do too.
             method: what made the maps, for metrics that explain again: a method or its name.
             truth: masks or boxes, for metrics of localisation; see ``Truth.of``.
@@ -181,7 +188,8 @@ class Metric(Speaking):
         Raises:
             InvalidMap: maps of the wrong size or count, or with NaN.
             MissingTruth: the metric needs a truth and there is none that fits.
-            InvalidOption: the metric needs a method and there is none; what is none; a target that is no class.
+            InvalidOption: the metric needs a method and there is none; what is none; a function as target, where the
+                metric is about classes.
             UnknownMethod: no method has this name.
         """
         return self.measure(classifier, x, target, maps, method=method, truth=truth, inputs=inputs).values
@@ -234,8 +242,7 @@ class Metric(Speaking):
         with torch.inference_mode(False), torch.no_grad():
             x = classifier.to_batch(x)
             targets = Targets.parse(target, classifier, x)
-            size = (x.shape[-2], x.shape[-1])
-            known = None if truth is None else Truth.of(truth, len(x), size, x.device)
+            known = None if truth is None else Truth.of(truth, len(x), tuple(x.shape[2:]), x.device)
             batch = ImageBatch(classifier, x, targets, known, batch_size=self.options.batch_size)
             again = self.reexplained_masks if method is not None else ()
             method = build(method) if isinstance(method, str) else method
@@ -267,16 +274,16 @@ def as_metric(metric: str | Metric) -> Metric:
 
 
 def as_maps(maps: Any, x: Images) -> Maps:
-    """Return maps on the images' device, (n, H, W), or say what is wrong with them.
+    """Return maps on the images' device, (n, *space), or say what is wrong with them.
 
     Args:
-        maps: (n, H, W), or (n, 1, H, W) as captum and Quantus have them; a tensor, an array, or a list of n of them.
+        maps: (n, *space), or (n, 1, *space) as captum and Quantus have them; a tensor, an array, or a list of n.
         x: the images.
 
     Raises:
         InvalidMap: another shape, values that are no numbers, or not finite.
     """
-    expected = (len(x), *x.shape[-2:])
+    expected = (len(x), *x.shape[2:])
     several = _as_list(maps)
     if not several or not all(map(is_tensor_or_array, several)):
         raise InvalidMap(f"expected maps, a tensor of shape {expected}, got {type(maps).__name__}")
@@ -289,12 +296,12 @@ def as_maps(maps: Any, x: Images) -> Maps:
     if tuple(maps.shape) == (expected[0], 1, *expected[1:]):
         maps = maps[:, 0]
     if tuple(maps.shape) != expected:
-        colours = maps.ndim == 4 and tuple(maps.shape) == tuple(x.shape)
+        colours = tuple(maps.shape) == tuple(x.shape)
         hint = "; of colours, give their sum or mean over axis 1" if colours else ""
         raise InvalidMap(f"expected one map per image at its size, {expected}, got {tuple(maps.shape)}{hint}")
     maps = maps.to(x.device)
     maps = maps if maps.dtype == torch.float64 else maps.float()
-    bad = ~torch.isfinite(maps).all(-1).all(-1)
+    bad = ~torch.isfinite(maps).flatten(1).all(1)
     if bool(bad.any()):
         raise InvalidMap(f"map {int(bad.nonzero()[0])} has values that are NaN or infinite")
     return maps

@@ -15,6 +15,7 @@ Space = Literal["normalised", "pixel"]
 """Where a mask multiplies: fading to the mean colour (``normalised``) or to black (``pixel``)."""
 
 ScoreOf = Literal["prob", "logit"]
+"""Which score of the class; where a function of the outputs is explained, its own stands for either."""
 
 
 @runtime_checkable
@@ -49,7 +50,7 @@ class AsMasks(Protocol):
     """Makes masks of the maps."""
 
     def __call__(self, renormalize: bool = True) -> Maps:
-        """Return the maps as masks in [0, 1], (n, H, W).
+        """Return the maps as masks in [0, 1], (n, *space).
 
         Negative values become 0. With ``renormalize`` each map is scaled to [0, 1], but for a constant one, which stays
         what it is; without, it must lie in [0, 1] already.
@@ -62,7 +63,7 @@ class ExplainedPart(Protocol):
     """Multiplies the images by their maps."""
 
     def __call__(self, space: Space, renormalize: bool) -> Images:
-        """Return the images times their maps, (n, 3, H, W)."""
+        """Return the images times their maps, (n, c, *space)."""
         ...
 
 
@@ -71,7 +72,7 @@ class MaskedScore(Protocol):
     """Scores the images times their maps."""
 
     def __call__(self, space: Space = "normalised", renormalize: bool = True) -> Scores:
-        """Return the target's probability, (n,)."""
+        """Return the target's score, (n,): the class's probability, or what the function gives."""
         ...
 
 

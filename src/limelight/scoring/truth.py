@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limelight.errors import MissingTruth
 from limelight.ops.arrays import integers, is_tensor_or_array, nested, tensor_of
-from limelight.shapes import Flags, Index, Masks
+from limelight.shapes import Flags, Index, Mask, Masks
 
 SLACK = 1e-3
 """Pixels by which a box may leave the image, for coordinates that were scaled."""
@@ -22,7 +22,7 @@ class Truth:
     """What is known of the explained class on each of n images.
 
     Attributes:
-        masks: pixels that belong to it, (n, H, W); all False where nothing is known.
+        masks: pixels that belong to it, (n, *space); all False where nothing is known.
         difficult: whether every object of the class carries the "difficult" flag, (n,); None for no.
         others: whether the image holds other classes too, (n,); None for unknown.
         labels: true class of the image, (n,); None to take the explained class.
@@ -45,6 +45,11 @@ class Truth:
     def __len__(self) -> int:
         return len(self.masks)
 
+    @property
+    def known(self) -> Flags:
+        """Whether anything is known of the image, (n,)."""
+        return self.masks.flatten(1).any(1)
+
     def __getitem__(self, images: slice | Tensor) -> "Truth":
         some = integers(torch.arange(len(self), device=self.masks.device)[images])
         originals = None if self.originals is None else tuple(self.originals[i] for i in some)
@@ -58,31 +63,32 @@ class Truth:
         return Truth(by(self.masks), difficult, others, labels, self.originals)
 
     @staticmethod
-    def of(given: Any, n: int, size: tuple[int, int], device: torch.device) -> "Truth":
+    def of(given: Any, n: int, size: tuple[int, ...], device: torch.device) -> "Truth":
         """Understand what a user may give as truth.
 
         Args:
-            given: a ``Truth``; masks (n, H, W) or (n, 1, H, W), where what is not 0 belongs to the class; or a list
-                with an entry per image: a mask (H, W) or (1, H, W), boxes (k, 4) as x1, y1, x2, y2 in pixels of the
+            given: a ``Truth``; masks (n, *space) or (n, 1, *space), where what is not 0 belongs to the class; or a list
+                with an entry per image: a mask (*space) or (1, *space), boxes (k, 4) as x1, y1, x2, y2 in pixels of the
                 input (a pixel is inside if its centre is), or None where nothing is known. Of a single image the
-                entry itself will do; of several, an array (n, 4) with a box for each.
+                entry itself will do; of several, an array (n, 4) with a box for each. Boxes are of pictures alone.
             n: number of images.
-            size: (H, W) of the input.
+            size: of the input, one to three sides.
             device: where the masks are to be.
 
         Raises:
             MissingTruth: it does not fit the images, or a box leaves them or holds no pixel.
         """
-        if is_tensor_or_array(given) and n > 1 and given.shape == (n, 4):
+        flat = len(size) == 2
+        if is_tensor_or_array(given) and n > 1 and given.shape == (n, 4) and flat:
             given = [*given]
-        expected = f"expected masks ({n}, {size[0]}, {size[1]}), or a list of {n} masks or boxes (k, 4)"
+        expected = f"expected masks {(n, *size)}, or a list of {n} masks{' or boxes (k, 4)' * flat}"
         if isinstance(given, Truth):
             truth = given
-        elif is_tensor_or_array(given) and (given.ndim > 2 or n == 1):
+        elif is_tensor_or_array(given) and (given.ndim > len(size) or n == 1):
             masks = _numbers(given, expected)
-            if masks.ndim == 4 and masks.shape[1] == 1:
+            if masks.ndim == len(size) + 2 and masks.shape[1] == 1:
                 masks = masks[:, 0]
-            truth = Truth(masks != 0) if masks.ndim == 3 else Truth(_mask(masks, size, expected)[None])
+            truth = Truth(masks != 0) if masks.ndim == len(size) + 1 else Truth(_mask(masks, size, expected)[None])
         elif isinstance(given, Sequence) and not isinstance(given, str):
             entries = [_mask(one, size, expected) for one in cast(Sequence[Any], given)]
             truth = Truth(torch.stack(entries) if entries else torch.zeros(0, *size, dtype=torch.bool))
@@ -101,7 +107,7 @@ class Truth:
         return truth._change(lambda part: part.to(device))
 
 
-def _mask(one: Any, size: tuple[int, int], expected: str) -> Masks:
+def _mask(one: Any, size: tuple[int, ...], expected: str) -> Mask:
     if one is None:
         return torch.zeros(size, dtype=torch.bool)
     values = _numbers(one if isinstance(one, Tensor) else np.asarray(one), expected)
@@ -109,7 +115,9 @@ def _mask(one: Any, size: tuple[int, int], expected: str) -> Masks:
         return (values.view(size) != 0).cpu()
     if values.ndim == 1 and len(values) == 4:
         values = values[None]
-    if values.ndim != 2 or values.shape[1] != 4:
+    if len(size) != 2 and values.ndim == 2 and values.shape[1] == 4:
+        raise MissingTruth(f"{expected}; boxes are of pictures alone")
+    if values.ndim != 2 or values.shape[1] != 4 or len(size) != 2:
         raise MissingTruth(f"{expected}, got an entry of shape {tuple(values.shape)}")
     boxes, (height, width) = values.cpu(), size
     if bool((boxes < -SLACK).any()) or bool((boxes[:, 2:] > torch.tensor([width, height]) + SLACK).any()):
@@ -117,7 +125,7 @@ def _mask(one: Any, size: tuple[int, int], expected: str) -> Masks:
             f"boxes {nested(boxes)} leave the image: they are in pixels of the network's input, which has {height} x "
             f"{width} (H x W); those of a csv are in its picture's"
         )
-    mask = box_mask(boxes, size)
+    mask = box_mask(boxes, (height, width))
     if len(boxes) and not bool(mask.any()):
         raise MissingTruth(
             f"boxes {nested(boxes)} hold the centre of no pixel: they are x1, y1, x2, y2 in pixels of the network's "
@@ -135,7 +143,7 @@ def _numbers(given: Tensor | npt.NDArray[np.generic], expected: str) -> Tensor:
     return values
 
 
-def box_mask(boxes: Tensor, size: tuple[int, int]) -> Masks:
+def box_mask(boxes: Tensor, size: tuple[int, int]) -> Mask:
     """Return the pixels whose centre lies in one of the boxes.
 
     Args:

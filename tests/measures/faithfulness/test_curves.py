@@ -218,5 +218,5 @@ def test_a_watched_class_must_be_there() -> None:
         ll.metric("cross-deletion", watch="cat")(*args)
     with pytest.raises(UnknownTarget, match="out of range"):
         ll.metric("cross-deletion", watch=2)(*args)
-    with pytest.raises(InvalidOption, match="about a class"):
+    with pytest.raises(InvalidOption, match="about classes"):
         ll.metric("cross-deletion")(args[0], args[1], lambda out: out[:, 0], args[3])

@@ -1,5 +1,6 @@
 """A map of the centre."""
 
+from functools import reduce
 from typing import Annotated
 
 import torch
@@ -7,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
+from limelight.ops.space import size_of
 from limelight.shapes import Grid, Images
 
 
@@ -35,5 +37,5 @@ def centre_map(image: Images, *, spread: Annotated[float, Field(gt=0)] = 0.25) -
         at = (torch.arange(side, device=image.device, dtype=image.dtype) + 0.5) / side
         return torch.exp(-((at - 0.5) ** 2) / (2 * spread**2))
 
-    height, width = image.shape[-2:]
-    return torch.outer(fall(height), fall(width)).expand(len(image), -1, -1)
+    product = reduce(lambda before, one: before[..., None] * one, map(fall, size_of(image)))
+    return product.expand(len(image), *product.shape)

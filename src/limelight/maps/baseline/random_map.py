@@ -8,6 +8,7 @@ from pydantic import Field
 
 from limelight.card import register_method
 from limelight.engine.rng import Draws
+from limelight.ops.space import at_most, size_of
 from limelight.shapes import Grid, Images
 
 
@@ -38,4 +39,4 @@ def random_map(image: Images, own_draws: Sequence[Draws], *, grid: Annotated[int
         >>> maps[0].equal(maps[1]), maps[0].equal(maps[2])
         (True, False)
     """
-    return torch.stack([draws.uniform((grid, grid), like=image) for draws in own_draws])
+    return torch.stack([draws.uniform(at_most(size_of(image), grid), like=image) for draws in own_draws])

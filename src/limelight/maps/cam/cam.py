@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from limelight.card import register_method
+from limelight.ops.space import spread
 from limelight.shapes import Acts, Grid
 
 
@@ -27,4 +28,4 @@ def cam(acts: Acts, class_weights: Tensor) -> Grid:
         >>> explanation.label, explanation.map.shape
         ('star', torch.Size([128, 128]))
     """
-    return (class_weights[:, :, None, None] * acts).sum(1)
+    return (spread(class_weights, acts) * acts).sum(1)

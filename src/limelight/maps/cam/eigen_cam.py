@@ -41,7 +41,7 @@ def eigen_cam(acts: Acts, *, center: bool = False) -> Raw:
     # Over pixels the eigenvector is u_1 itself and X v_1 = sigma_1 u_1.
     p = torch.einsum("nkz,nk->nz", x, v) if few_channels else top[:, None] * v
     flip = -p.amin(-1) > p.amax(-1) if center else p.sum(-1) < 0
-    p = torch.unflatten(torch.where(flip[:, None], -p, p), -1, acts.shape[-2:])
+    p = torch.unflatten(torch.where(flip[:, None], -p, p), -1, acts.shape[2:])
     return Raw(p.to(acts.dtype), ambiguous=(top - second <= 1e-6 * top) & (top > 0))
 
 

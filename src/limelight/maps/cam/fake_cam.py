@@ -3,6 +3,7 @@
 from typing import Literal
 
 from limelight.card import register_method
+from limelight.ops.space import at_most, size_of
 from limelight.shapes import Grid, Images
 
 
@@ -24,7 +25,7 @@ def fake_cam(image: Images, *, level: Literal["input", "feature"] = "input") -> 
         >>> int((explanation.map == 1).sum()), int((explanation.map == 0).sum())
         (16383, 1)
     """
-    size = image.shape[-2:] if level == "input" else (7, 7)
+    size = size_of(image) if level == "input" else at_most(size_of(image), 7)
     ones = image.new_ones(len(image), *size)
-    ones[:, 0, 0] = 0
+    ones.flatten(1)[:, 0] = 0
     return ones

@@ -1,6 +1,7 @@
 """Grad-CAM."""
 
 from limelight.card import register_method
+from limelight.ops.space import axes
 from limelight.shapes import Acts, Grid
 
 
@@ -24,5 +25,5 @@ def grad_cam(acts: Acts, grads: Acts) -> Grid:
         >>> explanation.map.shape, explanation.map.max().item()
         (torch.Size([128, 128]), 1.0)
     """
-    w = grads.mean((-2, -1), keepdim=True)  # n k 1 1
+    w = grads.mean(axes(grads, 2), keepdim=True)  # n k 1 1
     return (w * acts).sum(1)

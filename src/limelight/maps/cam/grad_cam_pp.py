@@ -6,6 +6,7 @@ from pydantic import Field
 
 from limelight.card import register_method
 from limelight.ops import divide
+from limelight.ops.space import axes
 from limelight.shapes import Acts, Grid
 
 
@@ -53,18 +54,18 @@ def grad_cam_pp(
         >>> paper.map.allclose(library.map, atol=1e-2)
         False
     """
-    g, positive = grads, grads.relu()
+    g, positive, space = grads, grads.relu(), axes(acts, 2)
     if variant == "cubed":
-        w = positive.pow(3).sum((-2, -1), keepdim=True)
+        w = positive.pow(3).sum(space, keepdim=True)
         return (w * acts).sum(1)
-    total = acts.sum((-2, -1), keepdim=True)
+    total = acts.sum(space, keepdim=True)
     if variant == "elementwise":
-        alpha = divide(g**2, 2 * g**2 + (acts * g**3).sum((-2, -1), keepdim=True) + eps)
+        alpha = divide(g**2, 2 * g**2 + (acts * g**3).sum(space, keepdim=True) + eps)
     elif eps:
         alpha = divide(g**2, 2 * g**2 + total * g**3 + eps)
     else:  # the same, divided by g^2, which may underflow
         alpha = divide((g != 0).to(g), 2 + total * g)
     if variant == "alpha_normalized":
-        alpha = divide(alpha, (alpha * (g > 0)).sum((-2, -1), keepdim=True), otherwise=alpha)
-    w = (alpha * positive).sum((-2, -1), keepdim=True)  # n k 1 1
+        alpha = divide(alpha, (alpha * (g > 0)).sum(space, keepdim=True), otherwise=alpha)
+    w = (alpha * positive).sum(space, keepdim=True)  # n k 1 1
     return (w * acts).sum(1)

@@ -1,5 +1,6 @@
 """Layer-CAM."""
 
+from math import prod
 from typing import Annotated, Literal
 
 import torch
@@ -8,6 +9,7 @@ from pydantic import Field
 from limelight.card import register_method
 from limelight.model.one_pass import Stage
 from limelight.ops import divide, resize
+from limelight.ops.space import axes
 from limelight.shapes import Grid
 
 
@@ -45,9 +47,9 @@ def layer_cam(
     maps = [(s.grads.relu() * s.acts).sum(1) for s in stages if s.grads is not None]
     if len(maps) == 1:
         return maps[0]
-    maps = [divide(m.relu(), m.relu().amax((-2, -1), keepdim=True)) for m in maps]
+    maps = [divide(m.relu(), m.relu().amax(axes(m), keepdim=True)) for m in maps]
     lifted = {"shallow": len(maps) - 1, "all": len(maps), "none": 0}[tanh_on]
     maps = [(gamma * m).tanh() if i < lifted else m for i, m in enumerate(maps)]
-    size = max((tuple(m.shape[-2:]) for m in maps), key=lambda s: s[0] * s[1])
-    together = torch.stack([resize(m, (size[0], size[1])) for m in maps])  # l n h w
+    size = max((tuple(m.shape[1:]) for m in maps), key=prod)
+    together = torch.stack([resize(m, size) for m in maps])  # l n *grid
     return together.amax(0) if fuse == "max" else together.mean(0)

@@ -11,6 +11,7 @@ from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.cam.grad_cam_pp import grad_cam_pp
 from limelight.ops import divide, min_max
+from limelight.ops.space import axes
 from limelight.shapes import Acts, Images
 
 
@@ -76,35 +77,32 @@ def smooth_grad_cam_pp(
         >>> noiseless.map.allclose(plain.map, atol=1e-4)
         True
     """
-    copies, colours, height, width = n, *image.shape[1:]
-    noise = draws.normal((copies, colours, height, width), like=image)
-    noisy = image[:, None] + _deviation(image, sigma, noise_scale, spread) * noise  # n m 3 H W
+    copies, space = n, axes(acts, 2)
+    noise = draws.normal((copies, *image.shape[1:]), like=image)
+    noisy = image[:, None] + _deviation(image, sigma, noise_scale, spread) * noise  # n m c *space
     noisy_acts, g = layer_at(noisy)  # n m k h w
     if average == "maps":
         maps = [min_max(grad_cam_pp(noisy_acts[:, m], g[:, m]).relu())[0] for m in range(copies)]
         return Raw(sum(maps[1:], maps[0]) / copies)
 
-    d1, d2, d3 = (g.pow(q).mean(1) for q in (1, 2, 3))  # n k h w
+    d1, d2, d3 = (g.pow(q).mean(1) for q in (1, 2, 3))  # n k *grid
     if first_order == "last":
         d1 = g[:, -1]
-    if alpha_sum == "activation":
-        third = acts.sum((-2, -1), keepdim=True) * d3
-    else:
-        third = (acts * d3).sum((-2, -1), keepdim=True)
+    third = acts.sum(space, keepdim=True) * d3 if alpha_sum == "activation" else (acts * d3).sum(space, keepdim=True)
     denominator = 2 * d2 + third + eps
     alpha = divide(d2 if alpha_numerator == "second" else d1, denominator)
-    w = (alpha * d1.relu()).sum((-2, -1), keepdim=True)  # n k 1 1
+    w = (alpha * d1.relu()).sum(space, keepdim=True)  # n k 1 1
     if alpha_sum == "elementwise":
-        w = w * (denominator != 0).all(-1, keepdim=True).all(-2, keepdim=True)
+        w = w * (denominator != 0).flatten(2).all(-1).view(w.shape)
     shown = acts if activations == "clean" else noisy_acts[:, -1]
     return Raw((w * shown).sum(1))
 
 
 def _deviation(image: Images, sigma: float, scale: str, spread: float) -> Tensor:
-    extent = image.amax((1, 2, 3)) - image.amin((1, 2, 3))
+    extent = image.amax(axes(image)) - image.amin(axes(image))
     deviation = {
         "absolute": sigma * extent.new_ones(len(extent)),
         "range": spread * extent,
         "inverse_range": divide(spread * extent.new_ones(len(extent)), extent),
     }[scale]
-    return deviation[:, None, None, None, None]
+    return deviation.view(-1, *[1] * image.ndim)

@@ -1,6 +1,7 @@
 """WGrad-CAM."""
 
 from limelight.card import register_method
+from limelight.ops.space import axes
 from limelight.shapes import Acts, Grid
 
 
@@ -25,5 +26,5 @@ def wgrad_cam(acts: Acts, grads: Acts) -> Grid:
         >>> explanation.label, str(explanation.cost)
         ('star', '1 F + 1 R_t')
     """
-    w = (grads * acts).mean((-2, -1), keepdim=True)  # n k 1 1
+    w = (grads * acts).mean(axes(acts, 2), keepdim=True)  # n k 1 1
     return (w * acts).sum(1)

@@ -3,6 +3,7 @@
 import torch
 
 from limelight.card import register_method
+from limelight.ops.space import axes
 from limelight.shapes import Acts, Grid
 
 
@@ -27,8 +28,9 @@ def xgrad_cam(acts: Acts, grads: Acts) -> Grid:
         >>> weighted.map.allclose(mean.map, atol=1e-4)  # but at the last layer they would be the same
         False
     """
-    total = acts.sum((-2, -1), keepdim=True)  # n k 1 1
-    size = acts.abs().sum((-2, -1), keepdim=True)
+    space = axes(acts, 2)
+    total = acts.sum(space, keepdim=True)
+    size = acts.abs().sum(space, keepdim=True)
     cancels = total.abs() <= torch.finfo(acts.dtype).eps * size
-    w = (grads * acts).sum((-2, -1), keepdim=True) / total.masked_fill(cancels, torch.inf)
+    w = (grads * acts).sum(space, keepdim=True) / total.masked_fill(cancels, torch.inf)
     return (w * acts).sum(1)

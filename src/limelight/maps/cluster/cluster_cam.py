@@ -27,6 +27,7 @@ from limelight.ops.clusters import (
 )
 from limelight.ops.linalg import vector_norm
 from limelight.ops.scale import varies
+from limelight.ops.space import size_of, spread
 from limelight.shapes import Acts, Flags, Images, Index
 
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -117,7 +118,7 @@ def cluster_cam(
         >>> explanation.details["scores"].shape, str(explanation.cost)
         (torch.Size([3]), '4 F')
     """
-    size = (image.shape[-2], image.shape[-1])
+    size = size_of(image)
     every = torch.arange(len(acts), device=acts.device)
     graph: dict[str, Any] = {"similarity": similarity, "tau": tau, "alpha": alpha, "laplacian": laplacian}
     start: dict[str, Any] = {"clustering": clustering, "n_vectors": n_eigenvectors, "n_init": n_init, **graph}
@@ -125,7 +126,7 @@ def cluster_cam(
     for seed in range(n_starts):
         labels, ambiguous = cluster_channels(acts, draws, n_clusters, init, seed=seed, **start)
         means = mean_maps(acts, members(labels, largest_number(n_clusters, acts.shape[1])))
-        usable = varies(means)
+        usable = varies(means, 2)
 
         def masked(i: Index, m: Index, means: Acts = means) -> Images:
             return image[i] * cluster_masks(means[i, m], size, mask_norm)[:, None].to(image)
@@ -135,13 +136,13 @@ def cluster_cam(
         scissors = scores.masked_fill(~usable, torch.inf).argmin(1)
         m_b, m_t = (cluster_masks(means[every, n], size, mask_norm and maps == "masks") for n in (base, scissors))
         h = m_b - beta * m_t if combine == "difference" else beta * m_b - (1 - beta) * m_t
-        h = torch.where((base == scissors)[:, None, None], m_b, h)
+        h = torch.where(spread(base == scissors, h), m_b, h)
         details = describe_clusters(labels, means, scores.masked_fill(~usable, torch.nan), base, scissors)
-        found.append(Raw(h.masked_fill(~usable.any(1)[:, None, None], 0.0), details, ambiguous))
+        found.append(Raw(h.masked_fill(spread(~usable.any(1), h), 0.0), details, ambiguous))
     return agree(found)
 
 
-def cluster_masks(means: Tensor, size: tuple[int, int], scaled: bool = True) -> Tensor:
+def cluster_masks(means: Tensor, size: tuple[int, ...], scaled: bool = True) -> Tensor:
     """Turn the maps of clusters (m, h, w) into masks of the image's size, (m, H, W), scaled to [0, 1]."""
     shown = resize(means, size)
     return min_max(shown)[0] if scaled else shown
@@ -260,7 +261,7 @@ def largest_number(n_clusters: int | Literal["elbow"], channels: int) -> int:
 def mean_maps(acts: Acts, member: Tensor) -> Tensor:
     """Return the mean activation of each cluster, (n, clusters, h, w), NaN where it has no member (n, clusters, k)."""
     weights = member.to(acts)
-    return torch.einsum("nmk,nkhw->nmhw", weights, acts) / weights.sum(-1)[..., None, None]
+    return torch.einsum("nmk,nk...->nm...", weights, acts) / spread(weights.sum(-1), acts)
 
 
 def members(labels: Tensor, n_clusters: int) -> Tensor:

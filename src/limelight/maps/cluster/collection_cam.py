@@ -21,6 +21,7 @@ from limelight.ops.arrays import from_numpy
 from limelight.ops.hierarchy import dsra, ward, ward_doubled
 from limelight.ops.percentile import above_percentile
 from limelight.ops.scale import varies
+from limelight.ops.space import axes, size_of
 from limelight.shapes import Acts, Images
 
 Statistics = Float[Tensor, "n k features"]
@@ -88,29 +89,29 @@ def collection_cam(
         >>> round(float(explanation.details["weights"].sum()), 3)
         1.0
     """
-    size, n_groups = (image.shape[-2], image.shape[-1]), most_groups(stages, min_groups, max_groups)
+    size, n_groups = size_of(image), most_groups(stages, min_groups, max_groups)
     percent = percentile_of(theta, theta_unit)
     groupings: list[tuple[Tensor, Tensor]] = []
     layer_masks: list[Tensor] = []
     for stage in stages:
         acts, grads = stage.acts, gradients_of(stage)
         labels, separation = group(statistics(acts, grads, standardize), min_groups, max_groups, singletons)
-        b = grads.mean((-2, -1), keepdim=True) * acts if stage is stages[-1] else (grads > 0).to(acts) * acts
-        sums = torch.einsum("ngk,nkhw->nghw", members(labels, n_groups).to(acts), b)
+        b = grads.mean(axes(grads, 2), keepdim=True) * acts if stage is stages[-1] else (grads > 0).to(acts) * acts
+        sums = torch.einsum("ngk,nk...->ng...", members(labels, n_groups).to(acts), b)
         shown = resize(sums, size).relu() if upsample_first else resize(sums.relu(), size)
-        shown = shown if percent is None else above_percentile(shown, percent)
+        shown = shown if percent is None else above_percentile(shown, percent, 2)
         layer_masks.append(min_max(shown.flatten(0, 1))[0].view_as(shown))
         groupings.append((labels, separation))
 
     masks = torch.cat(layer_masks, 1)  # n m H W
-    usable = varies(masks)
+    usable = varies(masks, 2)
     scores = scores_of(lambda i, j: image[i] * masks[i, j][:, None], usable)
     weights = weigh(scores, usable, "softmax")
     mic = scores.masked_fill(~usable, torch.nan)
     if report_mic_baseline:
         mic = mic - scores_of(lambda i, _: torch.zeros_like(image[i]), usable.new_ones(len(image), 1))
     details = describe_groups(groupings, usable, masks, mic, weights)
-    return Raw(torch.einsum("nm,nmhw->nhw", weights, masks), details)
+    return Raw(torch.einsum("nm,nm...->n...", weights, masks), details)
 
 
 def percentile_of(theta: float | None, unit: Literal["fraction", "percentile"]) -> float | None:
@@ -181,7 +182,7 @@ def statistics(acts: Acts, grads: Acts, standardize: bool = False) -> Statistics
     def moments(maps: Acts) -> tuple[Tensor, Tensor]:
         flat = maps.flatten(2).double()
         # The gradient of a pooled layer is constant: rounding must not pass for spread.
-        return flat.mean(-1), flat.std(-1, correction=0).masked_fill(~varies(maps), 0.0)
+        return flat.mean(-1), flat.std(-1, correction=0).masked_fill(~varies(maps, 2), 0.0)
 
     psi = torch.stack([*moments(acts), *moments(grads)], -1)
     if standardize:

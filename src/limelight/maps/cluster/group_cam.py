@@ -19,6 +19,7 @@ from limelight.ops.arrays import from_numpy, integers
 from limelight.ops.hierarchy import Labels, Vectors, ward
 from limelight.ops.percentile import above_percentile
 from limelight.ops.scale import varies
+from limelight.ops.space import axes, size_of, spread
 from limelight.shapes import Acts, Images, Index
 
 Grouping = Literal["chunk", "kmeans", "ward"]
@@ -79,15 +80,15 @@ def group_cam(
         >>> explanation.details["weights"].shape, str(explanation.cost)
         (torch.Size([8]), '10 F + 1 R_t')
     """
-    weighted = grads.mean((-2, -1), keepdim=True) * acts
+    weighted = grads.mean(axes(grads, 2), keepdim=True) * acts
     labels = group(weighted, n_groups, grouping)
     groups = torch.arange(min(n_groups, acts.shape[1]), device=acts.device)
     member = (labels[:, None] == groups[:, None]).to(acts)  # n g k
-    maps = torch.einsum("ngk,nkhw->nghw", member, weighted).relu()
+    maps = torch.einsum("ngk,nk...->ng...", member, weighted).relu()
     if theta is not None:
-        maps = above_percentile(maps, theta)
-    usable = varies(maps)
-    blurred, size = fill("gauss-51-50"), (image.shape[-2], image.shape[-1])
+        maps = above_percentile(maps, theta, 2)
+    usable = varies(maps, 2)
+    blurred, size = fill("gauss-51-50"), size_of(image)
 
     def unblurred(i: Index, g: Index) -> Images:
         m = min_max(resize(maps[i, g], size))[0][:, None]
@@ -100,7 +101,7 @@ def group_cam(
     total = torch.zeros_like(image[:, 0])
     for g in integers(groups):
         shown = resize(maps[:, g], size)
-        total = total + b[:, g, None, None] * (min_max(shown)[0] if sums == "masks" else shown)
+        total = total + spread(b[:, g], shown) * (min_max(shown)[0] if sums == "masks" else shown)
     there = groups <= labels.amax(1, keepdim=True)
     return Raw(total, {"groups": labels, "weights": b, "skipped": (there & ~usable).sum(1)})
 

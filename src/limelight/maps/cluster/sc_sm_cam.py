@@ -15,6 +15,7 @@ from limelight.maps.cluster.cluster_cam import AtLeastOne, NotNegative, Positive
 from limelight.ops import divide, min_max, resize
 from limelight.ops.clusters import Init, Laplacian, Similarity
 from limelight.ops.scale import varies
+from limelight.ops.space import size_of
 from limelight.shapes import Acts, Images, Index, Scores
 
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -89,18 +90,18 @@ def sc_sm_cam(
         >>> explanation.details["labels"].unique().tolist()
         [0, 1, 2]
     """
-    (channels, h, w), (height, width) = acts.shape[1:], image.shape[-2:]
+    channels, whole = acts.shape[1], size_of(image)
     most = min(n_clusters or channels, channels)
     labels, ambiguous = contiguous_groups(acts, most), None
     if grouping == "spectral" and n_clusters:
         graph: dict[str, Any] = {"similarity": similarity, "tau": tau, "alpha": alpha, "laplacian": laplacian}
         labels, ambiguous = cluster_channels(acts, draws, most, init, n_vectors=n_eigenvectors, **graph)
     member = members(labels, most).to(acts)  # n m k
-    merged = torch.einsum("nmk,nkhw->nmhw", member, acts)
-    usable = varies(merged)
+    merged = torch.einsum("nmk,nk...->nm...", member, acts)
+    usable = varies(merged, 2)
 
     def masked(i: Index, m: Index) -> Images:
-        return image[i] * min_max(resize(merged[i, m], (height, width)))[0][:, None].to(image)
+        return image[i] * min_max(resize(merged[i, m], whole))[0][:, None].to(image)
 
     if weights == "increase":
         once = usable.any(1, keepdim=True)
@@ -111,11 +112,12 @@ def sc_sm_cam(
         gain = mean_gradients(layer_at(image[:, None])[1][:, 0], member)
     gain = gain.to(acts).masked_fill(~usable, 0.0)
 
-    q = (size, size) if size else (round((height * h) ** 0.5), round((width * w) ** 0.5))
-    total = torch.einsum("nm,nmhw->nhw", gain, merged)  # added up here, as all that follows is linear
+    sides = zip(whole, size_of(acts), strict=True)
+    q = (size,) * len(whole) if size else tuple(round((large * small) ** 0.5) for large, small in sides)
+    total = torch.einsum("nm,nm...->n...", gain, merged)  # added up here, as all that follows is linear
     matched = F.interpolate(luminance(pixels)[:, None], q, mode="area")[:, 0].to(acts) * resize(total, q)
     details = {"labels": labels, "cluster_maps": merged, "weights": gain}
-    return Raw(resize(matched, (height, width)), details, ambiguous)
+    return Raw(resize(matched, whole), details, ambiguous)
 
 
 def contiguous_groups(acts: Acts, most: int) -> Tensor:
@@ -126,11 +128,11 @@ def contiguous_groups(acts: Acts, most: int) -> Tensor:
 
 def mean_gradients(gradients: Acts, member: Tensor) -> Tensor:
     """Return the mean gradient (n, k, h, w) over positions and members (n, clusters, k), (n, clusters)."""
-    return divide(torch.einsum("nmk,nk->nm", member, gradients.mean((-2, -1))), member.sum(-1))
+    return divide(torch.einsum("nmk,nk->nm", member, gradients.flatten(2).mean(2)), member.sum(-1))
 
 
 def luminance(pixels: Images) -> Tensor:
     """Return how bright images (n, 3, H, W) are seen, (n, H, W); the mean of other numbers of colours."""
     if pixels.shape[1] != len(LUMINANCE):
         return pixels.mean(1)
-    return torch.einsum("nchw,c->nhw", pixels, pixels.new_tensor(LUMINANCE))
+    return torch.einsum("nc...,c->n...", pixels, pixels.new_tensor(LUMINANCE))

@@ -6,6 +6,7 @@ from limelight.card import register_method
 from limelight.engine.needs import AblatedScores
 from limelight.engine.saliency import Raw
 from limelight.ops import divide
+from limelight.ops.space import spread
 from limelight.shapes import Acts, Scores
 
 
@@ -41,8 +42,8 @@ def ablation_cam(
         >>> str(explanation.cost)  # what follows the layer is linear, so no channel takes a pass
         '1 F'
     """
-    wanted = (acts != 0).any(-1).any(-1)
+    wanted = (acts != 0).flatten(2).any(-1)
     lost = score[:, None] - ablated_scores(wanted, closed_form=closed_form)
     scale = {"abs": score.abs(), "signed": score, "none": score.new_ones(len(score))}[denominator]
     w = divide(lost, scale[:, None].expand_as(lost), lost)
-    return Raw((w[:, :, None, None].to(acts) * acts).sum(1), {"weights": w, "skipped": (~wanted).sum(1)})
+    return Raw((spread(w, acts).to(acts) * acts).sum(1), {"weights": w, "skipped": (~wanted).sum(1)})

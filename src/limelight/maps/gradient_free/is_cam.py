@@ -10,6 +10,7 @@ from limelight.engine.needs import Rounds, ScoresOf
 from limelight.engine.saliency import Raw
 from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weigh
 from limelight.ops import resize
+from limelight.ops.space import size_of, spread
 from limelight.shapes import Acts, Images, Index
 
 
@@ -63,7 +64,7 @@ def is_cam(
         >>> str(explanation.cost)  # two points of the path for each of eight channels
         '17 F'
     """
-    wanted, size = alive(acts, top), (image.shape[-2], image.shape[-1])
+    wanted, size = alive(acts, top), size_of(image)
     steps = torch.arange(n, dtype=torch.float64)
     path = {
         "cumulative": steps.cumsum(0) / n,
@@ -75,7 +76,7 @@ def is_cam(
 
     def masked(i: Index, step: Index) -> Images:
         masks = channel_masks(acts[i, step // points], size, mask_scaled_at)
-        return image[i] * (brightness[step % points][:, None, None] * masks)[:, None]
+        return image[i] * (spread(brightness[step % points], masks) * masks)[:, None]
 
     scores, done = acts.new_zeros(wanted.shape), wanted & (points == 0)
     for now in by_variance(acts, wanted & (points > 0), rounds, points, then=int(points < n)):
@@ -84,7 +85,7 @@ def is_cam(
     if points < n:  # the empty image is the same for every channel
         scores = scores + scores_of(lambda i, _: torch.zeros_like(image[i]), done.any(1, keepdim=True))
     w = weigh(scores / n, done, "softmax")
-    total = (w[:, :, None, None] * acts).sum(1)
+    total = (spread(w, acts) * acts).sum(1)
     return Raw(
         resize(total, size) if sums == "resized" else total,
         {"weights": w, "skipped": (~done).sum(1)},

@@ -13,6 +13,7 @@ from limelight.engine.needs import Rounds, ScoresOf
 from limelight.engine.saliency import Raw
 from limelight.ops import min_max, resize
 from limelight.ops.scale import varies
+from limelight.ops.space import axes, size_of, spread
 from limelight.shapes import Acts, Images, Index, Maps
 
 MaskScaledAt = Literal["input", "feature"]
@@ -74,7 +75,7 @@ def score_cam(
         (torch.Size([128, 128]), '17 F')
     """
     n, channels = acts.shape[:2]
-    wanted, size = alive(acts, top), (image.shape[-2], image.shape[-1])
+    wanted, size = alive(acts, top), size_of(image)
 
     def masked(i: Index, k: Index) -> Images:
         return image[i] * channel_masks(acts[i, k], size, mask_scaled_at)[:, None]
@@ -87,7 +88,7 @@ def score_cam(
         scores = scores - scores_of(lambda i, _: image[i] * (over == "image"), one)
     w = weigh(scores, done, "softmax" if weights == "softmax" else "score")
     shown = torch.unflatten(min_max(acts.flatten(0, 1))[0], 0, (n, channels)) if sums == "masks" else acts
-    total = (w[:, :, None, None] * shown).sum(1)
+    total = (spread(w, acts) * shown).sum(1)
     return Raw(
         resize(total, size) if sums == "resized" else total,
         {"weights": w, "skipped": (~done).sum(1)},
@@ -96,10 +97,10 @@ def score_cam(
 
 def alive(acts: Acts, top: int | None = None) -> Tensor:
     """Tell which channels have a say, (n, k): those that aren't constant, or the ``top`` of them that vary most."""
-    wanted = varies(acts)
+    wanted = varies(acts, 2)
     if top is None or top >= acts.shape[1]:
         return wanted
-    strongest = acts.var((-2, -1)).topk(top, dim=1).indices
+    strongest = acts.var(axes(acts, 2)).topk(top, dim=1).indices
     return wanted & torch.zeros_like(wanted).scatter(1, strongest, True)
 
 
@@ -113,13 +114,13 @@ def by_variance(acts: Acts, wanted: Tensor, rounds: Rounds, forwards: int = 1, t
         forwards: passes that a channel takes.
         then: passes that follow.
     """
-    spread = acts.var((-2, -1)).masked_fill(~wanted, -1.0)
-    place = spread.argsort(dim=1, descending=True, stable=True).argsort(1)
+    variance = acts.var(axes(acts, 2)).masked_fill(~wanted, -1.0)
+    place = variance.argsort(dim=1, descending=True, stable=True).argsort(1)
     for some in rounds(int(wanted.sum(1).amax()), forwards, then=then):
         yield wanted & within(some, place)
 
 
-def channel_masks(channels: Tensor, size: tuple[int, int], scaled_at: MaskScaledAt = "input") -> Maps:
+def channel_masks(channels: Tensor, size: tuple[int, ...], scaled_at: MaskScaledAt = "input") -> Maps:
     """Turn channels (m, h, w) into masks in [0, 1] of the images' size, (m, H, W)."""
     if scaled_at == "feature":
         return resize(min_max(channels)[0], size)

@@ -13,6 +13,7 @@ from limelight.engine.saliency import Raw
 from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weigh
 from limelight.ops import divide, resize
 from limelight.ops.arrays import integers
+from limelight.ops.space import axes, size_of, spread
 from limelight.shapes import Acts, Images, Index
 
 
@@ -83,7 +84,7 @@ def ss_cam(
         '17 F'
     """
     wanted = alive(acts, top)
-    copies, size = n, (image.shape[-2], image.shape[-1])
+    copies, size = n, size_of(image)
 
     def noisy(i: Index, step: Index) -> Images:
         channels, x = acts[i, step // copies], image[i]
@@ -100,12 +101,12 @@ def ss_cam(
         found = scores_of(noisy, now.repeat_interleave(copies, 1))
         scores, done = scores + torch.unflatten(found, 1, (-1, copies)).mean(2), done | now
     w = weigh(scores, done, weights)
-    total = (w[:, :, None, None] * acts).sum(1)
+    total = (spread(w, acts) * acts).sum(1)
     return Raw(resize(total, size) if sums == "resized" else total, {"weights": w, "skipped": (~done).sum(1)})
 
 
 def _deviation(values: Tensor, sigma: float, noise: str) -> Tensor:
-    extent = values.amax((1, 2, 3), keepdim=True) - values.amin((1, 2, 3), keepdim=True)
+    extent = values.amax(axes(values), keepdim=True) - values.amin(axes(values), keepdim=True)
     if noise == "sigma":
         return torch.full_like(extent, sigma)
     return divide(torch.full_like(extent, sigma), extent).square()

@@ -160,7 +160,7 @@ def _from_map(
     start = ones(image, size)
     scaled, empty = min_max(base_map.relu().to(start))
     kept = scaled * (scaled >= theta)
-    start = start - lam * render(kept, (size, size), bilinear(align_corners))
+    start = start - lam * render(kept, tuple(start.shape[1:]), bilinear(align_corners))
     found = optimise_masks(start)
     notes = ("Where the base map is empty, the optimiser began at nothing.",) if bool(empty.any()) else ()
     return Raw(found.values, {**found.details, "first_mask": start}, notes=(*found.notes, *notes))

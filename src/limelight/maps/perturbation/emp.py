@@ -1,5 +1,6 @@
 """EMP: meaningful perturbation."""
 
+from functools import reduce
 from typing import Annotated, Literal
 
 import torch
@@ -30,6 +31,7 @@ from limelight.maps.perturbation.masks import (
 from limelight.ops.arrays import integers
 from limelight.ops.blur import gaussian_blur
 from limelight.ops.scale import divide
+from limelight.ops.space import MODES, size_of, spread
 from limelight.shapes import Images, Index, Scores
 
 RADII = tuple(range(0, 175, 5))
@@ -170,7 +172,7 @@ def emp(
 
         scores, slope = descent(mask, pictures, live[:, None] * signs)
         trace.add(t, live, mask, (scores * signs).sum(1) + penalty(mask), scores[:, 0])
-        moved = torch.where(live[:, None, None], descend(adam, slope + penalty.gradient(mask)), mask)
+        moved = torch.where(spread(live, mask), descend(adam, slope + penalty.gradient(mask)), mask)
         live, mask = find_moving(live, mask, moved, tol), moved
         if not bool(live.any()):
             break
@@ -182,10 +184,18 @@ def _move(pictures: Images, jitter: int, own_draws: list[Draws], step: int) -> I
     """Return each picture drawn larger by ``jitter`` pixels and cut at random, all of one image alike."""
     if not jitter:
         return pictures
-    height, width = pictures.shape[-2:]
-    large = F.interpolate(pictures, (height + jitter, width + jitter), mode="bilinear", align_corners=False)
-    at = [integers((d.number(step).uniform((2,), torch.empty(0)) * jitter).long()) for d in own_draws]
-    return torch.stack([one[:, y : y + height, x : x + width] for one, (y, x) in zip(large, at, strict=True)])
+    size = size_of(pictures)
+    larger = [side + jitter * (side > 1) for side in size]
+    large = F.interpolate(pictures, larger, mode=MODES[len(size)], align_corners=False)
+
+    def cut(one: Tensor, draws: Draws) -> Tensor:
+        several = [axis for axis, side in enumerate(size, start=1) if side > 1]
+        starts = integers((draws.number(step).uniform((len(several),), torch.empty(0)) * jitter).long())
+        for axis, start in zip(several, starts, strict=True):
+            one = one.narrow(axis, start, size[axis - 1])
+        return one
+
+    return torch.stack([cut(one, draws) for one, draws in zip(large, own_draws, strict=True)])
 
 
 def _random_masks(mask: Tensor, own_draws: list[Draws]) -> Tensor:
@@ -196,10 +206,9 @@ def _random_masks(mask: Tensor, own_draws: list[Draws]) -> Tensor:
 
 def _disks(mask: Tensor, score: Scores, play: Play, scores_of: ScoresOf) -> Tensor:
     """Return masks without the smallest disk in the middle that takes the score away; 1 where none does."""
-    height, width = play.image.shape[-2:]
-    y = torch.arange(height, device=mask.device) - (height - 1) / 2
-    x = torch.arange(width, device=mask.device) - (width - 1) / 2
-    away = (y[:, None].square() + x.square()).sqrt().to(mask)
+    sides = (torch.arange(side, device=mask.device) - (side - 1) / 2 for side in size_of(play.image))
+    away = reduce(lambda before, at: before[..., None] + at.square(), sides, torch.zeros((), device=mask.device))
+    away = away.sqrt().to(mask)
 
     def without(radius: int) -> Tensor:
         disk = (away <= radius).to(mask)[None, None] if radius else torch.zeros_like(away)[None, None]
@@ -216,7 +225,7 @@ def _disks(mask: Tensor, score: Scores, play: Play, scores_of: ScoresOf) -> Tens
             lambda i, _, m=shown: play.image[i] * m[:, None] + play.baseline[i] * (1 - m[:, None]), searching[:, None]
         )[:, 0]
         enough = searching & (divide(found.to(mask) - blurred, score - blurred) < GONE)
-        small = F.interpolate(shown[:, None], mask.shape[-2:], mode="nearest")[:, 0]
-        mask = torch.where(enough[:, None, None], small, mask)
+        small = F.interpolate(shown[:, None], mask.shape[1:], mode="nearest")[:, 0]
+        mask = torch.where(spread(enough, mask), small, mask)
         searching = searching & ~enough
     return mask

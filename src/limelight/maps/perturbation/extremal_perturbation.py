@@ -41,6 +41,7 @@ SIGNS = {"preserve": (-1.0,), "delete": (1.0,), "dual": (-1.0, 1.0)}
     cost="(1 + n * len(areas) * (1 + (variant == 'dual'))) F + n * len(areas) * (1 + (variant == 'dual')) R",
     in_short="(n + 1) F + n R",
     layers="none",
+    pictures_only=True,
     profiles={"aop": {}, "torchray": {"ties": "sort"}},
 )
 def extremal_perturbation(
@@ -113,7 +114,7 @@ def extremal_perturbation(
         torch.Size([2, 128, 128])
     """
     count, signs = len(areas), torch.tensor(SIGNS[variant], device=image.device)
-    canvas = Canvas((int(image.shape[-2]), int(image.shape[-1])), step, sigma)
+    canvas = Canvas((image.shape[-2], image.shape[-1]), step, sigma)
     # A row for each area of each image.
     q = _first(image, start, canvas).repeat_interleave(count, 0)
     shares, every = torch.tensor(areas, dtype=torch.float64).repeat(len(image)), torch.ones_like(q[:, 0, 0]).bool()

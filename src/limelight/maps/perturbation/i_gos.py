@@ -29,6 +29,7 @@ from limelight.maps.perturbation.masks import (
     ones,
     render_like,
 )
+from limelight.ops.space import axes, spread
 from limelight.shapes import Flags, Images, Index, Scores
 
 SHRINK = 0.2
@@ -181,7 +182,7 @@ class _Goal:
         """Return noisy pictures of j/S m, (m, 3, H, W), j = 1 ... S, one after another for each sign."""
         signs = len(self.play.signs)
         share = (number // signs + 1).to(mask) / self.points
-        shown = self.play.picture(share[:, None, None] * mask[i], i, number % signs)
+        shown = self.play.picture(spread(share, mask) * mask[i], i, number % signs)
         return noisy(shown, i, number, self.own_draws, self.step, self.noise[i])
 
     def weights(self, live: Flags) -> Tensor:
@@ -232,12 +233,12 @@ def _line_search(
     mask: Tensor, slope: Tensor, known: Tensor, goal: _Goal, penalty: Penalty, live: Flags, first: float
 ) -> tuple[Tensor, Tensor]:
     """Return the masks a step further down, each as far as its objective falls enough, and their scores."""
-    now, fall = goal.value(known) + penalty(mask), FALL * slope.square().sum((1, 2))
+    now, fall = goal.value(known) + penalty(mask), FALL * slope.square().sum(axes(slope))
     length = torch.full_like(now, first)
     searching, moved = live, mask
     while bool(searching.any()):
-        ahead = (mask - length[:, None, None] * slope).clamp(0, 1)
-        moved = torch.where(searching[:, None, None], ahead, moved)
+        ahead = (mask - spread(length, slope) * slope).clamp(0, 1)
+        moved = torch.where(spread(searching, moved), ahead, moved)
         known = goal.update(known, moved, searching)
         too_far = goal.value(known) + penalty(moved) > now - length * fall
         searching = searching & too_far & (length >= SHORTEST)

@@ -15,6 +15,7 @@ from limelight.errors import InvalidOption
 from limelight.ops.arrays import integers
 from limelight.ops.blur import gaussian_blur
 from limelight.ops.scale import divide
+from limelight.ops.space import MODES, at_most, axes, size_of, spread
 from limelight.shapes import Flags, Images, Index, Maps, Scores
 
 Game = Literal["deletion", "insertion", "both"]
@@ -87,8 +88,8 @@ class Penalty:
         l1: weight of what is taken away, a number or one per image.
         tv: weight of the total variation.
         beta: its exponent.
-        per: ``mean`` over the mask, sum_d mean |d m|^beta over both directions; or ``sum``, of
-            (d_x^2 + d_y^2)^(beta / 2).
+        per: ``mean`` over the mask, sum_d mean |d m|^beta over the directions; or ``sum``, of
+            (sum_d (d m)^2)^(beta / 2).
     """
 
     l1: Tensor | float
@@ -98,12 +99,13 @@ class Penalty:
 
     def __call__(self, mask: Tensor) -> Scores:
         """Return it for masks (n, s, s), (n,)."""
-        area, down, right = (1 - mask).abs(), mask.diff(dim=1), mask.diff(dim=2)
+        area, inside, several = (1 - mask).abs(), axes(mask), [d for d in axes(mask) if mask.shape[d] > 1]
         if self.per == "mean":
-            tv = _power(down.abs(), self.beta).mean((1, 2)) + _power(right.abs(), self.beta).mean((1, 2))
-            return self.l1 * area.mean((1, 2)) + self.tv * tv
-        squares = F.pad(down, (0, 0, 0, 1)).square() + F.pad(right, (0, 1)).square()
-        return self.l1 * area.sum((1, 2)) + self.tv * _power(squares, self.beta / 2).sum((1, 2))
+            each = (_power(mask.diff(dim=d).abs(), self.beta).mean(inside) for d in several)
+            tv = sum(each, mask.new_zeros(len(mask)))
+            return self.l1 * area.mean(inside) + self.tv * tv
+        squares = sum((_diff(mask, d).square() for d in several), torch.zeros_like(mask))
+        return self.l1 * area.sum(inside) + self.tv * _power(squares, self.beta / 2).sum(inside)
 
     def gradient(self, mask: Tensor) -> Tensor:
         """Return its gradient, (n, s, s)."""
@@ -111,6 +113,11 @@ class Penalty:
             leaf = mask.detach().requires_grad_()
             (found,) = torch.autograd.grad(self(leaf).sum(), leaf)
         return found
+
+
+def _diff(mask: Tensor, d: int) -> Tensor:
+    """Return the differences along an axis, 0 behind the last, in the shape of the mask."""
+    return F.pad(mask.diff(dim=d), (0, 0) * (mask.ndim - 1 - d) + (0, 1))
 
 
 def _power(values: Tensor, exponent: float) -> Tensor:
@@ -148,7 +155,7 @@ class Play:
         """Return x m + b (1 - m) for masks (m, s, s), or the picture that m takes away, for the sign -1."""
         shown = render_like(self.image, mask, self.rendering)
         minus = torch.tensor(self.signs, device=mask.device)[number] < 0
-        shown = torch.where(torch.as_tensor(minus).expand(len(shown))[:, None, None], 1 - shown, shown)[:, None]
+        shown = torch.where(spread(torch.as_tensor(minus).expand(len(shown)), shown), 1 - shown, shown)[:, None]
         return self.image[i] * shown + self.baseline[i] * (1 - shown)
 
 
@@ -163,7 +170,7 @@ def descend(optimiser: torch.optim.Optimizer, slope: Tensor) -> Tensor:
 
 def find_moving(live: Flags, before: Tensor, after: Tensor, tol: float | None) -> Flags:
     """Tell which of the live images' masks (n, s, s) have changed by more than ``tol``; None lets all go on."""
-    return live if tol is None else live & ((after - before).abs().amax((1, 2)) > tol)
+    return live if tol is None else live & ((after - before).abs().amax(axes(before)) > tol)
 
 
 def noisy(
@@ -178,7 +185,7 @@ def noisy(
     pairs, shape = zip(integers(i), integers(number), strict=True), tuple(shown.shape[1:])
     draws = [own_draws[a].number(step).number(b).normal(shape, shown) for a, b in pairs]
     noise = torch.stack(draws)
-    return shown + torch.as_tensor(deviation, dtype=noise.dtype, device=noise.device).reshape(-1, 1, 1, 1) * noise
+    return shown + spread(torch.as_tensor(deviation, dtype=noise.dtype, device=noise.device).reshape(-1), noise) * noise
 
 
 def deviations(image: Images, noise: float, scale: NoiseScale) -> Tensor:
@@ -187,21 +194,21 @@ def deviations(image: Images, noise: float, scale: NoiseScale) -> Tensor:
     >>> deviations(torch.tensor([[[[-2.0, 3.0]]], [[[1.0, 1.0]]]]), 0.25, "inverse_range")
     tensor([0.0500, 0.0000])
     """
-    extent = image.amax((1, 2, 3)) - image.amin((1, 2, 3))
+    extent = image.amax(axes(image)) - image.amin(axes(image))
     same = torch.full_like(extent, noise)
     return {"absolute": same, "range": noise * extent, "inverse_range": divide(same, extent)}[scale]
 
 
-def render(mask: Tensor, size: tuple[int, int], rendering: Rendering = "bilinear") -> Maps:
+def render(mask: Tensor, size: tuple[int, ...], rendering: Rendering = "bilinear") -> Maps:
     """Return masks (m, s, s) at the size of the pictures, (m, H, W)."""
     if rendering != "nearest-gauss":
-        return F.interpolate(mask[:, None], size, mode="bilinear", align_corners=rendering == "bilinear")[:, 0]
+        return F.interpolate(mask[:, None], size, mode=MODES[len(size)], align_corners=rendering == "bilinear")[:, 0]
     return gaussian_blur(F.interpolate(mask[:, None], size, mode="nearest"), 41, 5.0)[:, 0]
 
 
 def render_like(image: Images, mask: Tensor, rendering: Rendering) -> Tensor:
     """Return masks (m, s, s) at the size of these images, (m, H, W)."""
-    return render(mask, (int(image.shape[-2]), int(image.shape[-1])), rendering)
+    return render(mask, size_of(image), rendering)
 
 
 def ones(image: Images, size: int) -> Tensor:
@@ -210,12 +217,13 @@ def ones(image: Images, size: int) -> Tensor:
     Raises:
         InvalidOption: they would be larger than the images.
     """
-    smallest = min(image.shape[-2:])
+    smallest = min(image.shape[2:]) if image.ndim == 4 else max(image.shape[2:])  # a video may have few frames
     if size > smallest:
         way = f"give size={smallest}" if smallest > 1 else "no mask is that small; rise and occlusion explain such ones"
-        raise InvalidOption(f"a mask of {size} x {size} for images with a side of {smallest}; {way}")
+        sides = " x ".join([str(size)] * (image.ndim - 2))
+        raise InvalidOption(f"a mask of {sides} for images with a side of {smallest}; {way}")
     kind = image.dtype if image.dtype == torch.float64 else torch.float32
-    return torch.ones(len(image), size, size, dtype=kind, device=image.device)
+    return torch.ones(len(image), *at_most(size_of(image), size), dtype=kind, device=image.device)
 
 
 def baseline_at(
@@ -229,5 +237,7 @@ def baseline_at(
 
 def _or_itself(image: Images, baseline: Images) -> Images:
     """Return a baseline, and the image where they differ by rounding: a constant picture is its own blur."""
-    apart = (baseline - image).abs().amax((1, 2, 3)) > 16 * torch.finfo(image.dtype).eps * image.abs().amax((1, 2, 3))
-    return torch.where(apart[:, None, None, None], baseline, image)
+    apart = (baseline - image).abs().amax(axes(image)) > 16 * torch.finfo(image.dtype).eps * image.abs().amax(
+        axes(image)
+    )
+    return torch.where(spread(apart, image), baseline, image)

@@ -14,6 +14,7 @@ from limelight.engine.saliency import Raw
 from limelight.errors import ConservationWarning, UnsupportedModel
 from limelight.maps.pixel.baselines import Baseline
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
+from limelight.ops.space import axes
 from limelight.relevance.op import Op, at_least_float32
 from limelight.relevance.recording import Recording
 from limelight.relevance.rules import Rules
@@ -77,7 +78,7 @@ def _quotient(change: Tensor, dx: Tensor, slope: Tensor, smallest: float | Tenso
 
 def _rounding(x: Tensor) -> Tensor:
     """What rounding makes of a value of each image at most, (n, 1, ...)."""
-    return ROUNDING * torch.finfo(x.dtype).eps * x.abs().amax(tuple(range(1, x.ndim)), keepdim=True)
+    return ROUNDING * torch.finfo(x.dtype).eps * x.abs().amax(axes(x), keepdim=True)
 
 
 def side_by_side(recording: Recording, reference: Recording) -> dict[Op, Op]:
@@ -94,7 +95,7 @@ def side_by_side(recording: Recording, reference: Recording) -> dict[Op, Op]:
 
 def remarks(recording: Recording, r: Images, gap: Scores, change: Scores) -> tuple[str, ...]:
     """Warn, and return what is to be noted, where R does not add up to the change of the score, whatever rounds."""
-    rounding = ROUNDING * torch.finfo(recording.image.dtype).eps * r.abs().sum((1, 2, 3))
+    rounding = ROUNDING * torch.finfo(recording.image.dtype).eps * r.abs().sum(axes(r))
     missed = gap > LARGEST_GAP * change.abs() + rounding
     if not bool(missed.any()):
         return ()
@@ -173,5 +174,5 @@ def deeplift(
     (m,) = recording.relevance(rules, recording.score, torch.ones_like(recording.score), [recording.image], audit=False)
     r = at_least_single(image - start) * m
     change = score - reference.score.detach()
-    gap = (r.sum((1, 2, 3)) - change).abs()
+    gap = (r.sum(axes(r)) - change).abs()
     return Raw(over_colours(r, reduce), {"completeness_gap": gap}, notes=remarks(recording, r, gap, change))

@@ -7,6 +7,7 @@ from torch.nn.functional import interpolate
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import at_least_single
+from limelight.ops.space import MODES, axes, size_of
 from limelight.relevance.op import Op, at_least_float32
 from limelight.relevance.recording import Recording
 from limelight.relevance.rules import GRADIENT
@@ -45,13 +46,13 @@ def implicit_bias(op: Op, g: Tensor, shares: tuple[Tensor, ...]) -> Tensor | Non
 def spread(piece: Acts) -> Acts:
     """psi: magnitudes from 0 to 1, per image."""
     size = piece.abs()
-    size = size - size.amin((1, 2, 3), keepdim=True)
-    return size / (size.amax((1, 2, 3), keepdim=True) + 1e-6)
+    size = size - size.amin(axes(size), keepdim=True)
+    return size / (size.amax(axes(size), keepdim=True) + 1e-6)
 
 
-def draw(piece: Acts, size: tuple[int, int]) -> Maps:
+def draw(piece: Acts, size: tuple[int, ...]) -> Maps:
     """Sum of psi over the channels of a piece, at the size of the image."""
-    return interpolate(spread(piece).sum(1, keepdim=True), size, mode="bilinear", align_corners=True)[:, 0]
+    return interpolate(spread(piece).sum(1, keepdim=True), size, mode=MODES[len(size)], align_corners=True)[:, 0]
 
 
 @register_method("full-grad", family="pixel gradient", cites="srinivas2019", cost="1 F + 1 R", layers="none")
@@ -85,9 +86,9 @@ def full_grad(recording: Recording, score: Scores, *, simple: bool = False, impl
     """
     recording.refuse_hidden_calls("whose biases would be left out")
     x = at_least_single(recording.image.detach())
-    size = (int(x.shape[-2]), int(x.shape[-1]))
+    size = size_of(x)
     total, raw = x.new_zeros(len(x)), torch.zeros_like(x[:, 0])
-    # Only there are four axes sure to be those of maps: some networks keep channels last in between.
+    # Only there are the axes sure to be those of maps: some networks keep channels last in between.
     grids = {op.output.shape[2:] for op in recording.ops if op.kind in ("conv", "batch_norm", "max_pool", "avg_pool")}
 
     def note(op: Op, g: Tensor) -> tuple[Tensor, ...]:
@@ -100,12 +101,12 @@ def full_grad(recording: Recording, score: Scores, *, simple: bool = False, impl
         if piece is not None:
             total.add_(op.sum_per_image(piece))
             shown = op.kind in LAYERS or not simple
-            if shown and op.kind != "linear" and piece.ndim == 4 and piece.shape[2:] in grids:
+            if shown and op.kind != "linear" and piece.ndim == x.ndim and piece.shape[2:] in grids:
                 raw.add_(draw(g if simple else piece, size))
         return shares
 
     rules, seed = GRADIENT.but(**dict.fromkeys((*LAYERS, *IMPLICIT), note)), torch.ones_like(recording.score)
     (slope,) = recording.relevance(rules, recording.score, seed, [recording.image], audit=False)
     of_image = x * slope
-    gap = total + of_image.sum((1, 2, 3)) - score
+    gap = total + of_image.sum(axes(of_image)) - score
     return Raw(raw + draw(of_image, size), {"completeness_gap": gap.abs()})

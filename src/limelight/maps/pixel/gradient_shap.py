@@ -15,6 +15,7 @@ from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
 from limelight.maps.pixel.integrated_gradients import completeness_gap
 from limelight.maps.pixel.smooth_grad import gradients_in_rounds
 from limelight.ops.arrays import integers
+from limelight.ops.space import spread
 from limelight.shapes import Images, Index, Scores
 
 
@@ -85,7 +86,7 @@ def gradient_shap(
         if stdev:
             x = x + stdev * torch.stack([d.normal(tuple(x.shape[1:]), x) for d in draws])
         start = starts[i, (u[:, 1] * len(baseline)).long()]
-        return u[:, 0, None, None, None].to(x), start, x - start
+        return spread(u[:, 0], x).to(x), start, x - start
 
     def on_the_way(i: Index, j: Index) -> Images:
         a, start, way = ways(i, j)

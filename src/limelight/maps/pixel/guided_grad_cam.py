@@ -10,6 +10,7 @@ from limelight.maps.cam.grad_cam import grad_cam
 from limelight.maps.pixel.gradient import Reduce, over_colours
 from limelight.maps.pixel.guided_backprop import guided, pass_score_back, remarks
 from limelight.ops.scale import resize
+from limelight.ops.space import size_of
 from limelight.relevance.recording import Recording
 from limelight.shapes import Acts
 
@@ -54,7 +55,7 @@ def guided_grad_cam(
         >>> int((both.map > 0.1).sum()) < int((guided.map > 0.1).sum())  # fewer edges: those of the class
         True
     """
-    size = (int(recording.image.shape[-2]), int(recording.image.shape[-1]))
+    size = size_of(recording.image)
     cam = grad_cam(acts, grads).relu()[:, None]
     cam = resize(cam, size) if interpolation == "bilinear" else interpolate(cam, size)
     return Raw(over_colours(pass_score_back(recording, guided) * cam, reduce), notes=remarks(recording))

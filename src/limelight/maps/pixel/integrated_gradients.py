@@ -15,6 +15,7 @@ from limelight.maps.pixel.baselines import Baselines, pictures
 from limelight.maps.pixel.gradient import Reduce, over_colours
 from limelight.maps.pixel.paths import along_blur, along_guide
 from limelight.ops.arrays import from_numpy
+from limelight.ops.space import axes, spread
 from limelight.shapes import Images, Index, Scores
 
 Quadrature = Literal["gauss-legendre", "midpoint", "right", "left", "trapezoid", "ends"]
@@ -109,7 +110,7 @@ def integrated_gradients(
             return along_guide(image, start, n, fraction, max_dist, gradients_of)
 
         def on_the_way(i: Index, k: Index) -> Images:
-            return start[i] + points[k][:, None, None, None] * (image[i] - start[i])
+            return start[i] + spread(points[k], image) * (image[i] - start[i])
 
         return (image - start) * gradient_of(on_the_way, n, weights)
 
@@ -147,4 +148,4 @@ def completeness_gap(r: Images, score: Scores, starts: Tensor, scores_of: Scores
     """
     every = torch.ones(starts.shape[:2], dtype=torch.bool, device=starts.device)
     at_starts = scores_of(lambda i, k: starts[i, k], every).mean(1)
-    return (r.sum((1, 2, 3)) - (score - at_starts)).abs()
+    return (r.sum(axes(r)) - (score - at_starts)).abs()

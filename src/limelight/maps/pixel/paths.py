@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from limelight.engine.needs import GradientsOf
+from limelight.ops.space import size_of, spread
 from limelight.shapes import Images, Index
 
 LEFT = 1e-9
@@ -40,7 +41,7 @@ def along_blur(
 
     def fold(i: Index, k: Index, gradient: Images) -> None:
         faded = (_blur(image[i], sigmas[k] + sigma_step) - _blur(image[i], sigmas[k])) / sigma_step
-        total.index_add_(0, i, -max_sigma * faded * gradient * weights[k, None, None, None])
+        total.index_add_(0, i, -max_sigma * faded * gradient * spread(weights[k], gradient))
 
     gradients_of(blurred, len(points), fold)
     return total.to(image), _blur(image, sigmas.new_full((len(image),), max_sigma)).to(image)
@@ -48,8 +49,11 @@ def along_blur(
 
 def _blur(x: Images, sigma: Tensor) -> Images:
     """Return each picture blurred by its own Gaussian, cut at 4 sigma, in float64."""
-    rows, columns = (_gaussian(size, sigma) for size in x.shape[-2:])
-    return torch.einsum("nij,ncjk,nlk->ncil", rows, x.double(), columns)
+    first, *others = (_gaussian(size, sigma) for size in size_of(x))
+    from_, to = "ijk"[: x.ndim - 2], "abc"[: x.ndim - 2]
+    wanted, *more = (f"n{b}{a}" for a, b in zip(from_, to, strict=True))
+    sums = ",".join([wanted, f"nz{from_}", *more]) + f"->nz{to}"  # "nai,nzij,nbj->nzab" for pictures
+    return torch.einsum(sums, first, x.double(), *others)
 
 
 def _gaussian(size: int, sigma: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
 from limelight.ops.arrays import integers
+from limelight.ops.space import axes
 from limelight.shapes import Images, Index
 
 
@@ -96,10 +97,10 @@ def gradients_in_rounds(rounds: Iterable[slice], gradients_of: GradientsOf, copi
 
 
 def deviation(image: Images, spread: float, sigma: float | None) -> Tensor:
-    """Return the deviation of the noise on each image, (n, 1, 1, 1)."""
+    """Return the deviation of the noise on each image, (n, 1, …)."""
     if sigma is not None:
-        return torch.full_like(image[:, :1, :1, :1], sigma)
-    return spread * (image.amax((1, 2, 3), keepdim=True) - image.amin((1, 2, 3), keepdim=True))
+        return image.new_full((len(image), *[1] * (image.ndim - 1)), sigma)
+    return spread * (image.amax(axes(image), keepdim=True) - image.amin(axes(image), keepdim=True))
 
 
 def noisy(image: Images, deviation: Tensor, own_draws: list[Draws]) -> Copies:

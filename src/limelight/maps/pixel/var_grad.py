@@ -12,6 +12,7 @@ from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import at_least_single
 from limelight.maps.pixel.smooth_grad import deviation, gradients_in_rounds, noisy
 from limelight.ops.arrays import integers
+from limelight.ops.space import axes, spread
 from limelight.shapes import Images, Index
 
 
@@ -89,7 +90,7 @@ class Moments:
 
     def variance(self) -> Images:
         """Return the unbiased variance, 0 where it is below the rounding of the values."""
-        counts = torch.tensor(self.count, device=self.mean.device)[:, None, None, None]
+        counts = spread(torch.tensor(self.count, device=self.mean.device), self.mean)
         variance = self.squares / (counts - 1)
-        rounding = 16 * torch.finfo(self.mean.dtype).eps * self.mean.abs().amax((1, 2, 3), keepdim=True)
+        rounding = 16 * torch.finfo(self.mean.dtype).eps * self.mean.abs().amax(axes(self.mean), keepdim=True)
         return variance * (variance > rounding.square())

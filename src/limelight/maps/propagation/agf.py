@@ -281,7 +281,11 @@ def flattened_maps(recording: Recording) -> dict[Op, torch.Size]:
     for i, op in enumerate(recording.ops):
         x = op.inputs[0]
         if op.kind == "linear" and x.ndim == 2:
-            before = (m.output for m in reversed(recording.ops[:i]) if m.output.ndim == 4 and m.output.dtype == x.dtype)
+            before = (
+                m.output
+                for m in reversed(recording.ops[:i])
+                if m.output.ndim == recording.image.ndim and m.output.dtype == x.dtype
+            )
             shape = next((m.shape for m in before if m.numel() == x.numel() and torch.equal(m.flatten(1), x)), None)
             if shape is not None:
                 shapes[op] = shape

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
+from limelight.ops.space import axes
 from limelight.relevance.affine_rules import Box
 from limelight.relevance.op import Op, divide_by
 from limelight.relevance.recording import Recording
@@ -54,7 +55,7 @@ def _tiles(pool: Op) -> bool:
 
 def contributions(acts: Acts, grads: Acts) -> Acts:
     """Return alpha_k A_k, where alpha_k is the mean of the gradient over all positions."""
-    return grads.mean((-2, -1), keepdim=True) * acts
+    return grads.mean(axes(grads, 2), keepdim=True) * acts
 
 
 def sections(relevance: Acts) -> dict[str, Tensor]:

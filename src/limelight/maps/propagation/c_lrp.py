@@ -8,6 +8,7 @@ from torch import Tensor
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.maps.propagation.excitation_backprop import Negated, for_one_output
+from limelight.ops.space import axes
 from limelight.relevance.affine_rules import AlphaBeta, Box
 from limelight.relevance.composites import Composite, rules_of
 from limelight.relevance.op import divide_by
@@ -73,7 +74,7 @@ def c_lrp(
     for_class, for_contrast = starts(logits, target, variant)
     r_t = recording.from_outputs(rules, for_class, stop)
     r_o = recording.from_outputs(negate_last(recording, rules) if variant == "clrp2" else rules, for_contrast, stop)
-    total_t, total_o = (r.sum((1, 2, 3), keepdim=True) for r in (r_t, r_o))
+    total_t, total_o = (r.sum(axes(r), keepdim=True) for r in (r_t, r_o))
     if variant == "clrp1":
         r_t, total_t = divide_by(r_t, total_t), torch.ones_like(total_t)
     return Raw((r_t - r_o * divide_by(total_t, total_o)).sum(1))

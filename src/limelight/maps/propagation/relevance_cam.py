@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from limelight.card import register_method
+from limelight.ops.space import axes
 from limelight.relevance.affine_rules import AlphaBeta
 from limelight.relevance.op import Op
 from limelight.relevance.recording import Recording
@@ -67,4 +68,4 @@ def relevance_cam(
         ('star', torch.Size([128, 128]))
     """
     r = recording.to_layer(RULES, recording.logits, recording.seed(contrast(logits, target, others)), layer)
-    return (r.mean((-2, -1), keepdim=True) * acts).sum(1)
+    return (r.mean(axes(r, 2), keepdim=True) * acts).sum(1)

@@ -18,6 +18,7 @@ from limelight.maps.propagation.attribution_equilibrium import (
     sections,
 )
 from limelight.model.one_pass import Stage
+from limelight.ops.space import axes, spread
 from limelight.relevance.affine_rules import Box
 from limelight.relevance.op import Op, divide_by
 from limelight.relevance.recording import Recording
@@ -80,8 +81,8 @@ def compare(target: Acts, others: list[Acts], hostile: list[Tensor]) -> Acts:
     Returns:
         (n, k, h, w); as given where no class is hostile.
     """
-    wide = [h.to(target).view(-1, 1, 1, 1) for h in hostile]
-    count = sum(wide, torch.zeros_like(target[:, :1, :1, :1]))
+    wide = [spread(h.to(target), target) for h in hostile]
+    count = sum(wide, torch.zeros_like(target[:, :1]).amax(axes(target, 2), keepdim=True))
     v = count * target - sum((h * m for h, m in zip(wide, others, strict=True)), torch.zeros_like(target))
     up, down = v.clamp_min(0), v.clamp_max(0)
     together = (up / (_sum(up) + SHIFT) + down / (SHIFT - _sum(down))).sum(1, keepdim=True)
@@ -92,13 +93,13 @@ def compare(target: Acts, others: list[Acts], hostile: list[Tensor]) -> Acts:
 
 def _sum(t: Tensor) -> Tensor:
     """Sum over all axes but the batch."""
-    return t.sum((1, 2, 3), keepdim=True)
+    return t.sum(axes(t), keepdim=True)
 
 
 def _normalise(start: Acts) -> Acts:
     """Divide by the maximum; where that is not above 0, by the largest absolute value, so that no sign flips."""
-    largest = start.amax((1, 2, 3), keepdim=True)
-    return start / (torch.where(largest > 0, largest, start.abs().amax((1, 2, 3), keepdim=True)) + SHIFT)
+    largest = start.amax(axes(start), keepdim=True)
+    return start / (torch.where(largest > 0, largest, start.abs().amax(axes(start), keepdim=True)) + SHIFT)
 
 
 def _of_class(recording: Recording, stage: Stage, q: int) -> tuple[Acts, Acts]:

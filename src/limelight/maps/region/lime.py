@@ -84,7 +84,7 @@ def lime(
     size = image.shape[2:]
     labels = from_numpy(np.concatenate([segment(p, segmentation, (scale,)) for p in pixels]))
     labels = labels.to(image.device, torch.long)  # n H W
-    counts = integers(labels.amax((1, 2)) + 1)
+    counts = integers(labels.flatten(1).amax(1) + 1)
     shown = torch.ones(len(image), n_samples, max(counts), dtype=torch.bool, device=image.device)
     for z, draws, count in zip(shown, own_draws, counts, strict=True):
         z[1:, :count] = draws.uniform((n_samples - 1, count), like=image) < 0.5

@@ -1,5 +1,8 @@
 """Occlusion."""
 
+from collections.abc import Sequence
+from functools import reduce
+from math import prod
 from typing import Annotated, Literal
 
 import torch
@@ -11,6 +14,7 @@ from limelight.engine.baselines import Fill
 from limelight.engine.needs import FillOf, ScoresOf
 from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption
+from limelight.ops.space import along, size_of
 from limelight.shapes import Images, Index, Scores
 
 
@@ -18,7 +22,7 @@ from limelight.shapes import Images, Index, Scores
     "occlusion",
     family="region",
     cites="zeiler2014",
-    cost="1 F + ((-(-max(0, H - window) // stride) + 1) * (-(-max(0, W - window) // stride) + 1)) F",
+    cost="1 F + prod([-(-max(0, side - window) // stride) + 1 for side in space]) F",
     in_short="1 F + windows F",
     layers="none",
     defaults={"score": "prob"},
@@ -63,25 +67,32 @@ def occlusion(
     """
     if stride > window:
         raise InvalidOption(f"occlusion: stride {stride} is larger than window {window}; pixels would be left out")
-    rows, columns = (cover(side, window, stride).to(score) for side in image.shape[-2:])
-    base, across = fill(baseline), len(columns)
+    covers = [cover(side, window, stride).to(score) for side in size_of(image)]  # windows, side: for each axis
+    base, counts = fill(baseline), tuple(map(len, covers))
 
     def hidden(i: Index, w: Index) -> Images:
-        inside = (rows[w // across][:, :, None] * columns[w % across][:, None, :])[:, None].bool()
+        at = torch.unravel_index(w, counts)
+        inside = outer([part[number] for part, number in zip(covers, at, strict=True)])[:, None].bool()
         return torch.where(inside, base[i], image[i])
 
-    windows = len(rows) * across
-    wanted = torch.ones(len(image), windows, dtype=torch.bool, device=image.device)
-    lost = torch.unflatten(score[:, None] - scores_of(hidden, wanted), 1, (len(rows), across))
-    total = rows.T @ lost @ columns
-    values = total / (rows.sum(0)[:, None] * columns.sum(0)) if aggregate == "mean" else total
-    return Raw(values, notes=() if windows > 1 else (_alone(image.shape[-2], image.shape[-1], window),))
+    wanted = torch.ones(len(image), prod(counts), dtype=torch.bool, device=image.device)
+    lost = torch.unflatten(score[:, None] - scores_of(hidden, wanted), 1, counts)
+    total = lost
+    for axis, part in enumerate(covers, start=1):
+        total = along(total, axis, part.T)
+    values = total / outer([part.sum(0)[None] for part in covers]) if aggregate == "mean" else total
+    return Raw(values, notes=() if prod(counts) > 1 else (_alone(size_of(image), window),))
 
 
-def _alone(height: int, width: int, window: int) -> str:
-    part = max(1, min(height, width) // 4)
+def outer(parts: Sequence[Tensor]) -> Tensor:
+    """Return the products of parts (m, side) of each axis, (m, *sides)."""
+    return reduce(lambda before, part: before[..., None] * part.view(len(part), *[1] * (before.ndim - 1), -1), parts)
+
+
+def _alone(size: tuple[int, ...], window: int) -> str:
+    part, whole = max(1, min(size) // 4), " x ".join(map(str, size[::-1]))
     return (
-        f"One window of {window} pixels covers the whole picture of {width} x {height}, so that its map is constant; "
+        f"One window of {window} pixels covers the whole picture of {whole}, so that its map is constant; "
         f"give a smaller one, such as window={part}, stride={max(1, part // 4)}."
     )
 

@@ -13,6 +13,7 @@ from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.ops import divide
 from limelight.ops.random_masks import Border, cell_size, masks
+from limelight.ops.space import at_most, size_of
 from limelight.shapes import Images, Index
 
 AT_ONCE = 256
@@ -55,7 +56,7 @@ def rise(
         draws: random numbers; all images get the same masks.
         rounds: slices of the masks that the budget pays.
         n_masks: N, fewer where a budget ends.
-        cells: of the grid, along each side.
+        cells: of the grid, along each side; no more than there are pixels.
         p: probability that a cell shows the picture.
         border: see ``random_masks.masks``.
         norm: ``coverage`` divides every pixel by how often it was shown, in place of N p.
@@ -70,11 +71,13 @@ def rise(
         >>> explanation.map.shape, str(explanation.cost)
         (torch.Size([128, 128]), '51 F')
     """
-    size = (int(image.shape[-2]), int(image.shape[-1]))
+    size = size_of(image)
+    grid, several = at_most(size, cells), [axis for axis, side in enumerate(size) if side > 1]
     exact = image if image.dtype == torch.float64 else image.float()
-    grids = (draws.uniform((n_masks, cells, cells), like=exact) < p).to(exact)
-    most = torch.tensor([cell_size(side, cells) for side in size]).to(exact)
-    shifts = (draws.uniform((n_masks, 2), like=exact) * most).long()
+    grids = (draws.uniform((n_masks, *grid), like=exact) < p).to(exact)
+    most = torch.tensor([cell_size(size[axis], cells) for axis in several]).to(exact)
+    shifts = torch.zeros(n_masks, len(size), dtype=torch.long, device=image.device)
+    shifts[:, several] = (draws.uniform((n_masks, len(several)), like=exact) * most).long()
 
     def masked(i: Index, m: Index) -> Images:
         return image[i] * masks(grids[m], shifts[m], size, border)[:, None]
@@ -91,7 +94,7 @@ def rise(
 
 
 def weighted_sum(
-    scores: Tensor, grids: Tensor, shifts: Tensor, size: tuple[int, int], border: Border
+    scores: Tensor, grids: Tensor, shifts: Tensor, size: tuple[int, ...], border: Border
 ) -> tuple[Tensor, Tensor]:
     """Return sum_m s_m m for scores (n, m), as (n, H, W), and sum_m m, as (1, H, W)."""
     total, shown = scores.new_zeros(len(scores), *size), scores.new_zeros(1, *size)

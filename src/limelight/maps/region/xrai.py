@@ -15,6 +15,7 @@ from limelight.engine.saliency import Raw
 from limelight.ops.arrays import from_numpy
 from limelight.ops.scale import varies
 from limelight.ops.segments import SCALES, Segmentation, pixel_sets, segment
+from limelight.ops.space import axes, spread
 from limelight.shapes import Images, Index
 
 Algorithm = Literal["full", "fast"]
@@ -74,14 +75,13 @@ def xrai(
         >>> explanation.raw.sum().allclose(explanation.details["attribution"].sum(), rtol=1e-3)
         True
     """
-    extremes = pixels.amin((1, 2, 3)), pixels.amax((1, 2, 3))
-    baselines = [normalise(value[:, None, None, None].expand_as(pixels)) for value in extremes]
+    extremes = pixels.amin(axes(pixels)), pixels.amax(axes(pixels))
+    baselines = [normalise(spread(value, pixels).expand_as(pixels)) for value in extremes]
     dark, bright = (integrated_gradients(image, b, gradient_of, steps) for b in baselines)
     attribution = ((dark + bright) / 2).amax(1)
     contrast = varies(pixels.flatten(1)[:, None])  # a picture of one grey is its own baseline; what is left is rounding
-    attribution = attribution * contrast[:, None, None]
+    attribution = attribution * spread(contrast, attribution)
 
-    n, height, width = attribution.shape
     labels = [segment(picture, segmentation, SCALES[segmentation]) for picture in pixels]
     covers = [
         cover(a, pixel_sets(one, dilation), algorithm, min_new_pixels, area_threshold)
@@ -90,22 +90,22 @@ def xrai(
     density, step, order = (from_numpy(np.stack(parts)) for parts in zip(*covers, strict=True))
     at_least_single = torch.promote_types(attribution.dtype, torch.float32)
     return Raw(
-        density.view(n, height, width).to(attribution.device, at_least_single),
+        density.view(attribution.shape).to(attribution.device, at_least_single),
         {
             "attribution": attribution,
             "labels": from_numpy(np.stack(labels)),
             "order": order,
-            "step": step.view(n, height, width),
+            "step": step.view(attribution.shape),
         },
     )
 
 
 def integrated_gradients(image: Images, baseline: Images, gradient_of: GradientOf, steps: int) -> Images:
     """Return (x - b) times the mean gradient on the straight path from b to x, both ends included."""
-    t = torch.linspace(0, 1, steps, dtype=image.dtype, device=image.device)[:, None, None, None]
+    t = torch.linspace(0, 1, steps, dtype=image.dtype, device=image.device)
 
     def on_the_path(i: Index, k: Index) -> Images:
-        return baseline[i] + t[k] * (image[i] - baseline[i])
+        return baseline[i] + spread(t[k], image) * (image[i] - baseline[i])
 
     return (image - baseline) * gradient_of(on_the_path, steps)
 

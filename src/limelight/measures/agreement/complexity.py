@@ -1,6 +1,7 @@
 """Complexity."""
 
 from limelight.card import register_metric
+from limelight.ops.space import axes
 from limelight.scoring.needs import AsMasks
 from limelight.shapes import Scores
 
@@ -29,4 +30,5 @@ def complexity(as_masks: AsMasks, *, renormalize: bool = True) -> Scores:
         >>> round(results.summary()["fake-cam", "complexity"].mean, 3)  # it covers all but one pixel
         1.0
     """
-    return as_masks(renormalize).mean((-2, -1))
+    e = as_masks(renormalize)
+    return e.mean(axes(e))

@@ -17,7 +17,7 @@ from limelight.shapes import Curve, Index, Maps, Scores
     "deletion",
     family="faithfulness",
     cites="petsiuk2018",
-    cost="(ceil(H * W / step) + 1) F",
+    cost="(ceil(pixels / step) + 1) F",
     ties_option="ties",
     step_option="step",
     better="lower",
@@ -69,7 +69,7 @@ def deletion(
     "insertion",
     family="faithfulness",
     cites="petsiuk2018",
-    cost="(ceil(H * W / step) + 1) F",
+    cost="(ceil(pixels / step) + 1) F",
     ties_option="ties",
     step_option="step",
     better="higher",
@@ -120,7 +120,7 @@ def insertion(
     "overall",
     family="faithfulness",
     cites="zhang2021groupcam",
-    cost="(2 * ceil(H * W / step) + 1) F",
+    cost="(2 * ceil(pixels / step) + 1) F",
     ties_option="ties",
     step_option="step",
     better="higher",
@@ -175,7 +175,7 @@ def overall(
     "cross-deletion",
     family="faithfulness",
     cites="zhang2021",
-    cost="(ceil(H * W / step) + 1) F",
+    cost="(ceil(pixels / step) + 1) F",
     ties_option="ties",
     step_option="step",
     better="higher",
@@ -227,8 +227,8 @@ def cross_deletion(
 
 def _area(q: Curve, maps: Maps, step: Step, x_axis: str) -> Scores:
     """Trapezoids of equal width, or of the width that a step has in pixels."""
-    _, height, width = maps.shape
+    size = maps.shape[1:]
     at = torch.arange(q.shape[1], device=q.device, dtype=q.dtype)
     if x_axis == "fraction":
-        at = (at * pixels_per_step(step, width)).clamp_max(height * width)
+        at = (at * pixels_per_step(step, size)).clamp_max(size.numel())
     return ((q[:, 1:] + q[:, :-1]) / 2 * at.diff()).sum(1) / at[-1]

@@ -1,5 +1,7 @@
 """What the explained part of the picture alone is worth: average drop, average increase, confidence drop."""
 
+import torch
+
 from limelight.card import register_metric
 from limelight.ops import divide
 from limelight.scoring.measured import Measured
@@ -25,7 +27,8 @@ def average_drop(
     """Share of its probability that the class loses when only the explained part is shown.
 
     max(0, Y - O) / Y, with Y = p_c(x) and O = p_c(x * E). In [0, 1], lower is better; a probability that
-    underflows to 0 has nothing to lose: 0, and is counted in the part ``underflow``.
+    underflows to 0 has nothing to lose: 0, and is counted in the part ``underflow``. Where a function is explained
+    Y and O are its scores; of a negative one there is no share: NaN.
 
     Args:
         clean_score: Y.
@@ -41,7 +44,8 @@ def average_drop(
         1
     """
     y, o = clean_score("prob"), masked_score(space, renormalize)
-    return Measured(divide((y - o).clamp_min(0), y), {"underflow": (y == 0).to(y.dtype)})
+    drop = divide((y - o).clamp_min(0), y).masked_fill(y < 0, torch.nan)
+    return Measured(drop, {"underflow": (y == 0).to(y.dtype)})
 
 
 @register_metric(
@@ -101,7 +105,8 @@ def confidence_drop(
 ) -> Scores:
     """Relative drop of the probability when only the explained part is shown; a gain counts as negative.
 
-    (Y - O) / Y, at most 1 and unbounded below; lower is better. With ``clip`` it is the average drop.
+    (Y - O) / Y, at most 1 and unbounded below; lower is better. With ``clip`` it is the average drop. NaN where a
+    function is explained whose score Y is negative.
 
     Args:
         clean_score: Y = p_c(x).
@@ -119,5 +124,5 @@ def confidence_drop(
         True
     """
     y, o = clean_score("prob"), masked_score(space, renormalize)
-    drop = divide(y - o, y)
+    drop = divide(y - o, y).masked_fill(y < 0, torch.nan)
     return drop.clamp_min(0) if clip else drop

@@ -9,6 +9,7 @@ from pydantic import Field
 from limelight.card import register_metric
 from limelight.ops.blur import rise_blur
 from limelight.ops.order import ranks
+from limelight.ops.space import spread
 from limelight.scoring.measured import Measured
 from limelight.scoring.needs import LogitsOf
 from limelight.shapes import Images, Index, Logits, Maps
@@ -68,7 +69,7 @@ def morf_insertion(
     blurred = rise_blur(image) if canvas == "blurred" else image
 
     def frames(i: Index, s: Index) -> Images:
-        shown = (place[i] < counts[s][:, None, None])[:, None]
+        shown = (place[i] < spread(counts[s], place))[:, None]
         q = image[i] * shown
         if canvas == "plain":
             return q

@@ -15,6 +15,7 @@ from limelight.engine.rng import Draws
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.ops.order import ranks
+from limelight.ops.space import AVERAGE, axes, pads, spread
 from limelight.scoring.measured import Measured
 from limelight.scoring.needs import CleanScore, ScoreOf
 from limelight.shapes import Images, Index, Maps, Scores
@@ -28,7 +29,8 @@ Whole = Annotated[int, Field(ge=1)]
     "morf",
     family="faithfulness",
     cites="samek2017",
-    cost="(min(steps, ceil(H / cell) * ceil(W / cell)) * (repeats if replace_by == 'uniform' else 1) + 1) F",
+    cost="(min(steps, ceil(D / cell) * ceil(H / cell) * ceil(W / cell)) * (repeats if replace_by == 'uniform' else 1)"
+    " + 1) F",
     in_short="(steps * repeats + 1) F",
     better="higher",
     random=True,
@@ -90,7 +92,8 @@ def morf(
     "lerf",
     family="faithfulness",
     cites="samek2017",
-    cost="(min(steps, ceil(H / cell) * ceil(W / cell)) * (repeats if replace_by == 'uniform' else 1) + 1) F",
+    cost="(min(steps, ceil(D / cell) * ceil(H / cell) * ceil(W / cell)) * (repeats if replace_by == 'uniform' else 1)"
+    " + 1) F",
     in_short="(steps * repeats + 1) F",
     better="lower",
     random=True,
@@ -164,7 +167,7 @@ def _aopc(
     other = _replacements(replace_by, repeats, image, classifier, draws)
 
     def frames(i: Index, s: Index) -> Images:
-        gone = place[i] <= (s % steps)[:, None, None]
+        gone = place[i] <= spread(s % steps, place)
         return torch.where(gone[:, None], other(i, s // steps), image[i])
 
     f = torch.unflatten(scores_of(frames, steps * repeats, score), 1, (repeats, steps)).mean(1)
@@ -178,24 +181,26 @@ def _cells(relevance: Maps, cell: int, border: Border) -> tuple[Tensor, int]:
     Raises:
         InvalidOption: not even one cell fits.
     """
-    _, height, width = relevance.shape
-    if min(height, width) < cell:
-        raise InvalidOption(f"cell = {cell} does not fit into pictures of {height} x {width}")
-    missing = [-side % cell if border == "cut" else -(side % cell) for side in (height, width)]
-    top, left = (n // 2 if n > 0 else 0 for n in missing)
-    margins = (left, missing[1] - left, top, missing[0] - top)
-    order = ranks(F.avg_pool2d(F.pad(relevance, margins)[:, None], cell)[:, 0])
-    place = order.repeat_interleave(cell, 1).repeat_interleave(cell, 2)
-    return F.pad(place, tuple(-n for n in margins), value=height * width), order[0].numel()
+    size = relevance.shape[1:]
+    sides = [1 if side == 1 else cell for side in size]  # an axis of a single pixel is not cut
+    if any(side < own for side, own in zip(size, sides, strict=True)):
+        raise InvalidOption(f"cell = {cell} does not fit into pictures of {' x '.join(map(str, size))}")
+    missing = [-side % own if border == "cut" else -(side % own) for side, own in zip(size, sides, strict=True)]
+    margins = pads([(n // 2, n - n // 2) if n > 0 else (0, n) for n in missing])
+    order = ranks(AVERAGE[len(size)](F.pad(relevance, margins)[:, None], tuple(sides))[:, 0])
+    place = order
+    for axis, own in enumerate(sides, start=1):
+        place = place.repeat_interleave(own, axis)
+    return F.pad(place, tuple(-n for n in margins), value=size.numel()), order[0].numel()
 
 
 def _replacements(
     replace_by: Replacement, repeats: int, image: Images, classifier: Classifier, draws: Draws
 ) -> Callable[[Index, Index], Images]:
-    """Return a function: image and repeat, (m,) -> what replaces its cells, (m, 3, H, W)."""
+    """Return a function: image and repeat, (m,) -> what replaces its cells, (m, c, *space)."""
     low, high = (bound.to(image) for bound in classifier.bounds)
     if replace_by == "minimum":
-        least = image.amin((1, 2, 3), keepdim=True).expand_as(image)
+        least = image.amin(axes(image), keepdim=True).expand_as(image)
         return lambda i, _: least[i]
     if replace_by == "uniform":
         other = low + (high - low) * draws.uniform((repeats, *image.shape[1:]), like=image)

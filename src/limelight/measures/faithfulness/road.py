@@ -12,6 +12,7 @@ from limelight.engine.needs import ScoresOf
 from limelight.engine.rng import Draws
 from limelight.ops.impute import impute
 from limelight.ops.order import ranks
+from limelight.ops.space import spread
 from limelight.scoring.measured import Measured
 from limelight.scoring.needs import CleanScore
 from limelight.shapes import Curve, Images, Index, Maps
@@ -68,7 +69,7 @@ def road(
 
     def after(place: Tensor) -> Curve:
         def frames(i: Index, s: Index) -> Images:
-            keep = place[i] >= count - torch.tensor(kept, device=image.device)[s][:, None, None]
+            keep = place[i] >= count - spread(torch.tensor(kept, device=image.device)[s], place)
             return impute(image[i], keep, noise=grain)
 
         return scores_of(frames, len(kept)) - before[:, None]

@@ -10,6 +10,7 @@ from limelight.card import register_metric
 from limelight.engine.saliency import Saliency
 from limelight.ops import divide, resize
 from limelight.ops.order import keep_top
+from limelight.ops.space import axes
 from limelight.scoring.truth import Truth
 from limelight.shapes import Maps, Scores
 
@@ -50,11 +51,11 @@ def grid_pg(
     """
     positive = raw.clamp_min(0)
     if keep_as is not None:
-        other = resize(explain_with_method(keep_as).raw, (raw.shape[1], raw.shape[2]))
-        positive = keep_top(positive, (other > 0).sum((-2, -1)))
+        other = resize(explain_with_method(keep_as).raw, tuple(raw.shape[1:]))
+        positive = keep_top(positive, (other > 0).sum(axes(other)))
     elif keep is not None:
         count = torch.full((len(raw),), round(keep * raw[0].numel()), device=raw.device)
         positive = keep_top(positive, count)
-    total = positive.sum((-2, -1))
-    share = divide((positive * truth.masks).sum((-2, -1)), total)
+    total = positive.sum(axes(raw))
+    share = divide((positive * truth.masks).sum(axes(raw)), total)
     return share.masked_fill(total <= NOTHING, 0.0)

@@ -6,6 +6,7 @@ import torch
 
 from limelight.card import register_metric
 from limelight.ops import divide, min_max
+from limelight.ops.space import axes
 from limelight.scoring.truth import Truth
 from limelight.shapes import Maps, Scores
 
@@ -42,7 +43,7 @@ def outside_inside_ratio(raw: Maps, truth: Truth, *, normalise: Literal["min-max
     scaled, constant = min_max(raw)
     n = scaled if normalise == "min-max" else raw.clamp_min(0)
     inside, outside = truth.masks.to(n.dtype), (~truth.masks).to(n.dtype)
-    around, within = (divide((n * part).sum((-2, -1)), part.sum((-2, -1)), torch.nan) for part in (outside, inside))
+    around, within = (divide((n * part).sum(axes(n)), part.sum(axes(n)), torch.nan) for part in (outside, inside))
     ratio = divide(around, within, torch.nan)
     defined = torch.isfinite(around) & torch.isfinite(within)
     return torch.where(constant & defined, torch.ones_like(ratio), ratio)

@@ -11,6 +11,7 @@ from limelight.card import register_metric
 from limelight.errors import MissingTruth
 from limelight.ops import resize
 from limelight.ops.similarity import constant
+from limelight.ops.space import axes, spread
 from limelight.scoring.truth import Truth
 from limelight.shapes import Flags, Maps, Masks, Scores
 
@@ -43,7 +44,7 @@ def pointing_game(
     "difficult" flag are not counted.
 
     Args:
-        maps: (n, H, W).
+        maps: (n, *space).
         truth: the object's pixels.
         sees: whether the model sees the explained class in the picture.
         tolerance: in pixels; the object may be nearer than this (strictly). 0 asks for the object itself.
@@ -65,7 +66,7 @@ def pointing_game(
     """
     near = _near(truth.masks, maps, tolerance) if at == "input" else _near_originals(truth, maps, tolerance)
     hits = near & ~constant(maps)
-    present = truth.masks.any(-1).any(-1)
+    present = truth.known
     counted = present if absent == "skip" else torch.ones_like(present)
     if truth.difficult is not None:
         counted = counted & ~truth.difficult
@@ -74,7 +75,7 @@ def pointing_game(
     if subset == "difficult":
         if truth.others is None:
             raise MissingTruth("the difficult subset needs to know which images hold other classes: Truth(others=)")
-        counted = counted & truth.others & (truth.masks.float().mean((-2, -1)) < 0.25)
+        counted = counted & truth.others & (truth.masks.float().mean(axes(maps)) < 0.25)
     return hits.to(maps.dtype).masked_fill(~counted, torch.nan)
 
 
@@ -87,15 +88,15 @@ def _near_originals(truth: Truth, maps: Maps, tolerance: float) -> Flags:
     if truth.originals is None:
         raise MissingTruth("at='original' needs to know where the class is in the original pictures, which samples say")
     pairs = zip(truth.originals, maps, strict=True)
-    return torch.cat([_near(m[None], resize(s[None], (m.shape[0], m.shape[1])), tolerance) for m, s in pairs])
+    return torch.cat([_near(m[None], resize(s[None], tuple(m.shape)), tolerance) for m, s in pairs])
 
 
 def _near(masks: Masks, maps: Maps, tolerance: float) -> Flags:
     """Whether some pixel of the mask is nearer to the map's first maximum than the tolerance, or is it."""
-    _, height, width = maps.shape
-    first: Tensor = (maps == maps.amax((-2, -1), keepdim=True)).flatten(1).int().argmax(1)
-    rows = torch.arange(height, device=maps.device)[:, None] - (first // width)[:, None, None]
-    columns = torch.arange(width, device=maps.device) - (first % width)[:, None, None]
-    squared = rows**2 + columns**2  # n H W
+    first: Tensor = (maps == maps.amax(axes(maps), keepdim=True)).flatten(1).int().argmax(1)
+    squared = torch.zeros_like(maps, dtype=torch.long)
+    for axis, at in enumerate(torch.unravel_index(first, maps.shape[1:]), start=1):
+        place = torch.arange(maps.shape[axis], device=maps.device).view(-1, *[1] * (maps.ndim - 1 - axis))
+        squared += (place - spread(at, maps)) ** 2
     near = (squared < tolerance**2) | (squared == 0)
-    return (near & masks).any(-1).any(-1)
+    return (near & masks).flatten(1).any(1)

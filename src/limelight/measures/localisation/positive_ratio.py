@@ -1,6 +1,7 @@
 """Positive ratio."""
 
 from limelight.card import register_metric
+from limelight.ops.space import axes
 from limelight.shapes import Maps, Scores
 
 
@@ -28,4 +29,4 @@ def positive_ratio(raw: Maps) -> Scores:
         >>> results.values("positive-ratio")[1].item()  # uniform noise is positive everywhere
         1.0
     """
-    return (raw > 0).to(raw.dtype).mean((-2, -1))
+    return (raw > 0).to(raw.dtype).mean(axes(raw))

@@ -4,6 +4,7 @@ import torch
 
 from limelight.card import register_metric
 from limelight.ops import divide
+from limelight.ops.space import axes
 from limelight.scoring.truth import Truth
 from limelight.shapes import Maps, Scores
 
@@ -30,6 +31,6 @@ def proportion(maps: Maps, truth: Truth) -> Scores:
         True
     """
     energy = maps.clamp_min(0)
-    inside = (energy * truth.masks).sum((-2, -1))
-    share = divide(inside, energy.sum((-2, -1)))
-    return share.masked_fill(~truth.masks.any(-1).any(-1), torch.nan)
+    inside = (energy * truth.masks).sum(axes(maps))
+    share = divide(inside, energy.sum(axes(maps)))
+    return share.masked_fill(~truth.known, torch.nan)

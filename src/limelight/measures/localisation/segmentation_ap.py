@@ -5,6 +5,7 @@ import torch
 from limelight.card import register_metric
 from limelight.ops.arrays import integers
 from limelight.ops.similarity import constant
+from limelight.ops.space import axes, spread
 from limelight.scoring.measured import Measured
 from limelight.scoring.truth import Truth
 from limelight.shapes import Maps
@@ -22,7 +23,7 @@ def segmentation_ap(raw: Maps, truth: Truth, *, binarise: bool = True) -> Measur
     """Average precision of the map as a segmentation of the object.
 
     Foreground is where S > 0 (a map without negative values has its mean subtracted first). The scores of
-    background and foreground, 2 H W numbers in {0, 1}, are ranked against the truth of both: area under the
+    background and foreground, two for every pixel, in {0, 1}, are ranked against the truth of both: area under the
     step-wise precision-recall curve. In [0, 1], higher is better. The part ``pixel-accuracy`` is the share of
     pixels on the right side.
 
@@ -41,16 +42,16 @@ def segmentation_ap(raw: Maps, truth: Truth, *, binarise: bool = True) -> Measur
     """
     from sklearn.metrics import average_precision_score  # pyright: ignore[reportUnknownVariableType]
 
-    lowest = raw.amin((-2, -1), keepdim=True)
-    centred = torch.where(lowest < 0, raw, raw - raw.mean((-2, -1), keepdim=True))
-    foreground = (centred > 0) & ~constant(raw)[:, None, None]  # whose mean is itself but for rounding
+    lowest, mean = raw.amin(axes(raw), keepdim=True), raw.mean(axes(raw), keepdim=True)
+    centred = torch.where(lowest < 0, raw, raw - mean)
+    foreground = (centred > 0) & ~spread(constant(raw), raw)  # whose mean is itself but for rounding
     values = torch.full((len(raw),), torch.nan)
-    for i in integers(truth.masks.any(-1).any(-1).nonzero()[:, 0]):  # no precision without an object
+    for i in integers(truth.known.nonzero()[:, 0]):  # no precision without an object
         if binarise:
             scores = torch.stack([~foreground[i], foreground[i]])
             labels = torch.stack([~truth.masks[i], truth.masks[i]])
         else:
             scores, labels = raw[i], truth.masks[i]
         values[i] = average_precision_score(labels.flatten().cpu().numpy(), scores.flatten().double().cpu().numpy())
-    right = (foreground == truth.masks).to(raw.dtype).mean((-2, -1))
+    right = (foreground == truth.masks).to(raw.dtype).mean(axes(raw))
     return Measured(values.to(raw), {"pixel-accuracy": right})

@@ -51,7 +51,7 @@ def sanity_cascading(
     Args:
         explain_with_model: the method, on the model or on a randomised copy, for the class of the model.
         classifier: the model; it is copied, never touched.
-        image: normalised, (n, 3, H, W); shows which layers run.
+        image: normalised, (n, c, *space); shows which layers run.
         seed: of the new weights.
         layers: ``affine`` are convolutions and linear layers; ``conv`` leaves the classifier as it is;
             ``all`` has normalisation layers too.
@@ -97,7 +97,7 @@ def sanity_independent(
     Args:
         explain_with_model: the method, on the model or on a randomised copy, for the class of the model.
         classifier: the model; it is copied, never touched.
-        image: normalised, (n, 3, H, W); shows which layers run.
+        image: normalised, (n, c, *space); shows which layers run.
         seed: of the new weights.
         layers: which layers; see ``sanity-cascading``.
         reset: how they are made random.
@@ -114,7 +114,8 @@ def sanity_independent(
     return _measure(explain_with_model, randomise(classifier, image, layers, reset, seed, keep=False), similarity)
 
 
-AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+AFFINE = (nn.Linear, *CONV)
 
 
 def _measure(
@@ -155,7 +156,7 @@ def layer_order(classifier: Classifier, image: Images, layers: LayerSet) -> list
     Raises:
         UnsupportedModel: the model has none.
     """
-    kinds = {"affine": AFFINE, "conv": (nn.Conv2d,), "all": ()}[layers]
+    kinds = {"affine": AFFINE, "conv": CONV, "all": ()}[layers]
     found: list[str] = []
     for name in reversed(classifier.trace(image).ran):
         module = classifier.module.get_submodule(name)

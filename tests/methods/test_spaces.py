@@ -1,0 +1,82 @@
+"""Every method over one, two and three axes of space: it works, or refuses in a line.
+
+The oracle is a picture as a volume of depth 1: a network of pictures, lifted by kernels of depth 1, gives the same map.
+"""
+
+import pytest
+import torch
+from torch import Tensor
+
+import limelight as ll
+import spaces
+from spaces import COLOURS, SIZES
+
+REFUSED = {"extremal-perturbation"}
+"""Methods of pictures alone."""
+HEADS = {"cam": {"plain", "tokens"}}
+"""Networks that a method refuses whatever their images are."""
+FEWER: dict[str, dict[str, object]] = {
+    "ss-cam": {"n": 2},
+    "is-cam": {"n": 3},
+    "occlusion": {"window": 4, "stride": 3},
+    "rise": {"n_masks": 30},
+    "xrai": {"steps": 4, "segmentation": "slic", "min_new_pixels": 2, "dilation": 1},
+    "integrated-gradients": {"n": 6},
+    "smooth-grad": {"n": 4},
+    "var-grad": {"n": 4},
+    "gradient-shap": {"n": 4},
+    "emp": {"n": 4, "size": 6},
+    "i-gos": {"n": 2, "points": 3, "size": 6, "l1": 0.01, "tv": 0.2},
+    "aop": {"size": 6, "warmup": 1, "optimiser_options": {"n": 2, "points": 3}},
+    "sigcam": {"size": 6, "warmup": 1, "n": 2, "optimiser_options": {"points": 3}},
+    "lime": {"n_samples": 40, "scale": 27, "baseline": "black"},
+}
+NETWORKS = [
+    pytest.param(network, marks=[] if network == "residual" else [pytest.mark.slow]) for network in spaces.NETWORKS
+]
+
+
+def same(a: Tensor, b: Tensor) -> None:
+    """Two ways to a map in float64 differ by rounding."""
+    torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-8 * float(b.abs().max()))
+
+
+def make(name: str, **options: object) -> ll.Method:
+    return ll.method(name, **{**FEWER.get(name, {}), **options})
+
+
+def classifier(network: str, sides: int, lifted: bool = False) -> ll.Classifier:
+    size = (1, *SIZES[2]) if lifted else SIZES[sides]
+    return ll.Classifier(spaces.build(network, sides, lifted), mean=[0.4] * COLOURS, std=[0.5] * COLOURS, size=size)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("sides", [1, 3])
+@pytest.mark.parametrize("name", ll.methods())
+def test_signals_and_volumes(name: str, sides: int, network: str) -> None:
+    c, x = classifier(network, sides), spaces.images(sides)
+    if name in REFUSED:
+        with pytest.raises(ll.errors.UnsupportedModel, match="explains pictures"):
+            make(name).run(c, x)
+        return
+    if network in HEADS.get(name, ()):
+        return
+    together = make(name).run(c, x)
+    assert together.map.shape == (2, *SIZES[sides])
+    assert torch.isfinite(together.raw).all()
+    assert network != "residual" or not any(together.reasons)
+    same(torch.cat([make(name).raw(c, one[None]) for one in x]), together.raw)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in ll.methods() if name not in REFUSED])
+def test_a_picture_is_a_volume_of_depth_1(name: str, network: str) -> None:
+    if network in HEADS.get(name, ()):
+        return
+    x = spaces.images(2)
+    flat = make(name).run(classifier(network, 2), x)
+    lifted = make(name).run(classifier(network, 3, lifted=True), x[:, :, None])
+    same(lifted.raw.view(flat.raw.shape), flat.raw)
+    torch.testing.assert_close(lifted.map[:, 0], flat.map, rtol=0, atol=1e-5)
+    assert lifted.reasons == flat.reasons
+    assert str(lifted.cost) == str(flat.cost)
