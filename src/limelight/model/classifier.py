@@ -266,8 +266,8 @@ class Classifier:
         return [layer.name for layer in seen.stages]
 
     def modules(self, names: Sequence[str]) -> dict[str, nn.Module]:
-        """Return modules by name."""
-        return {name: self.module.get_submodule(name) for name in names}
+        """Return modules by the names of layers, which may name a run."""
+        return {name: self.module.get_submodule(name.partition("#")[0]) for name in names}
 
     # -- passes --------------------------------------------------------------------------------------------
 

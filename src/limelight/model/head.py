@@ -144,10 +144,15 @@ def _tensor(output: Any) -> Tensor:
 
 
 @contextmanager
-def overwrite_output(layer: nn.Module, edit: Callable[[Tensor], Tensor]) -> Generator[None]:
-    """Hand ``edit(output)`` onward in place of a layer's output for the duration of the block."""
+def overwrite_output(layer: nn.Module, edit: Callable[[Tensor], Tensor], run: int | None = None) -> Generator[None]:
+    """Hand ``edit(output)`` onward in place of a layer's output in the pass of the block: of one run, or of all."""
+    ran = 0
 
     def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+        nonlocal ran
+        ran += 1
+        if run not in (None, ran - 1):
+            return None
         found = _tensor(output)
         return replace_tensor(output, found, edit(found))
 

@@ -100,7 +100,8 @@ def pass_images(
         meter: counts the passes.
     """
     back = gradients or to_input
-    watched = watch_layers(classifier.modules(list(layers)), gradients=back, whole=to_input or whole)
+    runs = {name: info.run for name, info in layers.items()}
+    watched = watch_layers(classifier.modules(list(layers)), gradients=back, whole=to_input or whole, runs=runs)
     with preserve_state(classifier.module):
         with watched as hooks:
             image = x.detach().clone().requires_grad_(to_input)  # a module may overwrite what it is given

@@ -1,6 +1,7 @@
 """Find where the spatial map is in what modules return, by the shapes that come by in one pass."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -86,7 +87,10 @@ def _layouts(seen: list[ModuleOutput], size: Size, known: list[Size]) -> Iterato
         in_rows = rows[s.output.shape] = (
             sides == 1 and not flat[i] and _in_rows(s.module, rows.get(s.output.shape, False))
         )
-        if len(shape) == sides + 2 and not in_rows:
+        if s.tokens_first:
+            found = _token_layout(shape[0], known, size)
+            layout = found and replace(found, kind="tokens_first")
+        elif len(shape) == sides + 2 and not in_rows:
             if flat[i]:
                 layout = Layout("nchw", shape[2:])
                 narrow = min(_counting(layout.grid, size)) == 1

@@ -49,6 +49,7 @@ def _trace(
     arithmetic = Arithmetic()
 
     finished: dict[str, int] = {}
+    runs = Counter[str]()
     last_leaf: list[str] = [""]
 
     def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -57,28 +58,34 @@ def _trace(
                 last_leaf[0] = kind_of(m)
             finished.pop(name, None)  # the last run counts, also for the order
             finished[name] = arithmetic.total
-            tensor = first_tensor(output)
-            if tensor is not None and tensor.shape[0] == x.shape[0]:
+            tensor, run = first_tensor(output), runs[name]
+            runs[name] += 1
+            tokens_first = tensor is not None and tensor.ndim == 3 and tensor.shape[:2] == (max(2, len(tensor)), len(x))
+            if tensor is not None and (len(tensor) == len(x) or tokens_first):
                 source = first_tensor(given)
                 shape = None if source is None else source.shape
-                seen.append(
-                    ModuleOutput(name, m, tensor, shape, is_alone(output), arithmetic.total, version_of(tensor))
-                )
+                flops, version = arithmetic.total, version_of(tensor)
+                seen.append(ModuleOutput(name, m, tensor, shape, is_alone(output), flops, version, run, tokens_first))
 
         return hook
 
     modules = {name: m for name, m in parts_of(module) if name and not isinstance(m, torch.jit.ScriptModule)}
     watched = attach_hooks([(m.register_forward_hook, note(name)) for name, m in modules.items()])
     with preserve_state(module), torch.set_grad_enabled(gradients):
-        given = x.detach().requires_grad_(gradients).clone()  # a copy: the model may write into what it is given
+        leaf = x.detach().requires_grad_(gradients)
+        given = leaf.clone()  # a copy: the model may write into what it is given
         version = given._version
         with watched, arithmetic, forward_pass(module, x):
             raw_output = feed(module, given)
         total = max(1, arithmetic.total)
         outputs = numbers(raw_output, len(x))
+        moved = _second_is_batch(module, x, feed, {s.name for s in seen if s.tokens_first})
+        seen = [s for s in seen if not s.tokens_first or s.name in moved]
+        of_image = _depend(leaf, seen)
         slopes = _gradients(outputs, [s.output for s in seen], module, x)
 
-    latest = {s.name: s for s in seen}  # a module that runs several times is known by its last run
+    # A module that runs several times is known by its last run that depends on the image.
+    latest = {s.name: s for s in seen} | {s.name: s for s, depends in zip(seen, of_image, strict=True) if depends}
     outer = _outermost(list(latest.values()))
     innermost = {s.key: s.module for s in reversed(seen)}
     used = {id(s.output): g for s, g in zip(seen, slopes, strict=True)}
@@ -87,26 +94,28 @@ def _trace(
     blocks = _blocks(modules)
     infos = [
         LayerInfo(
-            name=s.name,
+            name=s.name if latest[s.name] is s else f"{s.name}#{s.run}",
             kind=s.kind,
             shape=tuple(s.output.shape),
             layout=layout,
             before=s.flops / total,
             candidate=layout is not None
             and latest[s.name] is s
+            and of_image[i]
             and wide[i]
             and _explainable(s, layout, used[id(s.output)], int(outputs[0].shape[-1]) if outputs[0].ndim else 0),
             same_as=outer.get(s.key, s.name),
             pooled=is_one(innermost[s.key], POOLS),
             block=s.name in blocks,
+            run=s.run if latest[s.name] is not s or s.run < runs[s.name] - 1 else None,
         )
         for i, (s, layout) in enumerate(zip(seen, layouts, strict=True))
     ]
     if not any(info.candidate for info in infos):
         # A dead network (all gradients zero) still has layers; let the map itself report the dead gradient.
         infos = [
-            replace(info, candidate=latest[s.name] is s and is_wide and not hands_on(s.module))
-            for info, s, is_wide in zip(infos, seen, wide, strict=True)
+            replace(info, candidate=latest[s.name] is s and depends and is_wide and not hands_on(s.module))
+            for info, s, depends, is_wide in zip(infos, seen, of_image, wide, strict=True)
         ]
     distinct = {id(s.output): s.output for s in seen}.values()
     classes, no_classes = 0, ""
@@ -147,6 +156,52 @@ def _gradients(numbers: list[Tensor], outputs: list[Tensor], module: nn.Module, 
     return [by_id.get(id(t)) for t in outputs]
 
 
+def _depend(leaf: Tensor, seen: list[ModuleOutput]) -> list[bool]:
+    """Tell which outputs depend on the image: those whose graph comes from it, or all where no graph does."""
+    known: dict[Any, bool] = {}
+
+    def reaches(node: Any) -> bool:
+        """Walk back through the graph without recursion, which deep networks would exhaust."""
+        stack = [node]
+        while stack:
+            top = stack[-1]
+            if top not in known:
+                known[top] = getattr(top, "variable", None) is leaf
+                stack.extend(n for n, _ in top.next_functions if n is not None and n not in known)
+            else:
+                stack.pop()
+                known[top] = known[top] or any(known[n] for n, _ in top.next_functions if n is not None)
+        return known[node]
+
+    depends = [s.output.grad_fn is not None and reaches(s.output.grad_fn) for s in seen]
+    return depends if any(depends) else [True] * len(seen)
+
+
+def _second_is_batch(module: nn.Module, x: Tensor, feed: Feed, names: set[str]) -> set[str]:
+    """Tell in which of the modules' outputs the images lie along the second axis, by a pass of two images."""
+    shapes: dict[str, torch.Size] = {}
+
+    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _given: Any, output: Any) -> None:
+            tensor = first_tensor(output)
+            if tensor is not None:
+                shapes[name] = tensor.shape
+
+        return hook
+
+    if names:
+        modules = [(m.register_forward_hook, note(name)) for name, m in parts_of(module) if name in names]
+        pair = torch.cat([x, x])
+        with (
+            suppress(UnsupportedModel, ModelFailed),
+            torch.no_grad(),
+            attach_hooks(modules),
+            forward_pass(module, pair),
+        ):
+            feed(module, pair)
+    return {name for name, shape in shapes.items() if len(shape) == 3 and shape[1] == 2}
+
+
 def _outermost(seen: list[ModuleOutput]) -> dict[tuple[int, int], str]:
     """For each tensor the name of the shallowest module that returned it and nothing else, the first on ties.
 
@@ -180,7 +235,7 @@ def _blocks(modules: Mapping[str, nn.Module]) -> set[str]:
 def _explainable(s: ModuleOutput, layout: Layout, gradient: Tensor | None, classes: int) -> bool:
     if hands_on(s.module) or gradient is None:
         return False
-    if layout.kind == "tokens" and (isinstance(s.module, nn.Linear) or "Linear" in s.kind):
+    if layout.kind in ("tokens", "tokens_first") and (isinstance(s.module, nn.Linear) or "Linear" in s.kind):
         return False  # queries, keys, values: parts of a block, not its features
     maps = layout.maps(gradient)
     felt = maps.abs().amax((0, *axes(maps, 2)))  # per channel
