@@ -9,7 +9,7 @@ from torch import Tensor
 
 import limelight as ll
 import spaces
-from spaces import COLOURS, SIZES
+from spaces import COLOURS, MEAN, SIZES, STD
 
 REFUSED = {"extremal-perturbation"}
 """Methods of pictures alone."""
@@ -47,7 +47,7 @@ def make(name: str, **options: object) -> ll.Method:
 
 def classifier(network: str, sides: int, lifted: bool = False) -> ll.Classifier:
     size = (1, *SIZES[2]) if lifted else SIZES[sides]
-    return ll.Classifier(spaces.build(network, sides, lifted), mean=[0.4] * COLOURS, std=[0.5] * COLOURS, size=size)
+    return ll.Classifier(spaces.build(network, sides, lifted), mean=[MEAN] * COLOURS, std=[STD] * COLOURS, size=size)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
