@@ -47,7 +47,7 @@ class Method(Spec):
         *,
         targets: TargetLike = None,
     ) -> Maps:
-        """Return the finished maps, (n, H, W) float32 in [0, 1], on x's device."""
+        """Return the finished maps, (n, *space) float32 in [0, 1], on x's device."""
         return self.run(classifier, x, target).map
 
     @accept_either_name
@@ -59,7 +59,7 @@ class Method(Spec):
         *,
         targets: TargetLike = None,
     ) -> Grid:
-        """Return the raw maps, (n, h, w): the method's own resolution and sign."""
+        """Return the raw maps, (n, *place): the method's own resolution and sign."""
         return self.run(classifier, x, target).raw
 
     @accept_either_name
@@ -75,7 +75,7 @@ class Method(Spec):
 
         Args:
             classifier: a ``Classifier``, a module, or a name that ``limelight.load`` knows.
-            x: normalised images, (n, 3, H, W).
+            x: normalised images, (n, c, *space).
             target: None for the predicted class, a class index, a label, one of these per image, or a
                 function of the module's outputs that gives one score per image.
             targets: another name of ``target``.

@@ -1,7 +1,8 @@
 """The functions that a method may ask for, each by a parameter's name; see ``engine.request``.
 
 ``copies`` always makes m changed copies of the images: it is given which image each is a copy of and its number, (m,)
-each, and returns the copies, (m, 3, H, W). It is called chunk by chunk, so that memory does not grow with their number.
+each, and returns the copies, (m, c, *space). It is called chunk by chunk, so that memory does not grow with their
+number.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,16 +15,16 @@ from limelight.model.targets import ScoreKind
 from limelight.shapes import Images, Index
 
 Copies = Callable[[Index, Index], Images]
-"""Image numbers (m,) and copy numbers (m,) -> changed copies of the images, (m, 3, H, W)."""
+"""Image numbers (m,) and copy numbers (m,) -> changed copies of the images, (m, c, *space)."""
 
 CopiesOf = Callable[[Tensor, Index, Index], Images]
 """The same, made of a tensor whose gradient is wanted, which comes first."""
 
 Fold = Callable[[Index, Index, Images], None]
-"""Takes in image numbers (m,), copy numbers (m,) and gradients (m, 3, H, W)."""
+"""Takes in image numbers (m,), copy numbers (m,) and gradients (m, c, *space)."""
 
 FillOf = Callable[[Fill], Images]
-"""What stands where the pictures are taken away, (n, 3, H, W)."""
+"""What stands where the pictures are taken away, (n, c, *space)."""
 
 
 @runtime_checkable
@@ -80,7 +81,7 @@ class GradientOf(Protocol):
     def __call__(
         self, copies: Copies, count: int, weights: Tensor | None = None, kind: ScoreKind | None = None
     ) -> Tensor:
-        """Return the weighted mean of the gradients with respect to the copies, (n, 3, H, W).
+        """Return the weighted mean of the gradients with respect to the copies, (n, c, *space).
 
         Args:
             copies: makes them.

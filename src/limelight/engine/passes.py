@@ -28,7 +28,7 @@ class Passes:
 
     Args:
         classifier: the model.
-        image: normalised images, (n, 3, H, W).
+        image: normalised images, (n, c, *space).
         targets: what is explained of them, the classes named.
         meter: counts the passes.
         batch_size: copies per pass; None for as many as are fast.
@@ -89,7 +89,7 @@ class Passes:
         Args:
             copies: makes them.
             count: how many there are of every image.
-            use: called chunk by chunk with image numbers (m,), copy numbers (m,) and gradients (m, 3, H, W).
+            use: called chunk by chunk with image numbers (m,), copy numbers (m,) and gradients (m, c, *space).
             kind: which score; None for the one that is explained.
         """
         images, numbers = self._numbers(count)

@@ -73,7 +73,7 @@ class Request:
         return result if isinstance(result, Raw) else Raw(result)
 
     def _fuse(self) -> Raw:
-        """Return the mean or maximum of the layers' maps, each finished by itself: (n, H, W) in [0, 1]."""
+        """Return the mean or maximum of the layers' maps, each finished by itself: (n, *space) in [0, 1]."""
         options, size = self._method.options, size_of(self.image)
         finish, unit = Finish(size, options.relu, options.normalize_at), 1 - self._layers[0].before
         layers: list[Raw] = []
@@ -92,24 +92,24 @@ class Request:
 
     @property
     def acts(self) -> Acts:
-        """Activations of the layer, (n, k, h, w)."""
+        """Activations of the layer, (n, k, *place)."""
         return self.stages[0].acts
 
     @property
     def grads(self) -> Acts:
-        """Gradient of the score with respect to them, (n, k, h, w)."""
+        """Gradient of the score with respect to them, (n, k, *place)."""
         grads = self.stages[0].grads
         assert grads is not None
         return grads
 
     @property
     def image(self) -> Images:
-        """The normalised images, (n, 3, H, W)."""
+        """The normalised images, (n, c, *space)."""
         return self._clean.image
 
     @property
     def input_gradient(self) -> Images:
-        """Gradient of the score with respect to the images, (n, 3, H, W)."""
+        """Gradient of the score with respect to the images, (n, c, *space)."""
         assert self._clean.input_gradient is not None
         return self._clean.input_gradient
 
@@ -121,7 +121,7 @@ class Request:
 
     @property
     def record_copies(self) -> Callable[[Images], Recording]:
-        """A function: changed images (n, 3, H, W) -> their own recorded pass, with its score."""
+        """A function: changed images (n, c, *space) -> their own recorded pass, with its score."""
         clean = self._clean
 
         def record_copies(x: Images) -> Recording:
@@ -164,7 +164,7 @@ class Request:
 
     @property
     def pixels(self) -> Images:
-        """The images as they are seen, (n, 3, H, W) in [0, 1]; signals and volumes before their normalisation."""
+        """The images as they are seen, (n, c, *space) in [0, 1]; signals and volumes before their normalisation."""
         if self.image.ndim != 4:
             black, white = self.bounds
             return (self.image - black) / (white - black)
@@ -172,7 +172,7 @@ class Request:
 
     @property
     def normalise(self) -> Callable[[Images], Images]:
-        """A function: pictures as they are seen, (n, 3, H, W) in [0, 1] -> as the model takes them."""
+        """A function: pictures as they are seen, (n, c, *space) in [0, 1] -> as the model takes them."""
         black, white = (b.to(self.image) for b in self._clean.classifier.bounds)
         return lambda pixels: black + pixels * (white - black)
 
@@ -227,7 +227,7 @@ class Request:
 
     @property
     def gradient_of(self) -> GradientOf:
-        """A function: copies, count, weights, kind -> weighted mean gradient of the score at the copies, (n, 3, H, W).
+        """A function: copies, count, weights, kind -> weighted mean gradient of the score there, (n, c, *space).
 
         The gradients are those with respect to the copies, and the weights (count,) add up to 1; None weighs all alike.
         """
@@ -266,7 +266,7 @@ class Request:
 
     @property
     def base_map(self) -> Grid:
-        """The raw map of the base method, (n, h, w)."""
+        """The raw map of the base method, (n, *place)."""
         base = self._method.base
         assert base is not None
         own = replace(self._allowance, budget=base.options.budget)
@@ -292,7 +292,7 @@ class Request:
 
     @property
     def fill(self) -> FillOf:
-        """A function: fill -> what stands where the pictures are taken away, (n, 3, H, W); see ``baselines.Fill``."""
+        """A function: fill -> what stands where the pictures are taken away, (n, c, *space); see ``baselines.Fill``."""
         return lambda fill: fill_images(self._clean.classifier, self.image, fill)
 
     @cached_property
@@ -307,7 +307,7 @@ class Request:
 
     @property
     def layer_at(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """A function: variants of the images (n, s, 3, H, W) -> A and G of the layer, (n, s, k, h, w) each."""
+        """A function: variants of the images (n, s, c, *space) -> A and G of the layer, (n, s, k, *place) each."""
         clean, layers = self._clean, {self.layer: self._layers[0]}
 
         def layer_at(variants: Tensor) -> tuple[Tensor, Tensor]:

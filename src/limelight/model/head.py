@@ -70,7 +70,7 @@ class Head:
     Args:
         classifier: the model.
         name: of the layer.
-        x: an image, (1, 3, H, W).
+        x: an image, (1, c, *space).
     """
 
     def __init__(self, classifier: Classifier, name: str, x: Images) -> None:

@@ -24,7 +24,7 @@ class Stage:
 
     Attributes:
         info: the layer.
-        acts: activations, (n, k, h, w), at least float32.
+        acts: activations, (n, k, *place), at least float32.
         output: what the layer gave, in its own layout and dtype.
         grads: gradient of the score with respect to the activations, or None if nobody asked for it.
     """
@@ -41,12 +41,12 @@ class Pass:
 
     Attributes:
         classifier: the model.
-        image: normalised images, (n, 3, H, W).
+        image: normalised images, (n, c, *space).
         targets: what is explained; the predicted classes are named.
         score: the explained scalar, (n,).
         logits: (n, classes), or None if a function of the outputs is explained.
         stages: what the layers gave that were looked at, by name.
-        input_gradient: gradient of the score with respect to the images, (n, 3, H, W), or None.
+        input_gradient: gradient of the score with respect to the images, (n, c, *space), or None.
     """
 
     classifier: Classifier
@@ -91,7 +91,7 @@ def pass_images(
 
     Args:
         classifier: the model.
-        x: normalised images, (n, 3, H, W).
+        x: normalised images, (n, c, *space).
         targets: what is explained of them.
         layers: those whose outputs are wanted, by name.
         gradients: whether the score's gradients with respect to them are.

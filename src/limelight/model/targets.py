@@ -71,7 +71,7 @@ class Targets:
         Args:
             target: see ``TargetLike``; what is understood already, stays as it is.
             classifier: the model, whose classes and labels are meant.
-            x: the images, (n, 3, H, W).
+            x: the images, (n, c, *space).
 
         Raises:
             UnknownTarget: an index outside [0, classes), or a name that is no label or the label of several classes.

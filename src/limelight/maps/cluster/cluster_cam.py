@@ -83,8 +83,8 @@ def cluster_cam(
     The profile ``clipped`` takes the positive part first, as the CAMs do that it is compared with.
 
     Args:
-        acts: A, (n, k, h, w); each image's channels are clustered on their own.
-        image: normalised x, (n, 3, H, W).
+        acts: A, (n, k, *place); each image's channels are clustered on their own.
+        image: normalised x, (n, c, *space).
         scores_of: scores of changed copies of the images.
         draws: random numbers, for a random partition.
         clustering: ``kmeans`` of the channels, or ``spectral``: of their rows in the eigenvectors of a graph.
@@ -108,7 +108,7 @@ def cluster_cam(
         maps: what they are taken from: the masks, or ``raw`` U(R_n).
 
     Returns:
-        (n, H, W), signed; the base alone where it is the scissors too. Ambiguous where other eigenvectors
+        (n, *space), signed; the base alone where it is the scissors too. Ambiguous where other eigenvectors
         would do as well.
 
     Source: Feng et al. 2023, eqs. 11 to 22, as reconstructed from their text.
@@ -143,7 +143,7 @@ def cluster_cam(
 
 
 def cluster_masks(means: Tensor, size: tuple[int, ...], scaled: bool = True) -> Tensor:
-    """Turn the maps of clusters (m, h, w) into masks of the image's size, (m, H, W), scaled to [0, 1]."""
+    """Turn the maps of clusters (m, *place) into masks of the image's size, (m, *space), scaled to [0, 1]."""
     shown = resize(means, size)
     return min_max(shown)[0] if scaled else shown
 
@@ -186,7 +186,7 @@ def near_ties(scores: Tensor) -> dict[str, Flags]:
 
 
 def mean_correlation(maps: Tensor) -> Tensor:
-    """Return the mean correlation of every two of some maps, (maps, n, H, W) -> (n,); of constant maps it is 0."""
+    """Return the mean correlation of every two of some maps, (maps, n, *space) -> (n,); of constant maps it is 0."""
     flat = maps.flatten(2).transpose(0, 1)  # n maps HW
     centred = flat - flat.mean(2, keepdim=True)
     unit = divide(centred, vector_norm(centred, 2, 2)[..., None].expand_as(centred))
@@ -214,7 +214,7 @@ def cluster_channels(
     """Cluster each image's channels as the options say.
 
     Args:
-        acts: (n, k, h, w).
+        acts: (n, k, *place).
         draws: random numbers, for a random partition.
         n_clusters: how many clusters, or ``elbow`` to let each image choose.
         init: of K-means.
@@ -242,7 +242,7 @@ def cluster(acts: Acts, partition: Callable[[Floats], Partition]) -> tuple[Tenso
     """Cluster each image's channels, on the CPU in float64.
 
     Args:
-        acts: (n, k, h, w).
+        acts: (n, k, *place).
         partition: vectors (k, h w) -> their clusters.
 
     Returns:
@@ -259,7 +259,7 @@ def largest_number(n_clusters: int | Literal["elbow"], channels: int) -> int:
 
 
 def mean_maps(acts: Acts, member: Tensor) -> Tensor:
-    """Return the mean activation of each cluster, (n, clusters, h, w), NaN where it has no member (n, clusters, k)."""
+    """Return the mean activation of each cluster, (n, clusters, *place), NaN of those without a member."""
     weights = member.to(acts)
     return torch.einsum("nmk,nk...->nm...", weights, acts) / spread(weights.sum(-1), acts)
 

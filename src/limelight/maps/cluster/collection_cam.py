@@ -60,7 +60,7 @@ def collection_cam(
 
     Args:
         stages: activations A and gradients G of each layer, shallow to deep.
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         scores_of: scores of changed copies of the images.
         min_groups: per layer. The paper names no range, but the best partition of all is that into single
             channels.
@@ -77,9 +77,9 @@ def collection_cam(
         report_mic_baseline: subtract f_c(0) from the MIC in the details, for one more pass.
 
     Returns:
-        (n, H, W), not negative. Details: ``partition``, the group of each channel, (n, layers, k);
+        (n, *space), not negative. Details: ``partition``, the group of each channel, (n, layers, k);
         ``group_counts``, (n, layers); ``dsra`` of 1, 2, ... groups, (n, layers, sizes), NaN for sizes that are
-        out of range; ``masks``, (n, m, H, W), with their ``mask_layer``, ``mask_group`` (-1 for none), ``mic``
+        out of range; ``masks``, (n, m, *space), with their ``mask_layer``, ``mask_group`` (-1 for none), ``mic``
         (NaN for none) and ``weights``, (n, m); ``skipped``, how many groups make a constant mask.
 
     Source: Ha and Youn 2022, eqs. 10 to 25.
@@ -152,7 +152,7 @@ def describe_groups(
     Args:
         groupings: partition and separation of each layer, as ``group`` returns them.
         usable: which masks are not constant, (n, m), m = layers * groups.
-        masks: (n, m, H, W).
+        masks: (n, m, *space).
         mic: of the masks, (n, m).
         weights: of the masks, (n, m).
     """

@@ -57,9 +57,9 @@ def group_cam(
     Groups without a map that varies cost no pass and have weight 0.
 
     Args:
-        acts: A, (n, k, h, w).
+        acts: A, (n, k, *place).
         grads: G, the gradient of the score with respect to A.
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         scores_of: scores of changed copies of the images.
         fill: makes the blurred image.
         n_groups: groups of channels.
@@ -70,7 +70,7 @@ def group_cam(
         sums: what is added up: the ``masks`` or the ``resized`` V_g.
 
     Returns:
-        (n, H, W), signed unless ``positive``. Details: ``groups``, the group of each channel, (n, k);
+        (n, *space), signed unless ``positive``. Details: ``groups``, the group of each channel, (n, k);
         ``weights`` b, (n, groups); ``skipped``, how many groups were.
 
     Source: Zhang et al. 2021 (Group-CAM).

@@ -60,9 +60,9 @@ def sc_sm_cam(
     constant map cost no pass and have weight 0.
 
     Args:
-        acts: A, (n, k, h, w); each image's channels are clustered on their own.
-        image: normalised x, (n, 3, H, W).
-        pixels: the image in [0, 1], (n, 3, H, W).
+        acts: A, (n, k, *place); each image's channels are clustered on their own.
+        image: normalised x, (n, c, *space).
+        pixels: the image in [0, 1], (n, c, *space).
         score: of the image, (n,).
         scores_of: scores of changed copies of the images.
         ablated_scores: scores without some of the layer's channels.
@@ -81,7 +81,7 @@ def sc_sm_cam(
         n_eigenvectors: see ``cluster-cam``.
 
     Returns:
-        (n, H, W), signed. Ambiguous where other eigenvectors would do as well.
+        (n, *space), signed. Ambiguous where other eigenvectors would do as well.
 
     Source: Feng et al. 2021 (SC-SM CAM), Algorithm 1, after their self-matching CAM of the same year.
 
@@ -127,12 +127,12 @@ def contiguous_groups(acts: Acts, most: int) -> Tensor:
 
 
 def mean_gradients(gradients: Acts, member: Tensor) -> Tensor:
-    """Return the mean gradient (n, k, h, w) over positions and members (n, clusters, k), (n, clusters)."""
+    """Return the mean gradient (n, k, *place) over positions and members (n, clusters, k), (n, clusters)."""
     return divide(torch.einsum("nmk,nk->nm", member, gradients.flatten(2).mean(2)), member.sum(-1))
 
 
 def luminance(pixels: Images) -> Tensor:
-    """Return how bright images (n, 3, H, W) are seen, (n, H, W); the mean of other numbers of colours."""
+    """Return how bright images (n, c, *space) are seen, (n, *space); the mean of other numbers of colours."""
     if pixels.shape[1] != len(LUMINANCE):
         return pixels.mean(1)
     return torch.einsum("nc...,c->n...", pixels, pixels.new_tensor(LUMINANCE))

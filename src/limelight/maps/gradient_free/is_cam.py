@@ -43,8 +43,8 @@ def is_cam(
     of integrated gradients, i/n.
 
     Args:
-        acts: A, (n, k, h, w).
-        image: normalised x, (n, 3, H, W).
+        acts: A, (n, k, *place).
+        image: normalised x, (n, c, *space).
         scores_of: scores of changed copies of the images.
         rounds: slices of the channels, by falling variance, that the budget pays.
         n: points of the path.
@@ -55,7 +55,7 @@ def is_cam(
         top: see ``score_cam``.
 
     Returns:
-        (n, H, W), or (n, h, w) for ``sums="activations"``; signed where A is.
+        (n, *space), or (n, *place) for ``sums="activations"``; signed where A is.
 
     Source: Naidu et al. 2020.
 

@@ -51,8 +51,8 @@ def score_cam(
     Constant channels cost no pass and have weight 0.
 
     Args:
-        acts: A, (n, k, h, w).
-        image: normalised x, (n, 3, H, W).
+        acts: A, (n, k, *place).
+        image: normalised x, (n, c, *space).
         scores_of: scores of changed copies of the images.
         rounds: slices of the channels, by falling variance, that the budget pays.
         weights: ``softmax`` of the scores over the channels (the paper's Algorithm 1, whose baseline cancels);
@@ -65,7 +65,7 @@ def score_cam(
         top: an approximation: only so many channels, those that vary most.
 
     Returns:
-        (n, H, W), or (n, h, w) unless ``sums="resized"``; signed where A is.
+        (n, *space), or (n, *place) unless ``sums="resized"``; signed where A is.
 
     Source: Wang et al. 2020, Algorithm 1.
 
@@ -108,7 +108,7 @@ def by_variance(acts: Acts, wanted: Tensor, rounds: Rounds, forwards: int = 1, t
     """Yield which channels are next, (n, k), of those that are wanted: the ones that vary most, as the budget pays.
 
     Args:
-        acts: A, (n, k, h, w).
+        acts: A, (n, k, *place).
         wanted: which channels have a say, (n, k).
         rounds: slices of steps that the budget pays.
         forwards: passes that a channel takes.
@@ -121,7 +121,7 @@ def by_variance(acts: Acts, wanted: Tensor, rounds: Rounds, forwards: int = 1, t
 
 
 def channel_masks(channels: Tensor, size: tuple[int, ...], scaled_at: MaskScaledAt = "input") -> Maps:
-    """Turn channels (m, h, w) into masks in [0, 1] of the images' size, (m, H, W)."""
+    """Turn channels (m, *place) into masks in [0, 1] of the images' size, (m, *space)."""
     if scaled_at == "feature":
         return resize(min_max(channels)[0], size)
     return min_max(resize(channels, size))[0]

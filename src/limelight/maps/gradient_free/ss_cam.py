@@ -59,8 +59,8 @@ def ss_cam(
     mask in [0, 1] buries it.
 
     Args:
-        acts: A, (n, k, h, w).
-        image: normalised x, (n, 3, H, W).
+        acts: A, (n, k, *place).
+        image: normalised x, (n, c, *space).
         scores_of: scores of changed copies of the images.
         draws: random numbers; every channel and copy has its own.
         rounds: slices of the channels, by falling variance, that the budget pays.
@@ -74,7 +74,7 @@ def ss_cam(
         top: see ``score_cam``.
 
     Returns:
-        (n, H, W), or (n, h, w) for ``sums="activations"``; signed where A is.
+        (n, *space), or (n, *place) for ``sums="activations"``; signed where A is.
 
     Source: Wang et al. 2020 (SS-CAM), and the authors' code.
 

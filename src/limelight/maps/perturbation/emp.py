@@ -110,7 +110,7 @@ def emp(
     min_m p_c(x U(m) + b (1 - U(m))) + l1 |1 - m| + tv TV_beta(m), m kept in [0, 1]. The map is 1 - m.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         score: of the images, (n,).
         start: masks to begin with, (n, s, s); None for ``init``.
         fill: makes the baselines.
@@ -137,7 +137,7 @@ def emp(
         watch: called with every ``Step``.
 
     Returns:
-        1 - m at the size of the images, (n, H, W). In ``details`` the mask m, and the trace; the last state has no
+        1 - m at the size of the images, (n, *space). In ``details`` the mask m, and the trace; the last state has no
         score, as it is not passed again.
 
     Raises:

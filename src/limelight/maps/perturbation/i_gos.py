@@ -94,7 +94,7 @@ def i_gos(
     F(m') <= F(m) - 1e-4 step |g|^2, the step shortened to a fifth until it does. The map is 1 - m.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         score: of the images, (n,).
         start: masks to begin with, (n, s, s); None for 1.
         fill: makes the baselines.
@@ -122,7 +122,7 @@ def i_gos(
         watch: called with every ``Step``.
 
     Returns:
-        1 - m at the size of the images, (n, H, W). In ``details`` the mask m, and the trace.
+        1 - m at the size of the images, (n, *space). In ``details`` the mask m, and the trace.
 
     Raises:
         InvalidOption: a mask larger than the images.
@@ -179,7 +179,7 @@ class _Goal:
     scores_of: ScoresOf
 
     def pictures(self, mask: Tensor, i: Index, number: Index) -> Images:
-        """Return noisy pictures of j/S m, (m, 3, H, W), j = 1 ... S, one after another for each sign."""
+        """Return noisy pictures of j/S m, (m, c, *space), j = 1 ... S, one after another for each sign."""
         signs = len(self.play.signs)
         share = (number // signs + 1).to(mask) / self.points
         shown = self.play.picture(spread(share, mask) * mask[i], i, number % signs)

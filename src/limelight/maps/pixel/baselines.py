@@ -19,6 +19,8 @@ def _several(given: Any) -> Any:
     """Return a row of baselines; one by itself is a row of one, and so are a colour (3,) and a picture."""
     if isinstance(given, Tensor | np.ndarray):
         array = cast(Tensor | npt.NDArray[Any], given)
+        if array.ndim == 5:  # volumes, of which one is given as a batch of one
+            return tuple(one[None] for one in array)
         return (array,) if array.ndim in (0, 1, 3) else tuple(array)
     if isinstance(given, list | tuple) and depth(given) != 3:
         return tuple(cast(Sequence[Any], given))

@@ -135,7 +135,7 @@ def deeplift(
 
     Args:
         recording: the recorded pass.
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         score: y(x), (n,).
         fill: makes the reference pictures.
         record_copies: records the pass of other images.
@@ -144,8 +144,8 @@ def deeplift(
         reduce: how the colours are put together.
 
     Returns:
-        (n, H, W), signed for ``reduce="sum"``. In ``details`` the ``completeness_gap``, |sum R - (y(x) - y(x_0))| with
-        R signed; layer normalisation, attention and scores other than the logit leave one, of which more than 1 % of
+        (n, *space), signed for ``reduce="sum"``. In ``details`` the ``completeness_gap``, |sum R - (y(x) - y(x_0))|
+        with R signed; layer normalisation, attention and scores other than the logit leave one, of which more than 1 % of
         the change gives a warning.
 
     Raises:

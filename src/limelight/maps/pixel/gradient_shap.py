@@ -49,7 +49,7 @@ def gradient_shap(
     the sum of R tends to y(x) - E[y(x_0)]: Shapley values, if pixels act on the score independently and linearly.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         score: y(x), (n,).
         fill: makes the baselines.
         own_draws: random numbers of each image.
@@ -62,7 +62,7 @@ def gradient_shap(
         reduce: how the colours are put together.
 
     Returns:
-        (n, H, W), signed for ``reduce="sum"``. In ``details`` the ``completeness_gap``, |sum R - (y(x) - E[y(x_0)])|
+        (n, *space), signed for ``reduce="sum"``. In ``details`` the ``completeness_gap``, |sum R - (y(x) - E[y(x_0)])|
         with R signed.
 
     Raises:

@@ -24,7 +24,7 @@ def along_blur(
     x_a is the image blurred by a Gaussian of deviation sigma = (1 - a) max_sigma, 0 beyond its border.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         points: a, (k,).
         weights: of the points, (k,).
         max_sigma: deviation of the Gaussian at a = 0, pixels.
@@ -77,8 +77,8 @@ def along_guide(
     i/n - max_dist and i/n + max_dist of its own way.
 
     Args:
-        image: normalised x, (n, 3, H, W).
-        start: x_0, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
+        start: x_0, (n, c, *space).
         n: steps.
         fraction: of the values, moved together.
         max_dist: how far a value may be before or behind the others, as a share of the way.

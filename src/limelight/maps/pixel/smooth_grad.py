@@ -49,7 +49,7 @@ def smooth_grad(
     the mean of g_j^2.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         own_draws: random numbers of each image.
         gradients_of: hands on the gradients of the score at copies of the images.
         rounds: slices of the noisy copies that the budget pays.
@@ -60,7 +60,7 @@ def smooth_grad(
         reduce: how the colours are put together.
 
     Returns:
-        (n, H, W), signed for ``reduce="sum"``.
+        (n, *space), signed for ``reduce="sum"``.
 
     Source: Smilkov et al. 2017.
 
@@ -104,7 +104,7 @@ def deviation(image: Images, spread: float, sigma: float | None) -> Tensor:
 
 
 def noisy(image: Images, deviation: Tensor, own_draws: list[Draws]) -> Copies:
-    """Return a function: image and copy numbers, (m,) -> x + e, (m, 3, H, W), the same e whenever it is called."""
+    """Return a function: image and copy numbers, (m,) -> x + e, (m, c, *space), the same e whenever it is called."""
 
     def copies(i: Index, j: Index) -> Images:
         shape = tuple(image.shape[1:])

@@ -327,7 +327,7 @@ def agf(
         gradcam: use Grad-CAM instead of factorised activations and that product.
 
     Returns:
-        The sum over channels after division by the largest value, signed: (n, H, W), or (n, h, w) at a layer.
+        The sum over channels after division by the largest value, signed: (n, *space), or (n, *place) at a layer.
 
     Source: Gur et al. 2021, and the authors' code.
 

@@ -184,7 +184,7 @@ def excitation_backprop(
         pixels: go on to the pixels, by the box rule at the first operation.
 
     Returns:
-        (n, h, w), or (n, H, W) with ``pixels``; at least 0 if terms of sums are, or are clamped.
+        (n, *place), or (n, *space) with ``pixels``; at least 0 if terms of sums are, or are clamped.
 
     Warns:
         ConservationWarning: an operation is given negative values, for which the method has no place; more than a
@@ -233,7 +233,7 @@ def contrastive_excitation_backprop(
         pixels: see ``excitation-backprop``.
 
     Returns:
-        (n, h, w), or (n, H, W) with ``pixels``; at least 0.
+        (n, *place), or (n, *space) with ``pixels``; at least 0.
 
     Source: Zhang et al. 2018, section 3.3.
 

@@ -55,7 +55,7 @@ def lime(
     coefficients: a pixel has that of its segment.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         pixels: x as it is seen, in [0, 1].
         fill: what stands where segments are hidden.
         own_draws: random numbers of each image.
@@ -70,7 +70,7 @@ def lime(
         alpha: strength of the ridge penalty.
 
     Returns:
-        (n, H, W), signed, constant on the segments. In ``details`` the segments (``labels``), the ``scores`` of
+        (n, *space), signed, constant on the segments. In ``details`` the segments (``labels``), the ``scores`` of
         the samples (NaN where the budget ended), and of the linear model its ``intercept`` and weighted R^2
         (``fit``), which says how linear the score is around the image.
 

@@ -43,7 +43,7 @@ def occlusion(
     d_ij = S(x) - S(x with window ij replaced); a pixel gets the mean over the windows that cover it.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         score: S(x), (n,).
         scores_of: scores of changed copies of the images.
         fill: what stands where the picture is taken away.
@@ -53,7 +53,7 @@ def occlusion(
         aggregate: ``sum`` over the windows that cover a pixel.
 
     Returns:
-        (n, H, W), signed: negative where hiding helps.
+        (n, *space), signed: negative where hiding helps.
 
     Raises:
         InvalidOption: the stride is larger than the window, so that pixels would be left out.

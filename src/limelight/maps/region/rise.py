@@ -51,7 +51,7 @@ def rise(
     smoothly and shifted at random. The model is asked for scores only.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         scores_of: scores of changed copies of the images.
         draws: random numbers; all images get the same masks.
         rounds: slices of the masks that the budget pays.
@@ -62,7 +62,7 @@ def rise(
         norm: ``coverage`` divides every pixel by how often it was shown, in place of N p.
 
     Returns:
-        (n, H, W), not negative if scores are not.
+        (n, *space), not negative if scores are not.
 
     Source: Petsiuk et al. 2018, section 3.
 
@@ -96,7 +96,7 @@ def rise(
 def weighted_sum(
     scores: Tensor, grids: Tensor, shifts: Tensor, size: tuple[int, ...], border: Border
 ) -> tuple[Tensor, Tensor]:
-    """Return sum_m s_m m for scores (n, m), as (n, H, W), and sum_m m, as (1, H, W)."""
+    """Return sum_m s_m m for scores (n, m), as (n, *space), and sum_m m, as (1, H, W)."""
     total, shown = scores.new_zeros(len(scores), *size), scores.new_zeros(1, *size)
     for start in range(0, len(grids), AT_ONCE):
         some = slice(start, start + AT_ONCE)
