@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+import limelight as ll
+
 CLASSES = 4
 COLOURS = 2
 MEAN, STD = 0.4, 0.2
@@ -122,6 +124,12 @@ def build(name: str, sides: int, lifted: bool = False) -> nn.Module:
         flat, net = net.state_dict(), NETWORKS[name](Space(3, lifted=True))
         net.load_state_dict({key: flat[key].view(value.shape) for key, value in net.state_dict().items()})
     return net.double().eval()
+
+
+def classifier(name: str, sides: int, lifted: bool = False) -> ll.Classifier:
+    """Return a network as the library sees it."""
+    size = (1, *SIZES[2]) if lifted else SIZES[sides]
+    return ll.Classifier(build(name, sides, lifted), mean=[MEAN] * COLOURS, std=[STD] * COLOURS, size=size)
 
 
 def images(sides: int, n: int = 2) -> Tensor:

@@ -145,8 +145,8 @@ def deeplift(
 
     Returns:
         (n, *space), signed for ``reduce="sum"``. In ``details`` the ``completeness_gap``, |sum R - (y(x) - y(x_0))|
-        with R signed; layer normalisation, attention and scores other than the logit leave one, of which more than 1 % of
-        the change gives a warning.
+        with R signed; layer normalisation, attention and scores other than the logit leave one, of which more than
+        1 % of the change gives a warning.
 
     Raises:
         InvalidOption: a baseline of another size than the images.
