@@ -29,7 +29,7 @@ FEWER: dict[str, dict[str, object]] = {
     "i-gos": {"n": 2, "points": 3, "size": 6, "l1": 0.01, "tv": 0.2},
     "aop": {"size": 6, "warmup": 1, "optimiser_options": {"n": 2, "points": 3}},
     "sigcam": {"size": 6, "warmup": 1, "n": 2, "optimiser_options": {"points": 3}},
-    "lime": {"n_samples": 40, "scale": 8, "baseline": "black"},
+    "lime": {"n_samples": 40, "scale": 27, "baseline": "black"},
 }
 NETWORKS = [
     pytest.param(network, marks=[] if network == "residual" else [pytest.mark.slow]) for network in spaces.NETWORKS

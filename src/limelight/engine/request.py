@@ -164,7 +164,10 @@ class Request:
 
     @property
     def pixels(self) -> Images:
-        """The images as they are seen, (n, 3, H, W) in [0, 1]."""
+        """The images as they are seen, (n, 3, H, W) in [0, 1]; signals and volumes before their normalisation."""
+        if self.image.ndim != 4:
+            black, white = self.bounds
+            return (self.image - black) / (white - black)
         return torch.stack([self._clean.classifier.display(x) for x in self.image])
 
     @property

@@ -11,10 +11,10 @@ from limelight.model.batch_trial import BatchTrial
 from limelight.model.batches import as_fit, chunk_size
 from limelight.model.boundary import forward_pass
 from limelight.model.fuse import fuse
-from limelight.model.layers import Trace, version_of
+from limelight.model.layers import Trace
 from limelight.model.outputs import numbers, same_but_for_rounding
 from limelight.model.preserve import preserve_state
-from limelight.model.weights import weights_version
+from limelight.model.weights import version_of, weights_version
 from limelight.shapes import Images
 
 

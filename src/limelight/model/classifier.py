@@ -23,11 +23,12 @@ from limelight.model.hooks import duplicate
 from limelight.model.inputs import Inputs
 from limelight.model.labels import LabelsLike, check_count, read_labels
 from limelight.model.layer_choice import LayerLike, choose_layers, name_layers
-from limelight.model.layers import LayerInfo, Trace, trace
+from limelight.model.layers import LayerInfo, Trace
 from limelight.model.outputs import Outputs, find_outputs
 from limelight.model.parts import unwrap
 from limelight.model.preprocess import Transform
 from limelight.model.preserve import preserve_state
+from limelight.model.trace import trace
 from limelight.model.weights import device_of, dtype_of, to_weights, weights_hash, weights_version
 from limelight.shapes import Images, Index, Logits, Originals
 from limelight.text import visible

@@ -106,9 +106,13 @@ class Inputs:
         return run_preprocess(self.function, image)
 
     def display(self, x: Tensor) -> Tensor:
-        """Undo the normalisation of one input: (c, *space) in [0, 1]."""
+        """Undo the normalisation of one input: (c, *space) in [0, 1]; a signal or a volume that leaves it is scaled."""
         mean, std = self._per_channel(x)
-        return (x * std + mean).clamp(0, 1)
+        values = x * std + mean
+        if len(self.size) == 2:
+            return values.clamp(0, 1)
+        low, high = values.amin().clamp_max(0), values.amax()
+        return values if low == 0 and high <= 1 else (values - low) / (high - low).clamp_min(1e-30)
 
     def bounds(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return the normalised values of black and of white per channel, each of shape (c, 1, …)."""

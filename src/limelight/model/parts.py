@@ -1,4 +1,4 @@
-"""A network without what wraps it, and its parts by name."""
+"""A network without what wraps it, and its parts by name and kind."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,3 +25,9 @@ def parts_of(module: nn.Module, *, again: bool = False) -> Iterator[tuple[str, n
     """
     untyped: Any = module  # a network's own way to name them may not take what it isn't given
     return untyped.named_modules(remove_duplicate=False) if again else untyped.named_modules()
+
+
+def kind_of(module: nn.Module) -> str:
+    """Return the name of a module's class; a module of an exported program remembers which it had."""
+    remembered = getattr(module, "_ty", None)
+    return remembered.rpartition(".")[2] if isinstance(remembered, str) else type(module).__name__

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from limelight.model.layers import version_of
-
 
 def device_of(module: nn.Module) -> torch.device:
     """Return where the weights live; the CPU if there are none."""
@@ -45,6 +43,11 @@ def weights_hash(module: nn.Module) -> str:
         if isinstance(tensor, Tensor):
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def version_of(tensor: Tensor) -> int:
+    """Return what changes when a tensor is overwritten; a tensor of inference mode keeps no count of it."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _weights(module: nn.Module) -> Iterator[Tensor]:
