@@ -161,10 +161,10 @@ class Classifier:
             x = self.to_batch(x)
             size = self.at_once(x)
             given = x.clone()  # a model may overwrite what it is given
-            found = in_chunks(
+            logits = in_chunks(
                 lambda part: self.outputs.logits(self.forward(given[part]), len(given[part])), len(x), size
             )
-            return self.require_finite(torch.cat(found), x)
+            return self.require_finite(torch.cat(logits), x)
 
     # -- pictures and inputs ----------------------------------------------------------------------------
 
@@ -350,14 +350,14 @@ class Classifier:
             self._refuse_meta(x)
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
             start = time.perf_counter()
-            found = trace(self.module, noise, self._reshape)
+            seen = trace(self.module, noise, self._reshape)
             self.first_pass_seconds = time.perf_counter() - start
-            if found.classes:
-                self._count_labels(found.classes)
+            if seen.classes:
+                self._count_labels(seen.classes)
             if self._layout is None:
-                self._try_batches(noise, found)
-            self._overwrites |= found.overwrites
-            self._traces.setdefault(key, found)  # last, for other threads take it to be complete
+                self._try_batches(noise, seen)
+            self._overwrites |= seen.overwrites
+            self._traces.setdefault(key, seen)  # last, for other threads take it to be complete
         return self._traces[key]
 
     def _count_labels(self, outputs: int) -> None:
@@ -489,15 +489,15 @@ class Classifier:
         chosen = self.layer if names is None else self.layer_names(names)
         if chosen is None:
             stages = {"stages": seen.stages, "penultimate": seen.stages[-2:][:1]}
-            found = stages.get(kind, seen.candidates[-1:])
-            if not found:
+            defaults = stages.get(kind, seen.candidates[-1:])
+            if not defaults:
                 why = why_hidden(self.module)
                 if why:
                     raise UnsupportedModel(f"{self.name}: its layers can't be seen ({why}); {AS_BEFORE}")
                 functions = "what forward() computes by functions can't be looked at: let a module return the features"
                 instead = "give layer= and reshape= to Classifier" if seen.layers else functions
                 raise UnsupportedModel(f"no layer of {self.name} has a spatial map; {instead}")
-            return found
+            return defaults
         return sorted((self._layer_info(name, seen) for name in chosen), key=seen.layers.index)
 
     def _layer_info(self, name: str, seen: Trace) -> LayerInfo:
