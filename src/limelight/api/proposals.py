@@ -71,8 +71,8 @@ class Proposals:
     @cached_property
     def chosen(self) -> tuple[int, ...]:
         """Indices of the proposed candidates, each once, the most confident first."""
-        found = {i for i in self.choices if i is not None}
-        return tuple(sorted(found, key=lambda i: (-self.confidences[i], i)))
+        indices = {i for i in self.choices if i is not None}
+        return tuple(sorted(indices, key=lambda i: (-self.confidences[i], i)))
 
     @property
     def boxes(self) -> Boxes:

@@ -109,10 +109,10 @@ def folder_with(root: Path, inside: Sequence[str], marker: str) -> Path:
     Raises:
         Absent: there is none.
     """
-    found = find(root, (*inside, ""), marker)
-    if found is None:
+    folder = find(root, (*inside, ""), marker)
+    if folder is None:
         raise Absent(f"there is no {marker} in {root}, nor in its {' or '.join(inside)}")
-    return found
+    return folder
 
 
 def find(root: Path, inside: Sequence[str], marker: str = "") -> Path | None:

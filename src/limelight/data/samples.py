@@ -161,20 +161,20 @@ def _from_folder(root: Path) -> list[Sample]:
     linked = [path for path in sorted(root.iterdir()) if path.is_symlink() and path.is_dir() and path.name[0] != "."]
     if linked:  # list_images would pass over them without a word
         raise InvalidOption(f"{linked[0]} is a link to a folder, which is not followed; give a csv or copy it")
-    found = [path.relative_to(root) for path in list_images(root, recursive=True)]
-    loose = [path for path in found if len(path.parts) == 1]
-    if loose and len(loose) < len(found):
-        folder = next(path.parts[0] for path in found if len(path.parts) > 1)
+    paths = [path.relative_to(root) for path in list_images(root, recursive=True)]
+    loose = [path for path in paths if len(path.parts) == 1]
+    if loose and len(loose) < len(paths):
+        folder = next(path.parts[0] for path in paths if len(path.parts) > 1)
         raise InvalidOption(
             f"{root} holds both pictures ({loose[0]}) and a folder of pictures ({folder}); "
             "give a folder of pictures, a folder per class, or a labels.csv"
         )
     if loose:
-        return [Sample(root / path, name_in_text(path.as_posix())) for path in found]
+        return [Sample(root / path, name_in_text(path.as_posix())) for path in paths]
     classes = tuple(sorted(name_in_text(p.name) for p in root.iterdir() if p.is_dir() and p.name[0] != "."))
     return [
         Sample(root / path, name_in_text(path.as_posix()), name_in_text(path.parts[0]), classes=classes)
-        for path in found
+        for path in paths
     ]
 
 

@@ -85,8 +85,8 @@ def find_behind(classifier: Classifier, stage: Stage, image: Images) -> Behind:
     key = (stage.info.name, *image.shape[1:])
     if key not in classifier.memo:
         tail = Head(classifier, stage.info.name, image[:1])
-        found = _linear(classifier, tail, stage.output[:1], stage.acts[:1]) if tail.exact else None
-        classifier.memo[key] = Behind(tail if tail.exact else None, found)
+        linear = _linear(classifier, tail, stage.output[:1], stage.acts[:1]) if tail.exact else None
+        classifier.memo[key] = Behind(tail if tail.exact else None, linear)
     return classifier.memo[key]
 
 

@@ -210,20 +210,20 @@ def differentiate(
             own types passes through with a note.
         OutOfMemory: memory ran out.
     """
-    found: Sequence[Tensor | None] = ()
+    gradients: Sequence[Tensor | None] = ()
     tracked = [t for t in at if t.requires_grad]
     if score.requires_grad and tracked:
         way = f"on the way back through {name_of(module)}"
         with in_model(score.device), _translate(way, lambda error: UnsupportedModel(_no_way_back(error, module))):
-            found = cast(
+            gradients = cast(
                 tuple[Tensor | None, ...],
                 torch.autograd.grad(score, tracked, seed, retain_graph=keep, allow_unused=True),
             )
-    if all(g is None for g in found):
+    if all(g is None for g in gradients):
         why = cut(module, x)
-        if why or not found or not optional:
+        if why or not gradients or not optional:
             raise UnsupportedModel(no_way(module, why or beside(module, x, score, at, what)))
-    by_id = {id(t): g for t, g in zip(tracked, found, strict=True)}
+    by_id = {id(t): g for t, g in zip(tracked, gradients, strict=True)}
     return tuple(by_id.get(id(t)) for t in at)
 
 
@@ -349,8 +349,8 @@ def behind(tensors: Iterable[Tensor], ends: Callable[[Any], object] = lambda nod
 
 def tensors_of(output: Any) -> list[Tensor]:
     """Return the tensors in a module's arguments or output."""
-    found = [t for t in pytree.tree_leaves(output) if isinstance(t, Tensor)]
-    return found or [t for t in pytree.tree_leaves(getattr(output, "__dict__", {})) if isinstance(t, Tensor)]
+    tensors = [t for t in pytree.tree_leaves(output) if isinstance(t, Tensor)]
+    return tensors or [t for t in pytree.tree_leaves(getattr(output, "__dict__", {})) if isinstance(t, Tensor)]
 
 
 def replace_tensors(output: Any, others: Mapping[int, Tensor]) -> Any:
@@ -373,8 +373,8 @@ def replace_tensors(output: Any, others: Mapping[int, Tensor]) -> Any:
 
 def _depends(tree: Any, leaf: Tensor) -> bool:
     """Whether any tensor in a module's arguments or output was made of the leaf."""
-    found = tensors_of(tree)
-    return any(t is leaf for t in found) or any(getattr(n, "variable", None) is leaf for n in behind(found))
+    tensors = tensors_of(tree)
+    return any(t is leaf for t in tensors) or any(getattr(n, "variable", None) is leaf for n in behind(tensors))
 
 
 def expect_way_back(module: nn.Module, output: Any, score: Tensor) -> None:
@@ -387,10 +387,10 @@ def expect_way_back(module: nn.Module, output: Any, score: Tensor) -> None:
     if not torch.is_grad_enabled() or not tracked or any(t is score for t in tracked):
         return
     made = {t.grad_fn for t in tracked if t.grad_fn is not None}
-    found = list(behind([score], made.__contains__))
-    if made.intersection(found):
+    nodes = list(behind([score], made.__contains__))
+    if made.intersection(nodes):
         return
-    own = {getattr(n, "variable", None) for n in found} - {None, *module.parameters()}
+    own = {getattr(n, "variable", None) for n in nodes} - {None, *module.parameters()}
     if own.intersection(getattr(n, "variable", None) for n in behind(tracked)):  # what the model keeps on its way
         return
     raise UnsupportedModel(

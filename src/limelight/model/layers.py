@@ -273,19 +273,19 @@ def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | N
             raw_output = module(given)
         total = max(1, arithmetic.total)
         outputs = numbers(raw_output, len(x))
-        slopes = _gradients(outputs, [s.output for s in seen], module, x)
+        grads = _gradients(outputs, [s.output for s in seen], module, x)
 
     latest = {s.name: s for s in seen}  # a module that runs several times is known by its last run
     outer = _outermost(list(latest.values()))
     innermost = {s.key: s.module for s in reversed(seen)}
-    used = {id(s.output): g for s, g in zip(seen, slopes, strict=True)}
+    used = {id(s.output): g for s, g in zip(seen, grads, strict=True)}
     layouts = [_custom(s.output, reshape) if reshape else None for s in seen]
     if not reshape:
         size = (int(x.shape[-2]), int(x.shape[-1]))
         layouts = list(_layouts(seen, size, []))
         tokens = any(s.output.ndim == 3 and any(True for _ in s.module.parameters(recurse=False)) for s in seen)
-        found = any(layout and not _hands_on(s.module) for s, layout in zip(seen, layouts, strict=True))
-        if not found and not tokens:  # no weights that tell, so let the picture's own size tell
+        has_map = any(layout and not _hands_on(s.module) for s, layout in zip(seen, layouts, strict=True))
+        if not has_map and not tokens:  # no weights that tell, so let the picture's own size tell
             layouts = list(_layouts(seen, size, [size]))
     wide = _wide(layouts)
     blocks = _blocks(modules)
@@ -344,10 +344,10 @@ def _gradients(numbers: list[Tensor], outputs: list[Tensor], module: nn.Module, 
     if not largest or not tracked:
         return [None] * len(outputs)
     try:
-        found = differentiate(module, x, torch.stack(largest).sum(), tracked)
+        gradients = differentiate(module, x, torch.stack(largest).sum(), tracked)
     except UnsupportedModel:  # methods that need a gradient will say so
         return [None] * len(outputs)
-    by_id = {id(t): g for t, g in zip(tracked, found, strict=True)}
+    by_id = {id(t): g for t, g in zip(tracked, gradients, strict=True)}
     return [by_id.get(id(t)) for t in outputs]
 
 

@@ -131,8 +131,8 @@ def _put_back(m: nn.Module, compiled: dict[str, Any]) -> None:
 def _compiled_methods(kind: type[nn.Module]) -> dict[str, Any]:
     """Return by name what the compiled functions in a class were before they were compiled."""
     classes = [c for c in reversed(kind.__mro__) if not c.__module__.startswith("torch.nn.")]
-    found = {name: f for c in classes for name, f in vars(c).items()}
-    return {name: _original(f) for name, f in found.items() if isinstance(f, FunctionType) and _original(f) is not f}
+    members = {name: f for c in classes for name, f in vars(c).items()}
+    return {name: _original(f) for name, f in members.items() if isinstance(f, FunctionType) and _original(f) is not f}
 
 
 def _original(f: FunctionType) -> Any:

@@ -272,12 +272,12 @@ def as_maps(maps: Any, x: Images) -> Maps:
     several = _as_list(maps)
     if not several or not all(map(is_tensor_or_array, several)):
         raise InvalidMap(f"expected maps, a tensor of shape {expected}, got {type(maps).__name__}")
-    found = [tensor_of(m) for m in several]
-    if any(m is None for m in found):
+    tensors = [tensor_of(m) for m in several]
+    if any(m is None for m in tensors):
         raise InvalidMap("expected maps of real numbers, got something else in them")
-    if len({m.shape for m in found if m is not None}) > 1:
+    if len({m.shape for m in tensors if m is not None}) > 1:
         raise InvalidMap(f"expected maps of one size, {expected[1:]}, got {[tuple(m.shape) for m in several]}")
-    maps = torch.stack([m for m in found if m is not None]) if isinstance(maps, list | tuple) else found[0]
+    maps = torch.stack([m for m in tensors if m is not None]) if isinstance(maps, list | tuple) else tensors[0]
     if tuple(maps.shape) == (expected[0], 1, *expected[1:]):
         maps = maps[:, 0]
     if tuple(maps.shape) != expected:

@@ -70,9 +70,9 @@ class Rescale:
         return op.x - twin.x, op.y - twin.y
 
 
-def _quotient(change: Tensor, dx: Tensor, slope: Tensor, smallest: float | Tensor) -> Tensor:
+def _quotient(change: Tensor, dx: Tensor, gradient: Tensor, smallest: float | Tensor) -> Tensor:
     vanishes = dx.abs() < smallest
-    return torch.where(vanishes, slope, change / dx.masked_fill(vanishes, 1))
+    return torch.where(vanishes, gradient, change / dx.masked_fill(vanishes, 1))
 
 
 def _rounding(x: Tensor) -> Tensor:

@@ -67,10 +67,10 @@ def gradient_of_sharpened(logits: Logits, target: Index) -> Logits:
 
 def gradient_at_outputs(recording: Recording, logits: Logits, target: Index) -> Tensor:
     """Return the gradient of the sharpened score at what the network gave, (n, outputs)."""
-    slope = gradient_of_sharpened(logits, target)
-    if slope.shape != recording.logits.shape:  # one output z, whose classes score -z/2 and z/2
-        return recording.seed(slope) / 2
-    return slope
+    gradient = gradient_of_sharpened(logits, target)
+    if gradient.shape != recording.logits.shape:  # one output z, whose classes score -z/2 and z/2
+        return recording.seed(gradient) / 2
+    return gradient
 
 
 # -- rules -----------------------------------------------------------------------------------------------------
@@ -332,8 +332,8 @@ def agf(
         >>> explanation.map.shape, bool((explanation.raw < 0).any())
         (torch.Size([128, 128]), True)
     """
-    slope = gradient_at_outputs(recording, logits, target)
-    gradients = recording.at_operations(GRADIENT, recording.logits, slope)
+    gradient = gradient_at_outputs(recording, logits, target)
+    gradients = recording.at_operations(GRADIENT, recording.logits, gradient)
     conv = Guided(
         gradients,
         convolutions(recording) if flat else flat_convolutions(recording),
@@ -346,6 +346,6 @@ def agf(
     )
     linear = Spread(gradients, flattened_maps(recording), use_m=not no_m)
     rules = Rules({**UNGUIDED, "last": Last(gradients), "conv": conv, "linear": linear}, fuse=False)
-    relevance = recording.from_outputs(rules, slope * recording.logits.detach(), stop)
+    relevance = recording.from_outputs(rules, gradient * recording.logits.detach(), stop)
     top = highest(relevance)
     return Raw((relevance / torch.where(top > 0, top, 1)).sum(1))

@@ -315,8 +315,8 @@ def attribution_equilibrium(
         >>> round(float(explanation.raw.sum()), 2)  # ratio - 2
         -0.8
     """
-    begin, values, slope = feature_map(recording, layer, acts, grads)
-    start = contributions(values, slope)
+    begin, values, gradient = feature_map(recording, layer, acts, grads)
+    start = contributions(values, gradient)
     total = recording.ops[0].total(start).abs()
     start = start / total.masked_fill(total == 0, 1)
     rule = Equilibrium(ratio, use_c, use_a, use_b, use_shift, channel_mixing, keep_mass, ratio_in)

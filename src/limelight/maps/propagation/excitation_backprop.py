@@ -144,12 +144,12 @@ def winners(recording: Recording, rules: Rules, layer: str | None) -> Grid:
     Raises:
         InvalidOption: a function is explained that falls where an output rises.
     """
-    if bool((recording.start.slope < 0).any()):
+    if bool((recording.start.gradient < 0).any()):
         raise InvalidOption(
             "a walk goes to outputs in proportion to how much each raises the score, and the target function has one "
             "that lowers it; lrp explains any function"
         )
-    return recording.from_outputs(rules, recording.start.slope, layer).sum(1)
+    return recording.from_outputs(rules, recording.start.gradient, layer).sum(1)
 
 
 @register_method(

@@ -168,8 +168,8 @@ def rsp(
         >>> explanation.label, bool((explanation.raw < 0).any())
         ('star', True)
     """
-    begin, values, slope = feature_map(recording, layer, acts, grads)
-    start = _normalise(contributions(values, slope))
+    begin, values, gradient = feature_map(recording, layer, acts, grads)
+    start = _normalise(contributions(values, gradient))
     if hostile:
         others = [_normalise(contributions(*_of_class(recording, stages[0], q))) for q in hostile]
         start = compare(start, others, [target != q for q in hostile])
