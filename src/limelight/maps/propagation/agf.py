@@ -150,9 +150,9 @@ class Spread:
         m = mean_of_channels(product).reshape_as(c).relu() * (c != 0)
         return shift(c, divide(m, highest(m)))
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return what came, and any size; see ``Guided``."""
-        return came, torch.full_like(size, torch.inf)
+        return incoming, torch.full_like(size, torch.inf)
 
 
 @dataclass(frozen=True)
@@ -205,13 +205,13 @@ class Guided:
             more = more + op.back(divide(r, op.forward(torch.ones_like(op.x), "absolute")), "absolute")
         return shift(c, more)
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return what came, and any size.
 
         What is moved about adds up to 0, and is of the order of 1 at each position, whatever came. Relevance is lost
         only to the stabiliser of C, and where its denominator is 0.
         """
-        return came, torch.full_like(size, torch.inf)
+        return incoming, torch.full_like(size, torch.inf)
 
     def _activations(self, op: Op, c: Tensor) -> Tensor:
         """Return F(x) + M."""

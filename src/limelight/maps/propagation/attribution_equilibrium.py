@@ -132,7 +132,7 @@ class Equilibrium:
         share = sum(shares[1:], shares[0])
         return share * (up + down) / 2 if self.keep_mass else share
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return fixed amounts, whatever came."""
         up, down, mixes = (r > 0).flatten(1).any(1).to(size), (r < 0).flatten(1).any(1).to(size), self._mixes(op)
         in_c, in_all = self._ratios(mixes)

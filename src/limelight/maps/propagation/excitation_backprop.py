@@ -53,9 +53,9 @@ class Negated:
         """Return the relevance of the input."""
         return self.rule(negate(op), r)
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return the rule's law."""
-        return law_of(self.rule, op, r, came, size)
+        return law_of(self.rule, op, r, incoming, size)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class BothWays:
         """Return the relevance of the input."""
         return self.rule(op, r.clamp_min(0)) + self.rule(negate(op), -r.clamp_max(0))
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return the absolute relevance twice: that of either class counts for it."""
         return size, size
 
@@ -91,9 +91,9 @@ class Contrast:
         """Return the difference, whose total is 0."""
         return excitation(op, r) - excitation(negate(op), r)
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return 0, to which the walks' difference adds up, and what both carry."""
-        return torch.zeros_like(came), 2 * size
+        return torch.zeros_like(incoming), 2 * size
 
 
 def sees_negative(recording: Recording) -> bool:

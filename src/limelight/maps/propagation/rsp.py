@@ -58,9 +58,9 @@ class Sectional:
         """Whether it may lose relevance: purging does."""
         return self.purge
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return the total, which stays, and thrice the size: what counts twice, and as much off, make three of one."""
-        return came, size if op.kernel_height == 1 else 3 * size
+        return incoming, size if op.kernel_height == 1 else 3 * size
 
 
 def _section(op: Op, x: Tensor, r: Tensor) -> Tensor:
