@@ -109,14 +109,14 @@ def _trunk_key(classifier: Classifier, layer: str, mirror: bool) -> bytes:
 def _key(trunk: bytes, pictures: Sequence[Picture]) -> str:
     """Name the features of some pictures: by the files' names, sizes and times, or by their pixels."""
 
-    def told(image: Any) -> bytes:
+    def identify(image: Any) -> bytes:
         if isinstance(image, str | Path):
             state = Path(image).stat()
             return f"{Path(image).resolve()} {state.st_size} {state.st_mtime_ns}".encode()
         pixels = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(load_image(image))
         return f"{pixels.shape} {pixels.dtype}".encode() + pixels.tobytes()
 
-    return _hash(*itertools.chain([trunk], (told(picture.image) for picture in pictures)))
+    return _hash(*itertools.chain([trunk], (identify(picture.image) for picture in pictures)))
 
 
 def _hash(*parts: bytes) -> str:

@@ -172,10 +172,10 @@ def _as_json(one: _Compared) -> dict[str, Any]:
 def _print(one: _Compared) -> None:
     """Print the numbers of every method, what ADCC is made of, and remarks."""
     arrows = {name: f"{name} {c.arrow}" for name, c in one.results.columns.items()}
-    judged = {r.method: sum(r.spent.values()) for r in one.results.rows}
+    spent = {r.method: sum(r.spent.values()) for r in one.results.rows}
     table(
         ["method", *arrows.values(), "passes", "to judge", "seconds"],
-        [[e.method, *one.numbers[e.method].values(), str(e.cost), judged[e.method], e.seconds] for e in one.row],
+        [[e.method, *one.numbers[e.method].values(), str(e.cost), spent[e.method], e.seconds] for e in one.row],
     )
     for name in (name for name, c in one.results.columns.items() if c.pooling == "adcc"):
         parts, methods = one.results.parts(name), one.results.methods

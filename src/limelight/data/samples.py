@@ -200,15 +200,15 @@ def _from_csv(table: Path) -> list[Sample]:
         pictures.setdefault(row.path, {}).setdefault(row.label, []).append(row)
     samples: list[Sample] = []
     for labels in pictures.values():
-        several = len(labels) > 1
-        if several and None in labels:
+        has_others = len(labels) > 1
+        if has_others and None in labels:
             row = labels[None][0]
             raise InvalidOption(f"{row.where}: {row.file} has a label in another row; give one in each")
-        samples += [_sample(rows, several) for rows in labels.values()]
+        samples += [_sample(rows, has_others) for rows in labels.values()]
     return samples
 
 
-def _sample(rows: list[_Row], several: bool) -> Sample:
+def _sample(rows: list[_Row], has_others: bool) -> Sample:
     """Make one sample of the rows of one picture and label."""
     first = rows[0]
     bare = next((row for row in rows if row.box is None), None)
@@ -224,13 +224,13 @@ def _sample(rows: list[_Row], several: bool) -> Sample:
             )
     return Sample(
         first.path,
-        f"{first.file}#{first.label}" if several else first.file,
+        f"{first.file}#{first.label}" if has_others else first.file,
         first.label,
         boxes=tuple(row.box for row in rows if row.box is not None),
         mask=masked[0].mask if masked else None,
         mask_value=masked[0].mask_value if masked else None,
         difficult=all(row.difficult for row in rows),
-        others=True if several else None,
+        others=True if has_others else None,
     )
 
 

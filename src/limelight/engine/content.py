@@ -47,12 +47,8 @@ def show(value: Any) -> str:
     if _is_long(value):
         return f"<{describe(value)}>"
     if type(value) in (tuple, list):
-        several = [show(one) for one in cast(Sequence[Any], value)]
-        return (
-            f"[{', '.join(several)}]"
-            if isinstance(value, list)
-            else f"({', '.join(several)}{',' * (len(several) == 1)})"
-        )
+        shown = [show(one) for one in cast(Sequence[Any], value)]
+        return f"[{', '.join(shown)}]" if isinstance(value, list) else f"({', '.join(shown)}{',' * (len(shown) == 1)})"
     text = repr(value)
     return f"<{describe(value)}>" if re.search(r" at 0x[0-9a-fA-F]+", text) else text
 

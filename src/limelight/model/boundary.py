@@ -86,7 +86,7 @@ def forward_pass(module: nn.Module, x: Tensor, advice: str = "") -> Generator[No
     """
     given = f"with images of shape {tuple(x.shape)}, {_plain(x.dtype)} on {x.device}"
 
-    def told(error: Exception) -> LimelightError:
+    def describe(error: Exception) -> LimelightError:
         said = _said(error)
         if re.search("inference tensor|inference_mode", said, re.IGNORECASE):
             return UnsupportedModel(
@@ -96,7 +96,7 @@ def forward_pass(module: nn.Module, x: Tensor, advice: str = "") -> Generator[No
         return ModelFailed(f"{name_of(module)} failed {given}{_hint(said, module, x, advice)}; it says: {said}")
 
     more = f", after it took one image alone; {only_one(advice)}" if len(x) > 1 else ""
-    with in_model(x.device), _translate(f"in {name_of(module)} {given}", told, more):
+    with in_model(x.device), _translate(f"in {name_of(module)} {given}", describe, more):
         yield
 
 
@@ -106,7 +106,7 @@ def only_one(advice: str) -> str:
 
 
 @contextmanager
-def _translate(where: str, told: Callable[[Exception], LimelightError], more: str = "") -> Generator[None]:
+def _translate(where: str, describe: Callable[[Exception], LimelightError], more: str = "") -> Generator[None]:
     """Raise what is told of an exception in place of it, unless it is ours, or the user's own, who gets a note."""
     try:
         yield
@@ -121,7 +121,7 @@ def _translate(where: str, told: Callable[[Exception], LimelightError], more: st
             error.add_note(f"It was raised {where}{more}.")
             raise
         # A generator must not let a StopIteration out, also not as a cause: it would pass for its own end.
-        raise told(error) from (None if isinstance(error, StopIteration) else error)
+        raise describe(error) from (None if isinstance(error, StopIteration) else error)
 
 
 def _said(error: BaseException) -> str:
@@ -139,9 +139,9 @@ def _hint(said: str, module: nn.Module, x: Tensor, advice: str) -> str:
     if re.search("not implemented for|unsupported.*dtype", said, re.IGNORECASE):
         return " (this processor has no such operation in this type; try the model in float32)"
     if re.search("scalar type|same dtype|Input type|different.*type", said, re.IGNORECASE):
-        return f" (its weights are {_several(_plain(t.dtype) for t in tensors if t.is_floating_point())})"
+        return f" (its weights are {_join_names(_plain(t.dtype) for t in tensors if t.is_floating_point())})"
     if re.search("same device|on cuda|on cpu|different devices", said, re.IGNORECASE):
-        return f" (its weights are on {_several(str(t.device) for t in tensors)})"
+        return f" (its weights are on {_join_names(str(t.device) for t in tensors)})"
     if "BackwardHookFunction is a view" in said:
         return " (full backward hooks and operations in place don't go together: remove them, or use inplace=False)"
     if re.search("leaf Variable .*in-place", said):
@@ -158,7 +158,7 @@ def _hint(said: str, module: nn.Module, x: Tensor, advice: str) -> str:
     return ""
 
 
-def _several(names: Any) -> str:
+def _join_names(names: Any) -> str:
     return " and ".join(dict.fromkeys(names)) or "none"
 
 

@@ -186,11 +186,11 @@ def normalisation_of(preprocess: Callable[[Image.Image], Tensor]) -> Normalisati
         raise InvalidOption("gives the same picture other values each time, as random augmentation does")
     (low, between, high), span = (x[:, 0, 0] for x in (black, grey, white)), (white - black)[:, 0, 0]
     step = span / 510  # half of one of 256 greys
-    told = f"black, grey ({_GREY} of 255) and white become {_show(low)}, {_show(between)} and {_show(high)}"
+    effect = f"black, grey ({_GREY} of 255) and white become {_show(low)}, {_show(between)} and {_show(high)}"
     if bool((span < 0).any()):
-        raise InvalidOption(f"turns pictures into negatives: {told}")
+        raise InvalidOption(f"turns pictures into negatives: {effect}")
     if not bool((span > 0).all()) or not bool(((between - low - span * _GREY / 255).abs() <= step).all()):
-        raise InvalidOption(f"does not shift and scale all values alike: {told}")
+        raise InvalidOption(f"does not shift and scale all values alike: {effect}")
     if any(bool((x.amax((1, 2)) - x.amin((1, 2)) > step).any()) for x in (black, grey, white)):
         raise InvalidOption("makes several colours of one")
     pairs = [_mean_and_std(*ends) for ends in zip(floats(low), floats(high), strict=True)]

@@ -261,9 +261,9 @@ def find_class(target: int | str, classes: int, labels: Sequence[str] | None) ->
         if len(named) == 1:
             return named[0]
         if named:
-            several = ", ".join(map(str, named[:5])) + (" …" if len(named) > 5 else "")
+            indices = ", ".join(map(str, named[:5])) + (" …" if len(named) > 5 else "")
             raise UnknownTarget(
-                f"{show(target, MOST_SHOWN)} is the name of {len(named)} classes ({several}); give the index"
+                f"{show(target, MOST_SHOWN)} is the name of {len(named)} classes ({indices}); give the index"
             )
         digits = target.strip().removeprefix("-")
         number = whole_number(digits)

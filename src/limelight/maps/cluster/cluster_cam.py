@@ -179,9 +179,9 @@ def near_ties(scores: Tensor) -> dict[str, Flags]:
         return {}
     ranked, count = scores.sort(1).values, (~scores.isnan()).sum(1)  # NaN comes last
     best, second = (ranked.gather(1, (count - i).clamp_min(0)[:, None])[:, 0] for i in (1, 2))
-    several, near = count > 2, NEAR * (best - ranked[:, 0])
+    three_or_more, near = count > 2, NEAR * (best - ranked[:, 0])
     base, scissors = best - second <= near, ranked[:, 1] - ranked[:, 0] <= near
-    return {NEXT_BASE: several & base, NEXT_SCISSORS: several & scissors}
+    return {NEXT_BASE: three_or_more & base, NEXT_SCISSORS: three_or_more & scissors}
 
 
 def mean_correlation(maps: Tensor) -> Tensor:
