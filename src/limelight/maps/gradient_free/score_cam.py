@@ -1,6 +1,7 @@
 """Score-CAM."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -80,9 +81,7 @@ def score_cam(
     def masked(i: Index, k: Index) -> Images:
         return image[i] * channel_masks(acts[i, k], size, mask_scaled_at)[:, None]  # x H_k
 
-    def score(chosen: Tensor) -> Tensor:
-        return scores_where(masked, chosen)
-
+    score = partial(scores_where, masked)
     scores, scored = score_channels(score, acts, usable, rounds, passes_after=int(weights == "increase"))
     if weights == "increase":
         scores = scores - scores_of(lambda i, _: image[i] * (over == "image"), 1)
