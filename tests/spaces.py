@@ -5,8 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+import limelight as ll
+
 CLASSES = 4
 COLOURS = 2
+MEAN, STD = 0.4, 0.2
 SIZES = {1: (16,), 2: (8, 12), 3: (8, 8, 8)}
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -123,10 +126,17 @@ def build(name: str, sides: int, lifted: bool = False) -> nn.Module:
     return net.double().eval()
 
 
+def classifier(name: str, sides: int, lifted: bool = False) -> ll.Classifier:
+    """Return a network as the library sees it."""
+    size = (1, *SIZES[2]) if lifted else SIZES[sides]
+    return ll.Classifier(build(name, sides, lifted), mean=[MEAN] * COLOURS, std=[STD] * COLOURS, size=size)
+
+
 def images(sides: int, n: int = 2) -> Tensor:
-    """Return smooth random signals, pictures or volumes in float64."""
+    """Return smooth random signals, pictures or volumes in float64, normalised by ``MEAN`` and ``STD`` from [0, 1]."""
     generator = torch.Generator().manual_seed(7)
     x = torch.randn(n, COLOURS, *SIZES[sides], generator=generator, dtype=torch.float64)
     for axis in range(2, x.ndim):
         x = x + x.roll(1, axis) + 0.5 * x.roll(2, axis)
-    return x / x.std()
+    values = (x - x.min()) / (x.max() - x.min())
+    return (values - MEAN) / STD

@@ -9,7 +9,8 @@ from torch import Tensor
 
 import limelight as ll
 import spaces
-from limelight.errors import InvalidMap, InvalidOption, MissingTruth
+from limelight.data.samples import Sample
+from limelight.errors import InvalidImage, InvalidMap, InvalidOption, MissingTruth
 from measures.test_metric_battery import SMALLER
 
 METHOD = ll.method("grad-cam")
@@ -99,6 +100,16 @@ def test_a_whole_evaluation(sides: int) -> None:
     metrics = [ll.metric("deletion", step="2W"), "average-drop", "proportion"]
     results = ll.evaluate(c, x, ["grad-cam", "gradient"], metrics, TARGET, maps(sides) > 0.5)
     assert len(results.rows) == 4
+    samples = [
+        Sample(image, str(i), mask=(mask > 0.5).numpy())
+        for i, (image, mask) in enumerate(zip(x, maps(sides), strict=True))
+    ]
+    of_samples = ll.evaluate(c, samples, ["grad-cam", "gradient"], metrics, TARGET)
+    assert [r.values for r in of_samples.rows] == [r.values for r in results.rows]
+    with pytest.raises(InvalidImage, match="they must agree"):
+        ll.evaluate(c, [Sample(x[0], "a", mask=torch.ones(3, 3).numpy())], "grad-cam", "proportion")
+    with pytest.raises(InvalidOption, match="boxes are of pictures alone"):
+        ll.evaluate(c, [Sample(x[0], "a", boxes=((0, 0, 2, 2),))], "grad-cam", "proportion")
     row = results.rows[0]
     direct = [ll.metric("deletion", step="2W"), ll.metric("average-drop"), ll.metric("proportion")]
     found = METHOD(c, x, TARGET)

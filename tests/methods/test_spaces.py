@@ -3,13 +3,16 @@
 The oracle is a picture as a volume of depth 1: a network of pictures, lifted by kernels of depth 1, gives the same map.
 """
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 import limelight as ll
 import spaces
-from spaces import COLOURS, SIZES
+from conftest import script
+from spaces import SIZES, classifier
 
 REFUSED = {"extremal-perturbation"}
 """Methods of pictures alone."""
@@ -45,11 +48,6 @@ def make(name: str, **options: object) -> ll.Method:
     return ll.method(name, **{**FEWER.get(name, {}), **options})
 
 
-def classifier(network: str, sides: int, lifted: bool = False) -> ll.Classifier:
-    size = (1, *SIZES[2]) if lifted else SIZES[sides]
-    return ll.Classifier(spaces.build(network, sides, lifted), mean=[0.4] * COLOURS, std=[0.5] * COLOURS, size=size)
-
-
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("sides", [1, 3])
 @pytest.mark.parametrize("name", ll.methods())
@@ -80,3 +78,37 @@ def test_a_picture_is_a_volume_of_depth_1(name: str, network: str) -> None:
     torch.testing.assert_close(lifted.map[:, 0], flat.map, rtol=0, atol=1e-5)
     assert lifted.reasons == flat.reasons
     assert str(lifted.cost) == str(flat.cost)
+
+
+def test_views_of_pictures_are_refused() -> None:
+    for name, options, what in (
+        ("grad-cam", {"augment": "flip"}, "views of"),
+        ("xrai", {}, "felzenszwalb cuts pictures"),
+    ):
+        with pytest.raises(ll.errors.InvalidOption, match=what):
+            ll.method(name, **options).run(classifier("residual", 3), spaces.images(3))
+
+
+def test_an_optimiser_of_pictures_is_refused() -> None:
+    with pytest.raises(ll.errors.UnsupportedModel, match="aop explains pictures"):
+        ll.method("aop", optimiser="extremal-perturbation").run(classifier("residual", 1), spaces.images(1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["densenet", "r3d_18"])
+def test_known_networks(network: str) -> None:
+    """A DenseNet as medical imaging has it, and torchvision's network of clips."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        if network == "densenet":
+            net, size = script(Path("benchmarks/volumes.py").resolve()).densenet((2, 2), 8, 8), (1, 32, 32, 32)
+        else:
+            net, size = pytest.importorskip("torchvision").models.video.r3d_18(weights=None).eval(), (3, 4, 32, 32)
+        x = torch.randn(1, *size)
+    c = ll.Classifier(net, size=size[1:])
+    for name in ("grad-cam", "layer-cam", "score-cam", "gradient", "lrp", "rise", "i-gos"):
+        options = {"score-cam": {"top": 2}, "rise": {"n_masks": 4}, "i-gos": {"n": 1, "points": 2}}.get(name, {})
+        saliency = ll.method(name, **options).run(c, x)
+        assert saliency.map.shape == (1, *size[1:])
+        assert torch.isfinite(saliency.map).all()
+        assert not any(saliency.reasons) or name == "i-gos"

@@ -10,7 +10,7 @@ from torch import Tensor
 from limelight.api.pictures import first_input
 from limelight.api.targets import true_classes
 from limelight.data.samples import Sample
-from limelight.errors import InvalidOption, UnknownTarget
+from limelight.errors import InvalidImage, InvalidOption, UnknownTarget
 from limelight.model.classifier import Classifier
 from limelight.ops.arrays import from_numpy
 from limelight.scoring.metric import Metric
@@ -81,6 +81,8 @@ def _originals(model: Classifier, samples: Sequence[Sample]) -> tuple[Tensor, ..
 
 def true_mask(model: Classifier, sample: Sample) -> Tensor | None:
     """Preprocess a mask as if it were a picture: whatever resizes and crops the one moves the other along."""
+    if isinstance(sample.image, Tensor) and sample.image.ndim != 3:
+        return _mask_of(sample, tuple(sample.image.shape[1:]))
     mask = sample.truth_mask()
     if mask is None:
         return None
@@ -88,3 +90,20 @@ def true_mask(model: Classifier, sample: Sample) -> Tensor | None:
         return from_numpy(np.array(mask)) != 0
     white = model.preprocess(mask.convert("RGB"))
     return model.display(white).mean(0) > 0.5
+
+
+def _mask_of(sample: Sample, size: tuple[int, ...]) -> Tensor | None:
+    """Return where the class is in a signal or a volume, which is as large as its mask.
+
+    Raises:
+        InvalidOption: there are boxes and no mask.
+        InvalidImage: the mask is of another size.
+    """
+    if sample.mask is None:
+        if sample.boxes:
+            raise InvalidOption(f"{sample.name}: boxes are of pictures alone; give a mask of shape {size}")
+        return None
+    values = np.asarray(sample.mask)
+    if values.shape != size:
+        raise InvalidImage(f"{sample.name}: the mask has shape {values.shape}, but the input {size}; they must agree")
+    return from_numpy(values != 0 if sample.mask_value is None else values == sample.mask_value)

@@ -8,7 +8,7 @@ from limelight.engine.saliency import Finish, Raw
 
 
 def fuse_layers(names: Sequence[str], layers: Sequence[Raw], finish: Finish, highest: bool) -> Raw:
-    """Return the mean or maximum of the layers' maps, each finished by itself: (n, H, W) in [0, 1].
+    """Return the mean or maximum of the layers' maps, each finished by itself: (n, *space) in [0, 1].
 
     Args:
         names: of the layers.

@@ -49,7 +49,7 @@ class Method(Spec):
         inputs: Inside | None = None,
         targets: TargetLike = None,
     ) -> Maps:
-        """Return the finished maps, (n, H, W) float32 in [0, 1], on x's device."""
+        """Return the finished maps, (n, *space) float32 in [0, 1], on x's device."""
         return self.run(classifier, x, target, inputs=inputs).map
 
     @accept_either_name
@@ -62,7 +62,7 @@ class Method(Spec):
         inputs: Inside | None = None,
         targets: TargetLike = None,
     ) -> Grid:
-        """Return the raw maps, (n, h, w): the method's own resolution and sign."""
+        """Return the raw maps, (n, *place): the method's own resolution and sign."""
         return self.run(classifier, x, target, inputs=inputs).raw
 
     @accept_either_name
@@ -79,7 +79,7 @@ class Method(Spec):
 
         Args:
             classifier: a ``Classifier``, a module, or a name that ``limelight.load`` knows.
-            x: normalised images, (n, 3, H, W).
+            x: normalised images, (n, c, *space).
             target: None for the predicted class, a class index, a label, one of these per image, or a
                 function of the module's outputs that gives one score per image.
             inputs: what the module takes beside the images, a row for each; see ``Classifier.with_inputs``.

@@ -1,7 +1,8 @@
 """The functions that a method may ask for, each by a parameter's name; see ``engine.request``.
 
 ``copies`` always makes m changed copies of the images: it is given which image each is a copy of and its number, (m,)
-each, and returns the copies, (m, 3, H, W). It is called chunk by chunk, so that memory does not grow with their number.
+each, and returns the copies, (m, c, *space). It is called chunk by chunk, so that memory does not grow with their
+number.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,29 +15,43 @@ from limelight.model.targets import ScoreKind
 from limelight.shapes import Images, Index
 
 Copies = Callable[[Index, Index], Images]
-"""Image numbers (m,) and copy numbers (m,) -> changed copies of the images, (m, 3, H, W)."""
+"""Image numbers (m,) and copy numbers (m,) -> changed copies of the images, (m, c, *space)."""
 
 CopiesOf = Callable[[Tensor, Index, Index], Images]
 """The same, made of a tensor whose gradient is wanted, which comes first."""
 
-Fold = Callable[[Index, Index, Images], None]
-"""Takes in image numbers (m,), copy numbers (m,) and gradients (m, 3, H, W)."""
+TakeGradients = Callable[[Index, Index, Images], None]
+"""Takes in image numbers (m,), copy numbers (m,) and gradients (m, c, *space)."""
 
 FillOf = Callable[[Fill], Images]
-"""What stands where the pictures are taken away, (n, 3, H, W)."""
+"""What stands where the pictures are taken away, (n, c, *space)."""
 
 
 @runtime_checkable
 class ScoresOf(Protocol):
     """Scores changed copies of the images."""
 
-    def __call__(self, copies: Copies, wanted: Tensor | int, kind: ScoreKind | None = None) -> Tensor:
+    def __call__(self, copies: Copies, count: int, kind: ScoreKind | None = None) -> Tensor:
         """Return the score of each copy, (n, s).
 
         Args:
             copies: makes them.
-            wanted: how many there are of every image; or which there are, (n, s): the others cost nothing and have
-                score 0.
+            count: how many there are of every image.
+            kind: which score; None for the one that is explained.
+        """
+        ...
+
+
+@runtime_checkable
+class ScoresWhere(Protocol):
+    """Scores some of the changed copies of the images."""
+
+    def __call__(self, copies: Copies, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
+        """Return the score of each copy, (n, s), and 0 for those that are not wanted, which cost nothing.
+
+        Args:
+            copies: makes them.
+            wanted: which copies of which image are scored, (n, s).
             kind: which score; None for the one that is explained.
         """
         ...
@@ -61,13 +76,13 @@ class AblatedScores(Protocol):
 class GradientsOf(Protocol):
     """Hands on the gradients of the score at changed copies of the images."""
 
-    def __call__(self, copies: Copies, count: int, use: Fold, kind: ScoreKind | None = None) -> None:
-        """Call ``use`` chunk by chunk with the gradients with respect to the copies.
+    def __call__(self, copies: Copies, count: int, take: TakeGradients, kind: ScoreKind | None = None) -> None:
+        """Call ``take`` chunk by chunk with the gradients with respect to the copies.
 
         Args:
             copies: makes them.
             count: how many there are of every image.
-            use: takes them in.
+            take: takes them in.
             kind: which score; None for the one that is explained.
         """
         ...
@@ -80,7 +95,7 @@ class GradientOf(Protocol):
     def __call__(
         self, copies: Copies, count: int, weights: Tensor | None = None, kind: ScoreKind | None = None
     ) -> Tensor:
-        """Return the weighted mean of the gradients with respect to the copies, (n, 3, H, W).
+        """Return the weighted mean of the gradients with respect to the copies, (n, c, *space).
 
         Args:
             copies: makes them.
@@ -111,15 +126,21 @@ class Rounds(Protocol):
     """Gives out as many steps as the budget pays; see ``engine.budget.Allowance.rounds``."""
 
     def __call__(
-        self, n: int, forwards: int | float = 1, at_once: int | None = None, *, least: int = 1, then: int | float = 0
+        self,
+        n: int,
+        passes_per_step: int | float = 1,
+        steps_per_round: int | None = None,
+        *,
+        at_least: int = 1,
+        passes_after: int | float = 0,
     ) -> Iterator[slice]:
-        """Return slices of n steps.
+        """Return slices of n steps, one for each round.
 
         Args:
             n: steps there are.
-            forwards: passes per image that one takes, at most.
-            at_once: steps in a slice; None if all take the same.
-            least: steps without which there is no map.
-            then: passes per image that follow the last step.
+            passes_per_step: passes per image that a step takes, at most.
+            steps_per_round: steps in a slice; None if all take the same time.
+            at_least: steps without which there is no map.
+            passes_after: passes per image that follow the last step.
         """
         ...

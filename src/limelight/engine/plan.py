@@ -38,7 +38,7 @@ def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
     Args:
         method: the method.
         classifier: the model.
-        x: normalised images, (n, 3, H, W).
+        x: normalised images, (n, c, *space).
 
     Raises:
         LimelightError: the method can't have this model.

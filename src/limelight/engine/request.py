@@ -19,11 +19,12 @@ from limelight.engine.needs import (
     CopiesOf,
     Descent,
     FillOf,
-    Fold,
     GradientOf,
     GradientsOf,
     Rounds,
     ScoresOf,
+    ScoresWhere,
+    TakeGradients,
 )
 from limelight.engine.passes import AT_A_GRADIENT, Passes
 from limelight.engine.rng import Draws, draws_per_image
@@ -73,7 +74,7 @@ class Request:
         return result if isinstance(result, Raw) else Raw(result)
 
     def _fuse(self) -> Raw:
-        """Return the mean or maximum of the layers' maps, each finished by itself: (n, H, W) in [0, 1]."""
+        """Return the mean or maximum of the layers' maps, each finished by itself: (n, *space) in [0, 1]."""
         options, size = self._method.options, size_of(self.image)
         finish, unit = Finish(size, options.relu, options.normalize_at), 1 - self._layers[0].before
         layers: list[Raw] = []
@@ -92,24 +93,24 @@ class Request:
 
     @property
     def acts(self) -> Acts:
-        """Activations of the layer, (n, k, h, w)."""
+        """Activations of the layer, (n, k, *place)."""
         return self.stages[0].acts
 
     @property
     def grads(self) -> Acts:
-        """Gradient of the score with respect to them, (n, k, h, w)."""
+        """Gradient of the score with respect to them, (n, k, *place)."""
         grads = self.stages[0].grads
         assert grads is not None
         return grads
 
     @property
     def image(self) -> Images:
-        """The normalised images, (n, 3, H, W)."""
+        """The normalised images, (n, c, *space)."""
         return self._clean.image
 
     @property
     def input_gradient(self) -> Images:
-        """Gradient of the score with respect to the images, (n, 3, H, W)."""
+        """Gradient of the score with respect to the images, (n, c, *space)."""
         assert self._clean.input_gradient is not None
         return self._clean.input_gradient
 
@@ -121,11 +122,13 @@ class Request:
 
     @property
     def record_copies(self) -> Callable[[Images], Recording]:
-        """A function: changed images (n, 3, H, W) -> their own recorded pass, with its score."""
+        """A function: changed images (n, c, *space) -> their own recorded pass, with its score."""
         clean = self._clean
 
         def record_copies(x: Images) -> Recording:
-            return record_images(clean.classifier, x, clean.targets, {}, gradients=False, meter=self._meter).recording
+            return record_images(
+                clean.classifier, x, clean.targets, {}, layer_gradients=False, meter=self._meter
+            ).recording
 
         return record_copies
 
@@ -164,7 +167,7 @@ class Request:
 
     @property
     def pixels(self) -> Images:
-        """The images as they are seen, (n, 3, H, W) in [0, 1]; signals and volumes before their normalisation."""
+        """The images as they are seen, (n, c, *space) in [0, 1]; signals and volumes before their normalisation."""
         if self.image.ndim != 4:
             black, white = self.bounds
             return (self.image - black) / (white - black)
@@ -172,7 +175,7 @@ class Request:
 
     @property
     def normalise(self) -> Callable[[Images], Images]:
-        """A function: pictures as they are seen, (n, 3, H, W) in [0, 1] -> as the model takes them."""
+        """A function: pictures as they are seen, (n, c, *space) in [0, 1] -> as the model takes them."""
         black, white = (b.to(self.image) for b in self._clean.classifier.bounds)
         return lambda pixels: black + pixels * (white - black)
 
@@ -183,19 +186,32 @@ class Request:
 
     @property
     def scores_of(self) -> ScoresOf:
-        """A function: copies, wanted, kind -> the score of changed copies of the images; see ``Passes.scores``."""
+        """A function: copies, count, kind -> the score of changed copies of the images; see ``Passes.scores``."""
 
-        def scores_of(copies: Copies, wanted: Tensor | int, kind: ScoreKind | None = None) -> Tensor:
-            scores = self._passes.scores(copies, wanted, kind)
-            clean = self._clean.score_as(kind or self._method.options.score)[:, None]
-            changed = (scores - clean).abs() > 1e-6 * clean.abs()
-            if not isinstance(wanted, int):
-                changed &= wanted
-            if scores.shape[1] and (isinstance(wanted, int) or bool(wanted.any())):
-                self.effects.score(changed.any(1))
+        def scores_of(copies: Copies, count: int, kind: ScoreKind | None = None) -> Tensor:
+            scores = self._passes.scores(copies, count, kind)
+            if count:
+                self.effects.score(self._differ(scores, kind).any(1))
             return scores
 
         return scores_of
+
+    @property
+    def scores_where(self) -> ScoresWhere:
+        """A function: copies, wanted, kind -> the score of the wanted ones, else 0; see ``Passes.scores_where``."""
+
+        def scores_where(copies: Copies, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
+            scores = self._passes.scores_where(copies, wanted, kind)
+            if bool(wanted.any()):
+                self.effects.score((self._differ(scores, kind) & wanted).any(1))
+            return scores
+
+        return scores_where
+
+    def _differ(self, scores: Tensor, kind: ScoreKind | None) -> Tensor:
+        """Tell which scores of changed copies, (n, s), differ from those of the images."""
+        clean = self._clean.score_as(kind or self._method.options.score)[:, None]
+        return (scores - clean).abs() > 1e-6 * clean.abs()
 
     @property
     def ablated_scores(self) -> AblatedScores:
@@ -214,12 +230,12 @@ class Request:
 
     @property
     def gradients_of(self) -> GradientsOf:
-        """A function: copies, count, use, kind -> None; it hands on gradients at copies; see ``Passes.gradients``."""
+        """A function: copies, count, take, kind -> None; it hands on gradients at copies; see ``Passes.gradients``."""
 
-        def gradients_of(copies: Copies, count: int, use: Fold, kind: ScoreKind | None = None) -> None:
-            def note(images: Index, numbers: Index, found: Images) -> None:
-                self.effects.gradient(len(self.image), images, found)
-                use(images, numbers, found)
+        def gradients_of(copies: Copies, count: int, take: TakeGradients, kind: ScoreKind | None = None) -> None:
+            def note(images: Index, numbers: Index, gradients: Images) -> None:
+                self.effects.gradient(len(self.image), images, gradients)
+                take(images, numbers, gradients)
 
             self._passes.gradients(copies, count, note, kind)
 
@@ -227,7 +243,7 @@ class Request:
 
     @property
     def gradient_of(self) -> GradientOf:
-        """A function: copies, count, weights, kind -> weighted mean gradient of the score at the copies, (n, 3, H, W).
+        """A function: copies, count, weights, kind -> weighted mean gradient of the score there, (n, c, *space).
 
         The gradients are those with respect to the copies, and the weights (count,) add up to 1; None weighs all alike.
         """
@@ -239,8 +255,8 @@ class Request:
             share = torch.full((count,), 1 / count) if weights is None else weights
             share = share.to(total)
 
-            def add(images: Index, numbers: Index, found: Images) -> None:
-                total.index_add_(0, images, found * spread(share[numbers], found))
+            def add(images: Index, numbers: Index, gradients: Images) -> None:
+                total.index_add_(0, images, gradients * spread(share[numbers], gradients))
 
             self.gradients_of(copies, count, add, kind)
             return total
@@ -261,12 +277,12 @@ class Request:
 
     @property
     def rounds(self) -> Rounds:
-        """A function: n, forwards, at_once -> slices of n steps, as many as the budget pays; see ``Allowance``."""
+        """A function: n, passes_per_step -> slices of n steps, as many as the budget pays; see ``Allowance``."""
         return self._allowance.rounds
 
     @property
     def base_map(self) -> Grid:
-        """The raw map of the base method, (n, h, w)."""
+        """The raw map of the base method, (n, *place)."""
         base = self._method.base
         assert base is not None
         own = replace(self._allowance, budget=base.options.budget)
@@ -292,7 +308,7 @@ class Request:
 
     @property
     def fill(self) -> FillOf:
-        """A function: fill -> what stands where the pictures are taken away, (n, 3, H, W); see ``baselines.Fill``."""
+        """A function: fill -> what stands where the pictures are taken away, (n, c, *space); see ``baselines.Fill``."""
         return lambda fill: fill_images(self._clean.classifier, self.image, fill)
 
     @cached_property
@@ -307,7 +323,7 @@ class Request:
 
     @property
     def layer_at(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """A function: variants of the images (n, s, 3, H, W) -> A and G of the layer, (n, s, k, h, w) each."""
+        """A function: variants of the images (n, s, c, *space) -> A and G of the layer, (n, s, k, *place) each."""
         clean, layers = self._clean, {self.layer: self._layers[0]}
 
         def layer_at(variants: Tensor) -> tuple[Tensor, Tensor]:
@@ -318,9 +334,9 @@ class Request:
 
             def work(part: slice) -> tuple[Tensor, Tensor]:
                 own = clean.classifier.take(numbers[part])
-                seen = pass_images(own, x[part], targets[part], layers, gradients=True, meter=self._meter).stages[
-                    self.layer
-                ]
+                seen = pass_images(
+                    own, x[part], targets[part], layers, layer_gradients=True, meter=self._meter
+                ).stages[self.layer]
                 assert seen.grads is not None
                 return seen.acts, seen.grads
 

@@ -19,7 +19,7 @@ class Raw:
     """What a method returns if there is more to tell than the map.
 
     Attributes:
-        values: the raw map, (n, h, w), signed.
+        values: the raw map, (n, *place), signed.
         details: what was found on the way, tensors of n rows (clusters, masks, weights).
         ambiguous: per image, whether the map is one of several equally right ones.
         notes: what the reader of these maps should know.
@@ -75,7 +75,7 @@ class Saliency:
     """One method on one batch.
 
     Attributes:
-        raw: the method's own map, (n, h, w), signed, on the images' device.
+        raw: the method's own map, (n, *place), signed, on the images' device.
         finish: how ``map`` is made of it.
         target: explained class per image, -1 where a function is explained; (n,).
         score: the scalar that was explained; (n,).
@@ -115,7 +115,7 @@ class Saliency:
 
     @cached_property
     def map(self) -> Maps:
-        """The finished maps: (n, H, W), float32 in [0, 1], zeros where they are empty."""
+        """The finished maps: (n, *space), float32 in [0, 1], zeros where they are empty."""
         return self.finish(self.raw)[0].float()
 
     @property

@@ -26,7 +26,7 @@ class Options(BaseOptions):
         layer: dotted name or module, or several; None for the classifier's own choice. Of methods that explain one
             layer several are fused.
         fuse: how: each layer's own map is finished (rectified if ``relu``, resized to the picture, scaled to [0, 1]),
-            and the ``mean``, which is the default, or the ``max`` of them is the raw map, (n, H, W), not negative.
+            and the ``mean``, which is the default, or the ``max`` of them is the raw map, (n, *space), not negative.
             Where all maps are empty, so is it. For several layers only; Layer-CAM and Collection-CAM have ways of
             their own to put them together.
         score: which scalar is explained.

@@ -55,7 +55,7 @@ class BatchRunner:
         """Find out how the network likes a batch, unless it is known; see ``BatchTrial``.
 
         Args:
-            x: an image, (1, 3, H, W).
+            x: an image, (1, c, *space).
             seen: what a pass of that image alone showed.
             feed: gives it images.
         """
@@ -89,7 +89,7 @@ class BatchRunner:
         """Return the module's own outputs, the images laid out in memory as is fastest; no state is guarded.
 
         Args:
-            x: shape (n, 3, H, W).
+            x: shape (n, c, *space).
             feed: gives it images.
             images: of changed copies: which image each is one of, (n,); see ``Feed``.
             watched: whether layers are looked at or hooked. If not, a fused copy may stand in for the module.

@@ -23,7 +23,7 @@ def find_last_layer(classifier: Classifier, x: Images) -> str:
 
     Args:
         classifier: the network.
-        x: an image, (1, 3, H, W).
+        x: an image, (1, c, *space).
 
     Raises:
         UnsupportedModel: the scores are not what a linear layer gives, as they are.
@@ -62,7 +62,7 @@ def read_features(classifier: Classifier, name: str, x: Images) -> Features:
     Args:
         classifier: the network.
         name: of the layer.
-        x: normalised images, (n, 3, H, W).
+        x: normalised images, (n, c, *space).
     """
     given: list[Tensor] = []
     layer = classifier.module.get_submodule(name)

@@ -37,12 +37,12 @@ class Start:
     Attributes:
         outputs: the recorded tensor, (n, m): the class scores before any softmax, or what a target function reads.
         values: the numbers there; of classes the logits, two for a network with one output.
-        slope: the gradient of the score with respect to them; of a class 1 at its logit and 0 elsewhere.
+        gradient: that of the score with respect to them; of a class 1 at its logit and 0 elsewhere.
     """
 
     outputs: Tensor
     values: Tensor
-    slope: Tensor
+    gradient: Tensor
 
 
 class Recording:
@@ -56,7 +56,7 @@ class Recording:
 
     Args:
         classifier: the model.
-        x: normalised images, (n, 3, H, W).
+        x: normalised images, (n, c, *space).
         layers: those whose outputs are kept.
 
     Attributes:
@@ -143,8 +143,8 @@ class Recording:
             UnsupportedModel: a target function reads outputs that have no row for each image, or none at all.
         """
         if self.targets.function is not None:
-            outputs, slope = self.targets.linearise(self.output)
-            return Start(outputs, outputs.detach(), slope)
+            outputs, gradient = self.targets.linearise(self.output)
+            return Start(outputs, outputs.detach(), gradient)
         assert self.targets.index is not None
         one = torch.zeros_like(self.scores).scatter_(1, self.targets.index[:, None], 1.0)
         return Start(self.logits, self.scores, one)
@@ -272,15 +272,15 @@ class Recording:
         return shares
 
     def to_image(self, rules: Rules, start: Tensor, seed: Tensor) -> Images:
-        """Pass relevance from a tensor of the forward pass to the images, (n, 3, H, W)."""
+        """Pass relevance from a tensor of the forward pass to the images, (n, c, *space)."""
         return self.relevance(rules, start, seed, [self.image])[0]
 
     def to_layer(self, rules: Rules, start: Tensor, seed: Tensor, name: str) -> Acts:
-        """Pass relevance from a tensor of the forward pass to a kept layer's output, as maps (n, k, h, w)."""
+        """Pass relevance from a tensor of the forward pass to a kept layer's output, as maps (n, k, *place)."""
         return self._as_maps(name, self.relevance(rules, start, seed, [self.outputs[name]])[0])
 
     def to_stop(self, rules: Rules, start: Tensor, seed: Tensor, stop: str | None) -> Acts:
-        """Pass relevance from a tensor of the forward pass to a kept layer, or to the images, (n, k, h, w).
+        """Pass relevance from a tensor of the forward pass to a kept layer, or to the images, (n, k, *place).
 
         Raises:
             InvalidOption: the layer comes after that tensor.
@@ -292,7 +292,7 @@ class Recording:
         return self.to_layer(rules, start, seed, stop)
 
     def from_outputs(self, rules: Rules, seed: Tensor, stop: str | None) -> Acts:
-        """Pass relevance from where it starts, (n, classes) of classes, to a kept layer or the images, (n, k, h, w)."""
+        """Pass relevance from where it starts, (n, classes) of classes, to a layer or the images, (n, k, *place)."""
         start = self.logits if self.targets.function is None else self.start.outputs
         return self.to_stop(rules, start, self.seed(seed), stop)
 
@@ -316,12 +316,12 @@ class Recording:
             self._propagation.arrived = None
 
     def maps(self, name: str) -> Acts:
-        """Return a kept layer's output as maps, (n, k, h, w), where relevance can start."""
+        """Return a kept layer's output as maps, (n, k, *place), where relevance can start."""
         with torch.enable_grad():
             return self._as_maps(name, self.outputs[name])
 
     def _as_maps(self, name: str, values: Tensor) -> Acts:
-        """Return values in the shape of a kept layer's output as maps, (n, k, h, w)."""
+        """Return values in the shape of a kept layer's output as maps, (n, k, *place)."""
         layout = self._layers[name].layout
         assert layout is not None
         return layout.maps(values)

@@ -19,11 +19,11 @@ def centre_map(image: Images, *, spread: Annotated[float, Field(gt=0)] = 0.25) -
     exp(-((u - 1/2)^2 + (v - 1/2)^2) / (2 spread^2)), with u and v the position as a share of height and width.
 
     Args:
-        image: normalised, (n, 3, H, W); only its size counts.
+        image: normalised, (n, c, *space); only its size counts.
         spread: standard deviation as a share of the side.
 
     Returns:
-        (n, H, W), in (0, 1].
+        (n, *space), in (0, 1].
 
     Source: Judd et al. 2009, where the distance to the centre predicts well where people look.
 

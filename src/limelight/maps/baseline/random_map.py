@@ -25,7 +25,7 @@ def random_map(image: Images, own_draws: Sequence[Draws], *, grid: Annotated[int
     """Uniform noise on a coarse grid: as smooth as a class activation map, and about nothing.
 
     Args:
-        image: normalised, (n, 3, H, W).
+        image: normalised, (n, c, *space).
         own_draws: random numbers of each image, which depend on the seed and on the picture itself.
         grid: rows and columns of the noise.
 

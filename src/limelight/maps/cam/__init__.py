@@ -1,1 +1,1 @@
-"""Class activation maps: f(activations, gradients) -> raw map. A is (n, k, h, w), G its gradient."""
+"""Class activation maps: f(activations, gradients) -> raw map. A is (n, k, *place), G its gradient."""

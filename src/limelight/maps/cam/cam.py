@@ -15,11 +15,11 @@ def cam(acts: Acts, class_weights: Tensor) -> Grid:
     order); its mean plus the bias is the logit.
 
     Args:
-        acts: A, (n, k, h, w).
+        acts: A, (n, k, *place).
         class_weights: w_c, (n, k).
 
     Returns:
-        (n, h, w), signed.
+        (n, *place), signed.
 
     Source: Zhou et al. 2016, eq. 2.
 

@@ -17,11 +17,11 @@ def eigen_cam(acts: Acts, *, center: bool = False) -> Raw:
     its largest absolute value is positive).
 
     Args:
-        acts: A, (n, k, h, w).
+        acts: A, (n, k, *place).
         center: subtract each channel's mean first.
 
     Returns:
-        (n, h, w), signed, and whether the two largest singular values are equal.
+        (n, *place), signed, and whether the two largest singular values are equal.
 
     Source: Muhammad and Yeasin 2020.
 

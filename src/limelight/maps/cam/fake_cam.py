@@ -12,11 +12,11 @@ def fake_cam(image: Images, *, level: Literal["input", "feature"] = "input") -> 
     """Ones everywhere and a zero in one corner: a map that says nothing, to catch metrics that like it.
 
     Args:
-        image: normalised, (n, 3, H, W); only its size counts.
+        image: normalised, (n, c, *space); only its size counts.
         level: where the single zero stands; ``feature`` puts it on a 7 x 7 map that is resized then.
 
     Returns:
-        (n, H, W), or (n, 7, 7).
+        (n, *space), or (n, 7, 7).
 
     Source: Poppi et al. 2021.
 

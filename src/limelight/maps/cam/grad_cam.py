@@ -12,11 +12,11 @@ def grad_cam(acts: Acts, grads: Acts) -> Grid:
     L = sum_k w_k A_k with w_k the spatial mean of G_k: the map of the paper before its ReLU.
 
     Args:
-        acts: A, (n, k, h, w).
+        acts: A, (n, k, *place).
         grads: G, the gradient of the score with respect to A.
 
     Returns:
-        (n, h, w), signed.
+        (n, *place), signed.
 
     Source: Selvaraju et al. 2017, eqs. 1 and 2.
 

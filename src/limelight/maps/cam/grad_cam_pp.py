@@ -36,7 +36,7 @@ def grad_cam_pp(
     to reproduce code that has one.
 
     Args:
-        acts: A, (n, k, h, w).
+        acts: A, (n, k, *place).
         grads: g, the gradient of the score with respect to A.
         variant: ``elementwise`` has sum_ij A g^3 in place of T_k g^3; ``alpha_normalized``
             divides a by its sum over positions with g > 0; ``cubed`` takes w_k = sum ReLU(g)^3, which is
@@ -44,7 +44,7 @@ def grad_cam_pp(
         eps: added to the denominator.
 
     Returns:
-        (n, h, w), signed where A is.
+        (n, *place), signed where A is.
 
     Source: Chattopadhay et al. 2018, eqs. 10, 11 and 19.
 

@@ -11,11 +11,11 @@ def hires_cam(acts: Acts, grads: Acts) -> Grid:
     L = sum_k G_k A_k. On "flatten + linear" heads the sum over positions is the score without its bias.
 
     Args:
-        acts: A, (n, k, h, w).
+        acts: A, (n, k, *place).
         grads: G, the gradient of the score with respect to A.
 
     Returns:
-        (n, h, w), signed.
+        (n, *place), signed.
 
     Source: Draelos and Carin 2020.
 

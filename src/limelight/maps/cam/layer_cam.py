@@ -35,7 +35,7 @@ def layer_cam(
         tanh_on: which of them are lifted.
 
     Returns:
-        (n, h, w), signed where A is; not negative if layers are fused.
+        (n, *place), signed where A is; not negative if layers are fused.
 
     Source: Jiang et al. 2021, eqs. 6 to 8.
 

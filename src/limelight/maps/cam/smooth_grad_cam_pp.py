@@ -49,8 +49,8 @@ def smooth_grad_cam_pp(
     L = sum_k w_k A_k with T_k and A of the clean image. With no noise it is Grad-CAM++.
 
     Args:
-        acts: A of the clean image, (n, k, h, w).
-        image: normalised, (n, 3, H, W).
+        acts: A of the clean image, (n, k, *place).
+        image: normalised, (n, c, *space).
         layer_at: activations and gradients at the layer for variants of the images.
         draws: random numbers.
         n: noisy copies.
@@ -67,7 +67,7 @@ def smooth_grad_cam_pp(
         average: ``maps`` averages the scaled Grad-CAM++ maps of the copies.
 
     Returns:
-        (n, h, w), signed where A is.
+        (n, *place), signed where A is.
 
     Source: Omeiza et al. 2019.
 

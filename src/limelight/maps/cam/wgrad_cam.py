@@ -13,11 +13,11 @@ def wgrad_cam(acts: Acts, grads: Acts) -> Grid:
     the layer's resolution (eq. 4) and again after resizing is the same as scaling once after resizing.
 
     Args:
-        acts: A, (n, k, h, w).
+        acts: A, (n, k, *place).
         grads: G, the gradient of the score with respect to A.
 
     Returns:
-        (n, h, w), signed.
+        (n, *place), signed.
 
     Source: Zhang et al. 2021, eqs. 2 and 3.
 

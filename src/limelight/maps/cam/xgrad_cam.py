@@ -15,11 +15,11 @@ def xgrad_cam(acts: Acts, grads: Acts) -> Grid:
     conservation: the map sums to sum G A. A channel whose activations cancel (or are all 0) has weight 0.
 
     Args:
-        acts: A, (n, k, h, w); made for layers behind a ReLU.
+        acts: A, (n, k, *place); made for layers behind a ReLU.
         grads: G, the gradient of the score with respect to A.
 
     Returns:
-        (n, h, w), signed.
+        (n, *place), signed.
 
     Source: Fu et al. 2020.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.card import register_method
-from limelight.engine.needs import ScoresOf
+from limelight.engine.needs import ScoresWhere
 from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption
 from limelight.maps.cluster.cluster_cam import members
@@ -39,7 +39,7 @@ Partitions = Int[Tensor, "n k"]
 def collection_cam(
     stages: list[Stage],
     image: Images,
-    scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     *,
     min_groups: Annotated[int, Field(ge=1)] = 2,
     max_groups: Annotated[int, Field(ge=1)] = 10,
@@ -60,8 +60,8 @@ def collection_cam(
 
     Args:
         stages: activations A and gradients G of each layer, shallow to deep.
-        image: normalised x, (n, 3, H, W).
-        scores_of: scores of changed copies of the images.
+        image: normalised x, (n, c, *space).
+        scores_where: scores of those changed copies of the images that are wanted.
         min_groups: per layer. The paper names no range, but the best partition of all is that into single
             channels.
         max_groups: per layer; never more than there are distinct psi.
@@ -77,9 +77,9 @@ def collection_cam(
         report_mic_baseline: subtract f_c(0) from the MIC in the details, for one more pass.
 
     Returns:
-        (n, H, W), not negative. Details: ``partition``, the group of each channel, (n, layers, k);
+        (n, *space), not negative. Details: ``partition``, the group of each channel, (n, layers, k);
         ``group_counts``, (n, layers); ``dsra`` of 1, 2, ... groups, (n, layers, sizes), NaN for sizes that are
-        out of range; ``masks``, (n, m, H, W), with their ``mask_layer``, ``mask_group`` (-1 for none), ``mic``
+        out of range; ``masks``, (n, m, *space), with their ``mask_layer``, ``mask_group`` (-1 for none), ``mic``
         (NaN for none) and ``weights``, (n, m); ``skipped``, how many groups make a constant mask.
 
     Source: Ha and Youn 2022, eqs. 10 to 25.
@@ -105,11 +105,11 @@ def collection_cam(
 
     masks = torch.cat(layer_masks, 1)  # n m H W
     usable = varies(masks, 2)
-    scores = scores_of(lambda i, j: image[i] * masks[i, j][:, None], usable)
+    scores = scores_where(lambda i, j: image[i] * masks[i, j][:, None], usable)
     weights = weigh(scores, usable, "softmax")
     mic = scores.masked_fill(~usable, torch.nan)
     if report_mic_baseline:
-        mic = mic - scores_of(lambda i, _: torch.zeros_like(image[i]), usable.new_ones(len(image), 1))
+        mic = mic - scores_where(lambda i, _: torch.zeros_like(image[i]), usable.new_ones(len(image), 1))
     details = describe_groups(groupings, usable, masks, mic, weights)
     return Raw(torch.einsum("nm,nm...->n...", weights, masks), details)
 
@@ -152,7 +152,7 @@ def describe_groups(
     Args:
         groupings: partition and separation of each layer, as ``group`` returns them.
         usable: which masks are not constant, (n, m), m = layers * groups.
-        masks: (n, m, H, W).
+        masks: (n, m, *space).
         mic: of the masks, (n, m).
         weights: of the masks, (n, m).
     """

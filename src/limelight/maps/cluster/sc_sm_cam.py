@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.card import register_method
-from limelight.engine.needs import AblatedScores, ScoresOf
+from limelight.engine.needs import AblatedScores, ScoresWhere
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.cluster.cluster_cam import AtLeastOne, NotNegative, Positive, cluster_channels, members
@@ -35,7 +35,7 @@ def sc_sm_cam(
     image: Images,
     pixels: Images,
     score: Scores,
-    scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     ablated_scores: AblatedScores,
     layer_at: Callable[[Tensor], tuple[Tensor, Tensor]],
     draws: Draws,
@@ -60,11 +60,11 @@ def sc_sm_cam(
     constant map cost no pass and have weight 0.
 
     Args:
-        acts: A, (n, k, h, w); each image's channels are clustered on their own.
-        image: normalised x, (n, 3, H, W).
-        pixels: the image in [0, 1], (n, 3, H, W).
+        acts: A, (n, k, *place); each image's channels are clustered on their own.
+        image: normalised x, (n, c, *space).
+        pixels: the image in [0, 1], (n, c, *space).
         score: of the image, (n,).
-        scores_of: scores of changed copies of the images.
+        scores_where: scores of those changed copies of the images that are wanted.
         ablated_scores: scores without some of the layer's channels.
         layer_at: gradients at the layer.
         draws: random numbers, for a random partition.
@@ -81,7 +81,7 @@ def sc_sm_cam(
         n_eigenvectors: see ``cluster-cam``.
 
     Returns:
-        (n, H, W), signed. Ambiguous where other eigenvectors would do as well.
+        (n, *space), signed. Ambiguous where other eigenvectors would do as well.
 
     Source: Feng et al. 2021 (SC-SM CAM), Algorithm 1, after their self-matching CAM of the same year.
 
@@ -105,7 +105,7 @@ def sc_sm_cam(
 
     if weights == "increase":
         once = usable.any(1, keepdim=True)
-        gain = scores_of(masked, usable) - scores_of(lambda i, _: torch.zeros_like(image[i]), once)
+        gain = scores_where(masked, usable) - scores_where(lambda i, _: torch.zeros_like(image[i]), once)
     elif weights == "ablation":
         gain = score[:, None] - ablated_scores(usable, member > 0)
     else:
@@ -127,12 +127,12 @@ def contiguous_groups(acts: Acts, most: int) -> Tensor:
 
 
 def mean_gradients(gradients: Acts, member: Tensor) -> Tensor:
-    """Return the mean gradient (n, k, h, w) over positions and members (n, clusters, k), (n, clusters)."""
+    """Return the mean gradient (n, k, *place) over positions and members (n, clusters, k), (n, clusters)."""
     return divide(torch.einsum("nmk,nk->nm", member, gradients.flatten(2).mean(2)), member.sum(-1))
 
 
 def luminance(pixels: Images) -> Tensor:
-    """Return how bright images (n, 3, H, W) are seen, (n, H, W); the mean of other numbers of colours."""
+    """Return how bright images (n, c, *space) are seen, (n, *space); the mean of other numbers of colours."""
     if pixels.shape[1] != len(LUMINANCE):
         return pixels.mean(1)
     return torch.einsum("nc...,c->n...", pixels, pixels.new_tensor(LUMINANCE))

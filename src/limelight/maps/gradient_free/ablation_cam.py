@@ -25,7 +25,7 @@ def ablation_cam(
     costs no pass.
 
     Args:
-        acts: A, (n, k, h, w).
+        acts: A, (n, k, *place).
         score: y, (n,).
         ablated_scores: y_k of channels.
         denominator: |y|; ``signed``, y as printed, which turns the map around where y < 0; ``none``.
@@ -33,7 +33,7 @@ def ablation_cam(
             and go on from there. It is exact; without it what follows the layer runs for every channel.
 
     Returns:
-        (n, h, w), signed.
+        (n, *place), signed.
 
     Source: Ramaswamy et al. 2020.
 

@@ -51,8 +51,8 @@ def aop(
     5); the optimiser then minimises its own objective from m_0 on (eq. 6). The map is 1 - m.
 
     Args:
-        base_map: the base method's raw map, (n, h, w).
-        image: normalised x, (n, 3, H, W).
+        base_map: the base method's raw map, (n, *place).
+        image: normalised x, (n, c, *space).
         optimise_masks: what the optimiser makes of a first mask.
         base: the method that gives M: any that is registered and refines none itself.
         base_options: its options.
@@ -66,7 +66,7 @@ def aop(
         watch: called with every ``Step``.
 
     Returns:
-        1 - m at the size of the images, (n, H, W). In ``details`` the mask, the first mask and the trace.
+        1 - m at the size of the images, (n, *space). In ``details`` the mask, the first mask and the trace.
 
     Raises:
         InvalidOption: a mask larger than the images, or an option that base or optimiser don't have.
@@ -119,8 +119,8 @@ def sigcam(
     It is ``aop`` with base = ``wgrad-cam`` and optimiser = ``i-gos``; see there.
 
     Args:
-        base_map: WGrad-CAM's raw map, (n, h, w).
-        image: normalised x, (n, 3, H, W).
+        base_map: WGrad-CAM's raw map, (n, *place).
+        image: normalised x, (n, c, *space).
         optimise_masks: what I-GOS makes of a first mask.
         base_options: WGrad-CAM's options.
         optimiser_options: those of I-GOS.
@@ -133,7 +133,7 @@ def sigcam(
         watch: called with every ``Step``.
 
     Returns:
-        1 - m at the size of the images, (n, H, W). In ``details`` the mask, the first mask and the trace.
+        1 - m at the size of the images, (n, *space). In ``details`` the mask, the first mask and the trace.
 
     Raises:
         InvalidOption: a mask larger than the images, or an option that I-GOS does not have.
@@ -161,6 +161,6 @@ def _from_map(
     scaled, empty = min_max(base_map.relu().to(start))
     kept = scaled * (scaled >= theta)
     start = start - lam * render(kept, tuple(start.shape[1:]), bilinear(align_corners))
-    found = optimise_masks(start)
+    raw = optimise_masks(start)
     notes = ("Where the base map is empty, the optimiser began at nothing.",) if bool(empty.any()) else ()
-    return Raw(found.values, {**found.details, "first_mask": start}, notes=(*found.notes, *notes))
+    return Raw(raw.values, {**raw.details, "first_mask": start}, notes=(*raw.notes, *notes))

@@ -111,8 +111,8 @@ class Penalty:
         """Return its gradient, (n, s, s)."""
         with torch.enable_grad():
             leaf = mask.detach().requires_grad_()
-            (found,) = torch.autograd.grad(self(leaf).sum(), leaf)
-        return found
+            (gradient,) = torch.autograd.grad(self(leaf).sum(), leaf)
+        return gradient
 
 
 def _diff(mask: Tensor, d: int) -> Tensor:
@@ -135,8 +135,8 @@ class Play:
     """Pictures, what stands where they are taken away, and what is wanted of the masks.
 
     Attributes:
-        image: normalised x, (n, 3, H, W).
-        baseline: what is seen in its place, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
+        baseline: what is seen in its place, (n, c, *space).
         game: whether the score is to fall or to stand.
         rendering: of masks.
     """
@@ -159,10 +159,10 @@ class Play:
         return self.image[i] * shown + self.baseline[i] * (1 - shown)
 
 
-def descend(optimiser: torch.optim.Optimizer, slope: Tensor) -> Tensor:
+def descend(optimiser: torch.optim.Optimizer, gradient: Tensor) -> Tensor:
     """Take a step down a gradient, kept in [0, 1], and return a copy of what the optimiser holds now."""
     leaf: Tensor = optimiser.param_groups[0]["params"][0]
-    leaf.grad = slope
+    leaf.grad = gradient
     optimiser.step()
     leaf.data.clamp_(0, 1)
     return leaf.detach().clone()
@@ -176,7 +176,7 @@ def find_moving(live: Flags, before: Tensor, after: Tensor, tol: float | None) -
 def noisy(
     shown: Images, i: Index, number: Index, own_draws: Sequence[Draws], step: int, deviation: float | Tensor
 ) -> Images:
-    """Return pictures (m, 3, H, W) with normal noise that is fixed by the image, the step and the picture's number.
+    """Return pictures (m, c, *space) with normal noise that is fixed by the image, the step and the picture's number.
 
     Its deviation is one number, or one for each picture, (m,).
     """
@@ -189,7 +189,7 @@ def noisy(
 
 
 def deviations(image: Images, noise: float, scale: NoiseScale) -> Tensor:
-    """Return the deviation of the noise on each image (n, 3, H, W), in normalised units, (n,).
+    """Return the deviation of the noise on each image (n, c, *space), in normalised units, (n,).
 
     >>> deviations(torch.tensor([[[[-2.0, 3.0]]], [[[1.0, 1.0]]]]), 0.25, "inverse_range")
     tensor([0.0500, 0.0000])
@@ -200,14 +200,14 @@ def deviations(image: Images, noise: float, scale: NoiseScale) -> Tensor:
 
 
 def render(mask: Tensor, size: tuple[int, ...], rendering: Rendering = "bilinear") -> Maps:
-    """Return masks (m, s, s) at the size of the pictures, (m, H, W)."""
+    """Return masks (m, s, s) at the size of the pictures, (m, *space)."""
     if rendering != "nearest-gauss":
         return F.interpolate(mask[:, None], size, mode=MODES[len(size)], align_corners=rendering == "bilinear")[:, 0]
     return gaussian_blur(F.interpolate(mask[:, None], size, mode="nearest"), 41, 5.0)[:, 0]
 
 
 def render_like(image: Images, mask: Tensor, rendering: Rendering) -> Tensor:
-    """Return masks (m, s, s) at the size of these images, (m, H, W)."""
+    """Return masks (m, s, s) at the size of these images, (m, *space)."""
     return render(mask, size_of(image), rendering)
 
 

@@ -24,13 +24,13 @@ Smooth = Annotated[float, Field(ge=0, le=1)]
 
 
 def smoothed(values: Images, reduce: Reduce, share: Smooth) -> Grid:
-    """Return one value per pixel, smoothed, (n, H, W)."""
+    """Return one value per pixel, smoothed, (n, *space)."""
     grid = over_colours(values, reduce)
     return smooth_maps(grid, share) if share else grid
 
 
 def over_colours(values: Images, reduce: Reduce) -> Grid:
-    """Return one value per pixel, (n, H, W)."""
+    """Return one value per pixel, (n, *space)."""
     values = at_least_single(values)
     if reduce == "sum":
         return values.sum(1)
@@ -44,13 +44,13 @@ def gradient(input_gradient: Images, *, reduce: Reduce = "abs-max", smooth: Smoo
     R = max_colour |dy / dx|.
 
     Args:
-        input_gradient: gradient of the score with respect to the images, (n, 3, H, W).
+        input_gradient: gradient of the score with respect to the images, (n, c, *space).
         reduce: how the colours are put together.
         smooth: standard deviation of a Gaussian over the map, as a share of its longer side; the pointing game's
             benchmark takes 0.02.
 
     Returns:
-        (n, H, W), signed for ``reduce="sum"``.
+        (n, *space), signed for ``reduce="sum"``.
 
     Source: Simonyan et al. 2014, eq. 4; the largest of the colours in section 3.1.
 

@@ -49,7 +49,7 @@ def gradient_shap(
     the sum of R tends to y(x) - E[y(x_0)]: Shapley values, if pixels act on the score independently and linearly.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         score: y(x), (n,).
         fill: makes the baselines.
         own_draws: random numbers of each image.
@@ -62,7 +62,7 @@ def gradient_shap(
         reduce: how the colours are put together.
 
     Returns:
-        (n, H, W), signed for ``reduce="sum"``. In ``details`` the ``completeness_gap``, |sum R - (y(x) - E[y(x_0)])|
+        (n, *space), signed for ``reduce="sum"``. In ``details`` the ``completeness_gap``, |sum R - (y(x) - E[y(x_0)])|
         with R signed.
 
     Raises:
@@ -92,10 +92,10 @@ def gradient_shap(
         a, start, way = ways(i, j)
         return start + a * way
 
-    def fold(i: Index, j: Index, g: Images) -> None:
+    def add(i: Index, j: Index, g: Images) -> None:
         _, _, way = ways(i, j)
         r.index_add_(0, i, (way * g).to(r) / n)
 
-    done = gradients_in_rounds(rounds(n, then=len(baseline)), gradients_of, on_the_way, fold)
+    done = gradients_in_rounds(rounds(n, passes_after=len(baseline)), gradients_of, on_the_way, add)
     r = r * (n / done)
     return Raw(over_colours(r, reduce), {"completeness_gap": completeness_gap(r, score, starts, scores_of)})

@@ -73,7 +73,7 @@ def guided_backprop(recording: Recording, *, reduce: Reduce = "abs-max", smooth:
             benchmark takes 0.02.
 
     Returns:
-        (n, H, W), signed for ``reduce="sum"``.
+        (n, *space), signed for ``reduce="sum"``.
 
     Raises:
         UnsupportedModel: parts of the network are scripted, so that their activations can't be seen.
@@ -102,7 +102,7 @@ def deconvnet(recording: Recording, *, reduce: Reduce = "abs-max", smooth: Smoot
             benchmark takes 0.02.
 
     Returns:
-        (n, H, W), signed for ``reduce="sum"``.
+        (n, *space), signed for ``reduce="sum"``.
 
     Raises:
         UnsupportedModel: parts of the network are scripted, so that their activations can't be seen.

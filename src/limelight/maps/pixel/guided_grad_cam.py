@@ -37,13 +37,13 @@ def guided_grad_cam(
 
     Args:
         recording: the recorded pass.
-        acts: A, (n, k, h, w).
+        acts: A, (n, k, *place).
         grads: G, the gradient of the score with respect to A.
         interpolation: how Grad-CAM gets to the size of the image.
         reduce: how the colours are put together.
 
     Returns:
-        (n, H, W), signed for ``reduce="sum"``.
+        (n, *space), signed for ``reduce="sum"``.
 
     Raises:
         UnsupportedModel: parts of the network are scripted, so that their activations can't be seen.

@@ -18,14 +18,14 @@ def input_x_gradient(
     network of ReLUs and maxima is linear between 0 and x: then the sum of the map is the score.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         input_gradient: gradient of the score with respect to x.
         fill: makes the reference pictures.
         reference: x_0, see ``baselines.Baseline``.
         reduce: how the colours are put together.
 
     Returns:
-        (n, H, W), signed for ``reduce="sum"``.
+        (n, *space), signed for ``reduce="sum"``.
 
     Raises:
         InvalidOption: a reference of another size than the images.

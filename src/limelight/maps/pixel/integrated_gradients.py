@@ -64,7 +64,7 @@ def integrated_gradients(
     (x - x_0) int_0^1 dy/dx (x_a) da. The sum of R is y(x) - y(x_0) but for the error of the quadrature.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         score: y(x), (n,).
         fill: makes the baselines.
         gradient_of: weighted mean gradient of the score at copies of the images.
@@ -82,7 +82,7 @@ def integrated_gradients(
         reduce: how the colours are put together.
 
     Returns:
-        (n, H, W), signed for ``reduce="sum"``. In ``details`` the ``completeness_gap``, |sum R - (y(x) - y(x_0))|
+        (n, *space), signed for ``reduce="sum"``. In ``details`` the ``completeness_gap``, |sum R - (y(x) - y(x_0))|
         with R signed, the means of several baselines.
 
     Raises:
@@ -141,11 +141,10 @@ def completeness_gap(r: Images, score: Scores, starts: Tensor, scores_of: Scores
     """Return |sum R - (y(x) - mean_k y(x_k))|, (n,).
 
     Args:
-        r: what each pixel and colour is given, (n, 3, H, W).
+        r: what each pixel and colour is given, (n, c, *space).
         score: y(x), (n,).
-        starts: baselines x_k, (n, k, 3, H, W).
+        starts: baselines x_k, (n, k, c, *space).
         scores_of: scores of changed copies of the images.
     """
-    every = torch.ones(starts.shape[:2], dtype=torch.bool, device=starts.device)
-    at_starts = scores_of(lambda i, k: starts[i, k], every).mean(1)
+    at_starts = scores_of(lambda i, k: starts[i, k], starts.shape[1]).mean(1)
     return (r.sum(axes(r)) - (score - at_starts)).abs()

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.engine.needs import Copies, Fold, GradientsOf, Rounds
+from limelight.engine.needs import Copies, GradientsOf, Rounds, TakeGradients
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
@@ -49,7 +49,7 @@ def smooth_grad(
     the mean of g_j^2.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         own_draws: random numbers of each image.
         gradients_of: hands on the gradients of the score at copies of the images.
         rounds: slices of the noisy copies that the budget pays.
@@ -60,7 +60,7 @@ def smooth_grad(
         reduce: how the colours are put together.
 
     Returns:
-        (n, H, W), signed for ``reduce="sum"``.
+        (n, *space), signed for ``reduce="sum"``.
 
     Source: Smilkov et al. 2017.
 
@@ -71,28 +71,28 @@ def smooth_grad(
     """
     mean = torch.zeros_like(at_least_single(image))
 
-    def fold(i: Index, _: Index, g: Images) -> None:
+    def add(i: Index, _: Index, g: Images) -> None:
         g = at_least_single(g)
         mean.index_add_(0, i, (g.square() if squared else g) / n)
 
     copies = noisy(image, deviation(image, spread, sigma), own_draws)
-    done = gradients_in_rounds(rounds(n), gradients_of, copies, fold)
+    done = gradients_in_rounds(rounds(n), gradients_of, copies, add)
     return Raw(over_colours(mean * (n / done), reduce))
 
 
-def gradients_in_rounds(rounds: Iterable[slice], gradients_of: GradientsOf, copies: Copies, fold: Fold) -> int:
+def gradients_in_rounds(rounds: Iterable[slice], gradients_of: GradientsOf, copies: Copies, take: TakeGradients) -> int:
     """Hand on the gradients at the copies of each slice, and return how many copies these were."""
     done = 0
-    for some in rounds:
-        first, done = some.start, some.stop
+    for part in rounds:
+        first, done = part.start, part.stop
 
         def numbered(i: Index, j: Index, first: int = first) -> Images:
             return copies(i, first + j)
 
-        def fold_numbered(i: Index, j: Index, g: Images, first: int = first) -> None:
-            fold(i, first + j, g)
+        def take_numbered(i: Index, j: Index, g: Images, first: int = first) -> None:
+            take(i, first + j, g)
 
-        gradients_of(numbered, done - first, fold_numbered)
+        gradients_of(numbered, done - first, take_numbered)
     return done
 
 
@@ -104,7 +104,7 @@ def deviation(image: Images, spread: float, sigma: float | None) -> Tensor:
 
 
 def noisy(image: Images, deviation: Tensor, own_draws: list[Draws]) -> Copies:
-    """Return a function: image and copy numbers, (m,) -> x + e, (m, 3, H, W), the same e whenever it is called."""
+    """Return a function: image and copy numbers, (m,) -> x + e, (m, c, *space), the same e whenever it is called."""
 
     def copies(i: Index, j: Index) -> Images:
         shape = tuple(image.shape[1:])

@@ -39,7 +39,7 @@ def var_grad(
     R = sum_colour 1 / (n - 1) sum_j (g_j - mean g)^2 with the gradients g_j of SmoothGrad.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         own_draws: random numbers of each image.
         gradients_of: hands on the gradients of the score at copies of the images.
         rounds: slices of the noisy copies that the budget pays.
@@ -48,7 +48,7 @@ def var_grad(
         sigma: its absolute deviation, in normalised units, in place of ``spread``.
 
     Returns:
-        (n, H, W), not negative; 0 where the gradients differ by no more than rounding.
+        (n, *space), not negative; 0 where the gradients differ by no more than rounding.
 
     Source: Adebayo et al. 2018.
 
@@ -59,7 +59,7 @@ def var_grad(
     """
     moments = Moments(at_least_single(image))
     copies = noisy(image, deviation(image, spread, sigma), own_draws)
-    gradients_in_rounds(rounds(n, least=2), gradients_of, copies, moments.take)
+    gradients_in_rounds(rounds(n, at_least=2), gradients_of, copies, moments.take)
     return Raw(moments.variance().sum(1))
 
 
@@ -70,7 +70,7 @@ class Moments:
     Welford for several values at once): no difference of large sums is taken, as E[g^2] - E[g]^2 would.
 
     Args:
-        like: an array of the shape of the means, (n, 3, H, W).
+        like: an array of the shape of the means, (n, c, *space).
     """
 
     def __init__(self, like: Images) -> None:
@@ -78,7 +78,7 @@ class Moments:
         self.mean, self.squares = torch.zeros_like(like), torch.zeros_like(like)
 
     def take(self, images: Index, _: Index, values: Images) -> None:
-        """Take in values (m, 3, H, W) of the images (m,)."""
+        """Take in values (m, c, *space) of the images (m,)."""
         for i in sorted(set(integers(images))):
             part = values[images == i].to(self.mean)
             before, more = self.count[i], len(part)

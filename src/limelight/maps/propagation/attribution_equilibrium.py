@@ -29,7 +29,7 @@ SHIFT = 1e-9
 
 
 def feature_map(recording: Recording, layer: str, acts: Acts, grads: Acts) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the map before the final pooling, where propagation begins, with its values and gradient (n, k, h, w).
+    """Return the map before the final pooling, where propagation begins, with its values and gradient (n, k, *place).
 
     That is the layer; where the layer only holds the maxima of windows that tile an earlier map, as the last one
     of a VGG does, it is that map. Overlapping windows (AlexNet) make a map of their own.
@@ -59,7 +59,7 @@ def contributions(acts: Acts, grads: Acts) -> Acts:
 
 
 def sections(relevance: Acts) -> dict[str, Tensor]:
-    """Return the positive and the negative relevance, each summed over channels, (n, 2, h, w), not negative."""
+    """Return the positive and the negative relevance, each summed over channels, (n, 2, *place), not negative."""
     return {"sections": torch.stack([relevance.clamp_min(0).sum(1), -relevance.clamp_max(0).sum(1)], 1)}
 
 
@@ -133,7 +133,7 @@ class Equilibrium:
         share = sum(shares[1:], shares[0])
         return share * (up + down) / 2 if self.keep_mass else share
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return fixed amounts, whatever came."""
         up, down, mixes = (r > 0).flatten(1).any(1).to(size), (r < 0).flatten(1).any(1).to(size), self._mixes(op)
         in_c, in_all = self._ratios(mixes)
@@ -285,8 +285,8 @@ def attribution_equilibrium(
 
     Args:
         recording: the recorded pass.
-        acts: activations of the layer, (n, k, h, w).
-        grads: gradient of the score with respect to them, (n, k, h, w).
+        acts: activations of the layer, (n, k, *place).
+        grads: gradient of the score with respect to them, (n, k, *place).
         layer: name of the layer; where it only holds the maxima of windows that tile a map, propagation begins at
             that map.
         ratio: positive relevance that survives a layer for one part of negative; less makes maps sparser.
@@ -306,7 +306,7 @@ def attribution_equilibrium(
         stop: a layer nearer to the image, where relevance stops; None for the image itself.
 
     Returns:
-        (n, H, W), signed, and the start map summed over channels. With ``stop`` (n, h, w) of that layer, and its
+        (n, *space), signed, and the start map summed over channels. With ``stop`` (n, *place) of that layer, and its
         positive and its negative section, each summed over channels, as parts.
 
     Source: Nam and Lee 2024, eqs. 5 to 15, as reconstructed from the authors' code.
@@ -316,8 +316,8 @@ def attribution_equilibrium(
         >>> round(float(explanation.raw.sum()), 2)  # ratio - 2
         -0.8
     """
-    begin, values, slope = feature_map(recording, layer, acts, grads)
-    start = contributions(values, slope)
+    begin, values, gradient = feature_map(recording, layer, acts, grads)
+    start = contributions(values, gradient)
     total = recording.ops[0].total(start).abs()
     start = start / total.masked_fill(total == 0, 1)
     rule = Equilibrium(ratio, use_c, use_a, use_b, use_shift, channel_mixing, keep_mass, ratio_in)

@@ -61,7 +61,7 @@ def c_lrp(
             and the box rule between the image's own extremes at the first operation.
 
     Returns:
-        (n, H, W), signed, with a total of 0; (n, h, w) at a layer.
+        (n, *space), signed, with a total of 0; (n, *place) at a layer.
 
     Source: Gu et al. 2018; ``sglrp`` after Iwana et al. 2019.
 

@@ -45,7 +45,7 @@ def deep_taylor(
         max_pool: whether a maximum hands all to its winner, or to each input in proportion.
 
     Returns:
-        (n, H, W), at least 0 where the activations are; (n, h, w) at a layer.
+        (n, *space), at least 0 where the activations are; (n, *place) at a layer.
 
     Source: Montavon et al. 2017: the z+ rule, and at the pixels the zB rule.
 
@@ -65,5 +65,5 @@ def deep_taylor(
             "max_pool": native if max_pool == "winner" else Proportional(0.0),
         }
     )
-    positive = recording.start.slope * logits.clamp_min(0)
+    positive = recording.start.gradient * logits.clamp_min(0)
     return Raw(recording.from_outputs(rules, positive, stop).sum(1))

@@ -24,8 +24,8 @@ def start(recording: Recording, init: Init) -> Tensor:
 
     Of a class, f is its own output, so that the relevance is that of the class, and 0 elsewhere.
     """
-    z, slope = recording.start.values, recording.start.slope
-    return slope if init == "one" else slope * (z.abs() if init == "absolute" else z)
+    z, gradient = recording.start.values, recording.start.gradient
+    return gradient if init == "one" else gradient * (z.abs() if init == "absolute" else z)
 
 
 @register_method(
@@ -63,7 +63,7 @@ def lrp(
             where it is negative; the score itself; or one. Of a function f of outputs z: df/dz |z|, df/dz z, or df/dz.
 
     Returns:
-        (n, H, W), signed; (n, h, w) at a layer.
+        (n, *space), signed; (n, *place) at a layer.
 
     Raises:
         InvalidOption: no such rule, no such place, or no such module.
@@ -119,7 +119,7 @@ def lrp_epsilon_plus(recording: Recording, bounds: Bounds, stop: str | None, *, 
         init: see ``lrp``.
 
     Returns:
-        (n, H, W), signed; (n, h, w) at a layer.
+        (n, *space), signed; (n, *place) at a layer.
 
     Source: Kohlbrenner et al. 2020; in linear layers Bach et al. 2015, eq. 58.
 
@@ -151,7 +151,7 @@ def lrp_alpha2_beta1(recording: Recording, bounds: Bounds, stop: str | None, *, 
         init: see ``lrp``.
 
     Returns:
-        (n, H, W), signed; (n, h, w) at a layer.
+        (n, *space), signed; (n, *place) at a layer.
 
     Source: Bach et al. 2015, eq. 60 with alpha = 2 and beta = 1.
 
@@ -196,7 +196,7 @@ def lrp_comp(
         tutorial: as the authors' tutorial, which stabilises without a look at the sign and takes the classic form.
 
     Returns:
-        (n, H, W), signed; (n, h, w) at a layer.
+        (n, *space), signed; (n, *place) at a layer.
 
     Source: Montavon et al. 2019, section 10.3.
 

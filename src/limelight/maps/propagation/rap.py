@@ -103,7 +103,7 @@ def rap(
         init: relevance of the class score: its absolute value, the score itself, or one; of a function see ``lrp``.
 
     Returns:
-        (n, H, W), signed; (n, h, w) at a layer.
+        (n, *space), signed; (n, *place) at a layer.
 
     Warns:
         ConservationWarning: an inner operation is given negative values, for which the method has no place: they get

@@ -54,11 +54,11 @@ def relevance_cam(
         logits: class scores, (n, K).
         target: classes, (n,).
         layer: where propagation stops.
-        acts: A, its output, (n, k, h, w).
+        acts: A, its output, (n, k, *place).
         others: what is taken off for each other class; ``1/(K-1)`` makes the sum 0.
 
     Returns:
-        (n, h, w), signed.
+        (n, *place), signed.
 
     Source: Lee et al. 2021.
 

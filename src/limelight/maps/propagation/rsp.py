@@ -59,9 +59,9 @@ class Sectional:
         """Whether it may lose relevance: purging does."""
         return self.purge
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return the total, which stays, and thrice the size: what counts twice, and as much off, make three of one."""
-        return came, size if op.kernel_height == 1 else 3 * size
+        return incoming, size if op.kernel_height == 1 else 3 * size
 
 
 def _section(op: Op, x: Tensor, r: Tensor) -> Tensor:
@@ -74,12 +74,12 @@ def compare(target: Acts, others: list[Acts], hostile: list[Tensor]) -> Acts:
     """Return what the target has and hostile classes don't, alike in all channels: total 1 where it leads, else -1.
 
     Args:
-        target: contributions to the target, of maximum 1, (n, k, h, w).
+        target: contributions to the target, of maximum 1, (n, k, *place).
         others: contributions to other classes, of maximum 1.
         hostile: whether each of these is hostile to the target of each image, (n,).
 
     Returns:
-        (n, k, h, w); as given where no class is hostile.
+        (n, k, *place); as given where no class is hostile.
     """
     wide = [spread(h.to(target), target) for h in hostile]
     count = sum(wide, torch.zeros_like(target[:, :1]).amax(axes(target, 2), keepdim=True))
@@ -144,8 +144,8 @@ def rsp(
     Args:
         recording: the recorded pass.
         stages: the layer with its layout.
-        acts: activations of the layer, (n, k, h, w).
-        grads: gradient of the score with respect to them, (n, k, h, w).
+        acts: activations of the layer, (n, k, *place).
+        grads: gradient of the score with respect to them, (n, k, *place).
         layer: name of the layer; where it only holds the maxima of windows that tile a map, propagation begins at
             that map.
         target: classes, (n,).
@@ -156,7 +156,7 @@ def rsp(
         stop: a layer nearer to the image, where relevance stops; None for the image itself.
 
     Returns:
-        (n, H, W), signed, and the start map summed over channels. With ``stop`` (n, h, w) of that layer, and its
+        (n, *space), signed, and the start map summed over channels. With ``stop`` (n, *place) of that layer, and its
         positive and its negative section, each summed over channels, as parts.
 
     Raises:
@@ -169,8 +169,8 @@ def rsp(
         >>> explanation.label, bool((explanation.raw < 0).any())
         ('star', True)
     """
-    begin, values, slope = feature_map(recording, layer, acts, grads)
-    start = _normalise(contributions(values, slope))
+    begin, values, gradient = feature_map(recording, layer, acts, grads)
+    start = _normalise(contributions(values, gradient))
     if hostile:
         others = [_normalise(contributions(*_of_class(recording, stages[0], q))) for q in hostile]
         start = compare(start, others, [target != q for q in hostile])

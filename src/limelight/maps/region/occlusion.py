@@ -43,7 +43,7 @@ def occlusion(
     d_ij = S(x) - S(x with window ij replaced); a pixel gets the mean over the windows that cover it.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         score: S(x), (n,).
         scores_of: scores of changed copies of the images.
         fill: what stands where the picture is taken away.
@@ -53,7 +53,7 @@ def occlusion(
         aggregate: ``sum`` over the windows that cover a pixel.
 
     Returns:
-        (n, H, W), signed: negative where hiding helps.
+        (n, *space), signed: negative where hiding helps.
 
     Raises:
         InvalidOption: the stride is larger than the window, so that pixels would be left out.
@@ -75,9 +75,7 @@ def occlusion(
         inside = outer([part[number] for part, number in zip(covers, at, strict=True)])[:, None].bool()
         return torch.where(inside, base[i], image[i])
 
-    wanted = torch.ones(len(image), prod(counts), dtype=torch.bool, device=image.device)
-    lost = torch.unflatten(score[:, None] - scores_of(hidden, wanted), 1, counts)
-    total = lost
+    total = torch.unflatten(score[:, None] - scores_of(hidden, prod(counts)), 1, counts)  # what each window loses
     for axis, part in enumerate(covers, start=1):
         total = along(total, axis, part.T)
     values = total / outer([part.sum(0)[None] for part in covers]) if aggregate == "mean" else total

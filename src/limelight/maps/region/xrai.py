@@ -52,7 +52,7 @@ def xrai(
     pixels have the largest mean of a, and that mean is what those pixels get.
 
     Args:
-        image: normalised x, (n, 3, H, W).
+        image: normalised x, (n, c, *space).
         pixels: x as it is seen, in [0, 1].
         normalise: what turns pixels into x.
         gradient_of: mean gradient of the score at copies of the images.
@@ -64,7 +64,7 @@ def xrai(
         dilation: radius of the disk by which segments are grown, in pixels.
 
     Returns:
-        (n, H, W), signed, constant on the regions; its sum is that of a. In ``details`` the attribution a, the
+        (n, *space), signed, constant on the regions; its sum is that of a. In ``details`` the attribution a, the
         segments before dilation (``labels``, one plane per scale, numbered through all), the ``order`` in which
         they were taken (-1 behind the last), and the ``step`` at which each pixel was (-1 if at none).
 

@@ -95,8 +95,10 @@ def _near(masks: Masks, maps: Maps, tolerance: float) -> Flags:
     """Whether some pixel of the mask is nearer to the map's first maximum than the tolerance, or is it."""
     first: Tensor = (maps == maps.amax(axes(maps), keepdim=True)).flatten(1).int().argmax(1)
     squared = torch.zeros_like(maps, dtype=torch.long)
-    for axis, at in enumerate(torch.unravel_index(first, maps.shape[1:]), start=1):
-        place = torch.arange(maps.shape[axis], device=maps.device).view(-1, *[1] * (maps.ndim - 1 - axis))
-        squared += (place - spread(at, maps)) ** 2
+    for axis in reversed(axes(maps)):
+        side = maps.shape[axis]
+        place = torch.arange(side, device=maps.device).view(-1, *[1] * (maps.ndim - 1 - axis))
+        squared += (place - spread(first % side, maps)) ** 2
+        first = first // side
     near = (squared < tolerance**2) | (squared == 0)
     return (near & masks).flatten(1).any(1)
