@@ -133,6 +133,10 @@ def test_colours_are_learned_and_the_file_explains(folder: Path, tmp_path: Path)
         assert torch.equal(x, trained.classifier.preprocess(image)[None])
         assert x.shape == (1, 3, 32, 32)  # resized as in training
     assert torch.equal(again(x), trained.classifier(x))
+    named = ll.load("demo/resnet", weights=trained.path)
+    assert named.labels == again.labels
+    assert torch.equal(named.preprocess(Image.open(folder / "green/0.png"))[None], x)
+    assert torch.equal(named(x), again(x))
     explanation = ll.explain(again, folder / "green/0.png", "grad-cam")
     assert explanation.label == "green"
 
