@@ -85,6 +85,7 @@ class Card(BaseCard):
             which relevance is stopped) or ``"none"``.
         layer_option: the option by which a method of no layer explains one, if it is ``"weights"``.
         class_sensitive: whether the map depends on the target.
+        parts: whether it keeps the maps of which its map is made.
         base: the method whose map it refines, unless an option of this name says which.
         optimiser: the method by which it does, unless an option of this name says which.
     """
@@ -92,6 +93,7 @@ class Card(BaseCard):
     layers: str = "one"
     layer_option: str = ""
     class_sensitive: bool = True
+    parts: bool = False
     base: str = ""
     optimiser: str = ""
 
