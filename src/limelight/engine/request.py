@@ -97,6 +97,11 @@ class Request:
         return self.stages[0].acts
 
     @property
+    def acts_if_any(self) -> Acts | None:
+        """Activations of the layer, (n, k, h, w), or None where the method explains none with its options."""
+        return self.acts if self._layers else None
+
+    @property
     def grads(self) -> Acts:
         """Gradient of the score with respect to them, (n, k, *place)."""
         grads = self.stages[0].grads
@@ -334,9 +339,9 @@ class Request:
 
             def work(part: slice) -> tuple[Tensor, Tensor]:
                 own = clean.classifier.take(numbers[part])
-                seen = pass_images(
-                    own, x[part], targets[part], layers, layer_gradients=True, meter=self._meter
-                ).stages[self.layer]
+                seen = pass_images(own, x[part], targets[part], layers, layer_gradients=True, meter=self._meter).stages[
+                    self.layer
+                ]
                 assert seen.grads is not None
                 return seen.acts, seen.grads
 

@@ -18,9 +18,7 @@ from limelight.model.module_output import first_tensor
 class LayerHooks:
     """What the watched layers gave in the latest pass, by name."""
 
-    def __init__(
-        self, runs: Mapping[str, int | None], wants_gradients: bool, graph_from_image: bool = False
-    ) -> None:
+    def __init__(self, runs: Mapping[str, int | None], wants_gradients: bool, graph_from_image: bool = False) -> None:
         self.outputs: dict[str, Tensor] = {}
         self._runs, self._ran = runs, Counter[str]()
         self._wants_gradients, self._graph_from_image = wants_gradients, graph_from_image
