@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from limelight.api.inputs import as_input
+from limelight.api.pictures import as_input
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models

@@ -81,7 +81,8 @@ def watch_layers(
 ) -> Generator[LayerHooks]:
     """Watch layers in the pass of the block; a layer that runs several times shows the run that is asked for.
 
-    Without ``runs`` it is the last. With ``graph_from_image`` the graph goes on to the image, which must ask for its gradient.
+    Without ``runs`` it is the last. With ``graph_from_image`` the graph goes on to the image, which must ask for its
+    gradient.
     """
     hooks = LayerHooks(runs or {}, gradients, graph_from_image)
 
