@@ -93,16 +93,16 @@ def _nothing(i: int, clean: Pass, method: Spec, effects: Effects) -> str:
 
 def notes(raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, effects: Effects) -> tuple[str, ...]:
     """Return remarks on a batch's maps."""
-    found: list[str] = []
+    remarks: list[str] = []
     if why := clean.classifier.alone:
-        found.append(f"The model is given one image at a time, which takes longer: {why}.")
+        remarks.append(f"The model is given one image at a time, which takes longer: {why}.")
     if method.name in SAME_ON_POOLED_HEADS and len(layers) == 1:
         grads = clean.stages[layers[0].name].grads
         if grads is not None and bool(grads.any()):
             space = axes(grads, 2)
             apart = grads.amax(space) - grads.amin(space)
             if bool((apart <= 1e-5 * grads.abs().amax(space)).all()):
-                found.append(
+                remarks.append(
                     "The gradient is the same at every position (a pooling + linear head), where "
                     "Grad-CAM, XGrad-CAM and HiRes-CAM are the same map by theorem."
                 )
@@ -111,5 +111,5 @@ def notes(raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, effe
         some = raw.values.flatten(1).any(1)
         for i in integers((blank & some).nonzero()[:, 0]):
             reason = _reason(i, one.values[i], clean, [at], method, effects)
-            found.append(f"Layer {at.name} adds nothing to the map where its own is empty ({reason}).")
-    return tuple(dict.fromkeys(found))
+            remarks.append(f"Layer {at.name} adds nothing to the map where its own is empty ({reason}).")
+    return tuple(dict.fromkeys(remarks))

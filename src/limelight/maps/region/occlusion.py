@@ -75,9 +75,7 @@ def occlusion(
         inside = outer([part[number] for part, number in zip(covers, at, strict=True)])[:, None].bool()
         return torch.where(inside, base[i], image[i])
 
-    wanted = torch.ones(len(image), prod(counts), dtype=torch.bool, device=image.device)
-    lost = torch.unflatten(score[:, None] - scores_of(hidden, wanted), 1, counts)
-    total = lost
+    total = torch.unflatten(score[:, None] - scores_of(hidden, prod(counts)), 1, counts)  # what each window loses
     for axis, part in enumerate(covers, start=1):
         total = along(total, axis, part.T)
     values = total / outer([part.sum(0)[None] for part in covers]) if aggregate == "mean" else total
