@@ -18,6 +18,8 @@ REFUSED = {"extremal-perturbation"}
 """Methods of pictures alone."""
 HEADS = {"cam": {"plain", "tokens"}}
 """Networks that a method refuses whatever their images are."""
+EMPTY = {"emp"}
+"""The first disk's edge is wider than these signals, so that a few steps leave a mask constant."""
 FEWER: dict[str, dict[str, object]] = {
     "ss-cam": {"n": 2},
     "is-cam": {"n": 3},
@@ -62,7 +64,7 @@ def test_signals_and_volumes(name: str, sides: int, network: str) -> None:
     together = make(name).run(c, x)
     assert together.map.shape == (2, *SIZES[sides])
     assert torch.isfinite(together.raw).all()
-    assert network != "residual" or not any(together.reasons)
+    assert network != "residual" or name in EMPTY or not any(together.reasons)
     same(torch.cat([make(name).raw(c, one[None]) for one in x]), together.raw)
 
 
