@@ -62,7 +62,7 @@ class Gallery(Sequence["list[Explanation]"]):
         Args:
             kind: see ``Explanation.view``.
             captions: what stands under a method's map, by name.
-            truth: for each row where its class is, (H, W) at the size of the maps, or None; its edge is drawn.
+            truth: for each row where its class is, (*space) at the size of the maps, or None; its edge is drawn.
 
         Raises:
             InvalidOption: there is no such view, it is a sheet by itself, or a truth that does not fit.
@@ -92,7 +92,8 @@ class Gallery(Sequence["list[Explanation]"]):
             ]
             # One picture explained in many ways fills several lines; several pictures keep a line each.
             lines += wrap(panels) if len(self.rows) == 1 else [panels]
-        return draw.gallery(lines)
+        flat = all(e.image.ndim == 3 for row in self.rows for e in row)
+        return draw.gallery(lines, size=224 if flat else 448)  # planes and curves are wide
 
     def save(self, path: str | Path, kind: View = "overlay") -> Path:
         """Write the gallery as PNG, with the settings of every map in the metadata.
@@ -114,7 +115,7 @@ def _outlined(explanation: Explanation, kind: View, mask: Tensor | npt.NDArray[A
     """Return a view, with the edge of where the class is, if that is known and anywhere."""
     seen = explanation.view(kind)
     inside = None if mask is None else np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask)
-    return seen if inside is None or not inside.any() else draw.outline_mask(seen, inside)
+    return seen if inside is None or not inside.any() else draw.outline_mask(seen, explanation.plane.map(inside))
 
 
 def _name_among(explanation: Explanation, row: Sequence[Explanation]) -> str:
