@@ -131,6 +131,9 @@ class Classifier:
     _advice = "give batch_size=1"
     """What to do where the model takes no batches."""
 
+    origin = ""
+    """How the module was made of a file of another kind, where it was."""
+
     def __repr__(self) -> str:
         layer = f", layer={', '.join(self.layer)}" if self.layer else ""
         return visible(f"Classifier({self.name}{layer})")

@@ -499,7 +499,7 @@ def _square_like(n: int, size: tuple[int, int]) -> tuple[int, int]:
 
 def _hands_on(module: nn.Module) -> bool:
     """Whether a module only repeats, pools or reshapes what it is given; that is no feature of its own."""
-    words = ("Pool", "Dropout", "Identity", "Flatten", "Permute", "DropPath")
+    words = ("Pool", "Dropout", "Identity", "Flatten", "Permute", "DropPath", "Transpose", "Reshape")
     return any(word in kind_of(module) for word in words) and not any(True for _ in module.parameters())
 
 
