@@ -32,13 +32,17 @@ class Slice(nn.Module):
     ) -> Tensor:
         """Return x[start:end:step] along each axis."""
         index = [slice(None)] * x.ndim
-        places = range(len(starts)) if axes is None else axes.tolist()
-        strides = [1] * len(starts) if steps is None else steps.tolist()
-        for axis, start, end, step in zip(places, starts.tolist(), ends.tolist(), strides, strict=True):
+        axes = torch.arange(len(starts)) if axes is None else axes
+        steps = torch.ones_like(starts) if steps is None else steps
+        for axis, start, end, step in zip(*map(_integers, (axes, starts, ends, steps)), strict=True):
             if step < 0:  # from behind
                 x, start, end = x.flip(axis), -start - 1, -end - 1
             index[axis] = slice(start, end, abs(step))
         return x[tuple(index)]
+
+
+def _integers(values: Tensor) -> list[int]:
+    return [int(value) for value in values]
 
 
 OURS: Mapping[str, tuple[int, type[nn.Module]]] = {"Gelu": (20, nn.GELU), "Mish": (18, nn.Mish), "Slice": (10, Slice)}
@@ -74,7 +78,7 @@ def convert(model: Any) -> fx.GraphModule:
     _join_gelu(module)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
-    _name_layers(module, list(layer_names(model).values()))
+    _name_layers(module, list(layer_names(model).values()), [node.op_type for node in model.graph.node])
     _name_outputs(module, [value.name for value in model.graph.output])
     return fx.GraphModule(module, module.graph, "ONNX").eval()
 
@@ -300,14 +304,17 @@ def _constant(module: nn.Module, node: Any) -> Tensor | None:
     return found if isinstance(found, Tensor) and found.is_floating_point() else None
 
 
-def _name_layers(module: fx.GraphModule, names: Sequence[str]) -> None:
-    """Call the layers, which have the numbers of the nodes, by their names."""
+def _name_layers(module: fx.GraphModule, names: Sequence[str], kinds: Sequence[str]) -> None:
+    """Call the layers, which have the numbers of the nodes, by their names, and what PyTorch does not have by kind."""
     for node in list(module.graph.nodes):
         if node.op == "call_module":
             old = str(node.target)
-            layer, number = module.get_submodule(old), old.rpartition("/")[2]
+            i = int(old.rpartition("/")[2])
+            layer: Any = module.get_submodule(old)
+            if type(layer).__name__.startswith("Onnx"):
+                layer._ty = kinds[i]  # as a module of an exported program says of which class it was
             module.delete_submodule(old)
-            node.target = _place(module, names[int(number)] if number.isdigit() else old, layer)
+            node.target = _place(module, names[i], layer)
     module.recompile()
 
 
@@ -317,7 +324,7 @@ def _place(module: nn.Module, name: str, layer: nn.Module) -> str:
     *levels, last = parts
     here = module
     for part in levels:
-        inner = here._modules.get(part)
+        inner = dict(here.named_children()).get(part)
         if inner is None and hasattr(here, part):  # a word that modules use themselves
             return _place(module, name.replace(".", "/") + "_", layer)
         if inner is None:

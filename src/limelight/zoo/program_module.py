@@ -4,7 +4,7 @@ An exported program calls PyTorch's operators (``aten.conv2d.default``), which n
 its layers hold weights and such calls, but are no ``nn.Conv2d``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from limelight.model.layers import kind_of
 from limelight.model.parts import parts_of
 
-PLACES = (torch, torch._C._nn, F, Tensor)  # pyright: ignore
+PLACES: tuple[Any, ...] = (torch, torch._C._nn, F, Tensor)  # pyright: ignore
 """Where PyTorch has its operators as functions, with the same arguments."""
 
 
@@ -23,19 +23,20 @@ def restore(module: nn.Module) -> None:
     """Put layers of PyTorch in place of those of an unflattened program, and functions in place of operators."""
     made: dict[int, nn.Module] = {}
     for name, part in list(parts_of(module, again=True)):
-        graph = getattr(part, "graph", None)
+        graph: Any = getattr(part, "graph", None)
         if not isinstance(graph, fx.Graph):
             continue
         if name and (layer := made.get(id(part)) or _layer(part, graph)):
             made[id(part)] = layer
             module.set_submodule(name, layer)
             continue
-        for node in graph.nodes:
+        nodes: Any = graph.nodes
+        for node in nodes:
             if node.op == "call_function" and isinstance(node.target, OpOverload):
                 node.target = _function(node.target)
 
 
-def _layer(part: nn.Module, graph: fx.Graph) -> nn.Module | None:
+def _layer(part: nn.Module, graph: Any) -> nn.Module | None:
     """Return the layer that a part is if it is one of weights: a single call with its input and its own tensors."""
     calls = [node for node in graph.nodes if node.op not in ("placeholder", "get_attr", "output")]
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
@@ -69,14 +70,14 @@ def _filled(layer: nn.Module, given: Mapping[str, Any], **names: str) -> nn.Modu
     return layer.eval()
 
 
-def _linear(kind: str, given: Mapping[str, Any]) -> nn.Module | None:
+def _linear_layer(kind: str, given: Mapping[str, Any]) -> nn.Module | None:
     if not isinstance(given["weight"], nn.Parameter):
         return None
     rows, columns = given["weight"].shape
     return _filled(nn.Linear(columns, rows, given["bias"] is not None, device="meta"), given)
 
 
-def _convolution(kind: str, given: Mapping[str, Any]) -> nn.Module | None:
+def _convolution_layer(kind: str, given: Mapping[str, Any]) -> nn.Module | None:
     if not isinstance(given["weight"], nn.Parameter):
         return None
     width, depth, *kernel = given["weight"].shape
@@ -87,7 +88,7 @@ def _convolution(kind: str, given: Mapping[str, Any]) -> nn.Module | None:
     return _filled(layer, given)
 
 
-def _batch_norm(kind: str, given: Mapping[str, Any]) -> nn.Module | None:
+def _batch_norm_layer(kind: str, given: Mapping[str, Any]) -> nn.Module | None:
     build: Any = getattr(nn, kind, None)
     if given["training"] or given["weight"] is None or kind not in ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"):
         return None
@@ -101,14 +102,14 @@ def _setting(value: Any, axes: int) -> Any:
 
 
 LAYERS: dict[str, Callable[[str, Mapping[str, Any]], nn.Module | None]] = {
-    "aten.linear.default": _linear,
-    "aten.batch_norm.default": _batch_norm,
-    **{f"aten.conv{n}d.{kind}": _convolution for n in (1, 2, 3) for kind in ("default", "padding")},
+    "aten.linear.default": _linear_layer,
+    "aten.batch_norm.default": _batch_norm_layer,
+    **{f"aten.conv{n}d.{kind}": _convolution_layer for n in (1, 2, 3) for kind in ("default", "padding")},
 }
 """What makes a layer of PyTorch of an operator's arguments."""
 
 
-def _function(operator: OpOverload) -> Callable[..., Any]:
+def _function(operator: Any) -> Callable[..., Any]:
     """Return the function of PyTorch's that does what an operator does; the operator if there is none."""
     if str(operator) in FUNCTIONS:
         return FUNCTIONS[str(operator)]
@@ -122,44 +123,47 @@ def _cut(x: Tensor, dim: int = 0, start: int | None = None, end: int | None = No
     return x[(slice(None),) * (dim % x.ndim) + (slice(start, end, step),)]
 
 
-def _normalise_batch(
-    x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float, cudnn: bool
+def _convolve(x: Tensor, w: Tensor, b: Any, stride: Any, pad: Any, dilation: Any, back: bool, more: Any, n: int) -> Any:
+    if back:
+        return getattr(F, f"conv_transpose{w.ndim - 2}d")(x, w, b, stride, pad, more, n, dilation)
+    return getattr(F, f"conv{w.ndim - 2}d")(x, w, b, stride, pad, dilation, n)
+
+
+def _softmax(x: Tensor, dim: int, half: bool) -> Tensor:
+    return torch.softmax(x, dim)
+
+
+def _batch_norm(
+    x: Tensor, w: Any, b: Any, mean: Any, var: Any, train: bool, share: float, eps: float, _: Any
 ) -> Tensor:
-    return F.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
+    return F.batch_norm(x, mean, var, w, b, train, share, eps)
 
 
-def _convolve(
-    x: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, more: Any, groups: int
-) -> Tensor:
-    axes = weight.ndim - 2
-    if transposed:
-        return getattr(F, f"conv_transpose{axes}d")(x, weight, bias, stride, padding, more, groups, dilation)
-    return getattr(F, f"conv{axes}d")(x, weight, bias, stride, padding, dilation, groups)
+def _fixed_norm(x: Tensor, w: Any, b: Any, mean: Any, var: Any, share: float, eps: float) -> tuple[Tensor]:
+    return (F.batch_norm(x, mean, var, w, b, False, share, eps),)
 
 
-def _normalise_layer(
-    x: Tensor, shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn: bool = True
-) -> Tensor:
-    return F.layer_norm(x, list(shape), weight, bias, eps)
+def _layer_norm(x: Tensor, shape: list[int], w: Any = None, b: Any = None, eps: float = 1e-5, _: Any = 0) -> Tensor:
+    return F.layer_norm(x, shape, w, b, eps)
 
 
-def _normalise_groups(
-    x: Tensor, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn: bool = True
-) -> Tensor:
-    return F.group_norm(x, groups, weight, bias, eps)
+def _native_layer_norm(x: Tensor, shape: list[int], w: Any, b: Any, eps: float) -> tuple[Tensor]:
+    return (F.layer_norm(x, shape, w, b, eps),)
+
+
+def _group_norm(x: Tensor, groups: int, w: Any = None, b: Any = None, eps: float = 1e-5, _: Any = 0) -> Tensor:
+    return F.group_norm(x, groups, w, b, eps)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "aten.slice.Tensor": _cut,
-    "aten.batch_norm.default": _normalise_batch,
     "aten.convolution.default": _convolve,
-    "aten.layer_norm.default": _normalise_layer,
-    "aten.group_norm.default": _normalise_groups,
-    "aten._softmax.default": lambda x, dim, half: torch.softmax(x, dim),
+    "aten._softmax.default": _softmax,
+    "aten.batch_norm.default": _batch_norm,
+    "aten._native_batch_norm_legit_no_training.default": _fixed_norm,
+    "aten.layer_norm.default": _layer_norm,
+    "aten.native_layer_norm.default": _native_layer_norm,
+    "aten.group_norm.default": _group_norm,
     "aten._adaptive_avg_pool2d.default": F.adaptive_avg_pool2d,
-    "aten._native_batch_norm_legit_no_training.default": lambda x, w, b, m, v, momentum, eps: (
-        _normalise_batch(x, w, b, m, v, False, momentum, eps, True),
-    ),
-    "aten.native_layer_norm.default": lambda x, shape, w, b, eps: (_normalise_layer(x, shape, w, b, eps),),
 }
-"""Functions in place of operators that take their arguments otherwise."""
+"""Functions in place of operators that take their arguments otherwise, or return more, which nothing uses."""
