@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 from torch.nn import functional as F
 
-from limelight.model.layers import kind_of
+from limelight.model.module_output import kind_of
 from limelight.model.parts import parts_of
 
 PLACES: tuple[Any, ...] = (torch, torch._C._nn, F, Tensor)  # pyright: ignore
