@@ -12,8 +12,7 @@ from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 from torch.nn import functional as F
 
-from limelight.model.module_output import kind_of
-from limelight.model.parts import parts_of
+from limelight.model.parts import kind_of, parts_of
 
 PLACES: tuple[Any, ...] = (torch, torch._C._nn, F, Tensor)  # pyright: ignore
 """Where PyTorch has its operators as functions, with the same arguments."""
