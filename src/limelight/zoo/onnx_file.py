@@ -162,11 +162,12 @@ def _settings(session: Any, path: Path, given: Mapping[str, Any]) -> dict[str, A
         size = _literal(said.get("imgsz", ""))
     if not isinstance(size, list | tuple) or not all(isinstance(side, int) for side in size):  # pyright: ignore
         size = None
-    labels = next(filter(None, (_names(said.get(key, "")) for key in NAMES)), None)
-    classes = session.get_outputs()[0].shape[-1:]
+    named: list[Any] = [_names(said.get(key, "")) for key in NAMES]
+    labels = next((names for names in named if names), None)
+    classes: list[Any] = session.get_outputs()[0].shape[-1:]
     if labels is not None and classes not in ([len(labels)], []) and isinstance(classes[0], int):
         labels = None  # names of something else
-    found = {"name": path.name, "size": tuple(size) if size else None, "labels": labels}  # pyright: ignore
+    found: dict[str, Any] = {"name": path.name, "size": tuple(size) if size else None, "labels": labels}  # pyright: ignore
     said_now = {key: value for key, value in given.items() if value is not None}
     return {key: value for key, value in (found | said_now).items() if value is not None}
 

@@ -31,8 +31,9 @@ def restore(module: nn.Module) -> None:
             continue
         nodes: Any = graph.nodes
         for node in nodes:
-            if node.op == "call_function" and isinstance(node.target, OpOverload):
-                node.target = _function(node.target)
+            operator: Any = node.target
+            if node.op == "call_function" and isinstance(operator, OpOverload):
+                node.target = _function(operator)
 
 
 def _layer(part: nn.Module, graph: Any) -> nn.Module | None:
