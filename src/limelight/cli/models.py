@@ -49,7 +49,7 @@ def _describe(name: str, as_json: bool, trust: bool) -> None:
         warnings.simplefilter("ignore", ConversionWarning)  # its words are those of the origin
         classifier = zoo.load(name, trust=trust)
     labels = classifier.labels or []
-    found = {
+    facts = {
         "model": classifier.name,
         "kind": type(classifier).__name__,
         "origin": classifier.origin,
@@ -58,10 +58,10 @@ def _describe(name: str, as_json: bool, trust: bool) -> None:
         "labels": labels,
     }
     if as_json:
-        print_json(found)
+        print_json(facts)
         return
-    found["labels"] = ", ".join(labels[:5]) + (", …" if len(labels) > 5 else "") if labels else "none are known"
-    for key, value in found.items():
+    facts["labels"] = ", ".join(labels[:5]) + (", …" if len(labels) > 5 else "") if labels else "none are known"
+    for key, value in facts.items():
         if value:
             say("{}: {}", key, value)
 

@@ -87,10 +87,10 @@ def compare(module: nn.Module, session: Any, size: Any) -> float:
             except Exception as error:  # it raises what PyTorch raises
                 why = files.reason_of(error)
                 raise UnsupportedModel(f"what it was converted to fails for a batch of {n}: {why}") from error
-            found: list[Any] = list(output.values()) if isinstance(output, dict) else [output]  # pyright: ignore
-            if [getattr(t, "shape", None) for t in found] != [t.shape for t in wanted]:
+            returned: list[Any] = list(output.values()) if isinstance(output, dict) else [output]  # pyright: ignore
+            if [getattr(t, "shape", None) for t in returned] != [t.shape for t in wanted]:
                 raise UnsupportedModel(f"what it was converted to returns something else for a batch of {n}")
-            worst = max([worst, *map(_difference, found, wanted)])
+            worst = max([worst, *map(_difference, returned, wanted)])
     if not worst <= TOLERANCE.get(dtype, 1e-3):
         raise UnsupportedModel(
             f"what it was converted to gives other scores than ONNX Runtime: they differ by {worst:.2g} of the largest"
@@ -119,8 +119,8 @@ def _noise(session: Any, n: int, size: Any, coarse: int) -> Tensor:
 def _run(session: Any, x: Tensor) -> list[Tensor]:
     """Return what ONNX Runtime gives for images."""
     with files.refusing(UnsupportedModel, f"ONNX Runtime fails with images of shape {tuple(x.shape)}"):
-        found: list[Any] = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    return [torch.as_tensor(np.asarray(one)) for one in found]
+        outputs: list[Any] = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    return [torch.as_tensor(np.asarray(one)) for one in outputs]
 
 
 def _black_box(session: Any, settings: Mapping[str, Any], why: str) -> BlackBox:
@@ -167,16 +167,16 @@ def _settings(session: Any, path: Path, given: Mapping[str, Any]) -> dict[str, A
     classes: list[Any] = session.get_outputs()[0].shape[-1:]
     if labels is not None and classes not in ([len(labels)], []) and isinstance(classes[0], int):
         labels = None  # names of something else
-    found: dict[str, Any] = {"name": path.name, "size": tuple(size) if size else None, "labels": labels}  # pyright: ignore
+    read: dict[str, Any] = {"name": path.name, "size": tuple(size) if size else None, "labels": labels}  # pyright: ignore
     said_now = {key: value for key, value in given.items() if value is not None}
-    return {key: value for key, value in (found | said_now).items() if value is not None}
+    return {key: value for key, value in (read | said_now).items() if value is not None}
 
 
 def _names(text: str) -> Any:
     """Return the names of classes in a text: a list or a dict, of JSON or Python, or names with commas or lines."""
-    found = _literal(text)
-    if isinstance(found, dict | list | tuple):
-        return found if isinstance(found, dict) else [str(one) for one in found]  # pyright: ignore
+    content = _literal(text)
+    if isinstance(content, dict | list | tuple):
+        return content if isinstance(content, dict) else [str(one) for one in content]  # pyright: ignore
     parts = [one.strip() for one in (text.splitlines() if "\n" in text.strip() else text.split(","))]
     return [one for one in parts if one] if len(parts) > 1 else None
 

@@ -290,18 +290,18 @@ def _operation(module: nn.Module, node: Any) -> str:
 
 def _number(module: nn.Module, node: Any) -> float | None:
     """Return the number that a node is, None if it is not constant."""
-    found = _constant(module, node)
-    return found.item() if found is not None and found.numel() == 1 else None
+    constant = _constant(module, node)
+    return constant.item() if constant is not None and constant.numel() == 1 else None
 
 
 def _constant(module: nn.Module, node: Any) -> Tensor | None:
     """Return the constant tensor that a node is, None if it is not constant."""
-    found: Any = None
+    constant: Any = None
     if isinstance(node, fx.Node) and node.op == "get_attr":
-        found = module.get_buffer(str(node.target))
+        constant = module.get_buffer(str(node.target))
     elif _operation(module, node) == "OnnxConstant":
-        found = getattr(module.get_submodule(str(node.target)), "value", None)
-    return found if isinstance(found, Tensor) and found.is_floating_point() else None
+        constant = getattr(module.get_submodule(str(node.target)), "value", None)
+    return constant if isinstance(constant, Tensor) and constant.is_floating_point() else None
 
 
 def _name_layers(module: fx.GraphModule, names: Sequence[str], kinds: Sequence[str]) -> None:

@@ -60,8 +60,8 @@ def _tensor(part: nn.Module, node: fx.Node) -> Any:
     return getattr(part.get_submodule(owner), name)
 
 
-def _filled(layer: nn.Module, given: Mapping[str, Any], **names: str) -> nn.Module:
-    """Return a layer with tensors in its places: the very same as before."""
+def _fill_layer(layer: nn.Module, given: Mapping[str, Any], **names: str) -> nn.Module:
+    """Give a layer the very same tensors as before, and return it."""
     for place, name in {"weight": "weight", "bias": "bias", **names}.items():
         if isinstance(given[name], nn.Parameter) or given[name] is None:
             layer.register_parameter(place, given[name])
@@ -74,7 +74,7 @@ def _linear_layer(kind: str, given: Mapping[str, Any]) -> nn.Module | None:
     if not isinstance(given["weight"], nn.Parameter):
         return None
     rows, columns = given["weight"].shape
-    return _filled(nn.Linear(columns, rows, given["bias"] is not None, device="meta"), given)
+    return _fill_layer(nn.Linear(columns, rows, given["bias"] is not None, device="meta"), given)
 
 
 def _convolution_layer(kind: str, given: Mapping[str, Any]) -> nn.Module | None:
@@ -85,7 +85,7 @@ def _convolution_layer(kind: str, given: Mapping[str, Any]) -> nn.Module | None:
     settings = {key: _setting(given[key], len(kernel)) for key in ("stride", "padding", "dilation")}
     groups = given["groups"]
     layer = build(depth * groups, width, tuple(kernel), groups=groups, bias=False, device="meta", **settings)
-    return _filled(layer, given)
+    return _fill_layer(layer, given)
 
 
 def _batch_norm_layer(kind: str, given: Mapping[str, Any]) -> nn.Module | None:
@@ -94,7 +94,7 @@ def _batch_norm_layer(kind: str, given: Mapping[str, Any]) -> nn.Module | None:
         return None
     layer = build(len(given["weight"]), given["eps"], given["momentum"], device="meta")
     layer.num_batches_tracked = torch.tensor(0)
-    return _filled(layer, given, running_mean="running_mean", running_var="running_var")
+    return _fill_layer(layer, given, running_mean="running_mean", running_var="running_var")
 
 
 def _setting(value: Any, axes: int) -> Any:
