@@ -56,11 +56,11 @@ def test_layers_and_functions_are_those_of_pytorch(name: str) -> None:
 
 @pytest.mark.slow
 def test_programs_of_core_operators() -> None:
-    net = build("mobile")
+    net = build("residual")
     module = torch.export.unflatten(export(net).run_decompositions())
     restore(module)
     methods = [m for m in FAMILIES if m != "cam"]  # a linear layer has become a product and a sum
-    same_maps(net, ll.Classifier(module, size=SIZE), methods, LAST["mobile"])
+    same_maps(net, ll.Classifier(module, size=SIZE), methods, LAST["residual"])
 
 
 class Twice(nn.Module):
