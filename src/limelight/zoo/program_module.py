@@ -151,6 +151,10 @@ def _native_layer_norm(x: Tensor, shape: list[int], w: Any, b: Any, eps: float) 
     return (F.layer_norm(x, shape, w, b, eps),)
 
 
+def _max_pool(x: Tensor, *settings: Any) -> tuple[Tensor]:
+    return (F.max_pool2d(x, *settings),)
+
+
 def _group_norm(x: Tensor, groups: int, w: Any = None, b: Any = None, eps: float = 1e-5, _: Any = 0) -> Tensor:
     return F.group_norm(x, groups, w, b, eps)
 
@@ -164,6 +168,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "aten.layer_norm.default": _layer_norm,
     "aten.native_layer_norm.default": _native_layer_norm,
     "aten.group_norm.default": _group_norm,
+    "aten.max_pool2d_with_indices.default": _max_pool,
     "aten._adaptive_avg_pool2d.default": F.adaptive_avg_pool2d,
 }
 """Functions in place of operators that take their arguments otherwise, or return more, which nothing uses."""
