@@ -22,6 +22,7 @@ from limelight.card import METHODS, METRICS
 from limelight.data.synthetic import test_split
 from limelight.errors import UnknownModel
 from limelight.zoo.families import FAMILIES, available
+from zoo.exported_networks import build, export
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -64,6 +65,7 @@ WRITTEN = {
     "proposals": ["proposals.png"],
     "collection-cam": ["groups.png", "layers.png"],
     "clustering": ["masked.png", "parts.png"],
+    "onnx": ["explained.png"],
 }
 """What the snippets of a page leave in the folder."""
 
@@ -109,6 +111,9 @@ def test_the_readme_has_commands() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("block", commands(), ids=lambda block: block[0])
 def test_commands_of_the_documents(block: list[str], folder: Path) -> None:
+    if any("model.onnx" in command for command in block):
+        pytest.importorskip("onnx2torch", reason="the extra onnx is not installed")
+        export(build("plain"), folder / "model.onnx")
     for command in block:
         with pytest.raises(SystemExit) as done:
             cli.main(shlex.split(command)[1:])

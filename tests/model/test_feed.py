@@ -72,7 +72,7 @@ def test_an_evaluation_takes_them_round_by_round() -> None:
         ({"image": torch.zeros(2, 4)}, "no further input 'image'"),
         ({"numbers": torch.full((2, 4), torch.nan)}, "numbers has values that are NaN or infinite"),
         ({"numbers": torch.tensor(1.0)}, r"numbers has shape \(\); give a row for each image"),
-        ({"numbers": "four"}, "can't be read|not an image|No such file|numbers is a str"),
+        ({"numbers": "four"}, "there is no file four"),
     ],
 )
 def test_inputs_that_cannot_be(inputs: dict[str, object], said: str) -> None:

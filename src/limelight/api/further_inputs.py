@@ -52,7 +52,7 @@ def _as_rows(model: Classifier, values: Any) -> Any:
     if is_tensor_or_array(values):
         return values
     pictures = list_pictures(values)
-    several = [values] if pictures is None else pictures
-    if all(isinstance(one, str | PathLike | Image.Image) for one in several):
-        return torch.stack([as_input(model, one) for one in several])
+    given_pictures = [values] if pictures is None else pictures
+    if all(isinstance(one, str | PathLike | Image.Image) for one in given_pictures):
+        return torch.stack([as_input(model, one) for one in given_pictures])
     return values

@@ -43,8 +43,8 @@ def true_classes(model: Classifier, samples: Sequence[Sample]) -> Index:
         UnknownTarget: the model has no class of that name, or its classes have no names.
     """
     labels = [_class_of(model, s) for s in samples]
-    found = {label: find_class(label, model.classes(), model.labels) for label in set(labels)}
-    return torch.tensor([found[label] for label in labels])
+    numbers = {label: find_class(label, model.classes(), model.labels) for label in set(labels)}
+    return torch.tensor([numbers[label] for label in labels])
 
 
 def _class_of(model: Classifier, sample: Sample) -> Label:

@@ -9,12 +9,12 @@ from limelight.cli.output import print_json, say, table
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="A model, or a part of names to list.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A model, its file, or a part of names to list.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="List the layers that can be explained.")] = False,
     trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """List the models that can be loaded by name, or the layers of one.
+    """List the models that can be loaded by name, the layers of one, or what is in the file of one.
 
     Example: limelight models torchvision/resnet18 --layers
     """
@@ -25,6 +25,9 @@ def models(
             raise typer.BadParameter("--layers needs the name of a model", param_hint="NAME")
         _layers(name, as_json, trust)
         return
+    if name is not None and zoo.is_file_name(name):
+        _describe(name, as_json, trust)
+        return
     available = [f"{family}/{model}" for family, names in zoo.available().items() for model in names]
     shown = [model for model in available if name is None or name.lower() in model.lower()]
     if as_json:
@@ -34,6 +37,33 @@ def models(
         raise typer.BadParameter(f"no model's name contains {name!r}", param_hint="NAME")
     for model in shown:
         say("{}", model, wrap=False)
+
+
+def _describe(name: str, as_json: bool, trust: bool) -> None:
+    import warnings
+
+    from limelight import zoo
+    from limelight.errors import ConversionWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConversionWarning)  # its words are those of the origin
+        classifier = zoo.load(name, trust=trust)
+    labels = classifier.labels or []
+    facts = {
+        "model": classifier.name,
+        "kind": type(classifier).__name__,
+        "origin": classifier.origin,
+        "input": "x".join(map(str, (len(classifier.mean), *classifier.input_size))),
+        "classes": classifier.classes(),
+        "labels": labels,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    facts["labels"] = ", ".join(labels[:5]) + (", …" if len(labels) > 5 else "") if labels else "none are known"
+    for key, value in facts.items():
+        if value:
+            say("{}: {}", key, value)
 
 
 def _layers(name: str, as_json: bool, trust: bool) -> None:

@@ -119,6 +119,9 @@ class Classifier:
         """Seconds of the pass that showed the layers."""
         self.layer = self.layer_names(layer) if layer is not None else None
 
+    origin = ""
+    """How the module was made of a file of another kind, where it was."""
+
     def __repr__(self) -> str:
         layer = f", layer={', '.join(self.layer)}" if self.layer else ""
         return visible(f"Classifier({self.name}{layer})")

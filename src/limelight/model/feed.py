@@ -135,13 +135,13 @@ def _rows(name: str, values: Any, like: Tensor | None) -> Tensor:
         raise InvalidOption(
             f"inputs: {name} is a {type(values).__name__}; give a tensor or array, a row for each image"
         )
-    found = tensor_of(values)
-    if found is None:
+    tensor = tensor_of(values)
+    if tensor is None:
         raise InvalidOption(f"inputs: {name} holds no real numbers")
-    if not found.ndim or not len(found):
-        raise InvalidOption(f"inputs: {name} has shape {tuple(found.shape)}; give a row for each image")
-    if found.is_floating_point() and not bool(found.isfinite().all()):
+    if not tensor.ndim or not len(tensor):
+        raise InvalidOption(f"inputs: {name} has shape {tuple(tensor.shape)}; give a row for each image")
+    if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
         raise InvalidOption(f"inputs: {name} has values that are NaN or infinite")
     if like is not None:
-        found = found.to(like.device, like.dtype if found.is_floating_point() else None)
-    return found
+        tensor = tensor.to(like.device, like.dtype if tensor.is_floating_point() else None)
+    return tensor

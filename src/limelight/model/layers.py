@@ -111,8 +111,8 @@ class Trace:
         if exact or not run.isdecimal():
             return exact
         numbered = {layer.run: layer for layer in self.layers if layer.name == module and layer.run is not None}
-        found = numbered.get(int(run))
-        return found and replace(found, name=name)
+        numbered_run = numbered.get(int(run))
+        return numbered_run and replace(numbered_run, name=name)
 
     @property
     def candidates(self) -> list[LayerInfo]:

@@ -54,7 +54,7 @@ def is_one(module: nn.Module, kinds: frozenset[str]) -> bool:
 
 def hands_on(module: nn.Module) -> bool:
     """Whether a module only repeats, pools or reshapes what it is given; that is no feature of its own."""
-    words = ("Pool", "Dropout", "Identity", "Flatten", "Permute", "DropPath")
+    words = ("Pool", "Dropout", "Identity", "Flatten", "Permute", "DropPath", "Transpose", "Reshape")
     return any(word in kind_of(module) for word in words) and not any(True for _ in module.parameters())
 
 

@@ -42,8 +42,8 @@ def find_layouts(
         return [_custom(s.output, reshape, len(size)) for s in seen]
     layouts = list(_layouts(seen, size, []))
     tokens = any(s.output.ndim == 3 and any(True for _ in s.module.parameters(recurse=False)) for s in seen)
-    found = any(layout and not hands_on(s.module) for s, layout in zip(seen, layouts, strict=True))
-    if not found and not tokens:  # no weights that tell, so let the picture's own size tell
+    has_map = any(layout and not hands_on(s.module) for s, layout in zip(seen, layouts, strict=True))
+    if not has_map and not tokens:  # no weights that tell, so let the picture's own size tell
         layouts = list(_layouts(seen, size, [size]))
     return layouts
 
@@ -88,8 +88,8 @@ def _layouts(seen: list[ModuleOutput], size: Size, known: list[Size]) -> Iterato
             sides == 1 and not flat[i] and _in_rows(s.module, rows.get(s.output.shape, False))
         )
         if s.tokens_first:
-            found = _token_layout(shape[0], known, size)
-            layout = found and replace(found, kind="tokens_first")
+            rows_first = _token_layout(shape[0], known, size)
+            layout = rows_first and replace(rows_first, kind="tokens_first")
         elif len(shape) == sides + 2 and not in_rows:
             if flat[i]:
                 layout = Layout("nchw", shape[2:])

@@ -82,13 +82,13 @@ def _trace(
         moved = _second_is_batch(module, x, feed, {s.name for s in seen if s.tokens_first})
         seen = [s for s in seen if not s.tokens_first or s.name in moved]
         of_image = _depend(leaf, seen)
-        slopes = _gradients(outputs, [s.output for s in seen], module, x)
+        gradients_at = _gradients(outputs, [s.output for s in seen], module, x)
 
     # A module that runs several times is known by its last run that depends on the image.
     latest = {s.name: s for s in seen} | {s.name: s for s, depends in zip(seen, of_image, strict=True) if depends}
     outer = _outermost(list(latest.values()))
     innermost = {s.key: s.module for s in reversed(seen)}
-    used = {id(s.output): g for s, g in zip(seen, slopes, strict=True)}
+    used = {id(s.output): g for s, g in zip(seen, gradients_at, strict=True)}
     layouts = find_layouts(seen, size_of(x), reshape)
     wide = are_wide(layouts, size_of(x))
     blocks = _blocks(modules)
@@ -149,10 +149,10 @@ def _gradients(numbers: list[Tensor], outputs: list[Tensor], module: nn.Module, 
     if not largest or not tracked:
         return [None] * len(outputs)
     try:
-        found = differentiate(module, x, torch.stack(largest).sum(), tracked)
+        grads = differentiate(module, x, torch.stack(largest).sum(), tracked)
     except UnsupportedModel:  # methods that need a gradient will say so
         return [None] * len(outputs)
-    by_id = {id(t): g for t, g in zip(tracked, found, strict=True)}
+    by_id = {id(t): g for t, g in zip(tracked, grads, strict=True)}
     return [by_id.get(id(t)) for t in outputs]
 
 

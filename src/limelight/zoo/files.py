@@ -16,7 +16,7 @@ from limelight import files
 from limelight.errors import InvalidOption, UnknownModel, UnsupportedModel, nearest
 from limelight.model.classifier import Classifier
 from limelight.model.preprocess import Preprocess
-from limelight.zoo import program_file, weights_file
+from limelight.zoo import onnx_file, program_file, weights_file
 from limelight.zoo.header import TRUST
 from limelight.zoo.recipe import Transform
 from limelight.zoo.weights import find_state, open_archive
@@ -81,7 +81,9 @@ def save(classifier: Classifier, path: str | Path) -> Path:
     return path
 
 
-def load(path: Path, *, device: str | torch.device | None, trust: bool, **given: Any) -> Classifier:
+def load(
+    path: Path, *, device: str | torch.device | None, trust: bool, whitebox: bool = True, **given: Any
+) -> Classifier:
     """Read a classifier from a file.
 
     Raises:
@@ -95,6 +97,8 @@ def load(path: Path, *, device: str | torch.device | None, trust: bool, **given:
         return weights_file.load(path, device, trust, given)
     if path.suffix == ".pt2":
         return program_file.load(path, device, trust, given)
+    if path.suffix == ".onnx":
+        return onnx_file.load(path, device, whitebox, given)
     return _load_pickle(path, device, trust, given)
 
 

