@@ -90,8 +90,9 @@ def median_blur(x: Images, size: int = 11) -> Images:
     for axis in axes(x, 2):
         windows = windows.unfold(axis, size, 1)  # n c *space s …, a view
     slab = max(1, AT_ONCE * x.shape[2] // (x[0].numel() * size**sides))  # of one picture at a time in memory
+    starts = range(0, x.shape[2], slab)
     return torch.stack(
-        [torch.cat([part.flatten(-sides).median(-1).values for part in one.split(slab, 1)], 1) for one in windows]
+        [torch.cat([one[:, s : s + slab].flatten(-sides).median(-1).values for s in starts], 1) for one in windows]
     )
 
 

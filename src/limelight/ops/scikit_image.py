@@ -34,16 +34,11 @@ def slic(picture: Floats, count: int) -> Wholes:
     """
     signal, channels = picture.ndim == 2, picture.shape[-1]
     colours = channels == 3 and not signal
-    labels = _slic(
-        picture[None] if signal else picture,  # a row
-        n_segments=count,
-        compactness=10 if colours or signal else 0.1,
-        sigma=0,
-        start_label=0,
-        channel_axis=-1,
-        convert2lab=colours,
-    )
-    return cast(Wholes, labels[0] if signal else labels)
+    given = picture[None] if signal else picture  # a row
+    compactness = 10 if colours or signal else 0.1
+    options = {"compactness": compactness, "sigma": 0, "start_label": 0, "channel_axis": -1, "convert2lab": colours}
+    labels = cast(Wholes, _slic(given, n_segments=count, **options))
+    return labels[0] if signal else labels
 
 
 def resize(picture: Floats, size: Size) -> Floats:

@@ -107,7 +107,7 @@ def pixel_sets(labels: Labels, dilation: int = 0) -> sparse.csr_array:
             start = [s.start - dilation for s in around]
             place = np.argwhere(np.asarray(distance) <= dilation) + start
             place = place[((place >= 0) & (place < size)).all(1)]
-            sets.append(np.ravel_multi_index(tuple(place.T), size))
+            sets.append(np.asarray(np.ravel_multi_index(tuple(place.T), size), np.intp))
     ends = np.cumsum([0, *map(len, sets)])
     members = np.concatenate(sets)
     return sparse.csr_array((np.ones(len(members)), members, ends), shape=(len(sets), labels[0].size))
