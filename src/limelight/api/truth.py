@@ -1,6 +1,7 @@
 """Carry the truth about pictures, masks and boxes, to where the network sees them."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,3 +108,14 @@ def _mask_of(sample: Sample, size: tuple[int, ...]) -> Tensor | None:
     if values.shape != size:
         raise InvalidImage(f"{sample.name}: the mask has shape {values.shape}, but the input {size}; they must agree")
     return from_numpy(values != 0 if sample.mask_value is None else values == sample.mask_value)
+
+
+def true_objects(model: Classifier, *samples: Sample) -> Tensor | None:
+    """Return where each object of samples is on the network's input, (objects, H, W); a mask is taken for one."""
+    alone = [
+        one
+        for sample in samples
+        for one in ([sample] if sample.mask is not None else [replace(sample, boxes=(box,)) for box in sample.boxes])
+    ]
+    masks = [mask for one in alone if (mask := true_mask(model, one)) is not None]
+    return torch.stack(masks) if masks else None
