@@ -19,8 +19,10 @@ LEAST_STRIP = 4
 """Positions along one axis from which halving may leave one along the other; 1 x 2, in which squares end, is no map."""
 POOLS = frozenset({"_MaxPoolNd", "_AvgPoolNd", "_AdaptiveAvgPoolNd", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d"})
 """Kinds of modules that pool."""
-_NORMS = {"BatchNorm2d", "BatchNorm3d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"}
-_FLAT = POOLS | _NORMS | {"Conv1d", "Conv2d", "Conv3d", "Upsample", "PixelShuffle"}
+_FLAT = POOLS | {
+    *("Conv1d", "Conv2d", "Conv3d", "BatchNorm2d", "BatchNorm3d", "GroupNorm"),
+    *("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "Upsample", "PixelShuffle"),
+}
 """Kinds of modules whose output is (n, k, *grid) without doubt."""
 _ROWS = frozenset({"Linear", "LayerNorm", "RMSNorm", "MultiheadAttention"})
 """Kinds of modules that take the channels on the last axis."""

@@ -42,8 +42,8 @@ def fake_cam(
         >>> int((explanation.map == 1).sum()), int((explanation.map == 0).sum())
         (16383, 1)
     """
-    size = size_of(image) if level == "input" else at_most(size_of(image), 7)
-    ones = image.new_ones(len(image), *(size if acts_if_any is None else size_of(acts_if_any)))
+    size = size_of(image if acts_if_any is None else acts_if_any)
+    ones = image.new_ones(len(image), *(at_most(size, 7) if level == "feature" else size))
     ones.flatten(1)[:, 0] = 0
     if acts_if_any is None:
         return ones
