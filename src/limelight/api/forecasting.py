@@ -119,7 +119,7 @@ def _seconds(classifier: Classifier, x: Images, passes: float) -> float:
         try:
             with preserve_state(classifier.module):
                 output = classifier.forward(x.expand(at_once, -1, -1, -1), watched=False)
-                numbers(output, at_once)[0].sum().item()  # waits for the device
+                numbers(output, at_once, classifier.choice)[0].sum().item()  # waits for the device
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

@@ -31,7 +31,7 @@ from limelight.model.hooks import duplicate
 from limelight.model.inputs import Inputs
 from limelight.model.labels import LabelsLike, read_labels
 from limelight.model.layers import LayerInfo, Trace, trace, version_of
-from limelight.model.outputs import Outputs, numbers, same_but_for_rounding
+from limelight.model.outputs import TOLD, Choice, Outputs, numbers, same_but_for_rounding
 from limelight.model.parts import parts_of
 from limelight.model.preprocess import Transform
 from limelight.model.preserve import preserve_state
@@ -280,17 +280,31 @@ class Classifier:
         """How class scores are read: as it was said, or else as a pass has shown it."""
         seen = next(iter(list(self._traces.values())), None)
         config = getattr(self.module, "config", None)
-        sigmoid = seen is not None and seen.last_module == "Sigmoid"
-        softmax = seen is not None and (
-            seen.last_module in ("Softmax", "LogSoftmax") or (seen.looks_like_probabilities and not sigmoid)
-        )
+        last = ""
+        if seen is not None:
+            last = seen.last_operation if seen.last_operation in TOLD else seen.last_module
+        looks = seen is not None and seen.looks_like_probabilities
+        single = seen is not None and seen.classes == 1
+        sigmoid = last == "Sigmoid"
+        softmax = last in ("Softmax", "SafeSoftmax", "LogSoftmax") or (looks and not single and not sigmoid)
         multilabel = self._declared_multilabel
         if multilabel is None:
             multilabel = sigmoid or getattr(config, "problem_type", None) == "multi_label_classification"
+        multilabel = multilabel and not single  # one number is told from its opposite
         if self._declared_outputs is not None:
-            return Outputs(self._declared_outputs == "probabilities", multilabel)
-        logs = seen is not None and seen.last_module == "LogSoftmax"  # log-probabilities are logits
-        return Outputs((sigmoid or softmax) and not logs, multilabel)
+            return Outputs(self._declared_outputs == "probabilities", multilabel, self.choice)
+        unclear = (
+            f"{self.name} gives one number between 0 and 1, and what made it can't be seen: say whether it is a "
+            "probability, outputs='probabilities' or 'logits'"
+        )
+        told = sigmoid or softmax or last in TOLD or not (looks and single)
+        logs = last == "LogSoftmax"  # log-probabilities are logits
+        return Outputs((sigmoid or softmax) and not logs, multilabel, self.choice, "" if told else unclear)
+
+    @property
+    def choice(self) -> Choice:
+        """Which part of what the network returns are the class scores."""
+        return Choice(None, len(self.labels or ()))
 
     def require_finite(
         self, logits: Logits, x: Originals, images: Index | None = None, copies: Images | None = None
@@ -350,7 +364,7 @@ class Classifier:
             self._refuse_meta(x)
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
             start = time.perf_counter()
-            found = trace(self.module, noise, self._reshape)
+            found = trace(self.module, noise, self._reshape, self.choice)
             self.first_pass_seconds = time.perf_counter() - start
             if found.classes:
                 self._count_labels(found.classes)
@@ -370,7 +384,7 @@ class Classifier:
 
     def _try_batches(self, x: Images, seen: Trace) -> None:
         """Find out how the model likes a batch; see ``BatchTrial``."""
-        trial = BatchTrial(self.module, x, seen)
+        trial = BatchTrial(self.module, x, seen, self.choice)
         self._layout, self._single = trial.layout, trial.alone
         self._overwrites |= trial.overwrites
 
@@ -433,7 +447,7 @@ class Classifier:
             image = x[:1].detach()
             twin = fuse(self.module, image)
             with torch.no_grad(), preserve_state(twin), forward_pass(self.module, image):
-                ours, theirs = (numbers(m(image.clone()), 1) for m in (twin, self.module))
+                ours, theirs = (numbers(m(image.clone()), 1, self.choice) for m in (twin, self.module))
             if not same_but_for_rounding(ours, theirs):
                 raise UnsupportedModel(f"{self.name} can't be fused: its logits would change; use fuse=False")
             twin.eval()

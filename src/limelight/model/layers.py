@@ -18,7 +18,7 @@ from torch.utils.flop_counter import flop_registry
 from limelight.errors import ModelFailed, UnsupportedModel
 from limelight.model.boundary import differentiate, forward_pass
 from limelight.model.hooks import attach_hooks
-from limelight.model.outputs import class_scores, numbers, of_first
+from limelight.model.outputs import FOUND, Choice, class_scores, last_operation, numbers, of_first
 from limelight.model.parts import parts_of
 from limelight.model.preserve import preserve_state
 from limelight.shapes import Acts
@@ -99,8 +99,8 @@ class Trace:
 
     ``layers`` are those with a map or tokens; ``done`` are the names of all by their last run, with the share of
     the network's arithmetic that is done then; ``outputs`` are the numbers about the image that came out, of which
-    ``classes`` are class scores, 0 if there are none, which ``no_classes`` explains; ``overwrites`` tells whether the
-    model writes into its input.
+    ``classes`` are class scores, 0 if there are none, which ``no_classes`` explains; ``last_operation`` is what made
+    them, "" where that can't be seen; ``overwrites`` tells whether the model writes into its input.
     """
 
     layers: tuple[LayerInfo, ...]
@@ -110,6 +110,7 @@ class Trace:
     no_classes: str
     bytes_per_image: int
     last_module: str
+    last_operation: str
     looks_like_probabilities: bool
     overwrites: bool
 
@@ -230,20 +231,23 @@ class _Arithmetic(TorchDispatchMode):
         return output
 
 
-def trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None) -> Trace:
+def trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None, choice: Choice = FOUND) -> Trace:
     """Push one image through the model and back, and note every layer's output.
 
     Args:
         module: the model.
         x: one normalised image, shape (1, c, H, W).
         reshape: the user's own reading of a layer's output, or None.
+        choice: which part of the outputs are class scores.
     """
     with suppress(UnsupportedModel, ModelFailed):  # what can't run while a graph is recorded can without
-        return _trace(module, x, reshape, gradients=True)
-    return _trace(module, x, reshape, gradients=False)
+        return _trace(module, x, reshape, choice, gradients=True)
+    return _trace(module, x, reshape, choice, gradients=False)
 
 
-def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None, *, gradients: bool) -> Trace:
+def _trace(
+    module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None, choice: Choice, *, gradients: bool
+) -> Trace:
     seen: list[_Seen] = []
     arithmetic = _Arithmetic()
 
@@ -272,7 +276,7 @@ def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | N
         with watched, arithmetic, forward_pass(module, x):
             raw_output = module(given)
         total = max(1, arithmetic.total)
-        outputs = numbers(raw_output, len(x))
+        outputs = numbers(raw_output, len(x), choice)
         slopes = _gradients(outputs, [s.output for s in seen], module, x)
 
     latest = {s.name: s for s in seen}  # a module that runs several times is known by its last run
@@ -313,22 +317,26 @@ def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | N
             for info, s, is_wide in zip(infos, seen, wide, strict=True)
         ]
     distinct = {id(s.output): s.output for s in seen}.values()
-    classes, no_classes = 0, ""
+    classes, no_classes, operation = 0, "", ""
     try:
-        classes = int(class_scores(raw_output, len(x)).shape[1])
+        scores = class_scores(raw_output, len(x), choice)
+        classes, operation = int(scores.shape[1]), last_operation(scores)
     except UnsupportedModel as error:
         no_classes = str(error)
     rows = outputs[0].detach().float()
     return Trace(
         layers=tuple(infos),
         done={name: flops / total for name, flops in finished.items()},
-        outputs=tuple(t.detach() for t in of_first(raw_output, len(x))),
+        outputs=tuple(t.detach() for t in of_first(raw_output, len(x), choice)),
         classes=classes,
         no_classes=no_classes,
         bytes_per_image=sum(t.numel() * t.element_size() for t in distinct),
         last_module=last_leaf[0],
+        last_operation=operation,
         looks_like_probabilities=bool(
-            classes > 1 and (rows >= 0).all() and torch.allclose(rows.sum(-1), torch.ones(1).to(rows), atol=1e-4)
+            classes
+            and (rows >= 0).all()
+            and ((rows <= 1).all() if classes == 1 else torch.allclose(rows.sum(-1), rows.new_ones(1), atol=1e-4))
         ),
         overwrites=given._version != version,
     )

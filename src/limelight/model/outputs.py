@@ -1,7 +1,8 @@
 """What a network returns, and how it is read: class scores, or any structure that a function of the user's takes."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import torch
@@ -15,6 +16,66 @@ ScoreKind = Literal["logit", "prob", "logprob", "margin"]
 """Which score of a class is explained; see ``Outputs.score``."""
 NAMES = ("logits", "out", "scores")
 """Under which a mapping may hold the class scores."""
+Pick = str | int | Callable[[Any], Tensor]
+"""Where in its outputs a network has its class scores: under a key, at an index, or what a function makes of them."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which part of what a network returns are its class scores.
+
+    Attributes:
+        output: what the user says; None where they are to be found.
+        labels: number of the classes' names, by which scores are told from features; 0 where there are none.
+    """
+
+    output: Pick | None = None
+    labels: int = 0
+
+    def find(self, output: Any, n: int) -> Any:
+        """Return the class scores in whatever a network returned for n images, as they are; None if there are none.
+
+        Raises:
+            UnsupportedModel: there is no such key or index, or several tensors may be the class scores.
+        """
+        if self.output is not None:
+            return _pick(output, self.output)
+        if hasattr(output, "logits"):
+            return output.logits
+        if isinstance(output, Mapping):
+            parts = dict(cast(Mapping[Any, Any], output))
+            named = next((parts[name] for name in NAMES if name in parts), None)
+            return self._tell(parts, n) if named is None else named
+        if isinstance(output, list | tuple):
+            return self._tell(dict(enumerate(cast(Sequence[Any], output))), n)
+        return output
+
+    def _tell(self, parts: Mapping[Any, Any], n: int) -> Any:
+        """Return the only part that can be the class scores; the first one, if none of the others can.
+
+        Raises:
+            UnsupportedModel: several can, or one can that is not the first.
+        """
+        alone = len(parts) == 1  # a scalar among others is a loss
+        rows = {key: as_rows(part, n) for key, part in parts.items() if alone or getattr(part, "ndim", 0)}
+        able = {key: t.shape[1] for key, t in rows.items() if t is not None and t.ndim == 2 and len(t) == n}
+        fit = [key for key, columns in able.items() if max(2, columns) == self.labels]
+        if len(fit) == 1:
+            return parts[fit[0]]
+        first = next(iter(parts), None)
+        if not able or list(able) == [first]:
+            lost = not alone and isinstance(parts.get(first), Tensor) and not parts[first].ndim
+            return None if lost else parts.get(first)
+        found = ", ".join(f"{key!r} {_shape(part)}" for key, part in parts.items())
+        few = f", and {'none has' if not fit else 'several have'} {self.labels} columns" if self.labels else ""
+        raise UnsupportedModel(
+            f"which of the model's outputs are class scores (n, classes)? It returns {found}{few}; say it, such as "
+            f"output={list(able)[-1]!r}, or give target= a function of its outputs"
+        )
+
+
+FOUND = Choice()
+"""Nobody says where the class scores are."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +85,14 @@ class Outputs:
     Attributes:
         probabilities: whether it returns probabilities, which are turned back to logits.
         multilabel: whether the classes are independent, so that a probability is a sigmoid and no softmax.
+        choice: where the class scores are.
+        unclear: why it can't be told whether they are probabilities; "" if it can.
     """
 
     probabilities: bool = False
     multilabel: bool = False
+    choice: Choice = field(default=FOUND, repr=False)
+    unclear: str = field(default="", repr=False)
 
     def logits(self, output: Any, n: int) -> Logits:
         """Return the logits (n, classes) in whatever the network returned for n images.
@@ -35,7 +100,9 @@ class Outputs:
         Raises:
             UnsupportedModel: there are no class scores in it, or not one row per image.
         """
-        values = class_scores(output, n)
+        values = class_scores(output, n, self.choice)
+        if self.unclear:
+            raise UnsupportedModel(self.unclear)
         if self.probabilities:
             binary = self.multilabel or values.shape[1] == 1
             tiny = torch.finfo(values.dtype).tiny
@@ -49,7 +116,7 @@ class Outputs:
         try:
             return [self.logits(output, n)]
         except UnsupportedModel:
-            return numbers(output, n)
+            return numbers(output, n, self.choice)
 
     def score(self, logits: Logits, index: Index, kind: ScoreKind) -> Scores:
         """Return the score of one class per row.
@@ -70,40 +137,20 @@ class Outputs:
         return logits.gather(1, index[:, None])[:, 0]
 
 
-def class_scores(output: Any, n: int) -> Tensor:
+def class_scores(output: Any, n: int, choice: Choice = FOUND) -> Tensor:
     """Return the class scores in whatever a network returned for n images, as they are: (n, classes).
 
     Raises:
-        UnsupportedModel: there are none, or not one row per image.
+        UnsupportedModel: there are none, it can't be told which they are, or they are not one row per image.
     """
-    found: Any = output
-    if hasattr(output, "logits"):
-        found = output.logits
-    elif isinstance(output, Mapping):
-        named = cast(Mapping[Any, Any], output)
-        found = next((named[k] for k in NAMES if k in named), None)
-        if found is None:
-            found = next(iter(named.values()), None)
-    elif isinstance(output, list | tuple):
-        several = cast(Sequence[Any], output)
-        found = several[0] if several else None
-        if isinstance(found, Tensor) and not found.ndim and len(several) > 1:
-            found = None  # a loss, beside whatever it is the loss of
-    if isinstance(found, Tensor):
-        if found.is_inference():  # which could not be written to
-            found = found.clone()
-        if found.ndim == 4 and found.shape[2:] == (1, 1):
-            found = found.flatten(1)
-        if found.ndim < 2 and n == 1:  # a module that squeezes
-            found = found.reshape(1, -1)
-        if found.ndim == 1:
-            found = found[:, None]
-    if not isinstance(found, Tensor) or found.ndim != 2:
-        given = cast(Any, output) if found is None else found
-        what = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
-        raise UnsupportedModel(
-            f"the model returns {what}, not class scores (n, classes); give target= a function of its outputs"
-        )
+    part = choice.find(output, n)
+    found = as_rows(part, n)
+    if isinstance(found, Tensor) and found.is_inference():  # which could not be written to
+        found = found.clone()
+    if found is None or found.ndim != 2:
+        given = _shape(cast(Any, output) if part is None else part)
+        what = f"output={choice.output!r} is" if choice.output is not None else "the model returns"
+        raise UnsupportedModel(f"{what} {given}, not class scores (n, classes); give target= a function of its outputs")
     if found.dtype == torch.bool or found.is_complex():
         raise UnsupportedModel(
             f"the model's scores are {str(found.dtype).removeprefix('torch.')}; class scores are real numbers"
@@ -115,7 +162,77 @@ def class_scores(output: Any, n: int) -> Tensor:
     return found
 
 
-def numbers(output: Any, n: int) -> list[Tensor]:
+def as_rows(part: Any, n: int) -> Tensor | None:
+    """Return a tensor with a row for each of n images, where that can be seen in it; None for what is no tensor."""
+    if not isinstance(part, Tensor) or (not part.ndim and n > 1):
+        return None
+    if part.ndim == 4 and part.shape[2:] == (1, 1):
+        return part.flatten(1)
+    if part.ndim < 2 and n == 1:  # a module that squeezes
+        return part.reshape(1, -1)
+    return part[:, None] if part.ndim == 1 else part
+
+
+def _pick(output: Any, pick: Pick) -> Any:
+    """Return the part of the outputs that the user means.
+
+    Raises:
+        UnsupportedModel: there is no such part.
+    """
+    if not isinstance(pick, str | int):
+        return pick(output)
+    try:
+        return output[pick]
+    except (KeyError, IndexError, TypeError):
+        if isinstance(pick, str) and hasattr(output, pick):
+            return getattr(output, pick)
+    if isinstance(output, Mapping):
+        there = f"has {', '.join(map(repr, cast(Mapping[Any, Any], output)))}"
+    elif isinstance(output, list | tuple):
+        there = f"has the indices 0 to {len(cast(Sequence[Any], output)) - 1}"
+    else:
+        there = f"is {_shape(output)}"
+    raise UnsupportedModel(f"output={pick!r} is no part of what the model returns, which {there}")
+
+
+def _shape(part: Any) -> str:
+    return str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__
+
+
+ROUTES = re.compile(
+    "(Unsafe|Reshape)?(View|Alias|Copy|Clone|Slice|Select|Squeeze|Unsqueeze|Expand|Permute|Transpose|T|Index)"
+    "|AsStrided|ToCopy|IndexSelect|Gather|Split|SplitWithSizes|Unbind|Cat|Stack"
+    "|Clamp|ClampMin|ClampMax|Mean|AvgPool.*|AdaptiveAvgPool.*"
+)
+"""Operations that only route numbers, keep them in their range, or average them."""
+LINEAR = frozenset({"Addmm", "Mm", "Addbmm", "Baddbmm", "Bmm", "Addmv", "Mv", "Dot", "Convolution", "Add"})
+"""Operations whose results are no probabilities."""
+TOLD = LINEAR | {"Sigmoid", "Softmax", "SafeSoftmax", "LogSoftmax", "Log", "LogSigmoid"}
+"""Operations that tell whether what they give are probabilities."""
+
+
+def last_operation(scores: Tensor) -> str:
+    """Return the operation that gave numbers, such as ``Sigmoid``; "" without a graph, or where it was several.
+
+    It is looked for through what only routes numbers: views, slices, changes of type.
+    """
+    return _operation(scores.grad_fn)
+
+
+def _operation(node: Any) -> str:
+    while node is not None:
+        name = re.sub(r"Backward\d*$", "", node.name())
+        behind = [before for before, _ in node.next_functions if before is not None]
+        if not ROUTES.fullmatch(name) or not behind:
+            return name
+        if len(behind) > 1:
+            several = {_operation(before) for before in behind}
+            return several.pop() if len(several) == 1 else ""
+        node = behind[0]
+    return ""
+
+
+def numbers(output: Any, n: int, choice: Choice = FOUND) -> list[Tensor]:
     """Return the class scores in what a network returned for n images; where there are none, other real numbers.
 
     These are the first map, be it of a segmenter that returns several, or else all.
@@ -124,7 +241,7 @@ def numbers(output: Any, n: int) -> list[Tensor]:
         UnsupportedModel: there are no numbers in it.
     """
     try:
-        return [class_scores(output, n)]
+        return [class_scores(output, n, choice)]
     except UnsupportedModel:
         found = _real(output)
         if not found:
@@ -132,7 +249,7 @@ def numbers(output: Any, n: int) -> list[Tensor]:
         return next(([t] for t in found if t.ndim > 2 and len(t) == n), found)
 
 
-def of_first(output: Any, n: int) -> list[Tensor]:
+def of_first(output: Any, n: int, choice: Choice = FOUND) -> list[Tensor]:
     """Return the numbers about the first of n images: their first rows, or those in the first entry of a list.
 
     What has no row for each image, such as a loss, is about none.
@@ -141,7 +258,7 @@ def of_first(output: Any, n: int) -> list[Tensor]:
         several = cast(Sequence[Any], output)
         if len(several) == n and not isinstance(several[0], Tensor):
             return _real(several[0])
-    return [t[:1] for t in numbers(output, n) if t.ndim and len(t) == n]
+    return [t[:1] for t in numbers(output, n, choice) if t.ndim and len(t) == n]
 
 
 def same_but_for_rounding(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
