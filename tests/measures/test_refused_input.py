@@ -42,17 +42,10 @@ def test_refused_maps(name: str) -> None:
     assert_refused(InvalidMap, "tensor.*got list", name, maps=[TOP, TOP], **extra)
 
 
-ABOUT_PROBABILITIES = (
-    "cross-deletion",
-    "average-drop",
-    "average-increase",
-    "confidence-drop",
-    "adcc",
-    "morf-insertion",
-    "road",
-    "erasure",
-)
-"""Metrics that are about the probability of a class, or about which class is predicted."""
+ABOUT_PROBABILITIES = ("average-drop", "average-increase", "confidence-drop", "adcc", "road")
+"""Metrics that are about the probability of a class."""
+ABOUT_CLASSES = ("cross-deletion", "morf-insertion", "erasure")
+"""Metrics that are about which class is predicted, or about another class."""
 TRUTHS = ("proportion", "pointing-game", "grid-pg", "outside-inside-ratio", "segmentation-ap")
 
 
@@ -87,17 +80,29 @@ def test_refused_targets(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_a_function_that_gives_the_logit_is_the_class_or_has_no_probability(name: str) -> None:
+def test_a_function_that_gives_the_score_of_the_class_is_the_class(name: str) -> None:
+    about = "prob" if name in ABOUT_PROBABILITIES else "logit"
     metric = ll.metric(name, **({"score": "logit"} if "score" in ll.metrics()[name].options else {}))
     model, x = ll.Classifier(architectures.small(2), size=16), ones(16, 16, n=2).float() * torch.linspace(-1, 1, 16)
     maps = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(0))
-    given: dict[str, Any] = {"truth": maps > 0.5, "method": ll.method("grad-cam")}
-    if name in ABOUT_PROBABILITIES:
-        with pytest.raises(InvalidOption, match=r"a function (as target has no probability|of the outputs is none)"):
-            metric(model, x, lambda out: out[:, 1], maps, **given)
+    given: dict[str, Any] = {"truth": maps > 0.5, "method": ll.method("grad-cam", score=about)}
+
+    def function(output: torch.Tensor) -> torch.Tensor:
+        return (output.softmax(1) if about == "prob" else output)[:, 1]
+
+    if name in ABOUT_CLASSES:
+        with pytest.raises(InvalidOption, match=r"a function of the outputs is none"):
+            metric(model, x, function, maps, **given)
     else:
-        found, wanted = (metric(model, x, target, maps, **given) for target in (lambda out: out[:, 1], 1))
+        found, wanted = (metric(model, x, target, maps, **given) for target in (function, 1))
         torch.testing.assert_close(found, wanted, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["average-drop", "confidence-drop", "adcc"])
+def test_a_share_of_a_negative_score_is_refused(name: str) -> None:
+    model, x = ll.Classifier(architectures.small(2), size=16), ones(16, 16, n=2).float()
+    with pytest.raises(InvalidOption, match=r"the target function gives -1; give one that is not negative"):
+        ll.metric(name)(model, x, lambda output: 0 * output[:, 1] - 1, x[:, 0], method="fake-cam")
 
 
 def test_refused_images() -> None:

@@ -49,6 +49,7 @@ FEWER: dict[str, dict[str, object]] = {  # options that make a method quick enou
     "is-cam": {"n": 3},
     "occlusion": {"window": 12, "stride": 8},
     "rise": {"n_masks": 40},
+    "d-rise": {"n_masks": 40, "cells": 6},
     "xrai": {"steps": 4},
     # Coefficients of 1e-4 from scores that are rounded at 3e-8 would not do to compare by.
     "integrated-gradients": {"n": 8},

@@ -76,8 +76,9 @@ def evaluate(
             tensor (n, 3, H, W) or an array (n, H, W, 3).
         methods: names or methods, or one; or methods by the name that stands in the rows.
         metrics: names or metrics, or one; or metrics by the name that stands in the columns.
-        targets: None for the predicted class, ``"label"`` for the true one where it is known, a class, or
-            one per image. All metrics of an image are about that class. Of folders of classes and a model whose
+        targets: None for the predicted class, ``"label"`` for the true one where it is known, a class, one per image,
+            or a function of the module's outputs, whose own values take the place of a probability. All metrics of an
+            image are about that. Of folders of classes and a model whose
             classes have no names, but as many, the folders are the classes in sorted order.
         target: another name of ``targets``.
         truth: masks or boxes in pixels of the network's input, see ``Truth.of``; None for what the images
@@ -122,7 +123,9 @@ def evaluate(
         order = {s.name: i for i, s in enumerate(samples)}
         settings = settings_of(model, methods_by_name, metrics_by_name)
         settings |= {"unreadable": dict(unreadable)} if unreadable else {}
-        return Results(sorted(rows, key=lambda r: order[r.image]), columns(metrics_by_name), settings)
+        return Results(
+            sorted(rows, key=lambda r: order[r.image]), columns(metrics_by_name, of_function=callable(asked)), settings
+        )
 
     unreadable = Unreadable(strict)
     try:
@@ -200,7 +203,9 @@ def compare(
         saliencies = run(list(chosen.values()), model, x, wanted)
         row = [explanations(s, model, x, name)[0] for name, s in zip(chosen, saliencies, strict=True)]
         rows = evaluate_batch(model, x, wanted, chosen, judges, there, [sample.name], saliencies=saliencies)
-    return Gallery([row]), Results(rows, columns(judges), settings_of(model, chosen, judges))
+    return Gallery([row]), Results(
+        rows, columns(judges, of_function=callable(wanted)), settings_of(model, chosen, judges)
+    )
 
 
 def _name_methods(

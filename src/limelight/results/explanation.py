@@ -276,7 +276,7 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
                 image=classifier.display(x[i]).float(),
                 finish=saliency.finish,
                 target=target,
-                label=label_of(classifier, target),
+                label=label_of(classifier, target, saliency),
                 score=float(saliency.score[i]),
                 probability=float(saliency.probability[i]),
                 method=method,
@@ -291,10 +291,10 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
     return split
 
 
-def label_of(classifier: Classifier, target: int) -> str:
-    """Name a class, or say that a function is explained."""
+def label_of(classifier: Classifier, target: int, saliency: Saliency | None = None) -> str:
+    """Name a class, or the function that is explained."""
     if target < 0:
-        return "custom score"
+        return "custom score" if saliency is None else saliency.provenance.get("label", "custom score")
     if classifier.labels and target < len(classifier.labels):
         return classifier.labels[target]
     return f"class {target}"

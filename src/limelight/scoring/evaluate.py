@@ -46,7 +46,7 @@ def evaluate_batch(
     Args:
         classifier: the model.
         x: normalised images, (n, 3, H, W).
-        target: see ``Method.run``; metrics are about a class, so a function won't do.
+        target: see ``Method.run``.
         methods: by the name that stands in the rows.
         metrics: by the name that stands in the rows.
         truth: where the evidence should lie.
@@ -55,15 +55,14 @@ def evaluate_batch(
         saliencies: what the methods gave, if they have been run.
         on_rows: called with each method's rows when they are finished.
     """
-    if callable(target):
-        raise InvalidOption("metrics are about a class; a function as target has no probability")
     with torch.inference_mode(False), torch.no_grad():
         x = classifier.to_batch(x)
         methods = {name: _limit_batch(method, batch_size) for name, method in methods.items()}
+        targets = Targets.parse(target, classifier, x)
         if saliencies is None:
-            saliencies = run(list(methods.values()), classifier, x, target)
+            saliencies = run(list(methods.values()), classifier, x, targets)
         first = saliencies[0]
-        targets = Targets(first.target)
+        targets = replace(targets, index=first.target)
         batch = ImageBatch(classifier, x, targets, truth, probability=first.probability, batch_size=batch_size)
         again = {pair for m in metrics.values() for pair in m.reexplained_masks}
         by_method: list[list[Row]] = []
@@ -95,7 +94,7 @@ def _rows(
             image=image,
             method=method,
             target=target[i],
-            label=label_of(classifier, target[i]),
+            label=label_of(classifier, target[i], saliency),
             probability=probability[i],
             reason=saliency.reasons[i],
             seconds=saliency.seconds,
@@ -111,9 +110,10 @@ def _rows(
     ]
 
 
-def columns(metrics: Mapping[str, Metric]) -> dict[str, Column]:
-    """Return what the metrics' numbers are."""
-    return {label: Column(m.name, m.protocol, m.better, m.pooling) for label, m in metrics.items()}
+def columns(metrics: Mapping[str, Metric], *, of_function: bool = False) -> dict[str, Column]:
+    """Return what the metrics' numbers are; those of a target function are not to be mixed with those of classes."""
+    end = "/function" if of_function else ""
+    return {label: Column(m.name, m.protocol + end, m.better, m.pooling) for label, m in metrics.items()}
 
 
 def as_list(given: str | Named | Sequence[str | Named], what: str) -> Sequence[str | Named]:

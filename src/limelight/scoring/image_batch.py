@@ -126,16 +126,15 @@ class ImageBatch:
         Raises:
             InvalidOption: every number is about a function of the outputs.
         """
-        self._expect_class()
+        if self._asked.function is not None:
+            raise InvalidOption("this metric compares classes; a function of the outputs is none")
         return self._passes(self._asked).logits(copies, count)
 
     def scores_of(self, copies: Copies, wanted: Tensor | int, kind: ScoreKind | None = None) -> Tensor:
         """Return the target's score on changed copies of the images, (n, s); see ``Passes.scores``.
 
-        Raises:
-            InvalidOption: a function of the outputs has no probability.
+        A function of the outputs has no probability: its own values stand for one.
         """
-        self._expect_class(kind or "prob")
         return self._passes(self.targets).scores(copies, wanted, kind)
 
     def _score(self, name: object, x: Images, kind: ScoreKind) -> Scores:
@@ -153,13 +152,6 @@ class ImageBatch:
             return passes.logits(lambda i, _: some[i], 1)[:, 0]
 
         return self.memo((name, "logits"), work).expand(len(x), -1)
-
-    def _expect_class(self, kind: ScoreKind = "prob") -> None:
-        if self._asked.function is not None and kind == "prob":
-            raise InvalidOption(
-                "a function as target has no probability; give score='logit', where the metric has that option, "
-                "for the function's own values"
-            )
 
     def _passes(self, targets: Targets) -> Passes:
         return Passes(self.classifier, self.image, targets, self.meter, self._batch_size)

@@ -70,6 +70,25 @@ def rise(
         >>> explanation.map.shape, str(explanation.cost)
         (torch.Size([128, 128]), '51 F')
     """
+    total, shown, done = weigh_masks(image, scores_of, draws, rounds, n_masks, cells, p, border)
+    return Raw(total / (done * p) if norm == "p" else divide(total, shown.expand_as(total)))
+
+
+def weigh_masks(
+    image: Images,
+    scores_of: ScoresOf,
+    draws: Draws,
+    rounds: Rounds,
+    n_masks: int,
+    cells: int,
+    p: float,
+    border: Border,
+) -> tuple[Tensor, Tensor, int]:
+    """Weigh random masks by the score of the picture that each leaves; see ``rise`` for the arguments.
+
+    Returns:
+        sum_m s_m m, (n, H, W); sum_m m, (1, H, W); and the number of masks.
+    """
     size = (int(image.shape[-2]), int(image.shape[-1]))
     exact = image if image.dtype == torch.float64 else image.float()
     grids = (draws.uniform((n_masks, cells, cells), like=exact) < p).to(exact)
@@ -87,7 +106,7 @@ def rise(
         sums.append(weighted_sum(scores, grids[some], shifts[some], size, border))
         done = some.stop
     total, shown = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
-    return Raw(total / (done * p) if norm == "p" else divide(total, shown.expand_as(total)))
+    return total, shown, done
 
 
 def weighted_sum(

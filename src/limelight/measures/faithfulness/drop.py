@@ -1,6 +1,7 @@
 """What the explained part of the picture alone is worth: average drop, average increase, confidence drop."""
 
 from limelight.card import register_metric
+from limelight.errors import InvalidOption
 from limelight.ops import divide
 from limelight.scoring.measured import Measured
 from limelight.scoring.needs import CleanScore, MaskedScore, Space
@@ -40,7 +41,7 @@ def average_drop(
         >>> results.summary()["grad-cam", "average-drop"].rank
         1
     """
-    y, o = clean_score("prob"), masked_score(space, renormalize)
+    y, o = _expect_share(clean_score("prob")), masked_score(space, renormalize)
     return Measured(divide((y - o).clamp_min(0), y), {"underflow": (y == 0).to(y.dtype)})
 
 
@@ -118,6 +119,20 @@ def confidence_drop(
         >>> abs(results.values("confidence-drop").item() - results.values("average-drop").item()) < 1e-6
         True
     """
-    y, o = clean_score("prob"), masked_score(space, renormalize)
+    y, o = _expect_share(clean_score("prob")), masked_score(space, renormalize)
     drop = divide(y - o, y)
     return drop.clamp_min(0) if clip else drop
+
+
+def _expect_share(y: Scores) -> Scores:
+    """Return scores of which a share can be lost.
+
+    Raises:
+        InvalidOption: a target function gives one below 0.
+    """
+    if bool((y < 0).any()):
+        raise InvalidOption(
+            f"a drop is a share of the score, and the target function gives {float(y.min()):.3g}; give one that is not "
+            "negative, such as a probability"
+        )
+    return y
