@@ -125,6 +125,11 @@ def test_a_region_of_a_segmenter(wrap: Any) -> None:
         torch.testing.assert_close(found.raw, wanted.raw)
 
 
+def test_the_scores_of_pixels_are_no_features() -> None:
+    c = ll.Classifier(Segmenter().eval(), size=24)
+    assert c.layers(None, X)[0].name == "body"
+
+
 def test_every_picture_has_its_region() -> None:
     c = ll.Classifier(Segmenter(scale=2).eval(), size=24)
     regions = torch.zeros(3, 24, 24, dtype=torch.bool)

@@ -303,7 +303,7 @@ def _trace(
             candidate=layout is not None
             and latest[s.name] is s
             and wide[i]
-            and _explainable(s, layout, used[id(s.output)], int(outputs[0].shape[-1]) if outputs[0].ndim else 0),
+            and _explainable(s, layout, used[id(s.output)], {int(side) for side in outputs[0].shape[1:]}),
             same_as=outer.get(s.key, s.name),
             pooled=_is_one(innermost[s.key], _POOLS),
             block=s.name in blocks,
@@ -511,7 +511,8 @@ def _hands_on(module: nn.Module) -> bool:
     return any(word in kind_of(module) for word in words) and not any(True for _ in module.parameters())
 
 
-def _explainable(s: _Seen, layout: Layout, gradient: Tensor | None, classes: int) -> bool:
+def _explainable(s: _Seen, layout: Layout, gradient: Tensor | None, classes: set[int]) -> bool:
+    """Whether an output is a feature map on which the prediction depends; ``classes`` are how many there may be."""
     if _hands_on(s.module) or gradient is None:
         return False
     if layout.kind == "tokens" and (isinstance(s.module, nn.Linear) or "Linear" in s.kind):
@@ -519,5 +520,5 @@ def _explainable(s: _Seen, layout: Layout, gradient: Tensor | None, classes: int
     felt = layout.maps(gradient).abs().amax((0, 2, 3))  # per channel
     if not (felt > 0).any():
         return False  # behind the last attention only the class token counts
-    class_map = felt.numel() == classes > 1 and int((felt > 0).sum()) == 1
+    class_map = felt.numel() in classes - {1} and int((felt > 0).sum()) == 1
     return not class_map
