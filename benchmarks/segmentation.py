@@ -23,7 +23,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "layer-cam": {},
     "ablation-cam": {},
     "integrated-gradients": {"n": 16},
-    "occlusion": {"window": 96, "stride": 48},
+    "occlusion": {"window": 48, "stride": 24},
     "rise": {"n_masks": 150},
     "random-map": {},
 }
@@ -35,18 +35,19 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True, help="folder of real_models.py")
     parser.add_argument("--ask", nargs="+", required=True, help="PICTURE=CLASS")
     parser.add_argument("--methods", nargs="+", default=[*METHODS])
+    parser.add_argument("--side", type=int, default=513, help="of the input, in pixels")
     parser.add_argument("--out", type=Path, default=Path("segmentation.png"))
     given = parser.parse_args()
     sys.path.insert(0, str(given.models))
     real: Any = import_module("real_models")
     grey = [128 / 255] * 3
-    network = ll.Classifier(real.load_deeplab(), size=513, mean=grey, std=grey, labels=real.names("voc"))
+    network = ll.Classifier(real.load_deeplab(), size=given.side, mean=grey, std=grey, labels=real.names("voc"))
     methods = [ll.method(name, **METHODS[name]) for name in given.methods]
     rows: list[list[draw.Panel]] = []
     print("| region | method | insertion ↑ | deletion ↓ | share of the map inside | passes | seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for picture, name in (one.rsplit("=", 1) for one in given.ask):
-        x, height, width = real.deeplab_input(picture)
+        x, height, width = real.deeplab_input(picture, given.side)
         region: Tensor = network.forward(x).argmax(1) == network.labels.index(name)
         target = ll.targets.mask(name, region, score="prob")
         start = time.perf_counter()

@@ -29,6 +29,7 @@ from limelight.model.classifier import Classifier
 from limelight.model.outputs import Outputs, as_rows
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import find_class
+from limelight.ops.arrays import floats, integers, truths
 from limelight.shapes import Images, Index, Scores
 
 __all__ = ["Target", "box", "class_", "finer", "margin", "mask", "regression", "similarity"]
@@ -278,7 +279,7 @@ class _Mask(Target):
         size, region = tuple(x.shape[2:]), self.region
         if region is None:
             where = _look(classifier, x, dataclasses.replace(aimed, i=self._index(labels))._wins)
-            empty = [i for i, some in enumerate(where.flatten(1).any(1).tolist()) if not some]
+            empty = [i for i, some in enumerate(truths(where.flatten(1).any(1))) if not some]
             if empty:
                 raise InvalidOption(f"{self!r}: {name} wins nowhere in picture {empty[0]}; give region=")
         else:
@@ -389,8 +390,8 @@ class _Box(Target):
     placed: ClassVar[bool] = True
 
     def __repr__(self) -> str:
-        box = tuple(round(v, 2) for v in self.xyxy.tolist()) if self.xyxy.ndim == 1 else show(self.xyxy)
-        named = self.i.tolist() if isinstance(self.i, Tensor) else self.i
+        box = _sides(self.xyxy) if self.xyxy.ndim == 1 else show(self.xyxy)
+        named = integers(self.i) if isinstance(self.i, Tensor) else self.i
         return f"box({box}, {named!r}{'' if self.background else ', background=False'})"
 
     def aim(self: Own, classifier: Classifier, x: Images) -> Own:
@@ -399,10 +400,9 @@ class _Box(Target):
         most = torch.tensor([width, height, width, height]).to(boxes)
         outside = ((boxes < 0) | (boxes > most * (1 + 1e-6))).any(1)
         if bool(outside.any()):
-            one = tuple(round(v, 2) for v in boxes[outside][0].tolist())
             raise InvalidOption(
-                f"box {one} reaches beyond its picture, {width} wide and {height} high; give x1, y1, x2, y2 in pixels "
-                "of the network's input"
+                f"box {_sides(boxes[outside][0])} reaches beyond its picture, {width} wide and {height} high; give "
+                "x1, y1, x2, y2 in pixels of the network's input"
             )
         i = find_class(self.i, len(labels or ()), labels) if isinstance(self.i, str) else self.i
         i = i.to(x.device) if isinstance(i, Tensor) else i
@@ -426,7 +426,7 @@ class _Box(Target):
     def __call__(self, output: Any) -> Scores:
         if isinstance(output, list | tuple):
             several = cast(Sequence[Any], output)
-            if several and all(isinstance(d, Mapping) and {"boxes", "scores", "labels"} <= {*d} for d in several):
+            if several and all(_part(d, name) is not None for d in several for name in ("boxes", "scores", "labels")):
                 return torch.stack([self._detected(d, *self._row(j)) for j, d in enumerate(several)])
         logits = _part(output, "pred_logits", "logits")
         boxes = _part(output, "pred_boxes")
@@ -465,9 +465,13 @@ class _Box(Target):
         there = 1 - logits.softmax(-1)[:, -1] if self.background else p.amax(-1)
         if i is not None and not 0 <= i < p.shape[1]:
             raise UnknownTarget(f"{self!r}: the model has the classes 0 to {p.shape[1] - 1}")
-        alike = there if i is None else there * p[:, i] / p.norm(dim=1)
+        alike = there if i is None else there * F.normalize(p, dim=1)[:, i]
         pixels = box_convert(boxes, "cxcywh", "xyxy") * boxes.new_tensor([width, height, width, height])
         return _best(_overlaps(target, pixels) * alike, logits)
+
+
+def _sides(box: Tensor) -> tuple[float, ...]:
+    return tuple(round(side, 2) for side in floats(box))
 
 
 def _overlaps(target: Tensor, boxes: Tensor) -> Tensor:
@@ -484,8 +488,9 @@ def _best(similarities: Tensor, source: Tensor) -> Tensor:
 
 def _part(output: Any, *names: str) -> Tensor | None:
     """Return the first of some parts that an output has."""
+    there = cast(Mapping[str, Any], output) if isinstance(output, Mapping) else None
     for name in names:
-        found: Any = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+        found: Any = getattr(output, name, None) if there is None else there.get(name)
         if isinstance(found, Tensor):
             return found
     return None
@@ -529,7 +534,7 @@ def box(
     boxes = torch.as_tensor(xyxy, dtype=torch.float32).detach()
     shaped = boxes.ndim in (1, 2) and boxes.shape[-1] == 4 and boxes.numel() > 0
     if not shaped or not bool(torch.isfinite(boxes).all()) or not bool((boxes[..., :2] < boxes[..., 2:]).all()):
-        text = tuple(boxes.tolist()) if boxes.ndim == 1 else show(boxes)
+        text = _sides(boxes) if boxes.ndim == 1 else show(boxes)
         raise InvalidOption(f"box: {text} is no box; give x1 < x2 and y1 < y2 as (x1, y1, x2, y2), or (n, 4) of them")
     if class_ is None or isinstance(class_, int | str):
         return _Box(boxes, class_, background)

@@ -148,7 +148,7 @@ def class_scores(output: Any, n: int, choice: Choice = FOUND) -> Tensor:
     if isinstance(found, Tensor) and found.is_inference():  # which could not be written to
         found = found.clone()
     if found is None or found.ndim != 2:
-        given = _shape(cast(Any, output) if part is None else part)
+        given = _shape(output if part is None else part)
         what = f"output={choice.output!r} is" if choice.output is not None else "the model returns"
         raise UnsupportedModel(f"{what} {given}, not class scores (n, classes); give target= a function of its outputs")
     if found.dtype == torch.bool or found.is_complex():
@@ -221,8 +221,8 @@ def last_operation(scores: Tensor) -> str:
 
 def _operation(node: Any) -> str:
     while node is not None:
-        name = re.sub(r"Backward\d*$", "", node.name())
-        behind = [before for before, _ in node.next_functions if before is not None]
+        name = re.sub(r"Backward\d*$", "", str(node.name()))
+        behind: list[Any] = [step[0] for step in node.next_functions if step[0] is not None]
         if not ROUTES.fullmatch(name) or not behind:
             return name
         if len(behind) > 1:
