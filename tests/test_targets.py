@@ -14,6 +14,7 @@ import architectures
 import limelight as ll
 from limelight import targets
 from limelight.errors import InvalidOption, NonFinite, UnknownTarget, UnsupportedModel
+from quick import quick
 
 LABELS = ["cat", "dog", "hare", "fox", "owl"]
 X = torch.randn(3, 3, 24, 24, generator=torch.Generator().manual_seed(0))
@@ -123,6 +124,21 @@ def test_a_region_of_a_segmenter(wrap: Any) -> None:
         wanted = method.run(ll.Classifier(plain, size=24), X, written)
         torch.testing.assert_close(found.score, wanted.score)
         torch.testing.assert_close(found.raw, wanted.raw)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ll.methods())
+def test_every_method_that_needs_no_class_takes_a_region(name: str) -> None:
+    c, region = ll.Classifier(Segmenter().eval(), size=24), torch.zeros(24, 24, dtype=torch.bool)
+    region[6:18, 6:18] = True
+    method = quick(name)
+    if {"class_weights", "logits"} & {*method.needs}:
+        with pytest.raises(UnsupportedModel, match="class"):
+            method.run(c, X, targets.mask(1, region))
+        return
+    found = method.run(c, X, targets.mask(1, region))
+    assert found.map.shape == (3, 24, 24)
+    assert torch.isfinite(found.raw).all()
 
 
 def test_the_scores_of_pixels_are_no_features() -> None:

@@ -424,10 +424,9 @@ class _Box(Target):
         return dataclasses.replace(self, **each)
 
     def __call__(self, output: Any) -> Scores:
-        if isinstance(output, list | tuple):
-            several = cast(Sequence[Any], output)
-            if several and all(_part(d, name) is not None for d in several for name in ("boxes", "scores", "labels")):
-                return torch.stack([self._detected(d, *self._row(j)) for j, d in enumerate(several)])
+        several = cast(Sequence[Any], output if isinstance(output, list | tuple) else ())
+        if several and all(_part(d, name) is not None for d in several for name in ("boxes", "scores", "labels")):
+            return torch.stack([self._detected(d, *self._row(j)) for j, d in enumerate(several)])
         logits = _part(output, "pred_logits", "logits")
         boxes = _part(output, "pred_boxes")
         if logits is None or boxes is None:
@@ -488,9 +487,9 @@ def _best(similarities: Tensor, source: Tensor) -> Tensor:
 
 def _part(output: Any, *names: str) -> Tensor | None:
     """Return the first of some parts that an output has."""
-    there = cast(Mapping[str, Any], output) if isinstance(output, Mapping) else None
+    parts = cast(Mapping[str, Any], output if isinstance(output, Mapping) else getattr(output, "__dict__", {}))
     for name in names:
-        found: Any = getattr(output, name, None) if there is None else there.get(name)
+        found = parts.get(name)
         if isinstance(found, Tensor):
             return found
     return None

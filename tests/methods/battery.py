@@ -40,6 +40,10 @@ COARSE: dict[str, set[str]] = {
     # Its mean over channels is nearly 0 there, of either sign.
     "agf": {"dense"},
 }
+WEIGHED_BY_PROBABILITY = {
+    # Whatever score is explained; a function has no probability, so that its own values stand for it.
+    "group-cam",
+}
 FORKS = {
     # The length of a step is decided by whether the score has fallen, by less than float32 can tell at first.
     *("i-gos", "aop", "sigcam"),
