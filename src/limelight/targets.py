@@ -424,7 +424,7 @@ class _Box(Target):
         return dataclasses.replace(self, **each)
 
     def __call__(self, output: Any) -> Scores:
-        several = cast(Sequence[Any], output if isinstance(output, list | tuple) else ())
+        several = cast(Sequence[Any], output) if isinstance(output, list | tuple) else ()
         if several and all(_part(d, name) is not None for d in several for name in ("boxes", "scores", "labels")):
             return torch.stack([self._detected(d, *self._row(j)) for j, d in enumerate(several)])
         logits = _part(output, "pred_logits", "logits")
