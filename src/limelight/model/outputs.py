@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limelight.errors import UnsupportedModel
 from limelight.model.boundary import tensors_of
@@ -137,6 +137,56 @@ class Outputs:
         return logits.gather(1, index[:, None])[:, 0]
 
 
+@dataclass(frozen=True)
+class Ending:
+    """What a pass showed of how a network's class scores are made.
+
+    Attributes:
+        module: kind of the module that ran last.
+        operation: what made the scores; "" where that can't be seen.
+        columns: their number; 0 if there are none.
+        looks_like_probabilities: whether they add up to 1, or a single one lies between 0 and 1.
+    """
+
+    module: str = ""
+    operation: str = ""
+    columns: int = 0
+    looks_like_probabilities: bool = False
+
+    @property
+    def last(self) -> str:
+        """What was last, as far as it tells whether scores are probabilities."""
+        return self.operation if self.operation in TOLD else self.module
+
+
+def find_outputs(
+    module: nn.Module,
+    ending: Ending,
+    outputs: Literal["logits", "probabilities"] | None,
+    multilabel: bool | None,
+    choice: Choice = FOUND,
+) -> Outputs:
+    """Return how class scores are read: as it was said, or else as a pass has shown it.
+
+    Args:
+        module: the network, which may tell its kind of problem.
+        ending: what a pass has shown.
+        outputs: what the user says that they are.
+        multilabel: what the user says of the classes.
+        choice: which part of the outputs they are.
+    """
+    last, single = ending.last, ending.columns == 1
+    sigmoid = last == "Sigmoid"
+    config = getattr(module, "config", None)
+    seen = sigmoid or getattr(config, "problem_type", None) == "multi_label_classification"
+    independent = (seen if multilabel is None else multilabel) and not single  # one number is told from its opposite
+    if outputs is not None or last in PROBABILITIES:
+        return Outputs(outputs != "logits", independent, choice)
+    if single and ending.looks_like_probabilities and last not in TOLD:
+        return Outputs(False, independent, choice, UNCLEAR)
+    return Outputs(ending.looks_like_probabilities and not single, independent, choice)
+
+
 def class_scores(output: Any, n: int, choice: Choice = FOUND) -> Tensor:
     """Return the class scores in whatever a network returned for n images, as they are: (n, classes).
 
@@ -205,10 +255,17 @@ ROUTES = re.compile(
     "|Clamp|ClampMin|ClampMax|Mean|AvgPool.*|AdaptiveAvgPool.*"
 )
 """Operations that only route numbers, keep them in their range, or average them."""
-LINEAR = frozenset({"Addmm", "Mm", "Addbmm", "Baddbmm", "Bmm", "Addmv", "Mv", "Dot", "Convolution", "Add"})
-"""Operations whose results are no probabilities."""
-TOLD = LINEAR | {"Sigmoid", "Softmax", "SafeSoftmax", "LogSoftmax", "Log", "LogSigmoid"}
+PROBABILITIES = frozenset({"Sigmoid", "Softmax", "SafeSoftmax"})
+"""Operations and modules that give probabilities."""
+TOLD = PROBABILITIES | {
+    *("Addmm", "Mm", "Addbmm", "Baddbmm", "Bmm", "Addmv", "Mv", "Dot", "Convolution"),
+    *("LogSoftmax", "Log", "LogSigmoid"),  # log-probabilities are logits
+}
 """Operations that tell whether what they give are probabilities."""
+UNCLEAR = (
+    "the model gives one number between 0 and 1, and what made it can't be seen: say whether it is a probability, "
+    "outputs='probabilities' or 'logits'"
+)
 
 
 def last_operation(scores: Tensor) -> str:
