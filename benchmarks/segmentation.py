@@ -44,8 +44,8 @@ def main() -> None:
     network = ll.Classifier(real.load_deeplab(), size=given.side, mean=grey, std=grey, labels=real.names("voc"))
     methods = [ll.method(name, **METHODS[name]) for name in given.methods]
     rows: list[list[draw.Panel]] = []
-    print("| region | method | insertion ↑ | deletion ↓ | share of the map inside | passes | seconds |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| region | method | insertion ↑ | deletion ↓ | share of the map inside | passes |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for picture, name in (one.rsplit("=", 1) for one in given.ask):
         x, height, width = real.deeplab_input(picture, given.side)
         region: Tensor = network.forward(x).argmax(1) == network.labels.index(name)
@@ -54,10 +54,7 @@ def main() -> None:
         gallery, results = ll.compare(network, x, methods, METRICS, target, truth=region, progress=False)
         for row in results.rows:
             values = " | ".join(f"{v:.3f}" for v in row.values.values())
-            print(
-                f"| {name} | {row.method} | {values} | {row.forwards + row.backwards:.0f} | {row.seconds:.0f} |",
-                flush=True,
-            )
+            print(f"| {name} | {row.method} | {values} | {row.forwards + row.backwards:.0f} |", flush=True)
         found = gallery[0]
         image = found[0].view("image").crop((0, 0, width, height))
         where = draw.overlay(image, region[0, :height, :width].numpy().astype(float))

@@ -1,6 +1,7 @@
 """What networks return: class scores in any wrapping, or other structures, of which a function makes a score."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -325,3 +326,45 @@ def test_a_loss_is_no_class_score(target: int | None) -> None:
     assert not c.alone
     wanted = ll.method("grad-cam").run(ll.Classifier(c.module.f, size=32), X, 2)  # pyright: ignore
     torch.testing.assert_close(found.raw, wanted.raw)
+
+
+class Both(WithLoss):
+    """Features, and the scores that are made of them."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.f[:-1](x), self.f(x)
+
+
+@pytest.mark.parametrize("pick", [1, -1, lambda output: output[1]], ids=["index", "from the end", "function"])
+def test_a_classifier_is_told_where_its_scores_are(pick: Any) -> None:
+    net = Both().eval()
+    c, plain = ll.Classifier(net, size=32, output=pick), ll.Classifier(net.f, size=32)
+    torch.testing.assert_close(c(X), plain(X))
+    for name in ("grad-cam", "lrp", "occlusion", "integrated-gradients", "score-cam", "ablation-cam"):
+        options = {"window": 16, "stride": 16} if name == "occlusion" else {}
+        found, wanted = (ll.method(name, **options).run(one, X) for one in (c, plain))
+        torch.testing.assert_close(found.raw, wanted.raw)
+        assert found.target.tolist() == wanted.target.tolist()
+    maps = torch.rand(2, 32, 32)
+    torch.testing.assert_close(ll.metric("deletion")(c, X, None, maps), ll.metric("deletion")(plain, X, None, maps))
+
+
+def test_features_are_told_from_scores_by_the_labels_or_asked_about() -> None:
+    net = Both().eval()
+    e = ll.explain(ll.Classifier(net, labels=list("abcde"), size=32), X)[0]
+    assert e.label == "abcde"[int(net(X)[1][0].argmax())]
+    for labels in (None, list("abc")):
+        with pytest.raises(UnsupportedModel, match=r"returns 0 \(\d, 8\), 1 \(\d, 5\).*say it, such as output=1"):
+            ll.explain(ll.Classifier(net, labels=labels, size=32), X)
+    with pytest.raises(UnsupportedModel, match=r"output=2 is no part .* the indices 0 to 1"):
+        ll.explain(ll.Classifier(net, output=2, size=32), X)
+
+
+@pytest.mark.slow
+def test_where_the_scores_are_is_saved_with_the_network(tmp_path: Path) -> None:
+    net = Both().eval()
+    ll.save(ll.Classifier(net, size=32, output=1), tmp_path / "both.pt2")
+    again = ll.load(tmp_path / "both.pt2", trust=True)
+    torch.testing.assert_close(again(X), net(X)[1].detach())
+    with pytest.raises(UnsupportedModel, match="is a function, which can't be saved"):
+        ll.save(ll.Classifier(net, size=32, output=lambda output: output[1]), tmp_path / "function.pt2")

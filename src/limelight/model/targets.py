@@ -118,7 +118,9 @@ class Targets:
         return cls(torch.tensor([found[one] for one in asked], device=x.device))
 
     def __getitem__(self, images: slice | Index) -> "Targets":
-        function = self.function.of(images) if isinstance(self.function, Aimed) else self.function
+        function = self.function
+        if function is not None and isinstance(function, Aimed):
+            function = function.of(images)
         return replace(self, index=None if self.index is None else self.index[images], function=function)
 
     def settle(self, logits: Logits | None) -> "Targets":

@@ -58,7 +58,7 @@ def d_rise(
         >>> import torch
         >>> from torchvision.models.detection import ssdlite320_mobilenet_v3_large
         >>> detector = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None).eval()
-        >>> classifier = ll.Classifier(detector, mean=(0, 0, 0), std=(1, 1, 1), size=320)
+        >>> classifier = ll.Classifier(detector, size=320)
         >>> box = ll.targets.box((40, 60, 200, 240))
         >>> explanation = ll.explain(classifier, ll.example_image(), "d-rise", box, n_masks=2)
         >>> explanation.map.shape, explanation.label, str(explanation.cost)
