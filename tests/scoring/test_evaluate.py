@@ -167,7 +167,11 @@ def test_errors() -> None:
         (lambda: ll.evaluate(c, [], ["cam"], ["adcc"]), InvalidImage, "list of images is empty"),
         (lambda: ll.evaluate(c, x, [], ["adcc"]), InvalidOption, "list of methods is empty"),
         (lambda: ll.evaluate(c, x, ["cam"], ["proportion"]), MissingTruth, "proportion needs truth="),
-        (lambda: ll.evaluate(c, x, ["cam"], ["adcc"], lambda out: out[:, 0]), InvalidOption, "about a class"),
+        (
+            lambda: ll.evaluate(c, x, ["grad-cam"], ["erasure"], lambda out: out[:, 0]),
+            InvalidOption,
+            "the outputs is none",
+        ),
         (lambda: ll.evaluate(c, x, ["cam"], ["adcc"], [1, 2, 3]), InvalidOption, "3 targets for 2 images"),
         (
             lambda: ll.evaluate(c, x, ["cam"], ["proportion"], truth=torch.ones(3, *SIZE)),
