@@ -232,8 +232,8 @@ class Registry(Generic[AnyCard]):
         """The names of all that an entry may ask for."""
         file, name = self._asks
         tree = ast.parse((Path(__file__).parent / file).read_text(encoding="utf-8"))
-        supply = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
-        made = [node for node in supply.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+        source = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+        made = [node for node in source.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
         return tuple(f.name for f in made if any(ast.unparse(d).endswith("property") for d in f.decorator_list))
 
     @cached_property

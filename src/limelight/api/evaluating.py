@@ -108,10 +108,10 @@ def evaluate(
     given = None if truth is None else read_truth(truth, model, samples)
     rows: list[Row] = []
 
-    def finished(found: list[Row]) -> None:
-        rows.extend(found)
+    def finished(new_rows: list[Row]) -> None:
+        rows.extend(new_rows)
         if on_rows is not None:
-            on_rows(found)
+            on_rows(new_rows)
 
     def results() -> Results:
         order = {s.name: i for i, s in enumerate(samples)}

@@ -77,12 +77,12 @@ def cache_features(
     trunk = _trunk_key(classifier, layer, mirror)
     parts = [pictures[i : i + PICTURES_PER_FILE] for i in range(0, len(pictures), PICTURES_PER_FILE)]
     keys = [_key(trunk, part) for part in parts]
-    found = [_stored(folder / f"{key}.safetensors") for key in keys]
-    lacking = sum(len(part) for part, there in zip(parts, found, strict=True) if there is None)
+    features = [_stored(folder / f"{key}.safetensors") for key in keys]
+    lacking = sum(len(part) for part, there in zip(parts, features, strict=True) if there is None)
     views = 2 if mirror else 1
     with show_progress("computing features", progress) as watch:
         for i, part in enumerate(parts):
-            if found[i] is not None:
+            if features[i] is not None:
                 continue
             loader = DataLoader(Prepared(part, classifier.inputs, mirror), batch_size, num_workers=workers)
             rows: list[Tensor] = []
@@ -95,8 +95,8 @@ def cache_features(
                 watch.advance(len(batch))
             computed = torch.cat(rows)
             _store(computed, folder / f"{keys[i]}.safetensors")
-            found[i] = computed
-    return torch.cat([there for there in found if there is not None] or [torch.zeros(0, views, 1)])
+            features[i] = computed
+    return torch.cat([there for there in features if there is not None] or [torch.zeros(0, views, 1)])
 
 
 def _trunk_key(classifier: Classifier, layer: str, mirror: bool) -> bytes:
@@ -109,14 +109,14 @@ def _trunk_key(classifier: Classifier, layer: str, mirror: bool) -> bytes:
 def _key(trunk: bytes, pictures: Sequence[Picture]) -> str:
     """Name the features of some pictures: by the files' names, sizes and times, or by their pixels."""
 
-    def told(image: Any) -> bytes:
+    def identify(image: Any) -> bytes:
         if isinstance(image, str | Path):
             state = Path(image).stat()
             return f"{Path(image).resolve()} {state.st_size} {state.st_mtime_ns}".encode()
         pixels = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(load_image(image))
         return f"{pixels.shape} {pixels.dtype}".encode() + pixels.tobytes()
 
-    return _hash(*itertools.chain([trunk], (told(picture.image) for picture in pictures)))
+    return _hash(*itertools.chain([trunk], (identify(picture.image) for picture in pictures)))
 
 
 def _hash(*parts: bytes) -> str:

@@ -46,8 +46,8 @@ def open_labelled(images: Any, dataset: str, split: str | None) -> tuple[list[Pi
     else:
         truths = DATASETS[dataset].truths if dataset in DATASETS else ()
         light = next((truth for truth in truths if truth != "masks"), None)  # no mask is looked at
-        samples, found = open_with_classes(dataset, images, split, truth=light)
-        classes = list(found) or [str(i) for i in range(1 + max(s.label for s in samples if isinstance(s.label, int)))]
+        samples, names = open_with_classes(dataset, images, split, truth=light)
+        classes = list(names) or [str(i) for i in range(1 + max(s.label for s in samples if isinstance(s.label, int)))]
     if len(classes) < 2:
         raise InvalidOption(f"there must be two classes at least to tell apart, but there is {len(classes)}")
     return index_classes(samples, classes), classes

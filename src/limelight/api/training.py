@@ -58,8 +58,8 @@ class TrainedHead:
 
     def __repr__(self) -> str:
         best = self.epochs[self.kept - 1]
-        told = {"accuracy": best.accuracy, "precision": best.precision, "recall": best.recall}
-        figures = ", ".join(f"{name} {value:z.3f}" for name, value in told.items() if not math.isnan(value))
+        scores = {"accuracy": best.accuracy, "precision": best.precision, "recall": best.recall}
+        figures = ", ".join(f"{name} {value:z.3f}" for name, value in scores.items() if not math.isnan(value))
         return f"TrainedHead({self.path}, epoch {self.kept} of {len(self.epochs)}{figures and ', '}{figures})"
 
 
@@ -180,11 +180,11 @@ def _open(
 
 
 def _check_single(pictures: Sequence[Picture]) -> None:
-    several = next((picture for picture in pictures if len(picture.classes) > 1), None)
-    if several is not None:
+    ambiguous = next((picture for picture in pictures if len(picture.classes) > 1), None)
+    if ambiguous is not None:
         count = sum(len(picture.classes) > 1 for picture in pictures)
         raise InvalidOption(
-            f"{count} of {len(pictures)} pictures have several classes, such as {several.name}; "
+            f"{count} of {len(pictures)} pictures have several classes, such as {ambiguous.name}; "
             "say multilabel=True (--multilabel), so that each class gets a probability of its own"
         )
 

@@ -98,7 +98,7 @@ def compare(
     if len(models) > 1 and weights not in ("DEFAULT", "none"):
         raise InvalidOption(f"--weights {weights}: one file can't be the weights of {len(models)} models")
     sample = Sample(image, image.name, mask=truth)
-    found: list[_Compared] = []
+    compared: list[_Compared] = []
     for model in models:
         classifier = load_model(model, weights, device, trust)
         if watch is not None:  # a wrong name is found before the work
@@ -108,24 +108,24 @@ def compare(
         if not able:
             fail(f"no method can explain {model}: {'; '.join(left_out.values())}")
         gallery, results = ll.compare(classifier, sample, able, judges, target)
-        found.append(_Compared(model, gallery, results, left_out, true_mask(classifier, sample)))
-    pictures = [_draw(one, view, watch) for one in found]
-    if len(found) > 1:
-        pictures = [draw.annotate(p, one.model) for p, one in zip(pictures, found, strict=True)]
-    about = json.dumps([[e.settings() | {"metrics": one.numbers[e.method]} for e in one.row] for one in found])
+        compared.append(_Compared(model, gallery, results, left_out, true_mask(classifier, sample)))
+    pictures = [_draw(one, view, watch) for one in compared]
+    if len(compared) > 1:
+        pictures = [draw.annotate(p, one.model) for p, one in zip(pictures, compared, strict=True)]
+    about = json.dumps([[e.settings() | {"metrics": one.numbers[e.method]} for e in one.row] for one in compared])
     files.write(path, draw.to_png_bytes(chart.stack(pictures), {"limelight": about}))
     if as_json:
-        of_each = [_as_json(one) for one in found]
-        known = {"models": of_each} if len(found) > 1 else {k: v for k, v in of_each[0].items() if k != "model"}
+        of_each = [_as_json(one) for one in compared]
+        known = {"models": of_each} if len(compared) > 1 else {k: v for k, v in of_each[0].items() if k != "model"}
         print_json({"image": str(image), "file": str(path), **known})
         return
-    for one in found:
-        of = f", {one.model}" if len(found) > 1 else ""
+    for one in compared:
+        of = f", {one.model}" if len(compared) > 1 else ""
         say("[bold]{}[/]: {}{} → {}", image.name, one.row[0].title, of, path)
         _print(one)
     if judges:
         say("[dim]one picture proves nothing: limelight evaluate FOLDER gives means and intervals[/]")
-    for one in found:
+    for one in compared:
         print_left_out(one.left_out)
 
 
@@ -173,10 +173,10 @@ def _as_json(one: _Compared) -> dict[str, Any]:
 def _print(one: _Compared) -> None:
     """Print the numbers of every method, what ADCC is made of, and remarks."""
     arrows = {name: f"{name} {c.arrow}" for name, c in one.results.columns.items()}
-    judged = {r.method: sum(r.spent.values()) for r in one.results.rows}
+    spent = {r.method: sum(r.spent.values()) for r in one.results.rows}
     table(
         ["method", *arrows.values(), "passes", "to judge", "seconds"],
-        [[e.method, *one.numbers[e.method].values(), str(e.cost), judged[e.method], e.seconds] for e in one.row],
+        [[e.method, *one.numbers[e.method].values(), str(e.cost), spent[e.method], e.seconds] for e in one.row],
     )
     for name in (name for name, c in one.results.columns.items() if c.pooling == "adcc"):
         parts, methods = one.results.parts(name), one.results.methods

@@ -81,8 +81,8 @@ def train_head(
     labels = trained.classifier.labels or []
     rows: list[dict[str, float]] = [asdict(epoch) for epoch in trained.epochs]
     if as_json:
-        told = [{name: None if math.isnan(value) else value for name, value in row.items()} for row in rows]
-        print_json({"path": str(trained.path), "kept": trained.kept, **counts, "classes": labels, "epochs": told})
+        records = [{name: None if math.isnan(value) else value for name, value in row.items()} for row in rows]
+        print_json({"path": str(trained.path), "kept": trained.kept, **counts, "classes": labels, "epochs": records})
         return
     say("[bold]{}[/], {} classes: trained on {} pictures, tested with {}", model, len(labels), *trained.counts)
     columns = [name for name in rows[0] if not all(math.isnan(row[name]) for row in rows)]

@@ -73,16 +73,16 @@ def as_sample(image: Any) -> Sample:
 
 def samples_of(pictures: Iterable[Any]) -> list[Sample]:
     """Return a sample per picture of any kind, with a name of its own."""
-    found: list[Sample] = []
+    samples: list[Sample] = []
     for i, one in enumerate(pictures):
         if isinstance(one, Scene):
-            found += [replace(sample, name=scene_name(i)) for sample in from_scenes([one])]
+            samples += [replace(sample, name=scene_name(i)) for sample in from_scenes([one])]
         elif isinstance(one, Sample):
-            found.append(replace(one, image=as_picture(one.image)))
+            samples.append(replace(one, image=as_picture(one.image)))
         else:
             name = name_in_text(Path(one).name) if _is_path(one) else f"image-{i:05d}"
-            found.append(Sample(as_picture(one), name))
-    return name_apart(found)
+            samples.append(Sample(as_picture(one), name))
+    return name_apart(samples)
 
 
 def from_scenes(scenes: Iterable[Scene]) -> list[Sample]:

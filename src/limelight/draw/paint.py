@@ -53,14 +53,14 @@ def overlay(
         InvalidImage: ``image`` is not an RGB picture.
         InvalidOption: an option out of its range, or a map that does not fit the picture.
     """
-    picture, heat = _pair(image, values)
+    picture, map_values = _pair(image, values)
     if mode not in get_args(Mode):
         raise InvalidOption(f"there is no mode {mode!r}; use one of {', '.join(get_args(Mode))}")
     if not 0 <= alpha <= 1:
         raise InvalidOption(f"alpha is {alpha}; it must be in [0, 1]")
-    lit = np.ones_like(heat) if mode == "flat" else np.sqrt(heat)  # the root keeps weak areas visible
+    lit = np.ones_like(map_values) if mode == "flat" else np.sqrt(map_values)  # the root keeps weak areas visible
     opacity = alpha * (1 - lit if mode == "fade" else lit)
-    colours = 0 if mode == "fade" else colorize(heat, cmap) / 255
+    colours = 0 if mode == "fade" else colorize(map_values, cmap) / 255
     opacity = opacity[..., None]
     return _to_image(picture * (1 - opacity) + colours * opacity)
 
@@ -193,13 +193,13 @@ def _pair(image: Picture, values: Array, unit: bool = True) -> tuple[Array, Arra
         picture = picture / 255
     elif picture.dtype.kind != "f" or not (picture.min() >= -_SLACK and picture.max() <= 1 + _SLACK):
         raise InvalidImage(f"the image ({picture.dtype}) must be uint8, or float in [0, 1] without NaN")
-    heat = _unit_map(values) if unit else _map(values)
-    if heat.shape != picture.shape[:2]:
+    map_values = _unit_map(values) if unit else _map(values)
+    if map_values.shape != picture.shape[:2]:
         raise InvalidOption(
-            f"the map is {heat.shape[0]} x {heat.shape[1]} but the image {picture.shape[0]} x "
+            f"the map is {map_values.shape[0]} x {map_values.shape[1]} but the image {picture.shape[0]} x "
             f"{picture.shape[1]} (height x width); resize the map first"
         )
-    return np.clip(picture.astype(np.float64), 0, 1), heat
+    return np.clip(picture.astype(np.float64), 0, 1), map_values
 
 
 def _to_image(picture: Array) -> Image.Image:

@@ -82,19 +82,27 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
     looked_at = {info.name: info for infos in layers for info in infos}
     stops = {info.name: info for m in methods for info in _stop_of(m, classifier, x)}
     needs = frozenset[str]().union(*(m.needs for m in methods))
-    gradients, to_input, recorded = (
+    layer_gradients, image_gradient, recorded = (
         bool(needs & some) for some in (GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS)
     )
-    size = _at_once(methods, classifier, x, kept=4 if recorded else 3 if gradients or to_input else 1)
+    size = _at_once(methods, classifier, x, kept=4 if recorded else 3 if layer_gradients or image_gradient else 1)
 
     def explain(images: slice) -> list[Saliency]:
         start, meter = time.perf_counter(), Meter()
         some, wanted = x[images], targets[images]
         if recorded:
-            clean = record_images(classifier, some, wanted, looked_at, gradients=gradients, meter=meter, stops=stops)
+            clean = record_images(
+                classifier, some, wanted, looked_at, layer_gradients=layer_gradients, meter=meter, stops=stops
+            )
         else:
             clean = pass_images(
-                classifier, some, wanted, looked_at, gradients=gradients, to_input=to_input, meter=meter
+                classifier,
+                some,
+                wanted,
+                looked_at,
+                layer_gradients=layer_gradients,
+                image_gradient=image_gradient,
+                meter=meter,
             )
         shared = Shared(clean, meter, time.perf_counter() - start, len(methods))
         return [apply(m, shared, infos) for m, infos in zip(methods, layers, strict=True)]

@@ -194,22 +194,22 @@ def class_scores(output: Any, n: int, choice: Choice = FOUND) -> Tensor:
         UnsupportedModel: there are none, it can't be told which they are, or they are not one row per image.
     """
     part = choice.find(output, n)
-    found = as_rows(part, n)
-    if isinstance(found, Tensor) and found.is_inference():  # which could not be written to
-        found = found.clone()
-    if found is None or found.ndim != 2:
+    scores = as_rows(part, n)
+    if isinstance(scores, Tensor) and scores.is_inference():  # which could not be written to
+        scores = scores.clone()
+    if scores is None or scores.ndim != 2:
         given = _shape(output if part is None else part)
         what = f"output={choice.output!r} is" if choice.output is not None else "the model returns"
         raise UnsupportedModel(f"{what} {given}, not class scores (n, classes); give target= a function of its outputs")
-    if found.dtype == torch.bool or found.is_complex():
+    if scores.dtype == torch.bool or scores.is_complex():
         raise UnsupportedModel(
-            f"the model's scores are {str(found.dtype).removeprefix('torch.')}; class scores are real numbers"
+            f"the model's scores are {str(scores.dtype).removeprefix('torch.')}; class scores are real numbers"
         )
-    if len(found) != n:
+    if len(scores) != n:
         raise UnsupportedModel(
-            f"the model answers {len(found)} rows of scores for {n} images; it must give one per image"
+            f"the model answers {len(scores)} rows of scores for {n} images; it must give one per image"
         )
-    return found
+    return scores
 
 
 def as_rows(part: Any, n: int) -> Tensor | None:
@@ -300,10 +300,10 @@ def numbers(output: Any, n: int, choice: Choice = FOUND) -> list[Tensor]:
     try:
         return [class_scores(output, n, choice)]
     except UnsupportedModel:
-        found = _real(output)
-        if not found:
+        tensors = _real(output)
+        if not tensors:
             raise
-        return next(([t] for t in found if t.ndim > 2 and len(t) == n), found)
+        return next(([t] for t in tensors if t.ndim > 2 and len(t) == n), tensors)
 
 
 def of_first(output: Any, n: int, choice: Choice = FOUND) -> list[Tensor]:
@@ -312,9 +312,9 @@ def of_first(output: Any, n: int, choice: Choice = FOUND) -> list[Tensor]:
     What has no row for each image, such as a loss, is about none.
     """
     if isinstance(output, list | tuple):
-        several = cast(Sequence[Any], output)
-        if len(several) == n and not isinstance(several[0], Tensor):
-            return _real(several[0])
+        entries = cast(Sequence[Any], output)
+        if len(entries) == n and not isinstance(entries[0], Tensor):
+            return _real(entries[0])
     return [t[:1] for t in numbers(output, n, choice) if t.ndim and len(t) == n]
 
 

@@ -67,9 +67,9 @@ def evaluate_batch(
         again = {pair for m in metrics.values() for pair in m.reexplained_masks}
         by_method: list[list[Row]] = []
         for (name, method), saliency in zip(methods.items(), saliencies, strict=True):
-            subject = MapBatch(batch, saliency.map, saliency=saliency, method=method, reexplained_masks=again)
-            measured = {label: measure(metric, subject, has_method=True) for label, metric in metrics.items()}
-            by_method.append(_rows(name, saliency, measured, classifier, names))
+            map_batch = MapBatch(batch, saliency.map, saliency=saliency, method=method, reexplained_masks=again)
+            numbers = {label: measure(metric, map_batch, has_method=True) for label, metric in metrics.items()}
+            by_method.append(_rows(name, saliency, numbers, classifier, names))
             if on_rows is not None:
                 on_rows(by_method[-1])
     return [row for image in zip(*by_method, strict=True) for row in image]
@@ -82,12 +82,12 @@ def _limit_batch(method: Method, batch_size: int | None) -> Method:
 
 
 def _rows(
-    method: str, saliency: Saliency, measured: Mapping[str, Measured], classifier: Classifier, names: Sequence[str]
+    method: str, saliency: Saliency, numbers: Mapping[str, Measured], classifier: Classifier, names: Sequence[str]
 ) -> list[Row]:
-    values = {label: floats(m.values) for label, m in measured.items()}
-    parts = {f"{label}.{k}": floats(v.cpu().double()) for label, m in measured.items() for k, v in m.parts.items()}
-    curves = {label: rows(m.curve) for label, m in measured.items() if m.curve is not None}
-    spent = {label: m.cost.forwards + m.cost.backwards for label, m in measured.items()}
+    values = {label: floats(m.values) for label, m in numbers.items()}
+    parts = {f"{label}.{k}": floats(v.cpu().double()) for label, m in numbers.items() for k, v in m.parts.items()}
+    curves = {label: rows(m.curve) for label, m in numbers.items() if m.curve is not None}
+    spent = {label: m.cost.forwards + m.cost.backwards for label, m in numbers.items()}
     probability, target = floats(saliency.probability), integers(saliency.target)
     return [
         Row(
@@ -130,10 +130,10 @@ def as_list(given: str | Named | Sequence[str | Named], what: str) -> Sequence[s
         return [given]
     if not isinstance(cast(Any, given), Iterable):
         raise InvalidOption(f"{what} = {show(given)}; give a name or a list of them, see limelight.{what}()")
-    several = list(given)
-    if not several:
+    listed = list(given)
+    if not listed:
         raise InvalidOption(f"the list of {what} is empty; see limelight.{what}()")
-    return several
+    return listed
 
 
 def label_each(given: Sequence[Named]) -> dict[str, Named]:

@@ -130,12 +130,12 @@ class ImageBatch:
             raise InvalidOption("this metric compares classes; a function of the outputs is none")
         return self._passes(self._asked).logits(copies, count)
 
-    def scores_of(self, copies: Copies, wanted: Tensor | int, kind: ScoreKind | None = None) -> Tensor:
+    def scores_of(self, copies: Copies, count: int, kind: ScoreKind | None = None) -> Tensor:
         """Return the target's score on changed copies of the images, (n, s); see ``Passes.scores``.
 
         A function of the outputs has no probability: its own values stand for one.
         """
-        return self._passes(self.targets).scores(copies, wanted, kind)
+        return self._passes(self.targets).scores(copies, count, kind)
 
     def _score(self, name: object, x: Images, kind: ScoreKind) -> Scores:
         """Return the target's score on pictures in place of the images, one for each."""

@@ -87,18 +87,18 @@ def open_archive(path: Path, what: str) -> Generator[BinaryIO]:
         yield file
 
 
-def find_state(found: Any, path: Path) -> dict[str, Tensor]:
+def find_state(saved: Any, path: Path) -> dict[str, Tensor]:
     """Find the state dict in what a training script saved: nested under a key, or with a prefix.
 
     Raises:
         UnsupportedModel: there is none.
     """
     for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(inner := cast(Mapping[Any, Any], found).get(key), Mapping):
-            found = cast(Mapping[Any, Any], inner)
-    if not isinstance(found, Mapping):
-        raise UnsupportedModel(f"{path} holds a {type(cast(object, found)).__name__}, not a state dict")
-    state = {str(k): v for k, v in cast(Mapping[Any, Any], found).items() if isinstance(v, Tensor)}
+        if isinstance(saved, Mapping) and isinstance(inner := cast(Mapping[Any, Any], saved).get(key), Mapping):
+            saved = cast(Mapping[Any, Any], inner)
+    if not isinstance(saved, Mapping):
+        raise UnsupportedModel(f"{path} holds a {type(cast(object, saved)).__name__}, not a state dict")
+    state = {str(k): v for k, v in cast(Mapping[Any, Any], saved).items() if isinstance(v, Tensor)}
     if not state:
         raise UnsupportedModel(f"{path} holds a dict without tensors, not a state dict")
     for prefix in ("module.", "_orig_mod.", "model."):  # DataParallel, torch.compile, training frameworks

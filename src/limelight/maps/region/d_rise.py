@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from limelight.card import register_method
-from limelight.engine.needs import Rounds, ScoresOf
+from limelight.engine.needs import Rounds, ScoresWhere
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.region.rise import weigh_masks
@@ -24,7 +24,7 @@ from limelight.shapes import Images
 )
 def d_rise(
     image: Images,
-    scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     draws: Draws,
     rounds: Rounds,
     *,
@@ -41,7 +41,7 @@ def d_rise(
 
     Args:
         image: normalised x, (n, 3, H, W).
-        scores_of: w, of changed copies of the images.
+        scores_where: w, of changed copies of the images.
         draws: random numbers; all images get the same masks.
         rounds: slices of the masks that the budget pays.
         n_masks: N, fewer where a budget ends.
@@ -64,5 +64,5 @@ def d_rise(
         >>> explanation.map.shape, explanation.label, str(explanation.cost)
         (torch.Size([320, 320]), 'box', '3 F')
     """
-    total, _, done = weigh_masks(image, scores_of, draws, rounds, n_masks, cells, p, border)
+    total, _, done = weigh_masks(image, scores_where, draws, rounds, n_masks, cells, p, border)
     return Raw(total / done)
