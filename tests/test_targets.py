@@ -251,7 +251,7 @@ def test_what_no_function_can_be_made_of(make: Any, error: type[Exception], show
         ("classes", targets.finer(1, k=5), InvalidOption, "k = 5; the model has 4 other classes"),
         ("classes", targets.mask(1), UnsupportedModel, r"needs scores of every pixel .*returns \(\d, 5\)"),
         ("classes", targets.regression(7), UnknownTarget, "the model returns 5 numbers per picture, from 0 on"),
-        ("classes", targets.similarity(torch.ones(8)), InvalidOption, "reference has 8 numbers, .* returns 5"),
+        ("classes", targets.similarity(torch.ones(8)), InvalidOption, r"reference has 8 numbers, .* returns has 5"),
         (
             "classes",
             targets.similarity(torch.ones(2, 5)),

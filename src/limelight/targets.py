@@ -86,11 +86,11 @@ class Target:
             UnsupportedModel: it returned something else.
         """
         part = self.outputs.choice.find(output, self._rows(output))
-        found = as_rows(part, self._rows(output))
-        if found is None or found.ndim != 2:
-            what = tuple(found.shape) if found is not None else type(part).__name__
+        values = as_rows(part, self._rows(output))
+        if values is None or values.ndim != 2:
+            what = tuple(values.shape) if values is not None else type(part).__name__
             raise UnsupportedModel(f"{self!r} needs numbers (n, k); the model returns {what}: say which part, output=")
-        return found
+        return values
 
 
 # -- classes -----------------------------------------------------------------------------------------------
@@ -104,9 +104,9 @@ class _OfClasses(Target):
     def aim(self: Own, classifier: Classifier, x: Images) -> Own:
         assert isinstance(self, _OfClasses)
         count, labels = classifier.classes(x[:1]), classifier.labels
-        found = tuple(find_class(one, count, labels) for one in self.classes)
-        named = [labels[i] if labels else f"class {i}" for i in found]
-        return dataclasses.replace(self, outputs=classifier.outputs, says=self._say(named), index=found)
+        index = tuple(find_class(one, count, labels) for one in self.classes)
+        named = [labels[i] if labels else f"class {i}" for i in index]
+        return dataclasses.replace(self, outputs=classifier.outputs, says=self._say(named), index=index)
 
     def _say(self, named: Sequence[str]) -> str:
         return " - ".join(named)
@@ -305,13 +305,13 @@ class _Mask(Target):
 
     def _maps(self, output: Any) -> Tensor:
         """Return the scores of all classes at every pixel, (n, classes, h, w)."""
-        found = self.outputs.choice.find(output, self._rows(output))
-        if not isinstance(found, Tensor) or found.ndim < 3:
-            what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        maps = self.outputs.choice.find(output, self._rows(output))
+        if not isinstance(maps, Tensor) or maps.ndim < 3:
+            what = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
             raise UnsupportedModel(f"{self!r} needs scores of every pixel (n, classes, H, W); the model returns {what}")
-        if not 0 <= self._index(None) < found.shape[1]:
-            raise UnknownTarget(f"{self!r}: the model has the classes 0 to {found.shape[1] - 1} at every pixel")
-        return found
+        if not 0 <= self._index(None) < maps.shape[1]:
+            raise UnknownTarget(f"{self!r}: the model has the classes 0 to {maps.shape[1] - 1} at every pixel")
+        return maps
 
     def _wins(self, output: Any) -> Tensor:
         maps = self._maps(output)
@@ -408,9 +408,9 @@ class _Box(Target):
         i = i.to(x.device) if isinstance(i, Tensor) else i
         one = i if isinstance(i, int) else None
         says = "box" if one is None else f"box of {labels[one] if labels and one < len(labels) else f'class {one}'}"
-        found = {"xyxy": self.xyxy.to(x.device), "i": i, "size": (int(height), int(width)), "says": says}
+        aimed = {"xyxy": self.xyxy.to(x.device), "i": i, "size": (int(height), int(width)), "says": says}
         classifier.trace(x[:1])
-        return dataclasses.replace(self, outputs=classifier.outputs, **found)
+        return dataclasses.replace(self, outputs=classifier.outputs, **aimed)
 
     @property
     def pictures(self) -> int:
@@ -424,9 +424,9 @@ class _Box(Target):
         return dataclasses.replace(self, **each)
 
     def __call__(self, output: Any) -> Scores:
-        several = cast(Sequence[Any], output) if isinstance(output, list | tuple) else ()
-        if several and all(_part(d, name) is not None for d in several for name in ("boxes", "scores", "labels")):
-            return torch.stack([self._detected(d, *self._row(j)) for j, d in enumerate(several)])
+        detections = cast(Sequence[Any], output) if isinstance(output, list | tuple) else ()
+        if detections and all(_part(d, name) is not None for d in detections for name in ("boxes", "scores", "labels")):
+            return torch.stack([self._detected(d, *self._row(j)) for j, d in enumerate(detections)])
         logits = _part(output, "pred_logits", "logits")
         boxes = _part(output, "pred_boxes")
         if logits is None or boxes is None:
@@ -448,10 +448,10 @@ class _Box(Target):
             raise UnknownTarget(f"{self!r}: a label is understood within explain alone; give the index")
         return boxes[j if len(boxes) > 1 else 0], i
 
-    def _detected(self, found: Mapping[str, Tensor], target: Tensor, i: int | None) -> Tensor:
+    def _detected(self, detection: Mapping[str, Tensor], target: Tensor, i: int | None) -> Tensor:
         """Return max_j IoU_j o_j [label_j = i]."""
-        alike = found["scores"] if i is None else found["scores"] * (found["labels"] == i)
-        return _best(_overlaps(target, found["boxes"]) * alike, found["scores"])
+        alike = detection["scores"] if i is None else detection["scores"] * (detection["labels"] == i)
+        return _best(_overlaps(target, detection["boxes"]) * alike, detection["scores"])
 
     def _queried(self, logits: Tensor, boxes: Tensor, target: Tensor, i: int | None) -> Tensor:
         """Return max_j IoU_j O_j cos(P_j, one-hot i)."""
@@ -489,9 +489,9 @@ def _part(output: Any, *names: str) -> Tensor | None:
     """Return the first of some parts that an output has."""
     parts = cast(Mapping[str, Any], output if isinstance(output, Mapping) else getattr(output, "__dict__", {}))
     for name in names:
-        found = parts.get(name)
-        if isinstance(found, Tensor):
-            return found
+        part = parts.get(name)
+        if isinstance(part, Tensor):
+            return part
     return None
 
 
@@ -569,13 +569,14 @@ class _Similarity(Target):
         return self if self.pictures == 1 else dataclasses.replace(self, reference=self.reference[images])
 
     def __call__(self, output: Any) -> Scores:
-        found = self._numbers(output)
-        reference = self.reference.reshape(-1, self.reference.shape[-1]).to(found)
-        if reference.shape[1] != found.shape[1]:
+        embedding = self._numbers(output)
+        reference = self.reference.reshape(-1, self.reference.shape[-1]).to(embedding)
+        if reference.shape[1] != embedding.shape[1]:
             raise InvalidOption(
-                f"similarity: the reference has {reference.shape[1]} numbers, what the model returns {found.shape[1]}"
+                f"similarity: the reference has {reference.shape[1]} numbers, what the model returns has "
+                f"{embedding.shape[1]}"
             )
-        return F.cosine_similarity(found, reference)
+        return F.cosine_similarity(embedding, reference)
 
 
 def similarity(reference: Tensor) -> Target:
@@ -616,10 +617,10 @@ class _Regression(Target):
         return f"regression({self.i}{'' if self.sign > 0 else ', sign=-1'})"
 
     def __call__(self, output: Any) -> Scores:
-        found = self._numbers(output)
-        if not 0 <= self.i < found.shape[1]:
-            raise UnknownTarget(f"{self!r}: the model returns {found.shape[1]} numbers per picture, from 0 on")
-        return self.sign * found[:, self.i]
+        values = self._numbers(output)
+        if not 0 <= self.i < values.shape[1]:
+            raise UnknownTarget(f"{self!r}: the model returns {values.shape[1]} numbers per picture, from 0 on")
+        return self.sign * values[:, self.i]
 
 
 def regression(i: int = 0, sign: int = +1) -> Target:

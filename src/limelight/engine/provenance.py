@@ -20,13 +20,13 @@ from limelight.model.targets import Aimed
 def provenance(method: Spec, clean: Pass, layers: Sequence[LayerInfo], finish: Finish, sharing: int) -> dict[str, Any]:
     """Return the settings of one run, ready for JSON but for the weights' stamp."""
     classifier, function = clean.classifier, clean.targets.function
-    told: dict[str, Any] = {}
+    asked: dict[str, Any] = {}
     if isinstance(function, Aimed):
-        told = {"function": repr(function), "label": str(function)}
+        asked = {"function": repr(function), "label": str(function)}
     elif function is not None:
-        told = {"function": getattr(function, "__qualname__", type(function).__name__)}
+        asked = {"function": getattr(function, "__qualname__", type(function).__name__)}
     return {
-        **told,
+        **asked,
         "method": method.name,
         "cites": method.card.cites,
         "options": method.options.model_dump(mode="json", fallback=as_text),

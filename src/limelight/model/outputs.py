@@ -66,10 +66,10 @@ class Choice:
         if not able or list(able) == [first]:
             lost = not alone and isinstance(parts.get(first), Tensor) and not parts[first].ndim
             return None if lost else parts.get(first)
-        found = ", ".join(f"{key!r} {_shape(part)}" for key, part in parts.items())
+        shown = ", ".join(f"{key!r} {_shape(part)}" for key, part in parts.items())
         few = f", and {'none has' if not fit else 'several have'} {self.labels} columns" if self.labels else ""
         raise UnsupportedModel(
-            f"which of the model's outputs are class scores (n, classes)? It returns {found}{few}; say it, such as "
+            f"which of the model's outputs are class scores (n, classes)? It returns {shown}{few}; say it, such as "
             f"output={list(able)[-1]!r}, or give target= a function of its outputs"
         )
 
@@ -283,8 +283,8 @@ def _operation(node: Any) -> str:
         if not ROUTES.fullmatch(name) or not behind:
             return name
         if len(behind) > 1:
-            several = {_operation(before) for before in behind}
-            return several.pop() if len(several) == 1 else ""
+            operations = {_operation(before) for before in behind}
+            return operations.pop() if len(operations) == 1 else ""
         node = behind[0]
     return ""
 
