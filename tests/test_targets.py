@@ -120,7 +120,7 @@ def test_a_region_of_a_segmenter(wrap: Any) -> None:
         return (z[:, 1] * share).sum((1, 2)) / share.sum()
 
     for method in (ll.method("grad-cam"), ll.method("occlusion", window=8, stride=8)):
-        found = method.run(c, X, targets.mask(1, region))
+        found = method.run(c, X, targets.mask(1, region.numpy()))
         wanted = method.run(ll.Classifier(plain, size=24), X, written)
         torch.testing.assert_close(found.score, wanted.score)
         torch.testing.assert_close(found.raw, wanted.raw)

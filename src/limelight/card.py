@@ -83,13 +83,17 @@ class Card(BaseCard):
         layers: ``"one"`` (a layer), ``"penultimate"`` (one; that of the last stage but one, unless told otherwise),
             ``"several"`` (one or more), ``"stages"`` (the pyramid, unless told otherwise), ``"stop"`` (none, or one at
             which relevance is stopped) or ``"none"``.
+        layer_option: the option by which a method of no layer explains one, if it is ``"weights"``.
         class_sensitive: whether the map depends on the target.
+        parts: whether it keeps the maps of which its map is made.
         base: the method whose map it refines, unless an option of this name says which.
         optimiser: the method by which it does, unless an option of this name says which.
     """
 
     layers: str = "one"
+    layer_option: str = ""
     class_sensitive: bool = True
+    parts: bool = False
     base: str = ""
     optimiser: str = ""
 

@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,7 +31,7 @@ from limelight.model.classifier import Classifier
 from limelight.model.outputs import Outputs, as_rows
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import find_class
-from limelight.ops.arrays import floats, integers, truths
+from limelight.ops.arrays import floats, from_numpy, integers, is_array, truths
 from limelight.shapes import Images, Index, Scores
 
 __all__ = ["Target", "box", "class_", "finer", "margin", "mask", "regression", "similarity"]
@@ -335,7 +337,9 @@ class _Mask(Target):
         return (here * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)
 
 
-def mask(class_: Class, region: Tensor | None = None, *, score: Literal["logit", "prob"] = "logit") -> Target:
+def mask(
+    class_: Class, region: Tensor | npt.NDArray[np.bool_] | None = None, *, score: Literal["logit", "prob"] = "logit"
+) -> Target:
     """Score of a class in a region, for semantic segmentation: why are these pixels a cat?
 
     S = mean of y_c over the pixels of the region. A network's maps may be smaller than its pictures: then each of their
@@ -343,8 +347,9 @@ def mask(class_: Class, region: Tensor | None = None, *, score: Literal["logit",
 
     Args:
         class_: index, or label where the classes have names.
-        region: bool, (H, W) for all pictures or (n, H, W), in pixels of the network's input; None for where the class
-            wins on the picture itself, for which it is passed once more; that pass isn't in the cost of a method.
+        region: a boolean tensor or array, (H, W) for all pictures or (n, H, W), in pixels of the network's input; None for
+            where the class wins on the picture itself, for which it is passed once more; that pass isn't in the cost of
+            a method.
         score: ``logit``, the network's scores as they are; ``prob``, their softmax over the classes at every pixel,
             which metrics that compare shares of a score need.
 
@@ -366,10 +371,11 @@ def mask(class_: Class, region: Tensor | None = None, *, score: Literal["logit",
         >>> ll.targets.mask(0, region)(scores)
         tensor([1.5000])
     """
+    region = from_numpy(region) if is_array(region) else region
     if region is not None:
-        if not isinstance(region, Tensor) or region.dtype != torch.bool:  # pyright: ignore[reportUnnecessaryIsInstance]
-            what = region.dtype if isinstance(region, Tensor) else type(region).__name__  # pyright: ignore
-            raise InvalidOption(f"mask: region is {what}; give a boolean tensor (H, W) or (n, H, W)")
+        if not isinstance(region, Tensor) or region.dtype != torch.bool:
+            what = region.dtype if isinstance(region, Tensor) else type(region).__name__
+            raise InvalidOption(f"mask: region is {what}; give a boolean tensor or array, (H, W) or (n, H, W)")
         if not bool(region.any()):
             raise InvalidOption("mask: the region is empty")
     if score not in ("logit", "prob"):
@@ -424,6 +430,7 @@ class _Box(Target):
         return dataclasses.replace(self, **each)
 
     def __call__(self, output: Any) -> Scores:
+        kind = type(output).__name__
         detections = cast(Sequence[Any], output) if isinstance(output, list | tuple) else ()
         if detections and all(_part(d, name) is not None for d in detections for name in ("boxes", "scores", "labels")):
             return torch.stack([self._detected(d, *self._row(j)) for j, d in enumerate(detections)])
@@ -432,7 +439,7 @@ class _Box(Target):
         if logits is None or boxes is None:
             raise UnsupportedModel(
                 f"{self!r} needs detections: torchvision's list of dicts with boxes, scores and labels, or logits and "
-                f"pred_boxes as of DETR; the model returns {type(output).__name__}"
+                f"pred_boxes as of DETR; the model returns {kind}"
             )
         return torch.stack(
             [self._queried(*pair, *self._row(j)) for j, pair in enumerate(zip(logits, boxes, strict=True))]

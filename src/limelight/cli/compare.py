@@ -1,6 +1,7 @@
 """limelight compare."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -27,9 +28,12 @@ from limelight.cli.output import (
 from limelight.errors import InvalidOption
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from PIL import Image
     from torch import Tensor
 
+    from limelight.data.samples import Sample
     from limelight.results.explanation import Explanation, View
     from limelight.results.gallery import Gallery
     from limelight.results.tables import Results
@@ -54,8 +58,11 @@ def compare(
         typer.Option("--watch", help="Another class, whose score is followed while the explained one's pixels leave."),
     ] = None,
     truth: Annotated[
-        Path | None,
-        typer.Option("--truth", help="A mask, as large as the picture, of where the class is: it is outlined."),
+        list[Path] | None,
+        typer.Option(
+            "--truth",
+            help="A mask, as large as the picture, of where an object of the class is: it is outlined; repeatable.",
+        ),
     ] = None,
     layer: Layer = None,
     parameter: OptionsOfEach = None,
@@ -76,7 +83,7 @@ def compare(
     import limelight as ll
     from limelight import api, draw, files
     from limelight.api.pictures import as_input
-    from limelight.api.truth import true_mask
+    from limelight.api.truth import true_objects
     from limelight.data.samples import Sample
     from limelight.draw import chart
     from limelight.model.targets import Targets
@@ -94,10 +101,11 @@ def compare(
     path = out or Path(f"{image.stem}.compare.png")
     if path.suffix.lower() != ".png":
         raise InvalidOption(f"--out {path}: the picture is a .png")
-    refuse_overwriting("--out", [path], [image, *([truth] if truth else [])])
+    refuse_overwriting("--out", [path], [image, *(truth or [])])
     if len(models) > 1 and weights not in ("DEFAULT", "none"):
         raise InvalidOption(f"--weights {weights}: one file can't be the weights of {len(models)} models")
-    sample = Sample(image, image.name, mask=truth)
+    objects = [Sample(image, image.name, mask=mask) for mask in truth or []]
+    sample = Sample(image, image.name, mask=_unite(objects))
     compared: list[_Compared] = []
     for model in models:
         classifier = load_model(model, weights, device, trust)
@@ -108,7 +116,7 @@ def compare(
         if not able:
             fail(f"no method can explain {model}: {'; '.join(left_out.values())}")
         gallery, results = ll.compare(classifier, sample, able, judges, target)
-        compared.append(_Compared(model, gallery, results, left_out, true_mask(classifier, sample)))
+        compared.append(_Compared(model, gallery, results, left_out, true_objects(classifier, *objects)))
     pictures = [_draw(one, view, watch) for one in compared]
     if len(compared) > 1:
         pictures = [draw.annotate(p, one.model) for p, one in zip(pictures, compared, strict=True)]
@@ -146,6 +154,14 @@ class _Compared:
     @property
     def numbers(self) -> dict[str, dict[str, float]]:
         return {r.method: dict(r.values) for r in self.results.rows}
+
+
+def _unite(objects: "Sequence[Sample]") -> "npt.NDArray[np.uint8] | None":
+    """Return where any of the objects is."""
+    import numpy as np
+
+    masks = [np.asarray(one.truth_mask()) for one in objects]
+    return np.maximum.reduce(masks) if masks else None
 
 
 def _draw(one: _Compared, view: str, watch: str | None) -> "Image.Image":

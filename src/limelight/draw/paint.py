@@ -128,11 +128,12 @@ def contour(image: Picture, values: Array, *, top: float = 0.1, color: str = "#3
 def outline_mask(image: Picture, mask: Array, *, color: str = "#ffffff", width: int = 2) -> Image.Image:
     """Outline a region of a picture, such as where an object is.
 
-    The line lies inside the region; a dark pixel outside keeps it visible on any background.
+    The line lies inside the region; a dark pixel outside keeps it visible on any background. Of several regions each
+    has a line of its own, also where they touch or overlap.
 
     Args:
         image: the picture, H x W.
-        mask: the region, shape (H, W); what is not 0 belongs to it.
+        mask: the region, shape (H, W), or several, (regions, H, W); what is not 0 belongs to it.
         color: a colour name or ``#rrggbb``.
         width: of the line, in pixels.
 
@@ -147,17 +148,21 @@ def outline_mask(image: Picture, mask: Array, *, color: str = "#ffffff", width: 
         >>> np.asarray(draw.outline_mask(np.zeros((4, 6, 3)), half, width=1))[:, 3, 0].tolist()
         [255, 255, 255, 255]
     """
-    picture, values = _pair(image, mask, unit=False)
+    regions = [_pair(image, one, unit=False) for one in (mask if mask.ndim == 3 and len(mask) else mask[None])]
+    picture = regions[0][0]
     if width < 1:
         raise InvalidOption(f"width is {width}; it must be at least 1")
     try:
         line = ImageColor.getrgb(color)[:3]
     except ValueError as error:
         raise InvalidOption(f"{color!r} is not a colour; give a name such as 'lime' or '#39ff14'") from error
-    inside = values != 0
-    outside = ~inside
-    picture[_grow(inside, 1, border=False) & outside] *= 0.35
-    picture[_grow(outside, width, border=True) & inside] = np.array(line) / 255
+    line_at, edge_at = np.zeros((2, *picture.shape[:2]), dtype=np.bool_)
+    for _, values in regions:
+        inside = values != 0
+        line_at |= _grow(~inside, width, border=True) & inside
+        edge_at |= _grow(inside, 1, border=False) & ~inside
+    picture[edge_at] *= 0.35
+    picture[line_at] = np.array(line) / 255
     return _to_image(picture)
 
 

@@ -96,6 +96,11 @@ class Request:
         return self.stages[0].acts
 
     @property
+    def acts_if_any(self) -> Acts | None:
+        """Activations of the layer, (n, k, h, w), or None where the method explains none with its options."""
+        return self.acts if self._layers else None
+
+    @property
     def grads(self) -> Acts:
         """Gradient of the score with respect to them, (n, k, h, w)."""
         grads = self.stages[0].grads

@@ -136,13 +136,13 @@ def _layers_of(method: Spec, classifier: Classifier, x: Images) -> list[LayerInf
 
 
 def _find_layers(method: Spec, classifier: Classifier, x: Images) -> list[LayerInfo]:
-    if method.card.layers == "none" or (method.card.layers == "stop" and method.layers is None):
+    if method.explains == "none" or (method.explains == "stop" and method.layers is None):
         return []
-    infos = classifier.layers(method.layers, x, method.card.layers)
+    infos = classifier.layers(method.layers, x, method.explains)
     names = [info.name for info in infos]
     if not names or len(set(names)) < len(names):
         raise InvalidOption(f"{method.name}: layer={tuple(names)}; give at least one, and none twice")
-    if method.card.layers == "stop" and len(infos) > 1:
+    if method.explains == "stop" and len(infos) > 1:
         raise InvalidOption(f"{method.name} stops at one layer, got {len(infos)}: {', '.join(names)}")
     if method.fusible and method.options.fuse and len(infos) == 1:
         raise InvalidOption(

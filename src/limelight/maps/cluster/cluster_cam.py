@@ -49,6 +49,7 @@ NEAR, ALIKE = 0.1, 0.9
     in_short="1 F + n_starts n_clusters F",
     defaults={"score": "prob", "relu": False},
     profiles={"clipped": {"relu": True}},
+    parts=True,
 )
 def cluster_cam(
     acts: Acts,

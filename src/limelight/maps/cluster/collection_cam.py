@@ -34,6 +34,7 @@ Partitions = Int[Tensor, "n k"]
     cost="1 F + 1 R_t + (layers * max_groups + report_mic_baseline) F",
     in_short="1 F + 1 R_t + masks F",
     layers="stages",
+    parts=True,
 )
 def collection_cam(
     stages: list[Stage],

@@ -28,6 +28,7 @@ LUMINANCE = (0.299, 0.587, 0.114)
     in_short="2 F + n_clusters F",
     defaults={"score": "prob"},
     profiles={"g-sm": {"grouping": "contiguous"}, "self-matching": {"n_clusters": None}},
+    parts=True,
 )
 def sc_sm_cam(
     acts: Acts,
