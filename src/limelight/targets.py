@@ -347,9 +347,9 @@ def mask(
 
     Args:
         class_: index, or label where the classes have names.
-        region: a boolean tensor or array, (H, W) for all pictures or (n, H, W), in pixels of the network's input; None for
-            where the class wins on the picture itself, for which it is passed once more; that pass isn't in the cost of
-            a method.
+        region: a boolean tensor or array, (H, W) for all pictures or (n, H, W), in pixels of the network's input; None
+            for where the class wins on the picture itself, for which it is passed once more; that pass isn't in the
+            cost of a method.
         score: ``logit``, the network's scores as they are; ``prob``, their softmax over the classes at every pixel,
             which metrics that compare shares of a score need.
 
