@@ -66,6 +66,8 @@ WRITTEN = {
     "collection-cam": ["groups.png", "layers.png"],
     "clustering": ["masked.png", "parts.png"],
     "onnx": ["explained.png"],
+    "segmentation": ["region.png"],
+    "detection": ["box.png"],
 }
 """What the snippets of a page leave in the folder."""
 
@@ -79,6 +81,8 @@ def test_snippets_of_a_page(page: str, folder: Path, capsys: pytest.CaptureFixtu
     for name in WRITTEN.get(page, []):
         assert (folder / name).stat().st_size > 1000
     printed = capsys.readouterr().out
+    if page in ("segmentation", "detection"):
+        assert all(promised in printed for promised in re.findall(r"print\(.*\)  # (.+)", PAGES[page]))
     if page == "choosing":
         assert re.search(r"^(grad|layer|eigen)-cam:", printed, re.MULTILINE)
     if page == "collection-cam":
@@ -191,7 +195,7 @@ def test_a_method_in_ten_minutes(tmp_path: Path) -> None:
     assert test is not None
     done = run_pytest(copy, shlex.split(test[1]))
     assert done.returncode == 0, done.stdout[-3000:]
-    assert re.search(r"\b61 passed", done.stdout), done.stdout[-300:]
+    assert re.search(r"\b62 passed", done.stdout), done.stdout[-300:]
     listed = subprocess.run(
         [sys.executable, "-m", "limelight", "methods", "mean-cam", "--json"],
         env={"PYTHONPATH": str(copy / "src")},

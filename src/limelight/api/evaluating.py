@@ -123,7 +123,9 @@ def evaluate(
         order = {s.name: i for i, s in enumerate(samples)}
         settings = settings_of(model, methods_by_name, metrics_by_name)
         settings |= {"unreadable": dict(unreadable)} if unreadable else {}
-        return Results(sorted(rows, key=lambda r: order[r.image]), columns(metrics_by_name), settings)
+        return Results(
+            sorted(rows, key=lambda r: order[r.image]), columns(metrics_by_name, of_function=callable(asked)), settings
+        )
 
     unreadable = Unreadable(strict)
     try:
@@ -204,7 +206,9 @@ def compare(
         saliencies = run(list(chosen.values()), model, x, wanted)
         row = [explanations(s, model, x, name)[0] for name, s in zip(chosen, saliencies, strict=True)]
         rows = evaluate_batch(model, x, wanted, chosen, judges, there, [sample.name], saliencies=saliencies)
-    return Gallery([row]), Results(rows, columns(judges), settings_of(model, chosen, judges))
+    return Gallery([row]), Results(
+        rows, columns(judges, of_function=callable(wanted)), settings_of(model, chosen, judges)
+    )
 
 
 def _name_methods(

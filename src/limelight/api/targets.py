@@ -9,7 +9,7 @@ from limelight.api.pictures import first_input
 from limelight.data.samples import Label, Sample
 from limelight.errors import UnknownTarget
 from limelight.model.classifier import Classifier
-from limelight.model.targets import Asked, find_class, parse_target
+from limelight.model.targets import Aimed, Asked, find_class, parse_target
 from limelight.shapes import Index
 from limelight.text import whole_number
 
@@ -33,6 +33,8 @@ def read_targets(model: Classifier, samples: Sequence[Sample], targets: Any) -> 
 
 def asked_at(asked: Asked, places: Iterable[int]) -> Asked:
     """Return what is explained of the pictures at some places among those that were asked about."""
+    if isinstance(asked, Aimed):
+        return asked.of(torch.tensor(list(places)))
     return asked if asked is None or callable(asked) else [asked[i] for i in places]
 
 

@@ -13,7 +13,7 @@ from limelight.model.boundary import forward_pass
 from limelight.model.feed import Feed
 from limelight.model.fuse import fuse
 from limelight.model.layers import Trace
-from limelight.model.outputs import numbers, same_but_for_rounding
+from limelight.model.outputs import FOUND, Choice, numbers, same_but_for_rounding
 from limelight.model.preserve import preserve_state
 from limelight.model.weights import version_of, weights_version
 from limelight.shapes import Images, Index
@@ -29,6 +29,7 @@ class BatchRunner:
         most: images that it may be given at a time, if the user says so.
         may_try: whether passes may be spent on finding out how it likes a batch.
         advice: what to do where it takes no batches.
+        choice: which part of its outputs are class scores.
 
     Attributes:
         alone: why it is given one image at a time; "" if it isn't, or as long as it has not been passed.
@@ -43,9 +44,11 @@ class BatchRunner:
         most: int | None = None,
         may_try: bool = True,
         advice: str = "give batch_size=1",
+        choice: Choice = FOUND,
     ) -> None:
         self.module, self._name, self._advice = module, name, advice
         self._may_fuse, self._most, self.may_try = may_fuse, most, may_try
+        self._choice = choice
         self.alone = ""
         self._layout: torch.memory_format | None = None
         self._overwrites = False
@@ -60,7 +63,7 @@ class BatchRunner:
             feed: gives it images.
         """
         if self._layout is None and self.may_try and not self.alone and self._most != 1:
-            trial = BatchTrial(self.module, x, seen, feed)
+            trial = BatchTrial(self.module, x, seen, feed, self._choice)
             self._layout, self.alone = trial.layout, trial.alone
             self._overwrites |= trial.overwrites
         elif self._layout is None:  # nothing is tried out at a service that may cost money
@@ -124,7 +127,7 @@ class BatchRunner:
             image = x[:1].detach()
             twin = fuse(self.module, image, feed)
             with torch.no_grad(), preserve_state(twin), forward_pass(self.module, image):
-                ours, theirs = (numbers(feed(m, image.clone()), 1) for m in (twin, self.module))
+                ours, theirs = (numbers(feed(m, image.clone()), 1, self._choice) for m in (twin, self.module))
             if not same_but_for_rounding(ours, theirs):
                 raise UnsupportedModel(f"{self._name} can't be fused: its logits would change; use fuse=False")
             twin.eval()

@@ -25,7 +25,7 @@ from limelight.model.inputs import Inputs
 from limelight.model.labels import LabelsLike, check_count, read_labels
 from limelight.model.layer_choice import LayerLike, choose_layers, name_layers
 from limelight.model.layers import LayerInfo, Trace
-from limelight.model.outputs import Outputs, find_outputs
+from limelight.model.outputs import Choice, Ending, Outputs, Pick, find_outputs
 from limelight.model.parts import unwrap
 from limelight.model.preprocess import Transform
 from limelight.model.preserve import preserve_state
@@ -61,8 +61,11 @@ class Classifier:
         size: side of the square input in pixels, or (rows, columns), for the default preprocessing and for listing
             layers. None: that of ``preprocess``; where there is none, that of the ``pretrained_cfg``, else 224.
         outputs: ``"logits"`` or ``"probabilities"`` (a model that ends in softmax or sigmoid). None: seen
-            from the model.
+            from the operation that makes the scores.
         multilabel: whether classes are independent (sigmoid). None: seen from the model.
+        output: which part of what the module returns are the class scores: a key, an index, or a function that makes
+            them, (n, classes), of all of it. None: ``logits``, ``out`` or ``scores`` where there is one; else what has
+            as many columns as there are labels, or is the only one that can be. What can't be told is asked.
         reshape: turns the output of a layer into (n, k, h, w), for layouts that are not recognised.
         input: which argument of ``forward`` the image is, or its key where ``forward`` takes one dict; None for the
             first argument. See ``with_inputs`` for the others.
@@ -96,6 +99,7 @@ class Classifier:
         size: int | tuple[int, ...] | None = None,
         outputs: Literal["logits", "probabilities"] | None = None,
         multilabel: bool | None = None,
+        output: Pick | None = None,
         reshape: Callable[[Tensor], Tensor] | None = None,
         input: str | None = None,
         name: str | None = None,
@@ -111,7 +115,8 @@ class Classifier:
         self._declared_outputs: Literal["logits", "probabilities"] | None = outputs
         self._declared_multilabel = multilabel
         self._reshape = reshape
-        self._runner = BatchRunner(self.module, self.name, may_fuse=fuse)
+        self.choice = Choice(output, len(self.labels or ()))
+        self._runner = BatchRunner(self.module, self.name, may_fuse=fuse, choice=self.choice)
         self._traces: dict[tuple[int, ...], Trace] = {}
         self._hashed: tuple[Any, str] | None = None
         self.memo: dict[tuple[Any, ...], Any] = {}  # what others found out about the module, once
@@ -213,8 +218,8 @@ class Classifier:
     def outputs(self) -> Outputs:
         """How class scores are read: as it was said, or else as a pass has shown it."""
         seen = next(iter(list(self._traces.values())), None)
-        last_module, probable = (seen.last_module, seen.looks_like_probabilities) if seen else ("", False)
-        return find_outputs(self.module, last_module, probable, self._declared_outputs, self._declared_multilabel)
+        ending = seen.ending if seen else Ending()
+        return find_outputs(self.module, ending, self._declared_outputs, self._declared_multilabel, self.choice)
 
     def classes(self, x: Images | None = None) -> int:
         """Return the number of classes; without images, as any pass has shown it.
@@ -245,7 +250,7 @@ class Classifier:
             refuse_meta(self.module, x)
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
             start = time.perf_counter()
-            seen = trace(self.module, noise, self._reshape, self.feed)
+            seen = trace(self.module, noise, self._reshape, self.feed, self.choice)
             self.first_pass_seconds = time.perf_counter() - start
             if seen.classes:
                 check_count(self.labels, seen.classes, self.name)

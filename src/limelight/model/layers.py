@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from limelight.model.outputs import Ending
 from limelight.shapes import Acts
 
 
@@ -86,8 +87,8 @@ class Trace:
 
     ``layers`` are those with a map or tokens; ``done`` are the names of all by their last run, with the share of
     the network's arithmetic that is done then; ``outputs`` are the numbers about the image that came out, of which
-    ``classes`` are class scores, 0 if there are none, which ``no_classes`` explains; ``overwrites`` tells whether the
-    model writes into its input.
+    ``classes`` are class scores, 0 if there are none, which ``no_classes`` explains; ``ending`` is how they are made;
+    ``overwrites`` tells whether the model writes into its input.
     """
 
     layers: tuple[LayerInfo, ...]
@@ -96,8 +97,7 @@ class Trace:
     classes: int
     no_classes: str
     bytes_per_image: int
-    last_module: str
-    looks_like_probabilities: bool
+    ending: Ending
     overwrites: bool
 
     @property

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from limelight.errors import ModelFailed, UnsupportedModel
 from limelight.model.arithmetic import Arithmetic
 from limelight.model.boundary import differentiate, forward_pass
-from limelight.model.feed import Feed
+from limelight.model.feed import ALONE, Feed
 from limelight.model.hooks import attach_hooks
 from limelight.model.layers import LayerInfo, Layout, Trace
 from limelight.model.module_output import ModuleOutput, first_tensor, hands_on, is_alone, is_one
-from limelight.model.outputs import class_scores, numbers, of_first
+from limelight.model.outputs import FOUND, Choice, Ending, class_scores, last_operation, numbers, of_first
 from limelight.model.parts import kind_of, parts_of
 from limelight.model.preserve import preserve_state
 from limelight.model.spatial_layout import POOLS, are_wide, find_layouts
@@ -28,7 +28,13 @@ from limelight.model.weights import version_of
 from limelight.ops.space import axes, size_of
 
 
-def trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None, feed: Feed) -> Trace:
+def trace(
+    module: nn.Module,
+    x: Tensor,
+    reshape: Callable[[Tensor], Tensor] | None,
+    feed: Feed = ALONE,
+    choice: Choice = FOUND,
+) -> Trace:
     """Push one image through the model and back, and note every layer's output.
 
     Args:
@@ -36,14 +42,21 @@ def trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | No
         x: one normalised image, shape (1, c, *space).
         reshape: the user's own reading of a layer's output, or None.
         feed: gives the model the image.
+        choice: which part of the outputs are class scores.
     """
     with suppress(UnsupportedModel, ModelFailed):  # what can't run while a graph is recorded can without
-        return _trace(module, x, reshape, feed[:1], gradients=True)
-    return _trace(module, x, reshape, feed[:1], gradients=False)
+        return _trace(module, x, reshape, feed[:1], choice, gradients=True)
+    return _trace(module, x, reshape, feed[:1], choice, gradients=False)
 
 
 def _trace(
-    module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None, feed: Feed, *, gradients: bool
+    module: nn.Module,
+    x: Tensor,
+    reshape: Callable[[Tensor], Tensor] | None,
+    feed: Feed,
+    choice: Choice,
+    *,
+    gradients: bool,
 ) -> Trace:
     seen: list[ModuleOutput] = []
     arithmetic = Arithmetic()
@@ -78,7 +91,7 @@ def _trace(
         with watched, arithmetic, forward_pass(module, x):
             raw_output = feed(module, given)
         total = max(1, arithmetic.total)
-        outputs = numbers(raw_output, len(x))
+        outputs = numbers(raw_output, len(x), choice)
         moved = _second_is_batch(module, x, feed, {s.name for s in seen if s.tokens_first})
         seen = [s for s in seen if not s.tokens_first or s.name in moved]
         of_image = _depend(leaf, seen)
@@ -103,7 +116,7 @@ def _trace(
             and latest[s.name] is s
             and of_image[i]
             and wide[i]
-            and _explainable(s, layout, used[id(s.output)], int(outputs[0].shape[-1]) if outputs[0].ndim else 0),
+            and _explainable(s, layout, used[id(s.output)], {int(side) for side in outputs[0].shape[1:]}),
             same_as=outer.get(s.key, s.name),
             pooled=is_one(innermost[s.key], POOLS),
             block=s.name in blocks,
@@ -118,25 +131,30 @@ def _trace(
             for info, s, depends, is_wide in zip(infos, seen, of_image, wide, strict=True)
         ]
     distinct = {id(s.output): s.output for s in seen}.values()
-    classes, no_classes = 0, ""
+    classes, no_classes, operation = 0, "", ""
     try:
-        classes = int(class_scores(raw_output, len(x)).shape[1])
+        scores = class_scores(raw_output, len(x), choice)
+        classes, operation = int(scores.shape[1]), last_operation(scores)
     except UnsupportedModel as error:
         no_classes = str(error)
     rows = outputs[0].detach().float()
     return Trace(
         layers=tuple(infos),
         done={name: flops / total for name, flops in finished.items()},
-        outputs=tuple(t.detach() for t in of_first(raw_output, len(x))),
+        outputs=tuple(t.detach() for t in of_first(raw_output, len(x), choice)),
         classes=classes,
         no_classes=no_classes,
         bytes_per_image=sum(t.numel() * t.element_size() for t in distinct),
-        last_module=last_leaf[0],
-        looks_like_probabilities=bool(
-            classes > 1 and (rows >= 0).all() and torch.allclose(rows.sum(-1), torch.ones(1).to(rows), atol=1e-4)
-        ),
+        ending=Ending(last_leaf[0], operation, classes, bool(classes) and _look_like_probabilities(rows)),
         overwrites=given._version != version,
     )
+
+
+def _look_like_probabilities(rows: Tensor) -> bool:
+    """Whether scores (n, classes) lie between 0 and 1 and, of several classes, add up to 1."""
+    if rows.shape[1] == 1:
+        return bool(((rows >= 0) & (rows <= 1)).all())
+    return bool((rows >= 0).all() and torch.allclose(rows.sum(-1), rows.new_ones(1), atol=1e-4))
 
 
 def _gradients(numbers: list[Tensor], outputs: list[Tensor], module: nn.Module, x: Tensor) -> list[Tensor | None]:
@@ -232,7 +250,8 @@ def _blocks(modules: Mapping[str, nn.Module]) -> set[str]:
     return {name for name, kind in kinds.items() if often[kind] > 1}
 
 
-def _explainable(s: ModuleOutput, layout: Layout, gradient: Tensor | None, classes: int) -> bool:
+def _explainable(s: ModuleOutput, layout: Layout, gradient: Tensor | None, classes: set[int]) -> bool:
+    """Whether an output is a feature map on which the prediction depends; ``classes`` are how many there may be."""
     if hands_on(s.module) or gradient is None:
         return False
     if layout.kind in ("tokens", "tokens_first") and (isinstance(s.module, nn.Linear) or "Linear" in s.kind):
@@ -241,5 +260,5 @@ def _explainable(s: ModuleOutput, layout: Layout, gradient: Tensor | None, class
     felt = maps.abs().amax((0, *axes(maps, 2)))  # per channel
     if not (felt > 0).any():
         return False  # behind the last attention only the class token counts
-    class_map = felt.numel() == classes > 1 and int((felt > 0).sum()) == 1
+    class_map = felt.numel() in classes - {1} and int((felt > 0).sum()) == 1
     return not class_map

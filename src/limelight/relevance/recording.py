@@ -156,7 +156,7 @@ class Recording:
         module = self.classifier.module
         with preserve_state(module), torch.enable_grad(), self._watch(), CallWatcher(self._graph):
             output = self.classifier.forward(self.image.clone())  # a network may overwrite what it is given
-            return output, numbers(output, len(self.image))[0]
+            return output, numbers(output, len(self.image), self.classifier.choice)[0]
 
     @contextmanager
     def _watch(self) -> Generator[None]:

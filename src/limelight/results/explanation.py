@@ -119,12 +119,12 @@ class Explanation:
             >>> ll.explain("demo/resnet", ll.example_image(), "grad-cam").overlay(alpha=0.3).size
             (128, 128)
         """
-        heat = self.plane.map(to_array(self.map))
+        map_on_plane = self.plane.map(to_array(self.map))
         if self.image.ndim == 2:  # the curves of a signal stay black, also where the map is brightest
             return ImageChops.multiply(
-                draw.overlay(np.full_like(self._pixels, 255), heat, **style), Image.fromarray(self._pixels)
+                draw.overlay(np.full_like(self._pixels, 255), map_on_plane, **style), Image.fromarray(self._pixels)
             )
-        return draw.overlay(self._pixels, heat, **style)
+        return draw.overlay(self._pixels, map_on_plane, **style)
 
     @cached_property
     def plane(self) -> Plane:
@@ -226,9 +226,9 @@ class Explanation:
         """
         if self.image.ndim != 4:
             raise InvalidOption(f"slices are of volumes and videos, and this image has shape {tuple(self.image.shape)}")
-        colours, heat = to_rgb(to_array(self.image), self.bands), to_array(self.map)
-        numbers = trace.spread_steps(len(heat), len(heat) if most is None else most)
-        return [(i, draw.overlay(colours[i], heat[i])) for i in numbers]
+        colours, map_on_plane = to_rgb(to_array(self.image), self.bands), to_array(self.map)
+        numbers = trace.spread_steps(len(map_on_plane), len(map_on_plane) if most is None else most)
+        return [(i, draw.overlay(colours[i], map_on_plane[i])) for i in numbers]
 
     def _course(self, most: int) -> trace.Course:
         """Return how the mask went, with at most so many steps to show."""
@@ -269,9 +269,9 @@ class Explanation:
 
     def _page(self) -> str:
         """Return a page with a slider through the slices of a volume."""
-        heat = [picture for _, picture in self.slices()]
+        map_on_plane = [picture for _, picture in self.slices()]
         bare = [Image.fromarray(colours) for colours in to_rgb(to_array(self.image), self.bands)]
-        return write_page(self.title, self.method, bare, heat, self.plane.through[0])
+        return write_page(self.title, self.method, bare, map_on_plane, self.plane.through[0])
 
     def panel(self, kind: View = "overlay", title: str | None = None) -> draw.Panel:
         """Return a picture with its title, for a gallery."""
@@ -367,7 +367,7 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
                 image=classifier.display(x[i]).float(),
                 finish=saliency.finish,
                 target=target,
-                label=label_of(classifier, target),
+                label=label_of(classifier, target, saliency),
                 score=float(saliency.score[i]),
                 probability=float(saliency.probability[i]),
                 method=method,
@@ -382,10 +382,10 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
     return split
 
 
-def label_of(classifier: Classifier, target: int) -> str:
-    """Name a class, or say that a function is explained."""
+def label_of(classifier: Classifier, target: int, saliency: Saliency | None = None) -> str:
+    """Name a class, or the function that is explained."""
     if target < 0:
-        return "custom score"
+        return "custom score" if saliency is None else saliency.provenance.get("label", "custom score")
     if classifier.labels and target < len(classifier.labels):
         return classifier.labels[target]
     return f"class {target}"

@@ -61,7 +61,7 @@ _PAGE = """<!doctype html>
 
 
 def write_page(
-    title: str, caption: str, bare: Sequence[Image.Image], heat: Sequence[Image.Image], first: int = 0
+    title: str, caption: str, bare: Sequence[Image.Image], mapped: Sequence[Image.Image], first: int = 0
 ) -> str:
     """Return a page that shows one slice at a time, with or without the map over it.
 
@@ -69,14 +69,14 @@ def write_page(
         title: of the page; text of any origin.
         caption: stands below it.
         bare: the slices.
-        heat: the same with the map over them.
+        mapped: the same with the map over them.
         first: the slice that is shown first.
     """
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(_PAGE)
     return page.render(
         title=visible(title),
         caption=visible(caption),
-        slices=[(_source(one), _source(two)) for one, two in zip(bare, heat, strict=True)],
+        slices=[(_source(one), _source(two)) for one, two in zip(bare, mapped, strict=True)],
         first=first,
         style=_STYLE,
         script=_SCRIPT,

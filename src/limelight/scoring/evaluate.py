@@ -58,10 +58,11 @@ def evaluate_batch(
     with torch.inference_mode(False), torch.no_grad():
         x = classifier.to_batch(x)
         methods = {name: _limit_batch(method, batch_size) for name, method in methods.items()}
+        targets = Targets.parse(target, classifier, x)
         if saliencies is None:
-            saliencies = run(list(methods.values()), classifier, x, target)
+            saliencies = run(list(methods.values()), classifier, x, targets)
         first = saliencies[0]
-        targets = replace(Targets.parse(target, classifier, x), index=first.target)
+        targets = replace(targets, index=first.target)
         batch = ImageBatch(classifier, x, targets, truth, probability=first.probability, batch_size=batch_size)
         again = {pair for m in metrics.values() for pair in m.reexplained_masks}
         by_method: list[list[Row]] = []
@@ -93,7 +94,7 @@ def _rows(
             image=image,
             method=method,
             target=target[i],
-            label=label_of(classifier, target[i]),
+            label=label_of(classifier, target[i], saliency),
             probability=probability[i],
             reason=saliency.reasons[i],
             seconds=saliency.seconds,
@@ -109,9 +110,10 @@ def _rows(
     ]
 
 
-def columns(metrics: Mapping[str, Metric]) -> dict[str, Column]:
-    """Return what the metrics' numbers are."""
-    return {label: Column(m.name, m.protocol, m.better, m.pooling) for label, m in metrics.items()}
+def columns(metrics: Mapping[str, Metric], *, of_function: bool = False) -> dict[str, Column]:
+    """Return what the metrics' numbers are; those of a target function are not to be mixed with those of classes."""
+    end = "/function" if of_function else ""
+    return {label: Column(m.name, m.protocol + end, m.better, m.pooling) for label, m in metrics.items()}
 
 
 def as_list(given: str | Named | Sequence[str | Named], what: str) -> Sequence[str | Named]:

@@ -131,11 +131,15 @@ class ImageBatch:
         Raises:
             InvalidOption: every number is about a function of the outputs.
         """
-        self._expect_class()
+        if self._asked.function is not None:
+            raise InvalidOption("this metric compares classes; a function of the outputs is none")
         return self._passes(self._asked).logits(copies, count)
 
     def scores_of(self, copies: Copies, count: int, kind: ScoreKind | None = None) -> Tensor:
-        """Return the target's score on changed copies of the images, (n, s); see ``Passes.scores``."""
+        """Return the target's score on changed copies of the images, (n, s); see ``Passes.scores``.
+
+        A function of the outputs has no probability: its own values stand for one.
+        """
         return self._passes(self.targets).scores(copies, count, kind)
 
     def _score(self, name: object, x: Images, kind: ScoreKind) -> Scores:

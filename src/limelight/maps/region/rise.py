@@ -71,13 +71,32 @@ def rise(
         >>> explanation.map.shape, str(explanation.cost)
         (torch.Size([128, 128]), '51 F')
     """
+    total, shown, done = weigh_masks(image, scores_where, draws, rounds, n_masks, cells, p, border)
+    return Raw(total / (done * p) if norm == "p" else divide(total, shown.expand_as(total)))
+
+
+def weigh_masks(
+    image: Images,
+    scores_where: ScoresWhere,
+    draws: Draws,
+    rounds: Rounds,
+    n_masks: int,
+    cells: int,
+    p: float,
+    border: Border,
+) -> tuple[Tensor, Tensor, int]:
+    """Weigh random masks by the score of the picture that each leaves; see ``rise`` for the arguments.
+
+    Returns:
+        sum_m s_m m, (n, *space); sum_m m, (1, *space); and the number of masks.
+    """
     size = size_of(image)
-    grid, several = at_most(size, cells), [axis for axis, side in enumerate(size) if side > 1]
+    grid, wide = at_most(size, cells), [axis for axis, side in enumerate(size) if side > 1]
     exact = image if image.dtype == torch.float64 else image.float()
     grids = (draws.uniform((n_masks, *grid), like=exact) < p).to(exact)
-    most = torch.tensor([cell_size(size[axis], cells) for axis in several]).to(exact)
+    most = torch.tensor([cell_size(size[axis], cells) for axis in wide]).to(exact)
     shifts = torch.zeros(n_masks, len(size), dtype=torch.long, device=image.device)
-    shifts[:, several] = (draws.uniform((n_masks, len(several)), like=exact) * most).long()
+    shifts[:, wide] = (draws.uniform((n_masks, len(wide)), like=exact) * most).long()
 
     def masked(i: Index, m: Index) -> Images:
         return image[i] * masks(grids[m], shifts[m], size, border)[:, None]
@@ -90,7 +109,7 @@ def rise(
         sums.append(weighted_sum(scores, grids[part], shifts[part], size, border))
         done = part.stop
     total, shown = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
-    return Raw(total / (done * p) if norm == "p" else divide(total, shown.expand_as(total)))
+    return total, shown, done
 
 
 def weighted_sum(
