@@ -87,7 +87,7 @@ def test_cards_are_complete() -> None:
         assert c.cites in keys, f"{c.name} cites {c.cites}, which is not in references.bib"
         assert c.summary.endswith(".")
         made_of = {"base", "optimiser"} & {*c.options, *(role for role in ("base", "optimiser") if getattr(c, role))}
-        values = ll.method(c.name).own_options | {"channels": 8, "layers": 2, "H": 64, "W": 64}
+        values = ll.method(c.name).own_options | {"channels": 8, "layers": 2, "space": (64, 64)}
         assert predict(c.cost, values).n_forward >= (0 if made_of else 1)  # the cost of others is on their cards
         _, function = METHODS.load(c.name)
         doc = function.__doc__ or ""
