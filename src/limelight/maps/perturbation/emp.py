@@ -189,9 +189,9 @@ def _move(pictures: Images, jitter: int, own_draws: list[Draws], step: int) -> I
     large = F.interpolate(pictures, larger, mode=MODES[len(size)], align_corners=False)
 
     def cut(one: Tensor, draws: Draws) -> Tensor:
-        wide = [axis for axis, side in enumerate(size, start=1) if side > 1]
-        starts = integers((draws.number(step).uniform((len(wide),), torch.empty(0)) * jitter).long())
-        for axis, start in zip(wide, starts, strict=True):
+        long = [axis for axis, side in enumerate(size, start=1) if side > 1]
+        starts = integers((draws.number(step).uniform((len(long),), torch.empty(0)) * jitter).long())
+        for axis, start in zip(long, starts, strict=True):
             one = one.narrow(axis, start, size[axis - 1])
         return one
 

@@ -99,12 +99,12 @@ class Penalty:
 
     def __call__(self, mask: Tensor) -> Scores:
         """Return it for masks (n, s, s), (n,)."""
-        area, inside, wide = (1 - mask).abs(), axes(mask), [d for d in axes(mask) if mask.shape[d] > 1]
+        area, inside, long = (1 - mask).abs(), axes(mask), [d for d in axes(mask) if mask.shape[d] > 1]
         if self.per == "mean":
-            each = (_power(mask.diff(dim=d).abs(), self.beta).mean(inside) for d in wide)
+            each = (_power(mask.diff(dim=d).abs(), self.beta).mean(inside) for d in long)
             tv = sum(each, mask.new_zeros(len(mask)))
             return self.l1 * area.mean(inside) + self.tv * tv
-        squares = sum((_diff(mask, d).square() for d in wide), torch.zeros_like(mask))
+        squares = sum((_diff(mask, d).square() for d in long), torch.zeros_like(mask))
         return self.l1 * area.sum(inside) + self.tv * _power(squares, self.beta / 2).sum(inside)
 
     def gradient(self, mask: Tensor) -> Tensor:

@@ -91,12 +91,12 @@ def weigh_masks(
         sum_m s_m m, (n, *space); sum_m m, (1, *space); and the number of masks.
     """
     size = size_of(image)
-    grid, wide = at_most(size, cells), [axis for axis, side in enumerate(size) if side > 1]
+    grid, long = at_most(size, cells), [axis for axis, side in enumerate(size) if side > 1]
     exact = image if image.dtype == torch.float64 else image.float()
     grids = (draws.uniform((n_masks, *grid), like=exact) < p).to(exact)
-    most = torch.tensor([cell_size(size[axis], cells) for axis in wide]).to(exact)
+    most = torch.tensor([cell_size(size[axis], cells) for axis in long]).to(exact)
     shifts = torch.zeros(n_masks, len(size), dtype=torch.long, device=image.device)
-    shifts[:, wide] = (draws.uniform((n_masks, len(wide)), like=exact) * most).long()
+    shifts[:, long] = (draws.uniform((n_masks, len(long)), like=exact) * most).long()
 
     def masked(i: Index, m: Index) -> Images:
         return image[i] * masks(grids[m], shifts[m], size, border)[:, None]
