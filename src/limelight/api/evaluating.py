@@ -127,11 +127,11 @@ def evaluate(
     unreadable = Unreadable(strict)
     try:
         with show_progress("evaluating", progress) as watch:
-            for where, x, masks in read_in_rounds(model, samples, images_at_once(batch_size), unreadable):
+            for where, known, x, masks in read_in_rounds(model, samples, images_at_once(batch_size), unreadable):
                 used = methods_by_name.values(), metrics_by_name.values()
                 watch.expect(partial(forecast, model, x[:1], *used, images=len(samples)))
                 if given is None:
-                    there = truth_of(model, [samples[i] for i in where], x, metrics_by_name.values(), masks)
+                    there = truth_of(model, known, x, metrics_by_name.values(), masks)
                 else:
                     there = Truth.of(given[torch.tensor(where)], len(where), size_of(x), x.device)
                 evaluate_batch(

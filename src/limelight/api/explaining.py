@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import Unreadable, as_input, asked_at
+from limelight.api.inputs import Unreadable, as_input, asked_at, parse_targets
 from limelight.card import METHODS, Card, Cards
 from limelight.data.collect import as_sample, list_pictures, samples_of
 from limelight.data.samples import Sample
@@ -22,7 +22,7 @@ from limelight.engine.plan import plan as plan_of
 from limelight.engine.run import run
 from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel, show
 from limelight.model.classifier import Classifier, as_classifier
-from limelight.model.targets import TargetLike, accept_either_name, parse_target
+from limelight.model.targets import TargetLike, accept_either_name
 from limelight.progress import show_progress
 from limelight.results.explanation import Explanation, explanations
 from limelight.results.gallery import Gallery
@@ -162,7 +162,7 @@ def explain(
     samples = samples_of([image] if pictures is None else pictures)
     if not samples:
         raise InvalidImage("the list of images is empty")
-    asked = parse_target(target, len(samples))
+    asked = parse_targets(samples, target)
     unreadable = Unreadable(strict)
     tried = {i: unreadable.try_read(s.name, lambda s=s: as_input(model, s.image)) for i, s in enumerate(samples)}
     inputs = {i: x for i, x in tried.items() if x is not None}

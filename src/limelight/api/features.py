@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from limelight import files
 from limelight.api.labelled import Picture
+from limelight.data.collect import as_picture
 from limelight.data.images import load_image
 from limelight.errors import UnsupportedModel
 from limelight.model.classifier import Classifier
@@ -40,7 +41,7 @@ class Prepared(Dataset[Tensor]):
         return len(self._pictures)
 
     def __getitem__(self, i: int) -> Tensor:
-        image = self._pictures[i].image  # a tensor is the network's input already
+        image = as_picture(self._pictures[i].image)  # a tensor is the network's input already
         x = image.cpu() if isinstance(image, Tensor) else self._inputs.preprocess(load_image(image))
         return torch.stack([x, x.flip(-1)]) if self._mirror else x[None]
 
@@ -110,6 +111,7 @@ def _key(trunk: bytes, pictures: Sequence[Picture]) -> str:
     """Name the features of some pictures: by the files' names, sizes and times, or by their pixels."""
 
     def told(image: Any) -> bytes:
+        image = as_picture(image)
         if isinstance(image, str | Path):
             state = Path(image).stat()
             return f"{Path(image).resolve()} {state.st_size} {state.st_mtime_ns}".encode()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
 from limelight.api.inputs import Unreadable, as_input, true_classes
-from limelight.data.collect import as_samples
+from limelight.data.collect import as_samples, label_samples
 from limelight.data.samples import Sample
 from limelight.engine.passes import Passes
 from limelight.errors import InvalidOption
@@ -63,7 +63,7 @@ def mosaics(
     """
     given = [*classifier] if isinstance(classifier, Sequence) and not isinstance(classifier, str) else [classifier]
     models = [as_classifier(c) for c in given]
-    samples = as_samples(images)
+    samples = label_samples(as_samples(images))
     unknown = next((s.name for s in samples if s.label is None), None)
     if unknown is not None:
         raise InvalidOption(f"mosaics need the true class of every picture; that of {unknown} is not known")
