@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 import limelight as ll
-from limelight.api.inputs import as_input
+from limelight.api.pictures import as_input
 from limelight.draw.chart import COLOURS
 from limelight.engine.method import Method
 from limelight.engine.run import run

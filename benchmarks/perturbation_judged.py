@@ -29,7 +29,7 @@ from gradient_cams_judged import orders, printed
 from torch import Tensor
 
 import limelight as ll
-from limelight.api.inputs import as_input
+from limelight.api.pictures import as_input
 from limelight.draw.chart import COLOURS
 from limelight.engine.baselines import fill_images
 from limelight.maps.perturbation.masks import Penalty, Play, Rendering, bilinear, render

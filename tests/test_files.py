@@ -136,6 +136,7 @@ def test_what_is_no_file_is_not_written_to(tmp_path: Path) -> None:
             files.write(tmp_path / name, "text")
 
 
+@pytest.mark.slow
 def test_of_several_who_claim_a_name_one_has_it(tmp_path: Path) -> None:
     """Processes that begin runs of different settings in one empty folder at the same moment."""
     act = (

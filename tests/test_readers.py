@@ -320,6 +320,7 @@ def found(count: int, names: list[str]) -> list[str]:
     return wrong
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
 def test_damaged_files_are_refused_in_our_own_words() -> None:
     assert found(6, list(READERS)) == []

@@ -79,7 +79,7 @@ def test_evaluate_takes_labels_and_boxes_from_a_csv(tmp_path: Path, capsys: pyte
 def test_a_broken_picture_costs_no_finished_row(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("limelight.api.inputs.IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr("limelight.api.rounds.IMAGES_AT_ONCE", 2)
     monkeypatch.setattr(importlib.import_module("limelight.cli.evaluate"), "check_readable", list)  # it breaks later
     (pictures / "2.png").write_bytes(b"no picture")
     out = tmp_path / "numbers.csv"

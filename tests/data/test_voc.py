@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from data.small_files import inside, note, picture, refuse, region, text
-from limelight.api.inputs import truth_of
+from limelight.api.truth import truth_of
 from limelight.data.datasets import missing, open_dataset
 from limelight.errors import InvalidImage, InvalidOption
 from limelight.model.classifier import Classifier

@@ -26,12 +26,8 @@ from limelight.zoo.families import FAMILIES, available
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-PROPAGATION = (ROOT / "docs" / "propagation.md").read_text()
-PERTURBATION = (ROOT / "docs" / "perturbation.md").read_text()
-PROPOSALS = (ROOT / "docs" / "proposals.md").read_text()
-CHOOSING = (ROOT / "docs" / "choosing.md").read_text()
-BENCHMARK = (ROOT / "docs" / "benchmark.md").read_text()
-COLLECTION = (ROOT / "docs" / "collection-cam.md").read_text()
+PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+BENCHMARK = PAGES["benchmark"]
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -62,39 +58,31 @@ def test_snippets_of_the_readme(folder: Path, capsys: pytest.CaptureFixture[str]
         assert promised in printed
 
 
-def test_snippets_about_propagation(folder: Path) -> None:
+WRITTEN = {
+    "propagation": ["rules.png", "layers.png"],
+    "perturbation": ["mixed.png", "steps.gif"],
+    "proposals": ["proposals.png"],
+    "collection-cam": ["groups.png", "layers.png"],
+    "clustering": ["masked.png", "parts.png"],
+}
+"""What the snippets of a page leave in the folder."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text, "python")])
+def test_snippets_of_a_page(page: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
-    for snippet in blocks(PROPAGATION, "python"):
-        exec(compile(snippet, "propagation.md", "exec"), names)
-    assert (folder / "rules.png").stat().st_size > 1000
-    assert (folder / "layers.png").stat().st_size > 1000
-
-
-def test_snippets_about_perturbation(folder: Path) -> None:
-    names: dict[str, object] = {}
-    for snippet in blocks(PERTURBATION, "python"):
-        exec(compile(snippet, "perturbation.md", "exec"), names)
-    assert (folder / "mixed.png").stat().st_size > 1000
-    assert (folder / "steps.gif").stat().st_size > 1000
-
-
-def test_snippets_about_proposals_and_choosing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for page in (PROPOSALS, CHOOSING):
-        names: dict[str, object] = {}
-        for snippet in blocks(page, "python"):
-            exec(compile(snippet, "page.md", "exec"), names)
-    assert (folder / "proposals.png").stat().st_size > 1000
-    assert re.search(r"^(grad|layer|eigen)-cam:", capsys.readouterr().out, re.MULTILINE)
-
-
-def test_snippets_about_collection_cam(folder: Path) -> None:
-    names: dict[str, object] = {}
-    for snippet in blocks(COLLECTION, "python"):
-        exec(compile(snippet, "collection-cam.md", "exec"), names)
-    assert (folder / "groups.png").stat().st_size > 1000
-    with Image.open(folder / "layers.png") as new, Image.open(ROOT / "docs/pictures/layers.png") as shown:
-        assert new.size == shown.size
-        assert np.abs(np.asarray(new.convert("RGB"), int) - np.asarray(shown.convert("RGB"), int)).mean() < 2
+    for snippet in blocks(PAGES[page], "python"):
+        exec(compile(snippet, f"{page}.md", "exec"), names)
+    for name in WRITTEN.get(page, []):
+        assert (folder / name).stat().st_size > 1000
+    printed = capsys.readouterr().out
+    if page == "choosing":
+        assert re.search(r"^(grad|layer|eigen)-cam:", printed, re.MULTILINE)
+    if page == "collection-cam":
+        with Image.open(folder / "layers.png") as new, Image.open(ROOT / "docs/pictures/layers.png") as shown:
+            assert new.size == shown.size
+            assert np.abs(np.asarray(new.convert("RGB"), int) - np.asarray(shown.convert("RGB"), int)).mean() < 2
 
 
 def test_the_recipe_of_the_guide_is_one() -> None:
@@ -104,8 +92,7 @@ def test_the_recipe_of_the_guide_is_one() -> None:
 
 def commands() -> list[list[str]]:
     """The commands of each block, which follow one another."""
-    pages = (README, PROPAGATION, PERTURBATION, PROPOSALS, CHOOSING, BENCHMARK, COLLECTION)
-    shown = [block.replace("\\\n", "") for page in pages for block in blocks(page, "sh")]
+    shown = [block.replace("\\\n", "") for page in (README, *PAGES.values()) for block in blocks(page, "sh")]
     found = [[line for line in block.splitlines() if line.startswith("limelight ")] for block in shown]
     return [block for block in found if block]
 

@@ -5,14 +5,12 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 import architectures
 import limelight as ll
 from limelight import errors
 from limelight.engine import run
 from limelight.engine.ablation import Behind
-from limelight.engine.request import Effects
 from limelight.model import batches
 
 GRADIENT_CAMS = ["grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "layer-cam", "wgrad-cam", "eigen-cam", "fake-cam"]
@@ -216,16 +214,6 @@ def test_what_is_kept_of_a_batch_is_one_image() -> None:
     (behind,) = (kept for kept in c.memo.values() if isinstance(kept, Behind))
     assert behind.tail is not None
     assert behind.tail.image.untyped_storage().nbytes() == x[0].nbytes
-
-
-def test_what_was_felt_is_noted_without_waiting_for_the_card() -> None:
-    effects, images = Effects(), torch.tensor([0, 2, 2, 3])
-    effects.gradient(5, images, torch.tensor([1.0, 0, -1, 0]).view(4, 1, 1, 1).expand(4, 3, 2, 2))
-    effects.gradient(5, torch.tensor([4, 0]), torch.tensor([1.0, 0]).view(2, 1, 1, 1))
-    assert effects.gradients is not None
-    assert effects.gradients.tolist() == [True, False, True, False, True]
-    with FakeTensorMode():  # in which whatever depends on values raises
-        Effects().gradient(5, torch.zeros(4, dtype=torch.long), torch.ones(4, 3, 2, 2))
 
 
 def test_a_model_is_borrowed_once_for_all_passes() -> None:

@@ -207,6 +207,7 @@ def test_pair_guided(model: str) -> None:
             assert off < 2 * max(float((f - ours).abs().amax()) for f in found)
 
 
+@pytest.mark.slow
 def test_cifar() -> None:
     c, x, target, arrays = cifar()
     method, double = ll.method("integrated-gradients", profile="captum", n=32), exact(c)

@@ -7,8 +7,6 @@ from torch.nn import functional as F
 
 import architectures
 import limelight as ll
-from limelight import errors
-from limelight.model.layers import _Arithmetic
 
 FOUND = {
     "plain": ("features", (10, 14)),
@@ -73,56 +71,6 @@ def test_channels_last_tokens() -> None:
     assert info.layout is not None
     assert (info.name, info.layout.kind, info.layout.grid) == ("norm", "nhwc", (5, 7))
     assert ll.method("cam")(c, x).shape == (2, *architectures.SIZE)
-
-
-def test_layers_by_name_module_and_option() -> None:
-    net, x = architectures.build("residual"), architectures.images(1)
-    expected = ll.method("grad-cam").raw(ll.Classifier(net, layer="layer1"), x)
-    for same in (
-        ll.method("grad-cam").raw(ll.Classifier(net, layer=net.layer1), x),
-        ll.method("grad-cam", layer="layer1").raw(ll.Classifier(net), x),
-        ll.method("grad-cam", layer="layer1").raw(ll.Classifier(net, layer="layer2"), x),
-    ):
-        assert torch.equal(same, expected)
-    with pytest.raises(errors.InvalidOption, match="stops at one layer, got 2: layer1, layer2"):
-        ll.method("lrp", layer=("layer1", "layer2"))(ll.Classifier(net), x)
-
-
-def test_wrong_layers_are_named() -> None:
-    net, x = architectures.build("residual"), architectures.images(1)
-    with pytest.raises(errors.UnknownLayer, match=r"no layer 'layer3'.*did you mean .*layer"):
-        ll.Classifier(net, layer="layer3")
-    with pytest.raises(errors.UnknownLayer, match="not a part"):
-        ll.Classifier(net, layer=nn.Conv2d(1, 1, 1))
-    with pytest.raises(errors.UnknownLayer, match=r"'fc' .*no map; try 'layer2'"):
-        ll.method("grad-cam", layer="fc")(ll.Classifier(net), x)
-
-
-class Unusual(nn.Module):
-    """Maps as (images, rows x columns x channels): nobody can guess that."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.odd, self.head = nn.Conv2d(3, 4, 8, 8), nn.Identity(), nn.Linear(4, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.odd(self.conv(x).permute(0, 2, 3, 1).reshape(len(x), 1, -1))
-        return self.head(y.reshape(len(x), 5, 7, 4).mean((1, 2)))
-
-
-def test_reshape_for_unusual_layouts() -> None:
-    net, x = Unusual(), architectures.images(2)
-    with pytest.raises(errors.UnknownLayer, match=r"not a spatial map; .*reshape="):
-        ll.method("grad-cam", layer="odd")(ll.Classifier(net), x)
-    c = ll.Classifier(net, layer="odd", reshape=lambda t: t.reshape(len(t), 5, 7, 4).permute(0, 3, 1, 2))
-    expected = ll.method("grad-cam", layer="conv").raw(ll.Classifier(net), x)
-    torch.testing.assert_close(ll.method("grad-cam").raw(c, x), expected)
-
-
-def test_no_map_at_all() -> None:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 40 * 56, 4))
-    with pytest.raises(errors.UnsupportedModel, match=r"no layer of Sequential has a spatial map"):
-        ll.method("grad-cam")(ll.Classifier(net), architectures.images(1))
 
 
 def test_shared_module_shows_its_last_call() -> None:
@@ -229,21 +177,3 @@ def test_an_attention_matrix_is_no_map() -> None:
     assert shapes["bias"] is None
     assert shapes["embed"] is not None
     assert shapes["embed"].kind == "tokens"
-
-
-def test_a_model_without_modules_inside_says_so() -> None:
-    class Functional(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.randn(5, 3, 3, 3))
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return F.conv2d(x, self.weight).mean((2, 3))
-
-    with pytest.raises(errors.UnsupportedModel, match="let a module return the features"):
-        ll.explain(Functional(), torch.rand(1, 3, 32, 32), method="grad-cam")
-
-
-def test_a_pass_is_counted_without_the_compiler() -> None:
-    count = _Arithmetic.__torch_dispatch__
-    assert not hasattr(count, "__wrapped__")  # PyTorch's wrapper loads its compiler at the first call, for seconds

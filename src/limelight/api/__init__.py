@@ -5,8 +5,8 @@ from limelight.api.checking import SANITY_LIMIT, Verdict, check, sanity, sanity_
 from limelight.api.evaluating import compare, evaluate, expect_protocol, method_under, metric_under, metrics
 from limelight.api.explaining import example_image, explain, methods, plan, refusals
 from limelight.api.grids import mosaics
-from limelight.api.inputs import as_input, first_input
 from limelight.api.manual import Manual, manual
+from limelight.api.pictures import as_input, first_input
 from limelight.api.proposals import Proposals
 from limelight.api.proposing import propose
 from limelight.api.training import TrainedHead, train_head

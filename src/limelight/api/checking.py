@@ -11,7 +11,8 @@ from torch import nn
 from limelight import draw
 from limelight.api.evaluating import evaluate
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import as_input, read_targets
+from limelight.api.pictures import as_input
+from limelight.api.targets import read_targets
 from limelight.data.collect import as_sample
 from limelight.engine.method import Method, as_method
 from limelight.engine.run import run

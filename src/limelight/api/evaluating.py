@@ -8,18 +8,11 @@ import torch
 from torch import nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import (
-    Unreadable,
-    as_input,
-    asked_at,
-    first_input,
-    images_at_once,
-    read_in_rounds,
-    read_targets,
-    read_truth,
-    size_of,
-    truth_of,
-)
+from limelight.api.pictures import as_input, first_input, size_of
+from limelight.api.rounds import images_at_once, read_in_rounds
+from limelight.api.targets import asked_at, read_targets
+from limelight.api.truth import read_truth, truth_of
+from limelight.api.unreadable import Unreadable
 from limelight.card import METHODS, METRICS, Cards, MetricCard
 from limelight.data.collect import as_sample, as_samples
 from limelight.data.items import refuse_shuffled

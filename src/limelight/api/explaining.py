@@ -11,7 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import Unreadable, as_input, asked_at, parse_targets
+from limelight.api.pictures import as_input
+from limelight.api.targets import asked_at, parse_targets
+from limelight.api.unreadable import Unreadable
 from limelight.card import METHODS, Card, Cards
 from limelight.data.collect import as_sample, list_pictures, samples_of
 from limelight.data.samples import Sample

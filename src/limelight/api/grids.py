@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import Unreadable, as_input, true_classes
+from limelight.api.pictures import as_input
+from limelight.api.targets import true_classes
+from limelight.api.unreadable import Unreadable
 from limelight.data.collect import as_samples, label_samples
 from limelight.data.samples import Sample
 from limelight.engine.passes import Passes

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from limelight import draw, files
-from limelight.api.inputs import size_of
 from limelight.api.overlap import BOX_SETS, compare_boxes
+from limelight.api.pictures import size_of
 from limelight.api.window import Floats, Window
 from limelight.draw import boxes as drawing
 from limelight.model.cost import Cost

@@ -9,7 +9,7 @@ from torch import nn
 from limelight.api.candidates import check_boxes, choose_box, classify_boxes
 from limelight.api.explaining import explain
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import size_of
+from limelight.api.pictures import size_of
 from limelight.api.proposals import Proposals
 from limelight.api.window import place_in_picture, read_picture
 from limelight.data.collect import as_sample

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from limelight import zoo
 from limelight.api.features import cache_features
 from limelight.api.fitting import Data, Epoch, Schedule, fit
-from limelight.api.inputs import first_input
 from limelight.api.labelled import Picture, hold_out, index_classes, open_labelled
+from limelight.api.pictures import first_input
 from limelight.data.collect import as_samples
 from limelight.data.datasets import DATASETS
 from limelight.errors import InvalidOption, nearest

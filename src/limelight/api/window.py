@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from limelight.api.inputs import as_input, size_of
+from limelight.api.pictures import as_input, size_of
 from limelight.data.collect import as_picture
 from limelight.data.images import load_image
 from limelight.errors import InvalidOption

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limelight import api
-from limelight.api.inputs import asked_at, first_input
+from limelight.api.pictures import first_input
+from limelight.api.targets import asked_at
 from limelight.data.samples import Sample
 from limelight.engine.method import Method, as_method
 from limelight.errors import InvalidOption

@@ -9,7 +9,9 @@ from torch import nn
 
 from limelight import api
 from limelight.api.forecasting import forecast
-from limelight.api.inputs import first_input, images_at_once, read_targets
+from limelight.api.pictures import first_input
+from limelight.api.rounds import images_at_once
+from limelight.api.targets import read_targets
 from limelight.bench.candidates import add_floor, build_candidates, find_unsuitable
 from limelight.bench.choice import Choice, Round
 from limelight.bench.comparison import FIRST

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from limelight.api.inputs import Unreadable, asked_at, read_sample
+from limelight.api.rounds import read_sample
+from limelight.api.targets import asked_at
+from limelight.api.unreadable import Unreadable
 from limelight.data.samples import Sample
 from limelight.model.classifier import Classifier
 from limelight.model.targets import Asked

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from limelight import api
-from limelight.api.inputs import images_at_once
+from limelight.api.rounds import images_at_once
 from limelight.bench.candidates import is_control
 from limelight.bench.choice import Round
 from limelight.bench.comparison import DecidingValues, compare_with_best, schedule

@@ -75,7 +75,8 @@ def compare(
     """
     import limelight as ll
     from limelight import api, draw, files
-    from limelight.api.inputs import as_input, true_mask
+    from limelight.api.pictures import as_input
+    from limelight.api.truth import true_mask
     from limelight.data.samples import Sample
     from limelight.draw import chart
     from limelight.model.targets import Targets

@@ -67,7 +67,7 @@ def explain(
     """
     import limelight as ll
     from limelight.api import as_input, first_input, plan
-    from limelight.api.inputs import Unreadable
+    from limelight.api.unreadable import Unreadable
     from limelight.data.collect import samples_of
     from limelight.progress import show_progress
     from limelight.results.optimisation import list_tracing_methods

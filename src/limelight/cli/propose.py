@@ -85,8 +85,9 @@ def propose(
     Example: limelight propose cat.jpg --model torchvision/resnet50 --method collection-cam --out boxes
     """
     import limelight as ll
-    from limelight.api.inputs import Unreadable, read_targets
     from limelight.api.overlap import summarise
+    from limelight.api.targets import read_targets
+    from limelight.api.unreadable import Unreadable
     from limelight.progress import show_progress
 
     options = parse_parameters(parameter or [])

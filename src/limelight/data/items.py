@@ -89,7 +89,7 @@ def class_of(said: Any) -> Label | None:
 
 def first_of(values: Any) -> Any:
     """Return the first of several values; what is none of several is itself."""
-    held = cast(Any, values)
+    held: Any = values
     several = isinstance(values, list | tuple) or (is_tensor_or_array(values) and values.ndim > 0)
     return held[0] if several and len(held) else held
 

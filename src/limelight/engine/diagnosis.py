@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, Effects
+from limelight.engine.effects import Effects
+from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS
 from limelight.engine.saliency import Raw
 from limelight.engine.spec import Spec
 from limelight.model.layers import LayerInfo

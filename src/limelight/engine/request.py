@@ -1,15 +1,18 @@
 """What a method may ask for by naming it as a parameter."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from limelight.engine.ablation import score_ablations
 from limelight.engine.baselines import fill_images
 from limelight.engine.budget import Allowance
+from limelight.engine.effects import Effects
+from limelight.engine.fuse_layers import fuse_layers
+from limelight.engine.linear_head import linear_head
 from limelight.engine.needs import (
     AblatedScores,
     Copies,
@@ -34,7 +37,7 @@ from limelight.model.one_pass import Pass, Stage, pass_images
 from limelight.model.targets import ScoreKind
 from limelight.relevance.recorded_pass import RecordedPass, record_images
 from limelight.relevance.recording import Recording
-from limelight.shapes import Acts, Flags, Grid, Images, Index, Logits, Scores
+from limelight.shapes import Acts, Grid, Images, Index, Logits, Scores
 
 GRADIENT_NEEDS = frozenset({"grads", "stages"})
 """Needs that cost the shared backward pass."""
@@ -42,29 +45,6 @@ INPUT_GRADIENT_NEEDS = frozenset({"input_gradient"})
 """Needs for which it goes on to the image."""
 RECORDING_NEEDS = frozenset({"recording"})
 """Needs for which the pass is recorded."""
-
-
-@dataclass
-class Effects:
-    """Whether what was tried on the way to a map had any effect, for each image; None if nothing was tried.
-
-    Attributes:
-        gradients: whether any gradient at changed copies was not 0, (n,).
-        scores: whether any changed copy had another score than the image, (n,).
-    """
-
-    gradients: Flags | None = None
-    scores: Flags | None = None
-
-    def gradient(self, n: int, images: Index, found: Tensor) -> None:
-        """Take in gradients at copies of n images."""
-        times = torch.zeros(n, dtype=torch.int32, device=found.device)
-        some = times.index_add(0, images, found.flatten(1).any(1).int()) > 0  # without waiting for the card
-        self.gradients = some if self.gradients is None else self.gradients | some
-
-    def score(self, changed: Flags) -> None:
-        """Take in which images had a copy with another score."""
-        self.scores = changed if self.scores is None else self.scores | changed
 
 
 class Request:
@@ -102,19 +82,7 @@ class Request:
             one.effects = self.effects
             layers.append(one.apply())
             self._meter.add_of_layer(meter, 1 - info.before, unit)
-        maps = torch.stack([finish(raw.values)[0] for raw in layers], 1)  # n l H W
-        number = torch.arange(len(layers), device=maps.device).expand(len(maps), -1)
-        named = zip(self._layers, layers, strict=True)
-        details = {f"{info.name}.{name}": value for info, raw in named for name, value in raw.details.items()}
-        unsure = [raw.ambiguous for raw in layers if raw.ambiguous is not None]
-        return Raw(
-            maps.amax(1) if options.fuse == "max" else maps.mean(1),
-            {"masks": maps, "mask_layer": number, **details},
-            torch.stack(unsure).any(0) if unsure else None,
-            tuple(dict.fromkeys(note for raw in layers for note in raw.notes)),
-            tuple(layers),
-            {note: torch.stack([raw.flagged[note] for raw in layers]).any(0) for note in layers[0].flagged},
-        )
+        return fuse_layers([info.name for info in self._layers], layers, finish, options.fuse == "max")
 
     @property
     def stages(self) -> list[Stage]:
@@ -373,30 +341,3 @@ class Request:
                 "(grad-cam has no such condition)"
             )
         return weights[self.target].to(stage.acts)
-
-
-def linear_head(module: nn.Module, acts: Acts, logits: Logits) -> Tensor | None:
-    """Find W with logits = W mean(A) + b, or mean(ReLU(W A + b)) for a convolutional classifier: (classes, k).
-
-    Whether a layer is the head is not read off its name but tested on the numbers.
-    """
-    pooled, logits = acts.mean((-2, -1)), logits.to(acts)
-    binary = logits.shape[1] == 2 and torch.equal(logits[:, 0], -logits[:, 1])
-    for layer in reversed(list(module.modules())):
-        if not isinstance(layer, nn.Linear | nn.Conv2d):
-            continue
-        weight = layer.weight.detach().to(acts)
-        single = binary and len(weight) == 1  # z, which is read as the logits -z/2 and z/2
-        wanted = logits[:, 1:] - logits[:, :1] if single else logits
-        if tuple(weight.shape[:2]) != (wanted.shape[1], acts.shape[1]) or weight[0, 0].numel() != 1:
-            continue
-        weight = weight.reshape(weight.shape[0], -1)
-        bias = torch.zeros_like(wanted[0]) if layer.bias is None else layer.bias.detach().to(acts)
-        linear = pooled @ weight.T + bias
-        convolved = torch.einsum("ck,nkhw->nchw", weight, acts) + bias[:, None, None]
-        share = {torch.float16: 0.01, torch.bfloat16: 0.05}.get(layer.weight.dtype, 1e-3)  # what rounding takes away
-        tolerance = share * float(wanted.abs().max()) + 1e-5
-        for candidate in (linear, convolved.relu().mean((-2, -1))):
-            if torch.allclose(candidate, wanted, rtol=share, atol=tolerance):
-                return torch.cat([-weight / 2, weight / 2]) if single else weight
-    return None

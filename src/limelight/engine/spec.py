@@ -12,7 +12,8 @@ from limelight.engine.augment import Augment
 from limelight.engine.budget import Budget
 from limelight.engine.options import BaseOptions, Speaking, check_options
 from limelight.errors import InvalidOption
-from limelight.model.classifier import Classifier, LayerLike
+from limelight.model.classifier import Classifier
+from limelight.model.layer_choice import LayerLike
 from limelight.model.targets import ScoreKind
 
 AnySpec = TypeVar("AnySpec", bound="Spec")

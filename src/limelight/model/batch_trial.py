@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from limelight.errors import LimelightError, OutOfMemory
 from limelight.model.boundary import forward_pass
-from limelight.model.layers import Trace, version_of
+from limelight.model.layers import Trace
 from limelight.model.outputs import class_scores, of_first
 from limelight.model.preserve import preserve_state
+from limelight.model.weights import version_of
 from limelight.shapes import Images
 
 DEPENDS = "the scores of an image depend on what else is in its batch (batch statistics?)"

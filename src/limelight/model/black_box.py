@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from limelight import files
 from limelight.card import METHODS, Card
 from limelight.errors import InvalidOption, MissingExtra, QueryBudget, UnsupportedModel
+from limelight.model.batch_runner import BatchRunner
 from limelight.model.boundary import NEEDS_GRADIENTS, describe, only_one
 from limelight.model.classifier import Classifier
 from limelight.model.cost import predict
 from limelight.model.labels import LabelsLike
-from limelight.model.layers import Trace
 from limelight.model.preprocess import Transform
 from limelight.shapes import Images
 
@@ -110,8 +110,6 @@ class BlackBox(Classifier):
         (torch.Size([128, 128]), True)
     """
 
-    _advice = ONE_AT_A_TIME
-
     def __init__(
         self,
         predict: Callable[[Any], Any],
@@ -146,8 +144,7 @@ class BlackBox(Classifier):
             multilabel=multilabel,
             name=name,
         )
-        self._most = batch_size
-        self._may_try = False
+        self._runner = BatchRunner(self._call, self.name, most=batch_size, may_try=False, advice=ONE_AT_A_TIME)
 
     @classmethod
     def onnx(cls, model: str | Path | Any, **options: Any) -> "BlackBox":
@@ -174,15 +171,9 @@ class BlackBox(Classifier):
                 "image"
             )
         box = cls(lambda x: session.run([found], {given.name: x.astype(kind)})[0], arrays=True, **options)
-        box._single = "it was exported for a batch of one" if batch == 1 else ""
-        box._may_try = box._call.budget is None
+        box._runner.alone = "it was exported for a batch of one" if batch == 1 else ""
+        box._runner.may_try = box._call.budget is None
         return box
-
-    def _try_batches(self, x: Images, seen: Trace) -> None:
-        if self._may_try and not self._single and self._most != 1:
-            super()._try_batches(x, seen)
-        else:  # nothing is tried out at a service that may cost money
-            self._layout = torch.preserve_format
 
     @property
     def spent(self) -> int:

@@ -14,7 +14,7 @@ from limelight.model.boundary import forward_pass
 from limelight.model.classifier import Classifier
 from limelight.model.hooks import Hook, Registration, attach_hooks
 from limelight.model.layer_hooks import replace_tensor
-from limelight.model.layers import first_tensor
+from limelight.model.module_output import first_tensor
 from limelight.model.preserve import preserve_state
 from limelight.shapes import Images
 

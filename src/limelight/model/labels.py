@@ -44,6 +44,23 @@ def read_labels(given: Any) -> list[str]:
     return [_name(one, i) for i, one in enumerate(cast(Iterable[Any], given))]
 
 
+def check_count(labels: Sequence[str] | None, outputs: int, model: str) -> None:
+    """Refuse labels that are not one for each class.
+
+    Args:
+        labels: the names, if there are any.
+        outputs: class scores that the network gives; a single one is read as two.
+        model: how messages call it.
+
+    Raises:
+        InvalidOption: there are more or fewer.
+    """
+    classes = max(2, outputs)
+    if labels is not None and len(labels) != classes:
+        read = " (a single output is read as two: no and yes)" if outputs == 1 else ""
+        raise InvalidOption(f"{len(labels)} labels for the {classes} classes of {model}{read}; give one for each class")
+
+
 def _by_index(given: Mapping[Any, Any]) -> list[str]:
     indices = {key: _index(key) for key in given}
     if None in indices.values() and all(_index(value) is not None for value in given.values()):

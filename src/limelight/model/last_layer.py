@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from limelight.errors import UnsupportedModel
 from limelight.model.classifier import Classifier
 from limelight.model.hooks import attach_hooks
-from limelight.model.layers import kind_of
 from limelight.model.outputs import class_scores
-from limelight.model.parts import parts_of
+from limelight.model.parts import kind_of, parts_of
 from limelight.model.preserve import preserve_state
 from limelight.shapes import Images
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from limelight.errors import UnsupportedModel
 from limelight.model.boundary import beside, differentiate
 from limelight.model.hooks import Hook, attach_hooks
-from limelight.model.layers import first_tensor
+from limelight.model.module_output import first_tensor
 
 
 class LayerHooks:

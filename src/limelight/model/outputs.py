@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limelight.errors import UnsupportedModel
 from limelight.model.boundary import tensors_of
@@ -68,6 +68,33 @@ class Outputs:
         elif kind == "prob":
             logits = logits.sigmoid() if self.multilabel else logits.softmax(1)
         return logits.gather(1, index[:, None])[:, 0]
+
+
+def find_outputs(
+    module: nn.Module,
+    last_module: str,
+    looks_like_probabilities: bool,
+    outputs: Literal["logits", "probabilities"] | None,
+    multilabel: bool | None,
+) -> Outputs:
+    """Return how class scores are read: as it was said, or else as a pass has shown it.
+
+    Args:
+        module: the network, which may tell its kind of problem.
+        last_module: kind of the module that ran last; "" if no pass was made.
+        looks_like_probabilities: whether the scores of a pass add up to 1.
+        outputs: what the user says that they are.
+        multilabel: what the user says of the classes.
+    """
+    sigmoid = last_module == "Sigmoid"
+    config = getattr(module, "config", None)
+    seen = sigmoid or getattr(config, "problem_type", None) == "multi_label_classification"
+    independent = seen if multilabel is None else multilabel
+    if outputs is not None:
+        return Outputs(outputs == "probabilities", independent)
+    if last_module == "LogSoftmax":  # log-probabilities are logits
+        return Outputs(False, independent)
+    return Outputs(sigmoid or last_module == "Softmax" or looks_like_probabilities, independent)
 
 
 def class_scores(output: Any, n: int) -> Tensor:

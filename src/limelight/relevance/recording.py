@@ -15,7 +15,8 @@ from limelight.model.boundary import cut, differentiate, no_way, why_hidden
 from limelight.model.classifier import Classifier
 from limelight.model.hooks import Hook, attach_hooks
 from limelight.model.layer_hooks import expect_all, replace_tensor
-from limelight.model.layers import LayerInfo, first_tensor
+from limelight.model.layers import LayerInfo
+from limelight.model.module_output import first_tensor
 from limelight.model.outputs import numbers
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import Targets

@@ -8,9 +8,10 @@ import torch
 
 from limelight.errors import LimelightError, OutOfMemory, UnknownModel, is_out_of_memory, nearest
 from limelight.files import exists, reason_of
-from limelight.model.classifier import Classifier, LayerLike
+from limelight.model.classifier import Classifier
 from limelight.model.device import require_device
 from limelight.model.labels import LabelsLike
+from limelight.model.layer_choice import LayerLike
 from limelight.zoo import files
 from limelight.zoo.families import FAMILIES, available, build, wrap
 from limelight.zoo.names import WEIGHT_FILES, is_file_name

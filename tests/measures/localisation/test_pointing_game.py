@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 import limelight as ll
-from limelight.api.inputs import truth_of
+from limelight.api.truth import truth_of
 from limelight.data.samples import Sample
 from limelight.errors import MissingTruth
 from limelight.model.preprocess import Preprocess

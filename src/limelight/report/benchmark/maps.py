@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from limelight import api, draw, zoo
-from limelight.api.inputs import true_mask
+from limelight.api.truth import true_mask
 from limelight.bench.plan import prepare_model, samples_of
 from limelight.bench.recipe_tables import Data
 from limelight.data.images import load_image
