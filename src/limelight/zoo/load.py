@@ -1,6 +1,7 @@
 """Load a classifier by name or from a file."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +11,14 @@ from limelight.errors import LimelightError, OutOfMemory, UnknownModel, is_out_o
 from limelight.files import exists, reason_of
 from limelight.model.classifier import Classifier
 from limelight.model.device import require_device
+from limelight.model.inputs import Inputs
 from limelight.model.labels import LabelsLike
 from limelight.model.layer_choice import LayerLike
+from limelight.model.preprocess import Preprocess
 from limelight.zoo import files
 from limelight.zoo.families import FAMILIES, available, build, wrap
 from limelight.zoo.names import WEIGHT_FILES, is_file_name
+from limelight.zoo.recipe import Transform
 
 CONFIG = "config.json"
 """Tells a folder of Hugging Face's."""
@@ -27,6 +31,9 @@ def load(
     labels: LabelsLike | None = None,
     device: str | torch.device | None = None,
     layer: LayerLike | Sequence[LayerLike] | None = None,
+    size: int | tuple[int, ...] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     trust: bool = False,
     outputs: Literal["logits", "probabilities"] | None = None,
     multilabel: bool | None = None,
@@ -44,6 +51,10 @@ def load(
         labels: names of the classes, instead of the zoo's; see ``Classifier``.
         device: where to put the model.
         layer: the layer to explain, see ``Classifier``.
+        size: of the input in pixels, a side or (rows, columns), in place of the model's own; pictures are resized with
+            a margin of one seventh and cropped.
+        mean: of the normalisation, per channel, for values in [0, 1], in place of the model's own.
+        std: per channel, in place of the model's own.
         trust: run code that comes with the model: exported programs (``.pt2``), pickles of more than tensors and plain
             values, and what a repository of ``hf/`` brings along. It can do all that you can.
         outputs: see ``Classifier``.
@@ -69,7 +80,7 @@ def load(
     name, weights = str(name), None if weights is None else str(weights)
     given: dict[str, Any] = {"labels": labels, "layer": layer, "outputs": outputs, "multilabel": multilabel}
     try:
-        return _load_by_name(name, weights, device, trust, given)
+        return _prepare(_load_by_name(name, weights, device, trust, given), size, mean, std)
     except Exception as error:
         if isinstance(error, LimelightError) or not is_out_of_memory(error):
             raise
@@ -114,3 +125,22 @@ def _no_model_in(folder: Path) -> UnknownModel:
     return UnknownModel(
         f"{folder} is a folder without {CONFIG}, which Hugging Face's trainer and save_pretrained write{hint}"
     )
+
+
+def _prepare(
+    classifier: Classifier,
+    size: int | tuple[int, ...] | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> Classifier:
+    """Return the classifier with its pictures resized and normalised as it is said, and else as before."""
+    if size is None and mean is None and std is None:
+        return classifier
+    before = classifier.inputs.function
+    own = before.function if isinstance(before, Transform) else before
+    side: Any = size or classifier.input_size
+    made = Inputs(classifier.module, None, mean or classifier.mean, std or classifier.std, side)
+    function = made.function
+    if size is None and isinstance(own, Preprocess):
+        function = replace(own, mean=made.mean, std=made.std)
+    return classifier.with_preprocess(replace(before, function=function) if isinstance(before, Transform) else function)
