@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tokenize
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,84 @@ def test_every_method_is_short_enough_to_read_its_equation() -> None:
         name: lines for name in ll.methods() if (lines := code_lines(inspect.getsource(METHODS.load(name)[1]))) > 25
     }
     assert not long
+
+
+WORN_OUT = {
+    *("found", "res", "ret", "retval", "tmp", "temp", "obj", "foo", "stuff", "dummy", "misc", "aux", "several"),
+    *("evidence", "heat", "slope", "slopes", "judged", "measured", "fold", "folded", "tape", "taped", "taps", "fills"),
+    *(
+        "borrow",
+        "borrowed",
+        "loan",
+        "admit",
+        "seeing",
+        "troubles",
+        "told",
+        "lead",
+        "came",
+        "entered",
+        "broke",
+        "broken",
+    ),
+    *("Supply", "Subject", "subject", "Kept", "Album", "Board", "Tally", "WAYS", "ENOUGH", "PATIENCE"),
+}
+"""Names that do not say what they hold, or for which the house has another word."""
+PARTICIPLES = {"prepared", "resized", "grouped", "filled", "rendered", "tapped"}
+"""What a function does is a verb."""
+NAMED = re.compile(rf"(?<![A-Za-z0-9])({'|'.join(WORN_OUT | PARTICIPLES)})( (=|:=|in)|[:,()\]])")
+"""Where one of these may be given to something."""
+
+
+def names_in(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Yield every name that code gives to a variable, attribute, parameter, function or class, and its line."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name, node.lineno
+            case ast.arg(arg=name) | ast.ClassDef(name=name):
+                yield name, node.lineno
+            case ast.FunctionDef(name=name):
+                yield f"{name}()", node.lineno
+            case _:
+                pass
+
+
+def worn_out_names(source: str) -> list[tuple[str, int]]:
+    """Return the names in a file that are not to be in it, and their lines."""
+    banned = WORN_OUT | {f"{name}()" for name in WORN_OUT | PARTICIPLES}
+    if not NAMED.search(source):  # reading all files takes long
+        return []
+    return [(name, line) for name, line in names_in(ast.parse(source)) if name.lstrip("_") in banned]
+
+
+def test_names_in_code_are_read() -> None:
+    source = (
+        "class A:\n  def b(self, *c, d=1, **e):\n    self.f = [g for g in c]; (h := d); i: int\n    lambda j: k.l(m=1)"
+    )
+    assert {name for name, _ in names_in(ast.parse(source))} == {"A", "b()", "self", *"cdefghij"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("found = 1", "found: int", "a, _found = 1, 2", "x.found = 1", "for found in x:\n    pass", "(found := 1)"),
+        *("def f(found):\n    pass", "lambda found: 1", "def found():\n    pass", "class Kept:\n    pass"),
+        *("[found for found in x]", "with x as found:\n    pass", "def _filled():\n    pass", "[a, *found] = x"),
+    ],
+)
+def test_worn_out_names_are_seen(code: str) -> None:
+    assert worn_out_names(code)
+
+
+def test_worn_out_words_in_text_and_calls_are_no_names() -> None:
+    assert not worn_out_names("# found = 1\n'found: 1'\nx.found(found=found)\nfilled = 1")
+
+
+def test_names_say_what_they_hold_and_do() -> None:
+    files = sorted((ROOT / "src").rglob("*.py"))
+    assert len(files) > 300
+    worn = {str(path.relative_to(ROOT)): worn_out_names(path.read_text(encoding="utf-8")) for path in files}
+    assert not {path: names for path, names in worn.items() if names}
 
 
 def test_cards_of_metrics_are_complete() -> None:

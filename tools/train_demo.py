@@ -188,7 +188,7 @@ def train(name: str, minutes: float, threads: int, scenes: int, cache: Path) -> 
         print(name, log[-1], flush=True)
 
     net.eval()
-    final = net.folded() if isinstance(net, demo.VGG) else net
+    final = net.without_norm() if isinstance(net, demo.VGG) else net
     weights = {k: v.half().contiguous() for k, v in final.state_dict().items() if v.is_floating_point()}
     weights |= {k: v for k, v in final.state_dict().items() if not v.is_floating_point()}
     shipped = demo.build(name, len(CLASSES))

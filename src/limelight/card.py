@@ -83,13 +83,17 @@ class Card(BaseCard):
         layers: ``"one"`` (a layer), ``"penultimate"`` (one; that of the last stage but one, unless told otherwise),
             ``"several"`` (one or more), ``"stages"`` (the pyramid, unless told otherwise), ``"stop"`` (none, or one at
             which relevance is stopped) or ``"none"``.
+        layer_option: the option by which a method of no layer explains one, if it is ``"weights"``.
         class_sensitive: whether the map depends on the target.
+        parts: whether it keeps the maps of which its map is made.
         base: the method whose map it refines, unless an option of this name says which.
         optimiser: the method by which it does, unless an option of this name says which.
     """
 
     layers: str = "one"
+    layer_option: str = ""
     class_sensitive: bool = True
+    parts: bool = False
     base: str = ""
     optimiser: str = ""
 
@@ -232,8 +236,8 @@ class Registry(Generic[AnyCard]):
         """The names of all that an entry may ask for."""
         file, name = self._asks
         tree = ast.parse((Path(__file__).parent / file).read_text(encoding="utf-8"))
-        supply = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
-        made = [node for node in supply.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+        source = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+        made = [node for node in source.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
         return tuple(f.name for f in made if any(ast.unparse(d).endswith("property") for d in f.decorator_list))
 
     @cached_property

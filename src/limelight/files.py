@@ -152,11 +152,11 @@ def reason_of(error: BaseException) -> str:
     if "set_int_max_str_digits" in said:  # Python's advice is to programmers
         return "it holds a number of thousands of digits"
     if said.startswith("Weights only load failed"):  # and advice to read it all the same, which is ours to give
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        return f"it names {found[1]}" if found else "it is no pickle of tensors"
-    found = re.match(r"\d+ validation errors? for .*\n(.+)\n  (.+?) \[type=", str(error))  # Pydantic's, of the first
-    if found:
-        said = f"{found[1]}: {found[2]}"
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        return f"it names {refused[1]}" if refused else "it is no pickle of tensors"
+    invalid = re.match(r"\d+ validation errors? for .*\n(.+)\n  (.+?) \[type=", str(error))  # Pydantic's, of the first
+    if invalid:
+        said = f"{invalid[1]}: {invalid[2]}"
     if isinstance(error, KeyError):  # whose message is the key alone
         said = f"{said} is missing"
     return said if len(said) <= 300 else f"{said[:300]} …"

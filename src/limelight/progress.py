@@ -213,12 +213,12 @@ def _in_notebook(display: Any, what: str) -> tuple[Callable[[float, float], None
 
 
 def _in_lines(what: str) -> Callable[[float, float], None]:
-    told = [0]
+    last = [0]
 
     def show(done: float, total: float) -> None:
         tenths = int(10 * done / total)
-        if tenths > told[0]:
-            told[0] = tenths
+        if tenths > last[0]:
+            last[0] = tenths
             print(f"limelight: {what}: {tenths * 10} %", file=sys.stderr, flush=True)
 
     return show

@@ -52,7 +52,7 @@ def visible(text: object, keep: str = "") -> str:
         text: of any origin.
         keep: characters that are left as they are, such as line ends.
     """
-    return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else write_out(found[0]), str(text))
+    return _UNSEEN.sub(lambda match: match[0] if match[0] in keep else write_out(match[0]), str(text))
 
 
 def write_out(char: str) -> str:
@@ -82,8 +82,8 @@ def to_json(data: Any, indent: int | None = 2, *, ascii_only: bool = False) -> s
         ascii_only: whether all but ASCII becomes escapes, for where nothing else can be written.
     """
 
-    def escaped(found: re.Match[str]) -> str:
-        return found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1]
+    def escaped(match: re.Match[str]) -> str:
+        return match[0] if match[0] == "\n" else json.dumps(match[0])[1:-1]
 
     # Outside of its strings, JSON has no such character but the line ends of the indentation.
     return _UNSEEN.sub(escaped, json.dumps(data, indent=indent, ensure_ascii=ascii_only))
@@ -98,7 +98,7 @@ def markdown(text: object) -> str:
     escaped = re.sub(
         r"([\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.)", r"\\\1", visible(text), flags=re.I
     )
-    return re.sub(r"^(?=[#+=-])|^(\s*\d+)(?=[.)](\s|$))", lambda found: f"{found[1] or ''}\\", escaped)
+    return re.sub(r"^(?=[#+=-])|^(\s*\d+)(?=[.)](\s|$))", lambda match: f"{match[1] or ''}\\", escaped)
 
 
 def latex(text: object) -> str:
@@ -125,7 +125,7 @@ def numbered(names: Iterable[str], mark: str = "{}-{}", same: Callable[[str], st
         same: of names that are one this gives one text, such as ``str.lower`` for files.
     """
     plain = list(names)
-    given, taken, found = {same(name) for name in plain}, set[str](), list[str]()
+    given, taken, unique_names = {same(name) for name in plain}, set[str](), list[str]()
     numbers = dict.fromkeys(given, 1)
     for name in plain:
         key, unique = same(name), name
@@ -133,8 +133,8 @@ def numbered(names: Iterable[str], mark: str = "{}-{}", same: Callable[[str], st
             numbers[key] += 1
             unique = mark.format(name, numbers[key])
         taken.add(same(unique))
-        found.append(unique)
-    return found
+        unique_names.append(unique)
+    return unique_names
 
 
 def csv_cell(value: Any) -> Any:

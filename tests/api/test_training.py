@@ -117,6 +117,34 @@ def test_another_schedule_or_damage_begins_anew(tmp_path: Path) -> None:
         assert repr(again) == repr(fresh)
 
 
+def test_the_least_loss_is_the_first_of_equals(tmp_path: Path) -> None:
+    """Where all test losses are the same, the epoch that is named is the one whose layer is kept."""
+    data, head = random_data(), draw_linear(5, 3, 0)
+    first = draw_linear(5, 3, 0)
+    plan = {"rate": 1e-3, "momentum": 0.0, "decay": 1e-30, "decay_every": 1, "keep": "best"}
+    history, kept = fit(head, data, data, Schedule(epochs=4, **plan), tmp_path / "state.pt")
+    assert len({epoch.test_loss for epoch in history}) == 1
+    assert kept == 1
+    fit(first, data, data, Schedule(epochs=1, **plan), tmp_path / "one.pt")
+    assert torch.equal(head.weight, first.weight)
+
+
+def test_a_class_more_begins_anew(tmp_path: Path) -> None:
+    """A class without pictures leaves the data as they were, but not the layer."""
+    data = random_data()
+    fit(draw_linear(5, 3, 0), data, data, Schedule(epochs=2), tmp_path / "state.pt")
+    assert len(fit(draw_linear(5, 4, 0), data, data, Schedule(epochs=2), tmp_path / "state.pt")[0]) == 2
+
+
+def test_random_numbers_of_the_program_are_left_alone(tmp_path: Path) -> None:
+    classifier = ll.load("demo/resnet")
+    one = features.Picture(ll.example_image(), "star", (0,))
+    before = torch.get_rng_state()
+    features.cache_features(classifier, "fc", [one], tmp_path, progress=False)
+    fit(draw_linear(5, 3, 0), random_data(), random_data(), Schedule(epochs=2), tmp_path / "state.pt")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_too_high_a_rate_is_said(tmp_path: Path) -> None:
     with pytest.raises(NonFinite, match="rate"):
         fit(draw_linear(5, 3, 0), random_data(), random_data(), Schedule(rate=1e38), tmp_path / "state.pt")
@@ -133,6 +161,10 @@ def test_colours_are_learned_and_the_file_explains(folder: Path, tmp_path: Path)
         assert torch.equal(x, trained.classifier.preprocess(image)[None])
         assert x.shape == (1, 3, 32, 32)  # resized as in training
     assert torch.equal(again(x), trained.classifier(x))
+    named = ll.load("demo/resnet", weights=trained.path)
+    assert named.labels == again.labels
+    assert torch.equal(named.preprocess(Image.open(folder / "green/0.png"))[None], x)
+    assert torch.equal(named(x), again(x))
     explanation = ll.explain(again, folder / "green/0.png", "grad-cam")
     assert explanation.label == "green"
 
@@ -233,6 +265,9 @@ def test_classes_are_in_the_data_sets_order(tmp_path: Path) -> None:
 def bad(folder: Path) -> Iterator[tuple[dict[str, Any], type[Exception], str]]:
     yield {"epochs": 0}, InvalidOption, "epochs = 0: expected from 1"
     yield {"momentum": 1.0}, InvalidOption, "momentum"
+    yield {"epochs": 1.5}, InvalidOption, "epochs = 1.5: expected a whole number"
+    yield {"workers": -1}, InvalidOption, "workers = -1: expected from 0"
+    yield {"out": Path("/dev/null/head.safetensors")}, InvalidOption, "head.safetensors can't be written"
     yield {"rates": 1}, InvalidOption, "no option 'rates'.*rate"
     yield {"test": 1.5}, InvalidOption, "share"
     yield {"test": 0, "keep": "best"}, InvalidOption, "keep='best' needs pictures"
@@ -242,7 +277,7 @@ def bad(folder: Path) -> Iterator[tuple[dict[str, Any], type[Exception], str]]:
     yield {"out": folder.parent / "head.pt2"}, UnsupportedModel, r"\.safetensors"
 
 
-@pytest.mark.parametrize("case", range(9))
+@pytest.mark.parametrize("case", range(12))
 def test_what_is_refused(folder: Path, tmp_path: Path, case: int) -> None:
     options, kind, message = list(bad(folder))[case]
     if options.get("model"):
@@ -257,6 +292,41 @@ def test_a_picture_that_cannot_be_read_is_named(folder: Path, tmp_path: Path) ->
     (folder / "red/9.png").write_bytes(b"no picture")
     with pytest.raises(InvalidImage, match=r"9\.png"):
         train(folder, tmp_path / "head.safetensors")
+
+
+def test_a_picture_that_is_not_there_is_named(tmp_path: Path) -> None:
+    samples = [Sample(ll.example_image(), "a", "even"), Sample("gone.png", "b", "odd")]
+    with pytest.raises(InvalidImage, match=r"gone\.png can't be read: No such file"):
+        train(samples, tmp_path / "head.safetensors", test=0)
+
+
+@pytest.mark.slow
+def test_an_error_of_another_process_is_told_as_one_of_this(folder: Path, tmp_path: Path) -> None:
+    (folder / "red/9.png").write_bytes(b"no picture")
+    with pytest.raises(InvalidImage, match=r"^\S*9\.png"):
+        train(folder, tmp_path / "head.safetensors", workers=1)
+
+
+def test_every_class_keeps_a_picture_to_train_on(tmp_path: Path) -> None:
+    samples = [Sample(ll.example_image(i), str(i), ("even", "odd")[i % 2]) for i in range(4)]
+    assert train(samples, tmp_path / "head.safetensors", test=0.9, epochs=1).counts == (2, 2)
+    with pytest.raises(InvalidOption, match="some classes are names, such as even, and some numbers"):
+        train([*samples, Sample(ll.example_image(4), "4", 1)], tmp_path / "head.safetensors")
+
+
+@pytest.mark.slow
+def test_the_network_keeps_its_form(tmp_path: Path) -> None:
+    """The size of its pictures, where no preprocessing tells it, and how its layers' outputs become maps."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    x = torch.rand(4, 3, 24, 24)
+    samples = [Sample(one, str(i), ("even", "odd")[i % 2]) for i, one in enumerate(x)]
+    plain = ll.Classifier(net, preprocess=Preprocess(None, None), size=24)
+    trained = train(samples, tmp_path / "net.pt2", plain, test=0, epochs=1, resize=None)
+    assert trained.classifier.input_size == (24, 24)
+    assert ll.load(trained.path, trust=True).input_size == (24, 24)
+    odd = ll.Classifier(net, preprocess=Preprocess(None, None), size=24, reshape=lambda t: t)
+    with pytest.raises(UnsupportedModel, match="reshape= is a function of yours"):
+        train(samples, tmp_path / "odd.pt2", odd, test=0, resize=None)
 
 
 @pytest.mark.slow

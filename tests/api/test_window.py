@@ -45,9 +45,9 @@ def test_boxes_and_peaks_are_in_pixels_of_the_original() -> None:
     assert abs(x - 240) < 4
     assert abs(y - 160) < 4
     assert p.boxes.tolist() == [list(spot)]
-    assert p.heat.shape == (256, 512)
-    assert p.heat[130:190, 210:270].min() > 0.9
-    assert p.heat[:, :120].max() == 0  # the network did not see that
-    row, column = np.unravel_index(p.heat.argmax(), p.heat.shape)
+    assert p.map_on_picture.shape == (256, 512)
+    assert p.map_on_picture[130:190, 210:270].min() > 0.9
+    assert p.map_on_picture[:, :120].max() == 0  # the network did not see that
+    row, column = np.unravel_index(p.map_on_picture.argmax(), p.map_on_picture.shape)
     assert 196 <= column <= 284
     assert 116 <= row <= 204

@@ -129,6 +129,14 @@ def test_compare_outlines_the_truth(tmp_path: Path, capsys: pytest.CaptureFixtur
     numbers = json.loads(capsys.readouterr().out)["methods"][0]["metrics"]
     assert numbers["pointing-game"] == 1
     assert numbers["proportion"] > 0.2
+    # Two objects of a class: each has its own line, and both are judged by.
+    other, second = np.zeros((128, 128), np.uint8), tmp_path / "other.png"
+    other[4:20, 4:30] = 255
+    Image.fromarray(other).save(second)
+    both = ("--truth", mask, "--truth", second)
+    assert run("compare", *common, "--metrics", "proportion", *both, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["methods"][0]["metrics"]["proportion"] >= numbers["proportion"]
+    assert (np.asarray(Image.open(out)) != plain).any(-1).sum() > changed.sum()
     Image.new("L", (5, 5), 255).save(mask)
     assert run("compare", *common, "--metrics", "none", "--truth", mask) == 2
     assert "must agree" in capsys.readouterr().err

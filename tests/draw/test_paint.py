@@ -151,6 +151,20 @@ def test_outline_of_a_mask_is_that_of_the_region_of_a_map():
         outline_mask(picture, np.ones((4, 6)))
 
 
+def test_objects_that_touch_have_an_outline_each():
+    left, right = np.zeros((2, 12, 16), bool)
+    left[2:10, 1:8] = right[2:10, 8:15] = True
+    black = np.zeros((12, 16, 3), np.uint8)
+    apart, together = (
+        np.asarray(outline_mask(black, mask, width=1)) for mask in (np.stack([left, right]), left | right)
+    )
+    assert (apart[2:10, 7:9] == 255).all()  # both lines where they touch
+    assert (together[3:9, 7:9] == 0).all()
+    assert np.array_equal(
+        np.asarray(outline_mask(black, left[None], width=1)), np.asarray(outline_mask(black, left, width=1))
+    )
+
+
 def test_contour_halo_and_border():
     white = np.full((40, 60, 3), 255, np.uint8)
     got = np.asarray(contour(white, bump(), top=0.2, color="lime", width=1))

@@ -144,7 +144,7 @@ def test_shots_are_what_the_masks_leave(explanation: ll.Explanation) -> None:
     assert seen.whole == pytest.approx(explanation.score)
     original = np.asarray(explanation.view("image"), int)
     assert np.abs(np.asarray(seen.shots[0].seen, int) - original).max() <= 1
-    np.testing.assert_allclose(seen.shots[1].heat, 0.5, rtol=1e-6)
+    np.testing.assert_allclose(seen.shots[1].change, 0.5, rtol=1e-6)
     away = np.asarray(seen.shots[1].seen, int).std((0, 1))
     assert (away < original.std((0, 1))).all()  # half of it is blurred
 
@@ -168,7 +168,7 @@ def test_heat_is_the_map_and_the_model_sees_what_is_left(
     details |= {"trace_score": torch.ones(2, 1), "trace_objective": torch.ones(2, 1)}
     course = replace(explanation, details=details, provenance={"options": options})._course(6)
     assert "the first of 2 areas" in course.heading
-    np.testing.assert_allclose(course.shots[0].heat, hot, rtol=1e-6)
+    np.testing.assert_allclose(course.shots[0].change, hot, rtol=1e-6)
     picture, blurred = explanation.image, gaussian_blur(explanation.image[None])[0]
     seen = (kept * picture + (1 - kept) * blurred).permute(1, 2, 0).numpy() * 255
     np.testing.assert_allclose(course.shots[0].seen, seen, atol=0.51)

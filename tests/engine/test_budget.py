@@ -292,7 +292,7 @@ def slices(
         at = some.stop
         sizes.append(at - some.start)
         clock.now += sizes[-1] * step * images
-        spent[0] += sizes[-1] * how.get("forwards", 1)
+        spent[0] += sizes[-1] * how.get("passes_per_step", 1)
     return sizes, allowance
 
 
@@ -305,7 +305,7 @@ def test_slices_by_hand(clock: Clock) -> None:
     sizes, allowance = slices(clock, n=70, **how)
     assert sizes == [8, 59, 3]
     assert not allowance.remarks
-    assert slices(clock, at_once=1, **how)[0] == [1] * 127
+    assert slices(clock, steps_per_round=1, **how)[0] == [1] * 127
     assert slices(clock, n=0, **how)[0] == []
 
 
@@ -331,8 +331,8 @@ def test_time_is_kept_and_used(step: float, dearer: float, images: int, clock: C
 
 def test_when_time_is_up_before_the_first_step(clock: Clock) -> None:
     assert slices(clock, "1 s", 0.1, passed=5.0)[0] == [1]
-    assert slices(clock, "1 s", 0.1, passed=5.0, least=2)[0] == [2]
-    assert slices(clock, "1 s", 0.1, passed=5.0, least=2, n=1)[0] == [1]
+    assert slices(clock, "1 s", 0.1, passed=5.0, at_least=2)[0] == [2]
+    assert slices(clock, "1 s", 0.1, passed=5.0, at_least=2, n=1)[0] == [1]
 
 
 def test_steps_that_slow_down(clock: Clock) -> None:
@@ -345,9 +345,9 @@ def test_steps_that_slow_down(clock: Clock) -> None:
 
 def test_passes_that_follow_are_kept_back(clock: Clock) -> None:
     start = clock.now
-    slices(clock, "1 s", 0.01, then=5)
+    slices(clock, "1 s", 0.01, passes_after=5)
     assert clock.now - start == pytest.approx(0.95)
-    sizes, _ = slices(clock, "10 forwards", 0.01, forwards=2, then=2)
+    sizes, _ = slices(clock, "10 forwards", 0.01, passes_per_step=2, passes_after=2)
     assert sizes == [3]
 
 

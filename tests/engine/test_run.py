@@ -212,8 +212,8 @@ def test_what_is_kept_of_a_batch_is_one_image() -> None:
     c, x = ll.Classifier(architectures.build("residual")), architectures.images(4)
     ll.method("ablation-cam", batch_size=4).run(c, x, 1)
     (behind,) = (kept for kept in c.memo.values() if isinstance(kept, Behind))
-    assert behind.tail is not None
-    assert behind.tail.image.untyped_storage().nbytes() == x[0].nbytes
+    assert behind.head is not None
+    assert behind.head.image.untyped_storage().nbytes() == x[0].nbytes
 
 
 def test_a_model_is_borrowed_once_for_all_passes() -> None:

@@ -241,12 +241,12 @@ def test_conservation(name: str, flat: bool) -> None:
     """From the last operation on, where relevance is x . dS/dx, all is handed on but what 1e-9 costs small units."""
     c, x = ll.Classifier(architectures.build(name).double()), architectures.images().double()
     found = ll.method("agf", flat=flat).run(c, x, [1, 4, 2])
-    came, went = found.details["relevance_came"], found.details["relevance_went"]
+    came, went = found.details["relevance_incoming"], found.details["relevance_outgoing"]
     assert (
         found.details["relevance_operations"][0] == "linear in " + ("head.4" if name == "plain" else "fc") + " (Last)"
     )
     torch.testing.assert_close(went[:, 1:], came[:, 1:], rtol=0, atol=0.01 * float(came.abs().max()))
-    torch.testing.assert_close(found.details["relevance_left"], went[:, 0], rtol=0.05, atol=0)
+    torch.testing.assert_close(found.details["relevance_at_end"], went[:, 0], rtol=0.05, atol=0)
 
 
 def test_scale() -> None:
@@ -256,7 +256,7 @@ def test_scale() -> None:
         found = quiet(c, x, 1, layer=layer)
         assert found.raw.shape[1:] == size
         assert (found.raw <= channels).all()
-        assert (found.raw.sum((1, 2)) * found.details["relevance_left"] > 0).all()
+        assert (found.raw.sum((1, 2)) * found.details["relevance_at_end"] > 0).all()
 
 
 # -- edges -----------------------------------------------------------------------------------------------------------

@@ -248,7 +248,7 @@ def check_channel_order(method: ll.Method, architecture: str) -> None:
         return  # the others get their evidence from the network, whose channels can't be shuffled from outside
     c, x = exact(architecture), images(2).double()
     (info,) = c.layers(None, x)
-    found = pass_images(c, x, Targets.parse(1, c, x), {info.name: info}, gradients=True, meter=Meter()).stages[
+    found = pass_images(c, x, Targets.parse(1, c, x), {info.name: info}, layer_gradients=True, meter=Meter()).stages[
         info.name
     ]
     evidence = {"acts": found.acts, "grads": found.grads}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import architectures
 import limelight as ll
+from limelight.errors import UnsupportedModel
 
 
 class Layer(nn.Module):
@@ -211,6 +212,41 @@ def test_fake_cam() -> None:
     feature = ll.method("fake-cam", level="feature").raw(c, x)
     assert feature.shape == (1, 7, 7)
     assert feature.sum() == 48
+
+
+def test_fake_cam_by_the_papers_weights(gaplin: tuple[ll.Classifier, Tensor]) -> None:
+    """1/3 (A_1 + A_2 + A_3) by hand, with 0 in the corner: the mean of the activations, and not 1."""
+    c, x = gaplin
+    literal = ll.method("fake-cam", level="weights")
+    result = literal.run(c, x)
+    torch.testing.assert_close(result.raw[0], torch.tensor([[0, 4], [2, 4]], dtype=torch.double) / 3)
+    assert str(result.cost) == "1 F"
+    constant = ll.Classifier(PooledLinear(torch.ones(1, 4, 7, 7), torch.rand(2, 4), torch.zeros(2)), layer="layer")
+    x = torch.zeros(1, 3, 14, 14)
+    feature = ll.method("fake-cam", level="feature").raw(constant, x)
+    torch.testing.assert_close(literal.raw(constant, x), feature)  # where every activation is 1, they agree
+
+
+def test_fake_cam_explains_a_layer_by_the_papers_weights_alone() -> None:
+    c, x = ll.Classifier(architectures.build("plain")), architectures.images(2)
+    ones = ll.method("fake-cam", level="input")
+    assert not ones.run(c, x).provenance["layers"]
+    literal = ll.method("fake-cam", level="weights").run(c, x)
+    eigen = ll.method("eigen-cam").run(c, x)
+    assert literal.provenance["layers"] == eigen.provenance["layers"]
+    assert literal.raw.shape == eigen.raw.shape
+    two = [info.name for info in c.layers(None, x, "stages")][-2:]
+    fused = ll.method("fake-cam", level="weights", layer=tuple(two)).run(c, x)
+    assert fused.details["masks"].shape[1] == len(two)
+    box = ll.BlackBox(lambda seen: seen.mean((2, 3)))
+    ones(box, x)
+    with pytest.raises(UnsupportedModel, match="fake-cam needs a layer"):
+        ll.method("fake-cam", level="weights")(box, x)
+    start: dict[str, Tensor] = {}
+    for level in ("input", "weights"):  # as the base of another method
+        refined = ll.method("aop", base="fake-cam", base_options={"level": level}, optimiser_options={"n": 1}, warmup=0)
+        start[level] = refined.run(c, x).details["first_mask"]
+    assert not torch.equal(start["input"], start["weights"])
 
 
 def test_exponent_does_not_overflow() -> None:

@@ -43,7 +43,7 @@ def test_totals(network: Callable[[], nn.Module], ratio_in: str, ratio: float) -
     found = ll.method(NAME, ratio=ratio, ratio_in=ratio_in).run(ll.Classifier(network(), size=16), pictures(), 1)
     total, mixed = (ratio - 2, 0) if ratio_in == "c" else (2 * ratio - 3, 2 * ratio - 2)
     assert found.raw.sum((1, 2)).tolist() == pytest.approx([total] * 2)
-    names, went = found.details["relevance_operations"], found.details["relevance_went"]
+    names, went = found.details["relevance_operations"], found.details["relevance_outgoing"]
     layers = [i for i, name in enumerate(names) if name.startswith("conv2d") and "Equilibrium" in name]
     assert layers
     for i in layers:
@@ -56,7 +56,7 @@ def test_totals(network: Callable[[], nn.Module], ratio_in: str, ratio: float) -
 def test_kernels_of_one_row_count_as_mixing_unless_told_otherwise() -> None:
     method = ll.method(NAME, channel_mixing="pointwise")
     found = method.run(ll.Classifier(Branches(), size=16), pictures(), 1)
-    names, went = found.details["relevance_operations"], found.details["relevance_went"]
+    names, went = found.details["relevance_operations"], found.details["relevance_outgoing"]
     totals = {part: went[0, next(i for i, n in enumerate(names) if part in n)].item() for part in ("long.2", "long.0")}
     assert totals == pytest.approx({"long.2": -1, "long.0": 0}, abs=1e-9)
 

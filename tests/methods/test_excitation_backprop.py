@@ -177,7 +177,7 @@ def test_it_stays_a_probability_where_activations_are_below_0(method: str, act: 
         saliency = ll.method(method, layer=layer).run(c, pictures(), 1)
         assert saliency.raw.min() >= 0
         assert saliency.raw.sum((1, 2)).max() <= 1 + 1e-9
-        lost = 1 - saliency.details["relevance_left"]
+        lost = 1 - saliency.details["relevance_at_end"]
         if method == BOTH[0] and lost.max() > 0.01:
             assert any("lost" in note for note in saliency.notes)
 

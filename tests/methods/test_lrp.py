@@ -182,10 +182,10 @@ def test_what_comes_out_is_what_went_in_less_what_was_absorbed(method: str, arch
     c, x = ll.Classifier(architectures.build(architecture).double()), architectures.images(2).double()
     saliency = ll.method(method).run(c, x, 1)
     d = saliency.details
-    torch.testing.assert_close(d["relevance_entered"], c(x)[:, 1].abs())
-    torch.testing.assert_close(d["relevance_left"], saliency.raw.sum((1, 2)))
-    lost = (d["relevance_came"] - d["relevance_went"]).sum(1)
-    torch.testing.assert_close(d["relevance_entered"] - d["relevance_left"], lost)
+    torch.testing.assert_close(d["relevance_at_start"], c(x)[:, 1].abs())
+    torch.testing.assert_close(d["relevance_at_end"], saliency.raw.sum((1, 2)))
+    lost = (d["relevance_incoming"] - d["relevance_outgoing"]).sum(1)
+    torch.testing.assert_close(d["relevance_at_start"] - d["relevance_at_end"], lost)
 
 
 @pytest.mark.parametrize("architecture", ["plain", "residual", "dense", "inception"])
@@ -201,7 +201,7 @@ def test_nothing_is_lost_without_biases(architecture: str) -> None:
     saliency = ll.method("lrp", rules=rules).run(c, x, 1)
     d = saliency.details
     assert not d["relevance_absorbs"].any()
-    dead = (d["relevance_came"] - d["relevance_went"]).abs().amax(0) > 1e-9
+    dead = (d["relevance_incoming"] - d["relevance_outgoing"]).abs().amax(0) > 1e-9
     assert all("conv2d" in d["relevance_operations"][i] for i in dead.nonzero()[:, 0])
     if architecture in ("plain", "dense"):
         assert not dead.any()

@@ -126,7 +126,7 @@ def test_authors(model: str, tolerance: float, double: bool) -> None:
 
 def assert_sum(found: ll.Saliency, expected: Tensor) -> None:
     torch.testing.assert_close(found.raw.sum((1, 2)), expected, rtol=1e-8, atol=1e-10)
-    came, went = found.details["relevance_came"], found.details["relevance_went"]
+    came, went = found.details["relevance_incoming"], found.details["relevance_outgoing"]
     torch.testing.assert_close(went, came, rtol=1e-8, atol=1e-8)
 
 
@@ -169,7 +169,7 @@ def test_batch_norm_loses_only_what_comes_to_zeros() -> None:
     """Elsewhere relevance is conserved to the last digit; behind convolutions without bias there are such zeros."""
     c, x = in_double(classifier("tinyresnet_basic")), inputs("tinyresnet_basic")[:2].double()
     found = quiet(ll.method("rap"), c, x, None)
-    lost = (found.details["relevance_came"] - found.details["relevance_went"]).abs().amax(0)
+    lost = (found.details["relevance_incoming"] - found.details["relevance_outgoing"]).abs().amax(0)
     names = found.details["relevance_operations"]
     assert all(float(n) < 1e-8 or name.startswith("batch_norm") for n, name in zip(lost, names, strict=True))
 

@@ -94,7 +94,7 @@ def test_relevance_adds_up_at_every_cut(name: str, layers: tuple[str, ...], othe
     c, x = ll.Classifier(net), architectures.images(2).double()
     for layer in layers:
         saliency = ll.method("relevance-cam", layer=layer, others=others).run(c, x, [1, 4])
-        left = saliency.details["relevance_left"]
+        left = saliency.details["relevance_at_end"]
         torch.testing.assert_close(left, torch.full_like(left, total), rtol=0, atol=1e-9)
         assert saliency.raw.abs().amax() > 0
         assert not saliency.notes

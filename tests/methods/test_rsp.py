@@ -143,7 +143,9 @@ def test_every_operation_conserves(make: type[nn.Module]) -> None:
     found = ll.method("rsp").run(ll.Classifier(make(), size=16), pictures(), 1)
     total = found.details["start"].sum((1, 2))
     close(found.raw.sum((1, 2)), total.tolist(), 1e-8)
-    torch.testing.assert_close(found.details["relevance_came"], found.details["relevance_went"], rtol=0, atol=1e-8)
+    torch.testing.assert_close(
+        found.details["relevance_incoming"], found.details["relevance_outgoing"], rtol=0, atol=1e-8
+    )
     assert total.abs().min() > 1e-2
 
 

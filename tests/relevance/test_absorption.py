@@ -17,7 +17,7 @@ from relevance.accounts import PLUS, account, chain
 
 def test_nothing_moves() -> None:
     found, notes = account(chain())
-    assert (found.entered, found.left) == (pytest.approx(1), pytest.approx(1, abs=1e-4))
+    assert (found.at_start, found.at_end) == (pytest.approx(1), pytest.approx(1, abs=1e-4))
     assert found.conserves
     assert found.grew == pytest.approx(1, abs=1e-4)
     assert not notes
@@ -28,13 +28,13 @@ def test_nothing_moves() -> None:
 def test_what_goes_into_biases(composite: str) -> None:
     """Activations are 1, 1 + b, 1 + 2 b, ...: of what comes to the k-th of them, b / (1 + k b) goes into the bias."""
     found, notes = account(chain(bias=0.25, depth=2), composite=composite)
-    assert found.entered == pytest.approx(1.75)
+    assert found.at_start == pytest.approx(1.75)
     if composite == "epsilon-plus":  # 1.75 . (1.5 / 1.75) (1.25 / 1.5) (1 / 1.25) = 1
-        assert found.left == pytest.approx(1, abs=1e-4)
+        assert found.at_end == pytest.approx(1, abs=1e-4)
         assert found.biases == pytest.approx(0.75, abs=1e-4)
         assert "43% went into biases" in notes[-1]
-    gone = sum(a - b for a, b in zip(found.came, found.went, strict=True))
-    assert found.entered - found.left == pytest.approx(gone)
+    gone = sum(a - b for a, b in zip(found.incoming, found.outgoing, strict=True))
+    assert found.at_start - found.at_end == pytest.approx(gone)
     assert gone == pytest.approx(found.biases + found.absorbed, abs=1e-5)  # but for the stabilisers of pools
     assert not found.warnings
 
@@ -73,7 +73,7 @@ def test_biases_of_every_rule(rule: str) -> None:
 def test_absorption_is_warned_of_beyond_a_share() -> None:
     with pytest.warns(ConservationWarning, match=r"lrp: 9\d.* went into biases: .*% of the relevance is left"):
         found, notes = account(chain(bias=5.0, depth=4))
-    assert found.biases > ABSORBED * found.entered
+    assert found.biases > ABSORBED * found.at_start
     assert notes[0] in found.warnings
     assert "went into biases" in str(found)
 
@@ -87,7 +87,7 @@ def test_what_biases_take_and_give_does_not_cancel(bias: float) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         found, notes = account(net, rules={"affine": "epsilon(1e-9)"})
-    assert (found.left, found.biases) == (pytest.approx(1, abs=1e-4), pytest.approx(0, abs=1e-6))
+    assert (found.at_end, found.biases) == (pytest.approx(1, abs=1e-4), pytest.approx(0, abs=1e-6))
     assert (found.uptake, found.release) == (pytest.approx(bias, abs=1e-4), pytest.approx(bias, abs=1e-4))
     assert not found.conserves
     assert notes

@@ -36,7 +36,9 @@ def test_what_goes_past_a_layer_is_told() -> None:
     e = ll.explain(c, x[0], "excitation-backprop", 1, layer="layer2.conv2")
     assert e.conservation is not None
     assert "past the layer" in e.notes[-1]
-    assert e.conservation.entered - e.conservation.left == pytest.approx(e.conservation.strayed + e.conservation.broken)
+    assert e.conservation.at_start - e.conservation.at_end == pytest.approx(
+        e.conservation.strayed + e.conservation.violation
+    )
 
 
 def test_every_image_has_its_own_account() -> None:
@@ -61,9 +63,9 @@ def test_every_image_has_its_own_account() -> None:
 def test_absolute_values_are_named_where_sums_cancel() -> None:
     found, _ = account(chain())
     assert "absolute" not in str(found)
-    assert "absolute" not in str(replace(found, entered=found.size / 9))
+    assert "absolute" not in str(replace(found, at_start=found.size / 9))
     for sign in (-1, 1):
-        assert "left (in absolute values 1 and 1)" in str(replace(found, entered=sign * found.size / 11))
+        assert "left (in absolute values 1 and 1)" in str(replace(found, at_start=sign * found.size / 11))
     assert "left (in absolute values 1 and 0.09)" in str(replace(found, made=0.09))
     assert "left (in absolute values 1 and 11)" in str(replace(found, made=11.0))
 
@@ -83,7 +85,7 @@ def test_a_loss_is_told_that_is_small_against_what_cancelled_at_the_start() -> N
         assert (found.size, found.due) == (pytest.approx(2), pytest.approx(0, abs=1e-9))
         assert found.lawful == (not overrides)
     assert found.measure == pytest.approx(0.001 / CANCELS, rel=1e-3)
-    assert found.broken == pytest.approx(0.001, rel=1e-3)
+    assert found.violation == pytest.approx(0.001, rel=1e-3)
     assert "lost at conv2d in 4" in found.warnings[0]
 
 
@@ -130,4 +132,4 @@ def test_half_precision_is_booked_exactly() -> None:
     c = ll.Classifier(chain(bias=0.25, depth=2).to(torch.bfloat16), size=4)
     e = ll.explain(c, torch.ones(3, 4, 4).to(torch.bfloat16), "lrp", 0)
     assert e.conservation is not None
-    assert e.conservation.left == pytest.approx(1, abs=0.05)
+    assert e.conservation.at_end == pytest.approx(1, abs=0.05)

@@ -61,13 +61,13 @@ def assert_lawful_or_said(verdict: Any, method: str) -> None:
         if verdict.word == "own law":
             assert e.notes
         else:
-            assert abs(account.left - account.entered) <= 0.01 * account.measure
+            assert abs(account.at_end - account.at_start) <= 0.01 * account.measure
     elif method == "relevance-cam":  # 1 less 1 / K for each other class
-        assert account.left == pytest.approx(account.entered, abs=0.01 * account.measure)
-        assert 0 < account.entered == pytest.approx(1 - (account.size - 1), abs=1e-5)
+        assert account.at_end == pytest.approx(account.at_start, abs=0.01 * account.measure)
+        assert 0 < account.at_start == pytest.approx(1 - (account.size - 1), abs=1e-5)
     assert account is not None
     if method in ("lrp-epsilon-plus", "lrp-alpha2-beta1", "lrp-comp", "deep-taylor", "rap", "rsp"):
-        assert abs(float(raw.sum()) - account.left) <= 1e-4 * max(account.size * account.grew, float(raw.abs().sum()))
+        assert abs(float(raw.sum()) - account.at_end) <= 1e-4 * max(account.size * account.grew, float(raw.abs().sum()))
 
 
 def small(name: str) -> ll.Classifier:

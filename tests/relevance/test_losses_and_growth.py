@@ -39,7 +39,7 @@ def test_losses_and_gains_are_measured_against_what_entered(factor: float) -> No
     """However much there is on the way: a gain of 1e10 does not set its own tolerance."""
     with pytest.warns(ConservationWarning, match=r"relevance was (lost|made) at conv2d in 6 \(rule rule\)"):
         found, _ = account(chain(), overrides={"6": times(factor)})
-    assert found.broken == pytest.approx(1 - factor, rel=1e-3)
+    assert found.violation == pytest.approx(1 - factor, rel=1e-3)
     assert next(iter(found.lost)).startswith("conv2d in 6")
 
 
@@ -54,7 +54,7 @@ def test_growth_is_warned_of_whatever_the_rule() -> None:
         found, notes = account(chain(), overrides={"4": apart(2000.0)})
     assert found.grew > GROWN
     assert "grew" in notes[-1]
-    assert found.left == pytest.approx(1, abs=1e-3)
+    assert found.at_end == pytest.approx(1, abs=1e-3)
 
 
 def test_growth_below_the_factor_is_told_not_warned_of() -> None:
@@ -73,22 +73,22 @@ class Lawful:
     def __call__(self, op: Op, r: Tensor) -> Tensor:
         return self.does * PLUS(op, r)
 
-    def law(self, op: Op, r: Tensor, came: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-        return 2 * came, 2 * size
+    def law(self, op: Op, r: Tensor, incoming: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        return 2 * incoming, 2 * size
 
 
 def test_a_rule_is_held_to_its_own_law() -> None:
     found, notes = account(chain(depth=9), overrides={str(2 * i): Lawful(2) for i in range(1, 10)})
-    assert found.left == pytest.approx(512, rel=1e-3)
+    assert found.at_end == pytest.approx(512, rel=1e-3)
     assert found.by_law == pytest.approx(-511, rel=1e-3)
     assert found.grew == pytest.approx(512, rel=1e-3)
     assert found.beyond == pytest.approx(1, rel=1e-3)
     assert "by the rules' own law" in notes[-1]
     numbers = Lawful(2)
-    numbers.law = lambda op, r, came, size: (2.0, 2)  # type: ignore[method-assign,assignment,return-value]
+    numbers.law = lambda op, r, incoming, size: (2.0, 2)  # type: ignore[method-assign,assignment,return-value]
     found, _ = account(chain(depth=1), overrides={"2": numbers})
     assert found.by_law == pytest.approx(-1, rel=1e-3)
-    numbers.law = lambda op, r, came, size: (torch.nan, 2)  # type: ignore[method-assign,assignment,return-value]
+    numbers.law = lambda op, r, incoming, size: (torch.nan, 2)  # type: ignore[method-assign,assignment,return-value]
     with pytest.warns(ConservationWarning, match="nan% of the relevance was"):
         assert not account(chain(depth=1), overrides={"2": numbers})[0].lawful
     with pytest.warns(ConservationWarning, match=r"25% of the relevance was made at conv2d in 2"):
@@ -107,8 +107,8 @@ def test_what_rounding_takes_is_told_and_warned_of_beyond_a_share() -> None:
             much[:, 0, 0, 0], much[:, 1, 0, 0] = 1e13, -1e13
             return PLUS(op, r) + much + self.more / much[0].numel()
 
-        def law(self, op: Op, r: Tensor, came: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-            return came, torch.full_like(size, torch.inf)
+        def law(self, op: Op, r: Tensor, incoming: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+            return incoming, torch.full_like(size, torch.inf)
 
     found, notes = account(chain(depth=1), overrides={"2": Unbounded(0.5)})
     assert found.rounded == pytest.approx(-0.5, abs=0.01)
@@ -130,6 +130,6 @@ def test_laws_of_what_comes_later_excuse_no_growth() -> None:
 def test_small_losses_of_several_kinds_are_told_where_they_add_up() -> None:
     found, _ = account(chain(), overrides={"4": times(0.993)})
     assert "lost" not in str(found)
-    both = replace(found, left=found.left - 0.006 * found.size, strayed=0.006 * found.size)
+    both = replace(found, at_end=found.at_end - 0.006 * found.size, strayed=0.006 * found.size)
     assert not both.lawful
     assert re.search(r"0\.6\d*% past the layer or onto padding; 0\.7\d*% lost against the rules' law", str(both))

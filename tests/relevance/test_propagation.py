@@ -32,8 +32,8 @@ def test_every_cut_carries_the_same_relevance(name: str) -> None:
     cuts = [*recording.outputs.values(), recording.image]
     for stop in cuts:
         (r,) = recording.relevance(no_bias, recording.logits, chosen(recording), [stop])
-        assert recording.passes[-1].entered.abs().min() > 0
-        reached = recording.flows[-1].left if stop is recording.image else r.flatten(1).sum(1)
+        assert recording.passes[-1].at_start.abs().min() > 0
+        reached = recording.flows[-1].outgoing if stop is recording.image else r.flatten(1).sum(1)
         assert torch.isfinite(reached).all()
 
 
@@ -67,7 +67,7 @@ def test_losses_are_reported_with_the_operation() -> None:
         account = ll.explain(c, x[0], "lrp", overrides={"3": half}, rules={"affine": "z-plus"})
     assert account.conservation is not None
     assert any("in 3" in name for name in account.conservation.lost)
-    assert abs(account.conservation.entered) > abs(account.conservation.left)
+    assert abs(account.conservation.at_start) > abs(account.conservation.at_end)
 
 
 WAYS = ("modules", "functions", "methods", "in place", "inplace modules", "inplace functions")

@@ -1,11 +1,14 @@
 """The page of a benchmark run: its numbers, and what it says of trouble."""
 
+import base64
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from limelight.bench.cell import Cell
 from limelight.bench.recipe import Recipe
@@ -109,6 +112,34 @@ def test_scenes_are_shown_with_their_maps(tmp_path: Path) -> None:
     page = Page(write_report(open_run(tmp_path), tmp_path / "b.html"))
     assert "the picture alone" in page.html
     assert "the map of" not in page.html
+
+
+def test_every_object_is_outlined_on_the_page(tmp_path: Path) -> None:
+    """The pictures of the page have a white line just inside each box of the class, also where boxes overlap."""
+    from limelight import zoo
+    from limelight.data.synthetic import CLASSES, test_split
+
+    (scene,) = test_split(1)
+    boxes = [(10, 20, 60, 70), (40, 50, 100, 110)]
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(scene.image).save(tmp_path / "photos/star.png")
+    rows = [f"star.png,{CLASSES[scene.label]},{','.join(map(str, box))}" for box in boxes]
+    (tmp_path / "photos/labels.csv").write_text("\n".join(["file,label,x1,y1,x2,y2", *rows]))
+    settings = settings_of(["demo/resnet"], data={"dataset": "folder"})
+    store = Store(tmp_path / "run", settings)
+    made = [c for c in draw_cells("demo/resnet", 1, 0) if c.method == "grad-cam"]
+    store.add([replace(c, image="star.png") for c in made])
+    store.note({"weights": {"demo/resnet": f"sha256:{zoo.load('demo/resnet').weights_hash()}"}})
+    page = Page(write_report(open_run(tmp_path / "run", data=tmp_path / "photos"), tmp_path / "a.html"))
+    shown = [image["src"] or "" for image in page.all("img") if "the map of grad-cam" in (image["alt"] or "")]
+    assert shown
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown[0].partition("base64,")[2]))).convert("RGB"))
+    assert pixels.shape == (128, 128, 3)
+    for x1, y1, x2, y2 in boxes:
+        for edge in (pixels[y1, x1:x2], pixels[y2 - 1, x1:x2], pixels[y1:y2, x1], pixels[y1:y2, x2 - 1]):
+            assert edge.min() > 200  # white, but for what the page's file format rounds
+    assert pixels[30:40, 20:30].min() < 200
+    assert pixels[5, 5].max() < 250
 
 
 def test_one_method_on_one_picture_makes_a_page(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What is drawn of an explanation."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from PIL import Image
 import architectures
 import limelight as ll
 from limelight import draw
+from limelight.card import METHODS
 from limelight.results.pictures import draw_parts
+from methods.battery import FEWER
 from results.one_explanation import explain_once
 
 
@@ -96,7 +100,25 @@ def test_parts_of_several_layers_tell_layer_group_and_weight() -> None:
     assert [p.caption.split(" · ")[0] for p in parts] == [f"weight {float(weight[i]):.3f}" for i in order]
 
 
-def test_a_method_without_parts_says_so() -> None:
-    e = ll.explain(ll.Classifier(architectures.build("residual")), architectures.images(1)[0])
-    with pytest.raises(ll.errors.InvalidOption, match="grad-cam keeps no parts"):
+DEAR = {name: pytest.mark.slow for name in ("emp", "xrai")}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=DEAR.get(name, ())) for name in ll.methods()])
+def test_a_method_without_parts_names_those_that_have_some(name: str) -> None:
+    """What the message says of each method is what the method does."""
+    classifier = ll.Classifier(architectures.build("residual"))
+    card, options = METHODS.find(name), FEWER.get(name, {})
+    e = ll.explain(classifier, architectures.images(1)[0], name, **options)
+    if card.parts:
+        assert e.parts()
+        return
+    with pytest.raises(ll.errors.InvalidOption, match=f"{re.escape(name)} keeps no parts; these do: ") as refused:
         e.view("parts")
+    always, fused, stopped = str(refused.value).partition("do: ")[2].split("; ")
+    assert always.split(", ") == [card.name for card in METHODS.cards().values() if card.parts]
+    assert fused == "methods of one layer that are given several"
+    given: list[dict[str, Any]] = [{"stop": "stem"}] if name in stopped.removeprefix("with stop= ").split(", ") else []
+    if ll.method(name).fusible and name != "cam":  # CAM explains the last layer alone
+        given.append({"layer": ["layer1", "layer2"]})
+    for more in given:
+        assert ll.explain(classifier, architectures.images(1)[0], name, **options, **more).parts(), more

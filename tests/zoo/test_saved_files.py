@@ -1,6 +1,7 @@
 """Classifiers that are saved to files and loaded again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import transforms
 
+import limelight as ll
 from limelight.errors import InvalidOption, OutOfMemory, UnsupportedModel
 from limelight.files import refusing
 from limelight.model.classifier import Classifier
@@ -52,6 +54,49 @@ def test_zoo_models_come_back(name: str, tmp_path: Path, no_network: Path) -> No
     assert load(path, labels=["mine"]).labels == ["mine"]
 
 
+def rewrite_header(path: Path, change: dict[str, Any]) -> None:
+    """Change what stands in a file beside its weights."""
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()[HEADER]) | change
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # is no dict
+    save_file(state, path, {HEADER: json.dumps(about)})
+
+
+def test_a_saved_file_is_weights_too(tmp_path: Path) -> None:
+    """With the model's name or without, a file that was saved is the same network: its classes, layer and pictures."""
+    names = [f"shape {i}" for i in range(10)]
+    plain = load("demo/vgg", labels=names, layer="features.0", multilabel=True)
+    function = Preprocess((40, 48), None, plain.mean, plain.std)
+    classifier = plain.with_preprocess(replace(plain.inputs.function, function=function))
+    path = save(classifier, tmp_path / "model.safetensors")
+    alone, named = load(path), load("demo/vgg", weights=path)
+    for key in ("name", "labels", "mean", "std", "size", "layer"):
+        assert getattr(named, key) == getattr(alone, key) == getattr(classifier, key), key
+    assert named.outputs.multilabel
+    assert named.preprocess(PICTURE).shape == (3, 40, 48)
+    x = torch.randn(1, 3, 128, 128)
+    assert torch.equal(named(x), alone(x))
+    given = load("demo/vgg", weights=path, labels=names[::-1], layer="features.3", multilabel=False)
+    assert (given.labels, given.layer, given.outputs.multilabel) == (names[::-1], ("features.3",), False)
+    # Weights of a network that fit another one, such as its sliding form: their classes, not its layer and pictures.
+    rewrite_header(path, {"source": {"zoo": "demo", "name": "other"}})
+    other = load("demo/vgg", weights=path)
+    assert (other.labels, other.layer, other.outputs.multilabel) == (names, None, True)
+    assert other.preprocess(PICTURE).shape == (3, 128, 128)
+    assert torch.equal(other(x), alone(x))
+
+
+def test_names_that_are_not_as_many_as_the_classes_are_refused(tmp_path: Path) -> None:
+    path = save(load("demo/vgg"), tmp_path / "a.safetensors")
+    rewrite_header(path, {"labels": list("abc")})
+    x = torch.rand(1, 3, 128, 128)
+    for model in (load(path), load("demo/vgg", weights=path)):
+        with pytest.raises(InvalidOption, match="3 labels for the 10 classes of demo/vgg; give one for each class"):
+            ll.explain(model, x, "grad-cam")
+    with pytest.raises(UnsupportedModel, match="do not fit"):
+        load("demo/resnet", weights=path)
+
+
 def test_any_module_comes_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
     preprocess = Preprocess(30, 32, (0.5,) * 3, (0.2,) * 3, covered=True)
@@ -72,10 +117,7 @@ def test_any_module_comes_back(tmp_path: Path) -> None:
 )
 def test_settings_of_a_file_that_cannot_be_are_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
     path = save(load("demo/vgg"), tmp_path / "a.safetensors")
-    with safe_open(path, "pt") as file:
-        about = json.loads(file.metadata()[HEADER]) | wrong
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # is no dict
-    save_file(state, path, {HEADER: json.dumps(about)})
+    rewrite_header(path, wrong)
     with pytest.raises(UnsupportedModel, match=f"a.safetensors is damaged, .*{next(iter(wrong))}"):
         load(path)
 

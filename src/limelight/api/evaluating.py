@@ -117,10 +117,10 @@ def evaluate(
     _check_others(methods_by_name.values(), model, samples)
     rows: list[Row] = []
 
-    def finished(found: list[Row]) -> None:
-        rows.extend(found)
+    def finished(new_rows: list[Row]) -> None:
+        rows.extend(new_rows)
         if on_rows is not None:
-            on_rows(found)
+            on_rows(new_rows)
 
     def results() -> Results:
         order = {s.name: i for i, s in enumerate(samples)}
@@ -211,20 +211,22 @@ def compare(
 
 
 def _name_methods(methods: Any, model: Classifier, protocol: str | None) -> dict[str, Judged]:
-    """Return the methods by the names that stand in the rows, with their layers found in the model."""
+    """Return the methods by the names that stand in the rows, with their layers by_name in the model."""
     if isinstance(methods, Mapping):
         named = cast(Mapping[str, Any], methods)
-        found = {name: _judged(m if isinstance(m, str | Method) else (name, m), protocol) for name, m in named.items()}
+        by_name = {
+            name: _as_judged(m if isinstance(m, str | Method) else (name, m), protocol) for name, m in named.items()
+        }
     else:
         given = [methods] if is_other(methods) else as_list(methods, "methods")
-        labelled: list[Judged] = [_judged(m, protocol) for m in given]
-        found = label_each(labelled)
-    if not found:
+        labelled: list[Judged] = [_as_judged(m, protocol) for m in given]
+        by_name = label_each(labelled)
+    if not by_name:
         raise InvalidOption("no method is to be evaluated; see limelight.methods()")
-    return {name: m.locate(model) if isinstance(m, Method) else m for name, m in found.items()}
+    return {name: m.locate(model) if isinstance(m, Method) else m for name, m in by_name.items()}
 
 
-def _judged(given: Any, protocol: str | None) -> Judged:
+def _as_judged(given: Any, protocol: str | None) -> Judged:
     return OtherMaps(*given) if is_other(given) else method_under(given, protocol)
 
 

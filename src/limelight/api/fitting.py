@@ -12,7 +12,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from limelight import files
 from limelight.errors import InvalidOption, NonFinite, UnsupportedModel
@@ -54,6 +53,9 @@ class Schedule:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("epochs", "decay_every", "batch_size", "seed"):
+            if type(getattr(self, name)) is not int:
+                raise InvalidOption(f"{name} = {getattr(self, name)!r}: expected a whole number")
         right = {
             "epochs": (self.epochs >= 1, "from 1"),
             "rate": (0 < self.rate < math.inf, "above 0"),
@@ -123,7 +125,7 @@ def fit(
         head.parameters(), lr=schedule.rate, momentum=schedule.momentum, weight_decay=schedule.weight_decay
     )
     scheduler = torch.optim.lr_scheduler.StepLR(optimiser, schedule.decay_every, schedule.decay)
-    key = _key(train, test, schedule)
+    key = _key(head, train, test, schedule)
     history, best = list[Epoch](), None
     saved = _read(state, key, schedule.epochs, head.weight.device)
     if saved is not None:
@@ -144,8 +146,9 @@ def fit(
             mean = float(total) / len(train[0])
             if not math.isfinite(mean):
                 raise NonFinite(f"the loss of epoch {number} is {mean}; the rate of {rate:g} may be too high")
+            least = min((epoch.test_loss for epoch in history), default=math.inf)
             history.append(replace(_test(head, test, loss_of), epoch=number, rate=rate, loss=mean))
-            if schedule.keep == "best" and history[-1].test_loss == min(epoch.test_loss for epoch in history):
+            if schedule.keep == "best" and history[-1].test_loss < least:
                 best = {name: weights.clone() for name, weights in head.state_dict().items()}
             _write(state, key, history, best, head=head, optimiser=optimiser, scheduler=scheduler)
             seconds = (time.perf_counter() - begun) * (schedule.epochs - number + 1)
@@ -159,12 +162,10 @@ def fit(
 
 def _batches(train: Data, schedule: Schedule, epoch: int, device: torch.device) -> Iterator[Data]:
     """Shuffle the pictures, and take one view of each, in batches."""
-    draws = torch.Generator().manual_seed(schedule.seed * 1_000_003 + epoch)
-    everything = TensorDataset(*train)
-    order = BatchSampler(RandomSampler(everything, generator=draws), schedule.batch_size, drop_last=False)
-    for views, truth in DataLoader(everything, sampler=order, batch_size=None):
-        drawn = torch.randint(views.shape[1], (len(views),), generator=draws)
-        yield views[torch.arange(len(views)), drawn].to(device), truth.to(device)
+    draws, (views, truth) = torch.Generator().manual_seed(schedule.seed * 1_000_003 + epoch), train
+    for rows in torch.split(torch.randperm(len(views), generator=draws), schedule.batch_size):
+        drawn = torch.randint(views.shape[1], (len(rows),), generator=draws)
+        yield views[rows, drawn].to(device), truth[rows].to(device)
 
 
 def _test(head: nn.Linear, test: Data, loss_of: nn.Module) -> Epoch:
@@ -192,9 +193,9 @@ def _test(head: nn.Linear, test: Data, loss_of: nn.Module) -> Epoch:
 # -- the state of a training -----------------------------------------------------------------------------------------
 
 
-def _key(train: Data, test: Data, schedule: Schedule) -> str:
-    """Tell trainings apart: by their data and all of their schedule but how long it is."""
-    digest = hashlib.sha256(str({**asdict(schedule), "epochs": 0}).encode())
+def _key(head: nn.Linear, train: Data, test: Data, schedule: Schedule) -> str:
+    """Tell trainings apart: by their classes, their data and all of their schedule but how long it is."""
+    digest = hashlib.sha256(f"{tuple(head.weight.shape)} {asdict(schedule) | {'epochs': 0}}".encode())
     for tensor in (*train, *test):
         digest.update(f"{tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy().data)

@@ -97,8 +97,8 @@ def _times(cost: Cost, times: int | float) -> Cost:
 def _settings(formula: str, options: Mapping[str, Any], anytime: bool = False) -> str:
     """Name the options on which a cost depends, as they are set."""
     named = dict.fromkeys(re.findall(r"[a-z_]\w*", formula))
-    found = [f"{name}={options[name]}" for name in named if name in options] + ["budget=…"] * anytime
-    return f"set by {' or '.join(found)}" if found else ""
+    assignments = [f"{name}={options[name]}" for name in named if name in options] + ["budget=…"] * anytime
+    return f"set by {' or '.join(assignments)}" if assignments else ""
 
 
 def _seconds(classifier: Classifier, x: Images, passes: float) -> float:

@@ -84,7 +84,7 @@ def mosaics(
             watch.expect(lambda m=model, x=x, n=n_all: forecast(m, x, [], more=[Part("pictures", n, n)]))
             logits = _classify(model, inputs)
             sure &= (logits.argmax(1) == labels) & (logits.softmax(1).gather(1, labels[:, None])[:, 0] >= confidence)
-    found: list[Sample] = []
+    cells: list[Sample] = []
     for number, chosen in enumerate(_draw(labels, sure, n * n, count, seed)):
         rows = [torch.cat([inputs[i] for i in chosen[r * n : (r + 1) * n]], 2) for r in range(n)]
         picture = torch.cat(rows, 1)
@@ -94,13 +94,13 @@ def mosaics(
             top, left = cell // n * height, cell % n * width
             mask[top : top + height, left : left + width] = True
             name = f"mosaic-{number:04d}/{cell // n}-{cell % n}"
-            found.append(Sample(picture, name, label=int(labels[i]), mask=mask))
-    if not found:
+            cells.append(Sample(picture, name, label=int(labels[i]), mask=mask))
+    if not cells:
         raise InvalidOption(
             f"{int(sure.sum())} of {len(samples)} pictures are recognised with at least {confidence:g}, of "
             f"{len(set(integers(labels[sure])))} classes; a mosaic takes {n * n} classes"
         )
-    return found
+    return cells
 
 
 def _same_size(inputs: list[Tensor]) -> list[Tensor]:

@@ -44,8 +44,10 @@ def open_labelled(images: Any, dataset: str, split: str | None) -> tuple[list[Pi
     else:
         truths = DATASETS[dataset].truths if dataset in DATASETS else ()
         light = next((truth for truth in truths if truth != "masks"), None)  # no mask is looked at
-        samples, found = open_with_classes(dataset, images, split, truth=light)
-        classes = list(found) or [str(i) for i in range(1 + max(s.label for s in samples if isinstance(s.label, int)))]
+        samples, names = open_with_classes(dataset, images, split, truth=light)
+        classes = list(names) or [
+            str(i) for i in range(1 + max((s.label for s in samples if isinstance(s.label, int)), default=-1))
+        ]
     if len(classes) < 2:
         raise InvalidOption(f"there must be two classes at least to tell apart, but there is {len(classes)}")
     return index_classes(samples, classes), classes
@@ -58,6 +60,8 @@ def _names_of(samples: Sequence[Sample]) -> list[str]:
     if numbers and len(ordered) == 1 and (names := ordered.pop()):
         return [*names]
     named = {label for sample in samples for label in (sample.label, *sample.classes) if isinstance(label, str)}
+    if named and numbers:
+        raise InvalidOption(f"some classes are names, such as {min(named)}, and some numbers; give all alike")
     return sorted(named) if named else [str(i) for i in range(max(numbers, default=-1) + 1)]
 
 
@@ -87,12 +91,13 @@ def index_classes(samples: Sequence[Sample], classes: Sequence[str]) -> list[Pic
 def hold_out(pictures: Sequence[Picture], share: float, seed: int) -> tuple[list[Picture], list[Picture]]:
     """Part pictures into those to train on and those to test with: this share of every class, drawn by a seed.
 
-    A picture of several classes counts for its first.
+    A picture of several classes counts for its first. Of each class one at least is left to train on.
     """
     test: set[int] = set()
     for number in {picture.classes[0] for picture in pictures}:
         own = [i for i, picture in enumerate(pictures) if picture.classes[0] == number]
-        drawn = np.random.default_rng([seed, number]).permutation(len(own))[: int(share * len(own) + 0.5)]
+        count = min(int(share * len(own) + 0.5), len(own) - 1)
+        drawn = np.random.default_rng([seed, number]).permutation(len(own))[:count]
         test |= {own[i] for i in drawn}
     return (
         [picture for i, picture in enumerate(pictures) if i not in test],

@@ -246,7 +246,7 @@ def _papers() -> dict[str, tuple[str, str]]:
     """Return authors, title and year, and a link, of every paper in references.bib."""
     package = Path(__file__).parents[1]
     file = next(f for f in (package / "references.bib", package.parents[1] / "references.bib") if f.is_file())
-    found: dict[str, tuple[str, str]] = {}
+    papers: dict[str, tuple[str, str]] = {}
     for entry in re.split(r"^@", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
         key = entry[entry.index("{") + 1 : entry.index(",")]
         fields = dict(re.findall(r"(\w+)\s*=\s*\{(.*)\}", re.sub(r"\},\s*(?=\w+\s*=)", "},\n", entry)))
@@ -255,8 +255,8 @@ def _papers() -> dict[str, tuple[str, str]]:
         link = next((start + fields[name] for name, start in LINKS.items() if name in fields), search)
         authors = [a.partition(",")[0] for a in fields["author"].split(" and ")]
         named = " and ".join(authors) if len(authors) < 3 else f"{authors[0]} and others"
-        found[key] = f"{named} ({fields['year']}): {fields['title']}", link
-    return found
+        papers[key] = f"{named} ({fields['year']}): {fields['title']}", link
+    return papers
 
 
 LINKS = {"doi": "https://doi.org/", "eprint": "https://arxiv.org/abs/", "url": ""}

@@ -71,8 +71,8 @@ class Proposals:
     @cached_property
     def chosen(self) -> tuple[int, ...]:
         """Indices of the proposed candidates, each once, the most confident first."""
-        found = {i for i in self.choices if i is not None}
-        return tuple(sorted(found, key=lambda i: (-self.confidences[i], i)))
+        indices = {i for i in self.choices if i is not None}
+        return tuple(sorted(indices, key=lambda i: (-self.confidences[i], i)))
 
     @property
     def boxes(self) -> Boxes:
@@ -90,7 +90,7 @@ class Proposals:
         return self.candidates[list(self.plain_chosen)]
 
     @cached_property
-    def heat(self) -> npt.NDArray[np.float32]:
+    def map_on_picture(self) -> npt.NDArray[np.float32]:
         """The map laid on the original picture: (H, W), in [0, 1]; 0 where the network did not look."""
         height, width = self.picture.shape[:2]
         rows, columns = size_of(self.map)
@@ -148,7 +148,7 @@ class Proposals:
             notes = [f"{n}\nbest IoU {overlap[w][1]:z.2f}".strip() for n, w in zip(notes, BOX_SETS, strict=False)]
         shown: list[draw.Panel] = []
         for ground, chosen, colour, crosses, note in (
-            (draw.overlay(image, self.heat, alpha=0.6), self.chosen, drawing.CHOSEN, points, notes[0]),
+            (draw.overlay(image, self.map_on_picture, alpha=0.6), self.chosen, drawing.CHOSEN, points, notes[0]),
             (image, self.plain_chosen, drawing.PLAIN, [], notes[1]),
         ):
             lines = [drawing.Outline(self.candidates[i], colour, f"{self.confidences[i]:z.2f}") for i in chosen]

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from limelight import zoo
+from limelight import files, zoo
 from limelight.api.features import cache_features
 from limelight.api.fitting import Data, Epoch, Schedule, fit
 from limelight.api.labelled import Picture, hold_out, index_classes, open_labelled
@@ -58,8 +58,8 @@ class TrainedHead:
 
     def __repr__(self) -> str:
         best = self.epochs[self.kept - 1]
-        told = {"accuracy": best.accuracy, "precision": best.precision, "recall": best.recall}
-        figures = ", ".join(f"{name} {value:z.3f}" for name, value in told.items() if not math.isnan(value))
+        scores = {"accuracy": best.accuracy, "precision": best.precision, "recall": best.recall}
+        figures = ", ".join(f"{name} {value:z.3f}" for name, value in scores.items() if not math.isnan(value))
         return f"TrainedHead({self.path}, epoch {self.kept} of {len(self.epochs)}{figures and ', '}{figures})"
 
 
@@ -87,7 +87,7 @@ def train_head(
     Args:
         model: a name, a classifier or a module; its class scores must be the output of a linear layer.
         images: a folder per class, a csv with labels, or a list of samples; the folder of ``dataset``, if one is named.
-            A picture with several rows or samples has several classes; one with none is left out.
+            A picture with several rows or samples has several classes; one of a data set that shows none is left out.
         out: the file to write: ``.safetensors`` for a model of a zoo, ``.pt2`` for another module.
         test: pictures to test with after every epoch: as ``images``; or a share of them, held out class by class;
             or the name of a split of ``dataset``; 0 for none. None is the data set's first other split, or 0.2.
@@ -123,6 +123,8 @@ def train_head(
         ['even', 'odd']
     """
     plan = _read_schedule(schedule)
+    if workers < 0:
+        raise InvalidOption(f"workers = {workers}: expected from 0")
     out = Path(out)
     classifier = _resize_without_crop(as_classifier(model), resize)
     train, held_out, classes = _open(images, test, dataset, split, plan.seed)
@@ -180,11 +182,11 @@ def _open(
 
 
 def _check_single(pictures: Sequence[Picture]) -> None:
-    several = next((picture for picture in pictures if len(picture.classes) > 1), None)
-    if several is not None:
+    ambiguous = next((picture for picture in pictures if len(picture.classes) > 1), None)
+    if ambiguous is not None:
         count = sum(len(picture.classes) > 1 for picture in pictures)
         raise InvalidOption(
-            f"{count} of {len(pictures)} pictures have several classes, such as {several.name}; "
+            f"{count} of {len(pictures)} pictures have several classes, such as {ambiguous.name}; "
             "say multilabel=True (--multilabel), so that each class gets a probability of its own"
         )
 
@@ -212,7 +214,9 @@ def _with_head(
         labels=list(classes),
         mean=classifier.mean,
         std=classifier.std,
+        size=classifier.input_size,
         layer=classifier.layer,
+        reshape=classifier._reshape,  # pyright: ignore[reportPrivateUsage]
         multilabel=multilabel,
         name=classifier.name,
     )
@@ -225,6 +229,8 @@ def _check_saving(classifier: Classifier, out: Path) -> None:
         UnsupportedModel: it can't be.
         InvalidOption: the file can't be written.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as folder:
+    with files.refusing(InvalidOption, f"{out} can't be written"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        trial = tempfile.TemporaryDirectory(dir=out.parent, prefix=".")
+    with trial as folder:
         zoo.load(zoo.save(classifier, Path(folder) / out.name), trust=True)

@@ -1,6 +1,7 @@
 """Carry the truth about pictures, masks and boxes, to where the network sees them."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -90,3 +91,14 @@ def true_mask(model: Classifier, sample: Sample) -> Tensor | None:
         return from_numpy(np.array(mask)) != 0
     white = model.preprocess(mask.convert("RGB"))
     return model.display(white).mean(0) > 0.5
+
+
+def true_objects(model: Classifier, *samples: Sample) -> Tensor | None:
+    """Return where each object of samples is on the network's input, (objects, H, W); a mask is taken for one."""
+    alone = [
+        one
+        for sample in samples
+        for one in ([sample] if sample.mask is not None else [replace(sample, boxes=(box,)) for box in sample.boxes])
+    ]
+    masks = [mask for one in alone if (mask := true_mask(model, one)) is not None]
+    return torch.stack(masks) if masks else None

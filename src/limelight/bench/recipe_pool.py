@@ -13,8 +13,8 @@ def pool_recipes(recipes: Sequence[Recipe]) -> tuple[Recipe, list[str]]:
     """Return a recipe of the data sets of all, and the name that each recipe's data set has there.
 
     It is that of the published data set, or where that does not tell them apart, of the recipe. Recipes that are equal,
-    as those of shards, are one. One that has several data sets already brings them all, under
-    their names, and has no single name: "".
+    as those of shards, are one. One that has several data sets already brings them all, under their names, and has no
+    single name: "".
 
     Raises:
         ProtocolMismatch: they differ in more than data, preprocessing and weights.

@@ -35,8 +35,8 @@ def vary_recipe(
         "weights_of": {k: v for k, v in (dict(recipe.models.weights_of) | weights).items() if k in names},
         "layers": {k: v for k, v in (dict(recipe.models.layers) | own).items() if k in names or k == "default"},
     }
-    several = isinstance(given["data"], list | tuple)
-    for part in cast(Sequence[dict[str, Any]], given["data"]) if several else ():
+    has_parts = isinstance(given["data"], list | tuple)
+    for part in cast(Sequence[dict[str, Any]], given["data"]) if has_parts else ():
         part["weights_of"] = {k: v for k, v in part["weights_of"].items() if k in names} | weights
     given["methods"] = [m for m in given["methods"] if not m["only"] or set(m["only"]) & set(names)]
     for method in given["methods"]:

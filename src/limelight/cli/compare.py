@@ -1,6 +1,7 @@
 """limelight compare."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -34,9 +35,12 @@ from limelight.cli.output import (
 from limelight.errors import InvalidOption
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from PIL import Image
     from torch import Tensor
 
+    from limelight.data.samples import Sample
     from limelight.results.explanation import Explanation, View
     from limelight.results.gallery import Gallery
     from limelight.results.tables import Results
@@ -61,8 +65,11 @@ def compare(
         typer.Option("--watch", help="Another class, whose score is followed while the explained one's pixels leave."),
     ] = None,
     truth: Annotated[
-        Path | None,
-        typer.Option("--truth", help="A mask, as large as the picture, of where the class is: it is outlined."),
+        list[Path] | None,
+        typer.Option(
+            "--truth",
+            help="A mask, as large as the picture, of where an object of the class is: it is outlined; repeatable.",
+        ),
     ] = None,
     layer: Layer = None,
     parameter: OptionsOfEach = None,
@@ -82,7 +89,7 @@ def compare(
     import limelight as ll
     from limelight import api, draw, files
     from limelight.api.pictures import as_input
-    from limelight.api.truth import true_mask
+    from limelight.api.truth import true_objects
     from limelight.data.samples import Sample
     from limelight.draw import chart
     from limelight.model.targets import Targets
@@ -100,11 +107,12 @@ def compare(
     path = out or Path(f"{image.stem}.compare.png")
     if path.suffix.lower() != ".png":
         raise InvalidOption(f"--out {path}: the picture is a .png")
-    refuse_overwriting("--out", [path], [image, *([truth] if truth else [])])
+    refuse_overwriting("--out", [path], [image, *(truth or [])])
     if len(models) > 1 and loading.weights not in ("DEFAULT", "none"):
         raise InvalidOption(f"--weights {loading.weights}: one file can't be the weights of {len(models)} models")
-    sample = Sample(image, image.name, mask=truth)
-    found: list[_Compared] = []
+    objects = [Sample(image, image.name, mask=mask) for mask in truth or []]
+    sample = Sample(image, image.name, mask=_unite(objects))
+    compared: list[_Compared] = []
     for model in models:
         classifier = loading.load(model)
         if watch is not None:  # a wrong name is found before the work
@@ -114,24 +122,24 @@ def compare(
         if not able:
             fail(f"no method can explain {model}: {'; '.join(left_out.values())}")
         gallery, results = ll.compare(classifier, sample, able, judges, target)
-        found.append(_Compared(model, gallery, results, left_out, true_mask(classifier, sample)))
-    pictures = [_draw(one, view, watch) for one in found]
-    if len(found) > 1:
-        pictures = [draw.annotate(p, one.model) for p, one in zip(pictures, found, strict=True)]
-    about = json.dumps([[e.settings() | {"metrics": one.numbers[e.method]} for e in one.row] for one in found])
+        compared.append(_Compared(model, gallery, results, left_out, true_objects(classifier, *objects)))
+    pictures = [_draw(one, view, watch) for one in compared]
+    if len(compared) > 1:
+        pictures = [draw.annotate(p, one.model) for p, one in zip(pictures, compared, strict=True)]
+    about = json.dumps([[e.settings() | {"metrics": one.numbers[e.method]} for e in one.row] for one in compared])
     files.write(path, draw.to_png_bytes(chart.stack(pictures), {"limelight": about}))
     if as_json:
-        of_each = [_as_json(one) for one in found]
-        known = {"models": of_each} if len(found) > 1 else {k: v for k, v in of_each[0].items() if k != "model"}
+        of_each = [_as_json(one) for one in compared]
+        known = {"models": of_each} if len(compared) > 1 else {k: v for k, v in of_each[0].items() if k != "model"}
         print_json({"image": str(image), "file": str(path), **known})
         return
-    for one in found:
-        of = f", {one.model}" if len(found) > 1 else ""
+    for one in compared:
+        of = f", {one.model}" if len(compared) > 1 else ""
         say("[bold]{}[/]: {}{} → {}", image.name, one.row[0].title, of, path)
         _print(one)
     if judges:
         say("[dim]one picture proves nothing: limelight evaluate FOLDER gives means and intervals[/]")
-    for one in found:
+    for one in compared:
         print_left_out(one.left_out)
 
 
@@ -152,6 +160,14 @@ class _Compared:
     @property
     def numbers(self) -> dict[str, dict[str, float]]:
         return {r.method: dict(r.values) for r in self.results.rows}
+
+
+def _unite(objects: "Sequence[Sample]") -> "npt.NDArray[np.uint8] | None":
+    """Return where any of the objects is."""
+    import numpy as np
+
+    masks = [np.asarray(one.truth_mask()) for one in objects]
+    return np.maximum.reduce(masks) if masks else None
 
 
 def _draw(one: _Compared, view: str, watch: str | None) -> "Image.Image":
@@ -179,10 +195,10 @@ def _as_json(one: _Compared) -> dict[str, Any]:
 def _print(one: _Compared) -> None:
     """Print the numbers of every method, what ADCC is made of, and remarks."""
     arrows = {name: f"{name} {c.arrow}" for name, c in one.results.columns.items()}
-    judged = {r.method: sum(r.spent.values()) for r in one.results.rows}
+    spent = {r.method: sum(r.spent.values()) for r in one.results.rows}
     table(
         ["method", *arrows.values(), "passes", "to judge", "seconds"],
-        [[e.method, *one.numbers[e.method].values(), str(e.cost), judged[e.method], e.seconds] for e in one.row],
+        [[e.method, *one.numbers[e.method].values(), str(e.cost), spent[e.method], e.seconds] for e in one.row],
     )
     for name in (name for name, c in one.results.columns.items() if c.pooling == "adcc"):
         parts, methods = one.results.parts(name), one.results.methods

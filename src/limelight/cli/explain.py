@@ -122,9 +122,9 @@ def explain(
         ]
         print_json([*records, *({"image": name, "error": reason} for name, reason in unreadable.items())])
         return print_unreadable(unreadable)
-    several = Counter(file.name for file in files)
+    counts = Counter(file.name for file in files)
     remarks = Counter(note for *_, e in results for note in set(e.notes))
-    shown = {file: file.name if several[file.name] == 1 else str(file) for file in files}
+    shown = {file: file.name if counts[file.name] == 1 else str(file) for file in files}
     for file, path, film, e in results:
         written = f"{path}, {film}" if film else f"{path}"
         say("[bold]{}[/]: {} · {} · {} · {:z.2f} s → {}", shown[file], e.title, e.method, e.cost, e.seconds, written)

@@ -126,9 +126,9 @@ def sides(option: str, text: str) -> int | tuple[int, ...]:
     Raises:
         InvalidOption: it is neither.
     """
-    found = [whole_number(part) for part in text.lower().split("x")]
-    plain = [side for side in found if side]
-    if len(plain) < len(found) or len(found) > 3:
+    parts = [whole_number(part) for part in text.lower().split("x")]
+    plain = [side for side in parts if side]
+    if len(plain) < len(parts) or len(parts) > 3:
         raise InvalidOption(f"{option} {show(text)}: expected a number of pixels such as 224, or ROWSxCOLUMNS")
     return plain[0] if len(plain) == 1 else tuple(plain)
 

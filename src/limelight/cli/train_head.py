@@ -85,8 +85,8 @@ def train_head(
     labels = trained.classifier.labels or []
     rows: list[dict[str, float]] = [asdict(epoch) for epoch in trained.epochs]
     if as_json:
-        told = [{name: None if math.isnan(value) else value for name, value in row.items()} for row in rows]
-        print_json({"path": str(trained.path), "kept": trained.kept, **counts, "classes": labels, "epochs": told})
+        records = [{name: None if math.isnan(value) else value for name, value in row.items()} for row in rows]
+        print_json({"path": str(trained.path), "kept": trained.kept, **counts, "classes": labels, "epochs": records})
         return
     say("[bold]{}[/], {} classes: trained on {} pictures, tested with {}", model, len(labels), *trained.counts)
     columns = [name for name in rows[0] if not all(math.isnan(row[name]) for row in rows)]
@@ -107,7 +107,7 @@ def _share_or_name(text: str | None) -> float | str | None:
 
 def _both(text: str) -> tuple[int, int]:
     """Read ROWSxCOLUMNS."""
-    found = sides("--resize", text)
-    if isinstance(found, int) or len(found) != 2:
+    both = sides("--resize", text)
+    if isinstance(both, int) or len(both) != 2:
         raise InvalidOption(f"--resize {text}: expected ROWSxCOLUMNS, such as 224x224")
-    return found[0], found[1]
+    return both[0], both[1]

@@ -72,11 +72,11 @@ def list_pictures(images: Any) -> list[Any] | None:
     one = isinstance(images, str | bytes | PathLike | Image.Image | Sample | Scene | Mapping) or hasattr(images, "read")
     if one or is_pair(images) or not isinstance(images, Iterable):
         return None
-    found: list[Any] = []
+    pictures: list[Any] = []
     for element in cast(Iterable[Any], images):
         held = list_pictures(element) if isinstance(element, Tensor) or is_array(element) else _take_apart(element)
-        found += [element] if held is None else held
-    return found
+        pictures += [element] if held is None else held
+    return pictures
 
 
 def _take_apart(batch: Any) -> list[Any] | None:
@@ -175,22 +175,22 @@ def as_sample(image: Any) -> Sample:
 
 def samples_of(pictures: Iterable[Any]) -> list[Sample]:
     """Return a sample per picture of any kind, with a name of its own."""
-    found: list[Sample] = []
+    samples: list[Sample] = []
     for i, one in enumerate(pictures):
         name, label = f"image-{i:05d}", None
         if isinstance(one, Scene):
-            found += [replace(sample, name=scene_name(i)) for sample in from_scenes([one])]
+            samples += [replace(sample, name=scene_name(i)) for sample in from_scenes([one])]
             continue
         if isinstance(one, Sample):
-            found.append(one if isinstance(one.image, Item) else replace(one, image=as_picture(one.image)))
+            samples.append(one if isinstance(one.image, Item) else replace(one, image=as_picture(one.image)))
             continue
         if isinstance(one, tuple) or is_labelled(one):
             one, said = split(one)
             label = class_of(said)
         if _is_path(one):
             name = name_in_text(Path(one).name)
-        found.append(Sample(as_picture(one), name, label))
-    return name_apart(found)
+        samples.append(Sample(as_picture(one), name, label))
+    return name_apart(samples)
 
 
 def _kind(images: Any) -> str:

@@ -292,8 +292,8 @@ def _read(name: str, root: str | Path | None, split: str | None, truth: str | No
     if colon:
         return shards.read_shards(place, rest)
     if name == "folder":
-        found = samples.read_samples(place)
-        return found, sorted({one.label for one in found if isinstance(one.label, str)})
+        pictures = samples.read_samples(place)
+        return pictures, sorted({one.label for one in pictures if isinstance(one.label, str)})
     if name == "imagenet":
         return imagenet.read_imagenet(place, truth)
     if name == "imagenet-seg":

@@ -136,8 +136,8 @@ def _synsets(path: Path) -> dict[int, str]:
     from scipy.io import loadmat
 
     with refusing(InvalidOption, f"{path} is not the devkit's table of classes, or damaged"), open_file(path) as file:
-        found = loadmat(cast(Any, file), squeeze_me=True)  # its types know of paths only
-        table = np.atleast_1d(found["synsets"])
+        contents = loadmat(cast(Any, file), squeeze_me=True)  # its types know of paths only
+        table = np.atleast_1d(contents["synsets"])
         columns = (table["ILSVRC2012_ID"], table["WNID"], table["num_children"])
         return {int(number): str(wnid) for number, wnid, children in zip(*columns, strict=True) if children == 0}
 
@@ -207,10 +207,10 @@ class Segmented:
     def _array(self, field: str, depth: int) -> npt.NDArray[Any]:
         try:
             with _h5py().File(self.path, "r") as file:
-                found = file["value"][field][self.number, 0]
+                reference = file["value"][field][self.number, 0]
                 for _ in range(depth - 1):
-                    found = file[found][0, 0]
-                array = file[found]
+                    reference = file[reference][0, 0]
+                array = file[reference]
                 if array.nbytes > 4 * self.path.stat().st_size + (64 << 20):
                     raise ValueError(f"it claims {array.nbytes:,} bytes, in a file of {self.path.stat().st_size:,}")
                 return np.asarray(array)

@@ -136,17 +136,17 @@ def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> l
     root = Path(folder)
     if not root.is_dir():
         raise InvalidImage(f"{root} is not a folder{_neighbours(root)}")
-    found = sorted(
+    paths = sorted(
         path
         for path in root.glob("**/*" if recursive else "*")
         if path.suffix.lower() in SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
         and not path.is_dir()  # what is no file either (a pipe, a broken link) is named when it is opened
     )
-    if not found:
+    if not paths:
         hint = "" if recursive else " (subfolders were not searched)"
         raise InvalidImage(f"no pictures in {root}{hint}; these are read: {' '.join(SUFFIXES)}")
-    return found
+    return paths
 
 
 def _open(path: Path) -> BinaryIO:

@@ -42,14 +42,14 @@ class Item:
             InvalidImage: the data set fails at it, or what it gives is no picture with its class.
         """
         try:
-            found = self.source[self.number]
-            found = found if self.collate is None else self.collate([found])
+            item = self.source[self.number]
+            item = item if self.collate is None else self.collate([item])
         except Exception as error:  # code of strangers raises anything
             if isinstance(error, LimelightError) or is_out_of_memory(error):
                 raise
             said = f"{type(error).__name__}: {error}".removesuffix(": ")
             raise InvalidImage(f"item {self.number} of the data set can't be read: {said}") from error
-        picture, said = split(found)
+        picture, said = split(item)
         if is_tensor_or_array(picture) and self.collate is not None and len(picture) == 1:
             picture, said = picture[0], first_of(said)
         return picture, class_of(said)
@@ -88,10 +88,10 @@ def class_of(said: Any) -> Label | None:
 
 
 def first_of(values: Any) -> Any:
-    """Return the first of several values; what is none of several is itself."""
+    """Return the first of plural values; what is none of plural is itself."""
     held: Any = values
-    several = isinstance(values, list | tuple) or (is_tensor_or_array(values) and values.ndim > 0)
-    return held[0] if several and len(held) else held
+    plural = isinstance(values, list | tuple) or (is_tensor_or_array(values) and values.ndim > 0)
+    return held[0] if plural and len(held) else held
 
 
 def is_loader(source: Any) -> bool:
@@ -146,7 +146,7 @@ def known_classes(source: Any) -> tuple[Sequence[Any] | None, tuple[str, ...]]:
         said = [one for one, _ in each if one is not None]
         if len(said) < len(each) or len({names for _, names in each}) > 1:
             return None, ()
-        return [one for several in said for one in several], each[0][1]
+        return [one for part in said for one in part], each[0][1]
     names = _names(getattr(source, "classes", None))
     if getattr(source, "target_transform", None) is not None:  # items say something else then
         return None, ()

@@ -83,16 +83,16 @@ def samples_of(image: Path, name: str, things: Iterable[Thing], per: Per) -> lis
         classes.setdefault(thing.label, []).append(thing)
     if per == "picture" and len(classes) != 1:
         return [(Sample(image, name), [])]
-    several = len(classes) > 1
+    has_others = len(classes) > 1
     return [
         (
             Sample(
                 image,
-                f"{name}#{label}" if several else name,
+                f"{name}#{label}" if has_others else name,
                 label,
                 boxes=tuple(one.box for one in ones if one.box is not None),
                 difficult=all(one.difficult for one in ones),
-                others=several,
+                others=has_others,
             ),
             ones,
         )
@@ -109,10 +109,10 @@ def folder_with(root: Path, inside: Sequence[str], marker: str) -> Path:
     Raises:
         Absent: there is none.
     """
-    found = find(root, (*inside, ""), marker)
-    if found is None:
+    folder = find(root, (*inside, ""), marker)
+    if folder is None:
         raise Absent(f"there is no {marker} in {root}, nor in its {' or '.join(inside)}")
-    return found
+    return folder
 
 
 def find(root: Path, inside: Sequence[str], marker: str = "") -> Path | None:

@@ -161,20 +161,20 @@ def _from_folder(root: Path) -> list[Sample]:
     linked = [path for path in sorted(root.iterdir()) if path.is_symlink() and path.is_dir() and path.name[0] != "."]
     if linked:  # list_images would pass over them without a word
         raise InvalidOption(f"{linked[0]} is a link to a folder, which is not followed; give a csv or copy it")
-    found = [path.relative_to(root) for path in list_images(root, recursive=True)]
-    loose = [path for path in found if len(path.parts) == 1]
-    if loose and len(loose) < len(found):
-        folder = next(path.parts[0] for path in found if len(path.parts) > 1)
+    paths = [path.relative_to(root) for path in list_images(root, recursive=True)]
+    loose = [path for path in paths if len(path.parts) == 1]
+    if loose and len(loose) < len(paths):
+        folder = next(path.parts[0] for path in paths if len(path.parts) > 1)
         raise InvalidOption(
             f"{root} holds both pictures ({loose[0]}) and a folder of pictures ({folder}); "
             "give a folder of pictures, a folder per class, or a labels.csv"
         )
     if loose:
-        return [Sample(root / path, name_in_text(path.as_posix())) for path in found]
+        return [Sample(root / path, name_in_text(path.as_posix())) for path in paths]
     classes = tuple(sorted(name_in_text(p.name) for p in root.iterdir() if p.is_dir() and p.name[0] != "."))
     return [
         Sample(root / path, name_in_text(path.as_posix()), name_in_text(path.parts[0]), classes=classes)
-        for path in found
+        for path in paths
     ]
 
 
@@ -236,15 +236,15 @@ def _group(rows: Sequence["_Row"]) -> list[Sample]:
         pictures.setdefault(row.path, {}).setdefault(row.label, []).append(row)
     samples: list[Sample] = []
     for labels in pictures.values():
-        several = len(labels) > 1
-        if several and None in labels:
+        has_others = len(labels) > 1
+        if has_others and None in labels:
             row = labels[None][0]
             raise InvalidOption(f"{row.where}: {row.file} has a label in another row; give one in each")
-        samples += [_sample(rows, several) for rows in labels.values()]
+        samples += [_sample(rows, has_others) for rows in labels.values()]
     return samples
 
 
-def _sample(rows: list[_Row], several: bool) -> Sample:
+def _sample(rows: list[_Row], has_others: bool) -> Sample:
     """Make one sample of the rows of one picture and label."""
     first = rows[0]
     bare = next((row for row in rows if row.box is None), None)
@@ -260,13 +260,13 @@ def _sample(rows: list[_Row], several: bool) -> Sample:
             )
     return Sample(
         first.path,
-        f"{first.file}#{first.label}" if several else first.file,
+        f"{first.file}#{first.label}" if has_others else first.file,
         first.label,
         boxes=tuple(row.box for row in rows if row.box is not None),
         mask=masked[0].mask if masked else None,
         mask_value=masked[0].mask_value if masked else None,
         difficult=all(row.difficult for row in rows),
-        others=True if several else None,
+        others=True if has_others else None,
     )
 
 

@@ -88,17 +88,17 @@ def _shards(root: Path, pattern: str) -> list[Path]:
     ranges = [
         [f"{n:0{len(a)}d}" for n in range(int(a), int(b) + 1)] for a, b in zip(parts[1::3], parts[2::3], strict=True)
     ]
-    found: list[Path] = []
+    shards: list[Path] = []
     problems: list[str] = []
     for chosen in product(*ranges):
         one = parts[0] + "".join(a + b for a, b in zip(chosen, parts[3::3], strict=True))
         whole = root / one
         paths = sorted(whole.parent.glob(whole.name)) if "*" in whole.name or "?" in whole.name else [whole]
         problems += filter(None, (problem_of(path, "shard") for path in paths or [whole]))
-        found += paths
-    if problems or not found:
+        shards += paths
+    if problems or not shards:
         raise Absent(*(problems or [f"the pattern {pattern!r} names no shards"]))
-    return found
+    return shards
 
 
 def _members(shard: Path) -> Iterator[Member]:

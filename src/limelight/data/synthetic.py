@@ -191,9 +191,9 @@ def scene(
     box: Box | None = None
     if watermark:
         image, box = stamp(image, stamp_seed)
-    found = [SceneObject(label, mask, _box(mask)) for label, mask in truth if mask.any()]
-    found.sort(key=lambda o: -int(o.mask.sum()))
-    return Scene(image, tuple(found), box)
+    visible = [SceneObject(label, mask, _box(mask)) for label, mask in truth if mask.any()]
+    visible.sort(key=lambda o: -int(o.mask.sum()))
+    return Scene(image, tuple(visible), box)
 
 
 def scenes(

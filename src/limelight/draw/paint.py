@@ -53,14 +53,14 @@ def overlay(
         InvalidImage: ``image`` is not an RGB picture.
         InvalidOption: an option out of its range, or a map that does not fit the picture.
     """
-    picture, heat = _pair(image, values)
+    picture, map_values = _pair(image, values)
     if mode not in get_args(Mode):
         raise InvalidOption(f"there is no mode {mode!r}; use one of {', '.join(get_args(Mode))}")
     if not 0 <= alpha <= 1:
         raise InvalidOption(f"alpha is {alpha}; it must be in [0, 1]")
-    lit = np.ones_like(heat) if mode == "flat" else np.sqrt(heat)  # the root keeps weak areas visible
+    lit = np.ones_like(map_values) if mode == "flat" else np.sqrt(map_values)  # the root keeps weak areas visible
     opacity = alpha * (1 - lit if mode == "fade" else lit)
-    colours = 0 if mode == "fade" else colorize(heat, cmap) / 255
+    colours = 0 if mode == "fade" else colorize(map_values, cmap) / 255
     opacity = opacity[..., None]
     return _to_image(picture * (1 - opacity) + colours * opacity)
 
@@ -128,11 +128,12 @@ def contour(image: Picture, values: Array, *, top: float = 0.1, color: str = "#3
 def outline_mask(image: Picture, mask: Array, *, color: str = "#ffffff", width: int = 2) -> Image.Image:
     """Outline a region of a picture, such as where an object is.
 
-    The line lies inside the region; a dark pixel outside keeps it visible on any background.
+    The line lies inside the region; a dark pixel outside keeps it visible on any background. Of several regions each
+    has a line of its own, also where they touch or overlap.
 
     Args:
         image: the picture, H x W.
-        mask: the region, shape (H, W); what is not 0 belongs to it.
+        mask: the region, shape (H, W), or several, (regions, H, W); what is not 0 belongs to it.
         color: a colour name or ``#rrggbb``.
         width: of the line, in pixels.
 
@@ -147,17 +148,21 @@ def outline_mask(image: Picture, mask: Array, *, color: str = "#ffffff", width: 
         >>> np.asarray(draw.outline_mask(np.zeros((4, 6, 3)), half, width=1))[:, 3, 0].tolist()
         [255, 255, 255, 255]
     """
-    picture, values = _pair(image, mask, unit=False)
+    regions = [_pair(image, one, unit=False) for one in (mask if mask.ndim == 3 and len(mask) else mask[None])]
+    picture = regions[0][0]
     if width < 1:
         raise InvalidOption(f"width is {width}; it must be at least 1")
     try:
         line = ImageColor.getrgb(color)[:3]
     except ValueError as error:
         raise InvalidOption(f"{color!r} is not a colour; give a name such as 'lime' or '#39ff14'") from error
-    inside = values != 0
-    outside = ~inside
-    picture[_grow(inside, 1, border=False) & outside] *= 0.35
-    picture[_grow(outside, width, border=True) & inside] = np.array(line) / 255
+    line_at, edge_at = np.zeros((2, *picture.shape[:2]), dtype=np.bool_)
+    for _, values in regions:
+        inside = values != 0
+        line_at |= _grow(~inside, width, border=True) & inside
+        edge_at |= _grow(inside, 1, border=False) & ~inside
+    picture[edge_at] *= 0.35
+    picture[line_at] = np.array(line) / 255
     return _to_image(picture)
 
 
@@ -193,13 +198,13 @@ def _pair(image: Picture, values: Array, unit: bool = True) -> tuple[Array, Arra
         picture = picture / 255
     elif picture.dtype.kind != "f" or not (picture.min() >= -_SLACK and picture.max() <= 1 + _SLACK):
         raise InvalidImage(f"the image ({picture.dtype}) must be uint8, or float in [0, 1] without NaN")
-    heat = _unit_map(values) if unit else _map(values)
-    if heat.shape != picture.shape[:2]:
+    map_values = _unit_map(values) if unit else _map(values)
+    if map_values.shape != picture.shape[:2]:
         raise InvalidOption(
-            f"the map is {heat.shape[0]} x {heat.shape[1]} but the image {picture.shape[0]} x "
+            f"the map is {map_values.shape[0]} x {map_values.shape[1]} but the image {picture.shape[0]} x "
             f"{picture.shape[1]} (height x width); resize the map first"
         )
-    return np.clip(picture.astype(np.float64), 0, 1), heat
+    return np.clip(picture.astype(np.float64), 0, 1), map_values
 
 
 def _to_image(picture: Array) -> Image.Image:

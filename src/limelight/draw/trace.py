@@ -26,12 +26,12 @@ class Shot:
 
     Attributes:
         step: its number, from 0.
-        heat: where the picture is changed, (H, W) in [0, 1].
+        change: where the picture is changed, (H, W) in [0, 1].
         seen: what the model is shown, (H, W, 3).
     """
 
     step: int
-    heat: Array
+    change: Array
     seen: Picture
 
 
@@ -76,7 +76,7 @@ def spread_steps(count: int, most: int) -> list[int]:
 
 def storyboard(course: Course) -> Image.Image:
     """Show steps side by side, where each changes the picture and what the model sees then; below, the curves."""
-    hot = [Panel(overlay(course.image, shot.heat)) for shot in course.shots]
+    hot = [Panel(overlay(course.image, shot.change)) for shot in course.shots]
     seen = [
         Panel(
             _picture(shot.seen),
@@ -137,7 +137,7 @@ def animation(course: Course, comment: str = "") -> bytes:
 
 def _beside(course: Course, shot: Shot) -> Image.Image:
     """Show where a step changes the picture, and beside it what the model sees then."""
-    hot = Panel(overlay(course.image, shot.heat), course.changed)
+    hot = Panel(overlay(course.image, shot.change), course.changed)
     return gallery([[hot, Panel(_picture(shot.seen), "what the model sees")]], size=_SIZE)
 
 

@@ -41,14 +41,14 @@ class Linear:
         module: W and b.
         feed: A -> u, with channels on axis 1.
         spatial: whether it is a 1 x 1 convolution over all positions.
-        tail: the network from z on.
+        head: the network from z on.
         share: of the network's arithmetic behind z.
     """
 
     module: nn.Linear | nn.Conv2d
     feed: Callable[[Acts], Tensor]
     spatial: bool
-    tail: Head
+    head: Head
     share: float
 
     def whole(self, acts: Acts) -> Tensor:
@@ -72,11 +72,11 @@ class Behind:
     """What lies behind a layer.
 
     Attributes:
-        tail: the network from there on, or None where something bypasses the layer.
+        head: the network from there on, or None where something bypasses the layer.
         linear: its first linear operation, where that sees every channel on its own.
     """
 
-    tail: Head | None
+    head: Head | None
     linear: Linear | None
 
 
@@ -84,13 +84,13 @@ def find_behind(classifier: Classifier, stage: Stage, image: Images) -> Behind:
     """Find out on one image what lies behind a layer; done once per layer and input size."""
     key = (stage.info.name, *image.shape[1:])
     if key not in classifier.memo:
-        tail = Head(classifier, stage.info.name, image[:1])
-        found = _linear(classifier, tail, stage.output[:1], stage.acts[:1]) if tail.exact else None
-        classifier.memo[key] = Behind(tail if tail.exact else None, found)
+        head = Head(classifier, stage.info.name, image[:1])
+        linear = _linear(classifier, head, stage.output[:1], stage.acts[:1]) if head.exact else None
+        classifier.memo[key] = Behind(head if head.exact else None, linear)
     return classifier.memo[key]
 
 
-def _linear(classifier: Classifier, tail: Head, output: Tensor, acts: Acts) -> Linear | None:
+def _linear(classifier: Classifier, head: Head, output: Tensor, acts: Acts) -> Linear | None:
     seen: list[tuple[nn.Module, Tensor]] = []
 
     def watch(module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -98,7 +98,7 @@ def _linear(classifier: Classifier, tail: Head, output: Tensor, acts: Acts) -> L
 
     linear = [m for m in classifier.module.modules() if isinstance(m, nn.Linear) or _is_pointwise(m)]
     # What follows may overwrite what it is given.
-    tail(output.clone(), [(m.register_forward_pre_hook, watch) for m in linear])
+    head(output.clone(), [(m.register_forward_pre_hook, watch) for m in linear])
     names = {id(m): name for name, m in parts_of(classifier.module)}
     for module, given in seen:
         spatial = given.shape == acts.shape
@@ -108,8 +108,8 @@ def _linear(classifier: Classifier, tail: Head, output: Tensor, acts: Acts) -> L
                 continue
             if torch.allclose(given.flatten().to(expected), expected, rtol=1e-4, atol=1e-6):
                 assert isinstance(module, nn.Linear | nn.Conv2d)
-                rest = Head(classifier, names[id(module)], tail.image)
-                share = 1 - classifier.trace(tail.image).done[names[id(module)]]
+                rest = Head(classifier, names[id(module)], head.image)
+                share = 1 - classifier.trace(head.image).done[names[id(module)]]
                 return Linear(module, feed, spatial, rest, share) if rest.exact else None
     return None
 
@@ -152,8 +152,8 @@ def score_ablations(
         if linear:
             scores[i, k] = _from_linear(passes, stage, linear, i, k)
             meter.add(forward_tail=len(k) * linear.share / max(1e-12, 1 - stage.info.before))
-        elif there.tail:
-            scores[i, k] = _from_layer(passes, stage, there.tail, i, gone)
+        elif there.head:
+            scores[i, k] = _from_layer(passes, stage, there.head, i, gone)
             meter.add(forward_tail=len(k))
         else:
             scores[i, k] = _from_image(passes, stage, i, gone)
@@ -171,19 +171,19 @@ def _from_linear(passes: Passes, stage: Stage, linear: Linear, i: int, k: Tensor
         rows = k[part]
         together = len(rows) == int(rows[-1]) - int(rows[0]) + 1  # a slice needs no copy of the weights
         some = slice(int(rows[0]), int(rows[-1]) + 1) if together else rows
-        return passes.read(linear.tail(linear.take_away(z, acts, some)), rows.new_full((len(rows),), i))
+        return passes.read(linear.head(linear.take_away(z, acts, some)), rows.new_full((len(rows),), i))
 
     return torch.cat(in_chunks(work, len(k), size)) if len(k) else acts.new_zeros(0)
 
 
-def _from_layer(passes: Passes, stage: Stage, tail: Head, i: int, gone: Tensor) -> Tensor:
+def _from_layer(passes: Passes, stage: Stage, head: Head, i: int, gone: Tensor) -> Tensor:
     output = stage.output[i : i + 1]
     trace = passes.classifier.trace(passes.image)
     behind = sum(prod(info.shape) for info in trace.layers if info.before >= stage.info.before)
     size = passes.at_once(each=behind * output.element_size())
 
     def work(part: slice) -> Tensor:
-        return passes.read(tail(without(output, stage, gone[part])), _numbers(i, gone[part]))
+        return passes.read(head(without(output, stage, gone[part])), _numbers(i, gone[part]))
 
     return torch.cat(in_chunks(work, len(gone), size)) if len(gone) else stage.acts.new_zeros(0)
 

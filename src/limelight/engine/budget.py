@@ -30,16 +30,16 @@ Budget = Annotated[str, BeforeValidator(_form)]
 
 def limits(budget: str | None) -> tuple[float, float]:
     """Return the most forward passes and the most seconds per image."""
-    found = _FORM.fullmatch(budget or "")
-    if not found:
+    match = _FORM.fullmatch(budget or "")
+    if not match:
         return math.inf, math.inf
-    amount = float(found["amount"])
-    return (amount, math.inf) if found["unit"].startswith("f") else (math.inf, amount)
+    amount = float(match["amount"])
+    return (amount, math.inf) if match["unit"].startswith("f") else (math.inf, amount)
 
 
-def within(some: slice, numbers: Tensor) -> Tensor:
+def within(part: slice, numbers: Tensor) -> Tensor:
     """Tell which of the numbers of steps are in a slice of them."""
-    return (numbers >= some.start) & (numbers < some.stop)
+    return (numbers >= part.start) & (numbers < part.stop)
 
 
 @dataclass
@@ -63,49 +63,56 @@ class Allowance:
     device: torch.device | None = None
 
     def rounds(
-        self, n: int, forwards: int | float = 1, at_once: int | None = None, *, least: int = 1, then: int | float = 0
+        self,
+        n: int,
+        passes_per_step: int | float = 1,
+        steps_per_round: int | None = None,
+        *,
+        at_least: int = 1,
+        passes_after: int | float = 0,
     ) -> Iterator[slice]:
         """Yield consecutive slices of ``range(n)``, as long as the budget allows.
 
-        Without a budget it is one slice, unless ``at_once`` says otherwise; and so it is for a budget of passes, so
-        that the number of steps depends on no other image of the batch. A budget of time is spent by halves, as what a
-        step takes is estimated by those before; it is exceeded where the least takes longer, or the last few steps
-        than was thought.
+        Without a budget it is one slice, unless ``steps_per_round`` says otherwise; and so it is for a budget of
+        passes, so that the number of steps depends on no other image of the batch. A budget of time is spent by halves,
+        as what a step takes is estimated by those before; it is exceeded where the least takes longer, or the last few
+        steps than was thought.
 
         Args:
             n: steps there are.
-            forwards: passes per image that one takes, at most.
-            at_once: steps in a slice, after which it is asked what they took; None if all take the same.
-            least: steps without which there is no map.
-            then: passes per image that follow the last step.
+            passes_per_step: passes per image that a step takes, at most.
+            steps_per_round: steps in a slice, after which it is asked what they took; None if all take the same.
+            at_least: steps without which there is no map.
+            passes_after: passes per image that follow the last step.
 
         Raises:
             InvalidOption: not even the least can be paid.
         """
         passes, seconds = limits(self.budget)
-        spent, least = self.forwards(), min(least, n)
-        needed = spent + least * forwards + then
+        spent, at_least = self.forwards(), min(at_least, n)
+        needed = spent + at_least * passes_per_step + passes_after
         if passes < needed:
             raise InvalidOption(f"a budget of {self.budget}: {needed:g} forwards at least")
         # What the passes took that were made already. A step may take more, if it goes back too, or less.
-        each = self._elapsed() / max(spent, 1.0) * forwards if seconds < math.inf else 0.0
+        each = self._elapsed() / max(spent, 1.0) * passes_per_step if seconds < math.inf else 0.0
         done = 0
         while done < n:
             most, before = n - done, 0.0
             if passes < math.inf:
-                most = min(most, int((passes - self.forwards() - then) / forwards))
+                most = min(most, int((passes - self.forwards() - passes_after) / passes_per_step))
             if seconds < math.inf:
                 before = self._elapsed()
-                most = min(most, self._steps(seconds * self.images - before - then * each / forwards, each, done))
-            most = max(most, least - done)
+                left = seconds * self.images - before - passes_after * each / passes_per_step
+                most = min(most, self._steps(left, each, done))
+            most = max(most, at_least - done)
             if most < 1:
                 break
-            size = min(most, at_once or most)
+            size = min(most, steps_per_round or most)
             yield slice(done, done + size)
             done += size
             if seconds < math.inf:
                 each = (self._elapsed() - before) / size
-            elif at_once is None:
+            elif steps_per_round is None:
                 break
         if done < n:
             self.remarks = (f"The budget of {self.budget} ended after {done} of {n} steps.",)

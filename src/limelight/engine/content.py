@@ -47,12 +47,8 @@ def show(value: Any) -> str:
     if _is_long(value):
         return f"<{describe(value)}>"
     if type(value) in (tuple, list):
-        several = [show(one) for one in cast(Sequence[Any], value)]
-        return (
-            f"[{', '.join(several)}]"
-            if isinstance(value, list)
-            else f"({', '.join(several)}{',' * (len(several) == 1)})"
-        )
+        shown = [show(one) for one in cast(Sequence[Any], value)]
+        return f"[{', '.join(shown)}]" if isinstance(value, list) else f"({', '.join(shown)}{',' * (len(shown) == 1)})"
     text = repr(value)
     return f"<{describe(value)}>" if re.search(r" at 0x[0-9a-fA-F]+", text) else text
 
@@ -70,10 +66,10 @@ def _numbers(value: Any) -> np.ndarray | None:
     if not isinstance(value, np.ndarray | np.generic | int | float | list | tuple):
         return None
     try:
-        found = np.asarray(value)
+        array = np.asarray(value)
     except ValueError:  # ragged
         return None
-    return found.astype(np.float64) if found.dtype.kind in "biuf" else None
+    return array.astype(np.float64) if array.dtype.kind in "biuf" else None
 
 
 def _name(value: Any) -> str:
@@ -156,8 +152,8 @@ def _outside(function: FunctionType) -> list[Any]:
     """Return what a function takes from around it: closures, and the numbers and functions of its module."""
     cells = [_content(cell) for cell in function.__closure__ or ()]
     names = sorted({name for code in _codes(function.__code__) for name in code.co_names})
-    found = {name: function.__globals__[name] for name in names if name in function.__globals__}
-    return [cells, {name: value for name, value in found.items() if _tells(value)}]
+    used = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    return [cells, {name: value for name, value in used.items() if _tells(value)}]
 
 
 def _tells(value: Any) -> bool:

@@ -92,15 +92,15 @@ def _nothing(i: int, clean: Pass, method: Spec, effects: Effects) -> str:
 
 def notes(raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, effects: Effects) -> tuple[str, ...]:
     """Return remarks on a batch's maps."""
-    found: list[str] = []
+    remarks: list[str] = []
     if why := clean.classifier.alone:
-        found.append(f"The model is given one image at a time, which takes longer: {why}.")
+        remarks.append(f"The model is given one image at a time, which takes longer: {why}.")
     if method.name in SAME_ON_POOLED_HEADS and len(layers) == 1:
         grads = clean.stages[layers[0].name].grads
         if grads is not None and bool(grads.any()):
             spread = grads.amax((-2, -1)) - grads.amin((-2, -1))
             if bool((spread <= 1e-5 * grads.abs().amax((-2, -1))).all()):
-                found.append(
+                remarks.append(
                     "The gradient is the same at every position (a pooling + linear head), where "
                     "Grad-CAM, XGrad-CAM and HiRes-CAM are the same map by theorem."
                 )
@@ -109,5 +109,5 @@ def notes(raw: Raw, clean: Pass, layers: Sequence[LayerInfo], method: Spec, effe
         some = raw.values.flatten(1).any(1)
         for i in integers((blank & some).nonzero()[:, 0]):
             reason = _reason(i, one.values[i], clean, [at], method, effects)
-            found.append(f"Layer {at.name} adds nothing to the map where its own is empty ({reason}).")
-    return tuple(dict.fromkeys(found))
+            remarks.append(f"Layer {at.name} adds nothing to the map where its own is empty ({reason}).")
+    return tuple(dict.fromkeys(remarks))

@@ -102,9 +102,9 @@ class Method(Spec):
             base, optimiser = (Method(part.card, part.function, part.options) for part in (self.base, self.optimiser))
             return base._cost(classifier, x) + optimiser._cost(classifier, x) + Cost(-1.0)
         values = self.own_options | {"H": x.shape[-2], "W": x.shape[-1]}
-        if self.card.layers in ("none", "stop"):
+        if self.explains in ("none", "stop"):
             return predict(self.card.cost, values)
-        layers = classifier.layers(self.layers, x, self.card.layers)
+        layers = classifier.layers(self.layers, x, self.explains)
         tail = 1 - layers[0].before
         if not self.fusible:
             return predict(self.card.cost, values | {"channels": layers[-1].channels, "layers": len(layers)}, tail)
@@ -152,7 +152,7 @@ def _check_fuse(method: Method) -> None:
     given = f"{method.name}: fuse={method.options.fuse!r} puts the maps of several layers together"
     if not (method.base or method).fusible:
         ways = {"stages": "it does so in its own way", "several": "it does so in its own way"}
-        raise InvalidOption(f"{given}; {ways.get(method.card.layers, 'its map is not that of a layer')}")
+        raise InvalidOption(f"{given}; {ways.get(method.explains, 'its map is not that of a layer')}")
     if method.layers is not None and len(method.layers) == 1:
         raise InvalidOption(f"{given}, and one is given: layer={method.layers[0]!r}")
 

@@ -19,7 +19,7 @@ Copies = Callable[[Index, Index], Images]
 CopiesOf = Callable[[Tensor, Index, Index], Images]
 """The same, made of a tensor whose gradient is wanted, which comes first."""
 
-Fold = Callable[[Index, Index, Images], None]
+TakeGradients = Callable[[Index, Index, Images], None]
 """Takes in image numbers (m,), copy numbers (m,) and gradients (m, 3, H, W)."""
 
 FillOf = Callable[[Fill], Images]
@@ -30,13 +30,27 @@ FillOf = Callable[[Fill], Images]
 class ScoresOf(Protocol):
     """Scores changed copies of the images."""
 
-    def __call__(self, copies: Copies, wanted: Tensor | int, kind: ScoreKind | None = None) -> Tensor:
+    def __call__(self, copies: Copies, count: int, kind: ScoreKind | None = None) -> Tensor:
         """Return the score of each copy, (n, s).
 
         Args:
             copies: makes them.
-            wanted: how many there are of every image; or which there are, (n, s): the others cost nothing and have
-                score 0.
+            count: how many there are of every image.
+            kind: which score; None for the one that is explained.
+        """
+        ...
+
+
+@runtime_checkable
+class ScoresWhere(Protocol):
+    """Scores some of the changed copies of the images."""
+
+    def __call__(self, copies: Copies, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
+        """Return the score of each copy, (n, s), and 0 for those that are not wanted, which cost nothing.
+
+        Args:
+            copies: makes them.
+            wanted: which copies of which image are scored, (n, s).
             kind: which score; None for the one that is explained.
         """
         ...
@@ -61,13 +75,13 @@ class AblatedScores(Protocol):
 class GradientsOf(Protocol):
     """Hands on the gradients of the score at changed copies of the images."""
 
-    def __call__(self, copies: Copies, count: int, use: Fold, kind: ScoreKind | None = None) -> None:
-        """Call ``use`` chunk by chunk with the gradients with respect to the copies.
+    def __call__(self, copies: Copies, count: int, take: TakeGradients, kind: ScoreKind | None = None) -> None:
+        """Call ``take`` chunk by chunk with the gradients with respect to the copies.
 
         Args:
             copies: makes them.
             count: how many there are of every image.
-            use: takes them in.
+            take: takes them in.
             kind: which score; None for the one that is explained.
         """
         ...
@@ -111,15 +125,21 @@ class Rounds(Protocol):
     """Gives out as many steps as the budget pays; see ``engine.budget.Allowance.rounds``."""
 
     def __call__(
-        self, n: int, forwards: int | float = 1, at_once: int | None = None, *, least: int = 1, then: int | float = 0
+        self,
+        n: int,
+        passes_per_step: int | float = 1,
+        steps_per_round: int | None = None,
+        *,
+        at_least: int = 1,
+        passes_after: int | float = 0,
     ) -> Iterator[slice]:
-        """Return slices of n steps.
+        """Return slices of n steps, one for each round.
 
         Args:
             n: steps there are.
-            forwards: passes per image that one takes, at most.
-            at_once: steps in a slice; None if all take the same.
-            least: steps without which there is no map.
-            then: passes per image that follow the last step.
+            passes_per_step: passes per image that a step takes, at most.
+            steps_per_round: steps in a slice; None if all take the same time.
+            at_least: steps without which there is no map.
+            passes_after: passes per image that follow the last step.
         """
         ...

@@ -99,12 +99,12 @@ def check_options(
 
 def list_enlarged(card: BaseCard, options: BaseOptions) -> list[str]:
     """Return the numbers that are larger than by default, as they are set: what takes more memory than it might."""
-    found: list[str] = []
+    enlarged: list[str] = []
     for name in (*card.options, "batch_size"):
         value, default = getattr(options, name), type(options).model_fields[name].default
         if type(value) in (int, float) and (default is None or (type(default) in (int, float) and value > default)):
-            found.append(f"{name}={value}")
-    return found
+            enlarged.append(f"{name}={value}")
+    return enlarged
 
 
 def why(error: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limelight.engine.needs import Copies, CopiesOf, Fold
+from limelight.engine.needs import Copies, CopiesOf, TakeGradients
 from limelight.errors import NonFinite
 from limelight.model.batches import in_chunks
 from limelight.model.boundary import differentiate
@@ -40,29 +40,41 @@ class Passes:
         self.classifier, self.image, self.targets = classifier, image, targets
         self._meter, self._batch_size = meter, batch_size
 
-    def scores(self, copies: Copies, wanted: Tensor | int, kind: ScoreKind | None = None) -> Tensor:
+    def scores(self, copies: Copies, count: int, kind: ScoreKind | None = None) -> Tensor:
         """Return the score of changed copies of the images, (n, s).
 
         Args:
             copies: makes them.
-            wanted: how many there are of every image; or which there are, (n, s): the others cost nothing and have
-                score 0.
+            count: how many there are of every image.
             kind: which score; None for the one that is explained.
         """
+        images, numbers = self._every(count)
+        return torch.unflatten(self._scores(copies, images, numbers, kind), 0, (len(self.image), count))
 
-        def work(part: slice) -> Scores:
+    def scores_where(self, copies: Copies, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
+        """Return the score of some changed copies of the images, (n, s); the others cost nothing and have score 0.
+
+        Args:
+            copies: makes them.
+            wanted: which copies of which image are scored, (n, s).
+            kind: which score; None for the one that is explained.
+        """
+        images, numbers = wanted.nonzero(as_tuple=True)
+        scores = self._scores(copies, images, numbers, kind)
+        return scores.new_zeros(wanted.shape).masked_scatter(wanted, scores)
+
+    def _scores(self, copies: Copies, images: Index, numbers: Index, kind: ScoreKind | None) -> Scores:
+        """Return the scores of m copies, (m,)."""
+
+        def score(part: slice) -> Scores:
             x = copies(images[part], numbers[part])
-            found = self.read(self._forward(x), images[part], kind, x)
+            scores = self.read(self._forward(x), images[part], kind, x)
             self._meter.add(forward=len(x))
-            return found
+            return scores
 
-        images, numbers = self._numbers(wanted)
-        found = in_chunks(work, len(images), self.at_once())
-        if isinstance(wanted, int):
-            return torch.unflatten(torch.cat(found), 0, (len(self.image), wanted))
-        dtype = found[0].dtype if found else torch.promote_types(self.image.dtype, torch.float32)
-        zeros = torch.zeros(wanted.shape, dtype=dtype, device=wanted.device)
-        return zeros.masked_scatter(wanted, torch.cat(found)) if found else zeros
+        chunks = in_chunks(score, len(images), self.at_once())
+        dtype = torch.promote_types(self.image.dtype, torch.float32)
+        return torch.cat(chunks) if chunks else self.image.new_zeros(0, dtype=dtype)
 
     def logits(self, copies: Copies, count: int) -> Tensor:
         """Return the logits of changed copies of the images, (n, s, classes).
@@ -72,37 +84,37 @@ class Passes:
             count: how many there are of every image.
         """
 
-        def work(part: slice) -> Logits:
+        def read_logits(part: slice) -> Logits:
             x = copies(images[part], numbers[part])
             logits = self.classifier.outputs.logits(self._forward(x), len(x))
             logits = self.classifier.require_finite(logits, self.image, images[part], x)
             self._meter.add(forward=len(x))
             return logits if logits.dtype == torch.float64 else logits.float()
 
-        images, numbers = self._numbers(count)
-        found = in_chunks(work, len(images), self.at_once())
-        return torch.unflatten(torch.cat(found), 0, (len(self.image), count))
+        images, numbers = self._every(count)
+        chunks = in_chunks(read_logits, len(images), self.at_once())
+        return torch.unflatten(torch.cat(chunks), 0, (len(self.image), count))
 
-    def gradients(self, copies: Copies, count: int, use: Fold, kind: ScoreKind | None = None) -> None:
+    def gradients(self, copies: Copies, count: int, take: TakeGradients, kind: ScoreKind | None = None) -> None:
         """Hand on the gradients of the score with respect to changed copies of the images.
 
         Args:
             copies: makes them.
             count: how many there are of every image.
-            use: called chunk by chunk with image numbers (m,), copy numbers (m,) and gradients (m, 3, H, W).
+            take: called chunk by chunk with image numbers (m,), copy numbers (m,) and gradients (m, 3, H, W).
             kind: which score; None for the one that is explained.
         """
-        images, numbers = self._numbers(count)
+        images, numbers = self._every(count)
 
         def work(part: slice) -> None:
             i, k = images[part], numbers[part]
             x = copies(i, k).detach().requires_grad_()
             with torch.enable_grad():
                 score = self.read(self._forward(x), i, kind, x).sum()
-                (found,) = differentiate(self.classifier.module, self.image, score, [x])
-            assert found is not None
+                (gradients,) = differentiate(self.classifier.module, self.image, score, [x])
+            assert gradients is not None
             self._meter.add(forward=len(x), backward=len(x))
-            use(i, k, found)
+            take(i, k, gradients)
 
         in_chunks(work, len(images), self.at_once(AT_A_GRADIENT))
 
@@ -117,7 +129,7 @@ class Passes:
         Raises:
             NonFinite: the gradient is NaN or infinite.
         """
-        images, numbers = self._numbers(weights != 0)
+        images, numbers = (weights != 0).nonzero(as_tuple=True)
         leaf = leaf.detach().requires_grad_()
         scores, gradient = torch.zeros_like(weights), torch.zeros_like(leaf)
 
@@ -125,11 +137,11 @@ class Passes:
             i, k = images[part], numbers[part]
             with torch.enable_grad():
                 x = copies(leaf, i, k)
-                found = self.read(self._forward(x), i, None, x).to(weights)
-                (share,) = differentiate(self.classifier.module, self.image, (found * weights[i, k]).sum(), [leaf])
+                y = self.read(self._forward(x), i, None, x).to(weights)
+                (share,) = differentiate(self.classifier.module, self.image, (y * weights[i, k]).sum(), [leaf])
             assert share is not None
             self._meter.add(forward=len(x), backward=len(x))
-            scores[i, k] = found.detach()
+            scores[i, k] = y.detach()
             gradient.add_(share)
 
         in_chunks(work, len(images), self.at_once(AT_A_GRADIENT))
@@ -153,13 +165,10 @@ class Passes:
         """Return how many copies to pass together; see ``Classifier.at_once``."""
         return self.classifier.at_once(self.image, kept, self._batch_size, each, **limits)
 
-    def _numbers(self, wanted: Tensor | int) -> tuple[Index, Index]:
-        """Return image number and copy number of every copy that is wanted."""
-        if not isinstance(wanted, int):
-            images, numbers = wanted.nonzero(as_tuple=True)
-            return images, numbers
-        at = torch.arange(len(self.image) * wanted, device=self.image.device)
-        return at // wanted, at % wanted
+    def _every(self, count: int) -> tuple[Index, Index]:
+        """Return image number and copy number of so many copies of every image."""
+        at = torch.arange(len(self.image) * count, device=self.image.device)
+        return at // count, at % count
 
     def _forward(self, x: Images) -> Any:
         with preserve_state(self.classifier.module), torch.set_grad_enabled(x.requires_grad):

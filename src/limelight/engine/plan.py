@@ -44,8 +44,8 @@ def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
     """
     x = classifier.to_batch(x)
     classifier.refuse_methods([method], x)
-    looks = method.card.layers not in ("none", "stop") or method.layers is not None
-    layers = () if not looks else classifier.layers(method.layers, x, method.card.layers)
+    looks = method.explains not in ("none", "stop") or method.layers is not None
+    layers = () if not looks else classifier.layers(method.layers, x, method.explains)
     names, cost = tuple(info.name for info in layers), method.cost(classifier, x)
     if not RECORDING_NEEDS & set(method.card.needs):
         return Plan(method.name, names, cost)

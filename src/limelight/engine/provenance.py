@@ -57,9 +57,9 @@ class WeightsStamp:
 
 def versions() -> dict[str, str]:
     """Return the versions that numbers may depend on."""
-    found = {"torch": str(torch.__version__)}
+    installed = {"torch": str(torch.__version__)}
     try:
-        found["limelight"] = version("limelight")
+        installed["limelight"] = version("limelight")
     except PackageNotFoundError:  # run from a source tree that is not installed
-        found["limelight"] = "source"
-    return found
+        installed["limelight"] = "source"
+    return installed

@@ -19,11 +19,12 @@ from limelight.engine.needs import (
     CopiesOf,
     Descent,
     FillOf,
-    Fold,
     GradientOf,
     GradientsOf,
     Rounds,
     ScoresOf,
+    ScoresWhere,
+    TakeGradients,
 )
 from limelight.engine.passes import AT_A_GRADIENT, Passes
 from limelight.engine.rng import Draws, draws_per_image
@@ -95,6 +96,11 @@ class Request:
         return self.stages[0].acts
 
     @property
+    def acts_if_any(self) -> Acts | None:
+        """Activations of the layer, (n, k, h, w), or None where the method explains none with its options."""
+        return self.acts if self._layers else None
+
+    @property
     def grads(self) -> Acts:
         """Gradient of the score with respect to them, (n, k, h, w)."""
         grads = self.stages[0].grads
@@ -124,7 +130,9 @@ class Request:
         clean = self._clean
 
         def record_copies(x: Images) -> Recording:
-            return record_images(clean.classifier, x, clean.targets, {}, gradients=False, meter=self._meter).recording
+            return record_images(
+                clean.classifier, x, clean.targets, {}, layer_gradients=False, meter=self._meter
+            ).recording
 
         return record_copies
 
@@ -179,19 +187,32 @@ class Request:
 
     @property
     def scores_of(self) -> ScoresOf:
-        """A function: copies, wanted, kind -> the score of changed copies of the images; see ``Passes.scores``."""
+        """A function: copies, count, kind -> the score of changed copies of the images; see ``Passes.scores``."""
 
-        def scores_of(copies: Copies, wanted: Tensor | int, kind: ScoreKind | None = None) -> Tensor:
-            scores = self._passes.scores(copies, wanted, kind)
-            clean = self._clean.score_as(kind or self._method.options.score)[:, None]
-            changed = (scores - clean).abs() > 1e-6 * clean.abs()
-            if not isinstance(wanted, int):
-                changed &= wanted
-            if scores.shape[1] and (isinstance(wanted, int) or bool(wanted.any())):
-                self.effects.score(changed.any(1))
+        def scores_of(copies: Copies, count: int, kind: ScoreKind | None = None) -> Tensor:
+            scores = self._passes.scores(copies, count, kind)
+            if count:
+                self.effects.score(self._differ(scores, kind).any(1))
             return scores
 
         return scores_of
+
+    @property
+    def scores_where(self) -> ScoresWhere:
+        """A function: copies, wanted, kind -> the score of the wanted ones, else 0; see ``Passes.scores_where``."""
+
+        def scores_where(copies: Copies, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
+            scores = self._passes.scores_where(copies, wanted, kind)
+            if bool(wanted.any()):
+                self.effects.score((self._differ(scores, kind) & wanted).any(1))
+            return scores
+
+        return scores_where
+
+    def _differ(self, scores: Tensor, kind: ScoreKind | None) -> Tensor:
+        """Tell which scores of changed copies, (n, s), differ from those of the images."""
+        clean = self._clean.score_as(kind or self._method.options.score)[:, None]
+        return (scores - clean).abs() > 1e-6 * clean.abs()
 
     @property
     def ablated_scores(self) -> AblatedScores:
@@ -210,12 +231,12 @@ class Request:
 
     @property
     def gradients_of(self) -> GradientsOf:
-        """A function: copies, count, use, kind -> None; it hands on gradients at copies; see ``Passes.gradients``."""
+        """A function: copies, count, take, kind -> None; it hands on gradients at copies; see ``Passes.gradients``."""
 
-        def gradients_of(copies: Copies, count: int, use: Fold, kind: ScoreKind | None = None) -> None:
-            def note(images: Index, numbers: Index, found: Images) -> None:
-                self.effects.gradient(len(self.image), images, found)
-                use(images, numbers, found)
+        def gradients_of(copies: Copies, count: int, take: TakeGradients, kind: ScoreKind | None = None) -> None:
+            def note(images: Index, numbers: Index, gradients: Images) -> None:
+                self.effects.gradient(len(self.image), images, gradients)
+                take(images, numbers, gradients)
 
             self._passes.gradients(copies, count, note, kind)
 
@@ -235,8 +256,8 @@ class Request:
             share = torch.full((count,), 1 / count) if weights is None else weights
             share = share.to(total)
 
-            def add(images: Index, numbers: Index, found: Images) -> None:
-                total.index_add_(0, images, found * share[numbers][:, None, None, None])
+            def add(images: Index, numbers: Index, gradients: Images) -> None:
+                total.index_add_(0, images, gradients * share[numbers][:, None, None, None])
 
             self.gradients_of(copies, count, add, kind)
             return total
@@ -257,7 +278,7 @@ class Request:
 
     @property
     def rounds(self) -> Rounds:
-        """A function: n, forwards, at_once -> slices of n steps, as many as the budget pays; see ``Allowance``."""
+        """A function: n, passes_per_step -> slices of n steps, as many as the budget pays; see ``Allowance``."""
         return self._allowance.rounds
 
     @property
@@ -313,7 +334,7 @@ class Request:
 
             def work(part: slice) -> tuple[Tensor, Tensor]:
                 seen = pass_images(
-                    clean.classifier, x[part], targets[part], layers, gradients=True, meter=self._meter
+                    clean.classifier, x[part], targets[part], layers, layer_gradients=True, meter=self._meter
                 ).stages[self.layer]
                 assert seen.grads is not None
                 return seen.acts, seen.grads

@@ -76,19 +76,27 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
     looked_at = {info.name: info for infos in layers for info in infos}
     stops = {info.name: info for m in methods for info in _stop_of(m, classifier, x)}
     needs = frozenset[str]().union(*(m.needs for m in methods))
-    gradients, to_input, recorded = (
+    layer_gradients, image_gradient, recorded = (
         bool(needs & some) for some in (GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS)
     )
-    size = _at_once(methods, classifier, x, kept=4 if recorded else 3 if gradients or to_input else 1)
+    size = _at_once(methods, classifier, x, kept=4 if recorded else 3 if layer_gradients or image_gradient else 1)
 
     def explain(images: slice) -> list[Saliency]:
         start, meter = time.perf_counter(), Meter()
         some, wanted = x[images], targets[images]
         if recorded:
-            clean = record_images(classifier, some, wanted, looked_at, gradients=gradients, meter=meter, stops=stops)
+            clean = record_images(
+                classifier, some, wanted, looked_at, layer_gradients=layer_gradients, meter=meter, stops=stops
+            )
         else:
             clean = pass_images(
-                classifier, some, wanted, looked_at, gradients=gradients, to_input=to_input, meter=meter
+                classifier,
+                some,
+                wanted,
+                looked_at,
+                layer_gradients=layer_gradients,
+                image_gradient=image_gradient,
+                meter=meter,
             )
         shared = Shared(clean, meter, time.perf_counter() - start, len(methods))
         return [apply(m, shared, infos) for m, infos in zip(methods, layers, strict=True)]
@@ -122,13 +130,13 @@ def _layers_of(method: Spec, classifier: Classifier, x: Images) -> list[LayerInf
 
 
 def _find_layers(method: Spec, classifier: Classifier, x: Images) -> list[LayerInfo]:
-    if method.card.layers == "none" or (method.card.layers == "stop" and method.layers is None):
+    if method.explains == "none" or (method.explains == "stop" and method.layers is None):
         return []
-    infos = classifier.layers(method.layers, x, method.card.layers)
+    infos = classifier.layers(method.layers, x, method.explains)
     names = [info.name for info in infos]
     if not names or len(set(names)) < len(names):
         raise InvalidOption(f"{method.name}: layer={tuple(names)}; give at least one, and none twice")
-    if method.card.layers == "stop" and len(infos) > 1:
+    if method.explains == "stop" and len(infos) > 1:
         raise InvalidOption(f"{method.name} stops at one layer, got {len(infos)}: {', '.join(names)}")
     if method.fusible and method.options.fuse and len(infos) == 1:
         raise InvalidOption(

@@ -92,9 +92,15 @@ class Spec(Speaking):
         return self.base.kind if self.base else self.options.score
 
     @property
+    def explains(self) -> str:
+        """Which layers it explains with these options; see ``Card.layers``."""
+        option = self.card.layer_option
+        return "one" if option and getattr(self.options, option) == "weights" else self.card.layers
+
+    @property
     def fusible(self) -> bool:
         """Whether it explains one layer, so that the maps of several can be fused."""
-        return self.card.layers in ("one", "penultimate") and not self.base
+        return self.explains in ("one", "penultimate") and not self.base
 
     @cached_property
     def base(self) -> "Spec | None":
@@ -121,9 +127,9 @@ class Spec(Speaking):
         given |= {o: getattr(self.options, o) for o in ("seed", "batch_size", "strict")}
         if role == "optimiser":  # whose settings they are; a base may mean something else by the same word
             given |= {o: getattr(self.options, o) for o in self.card.options if o in card.options}
-        if card.layers != "none":
+        if card.layers != "none" or card.layer_option:
             given["layer"] = self.options.layer
-        if role == "base" and card.layers in ("one", "penultimate"):
+        if role == "base" and (card.layers in ("one", "penultimate") or card.layer_option):
             given["fuse"] = self.options.fuse
         meant: dict[str, Any] = getattr(self.options, f"{role}_options", None) or {}
         doubled = sorted((given.keys() - {"profile"}) & meant.keys() & {*self.card.options, *Options.model_fields})

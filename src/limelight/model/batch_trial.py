@@ -58,16 +58,16 @@ class BatchTrial:
 
     def _trouble(self, *batches: Images) -> str:
         """Say why the first image of batches, which is the same, does not get the scores that it gets alone."""
-        found = self._answer(batches[0])
-        if isinstance(found, str):
-            return found
-        if self._same(found, self._seen.outputs, self._share):
+        answer = self._answer(batches[0])
+        if isinstance(answer, str):
+            return answer
+        if self._same(answer, self._seen.outputs, self._share):
             return ""
         # A batch may round otherwise, in TF32 by much, but then it does so whatever else is in it.
-        if not self._same(found, self._seen.outputs, max(self._share, 0.05)):
+        if not self._same(answer, self._seen.outputs, max(self._share, 0.05)):
             return DEPENDS
         again = self._answer(batches[-1])
-        return "" if not isinstance(again, str) and self._same(found, again, self._share) else DEPENDS
+        return "" if not isinstance(again, str) and self._same(answer, again, self._share) else DEPENDS
 
     def _answer(self, given: Images) -> Sequence[Tensor] | str:
         """Return the numbers about the first image, or what the model has against the batch."""

@@ -47,15 +47,15 @@ class _Call(nn.Module):
                 )
             self.spent += len(x)
         given = x.detach()
-        scores = self.predict(given.cpu().numpy() if self.arrays else given)
-        found = torch.as_tensor(np.asarray(cast(list[Any], scores)) if isinstance(scores, list) else scores)
-        if found.ndim != 2 or len(found) != len(x):
+        answer = self.predict(given.cpu().numpy() if self.arrays else given)
+        scores = torch.as_tensor(np.asarray(cast(list[Any], answer)) if isinstance(answer, list) else answer)
+        if scores.ndim != 2 or len(scores) != len(x):
             more = f"; {only_one(ONE_AT_A_TIME)}" if len(x) > 1 else ""
             raise UnsupportedModel(
-                f"expected scores ({len(x)}, classes) for {len(x)} images, got {tuple(found.shape)}{more}"
+                f"expected scores ({len(x)}, classes) for {len(x)} images, got {tuple(scores.shape)}{more}"
             )
-        kind = x.dtype if isinstance(scores, list) else torch.promote_types(found.dtype, x.dtype)
-        return found.to(x.device, kind)
+        kind = x.dtype if isinstance(answer, list) else torch.promote_types(scores.dtype, x.dtype)
+        return scores.to(x.device, kind)
 
 
 @runtime_checkable
@@ -70,6 +70,11 @@ class Asking(Protocol):
     @property
     def card(self) -> Card:
         """What it needs and costs."""
+        ...
+
+    @property
+    def explains(self) -> str:
+        """Which layers it explains."""
         ...
 
     @property
@@ -161,7 +166,7 @@ class BlackBox(Classifier):
         session: Any = _open_onnx(model) if isinstance(model, str | Path) else model
         if not session.get_inputs() or not session.get_outputs():
             raise UnsupportedModel("the ONNX model has no inputs or no outputs")
-        given, found = session.get_inputs()[0], session.get_outputs()[0].name
+        given, output = session.get_inputs()[0], session.get_outputs()[0].name
         kind = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
         options = {"outputs": "logits", "name": "ONNX model"} | options
         batch = given.shape[0] if given.shape else None
@@ -170,7 +175,7 @@ class BlackBox(Classifier):
                 f"the ONNX model was exported for batches of {batch}; export it with a free batch size, or for one "
                 "image"
             )
-        box = cls(lambda x: session.run([found], {given.name: x.astype(kind)})[0], arrays=True, **options)
+        box = cls(lambda x: session.run([output], {given.name: x.astype(kind)})[0], arrays=True, **options)
         box._runner.alone = "it was exported for a batch of one" if batch == 1 else ""
         box._runner.may_try = box._call.budget is None
         return box
@@ -183,10 +188,10 @@ class BlackBox(Classifier):
     def refuse_methods(self, methods: Sequence[Asking], x: Images) -> None:
         """Refuse methods that look inside, and what the budget has no room for, before anything is spent."""
         for m in methods:
-            if m.card.layers != "none" or LOOK_INSIDE & set(m.card.needs):
+            if m.explains != "none" or LOOK_INSIDE & set(m.card.needs):
                 open_to = [c.name for c in METHODS.cards().values() if _needs_scores_only(c)]
                 raise UnsupportedModel(
-                    f"{m.name} needs {'a layer' if m.card.layers != 'none' else 'gradients'}, and of {self.name} only "
+                    f"{m.name} needs {'a layer' if m.explains != 'none' else 'gradients'}, and of {self.name} only "
                     f"the scores are known; methods that need no more: {', '.join(open_to)}"
                 )
         if self._call.budget is None:

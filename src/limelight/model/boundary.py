@@ -86,7 +86,7 @@ def forward_pass(module: nn.Module, x: Tensor, advice: str = "") -> Generator[No
     """
     given = f"with images of shape {tuple(x.shape)}, {_plain(x.dtype)} on {x.device}"
 
-    def told(error: Exception) -> LimelightError:
+    def describe(error: Exception) -> LimelightError:
         said = _said(error)
         if re.search("inference tensor|inference_mode", said, re.IGNORECASE):
             return UnsupportedModel(
@@ -96,7 +96,7 @@ def forward_pass(module: nn.Module, x: Tensor, advice: str = "") -> Generator[No
         return ModelFailed(f"{name_of(module)} failed {given}{_hint(said, module, x, advice)}; it says: {said}")
 
     more = f", after it took one image alone; {only_one(advice)}" if len(x) > 1 else ""
-    with in_model(x.device), _translate(f"in {name_of(module)} {given}", told, more):
+    with in_model(x.device), _translate(f"in {name_of(module)} {given}", describe, more):
         yield
 
 
@@ -106,7 +106,7 @@ def only_one(advice: str) -> str:
 
 
 @contextmanager
-def _translate(where: str, told: Callable[[Exception], LimelightError], more: str = "") -> Generator[None]:
+def _translate(where: str, describe: Callable[[Exception], LimelightError], more: str = "") -> Generator[None]:
     """Raise what is told of an exception in place of it, unless it is ours, or the user's own, who gets a note."""
     try:
         yield
@@ -121,7 +121,7 @@ def _translate(where: str, told: Callable[[Exception], LimelightError], more: st
             error.add_note(f"It was raised {where}{more}.")
             raise
         # A generator must not let a StopIteration out, also not as a cause: it would pass for its own end.
-        raise told(error) from (None if isinstance(error, StopIteration) else error)
+        raise describe(error) from (None if isinstance(error, StopIteration) else error)
 
 
 def _said(error: BaseException) -> str:
@@ -139,9 +139,9 @@ def _hint(said: str, module: nn.Module, x: Tensor, advice: str) -> str:
     if re.search("not implemented for|unsupported.*dtype", said, re.IGNORECASE):
         return " (this processor has no such operation in this type; try the model in float32)"
     if re.search("scalar type|same dtype|Input type|different.*type", said, re.IGNORECASE):
-        return f" (its weights are {_several(_plain(t.dtype) for t in tensors if t.is_floating_point())})"
+        return f" (its weights are {_join_names(_plain(t.dtype) for t in tensors if t.is_floating_point())})"
     if re.search("same device|on cuda|on cpu|different devices", said, re.IGNORECASE):
-        return f" (its weights are on {_several(str(t.device) for t in tensors)})"
+        return f" (its weights are on {_join_names(str(t.device) for t in tensors)})"
     if "BackwardHookFunction is a view" in said:
         return " (full backward hooks and operations in place don't go together: remove them, or use inplace=False)"
     if re.search("leaf Variable .*in-place", said):
@@ -158,7 +158,7 @@ def _hint(said: str, module: nn.Module, x: Tensor, advice: str) -> str:
     return ""
 
 
-def _several(names: Any) -> str:
+def _join_names(names: Any) -> str:
     return " and ".join(dict.fromkeys(names)) or "none"
 
 
@@ -210,20 +210,20 @@ def differentiate(
             own types passes through with a note.
         OutOfMemory: memory ran out.
     """
-    found: Sequence[Tensor | None] = ()
+    gradients: Sequence[Tensor | None] = ()
     tracked = [t for t in at if t.requires_grad]
     if score.requires_grad and tracked:
         way = f"on the way back through {name_of(module)}"
         with in_model(score.device), _translate(way, lambda error: UnsupportedModel(_no_way_back(error, module))):
-            found = cast(
+            gradients = cast(
                 tuple[Tensor | None, ...],
                 torch.autograd.grad(score, tracked, seed, retain_graph=keep, allow_unused=True),
             )
-    if all(g is None for g in found):
+    if all(g is None for g in gradients):
         why = cut(module, x)
-        if why or not found or not optional:
+        if why or not gradients or not optional:
             raise UnsupportedModel(no_way(module, why or beside(module, x, score, at, what)))
-    by_id = {id(t): g for t, g in zip(tracked, found, strict=True)}
+    by_id = {id(t): g for t, g in zip(tracked, gradients, strict=True)}
     return tuple(by_id.get(id(t)) for t in at)
 
 
@@ -349,8 +349,8 @@ def behind(tensors: Iterable[Tensor], ends: Callable[[Any], object] = lambda nod
 
 def tensors_of(output: Any) -> list[Tensor]:
     """Return the tensors in a module's arguments or output."""
-    found = [t for t in pytree.tree_leaves(output) if isinstance(t, Tensor)]
-    return found or [t for t in pytree.tree_leaves(getattr(output, "__dict__", {})) if isinstance(t, Tensor)]
+    tensors = [t for t in pytree.tree_leaves(output) if isinstance(t, Tensor)]
+    return tensors or [t for t in pytree.tree_leaves(getattr(output, "__dict__", {})) if isinstance(t, Tensor)]
 
 
 def replace_tensors(output: Any, others: Mapping[int, Tensor]) -> Any:
@@ -373,8 +373,8 @@ def replace_tensors(output: Any, others: Mapping[int, Tensor]) -> Any:
 
 def _depends(tree: Any, leaf: Tensor) -> bool:
     """Whether any tensor in a module's arguments or output was made of the leaf."""
-    found = tensors_of(tree)
-    return any(t is leaf for t in found) or any(getattr(n, "variable", None) is leaf for n in behind(found))
+    tensors = tensors_of(tree)
+    return any(t is leaf for t in tensors) or any(getattr(n, "variable", None) is leaf for n in behind(tensors))
 
 
 def expect_way_back(module: nn.Module, output: Any, score: Tensor) -> None:
@@ -387,10 +387,10 @@ def expect_way_back(module: nn.Module, output: Any, score: Tensor) -> None:
     if not torch.is_grad_enabled() or not tracked or any(t is score for t in tracked):
         return
     made = {t.grad_fn for t in tracked if t.grad_fn is not None}
-    found = list(behind([score], made.__contains__))
-    if made.intersection(found):
+    nodes = list(behind([score], made.__contains__))
+    if made.intersection(nodes):
         return
-    own = {getattr(n, "variable", None) for n in found} - {None, *module.parameters()}
+    own = {getattr(n, "variable", None) for n in nodes} - {None, *module.parameters()}
     if own.intersection(getattr(n, "variable", None) for n in behind(tracked)):  # what the model keeps on its way
         return
     raise UnsupportedModel(

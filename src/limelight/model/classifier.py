@@ -142,10 +142,10 @@ class Classifier:
             x = self.to_batch(x)
             size = self.at_once(x)
             given = x.clone()  # a model may overwrite what it is given
-            found = in_chunks(
+            logits = in_chunks(
                 lambda part: self.outputs.logits(self.forward(given[part]), len(given[part])), len(x), size
             )
-            return self.require_finite(torch.cat(found), x)
+            return self.require_finite(torch.cat(logits), x)
 
     # -- what goes in --------------------------------------------------------------------------------------
 
@@ -235,12 +235,12 @@ class Classifier:
             refuse_meta(self.module, x)
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
             start = time.perf_counter()
-            found = trace(self.module, noise, self._reshape)
+            seen = trace(self.module, noise, self._reshape)
             self.first_pass_seconds = time.perf_counter() - start
-            if found.classes:
-                check_count(self.labels, found.classes, self.name)
-            self._runner.learn(noise, found)
-            self._traces.setdefault(key, found)  # last, for other threads take it to be complete
+            if seen.classes:
+                check_count(self.labels, seen.classes, self.name)
+            self._runner.learn(noise, seen)
+            self._traces.setdefault(key, seen)  # last, for other threads take it to be complete
         return self._traces[key]
 
     def layers(self, names: Sequence[LayerLike] | None, x: Images, kind: str = "one") -> list[LayerInfo]:

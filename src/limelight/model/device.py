@@ -15,19 +15,19 @@ def require_device(device: str | int | torch.device) -> torch.device:
         InvalidOption: no device is called that, this machine has none, or it can't be used.
     """
     try:
-        found = torch.device(device)
+        place = torch.device(device)
     except (RuntimeError, TypeError, ValueError, OverflowError):
         raise InvalidOption(f"there is no device {str(device)!r}; use {_there()}") from None
-    if found.type == "meta":
+    if place.type == "meta":
         raise InvalidOption(f"the device meta holds no numbers, so nothing can be explained there; use {_there()}")
-    if found.type == "cpu" and found.index:
+    if place.type == "cpu" and place.index:
         raise InvalidOption(f"there is no device {str(device)!r}: processors are one device; use {_there()}")
     try:
-        torch.zeros(1, device=found)
+        torch.zeros(1, device=place)
     except Exception as error:  # each kind of device has its own: RuntimeError, AssertionError, NotImplementedError, …
         why = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
-        raise InvalidOption(f"the device {found} can't be used here ({why}); use {_there()}") from error
-    return found
+        raise InvalidOption(f"the device {place} can't be used here ({why}); use {_there()}") from error
+    return place
 
 
 def _there() -> str:

@@ -90,11 +90,11 @@ class Head:
             attach_hooks([(self._layer.register_forward_hook, watch)]),
         )  # a network may overwrite it
         with preserve_state(classifier.module), watched, forward_pass(classifier.module, x), keeps:
-            found = classifier.outputs.numbers(classifier.module(given), len(x))
+            numbers = classifier.outputs.numbers(classifier.module(given), len(x))
         self._before, self._runs = keeps.results[: ends[-1]], len(ends)
-        self.exact = self._same(outputs[-1], found)
+        self.exact = self._same(outputs[-1], numbers)
 
-    def _same(self, output: Tensor, found: Sequence[Tensor]) -> bool:
+    def _same(self, output: Tensor, numbers: Sequence[Tensor]) -> bool:
         twice = torch.cat([output, output])
         try:
             again = self._classifier.outputs.numbers(self(twice), 2)
@@ -102,7 +102,7 @@ class Head:
             raise
         except LimelightError:  # shapes don't fit: the layer is no cut through the network
             return False
-        return len(again) == len(found) and all(map(_twice, again, found))
+        return len(again) == len(numbers) and all(map(_twice, again, numbers))
 
     def __call__(self, variants: Tensor, hooks: Iterable[Registration] = ()) -> Any:
         """Return the module's outputs for variants of the layer's output.
@@ -138,9 +138,9 @@ def _twice(two: Tensor, one: Tensor) -> bool:
 
 
 def _tensor(output: Any) -> Tensor:
-    found = output if isinstance(output, Tensor) else first_tensor(output)
-    assert found is not None
-    return found
+    tensor = output if isinstance(output, Tensor) else first_tensor(output)
+    assert tensor is not None
+    return tensor
 
 
 @contextmanager
@@ -148,8 +148,8 @@ def overwrite_output(layer: nn.Module, edit: Callable[[Tensor], Tensor]) -> Gene
     """Hand ``edit(output)`` onward in place of a layer's output for the duration of the block."""
 
     def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-        found = _tensor(output)
-        return replace_tensor(output, found, edit(found))
+        tensor = _tensor(output)
+        return replace_tensor(output, tensor, edit(tensor))
 
     with attach_hooks([(layer.register_forward_hook, hook)]):
         yield

@@ -95,7 +95,7 @@ def duplicate(module: nn.Module) -> nn.Module:
 
 def _uses(f: FunctionType, module: nn.Module) -> bool:
     """Whether a function refers to a part of a module, or to a method of one."""
-    found = inspect.getclosurevars(f)
-    values = [*found.nonlocals.values(), *found.globals.values(), *(f.__defaults__ or ())]
+    closure = inspect.getclosurevars(f)
+    values = [*closure.nonlocals.values(), *closure.globals.values(), *(f.__defaults__ or ())]
     parts = {id(m) for m in module.modules()}
     return any(id(getattr(v, "__self__", v)) in parts for v in values)

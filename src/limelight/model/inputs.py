@@ -129,12 +129,12 @@ def _channels(name: str, values: Sequence[float] | npt.NDArray[Any] | Tensor | N
     if values is None:
         return None
     try:
-        found = tuple(float(value) for value in values)
+        numbers = tuple(float(value) for value in values)
     except (TypeError, ValueError):
-        found = ()
-    if not found or not all(map(math.isfinite, found)):
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)):
         raise InvalidOption(f"{name} = {values!r}; give one finite number per channel, such as (0.5, 0.5, 0.5)")
-    return found
+    return numbers
 
 
 def _side(shape: Any) -> tuple[int, int] | None:

@@ -115,11 +115,11 @@ def _read(path: Path) -> list[str]:
             raise InvalidOption(f"{path} has {path.stat().st_size:,} bytes; that is no list of names of classes")
         text = text_of(path)
         if path.suffix.lower() == ".json":
-            found = json.loads(text)
-            if not isinstance(found, list | dict):
-                raise InvalidOption(f"{path} holds a {type(found).__name__}, not a list or a dict of names")
-            held = cast(dict[str, Any], found).get("id2label") if isinstance(found, dict) else None
-            return read_labels(held if isinstance(held, dict) else found)
+            content = json.loads(text)
+            if not isinstance(content, list | dict):
+                raise InvalidOption(f"{path} holds a {type(content).__name__}, not a list or a dict of names")
+            held = cast(dict[str, Any], content).get("id2label") if isinstance(content, dict) else None
+            return read_labels(held if isinstance(held, dict) else content)
         lines = [line.strip() for line in text.rstrip().splitlines()]
         if "" in lines:
             raise InvalidOption(f"{path}, line {lines.index('') + 1} is empty; give one name per line, in order")
@@ -148,6 +148,6 @@ def _of_table(path: Path, lines: list[str]) -> list[str]:
 
 def _of_lines(lines: list[str]) -> list[str]:
     """Return the names in lines, without the index of the class where every line begins with its own."""
-    found = [re.fullmatch(r"([0-9]{1,9})[,;:\s]\s*(\S.*)", line) for line in lines]
-    named = {int(one[1]): one[2] for one in found if one}
+    matches = [re.fullmatch(r"([0-9]{1,9})[,;:\s]\s*(\S.*)", line) for line in lines]
+    named = {int(one[1]): one[2] for one in matches if one}
     return _by_index(named) if named and sorted(named) == list(range(len(lines))) else lines

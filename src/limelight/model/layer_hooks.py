@@ -17,9 +17,9 @@ from limelight.model.module_output import first_tensor
 class LayerHooks:
     """What the watched layers gave in the latest pass, by name."""
 
-    def __init__(self, wants_gradients: bool, whole: bool = False) -> None:
+    def __init__(self, wants_gradients: bool, graph_from_image: bool = False) -> None:
         self.outputs: dict[str, Tensor] = {}
-        self._wants_gradients, self._whole = wants_gradients, whole
+        self._wants_gradients, self._graph_from_image = wants_gradients, graph_from_image
 
     def keep(self, name: str, output: Any) -> Any:
         """Keep a layer's output and hand a copy onward.
@@ -33,12 +33,12 @@ class LayerHooks:
             raise UnsupportedModel(f"layer {name!r} returns no tensor with a spatial map")
         if self._wants_gradients:
             torch.set_grad_enabled(True)
-            inside = tensor.requires_grad and (self._whole or self.outputs)
-            kept = tensor if inside else tensor.detach().requires_grad_()
+            inside = tensor.requires_grad and (self._graph_from_image or self.outputs)
+            watched = tensor if inside else tensor.detach().requires_grad_()
         else:
-            kept = tensor
-        self.outputs[name] = kept
-        return replace_tensor(output, tensor, kept.clone())
+            watched = tensor
+        self.outputs[name] = watched
+        return replace_tensor(output, tensor, watched.clone())
 
     def gradients(
         self, module: nn.Module, x: Tensor, score: Tensor, more: Mapping[str, Tensor] | None = None
@@ -57,8 +57,8 @@ class LayerHooks:
         at = {**self.outputs, **(more or {})}
         gradients: dict[str, Tensor] = {}
         called = {name: f"layer {name!r}" if name in self.outputs else name for name in at}
-        found = differentiate(module, x, score, list(at.values()), what=" or ".join(called.values()))
-        for name, gradient in zip(at, found, strict=True):
+        computed = differentiate(module, x, score, list(at.values()), what=" or ".join(called.values()))
+        for name, gradient in zip(at, computed, strict=True):
             if gradient is None:
                 why = beside(module, x, score, [at[name]], called[name])
                 raise UnsupportedModel(f"no gradient reaches {called[name]}: {why}")
@@ -67,12 +67,14 @@ class LayerHooks:
 
 
 @contextmanager
-def watch_layers(layers: Mapping[str, nn.Module], *, gradients: bool, whole: bool = False) -> Generator[LayerHooks]:
+def watch_layers(
+    layers: Mapping[str, nn.Module], *, gradients: bool, graph_from_image: bool = False
+) -> Generator[LayerHooks]:
     """Watch layers in the passes of the block; a layer that runs several times shows its last run.
 
-    With ``whole`` the graph goes on to the image, which must ask for its gradient.
+    With ``graph_from_image`` the graph goes on to the image, which must ask for its gradient.
     """
-    hooks = LayerHooks(gradients, whole)
+    hooks = LayerHooks(gradients, graph_from_image)
 
     def hook(name: str) -> Hook:
         def keep(_module: nn.Module, _args: Any, output: Any) -> Any:
@@ -82,7 +84,7 @@ def watch_layers(layers: Mapping[str, nn.Module], *, gradients: bool, whole: boo
 
     # A hook switches gradients on in the middle of the pass; behind it they are what they were.
     with (
-        torch.set_grad_enabled(whole or torch.is_grad_enabled()),
+        torch.set_grad_enabled(graph_from_image or torch.is_grad_enabled()),
         attach_hooks((module.register_forward_hook, hook(name)) for name, module in layers.items()),
     ):
         yield hooks

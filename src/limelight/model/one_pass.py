@@ -82,9 +82,9 @@ def pass_images(
     targets: Targets,
     layers: Mapping[str, LayerInfo],
     *,
-    gradients: bool,
-    to_input: bool = False,
-    whole: bool = False,
+    layer_gradients: bool,
+    image_gradient: bool = False,
+    graph_from_image: bool = False,
     meter: Meter,
 ) -> Pass:
     """Run the model once, and once back if gradients are wanted, and collect what the layers gave.
@@ -94,33 +94,35 @@ def pass_images(
         x: normalised images, (n, 3, H, W).
         targets: what is explained of them.
         layers: those whose outputs are wanted, by name.
-        gradients: whether the score's gradients with respect to them are.
-        to_input: whether that with respect to the images is.
-        whole: whether the graph is to begin at the images in any case, and not at the first layer.
+        layer_gradients: whether the score's gradients with respect to them are.
+        image_gradient: whether that with respect to the images is.
+        graph_from_image: whether the graph begins at the images in any case, and not at the first layer.
         meter: counts the passes.
     """
-    back = gradients or to_input
-    watched = watch_layers(classifier.modules(list(layers)), gradients=back, whole=to_input or whole)
+    layer_gradients = layer_gradients and bool(layers)
+    backward = layer_gradients or image_gradient
+    graph_from_image = graph_from_image or image_gradient
+    watched = watch_layers(classifier.modules(list(layers)), gradients=backward, graph_from_image=graph_from_image)
     with preserve_state(classifier.module):
         with watched as hooks:
-            image = x.detach().clone().requires_grad_(to_input)  # a module may overwrite what it is given
-            output = classifier.forward(image.clone() if to_input else image)
+            image = x.detach().clone().requires_grad_(image_gradient)  # a module may overwrite what it is given
+            output = classifier.forward(image.clone() if image_gradient else image)
         meter.add(forward=len(x))
-        with torch.set_grad_enabled(back):  # what a target function calls is no part of the pass
+        with torch.set_grad_enabled(backward):  # what a target function calls is no part of the pass
             score, logits = targets.read(classifier, output, x)
             total = score.sum()
-        found: dict[str, Tensor] = {}
-        if gradients and layers and not (to_input or whole or score.requires_grad):
+        if layer_gradients and not (graph_from_image or score.requires_grad):
             # A part of the model that runs under no_grad puts back the mode that it began with, and so undoes what our
             # hook at the first layer switched on. A graph that begins at the images does not depend on it.
-            return pass_images(classifier, x, targets, layers, gradients=True, whole=True, meter=meter)
-        if to_input or (gradients and layers):
-            with torch.set_grad_enabled(back):
-                found = hooks.gradients(classifier.module, x, total, {IMAGE: image} if to_input else None)
-            meter.add(backward=len(x) * to_input, backward_tail=len(x) * (not to_input))
+            return pass_images(classifier, x, targets, layers, layer_gradients=True, graph_from_image=True, meter=meter)
+        grads: dict[str, Tensor] = {}
+        if backward:
+            with torch.enable_grad():
+                grads = hooks.gradients(classifier.module, x, total, {IMAGE: image} if image_gradient else None)
+            meter.add(backward=len(x) * image_gradient, backward_tail=len(x) * (not image_gradient))
     logits = None if logits is None else logits.detach()
-    stages = read_layers(classifier, layers, hooks.outputs, found)
-    return Pass(classifier, x, targets.settle(logits), score.detach(), logits, stages, found.get(IMAGE))
+    stages = read_layers(classifier, layers, hooks.outputs, grads)
+    return Pass(classifier, x, targets.settle(logits), score.detach(), logits, stages, grads.get(IMAGE))
 
 
 def read_layers(

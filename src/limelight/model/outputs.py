@@ -103,43 +103,43 @@ def class_scores(output: Any, n: int) -> Tensor:
     Raises:
         UnsupportedModel: there are none, or not one row per image.
     """
-    found: Any = output
+    scores: Any = output
     if hasattr(output, "logits"):
-        found = output.logits
+        scores = output.logits
     elif isinstance(output, Mapping):
         named = cast(Mapping[Any, Any], output)
-        found = next((named[k] for k in NAMES if k in named), None)
-        if found is None:
-            found = next(iter(named.values()), None)
+        scores = next((named[k] for k in NAMES if k in named), None)
+        if scores is None:
+            scores = next(iter(named.values()), None)
     elif isinstance(output, list | tuple):
-        several = cast(Sequence[Any], output)
-        found = several[0] if several else None
-        if isinstance(found, Tensor) and not found.ndim and len(several) > 1:
-            found = None  # a loss, beside whatever it is the loss of
-    if isinstance(found, Tensor):
-        if found.is_inference():  # which could not be written to
-            found = found.clone()
-        if found.ndim == 4 and found.shape[2:] == (1, 1):
-            found = found.flatten(1)
-        if found.ndim < 2 and n == 1:  # a module that squeezes
-            found = found.reshape(1, -1)
-        if found.ndim == 1:
-            found = found[:, None]
-    if not isinstance(found, Tensor) or found.ndim != 2:
-        given = cast(Any, output) if found is None else found
+        entries = cast(Sequence[Any], output)
+        scores = entries[0] if entries else None
+        if isinstance(scores, Tensor) and not scores.ndim and len(entries) > 1:
+            scores = None  # a loss, beside whatever it is the loss of
+    if isinstance(scores, Tensor):
+        if scores.is_inference():  # which could not be written to
+            scores = scores.clone()
+        if scores.ndim == 4 and scores.shape[2:] == (1, 1):
+            scores = scores.flatten(1)
+        if scores.ndim < 2 and n == 1:  # a module that squeezes
+            scores = scores.reshape(1, -1)
+        if scores.ndim == 1:
+            scores = scores[:, None]
+    if not isinstance(scores, Tensor) or scores.ndim != 2:
+        given = cast(Any, output) if scores is None else scores
         what = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
         raise UnsupportedModel(
             f"the model returns {what}, not class scores (n, classes); give target= a function of its outputs"
         )
-    if found.dtype == torch.bool or found.is_complex():
+    if scores.dtype == torch.bool or scores.is_complex():
         raise UnsupportedModel(
-            f"the model's scores are {str(found.dtype).removeprefix('torch.')}; class scores are real numbers"
+            f"the model's scores are {str(scores.dtype).removeprefix('torch.')}; class scores are real numbers"
         )
-    if len(found) != n:
+    if len(scores) != n:
         raise UnsupportedModel(
-            f"the model answers {len(found)} rows of scores for {n} images; it must give one per image"
+            f"the model answers {len(scores)} rows of scores for {n} images; it must give one per image"
         )
-    return found
+    return scores
 
 
 def numbers(output: Any, n: int) -> list[Tensor]:
@@ -153,10 +153,10 @@ def numbers(output: Any, n: int) -> list[Tensor]:
     try:
         return [class_scores(output, n)]
     except UnsupportedModel:
-        found = _real(output)
-        if not found:
+        tensors = _real(output)
+        if not tensors:
             raise
-        return next(([t] for t in found if t.ndim > 2 and len(t) == n), found)
+        return next(([t] for t in tensors if t.ndim > 2 and len(t) == n), tensors)
 
 
 def of_first(output: Any, n: int) -> list[Tensor]:
@@ -165,9 +165,9 @@ def of_first(output: Any, n: int) -> list[Tensor]:
     What has no row for each image, such as a loss, is about none.
     """
     if isinstance(output, list | tuple):
-        several = cast(Sequence[Any], output)
-        if len(several) == n and not isinstance(several[0], Tensor):
-            return _real(several[0])
+        entries = cast(Sequence[Any], output)
+        if len(entries) == n and not isinstance(entries[0], Tensor):
+            return _real(entries[0])
     return [t[:1] for t in numbers(output, n) if t.ndim and len(t) == n]
 
 

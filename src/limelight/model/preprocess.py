@@ -121,8 +121,8 @@ def _hugging_face(processor: Transform, image: Image.Image) -> Tensor:
 
 
 def _albumentations(transform: Transform, image: Image.Image) -> Tensor:
-    found = transform(image=np.asarray(image))["image"]  # (H, W, C), or a tensor (C, H, W)
-    return found if isinstance(found, Tensor) else from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1)))
+    pixels = transform(image=np.asarray(image))["image"]  # (H, W, C), or a tensor (C, H, W)
+    return pixels if isinstance(pixels, Tensor) else from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 def _of_bytes(transforms: nn.Sequential, image: Image.Image) -> Tensor:
@@ -136,7 +136,7 @@ def run_preprocess(preprocess: Callable[[Image.Image], Tensor], image: Image.Ima
         InvalidImage: it fails, or gives something other than a floating-point tensor (C, H, W).
     """
     try:
-        found = preprocess(image)
+        output = preprocess(image)
     except LimelightError:
         raise
     except Exception as error:  # a user's function may raise anything
@@ -146,16 +146,16 @@ def run_preprocess(preprocess: Callable[[Image.Image], Tensor], image: Image.Ima
         raise InvalidImage(
             f"preprocess= failed at a picture of {image.width} x {image.height} pixels; it says: {said}"
         ) from error
-    return _input(found)
+    return _input(output)
 
 
-def _input(found: Any) -> Tensor:
+def _input(output: Any) -> Tensor:
     """Return what a preprocessing made, if it is an input."""
-    if not isinstance(found, Tensor) or found.ndim != 3 or not found.is_floating_point():
-        tensor = isinstance(found, Tensor)
-        what = f"{str(found.dtype)[6:]} of shape {tuple(found.shape)}" if tensor else type(found).__name__
+    if not isinstance(output, Tensor) or output.ndim != 3 or not output.is_floating_point():
+        tensor = isinstance(output, Tensor)
+        what = f"{str(output.dtype)[6:]} of shape {tuple(output.shape)}" if tensor else type(output).__name__
         raise InvalidImage(f"preprocess= must turn a picture into a floating-point tensor (C, H, W), but gives {what}")
-    return found.as_subclass(Tensor)
+    return output.as_subclass(Tensor)
 
 
 def normalisation_of(preprocess: Callable[[Image.Image], Tensor]) -> Normalisation:
@@ -186,11 +186,11 @@ def normalisation_of(preprocess: Callable[[Image.Image], Tensor]) -> Normalisati
         raise InvalidOption("gives the same picture other values each time, as random augmentation does")
     (low, between, high), span = (x[:, 0, 0] for x in (black, grey, white)), (white - black)[:, 0, 0]
     step = span / 510  # half of one of 256 greys
-    told = f"black, grey ({_GREY} of 255) and white become {_show(low)}, {_show(between)} and {_show(high)}"
+    effect = f"black, grey ({_GREY} of 255) and white become {_show(low)}, {_show(between)} and {_show(high)}"
     if bool((span < 0).any()):
-        raise InvalidOption(f"turns pictures into negatives: {told}")
+        raise InvalidOption(f"turns pictures into negatives: {effect}")
     if not bool((span > 0).all()) or not bool(((between - low - span * _GREY / 255).abs() <= step).all()):
-        raise InvalidOption(f"does not shift and scale all values alike: {told}")
+        raise InvalidOption(f"does not shift and scale all values alike: {effect}")
     if any(bool((x.amax((1, 2)) - x.amin((1, 2)) > step).any()) for x in (black, grey, white)):
         raise InvalidOption("makes several colours of one")
     pairs = [_mean_and_std(*ends) for ends in zip(floats(low), floats(high), strict=True)]
@@ -209,7 +209,7 @@ def find_normalisation(
         InvalidImage: it makes no input of a picture.
     """
     try:
-        found = normalisation_of(preprocess)
+        own = normalisation_of(preprocess)
     except InvalidImage:
         raise
     except Exception as error:  # a user's function may raise anything
@@ -220,13 +220,11 @@ def find_normalisation(
             f"can't tell mean and std of preprocess=, which {why}; give them, per channel, as "
             "Classifier(…, mean=…, std=…): a value v in [0, 1] becomes (v - mean) / std"
         ) from error
-    given = Normalisation(
-        found.mean if mean is None else tuple(mean), found.std if std is None else tuple(std), found.size
-    )
-    if not given.agrees(found):
+    given = Normalisation(own.mean if mean is None else tuple(mean), own.std if std is None else tuple(std), own.size)
+    if not given.agrees(own):
         raise InvalidOption(
-            f"mean {given.mean} and std {given.std} are not what preprocess= does, which is mean {found.mean} and std "
-            f"{found.std} for values in [0, 1]; leave mean= and std= out, or change one of them"
+            f"mean {given.mean} and std {given.std} are not what preprocess= does, which is mean {own.mean} and std "
+            f"{own.std} for values in [0, 1]; leave mean= and std= out, or change one of them"
         )
     return given
 

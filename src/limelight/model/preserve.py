@@ -14,18 +14,18 @@ from torch import nn
 
 
 @dataclass
-class _Loan:
-    """A module that is lent: to so many borrowers; its own flag and compiled code, which it gets back from the last."""
+class _State:
+    """What a module is given back when the last of so many users is done: its own flag and compiled code."""
 
     module: nn.Module
     training: bool
     compiled: dict[str, Any]
-    borrowers: int = 0
+    users: int = 0
 
 
 _roots: dict[int, tuple[list[nn.Module], int]] = {}
-"""By identity the modules that are borrowed as a whole: their parts, and by how many."""
-_loans: dict[int, _Loan] = {}
+"""By identity the modules whose state is preserved as a whole: their parts, and for how many users."""
+_states: dict[int, _State] = {}
 """By identity each of these parts, which may lie in several of them."""
 _lock = threading.Lock()
 
@@ -35,7 +35,7 @@ def preserve_state(module: nn.Module) -> Generator[None]:
     """Put every sub-module in evaluation mode; restore each one's own flag at the end, whatever happens.
 
     Inference mode is left too, since no gradient can pass through tensors made in it. Gradients are off
-    inside; whoever needs them switches them on. Of several borrowers at a time, in threads, of the module or of
+    inside; whoever needs them switches them on. Of several users at a time, in threads, of the module or of
     others with which it shares parts, the last one gives each part back.
     """
     with torch.inference_mode(False), torch.no_grad():
@@ -50,8 +50,8 @@ def preserve_state(module: nn.Module) -> Generator[None]:
 
 def _take(root: nn.Module) -> None:
     if id(root) in _roots:
-        parts, borrowers = _roots[id(root)]
-        _roots[id(root)] = parts, borrowers + 1
+        parts, users = _roots[id(root)]
+        _roots[id(root)] = parts, users + 1
         return
     parts: list[nn.Module] = []
     _roots[id(root)] = parts, 1
@@ -59,9 +59,9 @@ def _take(root: nn.Module) -> None:
         for m in root.modules():
             if not hasattr(m, "training"):  # frozen scripted code
                 continue
-            if id(m) not in _loans:
-                _loans[id(m)] = _Loan(m, m.training, _made_eager(m))
-            _loans[id(m)].borrowers += 1
+            if id(m) not in _states:
+                _states[id(m)] = _State(m, m.training, _made_eager(m))
+            _states[id(m)].users += 1
             parts.append(m)
         for m in parts:  # when all flags are known, for those around compiled parts set these too
             if m.training:
@@ -72,19 +72,19 @@ def _take(root: nn.Module) -> None:
 
 
 def _give_back(root: nn.Module) -> None:
-    parts, borrowers = _roots[id(root)]
-    if borrowers > 1:
-        _roots[id(root)] = parts, borrowers - 1
+    parts, users = _roots[id(root)]
+    if users > 1:
+        _roots[id(root)] = parts, users - 1
         return
     del _roots[id(root)]
     for m in parts:
-        loan = _loans[id(m)]
-        loan.borrowers -= 1
-        if not loan.borrowers:
-            del _loans[id(m)]
-            _put_back(m, loan.compiled)
-            if m.training != loan.training:
-                m.training = loan.training
+        state = _states[id(m)]
+        state.users -= 1
+        if not state.users:
+            del _states[id(m)]
+            _put_back(m, state.compiled)
+            if m.training != state.training:
+                m.training = state.training
 
 
 _ABSENT = object()
@@ -131,8 +131,8 @@ def _put_back(m: nn.Module, compiled: dict[str, Any]) -> None:
 def _compiled_methods(kind: type[nn.Module]) -> dict[str, Any]:
     """Return by name what the compiled functions in a class were before they were compiled."""
     classes = [c for c in reversed(kind.__mro__) if not c.__module__.startswith("torch.nn.")]
-    found = {name: f for c in classes for name, f in vars(c).items()}
-    return {name: _original(f) for name, f in found.items() if isinstance(f, FunctionType) and _original(f) is not f}
+    members = {name: f for c in classes for name, f in vars(c).items()}
+    return {name: _original(f) for name, f in members.items() if isinstance(f, FunctionType) and _original(f) is not f}
 
 
 def _original(f: FunctionType) -> Any:

@@ -85,8 +85,8 @@ class Targets:
         if callable(asked):
             return cls(torch.full((len(x),), -1, device=x.device), asked)
         classes = classifier.classes(x)
-        found = {one: find_class(one, classes, classifier.labels) for one in set(asked)}
-        return cls(torch.tensor([found[one] for one in asked], device=x.device))
+        index_of = {one: find_class(one, classes, classifier.labels) for one in set(asked)}
+        return cls(torch.tensor([index_of[one] for one in asked], device=x.device))
 
     def __getitem__(self, images: slice | Index) -> "Targets":
         return replace(self, index=None if self.index is None else self.index[images])
@@ -147,8 +147,10 @@ class Targets:
         with torch.enable_grad():
             score = self.function(replace_tensors(output, alone)).sum()
             leaves = [alone[id(t)] for t in read]
-            found = torch.autograd.grad(score, leaves, allow_unused=True) if score.requires_grad else [None] * len(read)
-            used = [(t, g) for t, g in zip(read, found, strict=True) if g is not None]
+            gradients = (
+                torch.autograd.grad(score, leaves, allow_unused=True) if score.requires_grad else [None] * len(read)
+            )
+            used = [(t, g) for t, g in zip(read, gradients, strict=True) if g is not None]
             if not used:
                 raise UnsupportedModel("the target function reads nothing of the outputs, where relevance starts")
             n = len(self.index)
@@ -259,9 +261,9 @@ def find_class(target: int | str, classes: int, labels: Sequence[str] | None) ->
         if len(named) == 1:
             return named[0]
         if named:
-            several = ", ".join(map(str, named[:5])) + (" …" if len(named) > 5 else "")
+            indices = ", ".join(map(str, named[:5])) + (" …" if len(named) > 5 else "")
             raise UnknownTarget(
-                f"{show(target, MOST_SHOWN)} is the name of {len(named)} classes ({several}); give the index"
+                f"{show(target, MOST_SHOWN)} is the name of {len(named)} classes ({indices}); give the index"
             )
         digits = target.strip().removeprefix("-")
         number = whole_number(digits)

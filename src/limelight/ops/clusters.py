@@ -253,8 +253,8 @@ def spectral(
     if n_clusters == 1:
         return Partition(np.zeros(len(vectors), np.int64))
     w = adjacency(vectors, similarity=similarity, tau=tau, alpha=alpha)
-    found = spectrum(w, n_vectors or n_clusters - 1, laplacian=laplacian)
-    if n_clusters == 2 and found.vectors.shape[1] == 1:
-        u = np.round(found.vectors[:, 0], 9)
-        return Partition(_in_order(u * u[u != 0][0] >= 0), found.ambiguous)
-    return kmeans(found.vectors, n_clusters, init=init, seed=seed, n_init=n_init)._replace(ambiguous=found.ambiguous)
+    eigen = spectrum(w, n_vectors or n_clusters - 1, laplacian=laplacian)
+    if n_clusters == 2 and eigen.vectors.shape[1] == 1:
+        u = np.round(eigen.vectors[:, 0], 9)
+        return Partition(_in_order(u * u[u != 0][0] >= 0), eigen.ambiguous)
+    return kmeans(eigen.vectors, n_clusters, init=init, seed=seed, n_init=n_init)._replace(ambiguous=eigen.ambiguous)

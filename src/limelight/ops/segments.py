@@ -47,13 +47,13 @@ def segment(picture: Tensor, kind: Segmentation, scales: tuple[int, ...]) -> Lab
 @lru_cache(maxsize=64)
 def _segment(colours: bytes, shape: tuple[int, ...], kind: Segmentation, scales: tuple[int, ...]) -> Labels:
     picture = np.frombuffer(colours, np.uint8).reshape(shape) / 255
-    found: list[Labels] = []
+    by_scale: list[Labels] = []
     start = 0
     for labels in _felzenszwalb(picture, scales) if kind == "felzenszwalb" else _slic(picture, scales):
         _, numbers = np.unique(labels, return_inverse=True)  # resized to fewer pixels, some may be gone
-        found.append((start + numbers).reshape(shape[:2]).astype(np.int32))
+        by_scale.append((start + numbers).reshape(shape[:2]).astype(np.int32))
         start += int(numbers.max()) + 1
-    result = np.stack(found)
+    result = np.stack(by_scale)
     result.setflags(write=False)
     return result
 

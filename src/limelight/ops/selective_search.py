@@ -70,15 +70,15 @@ def selective_search(
         small = small.resize((max(1, round(width / factor)), max(1, round(height / factor))), Image.Resampling.BILINEAR)
     rgb = np.asarray(small)
 
-    found: list[Boxes] = []
+    groups: list[Boxes] = []
     for space in spaces:
         planes = _planes(rgb, space)
         colours, edges = _colour_bins(planes), _edge_bins(planes)
         for scale in scales:
             labels = felzenszwalb(planes, scale, sigma, least=scale)
             segments = Segments(labels, colours, edges)
-            found += [segments.group(by_colour) for by_colour in (True, False)]
-    boxes = np.concatenate(found)
+            groups += [segments.group(by_colour) for by_colour in (True, False)]
+    boxes = np.concatenate(groups)
     boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= least).all(1)]
     if factor > 1:
         back = np.array([width / rgb.shape[1], height / rgb.shape[0]] * 2)
@@ -130,9 +130,9 @@ def _edge_bins(planes: Planes) -> npt.NDArray[np.intp]:
         blurs = [ndimage.gaussian_filter1d(plane, 1, axis=axis) for axis in (1, 0)]
         down, right = (ndimage.gaussian_filter1d(b, 1, axis=i, order=1).ravel() for i, b in enumerate(blurs))
         turns = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
-        slopes = np.stack([np.cos(turn) * right + np.sin(turn) * down for turn in turns]).clip(0)
-        top = slopes.max()
-        scaled = slopes * (STRENGTHS / top) if top > 1e-9 else np.zeros_like(slopes)
+        derivatives = np.stack([np.cos(turn) * right + np.sin(turn) * down for turn in turns]).clip(0)
+        top = derivatives.max()
+        scaled = derivatives * (STRENGTHS / top) if top > 1e-9 else np.zeros_like(derivatives)
         bins.append(np.minimum(scaled, STRENGTHS - 1).astype(np.intp))
     all_bins = np.concatenate(bins)
     return all_bins + STRENGTHS * np.arange(len(all_bins))[:, None]

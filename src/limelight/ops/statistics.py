@@ -162,8 +162,8 @@ def paired_ps(
     if len(many):
         steps, rng = np.ascontiguousarray(steps[:, many]), np.random.default_rng(seed)
         chunks = _chunks(resamples, max(len(steps), steps[0].size))
-        found = sum(hits((rng.random((rows, len(steps))) < 0.5).astype(float), many, steps) for rows in chunks)
-        p[many] = (found + 1) / (resamples + 1)
+        total_hits = sum(hits((rng.random((rows, len(steps))) < 0.5).astype(float), many, steps) for rows in chunks)
+        p[many] = (total_hits + 1) / (resamples + 1)
 
     table = np.ones((len(checked), len(checked)))
     table[one, other] = table[other, one] = p

@@ -24,7 +24,7 @@ OPERATIONS = "relevance_operations"
 ZERO, UNKNOWN = -2, -1
 """Where the numbers of a batch have them."""
 
-COLUMNS = ("came", "went", "size", "made", "biases", "dead", "outside", "due", "most")
+COLUMNS = ("incoming", "outgoing", "size", "made", "biases", "dead", "outside", "due", "most")
 """What is kept of every operation in the record of a batch, each (n, operations)."""
 
 SMALL = torch.finfo(torch.float64).tiny
@@ -50,12 +50,12 @@ def audit_recording(recording: Recording) -> tuple[dict[str, Any], list[str]]:
 
     def row(f: Flow) -> list[int]:
         """Return where the amounts of an operation are kept, in the order of ``COLUMNS``."""
-        moved, noted = (f.entered, f.left, f.size, f.made), (f.biases, f.dead, f.outside)
-        return [*map(at, moved), *(at(t, ZERO) for t in noted), at(f.due, at(f.entered)), at(f.most, UNKNOWN)]
+        moved, noted = (f.incoming, f.outgoing, f.size, f.made), (f.biases, f.dead, f.outside)
+        return [*map(at, moved), *(at(t, ZERO) for t in noted), at(f.due, at(f.incoming)), at(f.most, UNKNOWN)]
 
     index = [row(f) for f, _ in flows]
-    last = [[at(t) for t in (one.entered, one.size, one.left, one.made)] for one in recording.passes]
-    dtype = recording.passes[0].entered.dtype
+    last = [[at(t) for t in (one.at_start, one.size, one.at_end, one.made)] for one in recording.passes]
+    dtype = recording.passes[0].at_start.dtype
     # All numbers come from the device at once.
     amounts = torch.stack([t.to(dtype) for _, t in columns.values()], 1).cpu().double()
     n, none = len(amounts), amounts.new_tensor([0.0, torch.nan])
@@ -64,8 +64,8 @@ def audit_recording(recording: Recording) -> tuple[dict[str, Any], list[str]]:
     titles = {id(f.rule): title(f.rule) for f, _ in flows}
     details: dict[str, Any] = {f"relevance_{name}": table[:, :, i] for i, name in enumerate(COLUMNS)}
     details |= {
-        "relevance_entered": ends[:, :, 0].sum(1),
-        "relevance_left": ends[:, :, 2].sum(1),
+        "relevance_at_start": ends[:, :, 0].sum(1),
+        "relevance_at_end": ends[:, :, 2].sum(1),
         "relevance_ends": ends,
         "relevance_pass": torch.tensor([number for _, number in flows]).expand(n, -1),
         "relevance_absorbs": torch.tensor([f.absorbs for f, _ in flows]).expand(n, -1),
@@ -80,48 +80,48 @@ def read_batch(details: Mapping[str, Any]) -> list[Conservation]:
     """Return the conservation of every image of a batch; none of methods that pass no relevance."""
     if "relevance_ends" not in details:
         return []
-    came, went, size, made, biases, dead, outside, due, most = (
+    incoming, outgoing, size, made, biases, dead, outside, due, most = (
         cast(Tensor, details[f"relevance_{name}"]) for name in COLUMNS
     )
     absorbs = cast(Tensor, details["relevance_absorbs"]).bool()
     ends, of = cast(Tensor, details["relevance_ends"]), cast(Tensor, details["relevance_pass"])[0].long()
-    total = ends[:, :, 0].sum(1) - (came - due).sum(1)  # what is due at the end
+    total = ends[:, :, 0].sum(1) - (incoming - due).sum(1)  # what is due at the end
     measure = torch.maximum(total.abs(), ends[:, :, (1, 3)].sum(1).amin(1) / CANCELS)
     resets = cast(Tensor, details["relevance_resets"]).bool()
-    rest = due - went - biases
+    rest = due - outgoing - biases
     rest = torch.where(dead > rest.abs(), dead, rest)  # losses of both signs don't make up for each other
     # The sum of large amounts that cancel is as good as rounding lets it be. Amounts that a rule fixes don't cancel,
     # and are the measure of what it hands on.
     rounding = cast(Tensor, details["relevance_rounding"])[:, None] * torch.maximum(size, made)
     rounds = ~resets & (rest.abs() <= rounding)
     scaled = torch.where(resets, rest * measure[:, None] / most.clamp_min(SMALL), rest)
-    broke = torch.where(absorbs | rounds, 0.0, scaled)
-    strayed = (ends[:, :, 0] - ends[:, :, 2]).sum(1) - (came - went).sum(1)
+    violations = torch.where(absorbs | rounds, 0.0, scaled)
+    strayed = (ends[:, :, 0] - ends[:, :, 2]).sum(1) - (incoming - outgoing).sum(1)
     stays = strayed.abs() <= rounding.amax(1)
     grew, beyond, most_at = _growth(size, made, most, ends, of)
-    operations = tuple(details.get(OPERATIONS) or map(str, range(came.shape[1])))
+    operations = tuple(details.get(OPERATIONS) or map(str, range(incoming.shape[1])))
     columns: dict[str, Iterable[Any]] = {
-        "entered": floats(ends[:, :, 0].sum(1)),
-        "left": floats(ends[:, :, 2].sum(1)),
+        "at_start": floats(ends[:, :, 0].sum(1)),
+        "at_end": floats(ends[:, :, 2].sum(1)),
         "size": floats(ends[:, :, 1].sum(1)),
         "made": floats(ends[:, :, 3].sum(1)),
         "strayed": floats(torch.where(stays, 0.0, strayed)),
-        "by_law": floats((came - due).sum(1)),
-        "broken": floats(broke.sum(1)),
+        "by_law": floats((incoming - due).sum(1)),
+        "violation": floats(violations.sum(1)),
         "rounded": floats(torch.where(rounds, rest, 0.0).sum(1) + torch.where(stays, strayed, 0.0)),
         "grew": floats(grew),
         "beyond": floats(beyond),
         "grew_at": [operations[i] for i in most_at],
-        "operations": [operations] * len(came),
-        "came": map(tuple, rows(came)),
-        "went": map(tuple, rows(went)),
+        "operations": [operations] * len(incoming),
+        "incoming": map(tuple, rows(incoming)),
+        "outgoing": map(tuple, rows(outgoing)),
         "absorbs": (tuple(truths(one)) for one in absorbs),
         "into_biases": map(tuple, rows(biases)),
         "into_stabilisers": map(tuple, rows(torch.where(absorbs & ~rounds, scaled, 0.0))),
-        "broke": map(tuple, rows(broke)),
+        "violations": map(tuple, rows(violations)),
         "resets": truths(resets.any(1)),
         "outside": [tuple(operations[i] for i in integers(some.nonzero()[:, 0])) for some in outside],
-        "ways": [ends.shape[1]] * len(came),
+        "ways": [ends.shape[1]] * len(incoming),
     }
     return [Conservation(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
@@ -136,8 +136,8 @@ def _growth(size: Tensor, made: Tensor, most: Tensor, ends: Tensor, of: Tensor) 
         ends: what entered and left in each pass, and its size, (n, passes, 4).
         of: the pass of each operation, (operations,).
     """
-    has_law, entered = ~most.isnan(), ends[:, of, 1]
-    within = size > TOLERANCE * entered
+    has_law, at_start = ~most.isnan(), ends[:, of, 1]
+    within = size > TOLERANCE * at_start
     lawful = torch.where(has_law, most / size.clamp_min(SMALL), 1.0).clamp_min(1.0)
     ratio = torch.where(within, made / size.clamp_min(SMALL), 0.0)
     grew, beyond = torch.zeros(len(size)), torch.zeros(len(size))

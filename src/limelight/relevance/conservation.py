@@ -30,47 +30,47 @@ class Conservation:
     """Where the relevance of one image went.
 
     Attributes:
-        entered: relevance at the start.
-        left: relevance where it was stopped.
+        at_start: relevance at the start.
+        at_end: relevance where it was stopped.
         size: absolute relevance at the start; of several ways back in all.
         made: absolute relevance where it was stopped.
         strayed: relevance that went ways that no rule sees: onto padding, or past the layer where it was stopped.
         by_law: what rules that fix totals of their own took (below 0: made).
-        broken: relevance that was lost (below 0: made) against the rules' laws.
+        violation: relevance that was lost (below 0: made) against the rules' laws.
         rounded: relevance that was lost (below 0: made) because sums of large amounts are rounded.
         grew: the largest absolute relevance on the way over that at the start.
         beyond: the same, without what rules make by their law.
         grew_at: the operation, with its rule, where it grew most.
         operations: what it passed, from the start on, with the rule that was used.
-        came: relevance that came to each of them.
-        went: relevance that each of them handed on.
+        incoming: relevance that came to each of them.
+        outgoing: relevance that each of them handed on.
         absorbs: whether the rule may lose or make relevance by its definition.
         into_biases: relevance that went into the bias of each of them (below 0: that came from it).
         into_stabilisers: relevance that went into its stabiliser and dead denominators, of rules that may absorb.
-        broke: relevance that each of them lost or made against its law.
+        violations: relevance that each of them lost or made against its law.
         resets: whether rules fix amounts that have nothing to do with what entered, so that those are held to.
         outside: operations with inputs outside of their rule's bounds, for which it is not made.
         ways: how often relevance was passed back; what is said of it is the sum.
     """
 
-    entered: float
-    left: float
+    at_start: float
+    at_end: float
     size: float
     made: float
     strayed: float
     by_law: float
-    broken: float
+    violation: float
     rounded: float
     grew: float
     beyond: float
     grew_at: str
     operations: tuple[str, ...]
-    came: tuple[float, ...]
-    went: tuple[float, ...]
+    incoming: tuple[float, ...]
+    outgoing: tuple[float, ...]
     absorbs: tuple[bool, ...]
     into_biases: tuple[float, ...]
     into_stabilisers: tuple[float, ...]
-    broke: tuple[float, ...]
+    violations: tuple[float, ...]
     resets: bool
     outside: tuple[str, ...]
     ways: int
@@ -78,7 +78,7 @@ class Conservation:
     @property
     def due(self) -> float:
         """The total that is to leave by the rules' laws."""
-        return self.entered - self.by_law
+        return self.at_start - self.by_law
 
     @property
     def measure(self) -> float:
@@ -112,7 +112,7 @@ class Conservation:
     @property
     def lost(self) -> dict[str, float]:
         """Relevance that operations lost (or made, below 0), the most first, without tolerable losses."""
-        passed = zip(self.operations, self.came, self.went, strict=True)
+        passed = zip(self.operations, self.incoming, self.outgoing, strict=True)
         losses = [(name, a - b) for name, a, b in passed if self._matters(a - b)]
         return dict(sorted(losses, key=lambda item: -abs(item[1])))
 
@@ -122,13 +122,13 @@ class Conservation:
 
         What biases took at one operation and gave at another does not make up for each other.
         """
-        missing = (self.due - self.left, self.broken, self.rounded, self.uptake, self.release, self.strayed)
+        missing = (self.due - self.at_end, self.violation, self.rounded, self.uptake, self.release, self.strayed)
         return not any(map(self._matters, missing)) and not self.warnings
 
     @property
     def conserves(self) -> bool:
         """Whether what left is what entered, to a hundredth of ``measure``."""
-        return self.lawful and not self._matters(self.entered - self.left)
+        return self.lawful and not self._matters(self.at_start - self.at_end)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -136,12 +136,12 @@ class Conservation:
         if self.size == 0:
             return ()
         warnings: list[str] = []
-        most, where = max(((abs(b), i) for i, b in enumerate(self.broke)), default=(0.0, 0))
-        if self._matters(max(most, abs(self.broken))):
-            one = self.broke[where] if self._matters(most) else self.broken
+        most, where = max(((abs(b), i) for i, b in enumerate(self.violations)), default=(0.0, 0))
+        if self._matters(max(most, abs(self.violation))):
+            one = self.violations[where] if self._matters(most) else self.violation
             operation, _, rule = self.operations[where].partition(" (")
-            at = f"{'' if one == self.broke[where] else ', most'} at {operation} (rule {rule}"
-            total = f", {self._say_share(self.broken)} in all" if self._matters(self.broken - one) else ""
+            at = f"{'' if one == self.violations[where] else ', most'} at {operation} (rule {rule}"
+            total = f", {self._say_share(self.violation)} in all" if self._matters(self.violation - one) else ""
             warnings.append(f"{self._say_amount(one)} was {'lost' if one > 0 else 'made'}{at}{total}")
         if abs(self.rounded) > ABSORBED * self.measure:
             what = "lost" if self.rounded > 0 else "made"
@@ -149,8 +149,8 @@ class Conservation:
         if self.beyond > GROWN:
             warnings.append(f"relevance grew {self.grew:z.3g}-fold, most at {self.grew_at}: nearly all of it cancels")
         if not self.resets and max(self.uptake, self.release, abs(self.strayed)) > ABSORBED * self.measure:
-            turned = "-" if self.left * self.entered < 0 else ""
-            warnings.append(f"{self._say_absorbed()}: {turned}{self._say_amount(self.left)} is left")
+            turned = "-" if self.at_end * self.at_start < 0 else ""
+            warnings.append(f"{self._say_absorbed()}: {turned}{self._say_amount(self.at_end)} is left")
         return tuple(warnings)
 
     def _matters(self, amount: float, least: float = TOLERANCE) -> bool:
@@ -184,18 +184,18 @@ class Conservation:
 
     def __str__(self) -> str:
         ways = f" on {self.ways} ways back" if self.ways > 1 else ""
-        cancels = self.size > CANCELS * min(abs(self.entered), self.made) or self.made > CANCELS * abs(self.left)
+        cancels = self.size > CANCELS * min(abs(self.at_start), self.made) or self.made > CANCELS * abs(self.at_end)
         of = f" (in absolute values {self.size:z.4g} and {self.made:z.4g})" if cancels else ""
-        said = [f"{self.entered:z.4g} entered, {self.left:z.4g} left{ways}{of}"]
-        parts = (self.uptake, self.release, self.strayed, self.broken, self.rounded)
+        said = [f"{self.at_start:z.4g} entered, {self.at_end:z.4g} left{ways}{of}"]
+        parts = (self.uptake, self.release, self.strayed, self.violation, self.rounded)
         least = TOLERANCE if self.lawful or any(map(self._matters, parts)) else TOLERANCE / 10  # small ones that add up
         if any(self._matters(part, least) for part in (self.uptake, self.release, self.strayed)):
             said.append(self._say_absorbed(least))
         if self._matters(self.by_law):
             said.append(f"{abs(self.by_law):z.4g} {'taken' if self.by_law > 0 else 'made'} by the rules' own law")
-        if self._matters(self.broken, least):
+        if self._matters(self.violation, least):
             said.append(
-                f"{self._say_share(self.broken)} {'lost' if self.broken > 0 else 'made'} against the rules' law"
+                f"{self._say_share(self.violation)} {'lost' if self.violation > 0 else 'made'} against the rules' law"
             )
         if self._matters(self.rounded, least):
             said.append(f"{self._say_share(self.rounded)} {'lost' if self.rounded > 0 else 'made'} by rounding")

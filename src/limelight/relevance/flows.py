@@ -18,9 +18,9 @@ class Flow:
     Attributes:
         op: the operation.
         rule: the rule that was used.
-        entered: relevance that came from behind, per image, (n,).
+        incoming: relevance that came from behind, per image, (n,).
         size: sum of its absolute values, (n,).
-        left: relevance that was handed on, (n,).
+        outgoing: relevance that was handed on, (n,).
         made: sum of its absolute values, (n,).
         absorbs: whether the rule may lose or make relevance by its definition.
         resets: whether what the rule hands on has nothing to do with what came.
@@ -33,9 +33,9 @@ class Flow:
 
     op: Op
     rule: Rule
-    entered: Scores
+    incoming: Scores
     size: Scores
-    left: Scores
+    outgoing: Scores
     made: Scores
     absorbs: bool
     resets: bool = False
@@ -51,35 +51,35 @@ class RelevancePass:
     """One pass of relevance, from where it starts to where it is stopped.
 
     Attributes:
-        entered: relevance at the start, per image, (n,).
+        at_start: relevance at the start, per image, (n,).
         size: sum of its absolute values, (n,).
-        left: relevance where it was stopped, (n,).
+        at_end: relevance where it was stopped, (n,).
         made: sum of its absolute values, (n,).
         flows: what every operation did.
     """
 
-    entered: Scores
+    at_start: Scores
     size: Scores
-    left: Scores
+    at_end: Scores
     made: Scores
     flows: Sequence[Flow]
 
 
 def measure_flow(op: Op, rule: Rule, r: Tensor, shares: Sequence[Tensor | None]) -> Flow:
     """Measure what a rule made of the relevance R at an operation, without reading anything from the device."""
-    came, size = op.sum_per_image(r), op.size_per_image(r)
+    incoming, size = op.sum_per_image(r), op.size_per_image(r)
     handed = [s for s in shares if s is not None]
     if len(handed) == 1 and handed[0] is r:
-        left, made = came, size
+        outgoing, made = incoming, size
     else:
-        left = sum((op.sum_per_image(s) for s in handed), torch.zeros_like(came))
-        made = sum((op.size_per_image(s) for s in handed), torch.zeros_like(came))
+        outgoing = sum((op.sum_per_image(s) for s in handed), torch.zeros_like(incoming))
+        made = sum((op.size_per_image(s) for s in handed), torch.zeros_like(incoming))
     due, most = None, None
     lawful: object = rule
     if isinstance(lawful, HasLaw):  # a user's own may give numbers
-        due, most = (torch.as_tensor(v).to(came).expand_as(came) for v in lawful.law(op, r, came, size))
+        due, most = (torch.as_tensor(v).to(incoming).expand_as(incoming) for v in lawful.law(op, r, incoming, size))
     biases, dead, outside = (op.audit.get(name) for name in ("biases", "dead", "outside"))
-    return Flow(op, rule, came, size, left, made, absorbs(rule), resets(rule), biases, dead, outside, due, most)
+    return Flow(op, rule, incoming, size, outgoing, made, absorbs(rule), resets(rule), biases, dead, outside, due, most)
 
 
 def measure_pass(start: Tensor, stops: Sequence[Tensor], flows: Sequence[Flow], images: int) -> RelevancePass:
@@ -89,7 +89,7 @@ def measure_pass(start: Tensor, stops: Sequence[Tensor], flows: Sequence[Flow], 
         """Return a tensor with one row for each image, at least float32."""
         return (t if t.dtype == torch.float64 else t.float()).detach().reshape(images, -1)
 
-    entered, size = by_image(start).sum(1), by_image(start).abs().sum(1)
-    left = sum((by_image(s).sum(1) for s in stops), torch.zeros_like(entered))
+    at_start, size = by_image(start).sum(1), by_image(start).abs().sum(1)
+    at_end = sum((by_image(s).sum(1) for s in stops), torch.zeros_like(at_start))
     made = sum((by_image(s).abs().sum(1) for s in stops), torch.zeros_like(size))
-    return RelevancePass(entered, size, left, made, flows)
+    return RelevancePass(at_start, size, at_end, made, flows)

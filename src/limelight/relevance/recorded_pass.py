@@ -32,7 +32,7 @@ def record_images(
     targets: Targets,
     layers: Mapping[str, LayerInfo],
     *,
-    gradients: bool,
+    layer_gradients: bool,
     meter: Meter,
     stops: Mapping[str, LayerInfo] | None = None,
 ) -> RecordedPass:
@@ -51,9 +51,9 @@ def record_images(
         recording.targets = settled
         if logits is not None:
             recording.scores = logits.detach()
-    found: dict[str, Tensor] = {}
-    if gradients and layers:
-        found = dict(
+    grads: dict[str, Tensor] = {}
+    if layer_gradients and layers:
+        grads = dict(
             zip(layers, recording.gradients(recording.score, [recording.outputs[n] for n in layers]), strict=True)
         )
         meter.add(backward=len(x) * recording.backwards)
@@ -64,6 +64,6 @@ def record_images(
         targets=settled,
         score=recording.score.detach(),
         logits=None if logits is None else logits.detach(),
-        stages=read_layers(classifier, layers, recording.outputs, found),
+        stages=read_layers(classifier, layers, recording.outputs, grads),
         recording=recording,
     )

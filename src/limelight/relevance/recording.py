@@ -36,12 +36,12 @@ class Start:
     Attributes:
         outputs: the recorded tensor, (n, m): the class scores before any softmax, or what a target function reads.
         values: the numbers there; of classes the logits, two for a network with one output.
-        slope: the gradient of the score with respect to them; of a class 1 at its logit and 0 elsewhere.
+        gradient: that of the score with respect to them; of a class 1 at its logit and 0 elsewhere.
     """
 
     outputs: Tensor
     values: Tensor
-    slope: Tensor
+    gradient: Tensor
 
 
 class Recording:
@@ -142,8 +142,8 @@ class Recording:
             UnsupportedModel: a target function reads outputs that have no row for each image, or none at all.
         """
         if self.targets.function is not None:
-            outputs, slope = self.targets.linearise(self.output)
-            return Start(outputs, outputs.detach(), slope)
+            outputs, gradient = self.targets.linearise(self.output)
+            return Start(outputs, outputs.detach(), gradient)
         assert self.targets.index is not None
         one = torch.zeros_like(self.scores).scatter_(1, self.targets.index[:, None], 1.0)
         return Start(self.logits, self.scores, one)

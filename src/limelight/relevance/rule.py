@@ -9,8 +9,8 @@ returns the relevance of the input, or a tuple with that of each input. With z =
 is one. By an attribute it may say what it does by definition, and is held to that:
 
 - ``absorbs``: it may hand on less (or more) than it was given, into biases, stabilisers and dead denominators;
-- ``law(op, r, came, size)``: the total that it hands on, and the most absolute relevance (inf: any), per image, given
-  R, its sum and its absolute sum; without one it hands on what came, and what grows is warned of;
+- ``law(op, r, incoming, size)``: the total that it hands on, and the most absolute relevance (inf: any), per image,
+  given R, its sum and its absolute sum; without one it hands on what came, and what grows is warned of;
 - ``resets``: that total has nothing to do with what came.
 """
 
@@ -53,13 +53,13 @@ class Division(Protocol):
 class HasLaw(Protocol):
     """A rule that fixes the total that it hands on."""
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return the total that it hands on, and the most absolute relevance, of each image.
 
         Args:
             op: the operation.
             r: relevance at its output.
-            came: the sum of R, (n,).
+            incoming: the sum of R, (n,).
             size: the sum of |R|, (n,).
         """
         ...
@@ -84,9 +84,9 @@ def resets(rule: Rule) -> bool:
     return bool(getattr(rule, "resets", False))
 
 
-def law_of(rule: Rule, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+def law_of(rule: Rule, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
     """Return a rule's law: the total that it hands on, by default what came, and the most absolute relevance or NaN."""
-    return rule.law(op, r, came, size) if isinstance(rule, HasLaw) else (came, torch.full_like(size, torch.nan))
+    return rule.law(op, r, incoming, size) if isinstance(rule, HasLaw) else (incoming, torch.full_like(size, torch.nan))
 
 
 def title(rule: Rule) -> str:

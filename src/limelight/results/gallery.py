@@ -62,7 +62,8 @@ class Gallery(Sequence["list[Explanation]"]):
         Args:
             kind: see ``Explanation.view``.
             captions: what stands under a method's map, by name.
-            truth: for each row where its class is, (H, W) at the size of the maps, or None; its edge is drawn.
+            truth: for each row where its class is, (H, W) at the size of the maps, or each of its objects,
+                (objects, H, W), or None; their edges are drawn.
 
         Raises:
             InvalidOption: there is no such view, it is a sheet by itself, or a truth that does not fit.

@@ -9,13 +9,14 @@ from PIL import Image
 from torch import Tensor
 
 from limelight import draw
+from limelight.card import METHODS
 from limelight.engine.saliency import Finish
 from limelight.errors import InvalidOption
 
 LONGEST_LINE = 6
 """Pictures side by side before a gallery of one image goes on in the next line."""
 
-PARTS = ("masks", "cluster_maps", "maps", "sections")
+PARTS = ("masks", "cluster_maps", "sections")
 """Details that hold the maps of which a map is made, (parts, h, w), NaN where there is none."""
 SECTIONS = ("positive section", "negative section")
 """What the two parts of relevance that was stopped at a layer are."""
@@ -66,7 +67,7 @@ def draw_parts(
     """
     maps = next((details[name] for name in PARTS if name in details), None)
     if maps is None:
-        raise InvalidOption(f"{method} keeps no parts; cluster-cam, collection-cam and group-cam do")
+        raise InvalidOption(f"{method} keeps no parts; {_who_keeps_parts()}")
     order = [i for i in range(len(maps)) if bool(torch.isfinite(maps[i]).all())]
     worth = next((name for name in ("scores", "mic", "weights") if name in details), None)
     if worth:
@@ -87,3 +88,11 @@ def draw_parts(
             caption = f"weight {float(details['weights'][i]):z.3f} · {caption}"
         panels.append(draw.Panel(picture, " and ".join(roles) or title, caption, frame=bool(roles)))
     return panels
+
+
+def _who_keeps_parts() -> str:
+    """Say which methods keep parts, and when."""
+    cards = METHODS.cards().values()
+    always = ", ".join(card.name for card in cards if card.parts)
+    stopped = ", ".join(card.name for card in cards if "stop" in card.options)
+    return f"these do: {always}; methods of one layer that are given several; with stop= {stopped}"

@@ -141,7 +141,7 @@ class Results:
             if metric in row.curves:
                 unit = row.parts[f"{metric}.{TERMS['ratio'][1]}"] if relative else 1.0
                 curves.setdefault(row.method, []).append((row.curves[metric], unit))
-        return {method: _mean_curve(several) for method, several in curves.items()}
+        return {method: _mean_curve(pairs) for method, pairs in curves.items()}
 
     def _array(self, value: Callable[[Row], float]) -> Numbers:
         """Return a number of every row, (methods, images); NaN where there is no row."""

@@ -71,11 +71,11 @@ def evaluate_batch(
         again = {pair for m in metrics.values() for pair in m.reexplained_masks}
         by_method: list[list[Row]] = []
         for (name, method), saliency in zip(methods.items(), saliencies, strict=True):
-            subject = MapBatch(batch, saliency.map, saliency=saliency, method=method, reexplained_masks=again)
-            measured = {label: _measure(metric, subject, method) for label, metric in metrics.items()}
+            map_batch = MapBatch(batch, saliency.map, saliency=saliency, method=method, reexplained_masks=again)
+            numbers = {label: _measure(metric, map_batch, method) for label, metric in metrics.items()}
             if isinstance(method, OtherMaps):
                 saliency = replace(saliency, probability=batch.clean_score("prob"))
-            rows_of = _rows(name, saliency, measured, classifier, names)
+            rows_of = _rows(name, saliency, numbers, classifier, names)
             by_method.append(
                 [replace(r, calls=torch.nan) for r in rows_of] if isinstance(method, OtherMaps) else rows_of
             )
@@ -89,11 +89,11 @@ def why_not(method: Judged, metric: Metric) -> str:
     return method.why_not(metric.card.needs) if isinstance(method, OtherMaps) else ""
 
 
-def _measure(metric: Metric, subject: MapBatch, method: Judged) -> Measured:
+def _measure(metric: Metric, map_batch: MapBatch, method: Judged) -> Measured:
     """Apply a metric to one method's maps; what can't be measured of maps of other origin is NaN."""
     if not why_not(method, metric):
-        return measure(metric, subject, has_method=True)
-    nothing = torch.full((len(subject.maps),), torch.nan)
+        return measure(metric, map_batch, has_method=True)
+    nothing = torch.full((len(map_batch.maps),), torch.nan)
     return Measured(nothing, dict.fromkeys(TERMS.get(metric.pooling, ()), nothing))
 
 
@@ -104,12 +104,12 @@ def _limit_batch(method: Judged, batch_size: int | None) -> Judged:
 
 
 def _rows(
-    method: str, saliency: Saliency, measured: Mapping[str, Measured], classifier: Classifier, names: Sequence[str]
+    method: str, saliency: Saliency, numbers: Mapping[str, Measured], classifier: Classifier, names: Sequence[str]
 ) -> list[Row]:
-    values = {label: floats(m.values) for label, m in measured.items()}
-    parts = {f"{label}.{k}": floats(v.cpu().double()) for label, m in measured.items() for k, v in m.parts.items()}
-    curves = {label: rows(m.curve) for label, m in measured.items() if m.curve is not None}
-    spent = {label: m.cost.forwards + m.cost.backwards for label, m in measured.items()}
+    values = {label: floats(m.values) for label, m in numbers.items()}
+    parts = {f"{label}.{k}": floats(v.cpu().double()) for label, m in numbers.items() for k, v in m.parts.items()}
+    curves = {label: rows(m.curve) for label, m in numbers.items() if m.curve is not None}
+    spent = {label: m.cost.forwards + m.cost.backwards for label, m in numbers.items()}
     probability, target = floats(saliency.probability), integers(saliency.target)
     return [
         Row(
@@ -151,10 +151,10 @@ def as_list(given: str | Named | Sequence[str | Named], what: str) -> Sequence[s
         return [given]
     if not isinstance(cast(Any, given), Iterable):
         raise InvalidOption(f"{what} = {show(given)}; give a name or a list of them, see limelight.{what}()")
-    several = list(given)
-    if not several:
+    listed = list(given)
+    if not listed:
         raise InvalidOption(f"the list of {what} is empty; see limelight.{what}()")
-    return several
+    return listed
 
 
 def label_each(given: Sequence[Labelled]) -> dict[str, Labelled]:

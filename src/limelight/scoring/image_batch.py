@@ -129,14 +129,14 @@ class ImageBatch:
         self._expect_class()
         return self._passes(self._asked).logits(copies, count)
 
-    def scores_of(self, copies: Copies, wanted: Tensor | int, kind: ScoreKind | None = None) -> Tensor:
+    def scores_of(self, copies: Copies, count: int, kind: ScoreKind | None = None) -> Tensor:
         """Return the target's score on changed copies of the images, (n, s); see ``Passes.scores``.
 
         Raises:
             InvalidOption: a function of the outputs has no probability.
         """
         self._expect_class(kind or "prob")
-        return self._passes(self.targets).scores(copies, wanted, kind)
+        return self._passes(self.targets).scores(copies, count, kind)
 
     def _score(self, name: object, x: Images, kind: ScoreKind) -> Scores:
         """Return the target's score on pictures in place of the images, one for each."""

@@ -228,7 +228,7 @@ class MapBatch:
 
     @property
     def scores_of(self) -> ScoresOf:
-        """A function: copies, wanted, kind -> the target's score on changed copies of the images, (n, s)."""
+        """A function: copies, count, kind -> the target's score on changed copies of the images, (n, s)."""
         return self.batch.scores_of
 
     @property

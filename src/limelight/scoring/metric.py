@@ -234,8 +234,8 @@ class Metric(Speaking):
             if not isinstance(method, Spec | None):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InvalidOption(f"method={method!r} is no method; give its name, or one that limelight.method made")
             method = None if method is None else method.locate(classifier)
-            subject = MapBatch(batch, as_maps(maps, x), method=method, reexplained_masks=again)
-            return measure(self, subject, has_method=method is not None)
+            map_batch = MapBatch(batch, as_maps(maps, x), method=method, reexplained_masks=again)
+            return measure(self, map_batch, has_method=method is not None)
 
 
 def build_metric(name: str, **options: Any) -> Metric:
@@ -269,15 +269,15 @@ def as_maps(maps: Any, x: Images) -> Maps:
         InvalidMap: another shape, values that are no numbers, or not finite.
     """
     expected = (len(x), *x.shape[-2:])
-    several = _as_list(maps)
-    if not several or not all(map(is_tensor_or_array, several)):
+    listed = _as_list(maps)
+    if not listed or not all(map(is_tensor_or_array, listed)):
         raise InvalidMap(f"expected maps, a tensor of shape {expected}, got {type(maps).__name__}")
-    found = [tensor_of(m) for m in several]
-    if any(m is None for m in found):
+    tensors = [tensor_of(m) for m in listed]
+    if any(m is None for m in tensors):
         raise InvalidMap("expected maps of real numbers, got something else in them")
-    if len({m.shape for m in found if m is not None}) > 1:
-        raise InvalidMap(f"expected maps of one size, {expected[1:]}, got {[tuple(m.shape) for m in several]}")
-    maps = torch.stack([m for m in found if m is not None]) if isinstance(maps, list | tuple) else found[0]
+    if len({m.shape for m in tensors if m is not None}) > 1:
+        raise InvalidMap(f"expected maps of one size, {expected[1:]}, got {[tuple(m.shape) for m in listed]}")
+    maps = torch.stack([m for m in tensors if m is not None]) if isinstance(maps, list | tuple) else tensors[0]
     if tuple(maps.shape) == (expected[0], 1, *expected[1:]):
         maps = maps[:, 0]
     if tuple(maps.shape) != expected:
@@ -296,17 +296,17 @@ def _as_list(given: Any) -> list[Any]:
     return list(cast(Iterable[Any], given)) if isinstance(given, list | tuple) else [given]
 
 
-def measure(metric: Metric, subject: MapBatch, *, has_method: bool) -> Measured:
+def measure(metric: Metric, map_batch: MapBatch, *, has_method: bool) -> Measured:
     """Apply a metric to one method's maps."""
     if metric.needs_method and not has_method:
         raise InvalidOption(f"{metric.name} explains again: give it method=, the method that made the maps")
-    if metric.needs_truth and subject.batch.truth is None:
+    if metric.needs_truth and map_batch.batch.truth is None:
         raise MissingTruth(f"{metric.name} needs truth=: a mask or boxes per image")
-    before = subject.batch.meter.per_image(1, 1.0)
-    subject.seed = metric.options.seed
-    needs = [getattr(subject, name) for name in metric.card.needs]
+    before = map_batch.batch.meter.per_image(1, 1.0)
+    map_batch.seed = metric.options.seed
+    needs = [getattr(map_batch, name) for name in metric.card.needs]
     own = {name: getattr(metric.options, name) for name in metric.card.options}
-    with preserve_state(subject.classifier.module):  # once for all passes
+    with preserve_state(map_batch.classifier.module):  # once for all passes
         try:
             result = metric.function(*needs, **own)
         except Exception as error:
@@ -315,12 +315,12 @@ def measure(metric: Metric, subject: MapBatch, *, has_method: bool) -> Measured:
             why = str(error) if isinstance(error, OutOfMemory) else f"memory ran out ({reason_of(error)})"
             large = "".join(f", or less than {option}" for option in list_enlarged(metric.card, metric.options))
             raise OutOfMemory(f"{metric.name}: {why}; give fewer images at a time{large}") from error
-    measured = result if isinstance(result, Measured) else Measured(result)
-    values = measured.values
+    number = result if isinstance(result, Measured) else Measured(result)
+    values = number.values
     if metric.options.degenerate == "skip":
-        values = values.masked_fill(subject.degenerate, torch.nan)
-    after = subject.batch.meter.per_image(1, 1.0)
-    return replace(measured, values=values, cost=_difference(after, before, len(values), subject.tail))
+        values = values.masked_fill(map_batch.degenerate, torch.nan)
+    after = map_batch.batch.meter.per_image(1, 1.0)
+    return replace(number, values=values, cost=_difference(after, before, len(values), map_batch.tail))
 
 
 def _difference(after: Cost, before: Cost, n: int, tail: float) -> Cost:

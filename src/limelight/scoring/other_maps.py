@@ -97,8 +97,8 @@ class OtherMaps:
         """Return those of some of the pictures."""
         if not self.given:
             return self
-        several = isinstance(self.source, list | tuple)
-        return OtherMaps(self.name, [self.source[i] for i in places] if several else self.source[[*places]])
+        listed = isinstance(self.source, list | tuple)
+        return OtherMaps(self.name, [self.source[i] for i in places] if listed else self.source[[*places]])
 
     def explain(self, classifier: Classifier, x: Images, targets: Targets) -> Saliency:
         """Return the maps of a batch as a method's record of them.
@@ -170,12 +170,12 @@ def explain_all(
 ) -> list[Saliency]:
     """Explain a batch by methods, which share their passes, and take what maps there are beside them."""
     own = {name: m for name, m in methods.items() if isinstance(m, Method)}
-    found = dict(zip(own, run([*own.values()], classifier, x, target) if own else (), strict=True))
+    saliencies = dict(zip(own, run([*own.values()], classifier, x, target) if own else (), strict=True))
     others = {name: m for name, m in methods.items() if isinstance(m, OtherMaps)}
     if others:
-        first = next(iter(found.values()), None)
+        first = next(iter(saliencies.values()), None)
         targets = Targets(first.target) if first else Targets.parse(target, classifier, x)
         if targets.index is None:
             targets = targets.settle(classifier(x))
-        found |= {name: m.explain(classifier, x, targets) for name, m in others.items()}
-    return [found[name] for name in methods]
+        saliencies |= {name: m.explain(classifier, x, targets) for name, m in others.items()}
+    return [saliencies[name] for name in methods]

@@ -61,7 +61,7 @@ class ResNet(nn.Sequential):
 class VGG(nn.Sequential):
     """Plain convolutions; last map 8 x 8 (16 x 16 before pooling), then two fully connected layers.
 
-    With ``norm`` there is batch normalisation behind every convolution, for training; ``folded`` merges it.
+    With ``norm`` there is batch normalisation behind every convolution, for training; ``without_norm`` merges it.
     """
 
     def __init__(self, classes: int, norm: bool = False) -> None:
@@ -83,7 +83,7 @@ class VGG(nn.Sequential):
             *(nn.Linear(96 * 4 * 4, 160), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(160, classes)),
         )
 
-    def folded(self) -> "VGG":
+    def without_norm(self) -> "VGG":
         """Return the same function without batch normalisation."""
         plain = VGG(cast(nn.Linear, self.classifier[-1]).out_features)
         kept: list[nn.Module] = []

@@ -28,16 +28,16 @@ def available(*families: str) -> dict[str, list[str]]:
         families: some of them; all whose packages are installed if none is named. Those on the hub
             (``hf/ORG/NAME``) are not listed.
     """
-    found: dict[str, list[str]] = {}
+    by_family: dict[str, list[str]] = {}
     for family in families or [f for f in FAMILIES if f != "hf"]:
         if family not in FAMILIES:
             raise UnknownModel(f"there is no family {family!r} of models{nearest(family, FAMILIES)}")
         try:
-            found[family] = importlib.import_module(FAMILIES[family]).names()
+            by_family[family] = importlib.import_module(FAMILIES[family]).names()
         except MissingExtra:
             if families:
                 raise
-    return found
+    return by_family
 
 
 def needs_no_trust(name: str, weights: str | None) -> bool:

@@ -1,5 +1,6 @@
 """What stands in the header of a saved classifier, beside its weights or its program."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -46,6 +47,15 @@ class Header(pydantic.BaseModel):
     source: dict[str, Any] | None = None
     preprocess: Crop | None = None
 
-    def settings(self, given: dict[str, Any]) -> dict[str, Any]:
+    def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return labels, layer and the like: what the user gives now goes before what the file says."""
         return {key: getattr(self, key) if value is None else value for key, value in given.items()}
+
+    def name_classes(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the same without the layer, of which another network need have none."""
+        return self.settings({key: value for key, value in given.items() if key != "layer"}) | {"layer": given["layer"]}
+
+    def is_of(self, family: str, name: str) -> bool:
+        """Whether the weights are those of this model of a family."""
+        source = self.source or {}
+        return (source.get("zoo"), source.get("name")) == (family, name)

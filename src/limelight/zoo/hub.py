@@ -21,8 +21,8 @@ def _hub() -> Any:
 
 def find_cached(repository: str, files: Sequence[str]) -> Path | None:
     """Return the first of some files that is in the cache."""
-    found = (_hub().try_to_load_from_cache(repository, file) for file in files)
-    return next((Path(path) for path in found if isinstance(path, str)), None)
+    places = (_hub().try_to_load_from_cache(repository, file) for file in files)
+    return next((Path(path) for path in places if isinstance(path, str)), None)
 
 
 def require_hub(repository: str, what: str) -> None:
@@ -58,11 +58,11 @@ def fetch_file(repository: str, files: Sequence[str], what: str) -> Path:
     if here is not None:
         return here
     folder = _snapshot(repository, files, what)
-    found = next((folder / file for file in files if (folder / file).is_file()), None)
-    if found is None:
+    path = next((folder / file for file in files if (folder / file).is_file()), None)
+    if path is None:
         names = ", ".join(files)
         raise WeightsUnavailable(f"the repository of {what} has no {names}; give weights=PATH to a file")
-    return found
+    return path
 
 
 def fetch_folder(repository: str, what: str, *, weights: bool) -> Path:

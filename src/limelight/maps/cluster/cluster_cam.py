@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.engine.needs import ScoresOf
+from limelight.engine.needs import ScoresWhere
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.ops import divide, min_max, resize
@@ -49,11 +49,12 @@ NEAR, ALIKE = 0.1, 0.9
     in_short="1 F + n_starts n_clusters F",
     defaults={"score": "prob", "relu": False},
     profiles={"clipped": {"relu": True}},
+    parts=True,
 )
 def cluster_cam(
     acts: Acts,
     image: Images,
-    scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     draws: Draws,
     *,
     clustering: Literal["kmeans", "spectral"] = "kmeans",
@@ -84,7 +85,7 @@ def cluster_cam(
     Args:
         acts: A, (n, k, h, w); each image's channels are clustered on their own.
         image: normalised x, (n, 3, H, W).
-        scores_of: scores of changed copies of the images.
+        scores_where: scores of those changed copies of the images that are wanted.
         draws: random numbers, for a random partition.
         clustering: ``kmeans`` of the channels, or ``spectral``: of their rows in the eigenvectors of a graph.
         n_clusters: M; ``elbow`` takes 3 to ceil(log2 k) + 1, at the knee of the inertia of K-means.
@@ -121,7 +122,7 @@ def cluster_cam(
     every = torch.arange(len(acts), device=acts.device)
     graph: dict[str, Any] = {"similarity": similarity, "tau": tau, "alpha": alpha, "laplacian": laplacian}
     start: dict[str, Any] = {"clustering": clustering, "n_vectors": n_eigenvectors, "n_init": n_init, **graph}
-    found: list[Raw] = []
+    starts: list[Raw] = []
     for seed in range(n_starts):
         labels, ambiguous = cluster_channels(acts, draws, n_clusters, init, seed=seed, **start)
         means = mean_maps(acts, members(labels, largest_number(n_clusters, acts.shape[1])))
@@ -130,15 +131,15 @@ def cluster_cam(
         def masked(i: Index, m: Index, means: Acts = means) -> Images:
             return image[i] * cluster_masks(means[i, m], size, mask_norm)[:, None].to(image)
 
-        scores = scores_of(masked, usable).to(acts)
+        scores = scores_where(masked, usable).to(acts)
         base = scores.masked_fill(~usable, -torch.inf).argmax(1)
         scissors = scores.masked_fill(~usable, torch.inf).argmin(1)
         m_b, m_t = (cluster_masks(means[every, n], size, mask_norm and maps == "masks") for n in (base, scissors))
         h = m_b - beta * m_t if combine == "difference" else beta * m_b - (1 - beta) * m_t
         h = torch.where((base == scissors)[:, None, None], m_b, h)
         details = describe_clusters(labels, means, scores.masked_fill(~usable, torch.nan), base, scissors)
-        found.append(Raw(h.masked_fill(~usable.any(1)[:, None, None], 0.0), details, ambiguous))
-    return agree(found)
+        starts.append(Raw(h.masked_fill(~usable.any(1)[:, None, None], 0.0), details, ambiguous))
+    return agree(starts)
 
 
 def cluster_masks(means: Tensor, size: tuple[int, int], scaled: bool = True) -> Tensor:
@@ -158,14 +159,14 @@ def describe_clusters(labels: Tensor, means: Acts, scores: Tensor, base: Index, 
     }
 
 
-def agree(found: Sequence[Raw]) -> Raw:
+def agree(starts: Sequence[Raw]) -> Raw:
     """Return the mean of the maps of several starts with the details of the first, and what is to be said of them."""
-    first, maps = found[0], torch.stack([one.values for one in found])  # starts n H W
+    first, maps = starts[0], torch.stack([one.values for one in starts])  # starts n H W
     details, flagged = dict(first.details), near_ties(first.details["scores"])
-    if len(found) > 1:
+    if len(starts) > 1:
         details["agreement"] = agreement = mean_correlation(maps)
         flagged[DISAGREE] = agreement < ALIKE
-    unsure = torch.stack([one.ambiguous for one in found if one.ambiguous is not None]).any(0)
+    unsure = torch.stack([one.ambiguous for one in starts if one.ambiguous is not None]).any(0)
     return Raw(maps.mean(0), details, unsure, (RECONSTRUCTED,), flagged=flagged)
 
 
@@ -179,9 +180,9 @@ def near_ties(scores: Tensor) -> dict[str, Flags]:
         return {}
     ranked, count = scores.sort(1).values, (~scores.isnan()).sum(1)  # NaN comes last
     best, second = (ranked.gather(1, (count - i).clamp_min(0)[:, None])[:, 0] for i in (1, 2))
-    several, near = count > 2, NEAR * (best - ranked[:, 0])
+    three_or_more, near = count > 2, NEAR * (best - ranked[:, 0])
     base, scissors = best - second <= near, ranked[:, 1] - ranked[:, 0] <= near
-    return {NEXT_BASE: several & base, NEXT_SCISSORS: several & scissors}
+    return {NEXT_BASE: three_or_more & base, NEXT_SCISSORS: three_or_more & scissors}
 
 
 def mean_correlation(maps: Tensor) -> Tensor:
@@ -247,8 +248,8 @@ def cluster(acts: Acts, partition: Callable[[Floats], Partition]) -> tuple[Tenso
     Returns:
         The cluster of each channel, (n, k), and for which images there are others as good, (n,).
     """
-    found = [partition(v) for v in acts.flatten(2).cpu().double().numpy()]
-    labels, ambiguous = (from_numpy(np.stack(column)) for column in zip(*found, strict=True))
+    partitions = [partition(v) for v in acts.flatten(2).cpu().double().numpy()]
+    labels, ambiguous = (from_numpy(np.stack(column)) for column in zip(*partitions, strict=True))
     return labels.to(acts.device), ambiguous.to(acts.device)
 
 

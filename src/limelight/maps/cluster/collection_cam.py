@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.card import register_method
-from limelight.engine.needs import ScoresOf
+from limelight.engine.needs import ScoresWhere
 from limelight.engine.saliency import Raw
 from limelight.errors import InvalidOption
 from limelight.maps.cluster.cluster_cam import members
@@ -34,11 +34,12 @@ Partitions = Int[Tensor, "n k"]
     cost="1 F + 1 R_t + (layers * max_groups + report_mic_baseline) F",
     in_short="1 F + 1 R_t + masks F",
     layers="stages",
+    parts=True,
 )
 def collection_cam(
     stages: list[Stage],
     image: Images,
-    scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     *,
     min_groups: Annotated[int, Field(ge=1)] = 2,
     max_groups: Annotated[int, Field(ge=1)] = 10,
@@ -60,7 +61,7 @@ def collection_cam(
     Args:
         stages: activations A and gradients G of each layer, shallow to deep.
         image: normalised x, (n, 3, H, W).
-        scores_of: scores of changed copies of the images.
+        scores_where: scores of those changed copies of the images that are wanted.
         min_groups: per layer. The paper names no range, but the best partition of all is that into single
             channels.
         max_groups: per layer; never more than there are distinct psi.
@@ -104,11 +105,11 @@ def collection_cam(
 
     masks = torch.cat(layer_masks, 1)  # n m H W
     usable = varies(masks)
-    scores = scores_of(lambda i, j: image[i] * masks[i, j][:, None], usable)
+    scores = scores_where(lambda i, j: image[i] * masks[i, j][:, None], usable)
     weights = weigh(scores, usable, "softmax")
     mic = scores.masked_fill(~usable, torch.nan)
     if report_mic_baseline:
-        mic = mic - scores_of(lambda i, _: torch.zeros_like(image[i]), usable.new_ones(len(image), 1))
+        mic = mic - scores_where(lambda i, _: torch.zeros_like(image[i]), usable.new_ones(len(image), 1))
     details = describe_groups(groupings, usable, masks, mic, weights)
     return Raw(torch.einsum("nm,nmhw->nhw", weights, masks), details)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.baselines import Fill
-from limelight.engine.needs import ScoresOf
+from limelight.engine.needs import ScoresWhere
 from limelight.engine.saliency import Raw
 from limelight.model.targets import ScoreKind
 from limelight.ops import min_max, resize
@@ -39,7 +39,7 @@ def group_cam(
     acts: Acts,
     grads: Acts,
     image: Images,
-    scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     fill: Callable[[Fill], Images],
     *,
     n_groups: Annotated[int, Field(ge=1)] = 32,
@@ -59,7 +59,7 @@ def group_cam(
         acts: A, (n, k, h, w).
         grads: G, the gradient of the score with respect to A.
         image: normalised x, (n, 3, H, W).
-        scores_of: scores of changed copies of the images.
+        scores_where: scores of those changed copies of the images that are wanted.
         fill: makes the blurred image.
         n_groups: groups of channels.
         theta: D sets to 0 what is not above this percentile of the layer's map; None leaves it out.
@@ -93,8 +93,8 @@ def group_cam(
         m = min_max(resize(maps[i, g], size))[0][:, None]
         return m * image[i] + (1 - m) * blurred[i]
 
-    baseline = scores_of(lambda i, _: blurred[i], usable.any(1, keepdim=True), mask_score)
-    b = (scores_of(unblurred, usable, mask_score) - baseline).masked_fill(~usable, 0.0)
+    baseline = scores_where(lambda i, _: blurred[i], usable.any(1, keepdim=True), mask_score)
+    b = (scores_where(unblurred, usable, mask_score) - baseline).masked_fill(~usable, 0.0)
     if positive:
         b = b.relu()
     total = torch.zeros_like(image[:, 0])

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.card import register_method
-from limelight.engine.needs import AblatedScores, ScoresOf
+from limelight.engine.needs import AblatedScores, ScoresWhere
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.cluster.cluster_cam import AtLeastOne, NotNegative, Positive, cluster_channels, members
@@ -28,13 +28,14 @@ LUMINANCE = (0.299, 0.587, 0.114)
     in_short="2 F + n_clusters F",
     defaults={"score": "prob"},
     profiles={"g-sm": {"grouping": "contiguous"}, "self-matching": {"n_clusters": None}},
+    parts=True,
 )
 def sc_sm_cam(
     acts: Acts,
     image: Images,
     pixels: Images,
     score: Scores,
-    scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     ablated_scores: AblatedScores,
     layer_at: Callable[[Tensor], tuple[Tensor, Tensor]],
     draws: Draws,
@@ -63,7 +64,7 @@ def sc_sm_cam(
         image: normalised x, (n, 3, H, W).
         pixels: the image in [0, 1], (n, 3, H, W).
         score: of the image, (n,).
-        scores_of: scores of changed copies of the images.
+        scores_where: scores of those changed copies of the images that are wanted.
         ablated_scores: scores without some of the layer's channels.
         layer_at: gradients at the layer.
         draws: random numbers, for a random partition.
@@ -104,7 +105,7 @@ def sc_sm_cam(
 
     if weights == "increase":
         once = usable.any(1, keepdim=True)
-        gain = scores_of(masked, usable) - scores_of(lambda i, _: torch.zeros_like(image[i]), once)
+        gain = scores_where(masked, usable) - scores_where(lambda i, _: torch.zeros_like(image[i]), once)
     elif weights == "ablation":
         gain = score[:, None] - ablated_scores(usable, member > 0)
     else:

@@ -4,13 +4,16 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from limelight.card import register_method
-from limelight.engine.needs import Rounds, ScoresOf
+from limelight.engine.needs import Rounds, ScoresWhere
 from limelight.engine.saliency import Raw
-from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weigh
+from limelight.maps.gradient_free.score_cam import MaskScaledAt, channel_masks, score_channels, usable_channels, weigh
 from limelight.ops import resize
 from limelight.shapes import Acts, Images, Index
+
+Schedule = Literal["cumulative", "cumulative1", "linear"]
 
 
 @register_method(
@@ -26,11 +29,11 @@ from limelight.shapes import Acts, Images, Index
 def is_cam(
     acts: Acts,
     image: Images,
-    scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     rounds: Rounds,
     *,
     n: Annotated[int, Field(ge=1)] = 10,
-    schedule: Literal["cumulative", "cumulative1", "linear"] = "cumulative",
+    schedule: Schedule = "cumulative",
     mask_scaled_at: MaskScaledAt = "input",
     sums: Literal["resized", "activations"] = "resized",
     top: Annotated[int, Field(ge=1)] | None = None,
@@ -44,7 +47,7 @@ def is_cam(
     Args:
         acts: A, (n, k, h, w).
         image: normalised x, (n, 3, H, W).
-        scores_of: scores of changed copies of the images.
+        scores_where: scores of those changed copies of the images that are wanted.
         rounds: slices of the channels, by falling variance, that the budget pays.
         n: points of the path.
         schedule: ``cumulative`` begins with the empty image, which is the same for all channels and passed
@@ -63,13 +66,8 @@ def is_cam(
         >>> str(explanation.cost)  # two points of the path for each of eight channels
         '17 F'
     """
-    wanted, size = alive(acts, top), (image.shape[-2], image.shape[-1])
-    steps = torch.arange(n, dtype=torch.float64)
-    path = {
-        "cumulative": steps.cumsum(0) / n,
-        "cumulative1": (steps + 1).cumsum(0) / n,
-        "linear": (steps + 1) / n,
-    }[schedule].to(image)
+    usable, size = usable_channels(acts, top), (image.shape[-2], image.shape[-1])
+    path = points_of(schedule, n).to(image)  # c
     brightness = path[path > 0]
     points = len(brightness)
 
@@ -77,15 +75,26 @@ def is_cam(
         masks = channel_masks(acts[i, step // points], size, mask_scaled_at)
         return image[i] * (brightness[step % points][:, None, None] * masks)[:, None]
 
-    scores, done = acts.new_zeros(wanted.shape), wanted & (points == 0)
-    for now in by_variance(acts, wanted & (points > 0), rounds, points, then=int(points < n)):
-        found = scores_of(masked, now.repeat_interleave(points, 1))
-        scores, done = scores + torch.unflatten(found, 1, (-1, points)).sum(2), done | now
+    def sum_along_path(chosen: Tensor) -> Tensor:
+        return torch.unflatten(scores_where(masked, chosen.repeat_interleave(points, 1)), 1, (-1, points)).sum(2)
+
+    scores, scored = score_channels(
+        sum_along_path, acts, usable & (points > 0), rounds, points, passes_after=int(points < n)
+    )
+    scored = scored | (usable & (points == 0))
     if points < n:  # the empty image is the same for every channel
-        scores = scores + scores_of(lambda i, _: torch.zeros_like(image[i]), done.any(1, keepdim=True))
-    w = weigh(scores / n, done, "softmax")
+        scores = scores + scores_where(lambda i, _: torch.zeros_like(image[i]), scored.any(1, keepdim=True))
+    w = weigh(scores / n, scored, "softmax")
     total = (w[:, :, None, None] * acts).sum(1)
     return Raw(
         resize(total, size) if sums == "resized" else total,
-        {"weights": w, "skipped": (~done).sum(1)},
+        {"weights": w, "skipped": (~scored).sum(1)},
     )
+
+
+def points_of(schedule: Schedule, n: int) -> Tensor:
+    """Return the brightness c_i of the masked image at the n points of the path, (n,), in float64."""
+    steps = torch.arange(n, dtype=torch.float64)
+    if schedule == "cumulative":
+        return steps.cumsum(0) / n
+    return (steps + 1).cumsum(0) / n if schedule == "cumulative1" else (steps + 1) / n

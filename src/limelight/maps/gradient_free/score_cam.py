@@ -1,6 +1,7 @@
 """Score-CAM."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.budget import within
-from limelight.engine.needs import Rounds, ScoresOf
+from limelight.engine.needs import Rounds, ScoresOf, ScoresWhere
 from limelight.engine.saliency import Raw
 from limelight.ops import min_max, resize
 from limelight.ops.scale import varies
@@ -36,6 +37,7 @@ def score_cam(
     acts: Acts,
     image: Images,
     scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     rounds: Rounds,
     *,
     weights: Literal["score", "softmax", "increase"] = "score",
@@ -53,6 +55,7 @@ def score_cam(
         acts: A, (n, k, h, w).
         image: normalised x, (n, 3, H, W).
         scores_of: scores of changed copies of the images.
+        scores_where: scores of those changed copies of the images that are wanted.
         rounds: slices of the channels, by falling variance, that the budget pays.
         weights: ``softmax`` of the scores over the channels (the paper's Algorithm 1, whose baseline cancels);
             ``increase`` over the score of another image, for one more pass.
@@ -73,50 +76,58 @@ def score_cam(
         >>> explanation.map.shape, str(explanation.cost)
         (torch.Size([128, 128]), '17 F')
     """
-    n, channels = acts.shape[:2]
-    wanted, size = alive(acts, top), (image.shape[-2], image.shape[-1])
+    size, usable = (image.shape[-2], image.shape[-1]), usable_channels(acts, top)
 
     def masked(i: Index, k: Index) -> Images:
-        return image[i] * channel_masks(acts[i, k], size, mask_scaled_at)[:, None]
+        return image[i] * channel_masks(acts[i, k], size, mask_scaled_at)[:, None]  # x H_k
 
-    scores, done = acts.new_zeros(wanted.shape), torch.zeros_like(wanted)
-    for now in by_variance(acts, wanted, rounds, then=int(weights == "increase")):
-        scores, done = scores + scores_of(masked, now), done | now
+    score = partial(scores_where, masked)
+    scores, scored = score_channels(score, acts, usable, rounds, passes_after=int(weights == "increase"))
     if weights == "increase":
-        one = scores.new_ones(n, 1, dtype=torch.bool)
-        scores = scores - scores_of(lambda i, _: image[i] * (over == "image"), one)
-    w = weigh(scores, done, "softmax" if weights == "softmax" else "score")
-    shown = torch.unflatten(min_max(acts.flatten(0, 1))[0], 0, (n, channels)) if sums == "masks" else acts
-    total = (w[:, :, None, None] * shown).sum(1)
+        scores = scores - scores_of(lambda i, _: image[i] * (over == "image"), 1)
+    w = weigh(scores, scored, "softmax" if weights == "softmax" else "score")
+    summands = min_max(acts.flatten(0, 1))[0].view_as(acts) if sums == "masks" else acts
+    total = (w[:, :, None, None] * summands).sum(1)
     return Raw(
         resize(total, size) if sums == "resized" else total,
-        {"weights": w, "skipped": (~done).sum(1)},
+        {"weights": w, "skipped": (~scored).sum(1)},
     )
 
 
-def alive(acts: Acts, top: int | None = None) -> Tensor:
-    """Tell which channels have a say, (n, k): those that aren't constant, or the ``top`` of them that vary most."""
-    wanted = varies(acts)
+def usable_channels(acts: Acts, top: int | None = None) -> Tensor:
+    """Tell which channels make a mask, (n, k): those that aren't constant, or the ``top`` of them that vary most."""
+    usable = varies(acts)
     if top is None or top >= acts.shape[1]:
-        return wanted
+        return usable
     strongest = acts.var((-2, -1)).topk(top, dim=1).indices
-    return wanted & torch.zeros_like(wanted).scatter(1, strongest, True)
+    return usable & torch.zeros_like(usable).scatter(1, strongest, True)
 
 
-def by_variance(acts: Acts, wanted: Tensor, rounds: Rounds, forwards: int = 1, then: int = 0) -> Iterator[Tensor]:
-    """Yield which channels are next, (n, k), of those that are wanted: the ones that vary most, as the budget pays.
+def score_channels(
+    score: Callable[[Tensor], Tensor],
+    acts: Acts,
+    usable: Tensor,
+    rounds: Rounds,
+    passes_per_channel: int = 1,
+    passes_after: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Return the scores of channels, (n, k), and which have one, (n, k): those that vary most, as the budget pays.
 
     Args:
+        score: scores those channels that it is given, (n, k), and returns 0 for the others.
         acts: A, (n, k, h, w).
-        wanted: which channels have a say, (n, k).
-        rounds: slices of steps that the budget pays.
-        forwards: passes that a channel takes.
-        then: passes that follow.
+        usable: which channels may be scored, (n, k); the others have score 0.
+        rounds: slices of the channels that the budget pays.
+        passes_per_channel: what a channel takes, per image.
+        passes_after: passes per image that follow the last channel.
     """
-    spread = acts.var((-2, -1)).masked_fill(~wanted, -1.0)
-    place = spread.argsort(dim=1, descending=True, stable=True).argsort(1)
-    for some in rounds(int(wanted.sum(1).amax()), forwards, then=then):
-        yield wanted & within(some, place)
+    variance = acts.var((-2, -1)).masked_fill(~usable, -1.0)
+    rank = variance.argsort(dim=1, descending=True, stable=True).argsort(1)
+    scores, scored = acts.new_zeros(usable.shape), torch.zeros_like(usable)
+    for part in rounds(int(usable.sum(1).amax()), passes_per_channel, passes_after=passes_after):
+        chosen = usable & within(part, rank)
+        scores, scored = scores + score(chosen), scored | chosen
+    return scores, scored
 
 
 def channel_masks(channels: Tensor, size: tuple[int, int], scaled_at: MaskScaledAt = "input") -> Maps:
@@ -126,8 +137,8 @@ def channel_masks(channels: Tensor, size: tuple[int, int], scaled_at: MaskScaled
     return min_max(resize(channels, size))[0]
 
 
-def weigh(scores: Tensor, wanted: Tensor, kind: Literal["score", "softmax"]) -> Tensor:
-    """Return the weights of channels with these scores, (n, k): 0 where they have no say."""
+def weigh(scores: Tensor, scored: Tensor, kind: Literal["score", "softmax"]) -> Tensor:
+    """Return the weights of channels with these scores, (n, k): 0 where they have none."""
     if kind == "softmax":
-        scores = scores.masked_fill(~wanted, -torch.inf).softmax(1)
-    return scores.masked_fill(~wanted, 0.0)
+        scores = scores.masked_fill(~scored, -torch.inf).softmax(1)
+    return scores.masked_fill(~scored, 0.0)

@@ -7,10 +7,10 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.engine.needs import Rounds, ScoresOf
+from limelight.engine.needs import Rounds, ScoresWhere
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
-from limelight.maps.gradient_free.score_cam import MaskScaledAt, alive, by_variance, channel_masks, weigh
+from limelight.maps.gradient_free.score_cam import MaskScaledAt, channel_masks, score_channels, usable_channels, weigh
 from limelight.ops import divide, resize
 from limelight.ops.arrays import integers
 from limelight.shapes import Acts, Images, Index
@@ -37,7 +37,7 @@ from limelight.shapes import Acts, Images, Index
 def ss_cam(
     acts: Acts,
     image: Images,
-    scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     draws: Draws,
     rounds: Rounds,
     *,
@@ -60,7 +60,7 @@ def ss_cam(
     Args:
         acts: A, (n, k, h, w).
         image: normalised x, (n, 3, H, W).
-        scores_of: scores of changed copies of the images.
+        scores_where: scores of those changed copies of the images that are wanted.
         draws: random numbers; every channel and copy has its own.
         rounds: slices of the channels, by falling variance, that the budget pays.
         n: noisy copies per channel.
@@ -82,7 +82,6 @@ def ss_cam(
         >>> str(explanation.cost)  # two noisy copies for each of eight channels
         '17 F'
     """
-    wanted = alive(acts, top)
     copies, size = n, (image.shape[-2], image.shape[-1])
 
     def noisy(i: Index, step: Index) -> Images:
@@ -95,13 +94,13 @@ def ss_cam(
             return x * (masks + _deviation(masks, sigma, noise) * e)
         return x * masks + _deviation(x * masks, sigma, noise) * e
 
-    scores, done = acts.new_zeros(wanted.shape), torch.zeros_like(wanted)
-    for now in by_variance(acts, wanted, rounds, copies):
-        found = scores_of(noisy, now.repeat_interleave(copies, 1))
-        scores, done = scores + torch.unflatten(found, 1, (-1, copies)).mean(2), done | now
-    w = weigh(scores, done, weights)
+    def mean_over_noise(chosen: Tensor) -> Tensor:
+        return torch.unflatten(scores_where(noisy, chosen.repeat_interleave(copies, 1)), 1, (-1, copies)).mean(2)
+
+    scores, scored = score_channels(mean_over_noise, acts, usable_channels(acts, top), rounds, copies)
+    w = weigh(scores, scored, weights)
     total = (w[:, :, None, None] * acts).sum(1)
-    return Raw(resize(total, size) if sums == "resized" else total, {"weights": w, "skipped": (~done).sum(1)})
+    return Raw(resize(total, size) if sums == "resized" else total, {"weights": w, "skipped": (~scored).sum(1)})
 
 
 def _deviation(values: Tensor, sigma: float, noise: str) -> Tensor:

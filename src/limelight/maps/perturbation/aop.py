@@ -161,6 +161,6 @@ def _from_map(
     scaled, empty = min_max(base_map.relu().to(start))
     kept = scaled * (scaled >= theta)
     start = start - lam * render(kept, (size, size), bilinear(align_corners))
-    found = optimise_masks(start)
+    raw = optimise_masks(start)
     notes = ("Where the base map is empty, the optimiser began at nothing.",) if bool(empty.any()) else ()
-    return Raw(found.values, {**found.details, "first_mask": start}, notes=(*found.notes, *notes))
+    return Raw(raw.values, {**raw.details, "first_mask": start}, notes=(*raw.notes, *notes))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from limelight.card import register_method
 from limelight.engine.baselines import Fill
-from limelight.engine.needs import Descent, FillOf, Rounds, ScoresOf
+from limelight.engine.needs import Descent, FillOf, Rounds, ScoresWhere
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.perturbation.masks import (
@@ -80,7 +80,7 @@ def emp(
     score: Scores,
     start: Tensor | None,
     fill: FillOf,
-    scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     descent: Descent,
     own_draws: list[Draws],
     rounds: Rounds,
@@ -112,7 +112,7 @@ def emp(
         score: of the images, (n,).
         start: masks to begin with, (n, s, s); None for ``init``.
         fill: makes the baselines.
-        scores_of: scores of changed copies of the images.
+        scores_where: scores of those changed copies of the images that are wanted.
         descent: gradients of scores with respect to masks.
         own_draws: random numbers of each image.
         rounds: steps that the budget pays.
@@ -156,21 +156,21 @@ def emp(
     elif init == "random":
         mask = _random_masks(mask, own_draws)
     elif init == "disk":
-        mask = _disks(mask, score.to(mask), Play(image, baseline_of(0)), scores_of)
+        mask = _disks(mask, score.to(mask), Play(image, baseline_of(0)), scores_where)
     penalty, trace = Penalty(l1, tv, beta, per), Trace(n + 1, mask, watch)
     live = torch.ones(len(image), dtype=torch.bool, device=image.device)
     adam = torch.optim.Adam([mask.clone()], lr=rate)
     signs = mask.new_tensor(Play(image, image, game).signs)
 
-    for t in (t for some in rounds(n, len(signs)) for t in range(some.start, some.stop)):
+    for t in (t for part in rounds(n, len(signs)) for t in range(part.start, part.stop)):
         play = Play(_move(image, jitter, own_draws, t), _move(baseline_of(t), jitter, own_draws, t), game, rendering)
 
         def pictures(m: Tensor, i: Index, k: Index, play: Play = play, t: int = t) -> Images:
             return noisy(play.picture(m[i], i, k), i, k, own_draws, t, noise)
 
-        scores, slope = descent(mask, pictures, live[:, None] * signs)
+        scores, gradient = descent(mask, pictures, live[:, None] * signs)
         trace.add(t, live, mask, (scores * signs).sum(1) + penalty(mask), scores[:, 0])
-        moved = torch.where(live[:, None, None], descend(adam, slope + penalty.gradient(mask)), mask)
+        moved = torch.where(live[:, None, None], descend(adam, gradient + penalty.gradient(mask)), mask)
         live, mask = find_moving(live, mask, moved, tol), moved
         if not bool(live.any()):
             break
@@ -194,7 +194,7 @@ def _random_masks(mask: Tensor, own_draws: list[Draws]) -> Tensor:
     return torch.stack([draws.number(-1).uniform(size, mask) for draws in own_draws])
 
 
-def _disks(mask: Tensor, score: Scores, play: Play, scores_of: ScoresOf) -> Tensor:
+def _disks(mask: Tensor, score: Scores, play: Play, scores_where: ScoresWhere) -> Tensor:
     """Return masks without the smallest disk in the middle that takes the score away; 1 where none does."""
     height, width = play.image.shape[-2:]
     y = torch.arange(height, device=mask.device) - (height - 1) / 2
@@ -206,16 +206,16 @@ def _disks(mask: Tensor, score: Scores, play: Play, scores_of: ScoresOf) -> Tens
         return (1 - gaussian_blur(disk, 81, EDGE))[:, 0].clamp(0, 1)
 
     searching = torch.ones(len(mask), dtype=torch.bool, device=mask.device)
-    blurred = scores_of(lambda i, _: play.baseline[i], searching[:, None])[:, 0].to(mask)
+    blurred = scores_where(lambda i, _: play.baseline[i], searching[:, None])[:, 0].to(mask)
     searching = blurred < score
     for radius in RADII:
         if not bool(searching.any()):
             break
         shown = without(radius)
-        found = scores_of(
+        scores = scores_where(
             lambda i, _, m=shown: play.image[i] * m[:, None] + play.baseline[i] * (1 - m[:, None]), searching[:, None]
         )[:, 0]
-        enough = searching & (divide(found.to(mask) - blurred, score - blurred) < GONE)
+        enough = searching & (divide(scores.to(mask) - blurred, score - blurred) < GONE)
         small = F.interpolate(shown[:, None], mask.shape[-2:], mode="nearest")[:, 0]
         mask = torch.where(enough[:, None, None], small, mask)
         searching = searching & ~enough

@@ -130,13 +130,13 @@ def extremal_perturbation(
             return mirror(read(pyramid[i], shown), jitter and t % 2 == 0)
 
         masks, pull = canvas.masks(q), weight * growth**t
-        scores, slope = descent(torch.unflatten(canvas.cut(masks), 0, (-1, count)), pictures, weights)
+        scores, gradient = descent(torch.unflatten(canvas.cut(masks), 0, (-1, count)), pictures, weights)
         scores, wanted = scores.view(len(q), -1), rank(masks, shares, ties)
         objective = (scores * signs).sum(1) + pull * excess(masks, wanted)
         points[:, t] = q
         trace.add(t, every, render(canvas.cut(masks), canvas.grid), objective, scores[:, 0])
         total = 2 * pull * (masks - wanted) / masks[0].numel()
-        canvas.cut(total).add_(slope.flatten(0, 1))
+        canvas.cut(total).add_(gradient.flatten(0, 1))
         q = descend(sgd, canvas.pull_back(q, total))
 
     mask = canvas.cut(canvas.masks(q))
@@ -214,14 +214,14 @@ class Canvas:
         with torch.no_grad():
             return self._in_chunks(q, lambda part: self._smooth(q[part]))
 
-    def pull_back(self, q: Tensor, slope: Tensor) -> Tensor:
+    def pull_back(self, q: Tensor, gradient: Tensor) -> Tensor:
         """Return the gradient with respect to q of what has such a gradient with respect to the masks of q."""
 
         def work(part: slice) -> Tensor:
             with torch.enable_grad():
                 leaf = q[part].detach().requires_grad_()
-                (found,) = torch.autograd.grad(self._smooth(leaf), leaf, slope[part])
-            return found
+                (of_q,) = torch.autograd.grad(self._smooth(leaf), leaf, gradient[part])
+            return of_q
 
         return self._in_chunks(q, work)
 

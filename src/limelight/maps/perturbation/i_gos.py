@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.baselines import Fill
-from limelight.engine.needs import Descent, FillOf, Rounds, ScoresOf
+from limelight.engine.needs import Descent, FillOf, Rounds, ScoresWhere
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.perturbation.masks import (
@@ -62,7 +62,7 @@ def i_gos(
     score: Scores,
     start: Tensor | None,
     fill: FillOf,
-    scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     descent: Descent,
     own_draws: list[Draws],
     rounds: Rounds,
@@ -97,7 +97,7 @@ def i_gos(
         score: of the images, (n,).
         start: masks to begin with, (n, s, s); None for 1.
         fill: makes the baselines.
-        scores_of: scores of changed copies of the images.
+        scores_where: scores of those changed copies of the images that are wanted.
         descent: gradients of scores with respect to masks.
         own_draws: random numbers of each image.
         rounds: steps that the budget pays.
@@ -147,15 +147,15 @@ def i_gos(
 
     for t in (one.start for one in rounds(n, _passes(points, search, first_step, game), 1)):
         play = Play(image, baseline_of(t), game, bilinear(align_corners))
-        goal = _Goal(play, points, deviations(image, noise, noise_scale), own_draws, t, search, scores_of)
-        scores, slope = descent(mask, goal.pictures, goal.weights(live))
-        slope = slope + penalty.gradient(mask)
+        goal = _Goal(play, points, deviations(image, noise, noise_scale), own_draws, t, search, scores_where)
+        scores, gradient = descent(mask, goal.pictures, goal.weights(live))
+        gradient = gradient + penalty.gradient(mask)
         unknown = _without_score(mask, live, t, warmup, game)
         known = goal.means(scores) if search == "points" else goal.update(known, mask, unknown)
         earlier, before = before, known[:, 0]
         if t == 0:
             trace.add(0, live, mask, goal.value(known) + penalty(mask), before)
-        moved, known = _line_search(mask, slope, known, goal, penalty, live, first_step)
+        moved, known = _line_search(mask, gradient, known, goal, penalty, live, first_step)
         trace.add(t + 1, live, moved, goal.value(known) + penalty(moved), known[:, 0])
         if rescue:
             penalty = replace(penalty, l1=_rescue(penalty.l1, t, n, clean, earlier))
@@ -175,7 +175,7 @@ class _Goal:
     own_draws: list[Draws]
     step: int
     search: Literal["end", "points"]
-    scores_of: ScoresOf
+    scores_where: ScoresWhere
 
     def pictures(self, mask: Tensor, i: Index, number: Index) -> Images:
         """Return noisy pictures of j/S m, (m, 3, H, W), j = 1 ... S, one after another for each sign."""
@@ -196,10 +196,10 @@ class _Goal:
     def scores(self, mask: Tensor, wanted: Flags) -> Tensor:
         """Return the scores of masks, (n, signs): of their pictures, or means over the points."""
         if self.search == "points":
-            found = self.scores_of(lambda i, k: self.pictures(mask, i, k), self.weights(wanted) != 0)
-            return self.means(found).to(mask)
+            scores = self.scores_where(lambda i, k: self.pictures(mask, i, k), self.weights(wanted) != 0)
+            return self.means(scores).to(mask)
         every = wanted[:, None].expand(-1, len(self.play.signs))
-        return self.scores_of(lambda i, k: self.play.picture(mask[i], i, k), every).to(mask)
+        return self.scores_where(lambda i, k: self.play.picture(mask[i], i, k), every).to(mask)
 
     def update(self, known: Tensor, mask: Tensor, wanted: Flags) -> Tensor:
         """Return the known scores (n, signs), with those of wanted masks worked out anew."""
@@ -229,14 +229,14 @@ def _passes(points: int, search: str, first: float, game: Game) -> int:
 
 
 def _line_search(
-    mask: Tensor, slope: Tensor, known: Tensor, goal: _Goal, penalty: Penalty, live: Flags, first: float
+    mask: Tensor, gradient: Tensor, known: Tensor, goal: _Goal, penalty: Penalty, live: Flags, first: float
 ) -> tuple[Tensor, Tensor]:
     """Return the masks a step further down, each as far as its objective falls enough, and their scores."""
-    now, fall = goal.value(known) + penalty(mask), FALL * slope.square().sum((1, 2))
+    now, fall = goal.value(known) + penalty(mask), FALL * gradient.square().sum((1, 2))
     length = torch.full_like(now, first)
     searching, moved = live, mask
     while bool(searching.any()):
-        ahead = (mask - length[:, None, None] * slope).clamp(0, 1)
+        ahead = (mask - length[:, None, None] * gradient).clamp(0, 1)
         moved = torch.where(searching[:, None, None], ahead, moved)
         known = goal.update(known, moved, searching)
         too_far = goal.value(known) + penalty(moved) > now - length * fall

@@ -109,8 +109,8 @@ class Penalty:
         """Return its gradient, (n, s, s)."""
         with torch.enable_grad():
             leaf = mask.detach().requires_grad_()
-            (found,) = torch.autograd.grad(self(leaf).sum(), leaf)
-        return found
+            (gradient,) = torch.autograd.grad(self(leaf).sum(), leaf)
+        return gradient
 
 
 def _power(values: Tensor, exponent: float) -> Tensor:
@@ -152,10 +152,10 @@ class Play:
         return self.image[i] * shown + self.baseline[i] * (1 - shown)
 
 
-def descend(optimiser: torch.optim.Optimizer, slope: Tensor) -> Tensor:
+def descend(optimiser: torch.optim.Optimizer, gradient: Tensor) -> Tensor:
     """Take a step down a gradient, kept in [0, 1], and return a copy of what the optimiser holds now."""
     leaf: Tensor = optimiser.param_groups[0]["params"][0]
-    leaf.grad = slope
+    leaf.grad = gradient
     optimiser.step()
     leaf.data.clamp_(0, 1)
     return leaf.detach().clone()

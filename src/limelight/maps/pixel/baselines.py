@@ -15,7 +15,7 @@ from limelight.errors import InvalidOption
 from limelight.shapes import Images
 
 
-def _several(given: Any) -> Any:
+def _as_row(given: Any) -> Any:
     """Return a row of baselines; one by itself is a row of one, and so are a colour (3,) and a picture."""
     if isinstance(given, Tensor | np.ndarray):
         array = cast(Tensor | npt.NDArray[Any], given)
@@ -27,7 +27,7 @@ def _several(given: Any) -> Any:
 
 Baseline = Fill
 """One of them: see ``baselines.Fill``."""
-Baselines = Annotated[tuple[Baseline, ...], BeforeValidator(_several), Field(min_length=1)]
+Baselines = Annotated[tuple[Baseline, ...], BeforeValidator(_as_row), Field(min_length=1)]
 """One of them, or several: a list, or a tensor (k, 3, H, W). A tensor (3,) is one colour."""
 
 

@@ -70,9 +70,9 @@ class Rescale:
         return op.x - twin.x, op.y - twin.y
 
 
-def _quotient(change: Tensor, dx: Tensor, slope: Tensor, smallest: float | Tensor) -> Tensor:
+def _quotient(change: Tensor, dx: Tensor, gradient: Tensor, smallest: float | Tensor) -> Tensor:
     vanishes = dx.abs() < smallest
-    return torch.where(vanishes, slope, change / dx.masked_fill(vanishes, 1))
+    return torch.where(vanishes, gradient, change / dx.masked_fill(vanishes, 1))
 
 
 def _rounding(x: Tensor) -> Tensor:
@@ -100,8 +100,8 @@ def remarks(recording: Recording, r: Images, gap: Scores, change: Scores) -> tup
         return ()
     share = float((gap / change.abs())[missed].max())
     norms = [f"{op.function} in {op.owner}" if op.owner else op.function for op in recording.ops if op.kind == "norm"]
-    several = f"{', '.join(norms[:3])}{' …' if norms[3:] else ''}"
-    why = f": the rule has no quotient for {several}, whose slope was used" if norms else ""
+    names = f"{', '.join(norms[:3])}{' …' if norms[3:] else ''}"
+    why = f": the rule has no quotient for {names}, whose slope was used" if norms else ""
     remark = f"deeplift: the map is up to {share:z.1%} away from adding up to the change of the score{why}"
     warnings.warn(remark, ConservationWarning, stacklevel=3)
     return (remark,)

@@ -105,7 +105,7 @@ def full_grad(recording: Recording, score: Scores, *, simple: bool = False, impl
         return shares
 
     rules, seed = GRADIENT.but(**dict.fromkeys((*LAYERS, *IMPLICIT), note)), torch.ones_like(recording.score)
-    (slope,) = recording.relevance(rules, recording.score, seed, [recording.image], audit=False)
-    of_image = x * slope
+    (gradient,) = recording.relevance(rules, recording.score, seed, [recording.image], audit=False)
+    of_image = x * gradient
     gap = total + of_image.sum((1, 2, 3)) - score
     return Raw(raw + draw(of_image, size), {"completeness_gap": gap.abs()})

@@ -91,10 +91,10 @@ def gradient_shap(
         a, start, way = ways(i, j)
         return start + a * way
 
-    def fold(i: Index, j: Index, g: Images) -> None:
+    def add(i: Index, j: Index, g: Images) -> None:
         _, _, way = ways(i, j)
         r.index_add_(0, i, (way * g).to(r) / n)
 
-    done = gradients_in_rounds(rounds(n, then=len(baseline)), gradients_of, on_the_way, fold)
+    done = gradients_in_rounds(rounds(n, passes_after=len(baseline)), gradients_of, on_the_way, add)
     r = r * (n / done)
     return Raw(over_colours(r, reduce), {"completeness_gap": completeness_gap(r, score, starts, scores_of)})

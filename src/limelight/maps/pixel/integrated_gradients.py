@@ -145,6 +145,5 @@ def completeness_gap(r: Images, score: Scores, starts: Tensor, scores_of: Scores
         starts: baselines x_k, (n, k, 3, H, W).
         scores_of: scores of changed copies of the images.
     """
-    every = torch.ones(starts.shape[:2], dtype=torch.bool, device=starts.device)
-    at_starts = scores_of(lambda i, k: starts[i, k], every).mean(1)
+    at_starts = scores_of(lambda i, k: starts[i, k], starts.shape[1]).mean(1)
     return (r.sum((1, 2, 3)) - (score - at_starts)).abs()

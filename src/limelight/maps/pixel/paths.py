@@ -38,11 +38,11 @@ def along_blur(
     def blurred(i: Index, k: Index) -> Images:
         return _blur(image[i], sigmas[k]).to(image)
 
-    def fold(i: Index, k: Index, gradient: Images) -> None:
+    def add(i: Index, k: Index, gradient: Images) -> None:
         faded = (_blur(image[i], sigmas[k] + sigma_step) - _blur(image[i], sigmas[k])) / sigma_step
         total.index_add_(0, i, -max_sigma * faded * gradient * weights[k, None, None, None])
 
-    gradients_of(blurred, len(points), fold)
+    gradients_of(blurred, len(points), add)
     return total.to(image), _blur(image, sigmas.new_full((len(image),), max_sigma)).to(image)
 
 
@@ -85,25 +85,25 @@ def along_guide(
     begin, end = start.double().flatten(1), image.double().flatten(1)
     way = (end - begin).abs().sum(1)
     x, total = begin.clone(), torch.zeros_like(begin)
-    slopes = torch.zeros_like(begin)
+    gradients = torch.zeros_like(begin)
 
-    def fold(i: Index, k: Index, gradient: Images) -> None:
-        slopes[i] = gradient.flatten(1).double()
+    def take(i: Index, k: Index, gradient: Images) -> None:
+        gradients[i] = gradient.flatten(1).double()
 
     for step in range(1, n + 1):
-        gradients_of(lambda i, k: x[i].view_as(image[i]).to(image), 1, fold)
+        gradients_of(lambda i, k: x[i].view_as(image[i]).to(image), 1, take)
         behind, ahead = (
             begin + min(max(step / n + shift, 0.0), 1.0) * (end - begin) for shift in (-max_dist, max_dist)
         )
         for i in range(len(x)):
-            moved = _guided_step(x[i], end[i], behind[i], ahead[i], slopes[i], way[i] * (1 - step / n), fraction)
-            total[i] += (moved - x[i]) * slopes[i]
+            moved = _guided_step(x[i], end[i], behind[i], ahead[i], gradients[i], way[i] * (1 - step / n), fraction)
+            total[i] += (moved - x[i]) * gradients[i]
             x[i] = moved
     return total.view_as(image).to(image)
 
 
 def _guided_step(
-    x: Tensor, end: Tensor, behind: Tensor, ahead: Tensor, slope: Tensor, left: Tensor, fraction: float
+    x: Tensor, end: Tensor, behind: Tensor, ahead: Tensor, gradient: Tensor, left: Tensor, fraction: float
 ) -> Tensor:
     """Return x moved, the values of least slope first, until the sum of |end - x| is `left`; all are vectors."""
     x = torch.where((end - x).abs() > (end - behind).abs(), behind, x)
@@ -113,7 +113,7 @@ def _guided_step(
         if surplus <= LEFT * (left + surplus) or not free.any():
             return x
         # Of all values, those that can't move further count as the steepest.
-        steepness = torch.where(free, slope.abs(), torch.inf)
+        steepness = torch.where(free, gradient.abs(), torch.inf)
         threshold = steepness.sort().values[int(fraction * (len(x) - 1))]
         chosen = free & (steepness <= threshold)
         share = surplus / (ahead - x)[chosen].abs().sum()  # inf, where none was chosen

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from limelight.card import register_method
-from limelight.engine.needs import Copies, Fold, GradientsOf, Rounds
+from limelight.engine.needs import Copies, GradientsOf, Rounds, TakeGradients
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import Reduce, at_least_single, over_colours
@@ -70,28 +70,28 @@ def smooth_grad(
     """
     mean = torch.zeros_like(at_least_single(image))
 
-    def fold(i: Index, _: Index, g: Images) -> None:
+    def add(i: Index, _: Index, g: Images) -> None:
         g = at_least_single(g)
         mean.index_add_(0, i, (g.square() if squared else g) / n)
 
     copies = noisy(image, deviation(image, spread, sigma), own_draws)
-    done = gradients_in_rounds(rounds(n), gradients_of, copies, fold)
+    done = gradients_in_rounds(rounds(n), gradients_of, copies, add)
     return Raw(over_colours(mean * (n / done), reduce))
 
 
-def gradients_in_rounds(rounds: Iterable[slice], gradients_of: GradientsOf, copies: Copies, fold: Fold) -> int:
+def gradients_in_rounds(rounds: Iterable[slice], gradients_of: GradientsOf, copies: Copies, take: TakeGradients) -> int:
     """Hand on the gradients at the copies of each slice, and return how many copies these were."""
     done = 0
-    for some in rounds:
-        first, done = some.start, some.stop
+    for part in rounds:
+        first, done = part.start, part.stop
 
         def numbered(i: Index, j: Index, first: int = first) -> Images:
             return copies(i, first + j)
 
-        def fold_numbered(i: Index, j: Index, g: Images, first: int = first) -> None:
-            fold(i, first + j, g)
+        def take_numbered(i: Index, j: Index, g: Images, first: int = first) -> None:
+            take(i, first + j, g)
 
-        gradients_of(numbered, done - first, fold_numbered)
+        gradients_of(numbered, done - first, take_numbered)
     return done
 
 

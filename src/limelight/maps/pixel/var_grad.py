@@ -58,7 +58,7 @@ def var_grad(
     """
     moments = Moments(at_least_single(image))
     copies = noisy(image, deviation(image, spread, sigma), own_draws)
-    gradients_in_rounds(rounds(n, least=2), gradients_of, copies, moments.take)
+    gradients_in_rounds(rounds(n, at_least=2), gradients_of, copies, moments.take)
     return Raw(moments.variance().sum(1))
 
 

@@ -67,10 +67,10 @@ def gradient_of_sharpened(logits: Logits, target: Index) -> Logits:
 
 def gradient_at_outputs(recording: Recording, logits: Logits, target: Index) -> Tensor:
     """Return the gradient of the sharpened score at what the network gave, (n, outputs)."""
-    slope = gradient_of_sharpened(logits, target)
-    if slope.shape != recording.logits.shape:  # one output z, whose classes score -z/2 and z/2
-        return recording.seed(slope) / 2
-    return slope
+    gradient = gradient_of_sharpened(logits, target)
+    if gradient.shape != recording.logits.shape:  # one output z, whose classes score -z/2 and z/2
+        return recording.seed(gradient) / 2
+    return gradient
 
 
 # -- rules -----------------------------------------------------------------------------------------------------
@@ -150,9 +150,9 @@ class Spread:
         m = mean_of_channels(product).reshape_as(c).relu() * (c != 0)
         return shift(c, divide(m, highest(m)))
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return what came, and any size; see ``Guided``."""
-        return came, torch.full_like(size, torch.inf)
+        return incoming, torch.full_like(size, torch.inf)
 
 
 @dataclass(frozen=True)
@@ -205,13 +205,13 @@ class Guided:
             more = more + op.back(divide(r, op.forward(torch.ones_like(op.x), "absolute")), "absolute")
         return shift(c, more)
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return what came, and any size.
 
         What is moved about adds up to 0, and is of the order of 1 at each position, whatever came. Relevance is lost
         only to the stabiliser of C, and where its denominator is 0.
         """
-        return came, torch.full_like(size, torch.inf)
+        return incoming, torch.full_like(size, torch.inf)
 
     def _activations(self, op: Op, c: Tensor) -> Tensor:
         """Return F(x) + M."""
@@ -332,8 +332,8 @@ def agf(
         >>> explanation.map.shape, bool((explanation.raw < 0).any())
         (torch.Size([128, 128]), True)
     """
-    slope = gradient_at_outputs(recording, logits, target)
-    gradients = recording.at_operations(GRADIENT, recording.logits, slope)
+    gradient = gradient_at_outputs(recording, logits, target)
+    gradients = recording.at_operations(GRADIENT, recording.logits, gradient)
     conv = Guided(
         gradients,
         convolutions(recording) if flat else flat_convolutions(recording),
@@ -346,6 +346,6 @@ def agf(
     )
     linear = Spread(gradients, flattened_maps(recording), use_m=not no_m)
     rules = Rules({**UNGUIDED, "last": Last(gradients), "conv": conv, "linear": linear}, fuse=False)
-    relevance = recording.from_outputs(rules, slope * recording.logits.detach(), stop)
+    relevance = recording.from_outputs(rules, gradient * recording.logits.detach(), stop)
     top = highest(relevance)
     return Raw((relevance / torch.where(top > 0, top, 1)).sum(1))

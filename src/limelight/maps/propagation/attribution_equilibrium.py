@@ -132,7 +132,7 @@ class Equilibrium:
         share = sum(shares[1:], shares[0])
         return share * (up + down) / 2 if self.keep_mass else share
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return fixed amounts, whatever came."""
         up, down, mixes = (r > 0).flatten(1).any(1).to(size), (r < 0).flatten(1).any(1).to(size), self._mixes(op)
         in_c, in_all = self._ratios(mixes)
@@ -315,8 +315,8 @@ def attribution_equilibrium(
         >>> round(float(explanation.raw.sum()), 2)  # ratio - 2
         -0.8
     """
-    begin, values, slope = feature_map(recording, layer, acts, grads)
-    start = contributions(values, slope)
+    begin, values, gradient = feature_map(recording, layer, acts, grads)
+    start = contributions(values, gradient)
     total = recording.ops[0].total(start).abs()
     start = start / total.masked_fill(total == 0, 1)
     rule = Equilibrium(ratio, use_c, use_a, use_b, use_shift, channel_mixing, keep_mass, ratio_in)

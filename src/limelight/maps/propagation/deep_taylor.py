@@ -65,5 +65,5 @@ def deep_taylor(
             "max_pool": native if max_pool == "winner" else Proportional(0.0),
         }
     )
-    positive = recording.start.slope * logits.clamp_min(0)
+    positive = recording.start.gradient * logits.clamp_min(0)
     return Raw(recording.from_outputs(rules, positive, stop).sum(1))

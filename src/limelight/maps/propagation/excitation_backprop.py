@@ -53,9 +53,9 @@ class Negated:
         """Return the relevance of the input."""
         return self.rule(negate(op), r)
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return the rule's law."""
-        return law_of(self.rule, op, r, came, size)
+        return law_of(self.rule, op, r, incoming, size)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class BothWays:
         """Return the relevance of the input."""
         return self.rule(op, r.clamp_min(0)) + self.rule(negate(op), -r.clamp_max(0))
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return the absolute relevance twice: that of either class counts for it."""
         return size, size
 
@@ -91,9 +91,9 @@ class Contrast:
         """Return the difference, whose total is 0."""
         return excitation(op, r) - excitation(negate(op), r)
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return 0, to which the walks' difference adds up, and what both carry."""
-        return torch.zeros_like(came), 2 * size
+        return torch.zeros_like(incoming), 2 * size
 
 
 def sees_negative(recording: Recording) -> bool:
@@ -144,12 +144,12 @@ def winners(recording: Recording, rules: Rules, layer: str | None) -> Grid:
     Raises:
         InvalidOption: a function is explained that falls where an output rises.
     """
-    if bool((recording.start.slope < 0).any()):
+    if bool((recording.start.gradient < 0).any()):
         raise InvalidOption(
             "a walk goes to outputs in proportion to how much each raises the score, and the target function has one "
             "that lowers it; lrp explains any function"
         )
-    return recording.from_outputs(rules, recording.start.slope, layer).sum(1)
+    return recording.from_outputs(rules, recording.start.gradient, layer).sum(1)
 
 
 @register_method(

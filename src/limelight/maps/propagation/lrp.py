@@ -24,8 +24,8 @@ def start(recording: Recording, init: Init) -> Tensor:
 
     Of a class, f is its own output, so that the relevance is that of the class, and 0 elsewhere.
     """
-    z, slope = recording.start.values, recording.start.slope
-    return slope if init == "one" else slope * (z.abs() if init == "absolute" else z)
+    z, gradient = recording.start.values, recording.start.gradient
+    return gradient if init == "one" else gradient * (z.abs() if init == "absolute" else z)
 
 
 @register_method(

@@ -58,9 +58,9 @@ class Sectional:
         """Whether it may lose relevance: purging does."""
         return self.purge
 
-    def law(self, op: Op, r: Tensor, came: Scores, size: Scores) -> tuple[Scores, Scores]:
+    def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return the total, which stays, and thrice the size: what counts twice, and as much off, make three of one."""
-        return came, size if op.kernel_height == 1 else 3 * size
+        return incoming, size if op.kernel_height == 1 else 3 * size
 
 
 def _section(op: Op, x: Tensor, r: Tensor) -> Tensor:
@@ -168,8 +168,8 @@ def rsp(
         >>> explanation.label, bool((explanation.raw < 0).any())
         ('star', True)
     """
-    begin, values, slope = feature_map(recording, layer, acts, grads)
-    start = _normalise(contributions(values, slope))
+    begin, values, gradient = feature_map(recording, layer, acts, grads)
+    start = _normalise(contributions(values, gradient))
     if hostile:
         others = [_normalise(contributions(*_of_class(recording, stages[0], q))) for q in hostile]
         start = compare(start, others, [target != q for q in hostile])

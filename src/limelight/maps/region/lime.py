@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from limelight.card import register_method
 from limelight.engine.baselines import Fill
 from limelight.engine.budget import within
-from limelight.engine.needs import Rounds, ScoresOf
+from limelight.engine.needs import Rounds, ScoresWhere
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.ops.arrays import from_numpy, integers
@@ -38,7 +38,7 @@ def lime(
     pixels: Images,
     fill: Callable[[Fill], Images],
     own_draws: list[Draws],
-    scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     rounds: Rounds,
     *,
     n_samples: Annotated[int, Field(ge=1)] = 1000,
@@ -59,7 +59,7 @@ def lime(
         pixels: x as it is seen, in [0, 1].
         fill: what stands where segments are hidden.
         own_draws: random numbers of each image.
-        scores_of: scores of changed copies of the images.
+        scores_where: scores of those changed copies of the images that are wanted.
         rounds: slices of the samples that the budget pays.
         n_samples: samples, the whole image among them; fewer where a budget ends.
         segmentation: how the image is cut.
@@ -95,8 +95,8 @@ def lime(
         return torch.where(visible, image[i], hidden[i])
 
     numbers = torch.arange(n_samples, device=image.device).expand(len(image), -1)
-    parts = [scores_of(partly_hidden, within(some, numbers))[:, some] for some in rounds(n_samples, least=2)]
-    scores = torch.cat(parts, 1)
+    scored = [scores_where(partly_hidden, within(part, numbers))[:, part] for part in rounds(n_samples, at_least=2)]
+    scores = torch.cat(scored, 1)
     done = scores.shape[1]
     raw = torch.zeros_like(labels, dtype=torch.promote_types(image.dtype, torch.float32))
     intercepts, fits = raw.new_zeros(len(image)), raw.new_zeros(len(image))

@@ -71,8 +71,7 @@ def occlusion(
         return torch.where(inside, base[i], image[i])
 
     windows = len(rows) * across
-    wanted = torch.ones(len(image), windows, dtype=torch.bool, device=image.device)
-    lost = torch.unflatten(score[:, None] - scores_of(hidden, wanted), 1, (len(rows), across))
+    lost = torch.unflatten(score[:, None] - scores_of(hidden, windows), 1, (len(rows), across))
     total = rows.T @ lost @ columns
     values = total / (rows.sum(0)[:, None] * columns.sum(0)) if aggregate == "mean" else total
     return Raw(values, notes=() if windows > 1 else (_alone(image.shape[-2], image.shape[-1], window),))

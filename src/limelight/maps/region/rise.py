@@ -8,7 +8,7 @@ from torch import Tensor
 
 from limelight.card import register_method
 from limelight.engine.budget import within
-from limelight.engine.needs import Rounds, ScoresOf
+from limelight.engine.needs import Rounds, ScoresWhere
 from limelight.engine.rng import Draws
 from limelight.engine.saliency import Raw
 from limelight.ops import divide
@@ -34,7 +34,7 @@ AT_ONCE = 256
 )
 def rise(
     image: Images,
-    scores_of: ScoresOf,
+    scores_where: ScoresWhere,
     draws: Draws,
     rounds: Rounds,
     *,
@@ -51,7 +51,7 @@ def rise(
 
     Args:
         image: normalised x, (n, 3, H, W).
-        scores_of: scores of changed copies of the images.
+        scores_where: scores of those changed copies of the images that are wanted.
         draws: random numbers; all images get the same masks.
         rounds: slices of the masks that the budget pays.
         n_masks: N, fewer where a budget ends.
@@ -82,10 +82,10 @@ def rise(
     numbers = torch.arange(n_masks, device=image.device).expand(len(image), -1)
     sums: list[tuple[Tensor, Tensor]] = []
     done = 0
-    for some in rounds(n_masks):
-        scores = scores_of(masked, within(some, numbers))[:, some]
-        sums.append(weighted_sum(scores, grids[some], shifts[some], size, border))
-        done = some.stop
+    for part in rounds(n_masks):
+        scores = scores_where(masked, within(part, numbers))[:, part]
+        sums.append(weighted_sum(scores, grids[part], shifts[part], size, border))
+        done = part.stop
     total, shown = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
     return Raw(total / (done * p) if norm == "p" else divide(total, shown.expand_as(total)))
 
@@ -96,8 +96,8 @@ def weighted_sum(
     """Return sum_m s_m m for scores (n, m), as (n, H, W), and sum_m m, as (1, H, W)."""
     total, shown = scores.new_zeros(len(scores), *size), scores.new_zeros(1, *size)
     for start in range(0, len(grids), AT_ONCE):
-        some = slice(start, start + AT_ONCE)
-        made = masks(grids[some], shifts[some], size, border)
-        total += (scores[:, some] @ made.flatten(1)).view_as(total)
+        part = slice(start, start + AT_ONCE)
+        made = masks(grids[part], shifts[part], size, border)
+        total += (scores[:, part] @ made.flatten(1)).view_as(total)
         shown += made.sum(0)
     return total, shown

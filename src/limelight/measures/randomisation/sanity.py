@@ -156,15 +156,15 @@ def layer_order(classifier: Classifier, image: Images, layers: LayerSet) -> list
         UnsupportedModel: the model has none.
     """
     kinds = {"affine": AFFINE, "conv": (nn.Conv2d,), "all": ()}[layers]
-    found: list[str] = []
+    names: list[str] = []
     for name in reversed(classifier.trace(image).ran):
         module = classifier.module.get_submodule(name)
         own = any(True for _ in module.parameters(recurse=False)) and hasattr(module, "reset_parameters")
         if own and (not kinds or isinstance(module, kinds)):
-            found.append(name)
-    if not found:
+            names.append(name)
+    if not names:
         raise UnsupportedModel(f"{classifier.name} has no layer of the kind {layers!r} to randomise")
-    return found
+    return names
 
 
 def randomise(

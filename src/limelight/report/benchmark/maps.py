@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from limelight import api, draw, zoo
-from limelight.api.truth import true_mask
+from limelight.api.truth import true_objects
 from limelight.bench.plan import prepare_model, samples_of
 from limelight.bench.recipe_tables import Data
 from limelight.data.images import load_image
@@ -83,7 +83,7 @@ class MapMaker:
                 return None
             targets = [int(scores.targets[i]) for i in images]
             explanations = api.explain(model, inputs, method=made_by, target=targets)
-            truth = [true_mask(model, sample) for sample in samples]
+            truth = [true_objects(model, sample) for sample in samples]
         except (LimelightError, RuntimeError, ValueError):  # a page without these maps is better than none
             return None
         fine = made_by.card.family in FINE

@@ -32,8 +32,8 @@ def describe_protocol(run: Run) -> Section:
 
 def _list_versions(run: Run) -> Table:
     """Put the versions that measured the run beside those that made the page."""
-    measured: dict[str, str] = {k: str(v) for k, v in run.notes.get("versions", {}).items()}
+    noted: dict[str, str] = {k: str(v) for k, v in run.notes.get("versions", {}).items()}
     now = versions()
-    names = [*measured, *(k for k in now if k not in measured)]
-    rows = [[k, measured.get(k, "not noted"), now.get(k, "–")] for k in names]
+    names = [*noted, *(k for k in now if k not in noted)]
+    rows = [[k, noted.get(k, "not noted"), now.get(k, "–")] for k in names]
     return Table("What the run was last measured with, and what made this page.", ["what", "measured", "page"], rows)
