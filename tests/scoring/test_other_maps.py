@@ -70,6 +70,9 @@ def test_a_function_that_can_not_explain_other_models_is_left_out_there(net: ll.
     results = ll.evaluate(net, x, ("plain", lambda x: x.abs().sum(1)), JUDGES)
     assert [*results.settings["left empty"]["plain"]] == ["sanity-cascading"]
     assert not torch.tensor(results.values("adcc")).isnan().any()
+    assert ll.sanity(net, x, ("elsewhere", gradient))[0][0].method == "elsewhere"  # type: ignore[arg-type]
+    with pytest.raises(ll.errors.InvalidOption, match="plain is not judged by sanity-cascading, which explain other"):
+        ll.sanity(net, x, ("plain", lambda x: x.abs().sum(1)))  # type: ignore[arg-type]
     flat = ll.evaluate(net, x, ("flat", torch.ones(6, 8, 8)), "deletion")
     assert flat.summary()[0].degenerate == 6
 
