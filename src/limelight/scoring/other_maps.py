@@ -162,7 +162,8 @@ def is_other(given: Any) -> bool:
     if not isinstance(given, tuple) or len(cast(tuple[Any, ...], given)) != 2:
         return False
     name, source = cast(tuple[Any, Any], given)
-    return isinstance(name, str) and not isinstance(source, str | Method)
+    held = callable(source) or isinstance(source, list | tuple) or is_tensor_or_array(source)
+    return isinstance(name, str) and held and not isinstance(source, Method)
 
 
 def explain_all(
