@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from limelight.api.forecasting import forecast
 from limelight.api.further_inputs import read_further, split_inputs
 from limelight.api.pictures import as_input
-from limelight.api.targets import asked_at
+from limelight.api.targets import asked_at, parse_targets
 from limelight.api.unreadable import Unreadable
 from limelight.card import METHODS, Card, Cards
 from limelight.data.collect import as_sample, list_pictures, samples_of
@@ -26,7 +26,7 @@ from limelight.engine.plan import plan as plan_of
 from limelight.engine.run import run
 from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel, show
 from limelight.model.classifier import Classifier, as_classifier
-from limelight.model.targets import TargetLike, accept_either_name, parse_target
+from limelight.model.targets import TargetLike, accept_either_name
 from limelight.progress import show_progress
 from limelight.results.explanation import Explanation, explanations
 from limelight.results.gallery import Gallery
@@ -189,7 +189,7 @@ def explain(
     if not samples:
         raise InvalidImage("the list of images is empty")
     model.feed.expect(len(samples))
-    asked = parse_target(target, len(samples))
+    asked = parse_targets(samples, target)
     unreadable = Unreadable(strict)
     tried = {i: unreadable.try_read(s.name, lambda s=s: as_input(model, s.image)) for i, s in enumerate(samples)}
     read = {i: x for i, x in tried.items() if x is not None}
