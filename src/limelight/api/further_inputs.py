@@ -32,7 +32,7 @@ def split_inputs(model: Classifier, given: Any, beside: Mapping[str, Any] | None
     named = dict(cast(Mapping[str, Any], given))
     name = model.feed.name or next(iter(inspect.signature(model.module.forward).parameters), None)
     if name not in named and list_pictures(given) is not None:  # pictures with their classes
-        return given, rest
+        return cast(Any, given), rest
     if name not in named:
         raise InvalidOption(f"inputs {', '.join(named)}: which one is the picture? Give input= to Classifier")
     if twice := rest.keys() & named.keys():

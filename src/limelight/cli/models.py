@@ -1,7 +1,7 @@
 """limelight models."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,7 +28,7 @@ def models(
         _layers(name, as_json, loading)
         return
     if name is not None and zoo.is_file_name(name):
-        _describe(name, as_json, trust)
+        _describe(name, as_json, loading)
         return
     available = [f"{family}/{model}" for family, names in zoo.available().items() for model in names]
     shown = [model for model in available if name is None or name.lower() in model.lower()]
@@ -49,8 +49,8 @@ def _describe(name: str, as_json: bool, loading: Loading) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConversionWarning)  # its words are those of the origin
         classifier = loading.load(name)
-    labels = classifier.labels or []
-    facts = {
+    labels: list[str] = classifier.labels or []
+    facts: dict[str, Any] = {
         "model": classifier.name,
         "kind": type(classifier).__name__,
         "origin": classifier.origin,

@@ -3,7 +3,7 @@
 import inspect
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -20,6 +20,7 @@ from limelight.model.preserve import preserve_state
 from limelight.model.targets import TargetLike, Targets
 from limelight.ops import min_max
 from limelight.ops.arrays import is_tensor_or_array
+from limelight.ops.space import size_of
 from limelight.scoring.metric import as_maps
 from limelight.shapes import Flags, Grid, Images, Maps
 
@@ -46,9 +47,9 @@ class OtherMaps:
 
     Attributes:
         name: of whatever made them.
-        source: a map of the input's size for each picture; or a function of the normalised pictures, (n, c, *space), that
-            returns them, (n, H, W). If it has parameters called ``target`` or ``classifier`` it is given the classes,
-            (n,), and the model too.
+        source: a map of the input's size for each picture; or a function of the normalised pictures, (n, c, *space),
+            that returns them, (n, *space). If it has parameters called ``target`` or ``classifier`` it is given the
+            classes, (n,), or the function that is explained, and the model too.
     """
 
     name: str
@@ -77,7 +78,7 @@ class OtherMaps:
         return ""
 
     def check(self, n: int, x: Images) -> None:
-        """See that there is a map for each of n pictures, all of the size of the first, (1, c, *space), before the work.
+        """See that there is a map for each of n pictures, all of the size of the first, (1, c, *space).
 
         Raises:
             InvalidMap: another number, shape or type, or values that are not finite.

@@ -152,7 +152,8 @@ def _native_layer_norm(x: Tensor, shape: list[int], w: Any, b: Any, eps: float) 
 
 
 def _max_pool(x: Tensor, *settings: Any) -> tuple[Tensor]:
-    return (F.max_pool2d(x, *settings),)
+    pooled: Tensor = F.max_pool2d(x, *settings)
+    return (pooled,)
 
 
 def _group_norm(x: Tensor, groups: int, w: Any = None, b: Any = None, eps: float = 1e-5, _: Any = 0) -> Tensor:
