@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from limelight.api.unreadable import Unreadable
+from limelight.data.bands import load_values
 from limelight.data.collect import as_picture
 from limelight.data.images import ImageSource, load_image
 from limelight.errors import InvalidImage
@@ -26,6 +27,9 @@ def as_input(classifier: Classifier, image: Any) -> Tensor:
         if not bool(torch.isfinite(picture).all()):
             raise InvalidImage("an image has values that are NaN or infinite")
         return classifier.to_weights(picture)
+    if classifier.inputs.of_values:
+        channels, space = len(classifier.mean), len(classifier.input_size)
+        return classifier.to_weights(classifier.inputs.normalise(load_values(picture, channels, space)))
     if isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[0] in (3, 4) and picture.shape[2] > 4:
         raise InvalidImage(f"an array must have channels last (H, W, 3), got shape {picture.shape}")
     return classifier.to_weights(classifier.preprocess(load_image(picture)))

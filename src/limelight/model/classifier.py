@@ -60,6 +60,11 @@ class Classifier:
         std: per-channel standard deviation; None as for ``mean``. Without ``preprocess``, give both or neither.
         size: side of the square input in pixels, or (rows, columns), for the default preprocessing and for listing
             layers. None: that of ``preprocess``; where there is none, that of the ``pretrained_cfg``, else 224.
+        channels: of the input. None: as many as ``mean`` has values, or as the first convolution takes. Of other images
+            than pictures in colour, values are taken as they are where neither ``mean`` nor ``std`` is known: bytes
+            divided by 255.
+        bands: of many channels, the three that are drawn as red, green and blue; None for their first three principal
+            components.
         outputs: ``"logits"`` or ``"probabilities"`` (a model that ends in softmax or sigmoid). None: seen
             from the operation that makes the scores.
         multilabel: whether classes are independent (sigmoid). None: seen from the model.
@@ -97,6 +102,8 @@ class Classifier:
         mean: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         std: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         size: int | tuple[int, ...] | None = None,
+        channels: int | None = None,
+        bands: tuple[int, int, int] | None = None,
         outputs: Literal["logits", "probabilities"] | None = None,
         multilabel: bool | None = None,
         output: Pick | None = None,
@@ -110,7 +117,7 @@ class Classifier:
         self.module = unwrap(module)
         self.name = name or type(self.module).__name__
         self.labels = read_labels(labels) if labels is not None else None
-        self.inputs = Inputs(self.module, preprocess, mean, std, size)
+        self.inputs = Inputs(self.module, preprocess, mean, std, size, channels, bands)
         self.feed = Feed.of(self.module, input)
         self._declared_outputs: Literal["logits", "probabilities"] | None = outputs
         self._declared_multilabel = multilabel

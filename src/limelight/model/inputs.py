@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from limelight.errors import InvalidImage, InvalidOption
 from limelight.model.first_layer import find_channels, find_space
@@ -22,6 +24,7 @@ from limelight.model.preprocess import (
     run_preprocess,
     take_pictures,
 )
+from limelight.ops.arrays import from_numpy
 
 SIDES = {1: 1024, 2: 224, 3: 64}
 """Of inputs whose size nobody tells, by their axes of space."""
@@ -39,6 +42,8 @@ class Inputs:
         mean: of the normalisation, per channel, for values in [0, 1].
         std: of the normalisation, per channel.
         size: the sides of the input, such as rows and columns.
+        bands: of many channels, those that are drawn as red, green and blue; None for principal components.
+        of_values: whether arrays of any number of channels are taken, and no pictures in colour.
 
     Raises:
         InvalidOption: mean, std or size that cannot be, that contradict ``preprocess``, or that it does not tell.
@@ -52,6 +57,8 @@ class Inputs:
         mean: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         std: Sequence[float] | npt.NDArray[Any] | Tensor | None = None,
         size: int | tuple[int, ...] | None = None,
+        channels: int | None = None,
+        bands: tuple[int, int, int] | None = None,
     ) -> None:
         mean, std = _channels("mean", mean), _channels("std", std)
         if (mean and std and len(mean) != len(std)) or any(s <= 0 for s in std or ()):
@@ -66,9 +73,13 @@ class Inputs:
         given = (size,) * space if isinstance(size, int) else size
         if given and len(given) != space:
             raise InvalidOption(f"size {given} has {len(given)} sides, the network's inputs have {space}")
-        if space != 2:  # of which no picture tells the values
-            channels = find_channels(module)
-            seen = Normalisation(mean or (0.0,) * channels, std or (1.0,) * channels)
+        if channels is not None and (channels < 1 or (mean and len(mean) != channels)):
+            raise InvalidOption(f"channels = {channels}, mean = {mean}; give at least one channel, and a value for each")
+        known = channels or (len(mean) if mean else _known_channels(module) or find_channels(module))
+        self.of_values = preprocess is None and (space != 2 or known != 3)
+        if self.of_values or space != 2:  # of which no picture tells the values
+            timm = None if mean or std else _known_normalisation(module, known)
+            seen = timm or Normalisation(mean or (0.0,) * known, std or (1.0,) * known)
             self.function = preprocess or partial(_refuse_picture, SPACES[space])
         elif preprocess is None:
             seen = _find_normalisation(module, mean, std)
@@ -84,7 +95,9 @@ class Inputs:
                         f"size {given} is not what preprocess= gives, which is {tuple(kept)}; leave size= out, or "
                         "change one of them"
                     )
-        self.mean, self.std = seen.mean, seen.std
+        self.mean, self.std, self.bands = seen.mean, seen.std, bands
+        if bands is not None and (len(bands) != 3 or not all(0 <= band < len(self.mean) for band in bands)):
+            raise InvalidOption(f"bands = {bands!r}; give three channels from 0 to {len(self.mean) - 1}")
         self.size: tuple[int, ...] = given or seen.size or (SIDES[space],) * space
 
     @property
@@ -99,17 +112,42 @@ class Inputs:
         Raises:
             InvalidImage: it is none, or the given preprocessing makes something else of it.
         """
+        if self.of_values and isinstance(image, Image.Image):  # pyright: ignore[reportUnnecessaryIsInstance]
+            values = np.asarray(image.convert("L") if len(self.mean) == 1 else image).astype(np.float32)
+            values /= 255
+            return self.normalise(values)
         if not isinstance(image, Image.Image):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidImage(
                 f"expected a PIL picture, got {type(image).__name__}; paths are read by limelight.explain"
             )
         return run_preprocess(self.function, image)
 
+    def normalise(self, values: npt.NDArray[np.float32]) -> Tensor:
+        """Return the normalised input for an image with its channels last, (*space, c), float32 of shape (c, *space).
+
+        Pictures are resized, so that they cover the input, and cropped in the middle; signals and volumes are not.
+
+        Raises:
+            InvalidImage: it has another number of channels.
+        """
+        given = from_numpy(values if values.ndim > len(self.size) else values[..., None])
+        if given.ndim != len(self.size) + 1 or given.shape[-1] != len(self.mean):
+            raise InvalidImage(f"the image has shape {tuple(given.shape)}; the network takes {len(self.mean)} channels")
+        x = given.movedim(-1, 0)
+        if len(self.size) == 2:
+            scale = max(side / own for side, own in zip(self.size, x.shape[1:], strict=True))
+            size = [max(side, round(own * scale)) for side, own in zip(self.size, x.shape[1:], strict=True)]
+            x = F.interpolate(x[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+            top, left = ((own - side) // 2 for side, own in zip(self.size, size, strict=True))
+            x = x[:, top : top + self.size[0], left : left + self.size[1]]
+        mean, std = self._per_channel(x)
+        return ((x - mean) / std).contiguous()
+
     def display(self, x: Tensor) -> Tensor:
         """Undo the normalisation of one input: (c, *space) in [0, 1]; a signal or a volume that leaves it is scaled."""
         mean, std = self._per_channel(x)
         values = x * std + mean
-        if len(self.size) == 2:
+        if len(self.size) == 2 and not self.of_values:
             return values.clamp(0, 1)
         low, high = values.amin().clamp_max(0), values.amax()
         return values if low == 0 and high <= 1 else (values - low) / (high - low).clamp_min(1e-30)
@@ -153,6 +191,26 @@ def _find_normalisation(
     if len(mean) != len(std):
         raise InvalidOption(f"mean {mean} and std {std} need one value per channel")
     return Normalisation(mean, std, size)
+
+
+def _settings(module: nn.Module) -> Mapping[str, Any]:
+    """Return what timm's networks know of themselves."""
+    config = getattr(module, "pretrained_cfg", None)
+    return cast(Mapping[str, Any], config) if isinstance(config, Mapping) else {}
+
+
+def _known_channels(module: nn.Module) -> int | None:
+    shape = _settings(module).get("input_size")
+    sizes = cast(Sequence[int], shape) if isinstance(shape, list | tuple) else ()
+    return int(sizes[0]) if len(sizes) == 3 else None
+
+
+def _known_normalisation(module: nn.Module, channels: int) -> Normalisation | None:
+    """Return what the network knows of it, if it has a value for each channel."""
+    mean, std = (_settings(module).get(name) for name in ("mean", "std"))
+    if mean is None or std is None or not len(mean) == len(std) == channels:
+        return None
+    return Normalisation(tuple(mean), tuple(std), _side(_settings(module).get("input_size")))
 
 
 def _channels(name: str, values: Sequence[float] | npt.NDArray[Any] | Tensor | None) -> tuple[float, ...] | None:

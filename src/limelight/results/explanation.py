@@ -377,6 +377,7 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
                 seconds=saliency.seconds,
                 details={k: v[i] if isinstance(v, Tensor) else v for k, v in saliency.details.items()},
                 provenance=dict(saliency.provenance),
+                bands=classifier.inputs.bands,
             )
         )
     return split

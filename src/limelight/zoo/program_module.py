@@ -152,8 +152,7 @@ def _native_layer_norm(x: Tensor, shape: list[int], w: Any, b: Any, eps: float) 
 
 
 def _max_pool(x: Tensor, *settings: Any) -> tuple[Tensor]:
-    pooled: Tensor = F.max_pool2d(x, *settings)
-    return (pooled,)
+    return (torch.max_pool2d(x, *settings),)
 
 
 def _group_norm(x: Tensor, groups: int, w: Any = None, b: Any = None, eps: float = 1e-5, _: Any = 0) -> Tensor:
