@@ -32,7 +32,7 @@ def to_pixels(image: Tensor) -> Any:
     return (to_array(image).transpose(1, 2, 0) * 255).round().astype(np.uint8)
 
 
-def draw_signed(raw: Tensor, size: tuple[int, int]) -> Image.Image:
+def draw_signed(raw: Tensor, size: tuple[int, ...]) -> Image.Image:
     """Draw a raw map, (h, w), at a size (H, W): red is for the class and blue against it."""
     full = torch.nn.functional.interpolate(raw[None, None].float(), size, mode="bilinear", align_corners=False)
     return draw.signed(to_array(full[0, 0]))
@@ -46,7 +46,7 @@ def wrap(panels: Sequence[draw.Panel], width: int = LONGEST_LINE) -> list[Sequen
 def draw_parts(
     details: Mapping[str, Any],
     image: Tensor,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     *,
     method: str,
     layers: Sequence[str],
