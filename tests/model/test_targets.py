@@ -184,8 +184,8 @@ def test_target_and_targets_are_one(classifier: ll.Classifier) -> None:
 
 
 def test_a_function_is_no_class_to_a_metric(classifier: ll.Classifier) -> None:
-    with pytest.raises(LimelightError, match="a function as target"):
-        ll.metric("deletion")(classifier, X, lambda z: z[:, 0], torch.rand(2, 16, 16))
+    with pytest.raises(LimelightError, match="a function of the outputs as target is none"):
+        ll.metric("cross-deletion")(classifier, X, lambda z: z[:, 0], torch.rand(2, 16, 16))
 
 
 @pytest.mark.parametrize("name", ["grad-cam", "rise", "ablation-cam"])
