@@ -43,7 +43,7 @@ ORDER_ONLY = {
 }
 NOT_DEFINED_WITHOUT_TRUTH = {"proportion", "pointing-game", "outside-inside-ratio", "segmentation-ap"}
 """An image without an object has no such number; in the others a mosaic always has its cell."""
-ABOUT_CLASSES = {"cross-deletion", "morf-insertion", "erasure"}
+ABOUT_CLASSES = ("cross-deletion", "morf-insertion", "erasure")
 """They ask which class is predicted, or about another one: of a function there is none."""
 
 
