@@ -69,7 +69,7 @@ def _read(path: Path, suffix: str) -> npt.NDArray[Any]:
     return np.asarray(_package("nibabel", "medical").load(path).dataobj)
 
 
-def read_affine(source: object) -> npt.NDArray[np.float64] | None:
+def read_affine(source: Any) -> npt.NDArray[np.float64] | None:
     """Return where the voxels of a NIfTI file are in space, (4, 4); None for all else."""
     if not isinstance(source, str | os.PathLike) or not str(source).lower().endswith(NIFTI):
         return None

@@ -74,9 +74,7 @@ class Inputs:
         if given and len(given) != space:
             raise InvalidOption(f"size {given} has {len(given)} sides, the network's inputs have {space}")
         if channels is not None and (channels < 1 or (mean and len(mean) != channels)):
-            raise InvalidOption(
-                f"channels = {channels}, mean = {mean}; give one or more, and a value for each"
-            )
+            raise InvalidOption(f"channels = {channels}, mean = {mean}; give one or more, and a value for each")
         known = channels or (len(mean) if mean else _known_channels(module) or find_channels(module))
         self.of_values = preprocess is None and (space != 2 or known != 3)
         if self.of_values or space != 2:  # of which no picture tells the values
