@@ -132,6 +132,12 @@ def onnx(folder: Path) -> Made:
     return folder / "a.onnx", BlackBox.onnx
 
 
+def converted(folder: Path) -> Made:
+    from limelight import zoo
+
+    return onnx(folder)[0], zoo.load
+
+
 def recipe(folder: Path) -> Made:
     from limelight.bench.recipe_file import find_recipe, read_recipe
 
@@ -223,11 +229,22 @@ def notes_of_a_picture(folder: Path) -> Made:
 READERS: dict[str, Callable[[Path], Made]] = {
     made.__name__: made
     for made in (
-        *(explanation, results, rows_of_a_run, settings_of_a_run, classifier, program, weights, onnx, recipe),
+        *(
+            explanation,
+            results,
+            rows_of_a_run,
+            settings_of_a_run,
+            classifier,
+            program,
+            weights,
+            onnx,
+            converted,
+            recipe,
+        ),
         *(table, labels, published, shard, coco, voc, notes_of_a_picture),
     )
 } | {kind: picture(kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")}
-COSTLY = {"program": 0.25, "classifier": 0.5}
+COSTLY = {"program": 0.25, "classifier": 0.5, "converted": 0.5}
 """Share of the mutations that those get which are slow to read."""
 
 

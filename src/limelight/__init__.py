@@ -16,6 +16,7 @@ from limelight.loader import register_loader as _register_loader
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from limelight import targets
     from limelight.api import (
         check,
         compare,
@@ -80,6 +81,7 @@ _HOME = {
     "register_metric": "limelight.card",
     "sanity": "limelight.api",
     "save": "limelight.api",
+    "targets": "limelight.targets",
     "train_head": "limelight.api",
 }
 
@@ -115,6 +117,7 @@ __all__ = [
     "register_metric",
     "sanity",
     "save",
+    "targets",
     "train_head",
 ]
 
@@ -133,7 +136,8 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not imported above is
     def __getattr__(name: str) -> Any:
         if name not in _HOME:
             raise AttributeError(f"module 'limelight' has no attribute {name!r}{errors.nearest(name, _HOME)}")
-        return getattr(importlib.import_module(_HOME[name]), name)
+        home = importlib.import_module(_HOME[name])
+        return home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
 
 
 def __dir__() -> list[str]:

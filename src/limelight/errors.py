@@ -50,6 +50,10 @@ class PictureWarning(UserWarning):
     """Pictures that can't be read were left out."""
 
 
+class ConversionWarning(UserWarning):
+    """A model could not be converted to one with layers and gradients, and goes on as a black box."""
+
+
 class LimelightError(Exception):
     """Base of every error that Limelight raises on purpose."""
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from limelight.api.inputs import as_input
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 from torchvision.models import DenseNet, resnet
 
+from limelight.api.pictures import as_input
 from limelight.data.samples import Sample
 from limelight.model.classifier import Classifier
 from limelight.model.last_layer import find_last_layer, read_features

@@ -22,6 +22,7 @@ from limelight.card import METHODS, METRICS
 from limelight.data.synthetic import test_split
 from limelight.errors import UnknownModel
 from limelight.zoo.families import FAMILIES, available
+from zoo.exported_networks import build, export
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -64,6 +65,9 @@ WRITTEN = {
     "proposals": ["proposals.png"],
     "collection-cam": ["groups.png", "layers.png"],
     "clustering": ["masked.png", "parts.png"],
+    "onnx": ["explained.png"],
+    "segmentation": ["region.png"],
+    "detection": ["box.png"],
 }
 """What the snippets of a page leave in the folder."""
 
@@ -77,6 +81,8 @@ def test_snippets_of_a_page(page: str, folder: Path, capsys: pytest.CaptureFixtu
     for name in WRITTEN.get(page, []):
         assert (folder / name).stat().st_size > 1000
     printed = capsys.readouterr().out
+    if page in ("segmentation", "detection"):
+        assert all(promised in printed for promised in re.findall(r"print\(.*\)  # (.+)", PAGES[page]))
     if page == "choosing":
         assert re.search(r"^(grad|layer|eigen)-cam:", printed, re.MULTILINE)
     if page == "collection-cam":
@@ -109,6 +115,9 @@ def test_the_readme_has_commands() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("block", commands(), ids=lambda block: block[0])
 def test_commands_of_the_documents(block: list[str], folder: Path) -> None:
+    if any("model.onnx" in command for command in block):
+        pytest.importorskip("onnx2torch", reason="the extra onnx is not installed")
+        export(build("plain"), folder / "model.onnx")
     for command in block:
         with pytest.raises(SystemExit) as done:
             cli.main(shlex.split(command)[1:])
@@ -186,7 +195,7 @@ def test_a_method_in_ten_minutes(tmp_path: Path) -> None:
     assert test is not None
     done = run_pytest(copy, shlex.split(test[1]))
     assert done.returncode == 0, done.stdout[-3000:]
-    assert re.search(r"\b61 passed", done.stdout), done.stdout[-300:]
+    assert re.search(r"\b62 passed", done.stdout), done.stdout[-300:]
     listed = subprocess.run(
         [sys.executable, "-m", "limelight", "methods", "mean-cam", "--json"],
         env={"PYTHONPATH": str(copy / "src")},

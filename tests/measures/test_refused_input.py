@@ -98,6 +98,12 @@ def test_a_function_that_gives_the_class_its_score_is_the_class(name: str) -> No
         torch.testing.assert_close(found, wanted, equal_nan=True)
 
 
+@pytest.mark.parametrize("name", ["average-drop", "confidence-drop", "adcc"])
+def test_a_negative_score_has_no_share(name: str) -> None:
+    model, x = ll.Classifier(architectures.small(2), size=16), ones(16, 16, n=2).float()
+    assert ll.metric(name)(model, x, lambda output: 0 * output[:, 1] - 1, x[:, 0], method="fake-cam").isnan().all()
+
+
 def test_refused_images() -> None:
     assert_refused(InvalidImage, "NaN or infinite", x=ones(2, 2, n=2) * NAN)
     assert_refused(InvalidImage, r"\(n, 3, H, W\)", x=torch.ones(3, 2, 2))

@@ -40,6 +40,10 @@ COARSE: dict[str, set[str]] = {
     # Its mean over channels is nearly 0 there, of either sign.
     "agf": {"dense"},
 }
+WEIGHED_BY_PROBABILITY = {
+    # Whatever score is explained; a function has no probability, so that its own values stand for it.
+    "group-cam",
+}
 FORKS = {
     # The length of a step is decided by whether the score has fallen, by less than float32 can tell at first.
     *("i-gos", "aop", "sigcam"),
@@ -49,6 +53,7 @@ FEWER: dict[str, dict[str, object]] = {  # options that make a method quick enou
     "is-cam": {"n": 3},
     "occlusion": {"window": 12, "stride": 8},
     "rise": {"n_masks": 40},
+    "d-rise": {"n_masks": 40, "cells": 6},
     "xrai": {"steps": 4},
     # Coefficients of 1e-4 from scores that are rounded at 3e-8 would not do to compare by.
     "integrated-gradients": {"n": 8},

@@ -31,6 +31,7 @@ from methods.battery import (
     REFUSES,
     TARGET,
     TIES,
+    WEIGHED_BY_PROBABILITY,
     classifier,
     close,
     make,
@@ -199,6 +200,22 @@ def check_class(method: ll.Method, architecture: str) -> None:
     assert bool(differ) == method.card.class_sensitive
 
 
+def check_function(method: ll.Method, architecture: str) -> None:
+    """A function that gives a class's score is explained as the class is, if the method needs no class."""
+    c, x = exact(architecture), images(2).double()
+    own = make(method.name, score="logit")
+    if {"class_weights", "logits"} & {*method.needs}:
+        with pytest.raises(
+            ll.errors.UnsupportedModel, match=r"a class, not a function|class as target, not a function"
+        ):
+            own.raw(c, x, ll.targets.class_(1))
+        return
+    found = own.run(c, x, ll.targets.class_(1))
+    if method.name not in WEIGHED_BY_PROBABILITY:
+        close(found.raw, own.raw(c, x, 1), "as a function")
+    assert found.provenance["function"] == "class_(1)"
+
+
 def check_cost(method: ll.Method, architecture: str) -> None:
     """What is measured is what the card predicts."""
     c, x = classifier(architecture), images()
@@ -270,6 +287,7 @@ ENOUGH = {
     # Whether a method draws, and whether it looks at the class, is the method's own; the layer's kind may hide it.
     "seed": THREE,
     "class": THREE,
+    "function": {"depthwise"},
     # Nothing is overwritten in the transformer.
     "inplace": ARCHITECTURES.keys() - {"tokens"},
 }

@@ -183,9 +183,12 @@ def test_target_and_targets_are_one(classifier: ll.Classifier) -> None:
         ll.explain(classifier, X, "grad-cam", 1, targets=2)
 
 
-def test_a_function_is_no_class_to_a_metric(classifier: ll.Classifier) -> None:
-    with pytest.raises(LimelightError, match="a function of the outputs as target is none"):
-        ll.metric("cross-deletion")(classifier, X, lambda z: z[:, 0], torch.rand(2, 16, 16))
+def test_a_function_has_its_own_values_in_a_metric(classifier: ll.Classifier) -> None:
+    maps = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(0))
+    found = ll.metric("deletion")(classifier, X, lambda z: z.softmax(1)[:, 0], maps)
+    torch.testing.assert_close(found, ll.metric("deletion")(classifier, X, 0, maps))
+    with pytest.raises(LimelightError, match="this metric is about classes"):
+        ll.metric("cross-deletion")(classifier, X, lambda z: z[:, 0], maps)
 
 
 @pytest.mark.parametrize("name", ["grad-cam", "rise", "ablation-cam"])

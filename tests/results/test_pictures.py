@@ -13,7 +13,6 @@ import architectures
 import limelight as ll
 from limelight import draw
 from limelight.card import METHODS
-from limelight.results.pictures import draw_parts
 from methods.battery import FEWER
 from results.one_explanation import explain_once
 
@@ -93,7 +92,7 @@ def test_parts_of_several_layers_tell_layer_group_and_weight() -> None:
     c = ll.load("demo/resnet")
     e = ll.explain(c, ll.example_image(), ll.method("collection-cam", max_groups=3))
     names = e.provenance["layers"]
-    parts = draw_parts(e.details, e.image, (128, 128), method=e.method, layers=names)
+    parts = e.parts()
     weight, layer, group = (e.details[name] for name in ("weights", "mask_layer", "mask_group"))
     order = sorted((i for i in range(len(weight)) if weight[i] > 0), key=lambda i: -float(weight[i]))
     assert [p.title for p in parts] == [f"{names[int(layer[i])]}, group {int(group[i]) + 1}" for i in order]

@@ -151,6 +151,8 @@ def sanity(
     """
     judge = build_metric(f"sanity-{mode}", **options)
     results = evaluate(classifier, images, methods, [judge], targets, strict=strict, on_rows=on_rows, progress=progress)
+    for name, reasons in results.settings.get("left empty", {}).items():
+        raise InvalidOption(f"{name} is not judged by {judge.name}, which {reasons[judge.name]}")
     verdicts: list[Verdict] = []
     summary, curves = results.summary(), results.curves(judge.name)
     for name in results.methods:

@@ -2,22 +2,24 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.pictures import as_input
+from limelight.api.further_inputs import read_further
+from limelight.api.pictures import as_input, first_input
 from limelight.api.rounds import images_at_once, read_in_rounds
 from limelight.api.targets import asked_at, read_targets
 from limelight.api.truth import read_truth, truth_of
 from limelight.api.unreadable import Unreadable
 from limelight.card import METHODS, METRICS, Cards, MetricCard
 from limelight.data.collect import as_sample, as_samples
+from limelight.data.items import refuse_shuffled
+from limelight.data.samples import Sample
 from limelight.engine.method import Method, as_method, build
 from limelight.engine.provenance import as_text, versions
-from limelight.engine.run import run
 from limelight.errors import InvalidImage, InvalidOption
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.targets import TargetLike, accept_either_name
@@ -26,9 +28,13 @@ from limelight.progress import show_progress
 from limelight.results.explanation import explanations
 from limelight.results.gallery import Gallery
 from limelight.results.tables import Results, Row
-from limelight.scoring.evaluate import as_list, columns, evaluate_batch, label_each
+from limelight.scoring.evaluate import as_list, columns, evaluate_batch, label_each, why_not
 from limelight.scoring.metric import Metric, as_metric, build_metric
+from limelight.scoring.other_maps import Judged, OtherMaps, explain_all, is_other
 from limelight.scoring.truth import Truth
+
+MethodLike = str | Method | tuple[str, Any]
+"""A method, its name, or a name with maps of other origin, or with a function that makes them."""
 
 PROTOCOLS_OF_MAPS: dict[str, dict[str, Any]] = {"adcc": {"normalize_at": "feature"}}
 """What a paper's settings ask of every map."""
@@ -50,11 +56,12 @@ def metrics() -> Cards[MetricCard]:
 def evaluate(
     classifier: Classifier | nn.Module | str,
     images: Any,
-    methods: str | Method | Sequence[str | Method] | Mapping[str, Method] = ("grad-cam",),
+    methods: MethodLike | Sequence[MethodLike] | Mapping[str, Any] = ("grad-cam",),
     metrics: str | Metric | Sequence[str | Metric] | Mapping[str, Metric] = ("adcc", "insertion", "deletion"),
     targets: TargetLike = None,
     truth: Any = None,
     *,
+    inputs: Mapping[str, Any] | None = None,
     protocol: str | None = None,
     batch_size: int | None = None,
     strict: bool = False,
@@ -69,7 +76,11 @@ def evaluate(
         images: a folder, a csv, or whatever holds pictures (a list, an iterator, a Series): paths, PIL pictures,
             arrays, normalised tensors, ``Sample``s or synthetic ``Scene``s, which bring their truth along; or a
             tensor (n, 3, H, W) or an array (n, H, W, 3).
-        methods: names or methods, or one; or methods by the name that stands in the rows.
+        methods: names or methods, or one; or methods by the name that stands in the rows. Maps of other origin are
+            judged beside them, as they are: ``("captum", maps)``, a tensor, array or list with a map of the input's
+            size for each picture; or a function of a batch of inputs that returns them, which may have parameters
+            ``target`` (the classes, (n,)) and ``classifier``. Metrics that explain anew are empty for maps, and those
+            that explain other models for a function without ``classifier``: see ``settings["left empty"]``.
         metrics: names or metrics, or one; or metrics by the name that stands in the columns.
         targets: None for the predicted class, ``"label"`` for the true one where it is known, a class, or
             one per image, or a function of the model's outputs. All metrics of an image are about that class, or take
@@ -78,6 +89,7 @@ def evaluate(
         target: another name of ``targets``.
         truth: masks or boxes in pixels of the network's input, see ``Truth.of``; None for what the images
             bring along.
+        inputs: what the module takes beside the pictures, a row for each; as in ``explain``.
         protocol: a paper's settings for all methods and metrics given by name that have them.
         batch_size: pictures, and changed copies of them, per pass; None to fit the memory.
         strict: refuse a picture that can't be read; else it is left out, and named in a ``PictureWarning`` at the end
@@ -101,12 +113,15 @@ def evaluate(
     model = as_classifier(classifier)
     methods_by_name = _name_methods(methods, model, protocol)
     metrics_by_name = _name_metrics(metrics, protocol)
-    expect_protocol(protocol, methods_by_name.values(), metrics_by_name.values())
+    expect_protocol(protocol, _own(methods_by_name), metrics_by_name.values())
     samples = as_samples(images, len(model.input_size))
     if not samples:
         raise InvalidImage("the list of images is empty")
+    model = read_further(model, inputs or {})
+    model.feed.expect(len(samples))
     asked = read_targets(model, samples, targets)
     given = None if truth is None else read_truth(truth, model, samples)
+    _check_others(methods_by_name.values(), model, samples)
     rows: list[Row] = []
 
     def finished(new_rows: list[Row]) -> None:
@@ -118,23 +133,25 @@ def evaluate(
         order = {s.name: i for i, s in enumerate(samples)}
         settings = settings_of(model, methods_by_name, metrics_by_name)
         settings |= {"unreadable": dict(unreadable)} if unreadable else {}
-        return Results(sorted(rows, key=lambda r: order[r.image]), columns(metrics_by_name), settings)
+        return Results(
+            sorted(rows, key=lambda r: order[r.image]), columns(metrics_by_name, of_function=callable(asked)), settings
+        )
 
     unreadable = Unreadable(strict)
     try:
         with show_progress("evaluating", progress) as watch:
-            for where, x, masks in read_in_rounds(model, samples, images_at_once(batch_size), unreadable):
-                used = methods_by_name.values(), metrics_by_name.values()
-                watch.expect(partial(forecast, model, x[:1], *used, images=len(samples)))
+            for where, known, x, masks in read_in_rounds(model, samples, images_at_once(batch_size), unreadable):
+                used = _own(methods_by_name), metrics_by_name.values()
+                watch.expect(partial(forecast, model.take(slice(0, 1)), x[:1], *used, images=len(samples)))
                 if given is None:
-                    there = truth_of(model, [samples[i] for i in where], x, metrics_by_name.values(), masks)
+                    there = truth_of(model, known, x, metrics_by_name.values(), masks)
                 else:
                     there = Truth.of(given[torch.tensor(where)], len(where), size_of(x), x.device)
                 evaluate_batch(
-                    model,
+                    model.take(torch.tensor(where)),
                     x,
                     asked_at(asked, where),
-                    methods_by_name,
+                    {name: m.at(where) if isinstance(m, OtherMaps) else m for name, m in methods_by_name.items()},
                     metrics_by_name,
                     there,
                     [samples[i].name for i in where],
@@ -152,11 +169,12 @@ def evaluate(
 def compare(
     classifier: Classifier | nn.Module | str,
     image: Any,
-    methods: str | Method | Sequence[str | Method],
+    methods: MethodLike | Sequence[MethodLike],
     metrics: str | Metric | Sequence[str | Metric] = ("adcc", "insertion", "deletion"),
     target: TargetLike = None,
     truth: Any = None,
     *,
+    inputs: Mapping[str, Any] | None = None,
     protocol: str | None = None,
     progress: bool | None = None,
     targets: TargetLike = None,
@@ -166,11 +184,12 @@ def compare(
     Args:
         classifier: a ``Classifier``, a module, or a name that ``load`` knows.
         image: one, as in ``explain``, or a batch or list of one; a ``Sample`` or ``Scene`` brings its truth along.
-        methods: names or methods, or one.
+        methods: names or methods, or one; maps of other origin as in ``evaluate``.
         metrics: names or metrics, or one; maybe none.
         target: as in ``evaluate``.
         targets: another name of ``target``.
         truth: as in ``evaluate``, for the one image.
+        inputs: as in ``evaluate``, for the one image.
         protocol: as in ``evaluate``.
         progress: as in ``explain``.
 
@@ -183,31 +202,61 @@ def compare(
         (Gallery(1 images x grad-cam, eigen-cam), Results(1 images x 2 methods x complexity))
     """
     model = as_classifier(classifier)
-    chosen = label_each([method_under(m, protocol).locate(model) for m in as_list(methods, "methods")])
+    chosen = _name_methods(methods, model, protocol)
     asked = as_list(metrics, "metrics") if metrics or isinstance(metrics, str) else ()
     judges = label_each([metric_under(m, protocol) for m in asked])
-    expect_protocol(protocol, chosen.values(), judges.values())
+    expect_protocol(protocol, _own(chosen), judges.values())
     sample = as_sample(image, len(model.input_size))
     x = as_input(model, sample.image)[None]
+    model = read_further(model, inputs or {})
+    for maps in chosen.values():
+        if isinstance(maps, OtherMaps):
+            maps.check(1, x)
     wanted = read_targets(model, [sample], target)
     there = truth_of(model, [sample], x, judges.values()) if truth is None else Truth.of(truth, 1, size_of(x), x.device)
     with show_progress("comparing", progress) as watch:
-        watch.expect(lambda: forecast(model, x, chosen.values(), judges.values()))
-        saliencies = run(list(chosen.values()), model, x, wanted)
+        watch.expect(lambda: forecast(model, x, _own(chosen), judges.values()))
+        saliencies = explain_all(chosen, model, x, wanted)
         row = [explanations(s, model, x, name)[0] for name, s in zip(chosen, saliencies, strict=True)]
         rows = evaluate_batch(model, x, wanted, chosen, judges, there, [sample.name], saliencies=saliencies)
-    return Gallery([row]), Results(rows, columns(judges), settings_of(model, chosen, judges))
+    return Gallery([row]), Results(
+        rows, columns(judges, of_function=callable(wanted)), settings_of(model, chosen, judges)
+    )
 
 
-def _name_methods(
-    methods: str | Method | Sequence[str | Method] | Mapping[str, Method], model: Classifier, protocol: str | None
-) -> dict[str, Method]:
-    """Return the methods by the names that stand in the rows, with their layers found in the model."""
-    if not isinstance(methods, Mapping):
-        methods = label_each([method_under(m, protocol).locate(model) for m in as_list(methods, "methods")])
-    if not methods:
+def _name_methods(methods: Any, model: Classifier, protocol: str | None) -> dict[str, Judged]:
+    """Return the methods by the names that stand in the rows, with their layers by_name in the model."""
+    if isinstance(methods, Mapping):
+        named = cast(Mapping[str, Any], methods)
+        by_name = {
+            name: _as_judged(m if isinstance(m, str | Method) else (name, m), protocol) for name, m in named.items()
+        }
+    else:
+        given = [methods] if is_other(methods) else as_list(methods, "methods")
+        labelled: list[Judged] = [_as_judged(m, protocol) for m in given]
+        by_name = label_each(labelled)
+    if not by_name:
         raise InvalidOption("no method is to be evaluated; see limelight.methods()")
-    return {name: as_method(m).locate(model) for name, m in methods.items()}
+    return {name: m.locate(model) if isinstance(m, Method) else m for name, m in by_name.items()}
+
+
+def _as_judged(given: Any, protocol: str | None) -> Judged:
+    return OtherMaps(*given) if is_other(given) else method_under(given, protocol)
+
+
+def _own(methods: Mapping[str, Judged]) -> list[Method]:
+    """Return those of our own."""
+    return [m for m in methods.values() if isinstance(m, Method)]
+
+
+def _check_others(methods: Iterable[Judged], model: Classifier, samples: Sequence[Sample]) -> None:
+    """See that there is a map of the right size for each picture, before the work."""
+    given = [m for m in methods if isinstance(m, OtherMaps) and m.given]
+    if given:
+        refuse_shuffled((s.image for s in samples), "map")
+        x = first_input(model, (s.image for s in samples))[None]
+        for maps in given:
+            maps.check(len(samples), x)
 
 
 def _name_metrics(
@@ -255,12 +304,21 @@ def expect_protocol(protocol: str | None, methods: Iterable[Method], metrics: It
         raise InvalidOption(f"none of these {what} has a protocol {protocol!r} (they have: {', '.join(known)})")
 
 
-def settings_of(model: Classifier, methods: Mapping[str, Method], metrics: Mapping[str, Metric]) -> dict[str, Any]:
+def settings_of(model: Classifier, methods: Mapping[str, Judged], metrics: Mapping[str, Metric]) -> dict[str, Any]:
     """Return what has to be known to measure the same again, ready for JSON."""
+    empty = {
+        name: reasons
+        for name, m in methods.items()
+        if (reasons := {label: why for label, judge in metrics.items() if (why := why_not(m, judge))})
+    }
     return {
         "model": model.name,
         "weights": f"sha256:{model.weights_hash()}",
-        "methods": {name: m.options.model_dump(mode="json", fallback=as_text) for name, m in methods.items()},
+        "methods": {
+            name: m.options.model_dump(mode="json", fallback=as_text) if isinstance(m, Method) else {"origin": repr(m)}
+            for name, m in methods.items()
+        },
         "metrics": {name: m.options.model_dump(mode="json", fallback=as_text) for name, m in metrics.items()},
         "versions": versions(),
+        **({"left empty": empty} if empty else {}),
     }

@@ -1,8 +1,9 @@
 """Explain pictures by methods."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
-from typing import IO, Any, overload
+from typing import IO, Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
+from limelight.api.further_inputs import read_further, split_inputs
 from limelight.api.pictures import as_input
-from limelight.api.targets import asked_at
+from limelight.api.targets import asked_at, parse_targets
 from limelight.api.unreadable import Unreadable
 from limelight.card import METHODS, Card, Cards
 from limelight.data.collect import as_sample, list_pictures, samples_of
@@ -24,7 +26,7 @@ from limelight.engine.plan import plan as plan_of
 from limelight.engine.run import run
 from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel, show
 from limelight.model.classifier import Classifier, as_classifier
-from limelight.model.targets import TargetLike, accept_either_name, parse_target
+from limelight.model.targets import TargetLike, accept_either_name
 from limelight.progress import show_progress
 from limelight.results.explanation import Explanation, explanations
 from limelight.results.gallery import Gallery
@@ -63,10 +65,12 @@ Methods = list[str] | list[Method] | list[str | Method] | tuple[str | Method, ..
 @overload
 def explain(
     classifier: Classifier | nn.Module | str,
-    image: Picture | OneArray,
+    image: Picture | OneArray | Mapping[str, Any],
     method: str | Method = "grad-cam",
     target: TargetLike = None,
     *,
+    inputs: Mapping[str, Any] | None = None,
+    input: str | Sequence[str] | None = None,
     strict: bool = False,
     progress: bool | None = None,
     **options: Any,
@@ -78,6 +82,8 @@ def explain(
     method: str | Method = "grad-cam",
     target: TargetLike = None,
     *,
+    inputs: Mapping[str, Any] | None = None,
+    input: str | Sequence[str] | None = None,
     strict: bool = False,
     progress: bool | None = None,
     **options: Any,
@@ -89,6 +95,8 @@ def explain(
     method: Methods,
     target: TargetLike = None,
     *,
+    inputs: Mapping[str, Any] | None = None,
+    input: str | Sequence[str] | None = None,
     strict: bool = False,
     progress: bool | None = None,
     **options: Any,
@@ -100,6 +108,8 @@ def explain(
     method: str | Method = "grad-cam",
     target: TargetLike = None,
     *,
+    inputs: Mapping[str, Any] | None = None,
+    input: str | Sequence[str] | None = None,
     strict: bool = False,
     progress: bool | None = None,
     **options: Any,
@@ -111,6 +121,8 @@ def explain(
     method: str | Method = "grad-cam",
     target: TargetLike = None,
     *,
+    inputs: Mapping[str, Any] | None = None,
+    input: str | Sequence[str] | None = None,
     strict: bool = False,
     progress: bool | None = None,
     **options: Any,
@@ -122,6 +134,8 @@ def explain(
     method: str | Method | Sequence[str | Method] = "grad-cam",
     target: TargetLike = None,
     *,
+    inputs: Mapping[str, Any] | None = None,
+    input: str | Sequence[str] | None = None,
     strict: bool = False,
     progress: bool | None = None,
     **options: Any,
@@ -136,6 +150,11 @@ def explain(
         method: a name, a method, or a list of them.
         target: None for the predicted class, an index, a label, one per image, or a function of the
             module's outputs.
+        inputs: what the module takes beside the picture, by the names of its arguments: a tensor or array with a row
+            for each picture, which goes with every changed copy of it; or pictures. Or give all inputs by name in place
+            of ``image``.
+        input: which argument the picture is, for modules that take several; None for that of the ``Classifier``, or
+            else the first. Of several names each input is explained in turn, and they stand in one row.
         strict: refuse a picture of several that can't be read; else it is left out of what is returned and named in a
             ``PictureWarning``. Methods given by name get it as their option too, which refuses operations without a
             rule of propagation; for one of both alone, give ``method(name, strict=...)``.
@@ -157,6 +176,11 @@ def explain(
         ('star', torch.Size([128, 128]))
     """
     model = as_classifier(classifier)
+    if input is not None and not isinstance(input, str):
+        return _explain_each(model, image, method, target, inputs, input, strict=strict, progress=progress, **options)
+    model = model if input is None else model.with_input(input)
+    image, beside = split_inputs(model, image, inputs)
+    model = read_further(model, beside)
     several_methods = not isinstance(method, str | Method)
     ruled: dict[str, Any] = {"strict": True} if strict else {}  # a method that is built has its own
     chosen = [as_method(m, **options, **(ruled if isinstance(m, str) else {})) for m in as_list(method, "methods")]
@@ -164,28 +188,52 @@ def explain(
     samples = samples_of([image] if pictures is None else pictures)
     if not samples:
         raise InvalidImage("the list of images is empty")
-    asked = parse_target(target, len(samples))
+    model.feed.expect(len(samples))
+    asked = parse_targets(samples, target)
     unreadable = Unreadable(strict)
     tried = {i: unreadable.try_read(s.name, lambda s=s: as_input(model, s.image)) for i, s in enumerate(samples)}
-    inputs = {i: x for i, x in tried.items() if x is not None}
+    read = {i: x for i, x in tried.items() if x is not None}
     unreadable.tell(len(samples))
 
-    rows: dict[int, list[Explanation]] = {i: [] for i in inputs}
-    first = next(iter(inputs.values()))
+    rows: dict[int, list[Explanation]] = {i: [] for i in read}
+    first = next(iter(read.values()))
     with show_progress("explaining", progress) as watch:
-        if len(inputs) > 1 or watch.times > 1 or not all(m.card.fixed for m in chosen):  # else it is soon done
-            watch.expect(lambda: forecast(model, first[None], chosen, images=len(inputs), pieces=watch.times))
-        for shape in dict.fromkeys(tuple(x.shape) for x in inputs.values()):  # pictures of one size go together
-            where = [i for i, x in inputs.items() if tuple(x.shape) == shape]
-            batch = torch.stack([inputs[i] for i in where])
-            chunk = asked_at(asked, where)
-            for m, saliency in zip(chosen, run(chosen, model, batch, chunk), strict=True):
-                for i, explanation in zip(where, explanations(saliency, model, batch, m.name), strict=True):
+        if len(read) > 1 or watch.times > 1 or not all(m.card.fixed for m in chosen):  # else it is soon done
+            watch.expect(
+                lambda: forecast(model.take(slice(0, 1)), first[None], chosen, images=len(read), pieces=watch.times)
+            )
+        for shape in dict.fromkeys(tuple(x.shape) for x in read.values()):  # pictures of one size go together
+            where = [i for i, x in read.items() if tuple(x.shape) == shape]
+            batch = torch.stack([read[i] for i in where])
+            chunk, own = asked_at(asked, where), model.take(torch.tensor(where))
+            for m, saliency in zip(chosen, run(chosen, own, batch, chunk), strict=True):
+                for i, explanation in zip(where, explanations(saliency, own, batch, m.name), strict=True):
                     rows[i].append(explanation)
     if several_methods:
         return Gallery(list(rows.values()))
     flat = [row[0] for row in rows.values()]
     return flat[0] if pictures is None else flat
+
+
+def _explain_each(
+    model: Classifier,
+    image: Any,
+    method: str | Method | Sequence[str | Method],
+    target: TargetLike,
+    inputs: Mapping[str, Any] | None,
+    names: Sequence[str],
+    **options: Any,
+) -> Gallery:
+    """Explain several inputs of a module in turn: a row per picture, with the maps of all of them."""
+    if not isinstance(image, Mapping) or not names:
+        raise InvalidOption(f"input={tuple(names)!r}: give the pictures by name, in place of image")
+    methods = [method] if isinstance(method, str | Method) else method
+    rows: list[list[Explanation]] = []
+    for name in names:
+        gallery = explain(model, cast(Any, image), list(methods), target, inputs=inputs, input=name, **options)
+        labelled = [[replace(e, method=f"{e.method} of {name}") for e in row] for row in gallery.rows]
+        rows = [a + b for a, b in zip(rows, labelled, strict=True)] if rows else labelled
+    return Gallery(rows)
 
 
 def plan(classifier: Classifier | nn.Module | str, image: Any, method: str | Method, **options: Any) -> Plan:

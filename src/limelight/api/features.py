@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from limelight import files
 from limelight.api.labelled import Picture
+from limelight.data.collect import as_picture
 from limelight.data.images import load_image
 from limelight.errors import InvalidImage, LimelightError, UnsupportedModel
 from limelight.model.classifier import Classifier
@@ -43,8 +44,8 @@ class Prepared(Dataset[Tensor | LimelightError]):
         return len(self._pictures)
 
     def __getitem__(self, i: int) -> Tensor | LimelightError:
-        image = self._pictures[i].image  # a tensor is the network's input already
         try:
+            image = as_picture(self._pictures[i].image)  # a tensor is the network's input already
             x = image.cpu() if isinstance(image, Tensor) else self._inputs.preprocess(load_image(image))
         except LimelightError as error:
             return error
@@ -130,6 +131,7 @@ def _key(trunk: bytes, pictures: Sequence[Picture]) -> str:
     """Name the features of some pictures: by the files' names, sizes and times, or by their pixels."""
 
     def identify(image: Any) -> bytes:
+        image = as_picture(image)
         if isinstance(image, str | Path):
             with files.refusing(InvalidImage, f"{image} can't be read"):
                 state = Path(image).stat()

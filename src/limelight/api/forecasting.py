@@ -118,8 +118,9 @@ def _seconds(classifier: Classifier, x: Images, passes: float) -> float:
         start = time.perf_counter()
         try:
             with preserve_state(classifier.module):
-                output = classifier.forward(x.expand(at_once, *x.shape[1:]), watched=False)
-                numbers(output, at_once)[0].sum().item()  # waits for the device
+                one = classifier.take(slice(0, 1))  # whose further inputs serve every copy
+                output = one.forward(x[:1].expand(at_once, *x.shape[1:]), watched=False)
+                numbers(output, at_once, classifier.choice)[0].sum().item()  # waits for the device
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

@@ -11,7 +11,7 @@ from limelight.api.forecasting import forecast
 from limelight.api.pictures import as_input
 from limelight.api.targets import true_classes
 from limelight.api.unreadable import Unreadable
-from limelight.data.collect import as_samples
+from limelight.data.collect import as_samples, label_samples
 from limelight.data.samples import Sample
 from limelight.engine.passes import Passes
 from limelight.errors import InvalidOption
@@ -65,7 +65,7 @@ def mosaics(
     """
     given = [*classifier] if isinstance(classifier, Sequence) and not isinstance(classifier, str) else [classifier]
     models = [as_classifier(c) for c in given]
-    samples = as_samples(images)
+    samples = label_samples(as_samples(images))
     unknown = next((s.name for s in samples if s.label is None), None)
     if unknown is not None:
         raise InvalidOption(f"mosaics need the true class of every picture; that of {unknown} is not known")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from limelight.data.collect import as_samples
+from limelight.data.collect import as_samples, label_samples
 from limelight.data.datasets import DATASETS, open_with_classes
 from limelight.data.samples import Sample
 from limelight.errors import InvalidOption, nearest, show
@@ -39,12 +39,8 @@ def open_labelled(images: Any, dataset: str, split: str | None) -> tuple[list[Pi
         InvalidOption: a picture has no class, or there is only one class.
     """
     if dataset == "folder":
-        samples = as_samples(images)
-        named = {label for sample in samples for label in (sample.label, *sample.classes) if isinstance(label, str)}
-        numbers = {sample.label for sample in samples if isinstance(sample.label, int)}
-        if named and numbers:
-            raise InvalidOption(f"some classes are names, such as {min(named)}, and some numbers; give all alike")
-        classes = sorted(named) if named else [str(i) for i in range(max(numbers, default=-1) + 1)]
+        samples = label_samples(as_samples(images))
+        classes = _names_of(samples)
     else:
         truths = DATASETS[dataset].truths if dataset in DATASETS else ()
         light = next((truth for truth in truths if truth != "masks"), None)  # no mask is looked at
@@ -55,6 +51,18 @@ def open_labelled(images: Any, dataset: str, split: str | None) -> tuple[list[Pi
     if len(classes) < 2:
         raise InvalidOption(f"there must be two classes at least to tell apart, but there is {len(classes)}")
     return index_classes(samples, classes), classes
+
+
+def _names_of(samples: Sequence[Sample]) -> list[str]:
+    """Return the names of the classes of pictures of one's own: in a data set's order, else sorted, else numbers."""
+    numbers = {sample.label for sample in samples if isinstance(sample.label, int)}
+    ordered = {sample.classes for sample in samples}
+    if numbers and len(ordered) == 1 and (names := ordered.pop()):
+        return [*names]
+    named = {label for sample in samples for label in (sample.label, *sample.classes) if isinstance(label, str)}
+    if named and numbers:
+        raise InvalidOption(f"some classes are names, such as {min(named)}, and some numbers; give all alike")
+    return sorted(named) if named else [str(i) for i in range(max(numbers, default=-1) + 1)]
 
 
 def index_classes(samples: Sequence[Sample], classes: Sequence[str]) -> list[Picture]:

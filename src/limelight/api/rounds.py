@@ -1,6 +1,7 @@
 """Read pictures and their masks some at a time."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from limelight.api.pictures import as_input
 from limelight.api.truth import true_mask
 from limelight.api.unreadable import Unreadable
+from limelight.data.collect import open_sample
 from limelight.data.samples import Sample
 from limelight.errors import InvalidOption, show
 from limelight.model.classifier import Classifier
@@ -32,15 +34,26 @@ def images_at_once(batch_size: int | None) -> int:
 
 def read_in_rounds(
     model: Classifier, samples: Sequence[Sample], size: int, unreadable: Unreadable
-) -> Iterator[tuple[list[int], Tensor, list[Tensor | None]]]:
-    """Load some pictures and their masks at a time; those of one size go together."""
+) -> Iterator[tuple[list[int], list[Sample], Tensor, list[Tensor | None]]]:
+    """Load some pictures and their masks at a time; those of one size go together.
+
+    Yields:
+        Their places, what is known of them now that they are read, the inputs and the masks.
+    """
+
+    def read(sample: Sample) -> tuple[Sample, Tensor, Tensor | None]:
+        there = open_sample(sample)
+        x, mask = read_sample(model, there)
+        return replace(there, image=x if there.image is not sample.image else sample.image), x, mask
+
     for start in range(0, len(samples), size):
         numbers = range(start, min(len(samples), start + size))
-        tried = {i: unreadable.try_read(samples[i].name, lambda i=i: read_sample(model, samples[i])) for i in numbers}
+        tried = {i: unreadable.try_read(samples[i].name, lambda i=i: read(samples[i])) for i in numbers}
         inputs = {i: one for i, one in tried.items() if one is not None}
-        for shape in dict.fromkeys(tuple(x.shape) for x, _ in inputs.values()):
-            where = [i for i, (x, _) in inputs.items() if tuple(x.shape) == shape]
-            yield where, torch.stack([inputs[i][0] for i in where]), [inputs[i][1] for i in where]
+        for shape in dict.fromkeys(tuple(x.shape) for _, x, _ in inputs.values()):
+            where = [i for i, (_, x, _) in inputs.items() if tuple(x.shape) == shape]
+            there, xs, masks = zip(*(inputs[i] for i in where), strict=True)
+            yield where, [*there], torch.stack(xs), [*masks]
 
 
 def read_sample(model: Classifier, sample: Sample) -> tuple[Tensor, Tensor | None]:

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from limelight.api.pictures import as_input, size_of
+from limelight.data.collect import as_picture
 from limelight.data.images import load_image
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
@@ -19,6 +20,7 @@ Window = tuple[float, float, float, float]
 
 def read_picture(model: Classifier, image: Any) -> tuple[npt.NDArray[np.uint8], Tensor, Window]:
     """Return the original picture (H, W, 3), the network's input (3, h, w), and where in the picture that lies."""
+    image = as_picture(image)
     if isinstance(image, Tensor):
         x = as_input(model, image)
         rows, columns = size_of(x)

@@ -5,12 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfAll, Strict, Target, Trust, Weights
+from limelight.cli.options import (
+    AS_IT_IS,
+    Layer,
+    Limit,
+    Loading,
+    Model,
+    OptionsOfAll,
+    Strict,
+    Target,
+    names_model,
+)
 from limelight.cli.output import (
     check_readable,
     expand,
     files_of,
-    load_model,
     parse_layers,
     parse_parameters,
     print_json,
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
     from limelight.bench.choice import Choice, Standing
 
 
+@names_model
 def choose(
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGES…", help="Pictures, folders of them, or one csv as for evaluate.")
@@ -41,7 +51,6 @@ def choose(
         str | None, typer.Option(help="Of the whole race: '5000 forwards' or '60 s' (else all pictures).")
     ] = None,
     target: Target = None,
-    weights: Weights = "DEFAULT",
     layer: Layer = None,
     parameter: OptionsOfAll = None,
     limit: Limit = None,
@@ -49,8 +58,7 @@ def choose(
     seed: Annotated[int, typer.Option(min=0, help="Of the order of the pictures.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Where to write the race: a page (.html) or .json.")] = None,
     strict: Strict = False,
-    device: Device = None,
-    trust: Trust = False,
+    loading: Loading = AS_IT_IS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> int:
     """Find the method for your model and pictures: a race that drops what is clearly worse early.
@@ -75,7 +83,7 @@ def choose(
         check_readable(samples)
     if target is None and any(m.needs_truth for m in judges) and all(s.label is not None for s in samples):
         target = "label"
-    classifier = load_model(model, weights, device, trust)
+    classifier = loading.load(model)
 
     def save(choice: "Choice") -> None:
         if out is not None:

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from limelight.cli.options import Device, Explained, Layer, Models, OptionsOfEach, Trust, Weights
+from limelight.cli.options import (
+    AS_IT_IS,
+    Explained,
+    Layer,
+    Loading,
+    Models,
+    OptionsOfEach,
+    names_model,
+)
 from limelight.cli.output import (
     fail,
     find_unsuitable,
-    load_model,
     method_names,
     parse_layers,
     parse_parameters_of_each,
@@ -39,6 +46,7 @@ if TYPE_CHECKING:
     from limelight.results.tables import Results
 
 
+@names_model
 def compare(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.")],
     models: Models,
@@ -51,7 +59,6 @@ def compare(
     protocol: Annotated[
         str | None, typer.Option(help="A paper's settings of methods and metrics: rise, adcc, collection-cam, aop, …")
     ] = None,
-    weights: Weights = "DEFAULT",
     target: Explained = None,
     watch: Annotated[
         str | None,
@@ -68,8 +75,7 @@ def compare(
     parameter: OptionsOfEach = None,
     view: Annotated[str, typer.Option(help="overlay, map, signed, contour or image.")] = "overlay",
     out: Annotated[Path | None, typer.Option(help="Where to write the picture (else IMAGE.compare.png).")] = None,
-    device: Device = None,
-    trust: Trust = False,
+    loading: Loading = AS_IT_IS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Explain one picture by many methods, and judge every map.
@@ -102,13 +108,13 @@ def compare(
     if path.suffix.lower() != ".png":
         raise InvalidOption(f"--out {path}: the picture is a .png")
     refuse_overwriting("--out", [path], [image, *(truth or [])])
-    if len(models) > 1 and weights not in ("DEFAULT", "none"):
-        raise InvalidOption(f"--weights {weights}: one file can't be the weights of {len(models)} models")
+    if len(models) > 1 and loading.weights not in ("DEFAULT", "none"):
+        raise InvalidOption(f"--weights {loading.weights}: one file can't be the weights of {len(models)} models")
     objects = [Sample(image, image.name, mask=mask) for mask in truth or []]
     sample = Sample(image, image.name, mask=_unite(objects))
     compared: list[_Compared] = []
     for model in models:
-        classifier = load_model(model, weights, device, trust)
+        classifier = loading.load(model)
         if watch is not None:  # a wrong name is found before the work
             Targets.parse(watch, classifier, as_input(classifier, image)[None])
         left_out = find_unsuitable(methods, classifier, [image], chosen, target)

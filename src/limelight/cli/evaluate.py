@@ -5,13 +5,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limelight.cli.options import Device, Layer, Limit, Model, OptionsOfEach, Strict, Target, Trust, Weights
+from limelight.cli.options import (
+    AS_IT_IS,
+    Layer,
+    Limit,
+    Loading,
+    Model,
+    OptionsOfEach,
+    Strict,
+    Target,
+    names_model,
+)
 from limelight.cli.output import (
     check_readable,
     console,
     files_of,
     find_unsuitable,
-    load_model,
     method_names,
     parse_layers,
     parse_parameters_of_each,
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
     from limelight.results.tables import Results
 
 
+@names_model
 def evaluate(
     source: Annotated[
         Path,
@@ -52,7 +62,6 @@ def evaluate(
         str | None, typer.Option(help="A paper's settings: rise, adcc, collection-cam, aop, ae, …")
     ] = None,
     target: Target = None,
-    weights: Weights = "DEFAULT",
     layer: Layer = None,
     parameter: OptionsOfEach = None,
     limit: Limit = None,
@@ -60,8 +69,7 @@ def evaluate(
         Path | None, typer.Option(help="Where to write the numbers: .csv, .parquet, .json, or .md for the summary.")
     ] = None,
     strict: Strict = False,
-    device: Device = None,
-    trust: Trust = False,
+    loading: Loading = AS_IT_IS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> int:
     """Measure how far explanations of a folder of pictures can be trusted.
@@ -85,7 +93,7 @@ def evaluate(
     refuse_overwriting("--out", [out], [source, *files_of(samples)])
     if strict:
         check_readable(samples)
-    classifier = load_model(model, weights, device, trust)
+    classifier = loading.load(model)
     left_out = find_unsuitable(methods, classifier, (s.image for s in samples), chosen)
     chosen = [m for m in chosen if m.name not in left_out]
     if target is None and needs_truth and all(s.label is not None for s in samples):

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limelight.cli.options import Device, Explained, Layer, Model, Strict, Trust, Weights
+from limelight.cli.options import (
+    AS_IT_IS,
+    Explained,
+    Layer,
+    Loading,
+    Model,
+    Strict,
+    names_model,
+)
 from limelight.cli.output import (
     check_readable,
     expand,
     file_names,
-    load_model,
     parse_layers,
     parse_parameters,
     print_json,
@@ -28,11 +35,11 @@ if TYPE_CHECKING:
     from limelight.results.explanation import Explanation
 
 
+@names_model
 def explain(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or folders of them.")],
     model: Model,
     method: Annotated[str, typer.Option("--method", help="See: limelight methods.")] = "grad-cam",
-    weights: Weights = "DEFAULT",
     target: Explained = None,
     layer: Layer = None,
     parameter: Annotated[
@@ -57,8 +64,7 @@ def explain(
     ] = False,
     plain: Annotated[bool, typer.Option("--plain", help="No title: the picture at the model's input size.")] = False,
     strict: Strict = False,
-    device: Device = None,
-    trust: Trust = False,
+    loading: Loading = AS_IT_IS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> int:
     """Show where a model looks.
@@ -86,7 +92,7 @@ def explain(
         raise InvalidOption(f"--trace {trace}: an animation is a .gif")
     if strict:
         check_readable(samples_of(files))
-    classifier = load_model(model, weights, device, trust)
+    classifier = loading.load(model)
     if dry_run:
         show_plan(plan(classifier, first_input(classifier, files), chosen), as_json)
         return 0

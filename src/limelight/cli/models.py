@@ -1,20 +1,22 @@
 """limelight models."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 import typer
 
-from limelight.cli.options import Trust
+from limelight.cli.options import AS_IT_IS, Loading, names_model
 from limelight.cli.output import print_json, say, table
 
 
+@names_model
 def models(
-    name: Annotated[str | None, typer.Argument(help="A model, or a part of names to list.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A model, its file, or a part of names to list.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="List the layers that can be explained.")] = False,
-    trust: Trust = False,
+    loading: Loading = AS_IT_IS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """List the models that can be loaded by name, or the layers of one.
+    """List the models that can be loaded by name, the layers of one, or what is in the file of one.
 
     Example: limelight models torchvision/resnet18 --layers
     """
@@ -23,7 +25,10 @@ def models(
     if layers:
         if name is None:
             raise typer.BadParameter("--layers needs the name of a model", param_hint="NAME")
-        _layers(name, as_json, trust)
+        _layers(name, as_json, loading)
+        return
+    if name is not None and zoo.is_file_name(name):
+        _describe(name, as_json, loading)
         return
     available = [f"{family}/{model}" for family, names in zoo.available().items() for model in names]
     shown = [model for model in available if name is None or name.lower() in model.lower()]
@@ -36,14 +41,39 @@ def models(
         say("{}", model, wrap=False)
 
 
-def _layers(name: str, as_json: bool, trust: bool) -> None:
-    from limelight import zoo
+def _describe(name: str, as_json: bool, loading: Loading) -> None:
+    import warnings
+
+    from limelight.errors import ConversionWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConversionWarning)  # its words are those of the origin
+        classifier = loading.load(name)
+    labels: list[str] = classifier.labels or []
+    facts: dict[str, Any] = {
+        "model": classifier.name,
+        "kind": type(classifier).__name__,
+        "origin": classifier.origin,
+        "input": "x".join(map(str, (len(classifier.mean), *classifier.input_size))),
+        "classes": classifier.classes(),
+        "labels": labels,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    facts["labels"] = ", ".join(labels[:5]) + (", …" if len(labels) > 5 else "") if labels else "none are known"
+    for key, value in facts.items():
+        if value:
+            say("{}: {}", key, value)
+
+
+def _layers(name: str, as_json: bool, loading: Loading) -> None:
     from limelight.errors import WeightsUnavailable
 
     try:
-        classifier = zoo.load(name, trust=trust)
+        classifier = loading.load(name)
     except WeightsUnavailable:  # layers do not depend on the weights
-        classifier = zoo.load(name, weights=None, trust=trust)
+        classifier = replace(loading, weights="none").load(name)
     trace = classifier.trace()
     stages = {layer.name for layer in trace.stages}
     rows = [

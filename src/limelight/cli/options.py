@@ -1,13 +1,18 @@
 """Options that several commands have."""
 
 import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, cast, get_type_hints
 
 import typer
 from typer.core import TyperArgument, TyperCommand
 
-from limelight.errors import InvalidOption
+from limelight.errors import InvalidOption, show
+from limelight.text import whole_number
 
 Model = Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")]
 Models = Annotated[
@@ -30,6 +35,19 @@ Weights = Annotated[str, typer.Option(help="DEFAULT, 'none' for random ones, or 
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run code that comes with the model (.pt2, pickles, code of hf/…).")
 ]
+Labels = Annotated[
+    str | None,
+    typer.Option("--labels", metavar="FILE|a,b,c", help="Names of the classes, in order (else the model's own)."),
+]
+Size = Annotated[
+    str | None,
+    typer.Option("--size", metavar="N|ROWSxCOLUMNS", help="Size of the input, in pixels (else the model's own)."),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option("--mean", metavar="a,b,c", help="Of the normalisation, per channel, for values from 0 to 1."),
+]
+Std = Annotated[str | None, typer.Option("--std", metavar="a,b,c", help="Of the normalisation, per channel.")]
 Layer = Annotated[str | None, typer.Option(help="Layer to explain; several with commas (else the last map).")]
 OptionsOfAll = Annotated[
     list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of all methods; repeatable.")
@@ -44,6 +62,88 @@ Strict = Annotated[
     bool,
     typer.Option("--strict", help="Refuse a picture that can't be read (else it is left out, and the exit code is 1)."),
 ]
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model that is named is loaded: options that every command has that names one."""
+
+    weights: Weights = "DEFAULT"
+    labels: Labels = None
+    size: Size = None
+    mean: Mean = None
+    std: Std = None
+    device: Device = None
+    trust: Trust = False
+
+    def load(self, model: str) -> Any:
+        """Load a model so.
+
+        Raises:
+            InvalidOption: an option can't be read.
+        """
+        from limelight import zoo
+
+        return zoo.load(
+            model,
+            weights=None if self.weights.lower() == "none" else self.weights,
+            labels=None if self.labels is None else _names(self.labels),
+            size=None if self.size is None else sides("--size", self.size),
+            mean=None if self.mean is None else _numbers("--mean", self.mean),
+            std=None if self.std is None else _numbers("--std", self.std),
+            device=self.device,
+            trust=self.trust,
+        )
+
+
+AS_IT_IS = Loading()
+"""The model as it comes."""
+
+
+def names_model(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Spread the parameter ``loading`` of a command into the options of which it is made."""
+    own, types = inspect.signature(command), get_type_hints(Loading, include_extras=True)
+    options = [
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=types[one.name])
+        for one in fields(Loading)
+    ]
+    spread: list[inspect.Parameter] = []
+    for one in own.parameters.values():
+        spread += options if one.name == "loading" else [one.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+
+    @wraps(command)
+    def run(**given: Any) -> int | None:
+        loading = Loading(**{one.name: given.pop(one.name) for one in options})
+        return command(loading=loading, **given)
+
+    setattr(run, "__signature__", own.replace(parameters=spread))  # noqa: B010
+    return run
+
+
+def sides(option: str, text: str) -> int | tuple[int, ...]:
+    """Read N, or ROWSxCOLUMNS.
+
+    Raises:
+        InvalidOption: it is neither.
+    """
+    parts = [whole_number(part) for part in text.lower().split("x")]
+    plain = [side for side in parts if side]
+    if len(plain) < len(parts) or len(parts) > 3:
+        raise InvalidOption(f"{option} {show(text)}: expected a number of pixels such as 224, or ROWSxCOLUMNS")
+    return plain[0] if len(plain) == 1 else tuple(plain)
+
+
+def _names(text: str) -> list[str] | str:
+    """Read names with commas between, or a file of them."""
+    names = [name.strip() for name in text.split(",")]
+    return names if len(names) > 1 and not Path(text).exists() else text
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InvalidOption(f"{option} {show(text)}: expected a number per channel, such as 0.5,0.5,0.5") from None
 
 
 class Command(TyperCommand):

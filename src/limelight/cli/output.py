@@ -289,13 +289,6 @@ def _is_ours(file: Path) -> bool:
         return False
 
 
-def load_model(name: str, weights: str, device: str | None, trust: bool) -> Any:
-    """Load a model as ``--model``, ``--weights``, ``--device`` and ``--trust`` say."""
-    from limelight import zoo
-
-    return zoo.load(name, weights=None if weights.lower() == "none" else weights, device=device, trust=trust)
-
-
 def print_left_out(left_out: Mapping[str, str]) -> None:
     """Say which methods a model can't have, and why."""
     for name, reason in left_out.items():

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limelight.cli.options import Device, Limit, Model, Strict, Trust, Weights
+from limelight.cli.options import (
+    AS_IT_IS,
+    Limit,
+    Loading,
+    Model,
+    Strict,
+    names_model,
+)
 from limelight.cli.output import (
     check_readable,
     files_of,
-    load_model,
     number_duplicates,
     parse_layers,
     parse_parameters,
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     from limelight.data.samples import Sample
 
 
+@names_model
 def propose(
     model: Model,
     images: Annotated[
@@ -54,7 +61,6 @@ def propose(
             "where all pictures have true boxes).",
         ),
     ] = None,
-    weights: Weights = "DEFAULT",
     layer: Annotated[
         str | None, typer.Option(help="Layer to explain; several with commas (else the method's own choice).")
     ] = None,
@@ -73,8 +79,7 @@ def propose(
         typer.Option(help="Folder for a figure of each picture (else IMAGE.propose.png for one, none for several)."),
     ] = None,
     strict: Strict = False,
-    device: Device = None,
-    trust: Trust = False,
+    loading: Loading = AS_IT_IS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> int:
     """Propose boxes of objects: selective search, from which the peaks of a saliency map choose.
@@ -100,7 +105,7 @@ def propose(
     refuse_overwriting("--out", _destinations(out, samples), [*(images or []), *files_of(samples)])
     if strict:
         check_readable(samples)
-    classifier = load_model(model, weights, device, trust)
+    classifier = loading.load(model)
     unreadable = Unreadable(strict)
     known = [unreadable.try_read(s.name, lambda s=s: _true_boxes(s)) for s in samples]
     samples = [s for s, boxes in zip(samples, known, strict=True) if boxes is not None]

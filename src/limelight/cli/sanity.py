@@ -5,12 +5,18 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.options import Device, Explained, Model, Strict, Trust, Weights
+from limelight.cli.options import (
+    AS_IT_IS,
+    Explained,
+    Loading,
+    Model,
+    Strict,
+    names_model,
+)
 from limelight.cli.output import (
     check_readable,
     files_of,
     find_unsuitable,
-    load_model,
     method_names,
     print_json,
     print_left_out,
@@ -23,6 +29,7 @@ from limelight.cli.output import (
 from limelight.errors import InvalidOption
 
 
+@names_model
 def sanity(
     images: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER", help="A picture, or a folder of them.")],
     model: Model,
@@ -34,14 +41,12 @@ def sanity(
     reset: Annotated[
         str, typer.Option(help="How: 'default', each layer's own initialisation, or 'ae', Attribution Equilibrium's.")
     ] = "default",
-    weights: Weights = "DEFAULT",
     target: Explained = None,
     threshold: Annotated[float, typer.Option(help="Mean rank correlation up to which a method passes.")] = 0.5,
     limit: Annotated[int, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = 16,
     out: Annotated[Path, typer.Option(help="Where to write the strip of maps.")] = Path("sanity.png"),
     strict: Strict = False,
-    device: Device = None,
-    trust: Trust = False,
+    loading: Loading = AS_IT_IS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> int:
     """Tell which methods' maps do not depend on what the model has learned.
@@ -62,7 +67,7 @@ def sanity(
     refuse_overwriting("--out", [out], [images, *files_of(samples)])
     if strict:
         check_readable(samples)
-    classifier = load_model(model, weights, device, trust)
+    classifier = loading.load(model)
     left_out = find_unsuitable(methods, classifier, (s.image for s in samples), chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
     verdicts, results = ll.sanity(

@@ -7,15 +7,21 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.options import Device, Model, Trust, Weights
-from limelight.cli.output import load_model, print_json, resolve_input, say, table
+from limelight.cli.options import (
+    AS_IT_IS,
+    Loading,
+    Model,
+    names_model,
+    sides,
+)
+from limelight.cli.output import print_json, resolve_input, say, table
 from limelight.errors import InvalidOption
-from limelight.text import whole_number
 
 SHOWN = 12
 """Epochs that are printed at most, evenly spread."""
 
 
+@names_model
 def train_head(
     source: Annotated[
         Path, typer.Argument(metavar="FOLDER|CSV", help="A folder per class, a csv with labels, or --dataset's folder.")
@@ -44,10 +50,8 @@ def train_head(
     batch_size: Annotated[int, typer.Option(help="Pictures of a step.")] = 64,
     keep: Annotated[str, typer.Option(help="last, or best: the epoch of least loss in the test.")] = "last",
     seed: Annotated[int, typer.Option(help="Of first weights, order, mirrors and what is held out.")] = 0,
-    weights: Weights = "DEFAULT",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures beside this one.")] = 0,
-    device: Device = None,
-    trust: Trust = False,
+    loading: Loading = AS_IT_IS,
     as_json: Annotated[bool, typer.Option("--json", help="Print what came of every epoch as JSON.")] = False,
 ) -> None:
     """Train a network's last layer for classes of your own, and save the network; what was stopped goes on.
@@ -57,14 +61,14 @@ def train_head(
     import limelight as ll
 
     trained = ll.train_head(
-        load_model(model, weights, device, trust),
+        loading.load(model),
         resolve_input(source),
         out,
         test=_share_or_name(test),
         dataset=dataset,
         split=split,
         multilabel=multilabel,
-        resize=None if resize is None else _sides(resize),
+        resize=None if resize is None else _both(resize),
         mirror=mirror,
         workers=workers,
         epochs=epochs,
@@ -101,9 +105,9 @@ def _share_or_name(text: str | None) -> float | str | None:
         return text
 
 
-def _sides(text: str) -> tuple[int, int]:
+def _both(text: str) -> tuple[int, int]:
     """Read ROWSxCOLUMNS."""
-    rows, columns = (whole_number(part) for part in text.partition("x")[::2])
-    if not rows or not columns:
+    both = sides("--resize", text)
+    if isinstance(both, int) or len(both) != 2:
         raise InvalidOption(f"--resize {text}: expected ROWSxCOLUMNS, such as 224x224")
-    return rows, columns
+    return both[0], both[1]

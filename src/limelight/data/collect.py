@@ -1,7 +1,7 @@
-"""Samples of whatever holds pictures: a folder, a csv, a list, a batch, one picture of any kind."""
+"""Samples of whatever holds pictures: a folder, a csv, a list, a batch, a data set, a table, a picture of any kind."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -10,11 +10,26 @@ from typing import Any, TypeGuard, cast
 from PIL import Image
 from torch import Tensor
 
-from limelight.data.samples import Sample, read_samples
+from limelight.data.items import (
+    CLASSES,
+    PICTURES,
+    Item,
+    class_of,
+    is_data_set,
+    is_labelled,
+    is_loader,
+    is_pair,
+    is_undecoded,
+    items_of,
+    known_classes,
+    split,
+)
+from limelight.data.samples import Sample, read_frame, read_samples
+from limelight.data.shards import cells_of
 from limelight.data.synthetic import Scene
-from limelight.errors import InvalidImage
+from limelight.errors import InvalidImage, InvalidOption
 from limelight.files import name_in_text
-from limelight.ops.arrays import is_array
+from limelight.ops.arrays import is_array, is_tensor_or_array
 from limelight.text import numbered
 
 MARK = "{} ({})"
@@ -22,9 +37,16 @@ MARK = "{} ({})"
 
 
 def as_picture(image: Any) -> Any:
-    """Return the array of a picture that is a tensor of whole numbers; a normalised tensor, as all else, is itself."""
-    if not isinstance(image, Tensor) or image.is_floating_point():
-        return image
+    """Return what a picture of a data set is, and the array of a tensor of whole numbers; all else is itself."""
+    if isinstance(image, Item):
+        return as_picture(image.open()[0])
+    if isinstance(image, Mapping) and {"bytes", "path"} <= cast(Mapping[str, Any], image).keys():
+        cell = cast(Mapping[str, Any], image)  # as tables of Hugging Face keep pictures
+        return cell["bytes"] or cell["path"]
+    if not isinstance(image, Tensor):
+        return cast(Any, image)
+    if image.is_floating_point():
+        return image.as_subclass(Tensor)
     array = image.detach().cpu().numpy()
     if array.ndim == 3 and array.shape[0] in (1, 3, 4):
         array = array.transpose(1, 2, 0)
@@ -32,17 +54,97 @@ def as_picture(image: Any) -> Any:
 
 
 def list_pictures(images: Any, space: int = 2) -> list[Any] | None:
-    """Return the pictures of whatever holds several: a list, a batch, an iterator, a Series of paths; None for one.
+    """Return the pictures of whatever holds several, with their classes where it says them; None for one picture.
+
+    That is a list, a batch, an iterator, a Series of paths, a table, a data set or a ``DataLoader``. Of what gives
+    pictures by their numbers none is read; what is only passed through is, to its end.
 
     Args:
         images: one or several.
         space: axes of space of one, which tell a tensor of one from a batch of them.
     """
+    if is_loader(images) or is_data_set(images):
+        return _samples_of_data_set(images)
     if isinstance(images, Tensor) or is_array(images):
         names = not isinstance(images, Tensor) and images.ndim == 1 and images.dtype.kind in "OUT"
         return list(images) if images.ndim == space + 2 or names else None
+    if type(images).__name__ == "DataFrame":
+        return read_frame(images)
+    batch = _take_apart(images, space)
+    if batch is not None:
+        return batch
     one = isinstance(images, str | bytes | PathLike | Image.Image | Sample | Scene | Mapping) or hasattr(images, "read")
-    return None if one or not isinstance(images, Iterable) else list(cast(Iterable[Any], images))
+    if one or is_pair(images) or not isinstance(images, Iterable):
+        return None
+    pictures: list[Any] = []
+    for element in cast(Iterable[Any], images):
+        tensor = isinstance(element, Tensor) or is_array(element)
+        held = list_pictures(element, space) if tensor else _take_apart(element, space)
+        pictures += [element] if held is None else held
+    return pictures
+
+
+def _take_apart(batch: Any, space: int) -> list[Any] | None:
+    """Return the pictures of a batch as a ``DataLoader`` gives it, each with its class; None for what is none.
+
+    It is a list or tuple of pictures and classes, or a dict of them.
+    """
+    if isinstance(batch, Mapping):
+        keys = cast(Mapping[Any, Any], batch).keys()
+        if not keys & {*PICTURES} or keys - {*PICTURES, *CLASSES}:
+            return None
+    elif not isinstance(batch, list | tuple) or len(cast(Sequence[Any], batch)) < 2:
+        return None
+    pictures, said = split(batch)
+    held = list_pictures(pictures, space) if isinstance(pictures, Tensor | list) or is_array(pictures) else None
+    if held is None:
+        return None
+    if said is None and isinstance(batch, Mapping):
+        return held
+    column = said.ndim == 1 if is_tensor_or_array(said) else isinstance(said, list | tuple)
+    classes = list(cast(Sequence[Any], said)) if column else []
+    fits = len(classes) == len(held) and all(class_of(one) is not None for one in classes)
+    return list(zip(held, classes, strict=True)) if fits else None
+
+
+def _samples_of_data_set(source: Any) -> list[Sample]:
+    """Return a sample for each item of a data set or a ``DataLoader``, none of which is read."""
+    said, names = known_classes(source)
+    items = cells_of(source) if is_undecoded(source) else items_of(source)
+    numbers = [item.number if isinstance(item, Item) else item.row for item in items]
+    labels = [None if said is None else class_of(said[number]) for number in numbers]
+    return [
+        Sample(item, f"image-{number:05d}", label, classes=names)
+        for item, number, label in zip(items, numbers, labels, strict=True)
+    ]
+
+
+def open_sample(sample: Sample) -> Sample:
+    """Return the sample with its picture, and its class, read from the data set that it is in.
+
+    Raises:
+        InvalidImage: it can't be read.
+        InvalidOption: the data set says two classes of it.
+    """
+    if not isinstance(sample.image, Item):
+        return sample
+    picture, label = sample.image.open()
+    if None not in (label, sample.label) and label != sample.label:
+        raise InvalidOption(
+            f"{sample.name}: the item says class {label}, and the data set's targets say {sample.label}; "
+            "give pairs of pictures and classes, or a data set that says one of both"
+        )
+    return replace(sample, image=as_picture(picture), label=sample.label if label is None else label)
+
+
+def label_samples(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the samples with their classes, for which items of a data set are read that says them in no other way."""
+    return [
+        replace(sample, label=open_sample(sample).label)
+        if sample.label is None and isinstance(sample.image, Item)
+        else sample
+        for sample in samples
+    ]
 
 
 def _is_path(picture: object) -> TypeGuard[str | PathLike[str]]:
@@ -60,7 +162,7 @@ def as_samples(images: Any, space: int = 2) -> list[Sample]:
         return name_apart(read_samples(Path(images)))
     pictures = list_pictures(images, space)
     if pictures is None:
-        raise InvalidImage(f"expected a folder, a csv or a list of pictures, got {type(images).__name__}")
+        raise InvalidImage(f"expected a folder, a csv, a list, table or data set of pictures, got {_kind(images)}")
     return samples_of(pictures)
 
 
@@ -80,14 +182,26 @@ def samples_of(pictures: Iterable[Any]) -> list[Sample]:
     """Return a sample per picture of any kind, with a name of its own."""
     samples: list[Sample] = []
     for i, one in enumerate(pictures):
+        name, label = f"image-{i:05d}", None
         if isinstance(one, Scene):
             samples += [replace(sample, name=scene_name(i)) for sample in from_scenes([one])]
-        elif isinstance(one, Sample):
-            samples.append(replace(one, image=as_picture(one.image)))
-        else:
-            name = name_in_text(Path(one).name) if _is_path(one) else f"image-{i:05d}"
-            samples.append(Sample(as_picture(one), name))
+            continue
+        if isinstance(one, Sample):
+            samples.append(one if isinstance(one.image, Item) else replace(one, image=as_picture(one.image)))
+            continue
+        if isinstance(one, tuple) or is_labelled(one):
+            one, said = split(one)
+            label = class_of(said)
+        if _is_path(one):
+            name = name_in_text(Path(one).name)
+        samples.append(Sample(as_picture(one), name, label))
     return name_apart(samples)
+
+
+def _kind(images: Any) -> str:
+    """Say what was given in place of pictures; of data sets by the names of their splits, which there are."""
+    splits = cast(Mapping[str, Any], images) if type(images).__name__.endswith("DatasetDict") else ()
+    return type(images).__name__ + (f" of {', '.join(splits)}: give one of them" if splits else "")
 
 
 def from_scenes(scenes: Iterable[Scene]) -> list[Sample]:

@@ -7,7 +7,7 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,9 +194,45 @@ class _Row:
 
 
 def _from_csv(table: Path) -> list[Sample]:
+    return _group(_rows(str(table), "line", table.parent, *_cells(table)))
+
+
+def read_frame(frame: Any) -> list[Sample]:
+    """Return samples for the rows of a pandas ``DataFrame``, whose columns are those of a csv; see ``read_samples``.
+
+    The column of pictures may hold pictures of any kind in place of files, which are relative to the folder we are in.
+
+    Raises:
+        InvalidImage: a picture or mask is absent.
+        InvalidOption: the table can't be understood.
+    """
+    names = [str(name).strip().lower() for name in frame.columns]
+    records: list[list[Any]] = [list(row) for row in frame.itertuples(index=False, name=None)]
+    column = next((name for name in (*_FILES, "img", "picture") if name in names), None)
+    at = names.index(column) if column else 0
+    if column is None or all(isinstance(row[at], str | Path) or row[at] is None for row in records):
+        rows = [(i, dict(zip(names, map(_text, row), strict=True))) for i, row in enumerate(records)]
+        return _group(_rows("the table", "row", Path(), names, rows))
+    if "mask" in names:
+        raise InvalidOption(f"the table's column {column!r} holds pictures and no files; masks are for files alone")
+    cells = [{name: _text(cell) for name, cell in zip(names, row, strict=True) if name != column} for row in records]
+    return [
+        Sample(row[at], f"row-{i:05d}", label, boxes=(box,) if (box := _box_of(own, f"the table, row {i}")) else ())
+        for i, (row, own, label) in enumerate(zip(records, cells, _labels([*names], cells), strict=True))
+    ]
+
+
+def _text(cell: Any) -> str:
+    """Return a cell of a table as it would stand in a csv."""
+    if cell is None or cell != cell:
+        return ""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
+def _group(rows: Sequence["_Row"]) -> list[Sample]:
     """Group the rows by picture, then by label, both in the order in which they first come."""
     pictures: dict[Path, dict[Label | None, list[_Row]]] = {}
-    for row in _rows(table):
+    for row in rows:
         pictures.setdefault(row.path, {}).setdefault(row.label, []).append(row)
     samples: list[Sample] = []
     for labels in pictures.values():
@@ -234,8 +270,18 @@ def _sample(rows: list[_Row], has_others: bool) -> Sample:
     )
 
 
-def _rows(table: Path) -> list[_Row]:
-    header, lines = _cells(table)
+def _rows(
+    table: str, word: str, folder: Path, header: list[str], lines: list[tuple[int, dict[str, str]]]
+) -> list[_Row]:
+    """Read the rows of a table.
+
+    Args:
+        table: what messages call it.
+        word: what they call its rows, which have numbers.
+        folder: that its files are relative to.
+        header: names of the columns.
+        lines: number and cells of every row.
+    """
     files = next((name for name in _FILES if name in header), None)
     if files is None:
         hint = "; separate them with commas" if any(mark in name for name in header for mark in ";\t") else ""
@@ -252,7 +298,10 @@ def _rows(table: Path) -> list[_Row]:
     if not lines:
         raise InvalidOption(f"{table} has no rows below its header; give one per picture")
     labels = _labels(header, [cells for _, cells in lines])
-    return [_row(table, line, cells, files, label) for (line, cells), label in zip(lines, labels, strict=True)]
+    return [
+        _row(f"{table}, {word} {line}", folder, cells, files, label)
+        for (line, cells), label in zip(lines, labels, strict=True)
+    ]
 
 
 def _cells(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
@@ -289,8 +338,7 @@ def _labels(header: Sequence[str], rows: list[dict[str, str]]) -> list[Label | N
     return [text or None for text in given]
 
 
-def _row(table: Path, line: int, cells: dict[str, str], files: str, label: Label | None) -> _Row:
-    where = f"{table}, line {line}"
+def _row(where: str, folder: Path, cells: dict[str, str], files: str, label: Label | None) -> _Row:
     mask, value, difficult = (cells.get(name, "") for name in ("mask", "mask_value", "difficult"))
     if not cells[files]:
         raise InvalidOption(f"{where}: the column {files!r} is empty; give a picture")
@@ -302,16 +350,17 @@ def _row(table: Path, line: int, cells: dict[str, str], files: str, label: Label
     return _Row(
         where,
         cells[files],
-        _existing(table.parent / cells[files], where),
+        _existing(folder / cells[files], where),
         label,
-        _existing(table.parent / mask, where) if mask else None,
+        _existing(folder / mask, where) if mask else None,
         number,
-        _box([cells.get(name, "") for name in _CORNERS], where),
+        _box_of(cells, where),
         difficult == "1",
     )
 
 
-def _box(texts: list[str], where: str) -> Box | None:
+def _box_of(cells: Mapping[str, str], where: str) -> Box | None:
+    texts = [cells.get(name, "") for name in _CORNERS]
     if not any(texts):
         return None
     try:

@@ -4,13 +4,14 @@ import importlib
 import os
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
 from limelight.data.images import SUFFIXES
+from limelight.data.items import column_of, known_column
 from limelight.data.reading import Absent, Contents
 from limelight.data.samples import Label, Sample
 from limelight.errors import InvalidOption, MissingExtra
@@ -176,15 +177,19 @@ def read_hub(root: Path | None, name: str, split: str | None) -> Contents:
     except Exception as error:  # the library raises nearly every type, some in many lines
         said = (str(error).strip().splitlines() or [""])[0]
         raise InvalidOption(f"can't open hf:{name}, split {split!r}: {type(error).__name__}: {said}") from error
-    kinds = {key: type(kind).__name__ for key, kind in table.features.items()}
-    column = next((key for key, kind in kinds.items() if kind == "Image"), None)
-    if column is None:
-        raise InvalidOption(f"hf:{name} has no column of pictures; its columns: {', '.join(kinds)}")
-    known = next((key for key, kind in kinds.items() if kind == "ClassLabel"), None)
-    names: list[str] = [] if known is None else list(table.features[known].names)
-    numbers: list[int] = [-1] * len(table) if known is None else list(table[known])
-    table = table.cast_column(column, datasets.Image(decode=False))
+    if column_of(table, "Image") is None:
+        raise InvalidOption(f"hf:{name} has no column of pictures; its columns: {', '.join(table.features)}")
+    said, names = known_column(table) if column_of(table, "ClassLabel") else (None, ())
+    numbers: Sequence[int] = [-1] * len(table) if said is None else said
     return [
-        Sample(Cell(table, column, row), f"{split}-{row:06d}", names[number] if number >= 0 else None)
-        for row, number in enumerate(numbers)
-    ], names
+        Sample(cell, f"{split}-{cell.row:06d}", names[number] if number >= 0 else None)
+        for cell, number in zip(cells_of(table), numbers, strict=True)
+    ], list(names)
+
+
+def cells_of(table: Any) -> list[Cell]:
+    """Return the pictures of a Hugging Face data set, none of which is read or decoded."""
+    column = column_of(table, "Image")
+    assert column is not None
+    encoded = table.cast_column(column, importlib.import_module("datasets").Image(decode=False))
+    return [Cell(encoded, column, row) for row in range(len(table))]

@@ -8,13 +8,14 @@
 
 from limelight.draw.paint import colorize, contour, outline_mask, overlay, signed, top_region
 from limelight.draw.png import read_png_metadata, to_png_bytes
-from limelight.draw.sheet import Panel, annotate, gallery
+from limelight.draw.sheet import Panel, annotate, enlarge, gallery
 
 __all__ = [
     "Panel",
     "annotate",
     "colorize",
     "contour",
+    "enlarge",
     "gallery",
     "outline_mask",
     "overlay",

@@ -18,6 +18,9 @@ Picture = Image.Image | Array
 
 Mode = Literal["blend", "flat", "fade"]
 
+GREEN = "#39ff14"
+"""Of an outline: what hardly any picture has."""
+
 _SLACK = 1e-4  # rounding of float32 arithmetic beyond [0, 1]
 
 
@@ -88,15 +91,15 @@ def signed(values: Array, *, cmap: str = "seismic", limit: float | None = None) 
 
 
 def top_region(values: Array, top: float = 0.1) -> npt.NDArray[np.bool_]:
-    """Return the mask, shape (H, W), of the ``top`` share of the pixels with the highest values.
+    """Return the mask, shape (*space), of the ``top`` share of the pixels with the highest values.
 
-    Exactly ``round(top * H * W)`` pixels (at least one) are in it: of equal values that compete for the
+    Exactly ``round(top * size)`` pixels (at least one) are in it: of equal values that compete for the
     last places, those nearer the top left win.
 
     Raises:
-        InvalidOption: ``top`` is not in (0, 1], or a map of another shape or with NaN.
+        InvalidOption: ``top`` is not in (0, 1], or a map without values or with NaN.
     """
-    values = _map(values)
+    values = _finite(values)
     if not 0 < top <= 1:
         raise InvalidOption(f"top is {top}; it must be above 0 and at most 1 (0.1: a tenth of the pixels)")
     count = max(1, round(top * values.size))
@@ -105,7 +108,7 @@ def top_region(values: Array, top: float = 0.1) -> npt.NDArray[np.bool_]:
     return mask.reshape(values.shape)
 
 
-def contour(image: Picture, values: Array, *, top: float = 0.1, color: str = "#39ff14", width: int = 2) -> Image.Image:
+def contour(image: Picture, values: Array, *, top: float = 0.1, color: str = GREEN, width: int = 2) -> Image.Image:
     """Outline the part of a picture where its map is highest.
 
     The line lies inside the region, so that region and line together cover the share ``top``; a dark
@@ -176,7 +179,11 @@ def _map(values: Array) -> Array:
     """Check a map and return it as float64."""
     if values.ndim != 2 or values.size == 0:
         raise InvalidOption(f"the map has shape {values.shape}; give one map of shape (H, W)")
-    if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
+    return _finite(values)
+
+
+def _finite(values: Array) -> Array:
+    if values.size == 0 or values.dtype.kind not in "fiub" or not np.isfinite(values).all():
         raise InvalidOption("the map has values that are not finite real numbers")
     return values.astype(np.float64)
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from limelight.draw.assets import font, make_legible, palette
 from limelight.errors import InvalidOption
 
-__all__ = ["Panel", "annotate", "gallery"]
+__all__ = ["Panel", "annotate", "enlarge", "gallery"]
 
 _INK, _SOFT, _HAIRLINE = "#1a1a1a", "#6b6b6b", "#d8d8d8"
 
@@ -155,6 +155,11 @@ def annotate(image: Image.Image, title: str = "", caption: str = "", *, size: in
         InvalidOption: the size is below 32.
     """
     return gallery([[Panel(image, title, caption)]], size=size or max(160, *image.size))
+
+
+def enlarge(image: Image.Image, size: int) -> Image.Image:
+    """Return a picture of at least this many pixels along its longer side."""
+    return image if max(image.size) >= size else _fit(image, size)
 
 
 def _fit(image: Image.Image, size: int) -> Image.Image:

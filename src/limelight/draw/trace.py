@@ -12,7 +12,7 @@ from limelight.draw.assets import font, make_legible
 from limelight.draw.paint import Array, Picture, overlay
 from limelight.draw.sheet import Panel, gallery
 
-__all__ = ["Course", "Shot", "animation", "spread_steps", "storyboard"]
+__all__ = ["Course", "Shot", "animation", "film", "spread_steps", "storyboard"]
 
 _SIZE = 224
 """Longer side of every picture, in pixels."""
@@ -114,6 +114,18 @@ def animation(course: Course, comment: str = "") -> bytes:
         )
         for shot in course.shots
     ]
+    return film(frames, int(np.clip(_LONG / len(frames), 80, 500)), last=_LAST, comment=comment)
+
+
+def film(frames: Sequence[Image.Image], each: int, *, last: int | None = None, comment: str = "") -> bytes:
+    """Return an animated GIF that loops.
+
+    Args:
+        frames: of one size.
+        each: how long a frame stands, in milliseconds.
+        last: how long the last one does; None for as long as the others.
+        comment: text that is kept in the file.
+    """
     # One palette without dithering: pixels that stay keep their colour, so that only changes are stored.
     some = chart.stack([frames[i] for i in spread_steps(len(frames), 4)])
     palette = some.quantize(256, Image.Quantize.MEDIANCUT, kmeans=3)
@@ -121,14 +133,13 @@ def animation(course: Course, comment: str = "") -> bytes:
     colours[colours.min(1) > 240] = 255  # the paper
     palette.putpalette(colours.ravel().tolist())
     first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    each = int(np.clip(_LONG / len(frames), 80, 500))
     out = io.BytesIO()
     first.save(
         out,
         "GIF",
         save_all=True,
         append_images=others,
-        duration=[each] * len(others) + [_LAST],
+        duration=[each] * len(others) + [each if last is None else last],
         loop=0,
         comment=comment.encode(),
     )

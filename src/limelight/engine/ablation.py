@@ -86,6 +86,9 @@ class Behind:
 def find_behind(classifier: Classifier, stage: Stage, image: Images) -> Behind:
     """Find out on one image what lies behind a layer; done once per layer and input size."""
     key = (stage.info.name, *image.shape[1:])
+    # Further inputs may come in behind the layer, another for each image; and of runs only the last has a head.
+    if classifier.feed.rows or stage.info.run is not None:
+        return Behind(None, None)
     if key not in classifier.memo:
         head = Head(classifier, stage.info.name, image[:1])
         linear = _linear(classifier, head, stage.output[:1], stage.acts[:1]) if head.exact else None
@@ -192,16 +195,16 @@ def _from_layer(passes: Passes, stage: Stage, head: Head, i: int, gone: Tensor) 
 
 
 def _from_image(passes: Passes, stage: Stage, i: int, gone: Tensor) -> Tensor:
-    layer = passes.classifier.module.get_submodule(stage.info.name)
+    layer = passes.classifier.modules([stage.info.name])[stage.info.name]
     size = passes.at_once()
 
     def work(part: slice) -> Tensor:
         images = _numbers(i, gone[part])
         with (
             preserve_state(passes.classifier.module),
-            overwrite_output(layer, lambda output: without(output, stage, gone[part])),
+            overwrite_output(layer, lambda output: without(output, stage, gone[part]), stage.info.run),
         ):
-            return passes.read(passes.classifier.forward(passes.image[images]), images)
+            return passes.read(passes.classifier.forward(passes.image[images], images), images)
 
     return torch.cat(in_chunks(work, len(gone), size)) if len(gone) else stage.acts.new_zeros(0)
 
@@ -214,7 +217,8 @@ def without(output: Tensor, stage: Stage, gone: Tensor) -> Tensor:
     """Return a layer's output (1 or m, ...) without some channels of its maps, gone (m, k), in each copy: (m, ...)."""
     layout = stage.info.layout
     assert layout is not None
-    changed = output.expand(len(gone), *output.shape[1:]).clone()
+    axis = 1 if layout.kind == "tokens_first" else 0  # of the images
+    changed = output.expand([len(gone) if i == axis else -1 for i in range(output.ndim)]).clone()
     maps = layout.maps(changed)
     maps.masked_fill_(spread(gone, maps), 0)
     if maps.untyped_storage().data_ptr() != changed.untyped_storage().data_ptr():

@@ -20,10 +20,10 @@ class Effects:
     gradients: Flags | None = None
     scores: Flags | None = None
 
-    def gradient(self, n: int, images: Index, found: Tensor) -> None:
+    def gradient(self, n: int, images: Index, gradients: Tensor) -> None:
         """Take in gradients at copies of n images."""
-        times = torch.zeros(n, dtype=torch.int32, device=found.device)
-        some = times.index_add(0, images, found.flatten(1).any(1).int()) > 0  # without waiting for the card
+        times = torch.zeros(n, dtype=torch.int32, device=gradients.device)
+        some = times.index_add(0, images, gradients.flatten(1).any(1).int()) > 0  # without waiting for the card
         self.gradients = some if self.gradients is None else self.gradients | some
 
     def score(self, changed: Flags) -> None:

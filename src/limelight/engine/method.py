@@ -18,6 +18,7 @@ from limelight.engine.spec import Options, Spec
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost, predict
+from limelight.model.feed import Inside
 from limelight.model.targets import TargetLike, accept_either_name
 from limelight.ops.space import size_of
 from limelight.shapes import Grid, Images, Maps
@@ -45,10 +46,11 @@ class Method(Spec):
         x: Images,
         target: TargetLike = None,
         *,
+        inputs: Inside | None = None,
         targets: TargetLike = None,
     ) -> Maps:
         """Return the finished maps, (n, *space) float32 in [0, 1], on x's device."""
-        return self.run(classifier, x, target).map
+        return self.run(classifier, x, target, inputs=inputs).map
 
     @accept_either_name
     def raw(
@@ -57,10 +59,11 @@ class Method(Spec):
         x: Images,
         target: TargetLike = None,
         *,
+        inputs: Inside | None = None,
         targets: TargetLike = None,
     ) -> Grid:
         """Return the raw maps, (n, *place): the method's own resolution and sign."""
-        return self.run(classifier, x, target).raw
+        return self.run(classifier, x, target, inputs=inputs).raw
 
     @accept_either_name
     def run(
@@ -69,6 +72,7 @@ class Method(Spec):
         x: Images,
         target: TargetLike = None,
         *,
+        inputs: Inside | None = None,
         targets: TargetLike = None,
     ) -> Saliency:
         """Explain a batch and return the whole record.
@@ -78,12 +82,13 @@ class Method(Spec):
             x: normalised images, (n, c, *space).
             target: None for the predicted class, a class index, a label, one of these per image, or a
                 function of the module's outputs that gives one score per image.
+            inputs: what the module takes beside the images, a row for each; see ``Classifier.with_inputs``.
             targets: another name of ``target``.
 
         Raises:
             LimelightError: see ``limelight.errors``; the model is given back unchanged.
         """
-        return run([self], classifier, x, target)[0]
+        return run([self], as_classifier(classifier).with_inputs(inputs), x, target)[0]
 
     def cost(self, classifier: Classifier | nn.Module | str, x: Images) -> Cost:
         """Predict the passes per image, from the card's formula; a budget may end earlier.

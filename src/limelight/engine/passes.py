@@ -68,7 +68,7 @@ class Passes:
 
         def score(part: slice) -> Scores:
             x = copies(images[part], numbers[part])
-            scores = self.read(self._forward(x), images[part], kind, x)
+            scores = self.read(self._forward(x, images[part]), images[part], kind, x)
             self._meter.add(forward=len(x))
             return scores
 
@@ -86,7 +86,7 @@ class Passes:
 
         def read_logits(part: slice) -> Logits:
             x = copies(images[part], numbers[part])
-            logits = self.classifier.outputs.logits(self._forward(x), len(x))
+            logits = self.classifier.outputs.logits(self._forward(x, images[part]), len(x))
             logits = self.classifier.require_finite(logits, self.image, images[part], x)
             self._meter.add(forward=len(x))
             return logits if logits.dtype == torch.float64 else logits.float()
@@ -110,7 +110,7 @@ class Passes:
             i, k = images[part], numbers[part]
             x = copies(i, k).detach().requires_grad_()
             with torch.enable_grad():
-                score = self.read(self._forward(x), i, kind, x).sum()
+                score = self.read(self._forward(x, i), i, kind, x).sum()
                 (gradients,) = differentiate(self.classifier.module, self.image, score, [x])
             assert gradients is not None
             self._meter.add(forward=len(x), backward=len(x))
@@ -137,7 +137,7 @@ class Passes:
             i, k = images[part], numbers[part]
             with torch.enable_grad():
                 x = copies(leaf, i, k)
-                y = self.read(self._forward(x), i, None, x).to(weights)
+                y = self.read(self._forward(x, i), i, None, x).to(weights)
                 (share,) = differentiate(self.classifier.module, self.image, (y * weights[i, k]).sum(), [leaf])
             assert share is not None
             self._meter.add(forward=len(x), backward=len(x))
@@ -170,6 +170,6 @@ class Passes:
         at = torch.arange(len(self.image) * count, device=self.image.device)
         return at // count, at % count
 
-    def _forward(self, x: Images) -> Any:
+    def _forward(self, x: Images, images: Index) -> Any:
         with preserve_state(self.classifier.module), torch.set_grad_enabled(x.requires_grad):
-            return self.classifier.forward(x.to(self.image.dtype), watched=False)
+            return self.classifier.forward(x.to(self.image.dtype), images, watched=False)

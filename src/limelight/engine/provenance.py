@@ -14,12 +14,19 @@ from limelight.engine.spec import Spec
 from limelight.model.classifier import Classifier
 from limelight.model.layers import LayerInfo
 from limelight.model.one_pass import Pass
+from limelight.model.targets import Aimed
 
 
 def provenance(method: Spec, clean: Pass, layers: Sequence[LayerInfo], finish: Finish, sharing: int) -> dict[str, Any]:
     """Return the settings of one run, ready for JSON but for the weights' stamp."""
-    classifier = clean.classifier
+    classifier, function = clean.classifier, clean.targets.function
+    asked: dict[str, Any] = {}
+    if isinstance(function, Aimed):
+        asked = {"function": repr(function), "label": str(function)}
+    elif function is not None:
+        asked = {"function": getattr(function, "__qualname__", type(function).__name__)}
     return {
+        **asked,
         "method": method.name,
         "cites": method.card.cites,
         "options": method.options.model_dump(mode="json", fallback=as_text),

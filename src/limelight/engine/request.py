@@ -334,12 +334,14 @@ class Request:
         def layer_at(variants: Tensor) -> tuple[Tensor, Tensor]:
             n, s = variants.shape[:2]
             x = variants.flatten(0, 1).to(clean.image.dtype)
-            targets = clean.targets[torch.arange(n, device=x.device).repeat_interleave(s)]
+            numbers = torch.arange(n, device=x.device).repeat_interleave(s)
+            targets = clean.targets[numbers]
 
             def work(part: slice) -> tuple[Tensor, Tensor]:
-                seen = pass_images(
-                    clean.classifier, x[part], targets[part], layers, layer_gradients=True, meter=self._meter
-                ).stages[self.layer]
+                own = clean.classifier.take(numbers[part])
+                seen = pass_images(own, x[part], targets[part], layers, layer_gradients=True, meter=self._meter).stages[
+                    self.layer
+                ]
                 assert seen.grads is not None
                 return seen.acts, seen.grads
 

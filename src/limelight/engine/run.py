@@ -22,7 +22,7 @@ from limelight.model.cost import Meter
 from limelight.model.layers import LayerInfo
 from limelight.model.one_pass import pass_images
 from limelight.model.preserve import preserve_state
-from limelight.model.targets import ScoreKind, TargetLike, Targets
+from limelight.model.targets import Aimed, ScoreKind, TargetLike, Targets
 from limelight.relevance.recorded_pass import record_images
 from limelight.shapes import Images
 
@@ -81,7 +81,13 @@ def refuse_space(methods: Sequence[Spec], x: Images) -> None:
 
 
 def _average_views(method: Spec, classifier: Classifier, x: Images, plain: Saliency, targets: Targets) -> Saliency:
-    """Explain the same classes on other views of the pictures too, and average."""
+    """Explain the same classes on other views of the pictures too, and average.
+
+    Raises:
+        InvalidOption: the target is a place in the picture, which lies elsewhere in a view.
+    """
+    if isinstance(targets.function, Aimed) and targets.function.placed:
+        raise InvalidOption(f"{method.name}: augment shows other views of the picture, where {targets.function} is not")
     alone = replace(method, options=method.options.model_copy(update={"augment": "none"}))
     same = replace(targets, index=plain.target)
     views = [run([alone], classifier, there(x), same)[0] for there, _ in VIEWS[method.options.augment]]
@@ -101,14 +107,14 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
 
     def explain(images: slice) -> list[Saliency]:
         start, meter = time.perf_counter(), Meter()
-        some, wanted = x[images], targets[images]
+        some, wanted, own = x[images], targets[images], classifier.take(images)
         if recorded:
             clean = record_images(
-                classifier, some, wanted, looked_at, layer_gradients=layer_gradients, meter=meter, stops=stops
+                own, some, wanted, looked_at, layer_gradients=layer_gradients, meter=meter, stops=stops
             )
         else:
             clean = pass_images(
-                classifier,
+                own,
                 some,
                 wanted,
                 looked_at,

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from limelight.errors import LimelightError, OutOfMemory
 from limelight.model.boundary import forward_pass
+from limelight.model.feed import Feed
 from limelight.model.layers import Trace
-from limelight.model.outputs import class_scores, of_first
+from limelight.model.outputs import FOUND, Choice, class_scores, of_first
 from limelight.model.preserve import preserve_state
 from limelight.model.weights import version_of
 from limelight.ops.space import channels_last
@@ -29,6 +30,8 @@ class BatchTrial:
         module: the model.
         x: an image, (1, c, *space).
         seen: what a pass of that image alone showed.
+        feed: gives it images.
+        choice: which part of the outputs are class scores.
 
     Attributes:
         layout: the layout in memory that it likes best.
@@ -36,8 +39,8 @@ class BatchTrial:
         overwrites: whether it wrote into what it was given.
     """
 
-    def __init__(self, module: nn.Module, x: Images, seen: Trace) -> None:
-        self._module, self._seen = module, seen
+    def __init__(self, module: nn.Module, x: Images, seen: Trace, feed: Feed, choice: Choice = FOUND) -> None:
+        self._module, self._seen, self._feed, self._choice = module, seen, feed[:1], choice
         self._share = {torch.float16: 0.02, torch.bfloat16: 0.1}.get(x.dtype, 1e-3)
         self._scale = max((float(t.abs().max()) for t in seen.outputs if t.numel()), default=0.0)
         self.overwrites = False
@@ -76,13 +79,15 @@ class BatchTrial:
         before = version_of(copies)
         try:
             with preserve_state(self._module), forward_pass(self._module, given):
-                output = self._module(copies)
+                output = self._feed(self._module, copies)
         except OutOfMemory:
             raise
         except LimelightError as error:
             return str(error)
         self.overwrites |= version_of(copies) != before
-        return [class_scores(output, len(given))[:1]] if self._seen.classes else of_first(output, len(given))
+        if not self._seen.classes:
+            return of_first(output, len(given), self._choice)
+        return [class_scores(output, len(given), self._choice)[:1]]
 
     def _same(self, one: Sequence[Tensor], two: Sequence[Tensor], share: float) -> bool:
         if [t.shape for t in one] != [t.shape for t in two]:

@@ -164,7 +164,7 @@ class BlackBox(Classifier):
             MissingExtra: onnxruntime is not installed.
             UnsupportedModel: the file is not there, no model, or damaged; or its batches are fixed at several images.
         """
-        session: Any = _open_onnx(model) if isinstance(model, str | Path) else model
+        session: Any = open_onnx(model) if isinstance(model, str | Path) else model
         if not session.get_inputs() or not session.get_outputs():
             raise UnsupportedModel("the ONNX model has no inputs or no outputs")
         given, output = session.get_inputs()[0], session.get_outputs()[0].name
@@ -207,7 +207,7 @@ class BlackBox(Classifier):
             )
 
 
-def _open_onnx(path: str | Path) -> Any:
+def open_onnx(path: str | Path) -> Any:
     """Return an ONNX Runtime session of the model in a file; the runtime says no types."""
     try:
         onnxruntime: Any = importlib.import_module("onnxruntime")

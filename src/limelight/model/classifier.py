@@ -18,13 +18,14 @@ from limelight.model.batch_check import check_batch, refuse_meta
 from limelight.model.batch_runner import BatchRunner
 from limelight.model.batches import in_chunks
 from limelight.model.boundary import describe
+from limelight.model.feed import Feed, Inside
 from limelight.model.finite import require_finite
 from limelight.model.hooks import duplicate
 from limelight.model.inputs import Inputs
 from limelight.model.labels import LabelsLike, check_count, read_labels
 from limelight.model.layer_choice import LayerLike, choose_layers, name_layers
 from limelight.model.layers import LayerInfo, Trace
-from limelight.model.outputs import Outputs, find_outputs
+from limelight.model.outputs import Choice, Ending, Outputs, Pick, find_outputs
 from limelight.model.parts import unwrap
 from limelight.model.preprocess import Transform
 from limelight.model.preserve import preserve_state
@@ -60,9 +61,14 @@ class Classifier:
         size: side of the square input in pixels, or (rows, columns), for the default preprocessing and for listing
             layers. None: that of ``preprocess``; where there is none, that of the ``pretrained_cfg``, else 224.
         outputs: ``"logits"`` or ``"probabilities"`` (a model that ends in softmax or sigmoid). None: seen
-            from the model.
+            from the operation that makes the scores.
         multilabel: whether classes are independent (sigmoid). None: seen from the model.
+        output: which part of what the module returns are the class scores: a key, an index, or a function that makes
+            them, (n, classes), of all of it. None: ``logits``, ``out`` or ``scores`` where there is one; else what has
+            as many columns as there are labels, or is the only one that can be. What can't be told is asked.
         reshape: turns the output of a layer into (n, k, h, w), for layouts that are not recognised.
+        input: which argument of ``forward`` the image is, or its key where ``forward`` takes one dict; None for the
+            first argument. See ``with_inputs`` for the others.
         name: how results call the model.
         fuse: pass masked pictures, of which no layer is watched, through a copy with batch normalisation fused
             into the convolutions: faster, for a second copy of the weights.
@@ -93,7 +99,9 @@ class Classifier:
         size: int | tuple[int, ...] | None = None,
         outputs: Literal["logits", "probabilities"] | None = None,
         multilabel: bool | None = None,
+        output: Pick | None = None,
         reshape: Callable[[Tensor], Tensor] | None = None,
+        input: str | None = None,
         name: str | None = None,
         fuse: bool = False,
     ) -> None:
@@ -103,16 +111,21 @@ class Classifier:
         self.name = name or type(self.module).__name__
         self.labels = read_labels(labels) if labels is not None else None
         self.inputs = Inputs(self.module, preprocess, mean, std, size)
+        self.feed = Feed.of(self.module, input)
         self._declared_outputs: Literal["logits", "probabilities"] | None = outputs
         self._declared_multilabel = multilabel
         self._reshape = reshape
-        self._runner = BatchRunner(self.module, self.name, may_fuse=fuse)
+        self.choice = Choice(output, len(self.labels or ()))
+        self._runner = BatchRunner(self.module, self.name, may_fuse=fuse, choice=self.choice)
         self._traces: dict[tuple[int, ...], Trace] = {}
         self._hashed: tuple[Any, str] | None = None
         self.memo: dict[tuple[Any, ...], Any] = {}  # what others found out about the module, once
         self.first_pass_seconds = 0.0
         """Seconds of the pass that showed the layers."""
         self.layer = self.layer_names(layer) if layer is not None else None
+
+    origin = ""
+    """How the module was made of a file of another kind, where it was."""
 
     def __repr__(self) -> str:
         layer = f", layer={', '.join(self.layer)}" if self.layer else ""
@@ -143,7 +156,7 @@ class Classifier:
             size = self.at_once(x)
             given = x.clone()  # a model may overwrite what it is given
             logits = in_chunks(
-                lambda part: self.outputs.logits(self.forward(given[part]), len(given[part])), len(x), size
+                lambda part: self.outputs.logits(self.take(part).forward(given[part]), len(given[part])), len(x), size
             )
             return self.require_finite(torch.cat(logits), x)
 
@@ -195,7 +208,9 @@ class Classifier:
 
     def to_batch(self, x: Tensor) -> Images:
         """Return a batch of images in the model's dtype, or say why it is none; see ``batch_check.check_batch``."""
-        return check_batch(x, self.module, len(self.mean), len(self.input_size))
+        x = check_batch(x, self.module, len(self.mean), len(self.input_size))
+        self.feed.expect(len(x))
+        return x
 
     # -- what comes out ------------------------------------------------------------------------------------
 
@@ -203,8 +218,8 @@ class Classifier:
     def outputs(self) -> Outputs:
         """How class scores are read: as it was said, or else as a pass has shown it."""
         seen = next(iter(list(self._traces.values())), None)
-        last_module, probable = (seen.last_module, seen.looks_like_probabilities) if seen else ("", False)
-        return find_outputs(self.module, last_module, probable, self._declared_outputs, self._declared_multilabel)
+        ending = seen.ending if seen else Ending()
+        return find_outputs(self.module, ending, self._declared_outputs, self._declared_multilabel, self.choice)
 
     def classes(self, x: Images | None = None) -> int:
         """Return the number of classes; without images, as any pass has shown it.
@@ -235,11 +250,11 @@ class Classifier:
             refuse_meta(self.module, x)
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
             start = time.perf_counter()
-            seen = trace(self.module, noise, self._reshape)
+            seen = trace(self.module, noise, self._reshape, self.feed, self.choice)
             self.first_pass_seconds = time.perf_counter() - start
             if seen.classes:
                 check_count(self.labels, seen.classes, self.name)
-            self._runner.learn(noise, seen)
+            self._runner.learn(noise, seen, self.feed)
             self._traces.setdefault(key, seen)  # last, for other threads take it to be complete
         return self._traces[key]
 
@@ -259,14 +274,53 @@ class Classifier:
         return [layer.name for layer in seen.stages]
 
     def modules(self, names: Sequence[str]) -> dict[str, nn.Module]:
-        """Return modules by name."""
-        return {name: self.module.get_submodule(name) for name in names}
+        """Return modules by the names of layers, which may name a run."""
+        return {name: self.module.get_submodule(name.partition("#")[0]) for name in names}
 
     # -- passes --------------------------------------------------------------------------------------------
 
-    def forward(self, x: Images, *, watched: bool = True) -> Any:
+    def forward(self, x: Images, images: Index | None = None, *, watched: bool = True) -> Any:
         """Return the module's own outputs, whose state is not guarded; see ``BatchRunner.forward``."""
-        return self._runner.forward(x, watched=watched)
+        return self._runner.forward(x, self.feed, images, watched=watched)
+
+    def with_inputs(self: Own, rows: Inside | None) -> Own:
+        """Return a classifier of the same module that gets further inputs with every image and changed copy of it.
+
+        Args:
+            rows: by the name of the module's argument, (n, …): a row for each of n images, which alone it explains;
+                None for none.
+
+        Raises:
+            InvalidOption: the module has no such argument, or the inputs don't have the same number of rows.
+
+        Example:
+            >>> class WithAge(torch.nn.Module):
+            ...     def forward(self, x, age):
+            ...         return torch.cat([x.mean((1, 2, 3))[:, None], age], 1)
+            >>> classifier = ll.Classifier(WithAge(), size=8).with_inputs({"age": torch.tensor([[0.25], [0.5]])})
+            >>> classifier(torch.zeros(2, 3, 8, 8))[:, 1].tolist()
+            [0.25, 0.5]
+        """
+        if not rows:
+            return self
+        return self._fed(self.feed.with_rows(rows, self.module, torch.empty(0, device=self.device, dtype=self.dtype)))
+
+    def with_input(self: Own, name: str) -> Own:
+        """Return a classifier of the same module whose image is another of its arguments; see ``Classifier``."""
+        twin = self._fed(Feed.of(self.module, name))
+        twin._traces, twin._runner = {}, self._runner.of(self.module)
+        twin._runner.forget()
+        return twin
+
+    def take(self: Own, images: slice | Index) -> Own:
+        """Return a classifier with the further inputs of some of the images; itself where there are none."""
+        return self._fed(self.feed[images]) if self.feed.rows else self
+
+    def _fed(self: Own, feed: Feed) -> Own:
+        twin = copy.copy(self)
+        twin.feed = feed
+        twin.memo = {}  # what was found out may be true for these inputs only
+        return twin
 
     def at_once(
         self, x: Images, passes: int = 1, given: int | None = None, each: int | None = None, **limits: int

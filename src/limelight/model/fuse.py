@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from limelight.model.feed import ALONE, Feed
 from limelight.model.hooks import attach_hooks, duplicate
 from limelight.model.preserve import preserve_state
 from limelight.ops.space import channels_last
@@ -13,7 +14,7 @@ Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
-def fuse(module: nn.Module, x: Tensor) -> nn.Module:
+def fuse(module: nn.Module, x: Tensor, feed: Feed = ALONE) -> nn.Module:
     """Return a copy in which every batch normalisation right behind a convolution is fused into its weights.
 
     W' = W gamma / sigma, b' = (b - mu) gamma / sigma + beta, exact up to rounding. Which normalisation takes in
@@ -22,6 +23,7 @@ def fuse(module: nn.Module, x: Tensor) -> nn.Module:
     Args:
         module: is not changed.
         x: an image, (1, c, *space).
+        feed: gives it the image.
     """
     twin = duplicate(module)
     outputs: dict[int, tuple[Convolution, Tensor]] = {}
@@ -43,7 +45,7 @@ def fuse(module: nn.Module, x: Tensor) -> nn.Module:
     hooks += [(m.register_forward_pre_hook, before) for m in twin.modules() if isinstance(m, Norm)]
     with preserve_state(twin):
         with attach_hooks(hooks):
-            twin(x.clone())  # which it may overwrite
+            feed(twin, x.clone())  # which it may overwrite
         twin.eval()
         for norm, conv in pairs.items():
             if runs[norm] == runs[conv] == 1:  # shared modules stay as they are

@@ -90,7 +90,7 @@ class Head:
             attach_hooks([(self._layer.register_forward_hook, watch)]),
         )  # a network may overwrite it
         with preserve_state(classifier.module), watched, forward_pass(classifier.module, x), keeps:
-            numbers = classifier.outputs.numbers(classifier.module(given), len(x))
+            numbers = classifier.outputs.numbers(classifier.feed[:1](classifier.module, given), len(x))
         self._before, self._runs = keeps.results[: ends[-1]], len(ends)
         self.exact = self._same(outputs[-1], numbers)
 
@@ -127,7 +127,7 @@ class Head:
         hooks = [(self._layer.register_forward_hook, hand_over), *((place, behind(hook)) for place, hook in hooks)]
         module = self._classifier.module
         with preserve_state(module), attach_hooks(hooks), forward_pass(module, variants), returns:
-            return module(self.image)
+            return self._classifier.feed[:1](module, self.image)
 
 
 def _twice(two: Tensor, one: Tensor) -> bool:
@@ -144,10 +144,15 @@ def _tensor(output: Any) -> Tensor:
 
 
 @contextmanager
-def overwrite_output(layer: nn.Module, edit: Callable[[Tensor], Tensor]) -> Generator[None]:
-    """Hand ``edit(output)`` onward in place of a layer's output for the duration of the block."""
+def overwrite_output(layer: nn.Module, edit: Callable[[Tensor], Tensor], run: int | None = None) -> Generator[None]:
+    """Hand ``edit(output)`` onward in place of a layer's output in the pass of the block: of one run, or of all."""
+    ran = 0
 
     def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+        nonlocal ran
+        ran += 1
+        if run not in (None, ran - 1):
+            return None
         tensor = _tensor(output)
         return replace_tensor(output, tensor, edit(tensor))
 

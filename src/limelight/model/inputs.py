@@ -134,7 +134,14 @@ def _refuse_picture(wanted: str, image: Image.Image) -> Tensor:
 def _find_normalisation(
     module: nn.Module, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
 ) -> Normalisation:
-    """Return what is given, or else what the weights were trained with, as timm's networks know, or ImageNet's."""
+    """Return what is given, or else what the weights were trained with, as timm's networks know, or ImageNet's.
+
+    torchvision's detectors normalise pictures by themselves, so that they take values in [0, 1].
+    """
+    theirs = getattr(getattr(module, "transform", None), "image_mean", None)
+    if mean is None and std is None and isinstance(theirs, Sequence):
+        channels = len(cast(Sequence[float], theirs))
+        return Normalisation((0.0,) * channels, (1.0,) * channels, None)
     config = getattr(module, "pretrained_cfg", None)
     known: Mapping[str, Any] = cast(Mapping[str, Any], config) if isinstance(config, Mapping) else {}
     size = _side(known.get("input_size"))

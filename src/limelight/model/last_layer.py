@@ -45,7 +45,7 @@ def find_last_layer(classifier: Classifier, x: Images) -> str:
         if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)  # pyright: ignore[reportPrivateUsage]
     ]
     with preserve_state(classifier.module), attach_hooks(with_weights):
-        scores = class_scores(classifier.forward(classifier.to_batch(x)), len(x))
+        scores = class_scores(classifier.forward(classifier.to_batch(x)), len(x), classifier.choice)
     for name, output in reversed(outputs.items()):
         if output.shape == scores.shape and torch.equal(output, scores):
             return name

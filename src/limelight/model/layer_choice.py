@@ -33,7 +33,7 @@ def name_layers(layers: LayerLike | Sequence[LayerLike], module: nn.Module, mode
             if id(layer) not in by_module:
                 raise UnknownLayer(f"the given {type(layer).__name__} is not a part of {model}")
             result.append(by_module[id(layer)])
-        elif layer in names or layer in dict(parts_of(module, again=True)):
+        elif (known := layer.partition("#")[0]) in names or known in dict(parts_of(module, again=True)):
             result.append(layer)
         else:
             last = layer.rpartition(".")[0]

@@ -1,6 +1,7 @@
 """Read activations and gradients of any layers in one forward and one backward pass."""
 
 import sys
+from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -17,8 +18,9 @@ from limelight.model.module_output import first_tensor
 class LayerHooks:
     """What the watched layers gave in the latest pass, by name."""
 
-    def __init__(self, wants_gradients: bool, graph_from_image: bool = False) -> None:
+    def __init__(self, runs: Mapping[str, int | None], wants_gradients: bool, graph_from_image: bool = False) -> None:
         self.outputs: dict[str, Tensor] = {}
+        self._runs, self._ran = runs, Counter[str]()
         self._wants_gradients, self._graph_from_image = wants_gradients, graph_from_image
 
     def keep(self, name: str, output: Any) -> Any:
@@ -28,6 +30,9 @@ class LayerHooks:
         gradients, the graph begins at the first watched layer: nothing before it is recorded, and the
         backward pass ends there.
         """
+        self._ran[name] += 1
+        if self._runs.get(name) not in (None, self._ran[name] - 1):
+            return output
         tensor = first_tensor(output)
         if tensor is None:
             raise UnsupportedModel(f"layer {name!r} returns no tensor with a spatial map")
@@ -68,13 +73,18 @@ class LayerHooks:
 
 @contextmanager
 def watch_layers(
-    layers: Mapping[str, nn.Module], *, gradients: bool, graph_from_image: bool = False
+    layers: Mapping[str, nn.Module],
+    *,
+    gradients: bool,
+    graph_from_image: bool = False,
+    runs: Mapping[str, int | None] | None = None,
 ) -> Generator[LayerHooks]:
-    """Watch layers in the passes of the block; a layer that runs several times shows its last run.
+    """Watch layers in the pass of the block; a layer that runs several times shows the run that is asked for.
 
-    With ``graph_from_image`` the graph goes on to the image, which must ask for its gradient.
+    Without ``runs`` it is the last. With ``graph_from_image`` the graph goes on to the image, which must ask for its
+    gradient.
     """
-    hooks = LayerHooks(gradients, graph_from_image)
+    hooks = LayerHooks(runs or {}, gradients, graph_from_image)
 
     def hook(name: str) -> Hook:
         def keep(_module: nn.Module, _args: Any, output: Any) -> Any:

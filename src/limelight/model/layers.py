@@ -1,12 +1,13 @@
 """What is known of a network's layers: their shapes and spatial maps, in the order in which they finish."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from limelight.model.outputs import Ending
 from limelight.shapes import Acts
 
 
@@ -15,14 +16,15 @@ class Layout:
     """How a layer's output is laid out in space.
 
     Attributes:
-        kind: ``nchw``, channels first; ``nhwc``, channels last; ``tokens`` (images, prefix + positions, channels); or
-            ``custom``. There may be one to three axes of space.
+        kind: ``nchw``, channels first; ``nhwc``, channels last; ``tokens`` (images, prefix + positions, channels);
+            ``tokens_first`` (prefix + positions, images, channels); or ``custom``. There may be one to three axes of
+            space.
         grid: positions along each axis of space, such as rows and columns.
         prefix: tokens in front of the grid.
         convert: what the user gave to turn the output into (n, k, *grid).
     """
 
-    kind: Literal["nchw", "nhwc", "tokens", "custom"]
+    kind: Literal["nchw", "nhwc", "tokens", "tokens_first", "custom"]
     grid: tuple[int, ...]
     prefix: int = 0
     convert: Callable[[Tensor], Tensor] | None = None
@@ -34,7 +36,9 @@ class Layout:
             return self.convert(output)
         if self.kind == "nhwc":
             return output.movedim(-1, 1)
-        if self.kind == "tokens":
+        if self.kind == "tokens_first":
+            output = output.transpose(0, 1)
+        if self.kind in ("tokens", "tokens_first"):
             return torch.unflatten(output[:, self.prefix :], 1, self.grid).movedim(-1, 1)
         return output
 
@@ -44,7 +48,7 @@ class LayerInfo:
     """One module's output as seen in the probing pass.
 
     Attributes:
-        name: dotted name in the model.
+        name: dotted name in the model; with ``#0``, ``#1`` … behind it for a run of a module that runs several times.
         kind: class of the module.
         shape: shape of the output for one image.
         layout: where its spatial map is, or None.
@@ -55,6 +59,8 @@ class LayerInfo:
         pooled: whether that tensor is only a pooled copy of an earlier one.
         block: whether the module is one of several of its kind that each hold several layers of weights, such as
             a residual block.
+        run: which run of a module that runs several times, from 0; None for the last. Without ``#`` it is the last that
+            depends on the image.
     """
 
     name: str
@@ -66,6 +72,7 @@ class LayerInfo:
     same_as: str
     pooled: bool
     block: bool
+    run: int | None = None
 
     @property
     def channels(self) -> int:
@@ -80,8 +87,8 @@ class Trace:
 
     ``layers`` are those with a map or tokens; ``done`` are the names of all by their last run, with the share of
     the network's arithmetic that is done then; ``outputs`` are the numbers about the image that came out, of which
-    ``classes`` are class scores, 0 if there are none, which ``no_classes`` explains; ``overwrites`` tells whether the
-    model writes into its input.
+    ``classes`` are class scores, 0 if there are none, which ``no_classes`` explains; ``ending`` is how they are made;
+    ``overwrites`` tells whether the model writes into its input.
     """
 
     layers: tuple[LayerInfo, ...]
@@ -90,8 +97,7 @@ class Trace:
     classes: int
     no_classes: str
     bytes_per_image: int
-    last_module: str
-    looks_like_probabilities: bool
+    ending: Ending
     overwrites: bool
 
     @property
@@ -100,7 +106,13 @@ class Trace:
         return tuple(self.done)
 
     def __getitem__(self, name: str) -> LayerInfo | None:
-        return next((layer for layer in reversed(self.layers) if layer.name == name), None)
+        exact = next((layer for layer in reversed(self.layers) if layer.name == name), None)
+        module, _, run = name.partition("#")
+        if exact or not run.isdecimal():
+            return exact
+        numbered = {layer.run: layer for layer in self.layers if layer.name == module and layer.run is not None}
+        numbered_run = numbered.get(int(run))
+        return numbered_run and replace(numbered_run, name=name)
 
     @property
     def candidates(self) -> list[LayerInfo]:

@@ -22,6 +22,8 @@ class ModuleOutput:
         alone: whether it returned that tensor and nothing else.
         flops: arithmetic that was done when it had finished.
         version: of the tensor, see ``version_of``.
+        run: which run of the module it was, from 0.
+        tokens_first: whether the images lie along the second axis: (tokens, n, channels).
     """
 
     name: str
@@ -31,6 +33,8 @@ class ModuleOutput:
     alone: bool
     flops: int
     version: int
+    run: int = 0
+    tokens_first: bool = False
 
     @property
     def kind(self) -> str:
@@ -50,7 +54,7 @@ def is_one(module: nn.Module, kinds: frozenset[str]) -> bool:
 
 def hands_on(module: nn.Module) -> bool:
     """Whether a module only repeats, pools or reshapes what it is given; that is no feature of its own."""
-    words = ("Pool", "Dropout", "Identity", "Flatten", "Permute", "DropPath")
+    words = ("Pool", "Dropout", "Identity", "Flatten", "Permute", "DropPath", "Transpose", "Reshape")
     return any(word in kind_of(module) for word in words) and not any(True for _ in module.parameters())
 
 

@@ -102,7 +102,12 @@ def pass_images(
     layer_gradients = layer_gradients and bool(layers)
     backward = layer_gradients or image_gradient
     graph_from_image = graph_from_image or image_gradient
-    watched = watch_layers(classifier.modules(list(layers)), gradients=backward, graph_from_image=graph_from_image)
+    watched = watch_layers(
+        classifier.modules(list(layers)),
+        gradients=backward,
+        graph_from_image=graph_from_image,
+        runs={name: info.run for name, info in layers.items()},
+    )
     with preserve_state(classifier.module):
         with watched as hooks:
             image = x.detach().clone().requires_grad_(image_gradient)  # a module may overwrite what it is given

@@ -1,6 +1,7 @@
 """Find where the spatial map is in what modules return, by the shapes that come by in one pass."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -43,8 +44,8 @@ def find_layouts(
         return [_custom(s.output, reshape, len(size)) for s in seen]
     layouts = list(_layouts(seen, size, []))
     tokens = any(s.output.ndim == 3 and any(True for _ in s.module.parameters(recurse=False)) for s in seen)
-    found = any(layout and not hands_on(s.module) for s, layout in zip(seen, layouts, strict=True))
-    if not found and not tokens:  # no weights that tell, so let the picture's own size tell
+    has_map = any(layout and not hands_on(s.module) for s, layout in zip(seen, layouts, strict=True))
+    if not has_map and not tokens:  # no weights that tell, so let the picture's own size tell
         layouts = list(_layouts(seen, size, [size]))
     return layouts
 
@@ -88,7 +89,10 @@ def _layouts(seen: list[ModuleOutput], size: Size, known: list[Size]) -> Iterato
         in_rows = rows[s.output.shape] = (
             sides == 1 and not flat[i] and _in_rows(s.module, rows.get(s.output.shape, False))
         )
-        if len(shape) == sides + 2 and not in_rows:
+        if s.tokens_first:
+            rows_first = _token_layout(shape[0], known, size)
+            layout = rows_first and replace(rows_first, kind="tokens_first")
+        elif len(shape) == sides + 2 and not in_rows:
             if flat[i]:
                 layout = Layout("nchw", shape[2:])
                 narrow = min(_counting(layout.grid, size)) == 1

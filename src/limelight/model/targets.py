@@ -45,6 +45,34 @@ it; one of them per image; or a function of the module's outputs."""
 Asked = None | list[int | str] | Callable[[Any], Tensor]
 """The same, understood as far as it can be without the model: nothing, a class per image, or a function."""
 
+
+@runtime_checkable
+class Aimed(Protocol):
+    """A function of a network's outputs that knows its pictures; see ``limelight.targets``."""
+
+    @property
+    def placed(self) -> bool:
+        """Whether it is about a place in the picture."""
+        ...
+
+    @property
+    def pictures(self) -> int:
+        """Number of pictures that it has something for; 1 where that is for all."""
+        ...
+
+    def __call__(self, output: Any) -> Scores:
+        """Return one score per picture, (n,)."""
+        ...
+
+    def aim(self, classifier: Classifier, x: Images) -> "Aimed":
+        """Return the same for one network and pictures, which it may be asked of."""
+        ...
+
+    def of(self, images: slice | Index) -> "Aimed":
+        """Return the same for some of the pictures, or for copies of them: by number, (m,)."""
+        ...
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -83,13 +111,17 @@ class Targets:
         if asked is None:
             return cls()
         if callable(asked):
-            return cls(torch.full((len(x),), -1, device=x.device), asked)
+            aimed = asked.aim(classifier, x) if isinstance(asked, Aimed) else asked
+            return cls(torch.full((len(x),), -1, device=x.device), aimed)
         classes = classifier.classes(x)
         index_of = {one: find_class(one, classes, classifier.labels) for one in set(asked)}
         return cls(torch.tensor([index_of[one] for one in asked], device=x.device))
 
     def __getitem__(self, images: slice | Index) -> "Targets":
-        return replace(self, index=None if self.index is None else self.index[images])
+        function = self.function
+        if function is not None and isinstance(function, Aimed):
+            function = function.of(images)
+        return replace(self, index=None if self.index is None else self.index[images], function=function)
 
     def settle(self, logits: Logits | None) -> "Targets":
         """Return the same with the predicted class of each image where no class was named."""
@@ -206,6 +238,8 @@ def parse_target(target: Any, n: int) -> Asked:
     Raises:
         InvalidOption: something else, not one per image, or an entry that is neither a whole number nor a label.
     """
+    if isinstance(target, Aimed) and target.pictures not in (1, n):
+        raise InvalidOption(f"{target!r} is for {target.pictures} pictures of {n}; give one for all, or one for each")
     if target is None or (callable(target) and not isinstance(target, Tensor) and not is_array(target)):
         return cast(Asked, target)
     if isinstance(target, str | int | float | np.generic):

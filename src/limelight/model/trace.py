@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from limelight.errors import ModelFailed, UnsupportedModel
 from limelight.model.arithmetic import Arithmetic
 from limelight.model.boundary import differentiate, forward_pass
+from limelight.model.feed import ALONE, Feed
 from limelight.model.hooks import attach_hooks
 from limelight.model.layers import LayerInfo, Layout, Trace
 from limelight.model.module_output import ModuleOutput, first_tensor, hands_on, is_alone, is_one
-from limelight.model.outputs import class_scores, numbers, of_first
+from limelight.model.outputs import FOUND, Choice, Ending, class_scores, last_operation, numbers, of_first
 from limelight.model.parts import kind_of, parts_of
 from limelight.model.preserve import preserve_state
 from limelight.model.spatial_layout import POOLS, are_wide, find_layouts
@@ -27,24 +28,41 @@ from limelight.model.weights import version_of
 from limelight.ops.space import axes, size_of
 
 
-def trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None) -> Trace:
+def trace(
+    module: nn.Module,
+    x: Tensor,
+    reshape: Callable[[Tensor], Tensor] | None,
+    feed: Feed = ALONE,
+    choice: Choice = FOUND,
+) -> Trace:
     """Push one image through the model and back, and note every layer's output.
 
     Args:
         module: the model.
         x: one normalised image, shape (1, c, *space).
         reshape: the user's own reading of a layer's output, or None.
+        feed: gives the model the image.
+        choice: which part of the outputs are class scores.
     """
     with suppress(UnsupportedModel, ModelFailed):  # what can't run while a graph is recorded can without
-        return _trace(module, x, reshape, gradients=True)
-    return _trace(module, x, reshape, gradients=False)
+        return _trace(module, x, reshape, feed[:1], choice, gradients=True)
+    return _trace(module, x, reshape, feed[:1], choice, gradients=False)
 
 
-def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | None, *, gradients: bool) -> Trace:
+def _trace(
+    module: nn.Module,
+    x: Tensor,
+    reshape: Callable[[Tensor], Tensor] | None,
+    feed: Feed,
+    choice: Choice,
+    *,
+    gradients: bool,
+) -> Trace:
     seen: list[ModuleOutput] = []
     arithmetic = Arithmetic()
 
     finished: dict[str, int] = {}
+    runs = Counter[str]()
     last_leaf: list[str] = [""]
 
     def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -53,77 +71,90 @@ def _trace(module: nn.Module, x: Tensor, reshape: Callable[[Tensor], Tensor] | N
                 last_leaf[0] = kind_of(m)
             finished.pop(name, None)  # the last run counts, also for the order
             finished[name] = arithmetic.total
-            tensor = first_tensor(output)
-            if tensor is not None and tensor.shape[0] == x.shape[0]:
+            tensor, run = first_tensor(output), runs[name]
+            runs[name] += 1
+            tokens_first = tensor is not None and tensor.ndim == 3 and tensor.shape[:2] == (max(2, len(tensor)), len(x))
+            if tensor is not None and (len(tensor) == len(x) or tokens_first):
                 source = first_tensor(given)
                 shape = None if source is None else source.shape
-                seen.append(
-                    ModuleOutput(name, m, tensor, shape, is_alone(output), arithmetic.total, version_of(tensor))
-                )
+                flops, version = arithmetic.total, version_of(tensor)
+                seen.append(ModuleOutput(name, m, tensor, shape, is_alone(output), flops, version, run, tokens_first))
 
         return hook
 
     modules = {name: m for name, m in parts_of(module) if name and not isinstance(m, torch.jit.ScriptModule)}
     watched = attach_hooks([(m.register_forward_hook, note(name)) for name, m in modules.items()])
     with preserve_state(module), torch.set_grad_enabled(gradients):
-        given = x.detach().requires_grad_(gradients).clone()  # a copy: the model may write into what it is given
+        leaf = x.detach().requires_grad_(gradients)
+        given = leaf.clone()  # a copy: the model may write into what it is given
         version = given._version
         with watched, arithmetic, forward_pass(module, x):
-            raw_output = module(given)
+            raw_output = feed(module, given)
         total = max(1, arithmetic.total)
-        outputs = numbers(raw_output, len(x))
-        slopes = _gradients(outputs, [s.output for s in seen], module, x)
+        outputs = numbers(raw_output, len(x), choice)
+        moved = _second_is_batch(module, x, feed, {s.name for s in seen if s.tokens_first})
+        seen = [s for s in seen if not s.tokens_first or s.name in moved]
+        of_image = _depend(leaf, seen)
+        gradients_at = _gradients(outputs, [s.output for s in seen], module, x)
 
-    latest = {s.name: s for s in seen}  # a module that runs several times is known by its last run
+    # A module that runs several times is known by its last run that depends on the image.
+    latest = {s.name: s for s in seen} | {s.name: s for s, depends in zip(seen, of_image, strict=True) if depends}
     outer = _outermost(list(latest.values()))
     innermost = {s.key: s.module for s in reversed(seen)}
-    used = {id(s.output): g for s, g in zip(seen, slopes, strict=True)}
+    used = {id(s.output): g for s, g in zip(seen, gradients_at, strict=True)}
     layouts = find_layouts(seen, size_of(x), reshape)
     wide = are_wide(layouts, size_of(x))
     blocks = _blocks(modules)
     infos = [
         LayerInfo(
-            name=s.name,
+            name=s.name if latest[s.name] is s else f"{s.name}#{s.run}",
             kind=s.kind,
             shape=tuple(s.output.shape),
             layout=layout,
             before=s.flops / total,
             candidate=layout is not None
             and latest[s.name] is s
+            and of_image[i]
             and wide[i]
-            and _explainable(s, layout, used[id(s.output)], int(outputs[0].shape[-1]) if outputs[0].ndim else 0),
+            and _explainable(s, layout, used[id(s.output)], {int(side) for side in outputs[0].shape[1:]}),
             same_as=outer.get(s.key, s.name),
             pooled=is_one(innermost[s.key], POOLS),
             block=s.name in blocks,
+            run=s.run if latest[s.name] is not s or s.run < runs[s.name] - 1 else None,
         )
         for i, (s, layout) in enumerate(zip(seen, layouts, strict=True))
     ]
     if not any(info.candidate for info in infos):
         # A dead network (all gradients zero) still has layers; let the map itself report the dead gradient.
         infos = [
-            replace(info, candidate=latest[s.name] is s and is_wide and not hands_on(s.module))
-            for info, s, is_wide in zip(infos, seen, wide, strict=True)
+            replace(info, candidate=latest[s.name] is s and depends and is_wide and not hands_on(s.module))
+            for info, s, depends, is_wide in zip(infos, seen, of_image, wide, strict=True)
         ]
     distinct = {id(s.output): s.output for s in seen}.values()
-    classes, no_classes = 0, ""
+    classes, no_classes, operation = 0, "", ""
     try:
-        classes = int(class_scores(raw_output, len(x)).shape[1])
+        scores = class_scores(raw_output, len(x), choice)
+        classes, operation = int(scores.shape[1]), last_operation(scores)
     except UnsupportedModel as error:
         no_classes = str(error)
     rows = outputs[0].detach().float()
     return Trace(
         layers=tuple(infos),
         done={name: flops / total for name, flops in finished.items()},
-        outputs=tuple(t.detach() for t in of_first(raw_output, len(x))),
+        outputs=tuple(t.detach() for t in of_first(raw_output, len(x), choice)),
         classes=classes,
         no_classes=no_classes,
         bytes_per_image=sum(t.numel() * t.element_size() for t in distinct),
-        last_module=last_leaf[0],
-        looks_like_probabilities=bool(
-            classes > 1 and (rows >= 0).all() and torch.allclose(rows.sum(-1), torch.ones(1).to(rows), atol=1e-4)
-        ),
+        ending=Ending(last_leaf[0], operation, classes, bool(classes) and _look_like_probabilities(rows)),
         overwrites=given._version != version,
     )
+
+
+def _look_like_probabilities(rows: Tensor) -> bool:
+    """Whether scores (n, classes) lie between 0 and 1 and, of several classes, add up to 1."""
+    if rows.shape[1] == 1:
+        return bool(((rows >= 0) & (rows <= 1)).all())
+    return bool((rows >= 0).all() and torch.allclose(rows.sum(-1), rows.new_ones(1), atol=1e-4))
 
 
 def _gradients(numbers: list[Tensor], outputs: list[Tensor], module: nn.Module, x: Tensor) -> list[Tensor | None]:
@@ -136,11 +167,57 @@ def _gradients(numbers: list[Tensor], outputs: list[Tensor], module: nn.Module, 
     if not largest or not tracked:
         return [None] * len(outputs)
     try:
-        found = differentiate(module, x, torch.stack(largest).sum(), tracked)
+        grads = differentiate(module, x, torch.stack(largest).sum(), tracked)
     except UnsupportedModel:  # methods that need a gradient will say so
         return [None] * len(outputs)
-    by_id = {id(t): g for t, g in zip(tracked, found, strict=True)}
+    by_id = {id(t): g for t, g in zip(tracked, grads, strict=True)}
     return [by_id.get(id(t)) for t in outputs]
+
+
+def _depend(leaf: Tensor, seen: list[ModuleOutput]) -> list[bool]:
+    """Tell which outputs depend on the image: those whose graph comes from it, or all where no graph does."""
+    known: dict[Any, bool] = {}
+
+    def reaches(node: Any) -> bool:
+        """Walk back through the graph without recursion, which deep networks would exhaust."""
+        stack = [node]
+        while stack:
+            top = stack[-1]
+            if top not in known:
+                known[top] = getattr(top, "variable", None) is leaf
+                stack.extend(n for n, _ in top.next_functions if n is not None and n not in known)
+            else:
+                stack.pop()
+                known[top] = known[top] or any(known[n] for n, _ in top.next_functions if n is not None)
+        return known[node]
+
+    depends = [s.output.grad_fn is not None and reaches(s.output.grad_fn) for s in seen]
+    return depends if any(depends) else [True] * len(seen)
+
+
+def _second_is_batch(module: nn.Module, x: Tensor, feed: Feed, names: set[str]) -> set[str]:
+    """Tell in which of the modules' outputs the images lie along the second axis, by a pass of two images."""
+    shapes: dict[str, torch.Size] = {}
+
+    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _given: Any, output: Any) -> None:
+            tensor = first_tensor(output)
+            if tensor is not None:
+                shapes[name] = tensor.shape
+
+        return hook
+
+    if names:
+        modules = [(m.register_forward_hook, note(name)) for name, m in parts_of(module) if name in names]
+        pair = torch.cat([x, x])
+        with (
+            suppress(UnsupportedModel, ModelFailed),
+            torch.no_grad(),
+            attach_hooks(modules),
+            forward_pass(module, pair),
+        ):
+            feed(module, pair)
+    return {name for name, shape in shapes.items() if len(shape) == 3 and shape[1] == 2}
 
 
 def _outermost(seen: list[ModuleOutput]) -> dict[tuple[int, int], str]:
@@ -173,14 +250,15 @@ def _blocks(modules: Mapping[str, nn.Module]) -> set[str]:
     return {name for name, kind in kinds.items() if often[kind] > 1}
 
 
-def _explainable(s: ModuleOutput, layout: Layout, gradient: Tensor | None, classes: int) -> bool:
+def _explainable(s: ModuleOutput, layout: Layout, gradient: Tensor | None, classes: set[int]) -> bool:
+    """Whether an output is a feature map on which the prediction depends; ``classes`` are how many there may be."""
     if hands_on(s.module) or gradient is None:
         return False
-    if layout.kind == "tokens" and (isinstance(s.module, nn.Linear) or "Linear" in s.kind):
+    if layout.kind in ("tokens", "tokens_first") and (isinstance(s.module, nn.Linear) or "Linear" in s.kind):
         return False  # queries, keys, values: parts of a block, not its features
     maps = layout.maps(gradient)
     felt = maps.abs().amax((0, *axes(maps, 2)))  # per channel
     if not (felt > 0).any():
         return False  # behind the last attention only the class token counts
-    class_map = felt.numel() == classes > 1 and int((felt > 0).sum()) == 1
+    class_map = felt.numel() in classes - {1} and int((felt > 0).sum()) == 1
     return not class_map

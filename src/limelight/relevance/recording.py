@@ -1,5 +1,6 @@
 """Record a forward pass of any eager network, and pass relevance back along it as often as one likes."""
 
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ class Recording:
         module = self.classifier.module
         with preserve_state(module), torch.enable_grad(), self._watch(), CallWatcher(self._graph):
             output = self.classifier.forward(self.image.clone())  # a network may overwrite what it is given
-            return output, numbers(output, len(self.image))[0]
+            return output, numbers(output, len(self.image), self.classifier.choice)[0]
 
     @contextmanager
     def _watch(self) -> Generator[None]:
@@ -169,11 +170,16 @@ class Recording:
             """Note that a module is done."""
             self._graph.leave(module, args, output)
 
+        ran = Counter[str]()
+
         def keep(name: str) -> Hook:
-            """Return a hook that keeps a layer's output."""
+            """Return a hook that keeps a layer's output, of the run that is wanted."""
 
             def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
                 """Keep the output, and let the network go on with a copy, which it may overwrite."""
+                ran[name] += 1
+                if self._layers[name].run not in (None, ran[name] - 1):
+                    return output
                 first = first_tensor(output)
                 if first is None:
                     raise UnsupportedModel(f"layer {name!r} returns no tensor with a spatial map")

@@ -6,27 +6,37 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageChops
 from torch import Tensor
 
 from limelight import draw, files
 from limelight.draw import trace
+from limelight.draw.paint import GREEN
+from limelight.draw.plane import COMPONENTS, MOST_CURVES, Bands, Plane, to_rgb
 from limelight.engine.saliency import Finish, Saliency
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
 from limelight.ops.arrays import integers, rows
+from limelight.ops.scale import resize
 from limelight.relevance.audit import conservation_notes, read_batch, read_image
 from limelight.relevance.conservation import Conservation
 from limelight.results.explanation_file import MAX_BYTES, read_npz, write_npz
 from limelight.results.optimisation import FRAMES, read_course
-from limelight.results.pictures import LONGEST_LINE, draw_parts, draw_signed, to_array, to_pixels, wrap
+from limelight.results.pictures import LONGEST_LINE, draw_parts, to_array, wrap
+from limelight.results.slices_page import write_page
 from limelight.text import visible
 
-View = Literal["overlay", "map", "signed", "contour", "image", "parts", "masked", "trace"]
+View = Literal["overlay", "map", "signed", "contour", "image", "slices", "parts", "masked", "trace"]
 
-SHEETS = ("parts", "masked", "trace")
+SHEETS = ("slices", "parts", "masked", "trace")
 """Views that have their own titles."""
+
+FRAME = 120
+"""How long a slice stands in an animation, in milliseconds."""
+MOST_SLICES = 12
+"""Slices of a volume on one sheet."""
 
 EMPTY = "no evidence"
 """What stands under an empty map."""
@@ -37,8 +47,8 @@ class Explanation:
     """Why a model gave one image its score.
 
     Attributes:
-        raw: the method's own map, (h, w), signed, before scaling.
-        image: what the model saw, (3, H, W) in [0, 1].
+        raw: the method's own map, (*layer), signed, before scaling.
+        image: what the model saw, (c, *space) in [0, 1].
         finish: how ``map`` is made of ``raw``.
         target: index of the explained class, -1 where a function is explained.
         label: name of the explained class.
@@ -51,6 +61,8 @@ class Explanation:
         seconds: time spent, shared passes counted in full.
         details: what the method chose on the way.
         provenance: everything needed to make the same map again.
+        bands: of an image of many channels, those that are drawn as red, green and blue; None for the first three
+            principal components.
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "grad-cam")
@@ -72,10 +84,11 @@ class Explanation:
     seconds: float
     details: dict[str, Any]
     provenance: dict[str, Any]
+    bands: Bands | None = None
 
     @cached_property
     def map(self) -> Tensor:
-        """The finished map: (H, W), float32 in [0, 1]."""
+        """The finished map: (*space), float32 in [0, 1]."""
         return self.finish(self.raw[None])[0][0].float()
 
     @cached_property
@@ -106,17 +119,47 @@ class Explanation:
             >>> ll.explain("demo/resnet", ll.example_image(), "grad-cam").overlay(alpha=0.3).size
             (128, 128)
         """
-        return draw.overlay(to_pixels(self.image), to_array(self.map), **style)
+        map_on_plane = self.plane.map(to_array(self.map))
+        if self.image.ndim == 2:  # the curves of a signal stay black, also where the map is brightest
+            return ImageChops.multiply(
+                draw.overlay(np.full_like(self._pixels, 255), map_on_plane, **style), Image.fromarray(self._pixels)
+            )
+        return draw.overlay(self._pixels, map_on_plane, **style)
+
+    @cached_property
+    def plane(self) -> Plane:
+        """How the image and its map are laid out in pictures: a volume as the three planes through its maximum."""
+        return Plane.at_maximum(to_array(self.map), self.bands)
+
+    @property
+    def _pixels(self) -> Any:
+        return self.plane.image(to_array(self.image))
+
+    @property
+    def _drawn(self) -> str:
+        """What is said below a picture of how it was drawn."""
+        channels = len(self.image)
+        said: list[str] = []
+        if self.image.ndim == 4:
+            said.append(f"planes through {', '.join(map(str, self.plane.through))}")
+        if self.bands:
+            said.append(f"bands {', '.join(map(str, self.bands))}")
+        elif channels not in (1, 3) and self.image.ndim > 2:
+            said.append(COMPONENTS)
+        if self.image.ndim == 2 and channels > MOST_CURVES:
+            said.append(f"the first {MOST_CURVES} of {channels} channels")
+        return "".join(f" · {one}" for one in said)
 
     def view(self, kind: View = "overlay") -> Image.Image:
         """Return one of the pictures of this explanation.
 
         Args:
             kind: ``overlay``; ``map`` alone; ``signed``, the raw map with a symmetric scale, red for the class and blue
-                against it; ``contour`` around the top tenth of the area; ``image``, the input itself; ``parts``, a
-                sheet of the maps of which this one is made, for methods that keep them; ``masked``, the same with the
-                pictures under the maps, dark where they were taken away (the network saw its mean colour there);
-                ``trace``, one of the steps of the optimisation that made it, with its score and its objective.
+                against it; ``contour`` around the top tenth of the area; ``image``, the input itself; ``slices`` of a
+                volume, or frames of a video, evenly spread; ``parts``, a sheet of the maps of which this one is made,
+                for methods that keep them; ``masked``, the same with the pictures under the maps, dark where they were
+                taken away (the network saw its mean colour there); ``trace``, one of the steps of the optimisation that
+                made it, with its score and its objective.
 
         Raises:
             InvalidOption: there is no such view, or the method keeps no parts or no trace.
@@ -129,15 +172,18 @@ class Explanation:
             case "overlay":
                 return self.overlay()
             case "map":
-                return Image.fromarray(draw.colorize(to_array(self.map)))
+                return Image.fromarray(draw.colorize(self.plane.map(to_array(self.map))))
             case "signed":
-                return draw_signed(self.raw, self.finish.size)
+                full = resize(self.raw[None].float(), self.finish.size)[0]
+                return draw.signed(self.plane.map(to_array(full)))
             case "contour":
                 if self.degenerate:
                     return self.view("image")
-                return draw.contour(to_pixels(self.image), to_array(self.map))
+                return draw.outline_mask(self._pixels, self.plane.map(draw.top_region(to_array(self.map))), color=GREEN)
             case "image":
-                return Image.fromarray(to_pixels(self.image))
+                return Image.fromarray(self._pixels)
+            case "slices":
+                return draw.gallery(wrap([draw.Panel(picture, f"{i}") for i, picture in self.slices(MOST_SLICES)]))
             case "parts" | "masked":
                 panels = [draw.Panel(self.view("image"), "input", self.title), draw.Panel(self.overlay(), self.method)]
                 return draw.gallery(wrap([*panels, *self.parts(masked=kind == "masked")]))
@@ -156,13 +202,40 @@ class Explanation:
             InvalidOption: the method keeps no such maps.
         """
         layers = self.provenance.get("layers", ())
-        return draw_parts(self.details, self.image, self.finish.size, method=self.method, layers=layers, masked=masked)
+        return draw_parts(
+            self.details, self.image, self.finish, self.plane, method=self.method, layers=layers, masked=masked
+        )
+
+    def slices(self, most: int | None = None) -> list[tuple[int, Image.Image]]:
+        """Return the slices of a volume along its first axis, or the frames of a video, with the map over them.
+
+        Args:
+            most: so many of them at most, evenly spread; None for all.
+
+        Returns:
+            The number of each, and its picture.
+
+        Raises:
+            InvalidOption: the image is no volume.
+
+        Example:
+            >>> net = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(432, 2))
+            >>> scan = torch.randn(1, 8, 8, 8)
+            >>> len(ll.explain(ll.Classifier(net, size=8), scan, target=1).slices(4))
+            4
+        """
+        if self.image.ndim != 4:
+            raise InvalidOption(f"slices are of volumes and videos, and this image has shape {tuple(self.image.shape)}")
+        colours, map_on_plane = to_rgb(to_array(self.image), self.bands), to_array(self.map)
+        numbers = trace.spread_steps(len(map_on_plane), len(map_on_plane) if most is None else most)
+        return [(i, draw.overlay(colours[i], map_on_plane[i])) for i in numbers]
 
     def _course(self, most: int) -> trace.Course:
         """Return how the mask went, with at most so many steps to show."""
         return read_course(
             self.details,
             self.image,
+            self.plane,
             self.provenance.get("options", {}),
             method=self.method,
             title=self.title,
@@ -172,22 +245,33 @@ class Explanation:
         )
 
     def animate(self, path: str | Path) -> Path:
-        """Write the optimisation that made the map as a GIF that loops.
+        """Write a GIF that loops: a volume slice by slice or a video frame by frame, with the map over it.
 
-        Each frame shows where the mask takes the picture away, what the model sees then (a blur stands for whatever the
-        method puts there), and the score. Of more than 60 steps, 60 are shown.
+        Of a picture it is the optimisation that made the map. Each frame shows where the mask takes the picture away,
+        what the model sees then (a blur stands for whatever the method puts there), and the score. Of more than 60
+        steps, 60 are shown.
 
         Args:
             path: of the file, ``.gif``.
 
         Raises:
-            InvalidOption: another suffix, or a method that keeps no trace.
+            InvalidOption: another suffix, or of a picture a method that keeps no trace.
         """
         path = Path(path)
         if path.suffix.lower() != ".gif":
             raise InvalidOption(f"cannot write {path.name!r}: an animation is saved as .gif")
-        film = trace.animation(self._course(FRAMES), json.dumps({"limelight": self.settings()}))
+        comment = json.dumps({"limelight": self.settings()})
+        if self.image.ndim == 4:
+            film = trace.film([draw.enlarge(picture, 224) for _, picture in self.slices()], FRAME, comment=comment)
+        else:
+            film = trace.animation(self._course(FRAMES), comment)
         return files.write(path, film)
+
+    def _page(self) -> str:
+        """Return a page with a slider through the slices of a volume."""
+        map_on_plane = [picture for _, picture in self.slices()]
+        bare = [Image.fromarray(colours) for colours in to_rgb(to_array(self.image), self.bands)]
+        return write_page(self.title, self.method, bare, map_on_plane, self.plane.through[0])
 
     def panel(self, kind: View = "overlay", title: str | None = None) -> draw.Panel:
         """Return a picture with its title, for a gallery."""
@@ -197,7 +281,8 @@ class Explanation:
     def _annotate(self, kind: View) -> Image.Image:
         """Return a picture with label, score and method written on it."""
         caption = f"{self.method} · {EMPTY}" if self.degenerate else self.method
-        return draw.annotate(self.view(kind), title=self.title, caption=caption, size=320)
+        size = 720 if self.image.ndim != 3 else 320  # planes and curves are wide
+        return draw.annotate(self.view(kind), title=self.title, caption=caption + self._drawn, size=size)
 
     def _repr_png_(self) -> bytes:
         return draw.to_png_bytes(self._annotate("overlay"))
@@ -220,6 +305,7 @@ class Explanation:
                 "backwards": self.cost.backwards,
             },
             "seconds": self.seconds,
+            **({"bands": self.bands} if self.bands else {}),
         }
 
     def save(self, path: str | Path, view: View = "overlay", *, titled: bool = True) -> Path:
@@ -227,7 +313,8 @@ class Explanation:
 
         ``.png`` is a picture (with label, score and method written on it if ``titled``, at the input's size
         if not) with all settings in its metadata, ``.npz`` the arrays and settings (read it
-        again with ``Explanation.load``), ``.json`` the settings and the raw map as numbers.
+        again with ``Explanation.load``), ``.json`` the settings and the raw map as numbers, ``.gif`` what ``animate``
+        makes, ``.html`` a page with a slider through the slices of a volume.
 
         Raises:
             InvalidOption: another suffix.
@@ -238,12 +325,16 @@ class Explanation:
             'star'
         """
         path = Path(path)
-        match files.check_suffix(path, ".png", ".npz", ".json"):
+        match files.check_suffix(path, ".png", ".npz", ".json", ".gif", ".html"):
             case ".png":
                 picture = self._annotate(view) if titled and view not in SHEETS else self.view(view)
                 files.write(path, draw.to_png_bytes(picture, {"limelight": json.dumps(self.settings())}))
             case ".json":
                 files.write(path, json.dumps(self.settings() | {"raw": rows(self.raw)}, indent=1))
+            case ".gif":
+                self.animate(path)
+            case ".html":
+                files.write(path, self._page().encode())
             case _:
                 arrays = {"map": self.map, "raw": self.raw, "image": self.image}
                 write_npz(path, arrays, self.settings(), self.finish, self.details)
@@ -276,7 +367,7 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
                 image=classifier.display(x[i]).float(),
                 finish=saliency.finish,
                 target=target,
-                label=label_of(classifier, target),
+                label=label_of(classifier, target, saliency),
                 score=float(saliency.score[i]),
                 probability=float(saliency.probability[i]),
                 method=method,
@@ -291,10 +382,10 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
     return split
 
 
-def label_of(classifier: Classifier, target: int) -> str:
-    """Name a class, or say that a function is explained."""
+def label_of(classifier: Classifier, target: int, saliency: Saliency | None = None) -> str:
+    """Name a class, or the function that is explained."""
     if target < 0:
-        return "custom score"
+        return "custom score" if saliency is None else saliency.provenance.get("label", "custom score")
     if classifier.labels and target < len(classifier.labels):
         return classifier.labels[target]
     return f"class {target}"

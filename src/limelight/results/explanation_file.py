@@ -81,7 +81,7 @@ class _Record(pydantic.BaseModel):
 
     class Finished(pydantic.BaseModel):
         model_config = pydantic.ConfigDict(strict=True)
-        size: tuple[int, int]
+        size: tuple[int, ...]
         relu: bool
         normalize_at: Literal["input", "feature"]
 
@@ -95,6 +95,7 @@ class _Record(pydantic.BaseModel):
     seconds: float
     method: str
     finish: Finished
+    bands: tuple[int, int, int] | None = None
     relevance_operations: tuple[str, ...] | None = None
 
     def fields_with(self, arrays: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -109,7 +110,8 @@ class _Record(pydantic.BaseModel):
         )
         raw, image, size = arrays["raw"], arrays["image"], self.finish.size
         floating = raw.is_floating_point() and image.is_floating_point()
-        if raw.ndim != 2 or 0 in raw.shape or image.shape[1:] != size or image.ndim != 3 or not floating:
+        fit = 1 <= raw.ndim <= 3 and image.shape[1:] == size and image.ndim == raw.ndim + 1
+        if not fit or 0 in raw.shape or not floating:
             raise ValueError(f"raw map {tuple(raw.shape)}, image {tuple(image.shape)}, size {size} don't fit")
         if not bool(raw.isfinite().all()):
             raise ValueError("the raw map is not finite")
@@ -125,5 +127,6 @@ class _Record(pydantic.BaseModel):
             "probability": probability,
             "cost": Cost(n_forward=self.cost.forwards, n_backward=self.cost.backwards),
             "details": details,
+            "bands": self.bands,
             "provenance": {"method": self.method} | (self.model_extra or {}),
         }

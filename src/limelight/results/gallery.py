@@ -62,8 +62,8 @@ class Gallery(Sequence["list[Explanation]"]):
         Args:
             kind: see ``Explanation.view``.
             captions: what stands under a method's map, by name.
-            truth: for each row where its class is, (H, W) at the size of the maps, or each of its objects,
-                (objects, H, W), or None; their edges are drawn.
+            truth: for each row where its class is, (*space) at the size of the maps, or each of its objects,
+                (objects, *space), or None; their edges are drawn.
 
         Raises:
             InvalidOption: there is no such view, it is a sheet by itself, or a truth that does not fit.
@@ -93,7 +93,8 @@ class Gallery(Sequence["list[Explanation]"]):
             ]
             # One picture explained in many ways fills several lines; several pictures keep a line each.
             lines += wrap(panels) if len(self.rows) == 1 else [panels]
-        return draw.gallery(lines)
+        flat = all(e.image.ndim == 3 for row in self.rows for e in row)
+        return draw.gallery(lines, size=224 if flat else 448)  # planes and curves are wide
 
     def save(self, path: str | Path, kind: View = "overlay") -> Path:
         """Write the gallery as PNG, with the settings of every map in the metadata.
@@ -115,7 +116,10 @@ def _outlined(explanation: Explanation, kind: View, mask: Tensor | npt.NDArray[A
     """Return a view, with the edge of where the class is, if that is known and anywhere."""
     seen = explanation.view(kind)
     inside = None if mask is None else np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask)
-    return seen if inside is None or not inside.any() else draw.outline_mask(seen, inside)
+    if inside is None or not inside.any():
+        return seen
+    objects = inside if inside.ndim == explanation.image.ndim else inside[None]
+    return draw.outline_mask(seen, np.stack([explanation.plane.map(one) for one in objects]))
 
 
 def _name_among(explanation: Explanation, row: Sequence[Explanation]) -> str:

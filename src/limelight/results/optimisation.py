@@ -8,9 +8,10 @@ from torch import Tensor
 
 from limelight.card import METHODS
 from limelight.draw import trace
+from limelight.draw.plane import Plane
 from limelight.errors import InvalidOption
 from limelight.ops.blur import gaussian_blur
-from limelight.results.pictures import to_array, to_pixels
+from limelight.results.pictures import to_array
 
 FRAMES = 60
 """Steps of an optimisation that an animation shows, at most."""
@@ -27,6 +28,7 @@ def list_tracing_methods() -> list[str]:
 def read_course(
     details: Mapping[str, Any],
     image: Tensor,
+    plane: Plane,
     options: Mapping[str, Any],
     *,
     method: str,
@@ -39,7 +41,8 @@ def read_course(
 
     Args:
         details: what the method chose on the way, among them the masks of every step.
-        image: what the model saw, (3, H, W) in [0, 1].
+        image: what the model saw, (c, *space) in [0, 1].
+        plane: how images and maps are laid out.
         options: of the method.
         method: its name.
         title: what the model saw, in words.
@@ -54,17 +57,17 @@ def read_course(
         raise InvalidOption(f"{method} keeps no trace; {', '.join(list_tracing_methods())} do")
     masks, scores, objective = (details[f"trace_{kind}"] for kind in ("masks", "score", "objective"))
     heading = f"{method} · {title}"
-    if masks.ndim == 4:
+    if masks.ndim > image.ndim:
         heading += f" · the first of {len(masks)} areas"
         masks, scores, objective = masks[0], scores[0], objective[0]
-    taken = masks.isfinite().all(-1).all(-1).nonzero()[:, 0]  # NaN after the last step
+    taken = masks.flatten(1).isfinite().all(1).nonzero()[:, 0]  # NaN after the last step
     if not len(taken):
         raise InvalidOption(f"{method} took no step; nothing was traced")
     steps = [int(taken[i]) for i in trace.spread_steps(len(taken), most)]
     mask = torch.nn.functional.interpolate(
         masks[steps][:, None].float(),
         image.shape[1:],
-        mode="bilinear",
+        mode=("linear", "bilinear", "trilinear")[image.ndim - 2],
         align_corners=options.get("align_corners", True),
     ).clamp(0, 1)
     hot, shown = _highlight(mask, options, method)
@@ -73,8 +76,11 @@ def read_course(
     seen = torch.lerp(picture, gaussian_blur(picture), 1 - hot if shown else hot)
     count, kind = steps[-1] + 1, options.get("score", "score")
     return trace.Course(
-        image=to_pixels(image),
-        shots=[trace.Shot(n, to_array(h[0]), to_pixels(s)) for n, h, s in zip(steps, hot, seen, strict=True)],
+        image=plane.image(to_array(image)),
+        shots=[
+            trace.Shot(n, plane.map(to_array(h[0])), plane.image(to_array(s)))
+            for n, h, s in zip(steps, hot, seen, strict=True)
+        ],
         score=to_array(scores[:count]),
         objective=to_array(objective[:count]),
         whole=score,

@@ -1,15 +1,16 @@
 """Draw an explanation: its map with both signs, and the maps of which it is made."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from limelight import draw
 from limelight.card import METHODS
+from limelight.draw.plane import Plane
 from limelight.engine.saliency import Finish
 from limelight.errors import InvalidOption
 
@@ -27,17 +28,6 @@ def to_array(values: Tensor) -> Any:
     return values.detach().float().cpu().numpy()
 
 
-def to_pixels(image: Tensor) -> Any:
-    """Return a picture, (3, H, W) in [0, 1], as an array of uint8, (H, W, 3)."""
-    return (to_array(image).transpose(1, 2, 0) * 255).round().astype(np.uint8)
-
-
-def draw_signed(raw: Tensor, size: tuple[int, ...]) -> Image.Image:
-    """Draw a raw map, (h, w), at a size (H, W): red is for the class and blue against it."""
-    full = torch.nn.functional.interpolate(raw[None, None].float(), size, mode="bilinear", align_corners=False)
-    return draw.signed(to_array(full[0, 0]))
-
-
 def wrap(panels: Sequence[draw.Panel], width: int = LONGEST_LINE) -> list[Sequence[draw.Panel]]:
     """Break a line of pictures into lines of at most ``width``."""
     return [panels[start : start + width] for start in range(0, len(panels), width)]
@@ -46,7 +36,8 @@ def wrap(panels: Sequence[draw.Panel], width: int = LONGEST_LINE) -> list[Sequen
 def draw_parts(
     details: Mapping[str, Any],
     image: Tensor,
-    size: tuple[int, ...],
+    finish: Finish,
+    plane: Plane,
     *,
     method: str,
     layers: Sequence[str],
@@ -56,8 +47,9 @@ def draw_parts(
 
     Args:
         details: what the method chose on the way.
-        image: what the model saw, (3, H, W) in [0, 1].
-        size: (H, W).
+        image: what the model saw, (c, *space) in [0, 1].
+        finish: how the method's map is finished.
+        plane: how images and maps are laid out.
         method: its name.
         layers: that were explained.
         masked: draw the picture under each map, dark where the map is low, instead of the map over the picture.
@@ -73,12 +65,15 @@ def draw_parts(
     if worth:
         value = details[worth]
         order = sorted((i for i in order if bool(torch.isfinite(value[i]))), key=lambda i: -float(value[i]))
-    finish = Finish(size, relu=False)  # as masks are made: also of layers with negative activations
+    finish = replace(finish, relu=False, normalize_at="input")  # as masks are made: also of layers below 0
     panels: list[draw.Panel] = []
     for i in order:
         roles = [role for role in ("base", "scissors") if role in details and int(details[role]) == i]
         mask = finish(maps[i][None])[0][0].to(image)
-        picture = Image.fromarray(to_pixels(image * mask)) if masked else draw.overlay(to_pixels(image), to_array(mask))
+        if masked:
+            picture = Image.fromarray(plane.image(to_array(image * mask)))
+        else:
+            picture = draw.overlay(plane.image(to_array(image)), plane.map(to_array(mask)))
         caption = f"{worth.rstrip('s')} {float(details[worth][i]):z.3g}" if worth else ""
         title = SECTIONS[i] if "sections" in details else f"part {i + 1}"
         if "mask_layer" in details:

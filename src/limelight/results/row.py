@@ -55,7 +55,7 @@ class Row:
         spent: passes that each metric added, forward and backward together.
         curves: for some metrics the curve whose area the number is.
         calls: forward passes of the explanation, each counted as one, also through a part of the model; NaN in files
-            that were written before they were counted.
+            that were written before they were counted, and of maps of other origin, whose passes nobody counts.
     """
 
     image: str

@@ -44,6 +44,8 @@ class Figure:
     spent: float
 
     def __str__(self) -> str:
+        if self.mean != self.mean:
+            return "–"
         if self.low != self.low:
             return f"{self.mean:z.3f}"
         return f"{self.mean:z.3f} [{self.low:z.3f}, {self.high:z.3f}]"
@@ -56,10 +58,18 @@ class Summary(Sequence[Figure]):
         figures: of every method by every metric.
         columns: what the metrics' numbers are, by the name that the figures have.
         confidence: of the figures' intervals, in (0, 1).
+        empty: why some methods have no figure by some metrics, by method and metric.
     """
 
-    def __init__(self, figures: Sequence[Figure], columns: Mapping[str, Column], confidence: float) -> None:
+    def __init__(
+        self,
+        figures: Sequence[Figure],
+        columns: Mapping[str, Column],
+        confidence: float,
+        empty: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         self._figures, self.columns, self.confidence = list(figures), columns, confidence
+        self.empty = empty or {}
 
     @overload
     def __getitem__(self, key: int | tuple[str, str]) -> Figure: ...
@@ -112,4 +122,8 @@ class Summary(Sequence[Figure]):
             cells = [f"**{c}**" if f.like_best else c for c, f in zip(cells, figures, strict=True)]
             total = max(f.images + f.undefined for f in figures)
             lines.append(f"| {markdown(method)} | {' | '.join(cells)} | {figures[0].degenerate} of {total} |")
+        for method, reasons in self.empty.items():
+            for reason in dict.fromkeys(reasons.values()):
+                judges = ", ".join(markdown(metric) for metric in reasons if reasons[metric] == reason)
+                lines += ["", f"{markdown(method)} is not judged by {judges}, which {reason}."]
         return "\n".join(lines)

@@ -209,7 +209,8 @@ class Results:
             1
         """
         by_metric = [self._figures(metric, confidence, alpha, seed) for metric in self.columns]
-        return Summary([f for figures in zip(*by_metric, strict=True) for f in figures], self.columns, confidence)
+        flat = [f for figures in zip(*by_metric, strict=True) for f in figures]
+        return Summary(flat, self.columns, confidence, self.settings.get("left empty"))
 
     def _figures(self, metric: str, confidence: float, alpha: float, seed: int) -> list[Figure]:
         """Return every method's figure by one metric."""

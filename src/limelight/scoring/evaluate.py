@@ -7,29 +7,31 @@ from typing import Any, TypeVar, cast
 import torch
 
 from limelight.engine.method import Method
-from limelight.engine.run import run
 from limelight.engine.saliency import Saliency
 from limelight.errors import InvalidOption, show
 from limelight.model.classifier import Classifier
 from limelight.model.targets import TargetLike, Targets
 from limelight.ops.arrays import floats, integers, rows
 from limelight.results.explanation import label_of
+from limelight.results.row import TERMS
 from limelight.results.tables import Column, Row
 from limelight.scoring.image_batch import ImageBatch
 from limelight.scoring.map_batch import MapBatch
 from limelight.scoring.measured import Measured
 from limelight.scoring.metric import Metric, measure
+from limelight.scoring.other_maps import Judged, OtherMaps, explain_all
 from limelight.scoring.truth import Truth
 from limelight.shapes import Images
 
 Named = TypeVar("Named", Method, Metric)
+Labelled = TypeVar("Labelled", Method, Metric, Judged)
 
 
 def evaluate_batch(
     classifier: Classifier,
     x: Images,
     target: TargetLike,
-    methods: Mapping[str, Method],
+    methods: Mapping[str, Judged],
     metrics: Mapping[str, Metric],
     truth: Truth | None,
     names: Sequence[str],
@@ -58,24 +60,44 @@ def evaluate_batch(
     with torch.inference_mode(False), torch.no_grad():
         x = classifier.to_batch(x)
         methods = {name: _limit_batch(method, batch_size) for name, method in methods.items()}
+        targets = Targets.parse(target, classifier, x)
         if saliencies is None:
-            saliencies = run(list(methods.values()), classifier, x, target)
-        first = saliencies[0]
-        targets = replace(Targets.parse(target, classifier, x), index=first.target)
-        batch = ImageBatch(classifier, x, targets, truth, probability=first.probability, batch_size=batch_size)
+            saliencies = explain_all(methods, classifier, x, targets)
+        own = [s for s, m in zip(saliencies, methods.values(), strict=True) if isinstance(m, Method)]
+        known = own[0].probability if own else None
+        targets = replace(targets, index=saliencies[0].target)
+        batch = ImageBatch(classifier, x, targets, truth, probability=known, batch_size=batch_size)
         again = {pair for m in metrics.values() for pair in m.reexplained_masks}
         by_method: list[list[Row]] = []
         for (name, method), saliency in zip(methods.items(), saliencies, strict=True):
             map_batch = MapBatch(batch, saliency.map, saliency=saliency, method=method, reexplained_masks=again)
-            numbers = {label: measure(metric, map_batch, has_method=True) for label, metric in metrics.items()}
-            by_method.append(_rows(name, saliency, numbers, classifier, names))
+            numbers = {label: _measure(metric, map_batch, method) for label, metric in metrics.items()}
+            if isinstance(method, OtherMaps):
+                saliency = replace(saliency, probability=batch.clean_score("prob"))
+            rows_of = _rows(name, saliency, numbers, classifier, names)
+            by_method.append(
+                [replace(r, calls=torch.nan) for r in rows_of] if isinstance(method, OtherMaps) else rows_of
+            )
             if on_rows is not None:
                 on_rows(by_method[-1])
     return [row for image in zip(*by_method, strict=True) for row in image]
 
 
-def _limit_batch(method: Method, batch_size: int | None) -> Method:
-    if batch_size is None or method.options.batch_size is not None:
+def why_not(method: Judged, metric: Metric) -> str:
+    """Return why a metric can't be measured of maps of other origin, or ""."""
+    return method.why_not(metric.card.needs) if isinstance(method, OtherMaps) else ""
+
+
+def _measure(metric: Metric, map_batch: MapBatch, method: Judged) -> Measured:
+    """Apply a metric to one method's maps; what can't be measured of maps of other origin is NaN."""
+    if not why_not(method, metric):
+        return measure(metric, map_batch, has_method=True)
+    nothing = torch.full((len(map_batch.maps),), torch.nan)
+    return Measured(nothing, dict.fromkeys(TERMS.get(metric.pooling, ()), nothing))
+
+
+def _limit_batch(method: Judged, batch_size: int | None) -> Judged:
+    if batch_size is None or isinstance(method, OtherMaps) or method.options.batch_size is not None:
         return method
     return replace(method, options=method.options.model_copy(update={"batch_size": batch_size}))
 
@@ -93,7 +115,7 @@ def _rows(
             image=image,
             method=method,
             target=target[i],
-            label=label_of(classifier, target[i]),
+            label=label_of(classifier, target[i], saliency),
             probability=probability[i],
             reason=saliency.reasons[i],
             seconds=saliency.seconds,
@@ -109,9 +131,10 @@ def _rows(
     ]
 
 
-def columns(metrics: Mapping[str, Metric]) -> dict[str, Column]:
-    """Return what the metrics' numbers are."""
-    return {label: Column(m.name, m.protocol, m.better, m.pooling) for label, m in metrics.items()}
+def columns(metrics: Mapping[str, Metric], *, of_function: bool = False) -> dict[str, Column]:
+    """Return what the metrics' numbers are; those of a target function are not to be mixed with those of classes."""
+    end = "/function" if of_function else ""
+    return {label: Column(m.name, m.protocol + end, m.better, m.pooling) for label, m in metrics.items()}
 
 
 def as_list(given: str | Named | Sequence[str | Named], what: str) -> Sequence[str | Named]:
@@ -134,7 +157,7 @@ def as_list(given: str | Named | Sequence[str | Named], what: str) -> Sequence[s
     return listed
 
 
-def label_each(given: Sequence[Named]) -> dict[str, Named]:
+def label_each(given: Sequence[Labelled]) -> dict[str, Labelled]:
     """Name each by its plain name, or by all its options where the plain name would stand twice.
 
     Raises:

@@ -131,11 +131,15 @@ class ImageBatch:
         Raises:
             InvalidOption: every number is about a function of the outputs.
         """
-        self._expect_class()
+        if self._asked.function is not None:
+            raise InvalidOption("this metric compares classes; a function of the outputs is none")
         return self._passes(self._asked).logits(copies, count)
 
     def scores_of(self, copies: Copies, count: int, kind: ScoreKind | None = None) -> Tensor:
-        """Return the target's score on changed copies of the images, (n, s); see ``Passes.scores``."""
+        """Return the target's score on changed copies of the images, (n, s); see ``Passes.scores``.
+
+        A function of the outputs has no probability: its own values stand for one.
+        """
         return self._passes(self.targets).scores(copies, count, kind)
 
     def _score(self, name: object, x: Images, kind: ScoreKind) -> Scores:
@@ -152,7 +156,8 @@ class ImageBatch:
 
     def _logits(self, name: object, x: Images) -> Logits:
         """Return the logits of pictures in place of the images, (n, classes), passed once."""
-        some = x[:1] if x.stride(0) == 0 else x  # one picture for all images
+        alike = x.stride(0) == 0 and not self.classifier.feed.rows
+        some = x[:1] if alike else x  # one picture for all images
 
         def work() -> Logits:
             passes = Passes(self.classifier, some, self._asked, self.meter, self._batch_size)

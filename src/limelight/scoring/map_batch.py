@@ -1,7 +1,7 @@
 """What metrics may ask of one method's maps. Whatever several of them ask for is worked out once."""
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 
@@ -14,6 +14,7 @@ from limelight.engine.saliency import Saliency
 from limelight.engine.spec import Spec
 from limelight.errors import InvalidMap, InvalidOption, MissingTruth
 from limelight.model.classifier import Classifier
+from limelight.model.targets import Targets
 from limelight.ops import min_max, resize
 from limelight.ops.arrays import integers
 from limelight.ops.order import Step, Ties, pixels_per_step, ranks
@@ -37,6 +38,15 @@ from limelight.scoring.truth import Truth
 from limelight.shapes import Curve, Flags, Images, Index, Logits, Maps, Scores
 
 
+@runtime_checkable
+class Explainer(Protocol):
+    """Explains pictures in a way of its own, outside of the engine."""
+
+    def explain(self, classifier: Classifier, x: Images, targets: Targets) -> Saliency:
+        """Return the record of the pictures' maps."""
+        ...
+
+
 class MapBatch:
     """One method's maps of a batch: everything that a metric may name as a positional parameter.
 
@@ -57,7 +67,7 @@ class MapBatch:
         maps: Maps,
         *,
         saliency: Saliency | None = None,
-        method: Spec | None = None,
+        method: Spec | Explainer | None = None,
         reexplained_masks: Iterable[tuple[Space, bool]] = (),
     ) -> None:
         self.batch = batch
@@ -154,7 +164,8 @@ class MapBatch:
         """A function: space, renormalize -> the target's score on the image times the map, (n,)."""
 
         def masked_score(space: Space = "normalised", renormalize: bool = True) -> Scores:
-            if (space, renormalize) in self._reexplained_masks:
+            passed = (space, renormalize) in self._reexplained_masks and not isinstance(self._method, Explainer)
+            if passed:
                 again = self.explain_masked(space, renormalize)
                 return again.probability if self.batch.targets.function is None else again.score
             part = self.explained_part(space, renormalize)
@@ -303,10 +314,12 @@ class MapBatch:
         return min_max(self.maps)[1] if self._saliency is None else self._saliency.degenerate
 
     def _explain(self, x: Images, classifier: Classifier | None = None, method: Spec | None = None) -> Saliency:
-        method = method or self._method
-        if method is None:
+        explainer = method or self._method
+        if explainer is None:
             raise InvalidOption("this metric explains again: give it method=, the method that made the maps")
-        saliency = run([method], classifier or self.classifier, x, self.batch.targets)[0]
+        if isinstance(explainer, Explainer):  # whose passes nobody counts
+            return explainer.explain(classifier or self.classifier, x, self.batch.targets)
+        saliency = run([explainer], classifier or self.classifier, x, self.batch.targets)[0]
         self.tail = saliency.cost.tail
         self.batch.meter.charge(saliency.cost, len(x))
         return saliency

@@ -25,6 +25,7 @@ from limelight.errors import (
 from limelight.files import reason_of
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost, predict
+from limelight.model.feed import Inside
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import TargetLike, Targets, accept_either_name
 from limelight.ops.arrays import is_tensor_or_array, tensor_of
@@ -144,6 +145,7 @@ class Metric(Speaking):
         *,
         method: Spec | str | None = None,
         truth: Any = None,
+        inputs: Inside | None = None,
     ) -> Scores: ...
     @overload
     def __call__(
@@ -155,6 +157,7 @@ class Metric(Speaking):
         maps: Maps | npt.NDArray[Any] | Sequence[Any],
         method: Spec | str | None = None,
         truth: Any = None,
+        inputs: Inside | None = None,
     ) -> Scores: ...
     @accept_either_name
     def __call__(
@@ -166,6 +169,7 @@ class Metric(Speaking):
         *,
         method: Spec | str | None = None,
         truth: Any = None,
+        inputs: Inside | None = None,
     ) -> Scores:
         """Return one value per image, (n,); NaN where the metric is not defined for an image.
 
@@ -179,6 +183,7 @@ class Metric(Speaking):
                 lists will do too.
             method: what made the maps, for metrics that explain again: a method or its name.
             truth: masks or boxes, for metrics of localisation; see ``Truth.of``.
+            inputs: what the module takes beside the images, a row for each; see ``Classifier.with_inputs``.
 
         Raises:
             InvalidMap: maps of the wrong size or count, or with NaN.
@@ -187,7 +192,7 @@ class Metric(Speaking):
                 metric is about classes.
             UnknownMethod: no method has this name.
         """
-        return self.measure(classifier, x, target, maps, method=method, truth=truth).values
+        return self.measure(classifier, x, target, maps, method=method, truth=truth, inputs=inputs).values
 
     @overload
     def measure(
@@ -199,6 +204,7 @@ class Metric(Speaking):
         *,
         method: Spec | str | None = None,
         truth: Any = None,
+        inputs: Inside | None = None,
     ) -> Measured: ...
     @overload
     def measure(
@@ -210,6 +216,7 @@ class Metric(Speaking):
         maps: Maps | npt.NDArray[Any] | Sequence[Any],
         method: Spec | str | None = None,
         truth: Any = None,
+        inputs: Inside | None = None,
     ) -> Measured: ...
     @accept_either_name
     def measure(
@@ -221,6 +228,7 @@ class Metric(Speaking):
         *,
         method: Spec | str | None = None,
         truth: Any = None,
+        inputs: Inside | None = None,
     ) -> Measured:
         """Return values, what they are made of, and what they cost; arguments as those of a call.
 
@@ -230,7 +238,7 @@ class Metric(Speaking):
             >>> sorted(ll.metric("overall").measure(classifier, x, None, method(classifier, x)).parts)
             ['deletion', 'insertion']
         """
-        classifier = as_classifier(classifier)
+        classifier = as_classifier(classifier).with_inputs(inputs)
         with torch.inference_mode(False), torch.no_grad():
             x = classifier.to_batch(x)
             targets = Targets.parse(target, classifier, x)

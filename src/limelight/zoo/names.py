@@ -5,7 +5,7 @@ from pathlib import Path
 from limelight import files
 from limelight.errors import UnknownModel
 
-WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".pt2", ".ckpt", ".bin", ".pkl", ".tar", ".th")
+WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".pt2", ".ckpt", ".bin", ".pkl", ".tar", ".th", ".onnx")
 
 
 def is_file_name(text: str) -> bool:

@@ -17,6 +17,7 @@ from limelight.model.classifier import Classifier
 from limelight.model.preprocess import Preprocess
 from limelight.model.preserve import preserve_state
 from limelight.zoo.header import HEADER, TRUST, Crop, Header
+from limelight.zoo.program_module import restore
 from limelight.zoo.weights import open_archive
 
 
@@ -29,6 +30,11 @@ def save(classifier: Classifier, header: dict[str, Any], path: Path) -> None:
     classifier.trace()  # what kind of scores the module gives is seen in a pass
     read = classifier.outputs
     header = header | {"outputs": "probabilities" if read.probabilities else "logits", "multilabel": read.multilabel}
+    header |= {"output": classifier.choice.output}
+    if callable(classifier.choice.output):
+        raise UnsupportedModel(
+            f"output= of {classifier.name} is a function, which can't be saved; let the module return the class scores"
+        )
     size = (2, len(classifier.mean), *classifier.input_size)
     example = torch.zeros(size, device=classifier.device, dtype=classifier.dtype)
     try:
@@ -60,6 +66,7 @@ def load(path: Path, device: str | torch.device | None, trust: bool, given: dict
     ):
         program = torch.export.load(file, extra_files=extra)
         module = cast(nn.Module, torch.export.unflatten(program))
+        restore(module)
         size = None if extra[HEADER] else _input_side(program)
     if device is not None:
         module = module.to(device)
@@ -68,7 +75,14 @@ def load(path: Path, device: str | torch.device | None, trust: bool, given: dict
     with files.refusing(UnsupportedModel, f"{path} is damaged, or not as limelight.save writes it"):
         header = Header.model_validate_json(extra[HEADER])
         preprocess = Preprocess(**Crop.model_validate(header.preprocess).model_dump())
-        return Classifier(module, preprocess=preprocess, name=header.name, size=header.size, **header.settings(given))
+        return Classifier(
+            module,
+            preprocess=preprocess,
+            name=header.name,
+            size=header.size,
+            output=header.output,
+            **header.settings(given),
+        )
 
 
 @contextmanager

@@ -10,7 +10,10 @@ from limelight.zoo.hub import WEIGHTS, fetch_file
 from limelight.zoo.names import is_file_name, no_such_model
 from limelight.zoo.network import require_host, say_offline
 from limelight.zoo.recipe import Recipe, labels_that_fit
-from limelight.zoo.weights import build_with_weights, draw_zero_weights, read_state
+from limelight.zoo.weights import Checkpoint, build_with_weights, draw_zero_weights, read_checkpoint
+
+TRAINED_WITH = ("img_size", "input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
+"""Settings of timm's trainer that say how pictures become inputs."""
 
 
 def require_timm() -> Any:
@@ -37,7 +40,7 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     Args:
         name: an architecture, with or without the tag of a checkpoint (``resnet18.a1_in1k``).
         weights: ``"DEFAULT"``, a tag, a file, or None for random weights.
-        given: nothing; other families are told here how their weights in a saved file were made.
+        given: ``trust``, see ``limelight.load``; ``trained``, the settings that belong to the weights in a saved file.
 
     Raises:
         MissingExtra: timm is not installed.
@@ -58,21 +61,24 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
             f"timm/{architecture} has no weights {tag!r}{nearest(tag, tags)} "
             f"(it has: {', '.join(tags) or 'none'}; or give a file, or None)"
         )
-    full = f"{architecture}.{tag}" if tag else architecture
+    full, checkpoint = f"{architecture}.{tag}" if tag else architecture, Checkpoint({})
     if weights is None:
         module = draw_zero_weights(_build(full))
     elif is_file_name(weights):
-        state = read_state(weights)
-        module = build_with_weights(lambda n: _build(full, n), state, f"timm/{full} from {weights}")
+        checkpoint = read_checkpoint(weights, trust=bool(given.get("trust")))
+        module = build_with_weights(lambda n: _build(full, n), checkpoint.state, f"timm/{full} from {weights}")
     else:
         module = _download(full)
-    config = timm.data.resolve_model_data_config(module)
+    settings = checkpoint.settings if checkpoint.architecture else given.get("trained", {})
+    trained = {name: settings[name] for name in TRAINED_WITH if settings.get(name)}
+    config = timm.data.resolve_data_config(trained, model=module)
     classes = int(cast(Any, module).num_classes)
     return Recipe(
         module=module,
         function=timm.data.create_transform(**config, is_training=False),
-        labels=labels_that_fit(imagenet_labels() if classes == 1000 else None, classes),
-        source={"zoo": "timm", "name": full},
+        labels=labels_that_fit(checkpoint.labels, classes)
+        or labels_that_fit(imagenet_labels() if classes == 1000 else None, classes),
+        source={"zoo": "timm", "name": full, **({"trained": trained} if trained else {})},
     )
 
 

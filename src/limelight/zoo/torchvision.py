@@ -14,7 +14,7 @@ from limelight.errors import InvalidOption, WeightsUnavailable, nearest
 from limelight.zoo.names import is_file_name, no_such_model
 from limelight.zoo.network import require_host, say_offline
 from limelight.zoo.recipe import Recipe, labels_that_fit
-from limelight.zoo.weights import build_with_weights, draw_zero_weights, read_state
+from limelight.zoo.weights import Checkpoint, build_with_weights, draw_zero_weights, read_checkpoint
 
 AUXILIARY = ("googlenet", "inception_v3")
 """Models with auxiliary heads for training, which warn unless told how to draw their weights."""
@@ -33,7 +33,8 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     Args:
         name: a name in ``names()``.
         weights: ``"DEFAULT"``, a name such as ``"IMAGENET1K_V2"``, a file, or None for random weights.
-        given: ``entry``, the checkpoint whose preprocessing belongs to the weights in a saved file.
+        given: ``trust``, see ``limelight.load``; ``entry``, the checkpoint whose preprocessing belongs to the weights
+            in a saved file.
 
     Raises:
         UnknownModel: no classifier of this name.
@@ -52,11 +53,12 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
             f"{name} has no weights {entry_name!r}{nearest(entry_name, known)} "
             f"(it has: {', '.join(known)}; or give a file, or None)"
         )
-    entry = entries[entry_name]
+    entry, checkpoint = entries[entry_name], Checkpoint({})
     if weights is None:
         module = draw_zero_weights(_build(name, **_sized(name, int(entry.meta["min_size"][0]))))
     elif from_file:
-        state = read_state(weights)
+        checkpoint = read_checkpoint(weights, trust=bool(given.get("trust")))
+        state = checkpoint.state
         options = _options(name, state)
         module = build_with_weights(lambda n: _build(name, n, **options), state, f"torchvision/{name} from {weights}")
         side = options.get("image_size", entry.meta["min_size"][0])
@@ -68,7 +70,7 @@ def load(name: str, weights: str | None, **given: Any) -> Recipe:
     return Recipe(
         module=module,
         function=transforms,
-        labels=labels_that_fit(entry.meta.get("categories"), classes),
+        labels=labels_that_fit(checkpoint.labels, classes) or labels_that_fit(entry.meta.get("categories"), classes),
         source={"zoo": "torchvision", "name": name, "entry": entry.name},
     )
 

@@ -14,7 +14,7 @@ from limelight.model.preprocess import take_pictures
 from limelight.zoo.hub import fetch_folder
 from limelight.zoo.names import is_file_name, is_folder_name
 from limelight.zoo.recipe import Recipe, default_preprocess, labels_that_fit
-from limelight.zoo.weights import build_with_weights, draw_zero_weights, read_state
+from limelight.zoo.weights import build_with_weights, draw_zero_weights, read_checkpoint
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 
@@ -108,7 +108,8 @@ def _module(auto: Any, config: Any, folder: Path, name: str, weights: str | None
                 config.num_labels = classes
             return cast(nn.Module, auto.from_config(config, trust_remote_code=trust))
 
-        module = build_with_weights(build, read_state(weights), f"hf/{name} from {weights}")
+        state = read_checkpoint(weights, trust=trust).state
+        module = build_with_weights(build, state, f"hf/{name} from {weights}")
     return cast(nn.Module, module)
 
 

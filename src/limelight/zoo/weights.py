@@ -1,16 +1,32 @@
 """Weights: read from a file without running any code in it, and put into a model."""
 
+import argparse
 import zipfile
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from limelight import files
-from limelight.errors import UnsupportedModel, WeightsUnavailable
+from limelight.errors import InvalidOption, UnsupportedModel, WeightsUnavailable
+from limelight.model.labels import read_labels
+
+STATES = ("state_dict_ema", "state_dict", "model_state_dict", "model", "net")
+"""Where training programs keep a network's weights; of timm's those that are averaged go before the last."""
+SETTINGS = ("datamodule_hyper_parameters", "hyper_parameters", "args", "config", "hparams")
+"""Where they keep the settings; those that come later go before."""
+LABELS = ("id2label", "class_to_idx", "idx_to_class", "class_names", "classes", "label_names", "labels", "categories")
+"""Where they keep the names of the classes."""
+HARMLESS: list[Any] = [
+    *(argparse.Namespace, PosixPath, PurePosixPath),
+    *(np.dtype, *(type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "b1")), np.float64(0).__reduce__()[0]),
+]
+"""What is read beside tensors and plain values, as none of it runs code: settings, paths and numbers of NumPy."""
 
 
 @runtime_checkable
@@ -30,8 +46,39 @@ class TensorFile(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a training program saved of a network.
+
+    Attributes:
+        state: its weights.
+        labels: names of its classes, if the file says some.
+        architecture: what the program calls the network, or "".
+        settings: with which it was trained, by name; not all programs save them.
+    """
+
+    state: dict[str, Tensor]
+    labels: list[str] | None = None
+    architecture: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict from safetensors or a file of ``torch.save``, without running any code in it.
+
+    Raises:
+        WeightsUnavailable: no such file.
+        UnsupportedModel: the file holds something else.
+    """
+    return read_checkpoint(path).state
+
+
+def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
+    """Read weights, and what stands beside them, from safetensors or a file of ``torch.save``.
+
+    Args:
+        path: of the file.
+        trust: whether code in the file may run, which is refused else.
 
     Raises:
         WeightsUnavailable: no such file.
@@ -42,14 +89,53 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         raise WeightsUnavailable(f"there is no file {path}; weights= takes a file, a zoo's name for them, or None")
     if path.suffix == ".safetensors":
         with open_safetensors(path) as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            return Checkpoint(find_state(state, path))
     what = (
         f"{path} is damaged or no file of tensors only, and reading others could run code that they contain; "
-        "save the weights with safetensors, or with torch.save(module.state_dict(), …)"
+        "if you know who made it, load it with trust=True (--trust on the command line), or save the weights with "
+        "safetensors, or with torch.save(module.state_dict(), …)"
     )
-    with open_archive(path, what) as file:
-        content: Any = torch.load(file, map_location="cpu", weights_only=True)
-    return find_state(content, path)
+    content = read_pickle(path, f"{path} can't be read" if trust else what, trust=trust)
+    settings = _settings(content)
+    named = (_labels_in(one) for one in (content, settings))
+    architecture = cast(Mapping[Any, Any], content).get("arch") if isinstance(content, Mapping) else None
+    return Checkpoint(
+        find_state(content, path),
+        next((labels for labels in named if labels), None),
+        architecture if isinstance(architecture, str) else "",
+        settings,
+    )
+
+
+def read_pickle(path: Path, what: str, *, trust: bool) -> Any:
+    """Read a file of ``torch.save``; of what is no tensor only plain values, unless it is trusted.
+
+    Raises:
+        UnsupportedModel: it can't be read so.
+    """
+    with open_archive(path, what) as file, torch.serialization.safe_globals(HARMLESS):
+        return torch.load(file, map_location="cpu", weights_only=not trust)
+
+
+def _settings(content: Any) -> dict[str, Any]:
+    """Return with which settings a network was trained, wherever its training program keeps them."""
+    settings: dict[str, Any] = {}
+    for key in SETTINGS if isinstance(content, Mapping) else ():
+        held = cast(Mapping[Any, Any], content).get(key)
+        held = vars(held) if isinstance(held, argparse.Namespace) else held
+        settings |= {str(k): v for k, v in cast(Mapping[Any, Any], held).items()} if isinstance(held, Mapping) else {}
+    return settings
+
+
+def _labels_in(content: Any) -> list[str] | None:
+    """Return the names of classes that stand under one of the usual keys."""
+    for key in LABELS if isinstance(content, Mapping) else ():
+        held = cast(Mapping[Any, Any], content).get(key)
+        if isinstance(held, list | tuple | Mapping) and held:
+            with suppress(InvalidOption):  # something else of this name
+                return read_labels(held)
+    return None
 
 
 @contextmanager
@@ -93,8 +179,11 @@ def find_state(saved: Any, path: Path) -> dict[str, Tensor]:
     Raises:
         UnsupportedModel: there is none.
     """
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(saved, Mapping) and isinstance(inner := cast(Mapping[Any, Any], saved).get(key), Mapping):
+    for key in STATES:
+        inner = cast(Mapping[Any, Any], saved).get(key) if isinstance(saved, Mapping) else None
+        if isinstance(inner, nn.Module):  # of a file that is trusted
+            inner = inner.state_dict()
+        if isinstance(inner, Mapping):
             saved = cast(Mapping[Any, Any], inner)
     if not isinstance(saved, Mapping):
         raise UnsupportedModel(f"{path} holds a {type(cast(object, saved)).__name__}, not a state dict")
@@ -120,6 +209,7 @@ def build_with_weights(build: Callable[[int | None], nn.Module], state: Mapping[
     """
     module = build(None)
     own = module.state_dict()
+    state = _strip_prefix(own, state, what)
     differing = {n: (own[n].shape, state[n].shape) for n in own if n in state and own[n].shape != state[n].shape}
     # Of a head that was retrained every tensor differs in its first axis only, always by the same numbers.
     heads = {(a[0], b[0]) for a, b in differing.values() if a[1:] == b[1:] and len(a) > 0}
@@ -137,6 +227,27 @@ def build_with_weights(build: Callable[[int | None], nn.Module], state: Mapping[
         raise UnsupportedModel(f"{what}: the weights do not fit: {'; '.join(problems[:3])}{more}")
     module.load_state_dict(state)
     return module
+
+
+def _strip_prefix(own: Iterable[str], state: Mapping[str, Tensor], what: str) -> Mapping[str, Tensor]:
+    """Return the part of a state dict that is a network's, which a training program may keep as a part of its own.
+
+    Raises:
+        UnsupportedModel: there are several such parts.
+    """
+    names = [name for name in own if not name.endswith("num_batches_tracked")]
+    if not names or all(name in state for name in names):
+        return state
+    prefixes = [key.removesuffix(names[0]) for key in state if key.endswith(f".{names[0]}")]
+    fitting = [prefix for prefix in prefixes if all(prefix + name in state for name in names)]
+    if len(fitting) > 1:
+        raise UnsupportedModel(
+            f"{what}: the file holds the weights of {len(fitting)} such networks, {', '.join(fitting)}; save those of "
+            "one: torch.save({k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}, FILE)"
+        )
+    if not fitting:
+        return state
+    return {key.removeprefix(fitting[0]): value for key, value in state.items() if key.startswith(fitting[0])}
 
 
 def draw_zero_weights(module: nn.Module) -> nn.Module:

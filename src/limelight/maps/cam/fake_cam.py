@@ -29,11 +29,11 @@ def fake_cam(
     Args:
         image: normalised, (n, c, *space); of the map of ones only its size counts.
         acts_if_any: A, (n, k, *place), for the weights alone; otherwise None.
-        level: where the single zero stands: at a pixel of the picture (``input``); at a cell of a 7 x 7 map that is
-            resized then (``feature``); in the weights of a layer's activations (``weights``).
+        level: where the single zero stands: at a pixel of the picture (``input``); at a cell of a map of 7 cells along
+            each axis that is resized then (``feature``); in the weights of a layer's activations (``weights``).
 
     Returns:
-        (n, *space); or (n, 7, 7); or (n, *place), signed where A is.
+        (n, *space); or (n, 7, …); or (n, *place), signed where A is.
 
     Source: Poppi et al. 2021.
 

@@ -71,6 +71,25 @@ def rise(
         >>> explanation.map.shape, str(explanation.cost)
         (torch.Size([128, 128]), '51 F')
     """
+    total, shown, done = weigh_masks(image, scores_where, draws, rounds, n_masks, cells, p, border)
+    return Raw(total / (done * p) if norm == "p" else divide(total, shown.expand_as(total)))
+
+
+def weigh_masks(
+    image: Images,
+    scores_where: ScoresWhere,
+    draws: Draws,
+    rounds: Rounds,
+    n_masks: int,
+    cells: int,
+    p: float,
+    border: Border,
+) -> tuple[Tensor, Tensor, int]:
+    """Weigh random masks by the score of the picture that each leaves; see ``rise`` for the arguments.
+
+    Returns:
+        sum_m s_m m, (n, *space); sum_m m, (1, *space); and the number of masks.
+    """
     size = size_of(image)
     grid, long = at_most(size, cells), [axis for axis, side in enumerate(size) if side > 1]
     exact = image if image.dtype == torch.float64 else image.float()
@@ -90,7 +109,7 @@ def rise(
         sums.append(weighted_sum(scores, grids[part], shifts[part], size, border))
         done = part.stop
     total, shown = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
-    return Raw(total / (done * p) if norm == "p" else divide(total, shown.expand_as(total)))
+    return total, shown, done
 
 
 def weighted_sum(
