@@ -55,14 +55,14 @@ def _bell(size: int, sigma: float) -> Tensor:
     return line / line.sum()
 
 
-def _along(x: Images, line: Tensor, axis: int) -> Images:
+def _along(x: Tensor, line: Tensor, axis: int) -> Tensor:
     """Filter along one axis with so many values, where they fit into the picture."""
     shape = [1] * x.ndim
     shape[axis] = len(line)
     return _filter(x, line.to(x).view(shape[2:]))
 
 
-def _filter(x: Images, kernel: Tensor, padding: tuple[int, ...] | int = 0) -> Images:
+def _filter(x: Tensor, kernel: Tensor, padding: tuple[int, ...] | int = 0) -> Tensor:
     """Filter every channel with the same kernel, one to three sides."""
     channels = x.shape[1]
     weight = kernel.expand(channels, 1, *kernel.shape)
