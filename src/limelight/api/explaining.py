@@ -17,6 +17,7 @@ from limelight.api.pictures import as_input
 from limelight.api.targets import asked_at, parse_targets
 from limelight.api.unreadable import Unreadable
 from limelight.card import METHODS, Card, Cards
+from limelight.data.bands import read_affine
 from limelight.data.collect import as_sample, list_pictures, samples_of
 from limelight.data.samples import Sample
 from limelight.data.synthetic import MOST_SCENES, TEST_SEEDS, Scene, scene
@@ -208,7 +209,7 @@ def explain(
             chunk, own = asked_at(asked, where), model.take(torch.tensor(where))
             for m, saliency in zip(chosen, run(chosen, own, batch, chunk), strict=True):
                 for i, explanation in zip(where, explanations(saliency, own, batch, m.name), strict=True):
-                    rows[i].append(explanation)
+                    rows[i].append(replace(explanation, affine=read_affine(samples[i].image)))
     if several_methods:
         return Gallery(list(rows.values()))
     flat = [row[0] for row in rows.values()]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageChops
 from torch import Tensor
 
@@ -26,6 +27,7 @@ from limelight.results.explanation_file import MAX_BYTES, read_npz, write_npz
 from limelight.results.optimisation import FRAMES, read_course
 from limelight.results.pictures import LONGEST_LINE, draw_parts, to_array, wrap
 from limelight.results.slices_page import write_page
+from limelight.results.volume_file import write_volume
 from limelight.text import visible
 
 View = Literal["overlay", "map", "signed", "contour", "image", "slices", "parts", "masked", "trace"]
@@ -63,6 +65,7 @@ class Explanation:
         provenance: everything needed to make the same map again.
         bands: of an image of many channels, those that are drawn as red, green and blue; None for the first three
             principal components.
+        affine: of a volume from a NIfTI file where its voxels are in space, (4, 4); None for all else.
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "grad-cam")
@@ -85,6 +88,7 @@ class Explanation:
     details: dict[str, Any]
     provenance: dict[str, Any]
     bands: Bands | None = None
+    affine: npt.NDArray[np.float64] | None = None
 
     @cached_property
     def map(self) -> Tensor:
@@ -311,10 +315,10 @@ class Explanation:
     def save(self, path: str | Path, view: View = "overlay", *, titled: bool = True) -> Path:
         """Write the explanation; the suffix says how.
 
-        ``.png`` is a picture (with label, score and method written on it if ``titled``, at the input's size
-        if not) with all settings in its metadata, ``.npz`` the arrays and settings (read it
-        again with ``Explanation.load``), ``.json`` the settings and the raw map as numbers, ``.gif`` what ``animate``
-        makes, ``.html`` a page with a slider through the slices of a volume.
+        ``.png`` is a picture (with label, score and method written on it if ``titled``, at the input's size if not)
+        with all settings in its metadata, ``.npz`` the arrays and settings (read it again with ``Explanation.load``),
+        ``.json`` the settings and the raw map as numbers, ``.gif`` what ``animate`` makes, ``.html`` a page with a
+        slider through the slices of a volume, ``.nii`` and ``.nii.gz`` the map of a volume with the affine of its file.
 
         Raises:
             InvalidOption: another suffix.
@@ -325,7 +329,7 @@ class Explanation:
             'star'
         """
         path = Path(path)
-        match files.check_suffix(path, ".png", ".npz", ".json", ".gif", ".html"):
+        match files.check_suffix(path, ".png", ".npz", ".json", ".gif", ".html", ".nii", ".gz"):
             case ".png":
                 picture = self._annotate(view) if titled and view not in SHEETS else self.view(view)
                 files.write(path, draw.to_png_bytes(picture, {"limelight": json.dumps(self.settings())}))
@@ -333,6 +337,8 @@ class Explanation:
                 files.write(path, json.dumps(self.settings() | {"raw": rows(self.raw)}, indent=1))
             case ".gif":
                 self.animate(path)
+            case ".nii" | ".gz":
+                write_volume(path, to_array(self.map), self.affine)
             case ".html":
                 files.write(path, self._page().encode())
             case _:
