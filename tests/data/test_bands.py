@@ -16,13 +16,10 @@ from limelight.errors import InvalidImage, InvalidOption
 RNG = np.random.default_rng(0)
 
 
-def network(
-    channels: int, convolution: type[nn.Module] = nn.Conv2d, pool: type[nn.Module] = nn.AdaptiveAvgPool2d
-) -> Any:
+def network(channels: int, convolve: type[nn.Module] = nn.Conv2d, pool: type[nn.Module] = nn.AdaptiveAvgPool2d) -> Any:
     torch.manual_seed(0)
-    return nn.Sequential(
-        convolution(channels, 4, 3, padding=1), nn.ReLU(), pool(1), nn.Flatten(), nn.Linear(4, 2)
-    ).eval()
+    first: Any = convolve
+    return nn.Sequential(first(channels, 4, 3, padding=1), nn.ReLU(), pool(1), nn.Flatten(), nn.Linear(4, 2)).eval()
 
 
 @pytest.mark.parametrize(("kind", "most"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1), (np.int32, 1)])
@@ -108,7 +105,7 @@ def test_a_map_of_a_scan_lies_where_the_scan_does(tmp_path: Path) -> None:
         np.testing.assert_allclose(np.asarray(written.dataobj), e.map.numpy())
     for name in ("x.png", "x.gif", "x.html"):
         assert e.save(tmp_path / name).stat().st_size > 500
-    with pytest.raises(InvalidOption, match="saved as .nii or .nii.gz"):
+    with pytest.raises(InvalidOption, match=r"saved as \.nii or \.nii\.gz"):
         e.save(tmp_path / "map.gz")
 
 
@@ -131,6 +128,6 @@ def test_signals_from_files(tmp_path: Path) -> None:
 )
 def test_images_that_cannot_be(image: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("broken.tif").write_bytes(b"II*\0 none")
+    Path("broken.tif").write_bytes(b"no TIFF at all")
     with pytest.raises(InvalidImage, match=said):
         ll.explain(ll.Classifier(network(6), size=8), image)

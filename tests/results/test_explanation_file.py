@@ -77,7 +77,7 @@ def test_json_has_the_raw_map(explanation: ll.Explanation, tmp_path: Path) -> No
 
 
 def test_unknown_suffix_writes_nothing(explanation: ll.Explanation, tmp_path: Path) -> None:
-    with pytest.raises(errors.InvalidOption, match=r"\.npz, \.json, \.gif or \.html"):
+    with pytest.raises(errors.InvalidOption, match=r"\.html, \.nii or \.gz"):
         explanation.save(tmp_path / "new" / "x.tiff")
     assert not list(tmp_path.iterdir())
 

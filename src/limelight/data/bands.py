@@ -59,7 +59,10 @@ def _read(path: Path, suffix: str) -> npt.NDArray[Any]:
     if suffix.endswith(".npy"):
         return np.load(path, allow_pickle=False)
     if suffix.endswith(TIFF):
-        return _package("tifffile", "bands").imread(path)
+        pages = np.asarray(_package("tifffile", "bands").imread(path))
+        if not pages.size:
+            raise InvalidImage(f"{path} can't be read as an image: it has no pages")
+        return pages
     if suffix.endswith(DICOM):
         pixels: Any = _package("pydicom.pixels", "medical")
         scan: Any = _package("pydicom", "medical").dcmread(path)
@@ -71,7 +74,7 @@ def _read(path: Path, suffix: str) -> npt.NDArray[Any]:
 
 def read_affine(source: Any) -> npt.NDArray[np.float64] | None:
     """Return where the voxels of a NIfTI file are in space, (4, 4); None for all else."""
-    if not isinstance(source, str | os.PathLike) or not str(source).lower().endswith(NIFTI):
+    if not isinstance(source, str | Path) or not str(source).lower().endswith(NIFTI):
         return None
     with files.refusing(InvalidImage, f"{source} can't be read as an image"):
         return np.asarray(_package("nibabel", "medical").load(source).affine, dtype=np.float64)
