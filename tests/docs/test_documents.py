@@ -65,6 +65,8 @@ WRITTEN = {
     "proposals": ["proposals.png"],
     "collection-cam": ["groups.png", "layers.png"],
     "clustering": ["masked.png", "parts.png"],
+    "models": ["pairs.png", "bands.png"],
+    "volumes": ["planes.png", "slices.png", "film.gif", "page.html", "map.nii.gz"],
     "onnx": ["explained.png"],
     "segmentation": ["region.png"],
     "detection": ["box.png"],

@@ -101,7 +101,8 @@ def test_a_function_that_gives_the_class_its_score_is_the_class(name: str) -> No
 @pytest.mark.parametrize("name", ["average-drop", "confidence-drop", "adcc"])
 def test_a_negative_score_has_no_share(name: str) -> None:
     model, x = ll.Classifier(architectures.small(2), size=16), ones(16, 16, n=2).float()
-    assert ll.metric(name)(model, x, lambda output: 0 * output[:, 1] - 1, x[:, 0], method="fake-cam").isnan().all()
+    maps = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert ll.metric(name)(model, x, lambda output: 0 * output[:, 1] - 1, maps, method="fake-cam").isnan().all()
 
 
 def test_refused_images() -> None:

@@ -56,7 +56,10 @@ def test_what_a_network_raises_is_said() -> None:
     for net, words in (
         (fixed, r"Sequential failed with images of shape \(1, 3, 24, 24\).*size.*RuntimeError: mat1 and mat2"),
         (raising(KeyError("boom")), "KeyError: 'boom'"),
-        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "channels.*expected input"),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+            "channels.*expected input",
+        ),
         (raising(StopIteration()), "StopIteration"),  # as next() raises, and a generator must not
     ):
         for name in ("grad-cam", "lrp", "rise"):

@@ -162,4 +162,4 @@ def test_names_of_a_zoo_need_no_trust(name: str, weights: str | None, free: bool
 
 
 def test_names_are_public() -> None:
-    assert set(zoo.__all__) == {"available", "load", "needs_no_trust", "save"}
+    assert set(zoo.__all__) == {"available", "is_file_name", "load", "needs_no_trust", "save"}

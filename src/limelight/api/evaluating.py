@@ -233,11 +233,16 @@ def _name_methods(methods: Any, model: Classifier, protocol: str | None) -> dict
         }
     else:
         given = [methods] if is_other(methods) else as_list(methods, "methods")
-        labelled: list[Judged] = [_as_judged(m, protocol) for m in given]
+        labelled: list[Judged] = [_located(_as_judged(m, protocol), model) for m in given]
         by_name = label_each(labelled)
     if not by_name:
         raise InvalidOption("no method is to be evaluated; see limelight.methods()")
-    return {name: m.locate(model) if isinstance(m, Method) else m for name, m in by_name.items()}
+    return {name: _located(m, model) for name, m in by_name.items()}
+
+
+def _located(method: Judged, model: Classifier) -> Judged:
+    """Return a method with its layers found in the model, so that two of one class have their own names."""
+    return method.locate(model) if isinstance(method, Method) else method
 
 
 def _as_judged(given: Any, protocol: str | None) -> Judged:

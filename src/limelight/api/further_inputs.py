@@ -30,9 +30,10 @@ def split_inputs(model: Classifier, given: Any, beside: Mapping[str, Any] | None
     if not isinstance(given, Mapping):
         return given, rest
     named = dict(cast(Mapping[str, Any], given))
-    name = model.feed.name or next(iter(inspect.signature(model.module.forward).parameters), None)
-    if name not in named and list_pictures(given) is not None:  # pictures with their classes
-        return cast(Any, given), rest
+    known = inspect.signature(model.module.forward).parameters
+    name = model.feed.name or next(iter(known), None)
+    if name not in named and (list_pictures(given) is not None or len(known) == 1):
+        return cast(Any, given), rest  # pictures with their classes; or what says itself that it is none
     if name not in named:
         raise InvalidOption(f"inputs {', '.join(named)}: which one is the picture? Give input= to Classifier")
     if twice := rest.keys() & named.keys():

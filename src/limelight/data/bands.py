@@ -49,6 +49,9 @@ def load_values(source: ImageSource, channels: int, space: int = 2) -> Values:
             values = _read(Path(name), suffix)
     elif isinstance(source, Image.Image) and channels == len(source.getbands()) and channels > 1:
         values = np.asarray(source)
+    elif space != 2:
+        kind = "signals (c, T)" if space == 1 else "volumes (c, D, H, W)"
+        raise InvalidImage(f"the network takes {kind}, and no pictures; give a tensor, an array or the file of one")
     else:
         picture = load_image(source)
         values = np.asarray(picture.convert("L") if channels == 1 else picture)

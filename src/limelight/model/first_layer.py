@@ -1,13 +1,15 @@
 """What the first convolution of a network tells about the images that it sees."""
 
+import torch
 from torch import nn
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def first_convolution(module: nn.Module) -> Convolution | None:
-    """Return a network's first convolution, which sees the image; None if there is none."""
-    return next((part for part in module.modules() if isinstance(part, Convolution)), None)
+    """Return a network's first convolution, which sees the image; None if there is none, or compiled code before it."""
+    first = next((part for part in module.modules() if isinstance(part, Convolution | torch.jit.ScriptModule)), None)
+    return first if isinstance(first, Convolution) else None
 
 
 def find_space(module: nn.Module) -> int:

@@ -260,6 +260,7 @@ PROBABILITIES = frozenset({"Sigmoid", "Softmax", "SafeSoftmax"})
 TOLD = PROBABILITIES | {
     *("Addmm", "Mm", "Addbmm", "Baddbmm", "Bmm", "Addmv", "Mv", "Dot", "Convolution"),
     *("LogSoftmax", "Log", "LogSigmoid"),  # log-probabilities are logits
+    *("Relu", "LeakyRelu", "Elu", "Gelu", "Silu", "Softplus"),  # go beyond 1
 }
 """Operations that tell whether what they give are probabilities."""
 UNCLEAR = (

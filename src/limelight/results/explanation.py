@@ -223,6 +223,7 @@ class Explanation:
             InvalidOption: the image is no volume.
 
         Example:
+            >>> import torch
             >>> net = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(432, 2))
             >>> scan = torch.randn(1, 8, 8, 8)
             >>> len(ll.explain(ll.Classifier(net, size=8), scan, target=1).slices(4))

@@ -59,7 +59,7 @@ def load(path: Path, device: str | torch.device | None, whitebox: bool, given: d
     classifier = Classifier(module if device is None else module.to(device), **settings)
     classifier.origin = (
         f"converted from ONNX, opset {onnx_module.opset_of(model)}, {len(layers)} operations; scores of noise differ "
-        f"from ONNX Runtime's by at most {difference:.1e} of the largest"
+        f"from ONNX Runtime's by at most {difference:z.1e} of the largest"
     )
     return classifier
 
@@ -93,7 +93,7 @@ def compare(module: nn.Module, session: Any, size: Any) -> float:
             worst = max([worst, *map(_difference, returned, wanted)])
     if not worst <= TOLERANCE.get(dtype, 1e-3):
         raise UnsupportedModel(
-            f"what it was converted to gives other scores than ONNX Runtime: they differ by {worst:.2g} of the largest"
+            f"what it was converted to gives other scores than ONNX Runtime: they differ by {worst:z.2g} of the largest"
         )
     return worst
 
