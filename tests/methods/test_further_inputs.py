@@ -1,5 +1,8 @@
 """Every method and metric gives each picture, and each changed copy of it, the picture's own further inputs."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 import torch
 
@@ -10,7 +13,12 @@ from quick import quick
 TARGETS = [1, 3]
 
 
-@pytest.mark.parametrize("name", ll.methods())
+def dear(names: Iterable[str], *quick_ones: str) -> list[Any]:
+    """Of all these only some are tried by default."""
+    return [name if name in quick_ones else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("name", dear(ll.methods(), "cam", "grad-cam", "ablation-cam", "rise", "lrp", "smooth-grad"))
 def test_every_method_explains_a_picture_with_its_own_numbers(name: str) -> None:
     """As it explains the picture to a network that has these numbers built in."""
     network, (x, numbers) = build(WithNumbers), batch()
@@ -26,7 +34,7 @@ def test_every_method_explains_a_picture_with_its_own_numbers(name: str) -> None
         assert together.score[i] == pytest.approx(alone.score[0].item())
 
 
-@pytest.mark.parametrize("name", ll.metrics())
+@pytest.mark.parametrize("name", dear(ll.metrics(), "deletion", "coherency", "average-drop"))
 def test_every_metric_judges_a_picture_with_its_own_numbers(name: str) -> None:
     network, (x, numbers) = build(WithNumbers), batch()
     metric, method = ll.metric(name), ll.method("grad-cam")

@@ -147,7 +147,7 @@ LONE_TIES = {"captum": {"tinyvgg": 1e-3}, "blur": {"tinyvgg": 1e-2}}
 the largest value (the gap of one sum by 1.2e-4), along blurs at 3 %, by at most 8e-3."""
 
 
-@pytest.mark.parametrize("model", TINY)
+@pytest.mark.parametrize("model", [pytest.param(m, marks=[pytest.mark.slow] * (m == "tinyvgg")) for m in TINY])
 def test_captum(model: str) -> None:
     about, arrays = golden(f"captum-integratedgradients-{model}")
     n, target = about["hyper_parameters"]["n_steps"], torch.from_numpy(arrays["target"])
