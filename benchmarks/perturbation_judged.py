@@ -1,6 +1,6 @@
 """What the metrics say about the perturbation methods, and what a first mask from an activation map is worth to them.
 
-    python benchmarks/perturbation_judged.py judge PICTURES --weights SQUEEZENET --limit 24 --out FOLDER [--side 128]
+    python benchmarks/perturbation_judged.py judge PICTURES --weights SQUEEZENET --limit 24 --out FOLDER [--side 128] [--model NAME]
     python benchmarks/perturbation_judged.py tell FOLDER --papers CSV --figure warm-start.png > table.md
 
 ``judge`` writes a file per picture and method, and goes on where it was stopped; several may share a folder, each with
@@ -299,7 +299,8 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     work = commands.add_parser("judge", help="explain and measure")
     work.add_argument("pictures", type=Path)
-    work.add_argument("--weights", required=True)
+    work.add_argument("--model", default="torchvision/squeezenet1_0")
+    work.add_argument("--weights", default="DEFAULT")
     work.add_argument("--limit", type=int, default=24)
     work.add_argument("--out", type=Path, required=True)
     work.add_argument("--side", type=int, default=224, help="of what the network sees, pixels")
@@ -311,7 +312,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.command == "judge":
-        network = ll.load("torchvision/squeezenet1_0", weights=given.weights)
+        network = ll.load(given.model, weights=given.weights)
         network = network.with_preprocess(Preprocess(round(256 / 224 * given.side), given.side))
         pictures = sorted(p for p in given.pictures.iterdir() if p.suffix == ".jpg")
         random.Random(0).shuffle(pictures)  # names are sorted by kind
