@@ -313,7 +313,9 @@ def main() -> None:
     torch.set_num_threads(1)
     if given.command == "judge":
         network = ll.load(given.model, weights=given.weights)
-        network = network.with_preprocess(Preprocess(round(256 / 224 * given.side), given.side))
+        network = network.with_preprocess(
+            Preprocess(round(256 / 224 * given.side), given.side, network.mean, network.std)
+        )
         pictures = sorted(p for p in given.pictures.iterdir() if p.suffix == ".jpg")
         random.Random(0).shuffle(pictures)  # names are sorted by kind
         judge(network, pictures[: given.limit], given.out, given.methods)
