@@ -1,6 +1,6 @@
 """What the metrics say about the perturbation methods, and what a first mask from an activation map is worth to them.
 
-    python benchmarks/perturbation_judged.py judge PICTURES --model NAME --weights FILE --limit 24 --out FOLDER [--side 128]
+    python benchmarks/perturbation_judged.py judge PICTURES --model NAME --weights FILE --out FOLDER [--side 128]
     python benchmarks/perturbation_judged.py tell FOLDER --papers CSV --figure warm-start.png > table.md
 
 ``judge`` writes a file per picture and method, and goes on where it was stopped; several may share a folder, each with

@@ -67,6 +67,16 @@ def _describe(name: str, as_json: bool, loading: Loading) -> None:
             say("{}: {}", key, value)
 
 
+AXES = {
+    "nchw": "channels first",
+    "nhwc": "channels last",
+    "tokens": "tokens",
+    "tokens_first": "tokens before images",
+    "custom": "by reshape=",
+}
+"""How a layer's output is laid out, in words."""
+
+
 def _layers(name: str, as_json: bool, loading: Loading) -> None:
     from limelight.errors import WeightsUnavailable
 
@@ -82,6 +92,8 @@ def _layers(name: str, as_json: bool, loading: Loading) -> None:
             "module": layer.kind,
             "output": "x".join(map(str, layer.shape)),
             "map": "x".join(map(str, layer.layout.grid)) if layer.layout else "",
+            "axes": AXES[layer.layout.kind] if layer.layout else "",
+            "run": "" if layer.run is None else f"#{layer.run}",
             "stage": layer.name in stages,
             "default": layer is trace.candidates[-1],
             "depth": round(layer.before, 3),
@@ -94,3 +106,5 @@ def _layers(name: str, as_json: bool, loading: Loading) -> None:
     marks = [{**r, "stage": "*" if r["stage"] else "", "default": "*" if r["default"] else ""} for r in rows]
     table(list(rows[0]) if rows else ["layer"], [list(r.values()) for r in marks], title=classifier.name)
     say("[dim]stage: last layer of its resolution, stems left out; depth: share of the arithmetic done there[/]")
+    if any(row["run"] for row in rows):
+        say("[dim]run: of a module that runs several times, the last that depends on the image[/]")
