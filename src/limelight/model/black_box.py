@@ -218,7 +218,10 @@ def open_onnx(path: str | Path) -> Any:
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3  # errors; what it wonders at is nobody's business
         providers = onnxruntime.get_available_providers()
-        return onnxruntime.InferenceSession(str(path), settings, providers=providers)
+        session = onnxruntime.InferenceSession(str(path), settings, providers=providers)
+        if not (session.get_inputs() and session.get_outputs()):
+            raise UnsupportedModel(f"{path} is no ONNX model, or damaged: it has no inputs or no outputs")
+        return session
 
 
 def _needs_scores_only(card: Any) -> bool:

@@ -45,7 +45,8 @@ def compare_methods(out: Path) -> Chapter:
     file = _write_gallery(out / "gallery.png", cards, gallery[shown[0]], scenes[shown[0]])
     files = [e.save(out / "maps" / f"{e.method}{suffix}") for e in gallery[shown[0]] for suffix in (".png", ".npz")]
     twins = _same_as("grad-cam", list(cards), gallery)
-    controls = [name for name, c in cards.items() if {*c.needs} <= {"image", "own_draws"}]  # see the picture alone
+    # Those that see the picture alone; a layer they look at under an option only.
+    controls = [name for name, c in cards.items() if {*c.needs} <= {"image", "own_draws", "acts_if_any"}]
     best = max((name for name in cards if name not in (*controls, *twins)), key=lambda name: shares[name])
     best_control = max(controls, key=lambda name: shares[name])
     summary = (
