@@ -503,7 +503,10 @@ def _part(output: Any, *names: str) -> Tensor | None:
 
 
 def box(
-    xyxy: Sequence[float] | Tensor, class_: Class | Sequence[int] | Tensor | None = None, *, background: bool = True
+    xyxy: Sequence[float] | Sequence[int] | Tensor,
+    class_: Class | Sequence[int] | Tensor | None = None,
+    *,
+    background: bool = True,
 ) -> Target:
     """How much a detector still finds an object: the similarity of D-RISE of what it finds to a box and class.
 
