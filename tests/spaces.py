@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import limelight as ll
+from architectures import Attention
 
 CLASSES = 4
 COLOURS = 2
@@ -73,19 +74,6 @@ class Residual(nn.Module):
         x = self.pool(self.stem(x))
         x = self.relu(self.body(x) + x)
         return self.head(x.flatten(2).mean(2))
-
-
-class Attention(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(self.norm1(x)).chunk(3, -1)
-        x = x + self.proj((q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v)
-        return x + self.mlp(self.norm2(x))
 
 
 class Tokens(nn.Module):

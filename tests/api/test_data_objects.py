@@ -173,7 +173,7 @@ def test_targets_that_are_no_classes_are_left_alone() -> None:
 
 
 def test_data_sets_of_hugging_face(folder: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+    datasets = pytest.importorskip("datasets", reason="needs the package datasets, of the extra data")
     files = sorted(map(str, folder.glob("*/*.png")))
     kinds = {"photo": datasets.Image(), "kind": datasets.ClassLabel(names=["bee", "ant"])}
     table = datasets.Dataset.from_dict({"photo": files, "kind": [0, 1, 0, 1]}, features=datasets.Features(kinds))

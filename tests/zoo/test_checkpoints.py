@@ -132,7 +132,7 @@ def test_what_could_run_code_is_read_only_if_it_is_trusted(net: nn.Module, tmp_p
 
 
 def test_the_trainer_of_timm_says_which_network_it_was(tmp_path: Path) -> None:
-    timm = pytest.importorskip("timm")
+    timm = pytest.importorskip("timm", reason="needs the package timm, of the extra zoo")
     torch.manual_seed(0)
     net = timm.create_model("test_resnet", num_classes=3).eval()
     path = tmp_path / "model_best.pth.tar"
@@ -145,7 +145,7 @@ def test_the_trainer_of_timm_says_which_network_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_folder_of_the_trainer_of_hugging_face(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="needs the package transformers, of the extra zoo")
     torch.manual_seed(0)
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     config = transformers.ViTConfig(image_size=32, patch_size=8, id2label=dict(enumerate(NAMES)), **sizes)

@@ -209,7 +209,7 @@ class Classifier:
     def with_preprocess(self: Own, preprocess: Transform, size: int | tuple[int, int] | None = None) -> Own:
         """Return a classifier of the same module that gets its pictures in another way; see ``Classifier``."""
         twin = copy.copy(self)
-        twin.inputs = Inputs(self.module, preprocess, size=size)
+        twin.inputs = Inputs(self.module, preprocess, size=size, bands=self.inputs.bands)
         twin._traces, twin.memo = {}, {}
         return twin
 
