@@ -26,7 +26,8 @@ show();
 _STYLE = """
 :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
 body { max-width: 44rem; margin: 2rem auto; padding: 0 1rem; }
-img { width: 100%; image-rendering: pixelated; display: block; }
+img { width: 100%; max-height: 60vh; object-fit: contain; object-position: left; image-rendering: pixelated; }
+img { display: block; }
 body.plain .heat, body:not(.plain) .bare { display: none; }
 input[type=range] { width: 100%; }
 """
