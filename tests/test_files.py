@@ -21,7 +21,7 @@ from limelight.bench.cell import Cell
 from limelight.bench.recipe_file import read_published, read_recipe
 from limelight.bench.recipe_tables import Paper
 from limelight.bench.store import Store
-from limelight.cli.output import parse_parameters
+from limelight.cli.arguments import parse_parameters
 from limelight.data.images import load_image
 from limelight.data.reading import text_of
 from limelight.data.samples import read_samples

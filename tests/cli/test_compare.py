@@ -146,7 +146,7 @@ def test_compare_takes_the_quick_methods(
     scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unless asked for by name or as 'all', methods of many passes are left out, with the reason."""
-    monkeypatch.setattr("limelight.cli.output.QUICK", 3)
+    monkeypatch.setattr("limelight.cli.arguments.QUICK", 3)
     out = tmp_path / "c.png"
     assert run("compare", scene, "-m", "demo/resnet", "--metrics", "none", "--json", "--out", out) == 0
     found = json.loads(capsys.readouterr().out)

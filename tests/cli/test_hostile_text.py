@@ -247,6 +247,15 @@ def test_a_terminal_without_arrows(encoding: str) -> None:
     assert any(c["better"] == "higher" for c in json.loads(done.stdout.decode(encoding)))
 
 
+def test_an_interruption_after_the_end_changes_nothing() -> None:
+    """Where all is printed and Python clears away, which takes PyTorch a moment."""
+    code = "import atexit, os, signal, sys; atexit.register(os.kill, os.getpid(), signal.SIGINT); "
+    code += "sys.argv = ['limelight', '--version']; from limelight.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc for what a process has loaded")
 def test_an_interruption_is_one_line(folder: Path) -> None:

@@ -14,7 +14,7 @@ import limelight as ll
 from cli.commands import run
 from limelight import zoo
 from limelight.api import as_samples
-from limelight.cli.output import file_names, number_duplicates
+from limelight.cli.files import file_names, number_duplicates
 from limelight.data import images
 from limelight.data.samples import Sample
 from limelight.data.synthetic import test_split

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limelight.cli.arguments import split_names
 from limelight.cli.options import Limit, Trust
-from limelight.cli.output import filling, print_json, print_unreadable, say, split_names
+from limelight.cli.output import filling, print_json, print_unreadable, say
 from limelight.errors import InvalidOption, PictureWarning
 from limelight.progress import announce
 from limelight.text import whole_number

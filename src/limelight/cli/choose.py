@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limelight.cli.arguments import parse_layers, parse_parameters, split_names, take_evenly
+from limelight.cli.files import check_readable, expand, files_of, refuse_overwriting, resolve_input
 from limelight.cli.options import (
     AS_IT_IS,
     Layer,
@@ -16,22 +18,7 @@ from limelight.cli.options import (
     Target,
     names_model,
 )
-from limelight.cli.output import (
-    check_readable,
-    expand,
-    files_of,
-    parse_layers,
-    parse_parameters,
-    print_json,
-    print_left_out,
-    print_unreadable,
-    refuse_overwriting,
-    resolve_input,
-    say,
-    split_names,
-    table,
-    take_evenly,
-)
+from limelight.cli.output import print_json, print_left_out, print_unreadable, say, table
 
 if TYPE_CHECKING:
     from limelight.bench.choice import Choice, Standing

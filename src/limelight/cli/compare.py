@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from limelight.cli.arguments import find_unsuitable, method_names, parse_layers, parse_parameters_of_each, split_names
+from limelight.cli.files import refuse_overwriting, resolve_input
 from limelight.cli.options import (
     AS_IT_IS,
     Explained,
@@ -17,21 +19,7 @@ from limelight.cli.options import (
     OptionsOfEach,
     names_model,
 )
-from limelight.cli.output import (
-    fail,
-    find_unsuitable,
-    method_names,
-    parse_layers,
-    parse_parameters_of_each,
-    print_json,
-    print_left_out,
-    refuse_overwriting,
-    resolve_input,
-    say,
-    split_names,
-    table,
-    without_nan,
-)
+from limelight.cli.output import fail, print_json, print_left_out, say, table, without_nan
 from limelight.errors import InvalidOption
 
 if TYPE_CHECKING:

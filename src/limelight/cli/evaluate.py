@@ -5,6 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limelight.cli.arguments import (
+    find_unsuitable,
+    method_names,
+    parse_layers,
+    parse_parameters_of_each,
+    split_names,
+    take_evenly,
+)
+from limelight.cli.files import check_readable, files_of, refuse_overwriting, resolve_input
 from limelight.cli.options import (
     AS_IT_IS,
     Layer,
@@ -16,25 +25,7 @@ from limelight.cli.options import (
     Target,
     names_model,
 )
-from limelight.cli.output import (
-    check_readable,
-    console,
-    files_of,
-    find_unsuitable,
-    method_names,
-    parse_layers,
-    parse_parameters_of_each,
-    print_json,
-    print_left_out,
-    print_unreadable,
-    refuse_overwriting,
-    resolve_input,
-    say,
-    split_names,
-    table,
-    take_evenly,
-    without_nan,
-)
+from limelight.cli.output import console, print_json, print_left_out, print_unreadable, say, table, without_nan
 from limelight.errors import LimelightError
 
 if TYPE_CHECKING:

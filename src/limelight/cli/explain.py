@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limelight.cli.arguments import parse_layers, parse_parameters
+from limelight.cli.files import check_readable, expand, file_names, refuse_overwriting
 from limelight.cli.options import (
     AS_IT_IS,
     Explained,
@@ -16,17 +18,7 @@ from limelight.cli.options import (
     Strict,
     names_model,
 )
-from limelight.cli.output import (
-    check_readable,
-    expand,
-    file_names,
-    parse_layers,
-    parse_parameters,
-    print_json,
-    print_unreadable,
-    refuse_overwriting,
-    say,
-)
+from limelight.cli.output import print_json, print_unreadable, say
 from limelight.errors import InvalidOption
 from limelight.text import file_name
 

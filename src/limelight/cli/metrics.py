@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from limelight.card import METRICS
-from limelight.cli.output import print_json, print_manual, say, table
+from limelight.cli.manual import print_manual
+from limelight.cli.output import print_json, say, table
 
 
 def metrics(

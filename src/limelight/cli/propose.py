@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from limelight.cli.arguments import parse_layers, parse_parameters, take_evenly
+from limelight.cli.files import check_readable, files_of, number_duplicates, refuse_overwriting, resolve_input
 from limelight.cli.options import (
     AS_IT_IS,
     Limit,
@@ -15,20 +17,7 @@ from limelight.cli.options import (
     Strict,
     names_model,
 )
-from limelight.cli.output import (
-    check_readable,
-    files_of,
-    number_duplicates,
-    parse_layers,
-    parse_parameters,
-    print_json,
-    print_unreadable,
-    refuse_overwriting,
-    resolve_input,
-    say,
-    table,
-    take_evenly,
-)
+from limelight.cli.output import print_json, print_unreadable, say, table
 from limelight.errors import InvalidOption
 from limelight.text import file_name
 

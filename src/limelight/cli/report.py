@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.output import print_json, refuse_overwriting, say
+from limelight.cli.files import refuse_overwriting
+from limelight.cli.output import print_json, say
 
 
 def report(

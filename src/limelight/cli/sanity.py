@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from limelight.cli.arguments import find_unsuitable, method_names, take_evenly
+from limelight.cli.files import check_readable, files_of, refuse_overwriting, resolve_input
 from limelight.cli.options import (
     AS_IT_IS,
     Explained,
@@ -13,19 +15,7 @@ from limelight.cli.options import (
     Strict,
     names_model,
 )
-from limelight.cli.output import (
-    check_readable,
-    files_of,
-    find_unsuitable,
-    method_names,
-    print_json,
-    print_left_out,
-    print_unreadable,
-    refuse_overwriting,
-    resolve_input,
-    say,
-    take_evenly,
-)
+from limelight.cli.output import print_json, print_left_out, print_unreadable, say
 from limelight.errors import InvalidOption
 
 

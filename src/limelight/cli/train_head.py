@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from limelight.cli.files import resolve_input
 from limelight.cli.options import (
     AS_IT_IS,
     Loading,
@@ -14,7 +15,7 @@ from limelight.cli.options import (
     names_model,
     sides,
 )
-from limelight.cli.output import print_json, resolve_input, say, table
+from limelight.cli.output import print_json, say, table
 from limelight.errors import InvalidOption
 
 SHOWN = 12
