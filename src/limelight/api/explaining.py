@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
 from limelight.api.further_inputs import read_further, split_inputs
-from limelight.api.pictures import as_input
+from limelight.api.pictures import as_input, original_of
 from limelight.api.targets import asked_at, parse_targets
 from limelight.api.unreadable import Unreadable
 from limelight.card import METHODS, Card, Cards
@@ -207,9 +207,10 @@ def explain(
             where = [i for i, x in read.items() if tuple(x.shape) == shape]
             batch = torch.stack([read[i] for i in where])
             chunk, own = asked_at(asked, where), model.take(torch.tensor(where))
+            originals = {i: original_of(model, samples[i].image) for i in where}
             for m, saliency in zip(chosen, run(chosen, own, batch, chunk), strict=True):
                 for i, explanation in zip(where, explanations(saliency, own, batch, m.name), strict=True):
-                    rows[i].append(replace(explanation, affine=read_affine(samples[i].image)))
+                    rows[i].append(replace(explanation, affine=read_affine(samples[i].image), original=originals[i]))
     if several_methods:
         return Gallery(list(rows.values()))
     flat = [row[0] for row in rows.values()]

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from limelight import draw, files
 from limelight.api.overlap import BOX_SETS, compare_boxes
-from limelight.api.pictures import size_of
-from limelight.api.window import Floats, Window
 from limelight.draw import boxes as drawing
 from limelight.model.cost import Cost
+from limelight.model.window import Floats, Window, place_on_picture
 from limelight.ops.selective_search import Boxes
 from limelight.results.explanation import Explanation
 from limelight.text import visible
@@ -93,17 +92,7 @@ class Proposals:
     def map_on_picture(self) -> npt.NDArray[np.float32]:
         """The map laid on the original picture: (H, W), in [0, 1]; 0 where the network did not look."""
         height, width = self.picture.shape[:2]
-        rows, columns = size_of(self.map)
-        x0, y0, x1, y1 = self.window
-        across = (columns / (x1 - x0), rows / (y1 - y0))
-        values = Image.fromarray(self.map.detach().cpu().numpy().astype(np.float32))
-        placed = values.transform(
-            (width, height),
-            Image.Transform.AFFINE,
-            (across[0], 0, -x0 * across[0], 0, across[1], -y0 * across[1]),
-            Image.Resampling.BILINEAR,
-        )
-        return np.asarray(placed).clip(0, 1)
+        return place_on_picture(self.map.detach().cpu().numpy(), self.window, width, height).clip(0, 1)
 
     def __repr__(self) -> str:
         peaks = count_of(len(self.peaks), "peak")

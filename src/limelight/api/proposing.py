@@ -9,15 +9,15 @@ from torch import nn
 from limelight.api.candidates import check_boxes, choose_box, classify_boxes
 from limelight.api.explaining import explain
 from limelight.api.forecasting import forecast
-from limelight.api.pictures import size_of
+from limelight.api.pictures import read_picture, size_of
 from limelight.api.proposals import Proposals
-from limelight.api.window import place_in_picture, read_picture
 from limelight.data.collect import as_sample
 from limelight.engine.method import Method, as_method
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost
 from limelight.model.targets import TargetLike, accept_either_name, parse_target
+from limelight.model.window import place_in_picture
 from limelight.ops.peaks import check_peak_options, find_peaks
 from limelight.ops.selective_search import selective_search
 from limelight.progress import Part, show_progress

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -24,7 +24,12 @@ from limelight.text import file_name
 
 if TYPE_CHECKING:
     from limelight.engine.plan import Plan
-    from limelight.results.explanation import Explanation
+    from limelight.results.explanation import Explanation, View
+    from limelight.results.original import On
+
+
+MOST_CUT = 0.1
+"""Share of a picture that the network may not see before maps are drawn on the whole of it."""
 
 
 @names_model
@@ -54,7 +59,14 @@ def explain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and which operations have no rule.")
     ] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="No title: the picture at the model's input size.")] = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            help="Draw on the input, or on the original: the whole picture at its own size (else on the original where "
+            "the input shows less than nine tenths of it)."
+        ),
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="No title: the picture alone, at its size.")] = False,
     strict: Strict = False,
     loading: Loading = AS_IT_IS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
@@ -64,7 +76,7 @@ def explain(
     Example: limelight explain cat.jpg --model torchvision/resnet50 --method layer-cam --target tabby --out cat.png
     """
     import limelight as ll
-    from limelight.api import as_input, first_input, plan
+    from limelight.api import first_input, plan
     from limelight.api.unreadable import Unreadable
     from limelight.data.collect import samples_of
     from limelight.progress import show_progress
@@ -98,11 +110,11 @@ def explain(
     with show_progress("explaining", times=len(files)):
         for i in range(len(files)):
             file = files[i]
-            x = unreadable.try_read(str(file), lambda file=file: as_input(classifier, file))
-            if x is None:
+            explanation = unreadable.try_read(str(file), lambda file=file: ll.explain(classifier, file, chosen, target))
+            if explanation is None:
                 continue
-            explanation = ll.explain(classifier, x, chosen, target)
-            path = explanation.save(outs[i], view=view, titled=not plain)
+            ground = cast("On", on) if on else _ground_of(explanation, view, outs[i])
+            path = explanation.save(outs[i], view=cast("View", view), titled=not plain, on=ground)
             film = explanation.animate(where) if (where := films[i]) else None
             results.append((file, path, film, explanation))
     if not results:
@@ -127,6 +139,18 @@ def explain(
         if count > 1:
             say("[dim]{}: {}[/]", "All" if count == len(results) else f"{count} of {len(results)}", remark)
     return print_unreadable(unreadable)
+
+
+def _ground_of(explanation: "Explanation", view: str, path: Path) -> "On":
+    """Return what to draw on if nobody says: the original where the input shows less than nine tenths of it."""
+    from limelight.results.explanation import SHEETS
+
+    if explanation.original is None or view in SHEETS or path.suffix.lower() != ".png":
+        return "input"
+    try:
+        return "original" if explanation.original.cut > MOST_CUT else "input"
+    except InvalidOption:  # a preprocessing that bends pictures
+        return "input"
 
 
 def show_plan(plan: "Plan", as_json: bool) -> None:

@@ -82,7 +82,7 @@ def gallery(
     if size < 32:
         raise InvalidOption(f"size is {size}; it must be at least 32 pixels")
 
-    em = max(10, min(28, round(size / 18)))  # text grows with the pictures, within reason
+    em = max(10, min(max(28, size // 40), round(size / 18)))  # text grows with the pictures, within reason
     grid = [
         [panel and replace(panel, image=_fit(panel.image, size)) for panel in [*row, *[None] * (columns - len(row))]]
         for row in rows

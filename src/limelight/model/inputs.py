@@ -101,10 +101,30 @@ class Inputs:
         self.size: tuple[int, ...] = given or seen.size or (SIDES[space],) * space
 
     @property
+    def _own(self) -> Preprocess | None:
+        """The preprocessing, if it is one of ours, of which all is known."""
+        function = getattr(self.function, "function", self.function)  # a zoo's own, with its source
+        return function if isinstance(function, Preprocess) else None
+
+    @property
     def whole(self) -> bool:
         """Whether the input is known to show the whole picture: resized, maybe, and not cropped."""
-        function = getattr(self.function, "function", self.function)  # a zoo's own, with its source
-        return isinstance(function, Preprocess) and function.crop is None
+        return self._own is not None and self._own.crop is None
+
+    def known_window(self, width: int, height: int) -> tuple[float, float, float, float] | None:
+        """Return which part of a picture the input shows: x0, y0, x1, y1 in its pixels; None where it is not known."""
+        if self.of_values and len(self.size) == 2:
+            (rows, columns), (top, left) = self._cover(height, width)
+            across, down = width / columns, height / rows
+            return left * across, top * down, (left + self.size[1]) * across, (top + self.size[0]) * down
+        return None if self._own is None else self._own.window(width, height)
+
+    def _cover(self, rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the size to which an image of values is resized to cover the input, and where the input begins."""
+        sides = (rows, columns)
+        scale = max(side / own for side, own in zip(self.size, sides, strict=True))
+        down, across = (max(side, round(own * scale)) for side, own in zip(self.size, sides, strict=True))
+        return (down, across), ((down - self.size[0]) // 2, (across - self.size[1]) // 2)
 
     def preprocess(self, image: Image.Image) -> Tensor:
         """Return the normalised input for a picture, shape (3, H, W).
@@ -135,10 +155,8 @@ class Inputs:
             raise InvalidImage(f"the image has shape {tuple(given.shape)}; the network takes {len(self.mean)} channels")
         x = given.movedim(-1, 0)
         if len(self.size) == 2:
-            scale = max(side / own for side, own in zip(self.size, x.shape[1:], strict=True))
-            size = [max(side, round(own * scale)) for side, own in zip(self.size, x.shape[1:], strict=True)]
+            size, (top, left) = self._cover(*x.shape[1:])
             x = F.interpolate(x[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
-            top, left = ((own - side) // 2 for side, own in zip(self.size, size, strict=True))
             x = x[:, top : top + self.size[0], left : left + self.size[1]]
         mean, std = self._per_channel(x)
         return ((x - mean) / std).contiguous()
@@ -146,7 +164,10 @@ class Inputs:
     def display(self, x: Tensor) -> Tensor:
         """Undo the normalisation of one input: (c, *space) in [0, 1]; a signal or a volume that leaves it is scaled."""
         mean, std = self._per_channel(x)
-        values = x * std + mean
+        return self.to_unit(x * std + mean)
+
+    def to_unit(self, values: Tensor) -> Tensor:
+        """Return an image's values for display, in [0, 1]."""
         if len(self.size) == 2 and not self.of_values:
             return values.clamp(0, 1)
         low, high = values.amin().clamp_max(0), values.amax()

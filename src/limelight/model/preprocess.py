@@ -56,21 +56,36 @@ class Preprocess:
     def __call__(self, image: Image.Image) -> Tensor:
         """Return the normalised picture, float32 of shape (3, H, W)."""
         image = image.convert("RGB")
-        rows, columns = (self.crop, self.crop) if isinstance(self.crop, int) else self.crop or (0, 0)
-        if isinstance(self.resize, tuple):
-            image = image.resize((self.resize[1], self.resize[0]), Image.Resampling.BILINEAR)
-        elif self.resize is not None:
-            least = (columns, rows) if self.covered else (0, 0)
-            scale = max(self.resize / min(image.size), *(a / side for a, side in zip(least, image.size, strict=True)))
-            size = [max(self.resize, a, int(side * scale)) for a, side in zip(least, image.size, strict=True)]
-            if size != [*image.size]:
-                image = image.resize((size[0], size[1]), Image.Resampling.BILINEAR)
-        if self.crop is not None:
-            left, top = round((image.width - columns) / 2), round((image.height - rows) / 2)
-            image = image.crop((left, top, left + columns, top + rows))  # pads with black where smaller
+        size, kept = self._geometry(*image.size)
+        if size != image.size:
+            image = image.resize(size, Image.Resampling.BILINEAR)
+        if kept != (0, 0, *size):
+            image = image.crop(kept)  # pads with black where smaller
         values = from_numpy(np.asarray(image, dtype=np.float32) / 255).permute(2, 0, 1)
         mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
         return ((values - mean) / std).contiguous()
+
+    def window(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Return what is kept of a picture: x0, y0, x1, y1 in its pixels, beyond its edges where black is put."""
+        (columns, rows), (left, top, right, bottom) = self._geometry(width, height)
+        across, down = width / columns, height / rows
+        return left * across, top * down, right * across, bottom * down
+
+    def _geometry(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+        """Return the width and height to which a picture is resized, and what is then cropped: x0, y0, x1, y1."""
+        size = (width, height)
+        rows, columns = (self.crop, self.crop) if isinstance(self.crop, int) else self.crop or (0, 0)
+        if isinstance(self.resize, tuple):
+            size = (self.resize[1], self.resize[0])
+        elif self.resize is not None:
+            least = (columns, rows) if self.covered else (0, 0)
+            scale = max(self.resize / min(size), *(a / side for a, side in zip(least, size, strict=True)))
+            across, down = (max(self.resize, a, int(side * scale)) for a, side in zip(least, size, strict=True))
+            size = (across, down)
+        if self.crop is None:
+            return size, (0, 0, *size)
+        left, top = round((size[0] - columns) / 2), round((size[1] - rows) / 2)
+        return size, (left, top, left + columns, top + rows)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from limelight.relevance.audit import conservation_notes, read_batch, read_image
 from limelight.relevance.conservation import Conservation
 from limelight.results.explanation_file import MAX_BYTES, read_npz, write_npz
 from limelight.results.optimisation import FRAMES, read_course
+from limelight.results.original import Ground, On, Original
 from limelight.results.pictures import LONGEST_LINE, draw_parts, to_array, wrap
 from limelight.results.slices_page import write_page
 from limelight.results.volume_file import write_volume
@@ -66,6 +67,8 @@ class Explanation:
         bands: of an image of many channels, those that are drawn as red, green and blue; None for the first three
             principal components.
         affine: of a volume from a NIfTI file where its voxels are in space, (4, 4); None for all else.
+        original: the picture as it was taken; None for tensors, signals, volumes, open files and items of data sets,
+            which may differ when read again, and for explanations that were saved or sent elsewhere.
 
     Example:
         >>> explanation = ll.explain("demo/resnet", ll.example_image(), "grad-cam")
@@ -89,6 +92,10 @@ class Explanation:
     provenance: dict[str, Any]
     bands: Bands | None = None
     affine: npt.NDArray[np.float64] | None = None
+    original: Original | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"original": None}  # it has the user's preprocessing, of any kind
 
     @cached_property
     def map(self) -> Tensor:
@@ -116,32 +123,50 @@ class Explanation:
 
     # -- pictures -----------------------------------------------------------------------------------------
 
-    def overlay(self, **style: Any) -> Image.Image:
-        """Return the map as colours over the picture; ``style`` is that of ``draw.overlay``.
+    def overlay(self, on: On = "input", **style: Any) -> Image.Image:
+        """Return the map as colours over the picture.
+
+        Args:
+            on: see ``view``.
+            style: that of ``draw.overlay``.
 
         Example:
             >>> ll.explain("demo/resnet", ll.example_image(), "grad-cam").overlay(alpha=0.3).size
             (128, 128)
         """
-        map_on_plane = self.plane.map(to_array(self.map))
+        ground = self.ground(on)
+        placed = ground.map(to_array(self.map))
         if self.image.ndim == 2:  # the curves of a signal stay black, also where the map is brightest
-            return ImageChops.multiply(
-                draw.overlay(np.full_like(self._pixels, 255), map_on_plane, **style), Image.fromarray(self._pixels)
-            )
-        return draw.overlay(self._pixels, map_on_plane, **style)
+            colours = draw.overlay(np.full_like(ground.pixels, 255), placed, **style)
+            return ImageChops.multiply(colours, Image.fromarray(ground.pixels))
+        return ground.shade(draw.overlay(ground.pixels, placed.clip(0, 1), **style))
+
+    def ground(self, on: On = "input") -> Ground:
+        """Return what maps are laid on, see ``view``.
+
+        Raises:
+            InvalidOption: nothing is known of the original, or the preprocessing bent it.
+        """
+        match on:
+            case "input":
+                return Ground(self.plane.image(to_array(self.image)), self.plane.map)
+            case "original" if self.original is not None:
+                return self.original.ground
+            case "original":
+                raise InvalidOption(
+                    "on='original': there is none of a tensor, a signal, a volume, an open file or an item of a data "
+                    "set, nor of an explanation that was saved; explain the picture itself, or its path"
+                )
+            case _:
+                raise InvalidOption(f"on = {on!r}; there are {', '.join(get_args(On))}")
 
     @cached_property
     def plane(self) -> Plane:
         """How the image and its map are laid out in pictures: a volume as the three planes through its maximum."""
         return Plane.at_maximum(to_array(self.map), self.bands)
 
-    @property
-    def _pixels(self) -> Any:
-        return self.plane.image(to_array(self.image))
-
-    @property
-    def _drawn(self) -> str:
-        """What is said below a picture of how it was drawn."""
+    def _drawn(self, on: On) -> str:
+        """Return what is said below a picture of how it was drawn."""
         channels = len(self.image)
         said: list[str] = []
         if self.image.ndim == 4:
@@ -152,9 +177,11 @@ class Explanation:
             said.append(COMPONENTS)
         if self.image.ndim == 2 and channels > MOST_CURVES:
             said.append(f"the first {MOST_CURVES} of {channels} channels")
+        if on == "original" and not self.ground(on).whole:
+            said.append("dark: not seen by the network")
         return "".join(f" · {one}" for one in said)
 
-    def view(self, kind: View = "overlay") -> Image.Image:
+    def view(self, kind: View = "overlay", on: On = "input") -> Image.Image:
         """Return one of the pictures of this explanation.
 
         Args:
@@ -164,28 +191,39 @@ class Explanation:
                 for methods that keep them; ``masked``, the same with the pictures under the maps, dark where they were
                 taken away (the network saw its mean colour there); ``trace``, one of the steps of the optimisation that
                 made it, with its score and its objective.
+            on: ``input``, what the network saw, or ``original``, the whole picture at its own size, dark where the
+                network did not look; not for those that are sheets.
 
         Raises:
-            InvalidOption: there is no such view, or the method keeps no parts or no trace.
+            InvalidOption: there is no such view, the method keeps no parts or no trace, or there is no original.
 
         Example:
             >>> ll.explain("demo/resnet", ll.example_image(), "grad-cam").view("contour").size
             (128, 128)
         """
+        if kind in SHEETS and on != "input":
+            raise InvalidOption(f"the {kind} are drawn on the network's input; leave on={on!r} out")
         match kind:
             case "overlay":
-                return self.overlay()
+                return self.overlay(on)
             case "map":
-                return Image.fromarray(draw.colorize(self.plane.map(to_array(self.map))))
+                ground = self.ground(on)
+                return ground.shade(Image.fromarray(draw.colorize(ground.map(to_array(self.map)).clip(0, 1))))
             case "signed":
-                full = resize(self.raw[None].float(), self.finish.size)[0]
-                return draw.signed(self.plane.map(to_array(full)))
+                ground, full = self.ground(on), resize(self.raw[None].float(), self.finish.size)[0]
+                return ground.shade(draw.signed(ground.map(to_array(full))))
             case "contour":
                 if self.degenerate:
-                    return self.view("image")
-                return draw.outline_mask(self._pixels, self.plane.map(draw.top_region(to_array(self.map))), color=GREEN)
+                    return self.view("image", on)
+                ground, top = self.ground(on), draw.top_region(to_array(self.map))
+                return ground.shade(
+                    draw.outline_mask(
+                        ground.pixels, ground.region(top), color=GREEN, width=max(2, max(ground.pixels.shape) // 250)
+                    )
+                )
             case "image":
-                return Image.fromarray(self._pixels)
+                ground = self.ground(on)
+                return ground.shade(Image.fromarray(ground.pixels))
             case "slices":
                 return draw.gallery(wrap([draw.Panel(picture, f"{i}") for i, picture in self.slices(MOST_SLICES)]))
             case "parts" | "masked":
@@ -278,16 +316,18 @@ class Explanation:
         bare = [Image.fromarray(colours) for colours in to_rgb(to_array(self.image), self.bands)]
         return write_page(self.title, self.method, bare, map_on_plane, self.plane.through[0])
 
-    def panel(self, kind: View = "overlay", title: str | None = None) -> draw.Panel:
+    def panel(self, kind: View = "overlay", title: str | None = None, on: On = "input") -> draw.Panel:
         """Return a picture with its title, for a gallery."""
         caption = EMPTY if self.degenerate else self.title
-        return draw.Panel(self.view(kind), title=self.method if title is None else title, caption=caption)
+        return draw.Panel(self.view(kind, on), title=self.method if title is None else title, caption=caption)
 
-    def _annotate(self, kind: View) -> Image.Image:
+    def _annotate(self, kind: View, on: On = "input") -> Image.Image:
         """Return a picture with label, score and method written on it."""
         caption = f"{self.method} · {EMPTY}" if self.degenerate else self.method
         size = 720 if self.image.ndim != 3 else 320  # planes and curves are wide
-        return draw.annotate(self.view(kind), title=self.title, caption=caption + self._drawn, size=size)
+        return draw.annotate(
+            self.view(kind, on), title=self.title, caption=caption + self._drawn(on), size=size if on == "input" else 0
+        )
 
     def _repr_png_(self) -> bytes:
         return draw.to_png_bytes(self._annotate("overlay"))
@@ -313,16 +353,17 @@ class Explanation:
             **({"bands": self.bands} if self.bands else {}),
         }
 
-    def save(self, path: str | Path, view: View = "overlay", *, titled: bool = True) -> Path:
+    def save(self, path: str | Path, view: View = "overlay", *, titled: bool = True, on: On = "input") -> Path:
         """Write the explanation; the suffix says how.
 
-        ``.png`` is a picture (with label, score and method written on it if ``titled``, at the input's size if not)
-        with all settings in its metadata, ``.npz`` the arrays and settings (read it again with ``Explanation.load``),
-        ``.json`` the settings and the raw map as numbers, ``.gif`` what ``animate`` makes, ``.html`` a page with a
-        slider through the slices of a volume, ``.nii`` and ``.nii.gz`` the map of a volume with the affine of its file.
+        ``.png`` is a picture with all settings in its metadata (with label, score and method written on it if
+        ``titled``, at the size of what it is ``on`` if not; see ``view``), ``.npz`` the arrays and settings (read it
+        again with ``Explanation.load``), ``.json`` the settings and the raw map as numbers, ``.gif`` what ``animate``
+        makes, ``.html`` a page with a slider through the slices of a volume, ``.nii`` and ``.nii.gz`` the map of a
+        volume with the affine of its file.
 
         Raises:
-            InvalidOption: another suffix.
+            InvalidOption: another suffix, or ``on`` the original what is no PNG.
 
         Example:
             >>> path = ll.explain("demo/resnet", ll.example_image(), "grad-cam").save("star.npz")
@@ -330,10 +371,14 @@ class Explanation:
             'star'
         """
         path = Path(path)
-        match files.check_suffix(path, ".png", ".npz", ".json", ".gif", ".html", ".nii", ".gz"):
+        suffix = files.check_suffix(path, ".png", ".npz", ".json", ".gif", ".html", ".nii", ".gz")
+        if on != "input" and suffix != ".png":
+            raise InvalidOption(f"{path.name!r}: on={on!r} is of pictures (.png); other files keep what the model saw")
+        match suffix:
             case ".png":
-                picture = self._annotate(view) if titled and view not in SHEETS else self.view(view)
-                files.write(path, draw.to_png_bytes(picture, {"limelight": json.dumps(self.settings())}))
+                picture = self._annotate(view, on) if titled and view not in SHEETS else self.view(view, on)
+                place = {"on": on, "window": self.original.window} if on == "original" and self.original else {}
+                files.write(path, draw.to_png_bytes(picture, {"limelight": json.dumps(self.settings() | place)}))
             case ".json":
                 files.write(path, json.dumps(self.settings() | {"raw": rows(self.raw)}, indent=1))
             case ".gif":

@@ -13,6 +13,7 @@ from torch import Tensor
 from limelight import draw, files
 from limelight.errors import InvalidOption
 from limelight.results.explanation import EMPTY, SHEETS, Explanation, View
+from limelight.results.original import On
 from limelight.results.pictures import wrap
 from limelight.text import visible
 
@@ -56,6 +57,7 @@ class Gallery(Sequence["list[Explanation]"]):
         kind: View = "overlay",
         captions: Mapping[str, str] | None = None,
         truth: Sequence[Tensor | npt.NDArray[Any] | None] | None = None,
+        on: On = "input",
     ) -> Image.Image:
         """Return all maps in one picture, the input in the first column.
 
@@ -64,9 +66,10 @@ class Gallery(Sequence["list[Explanation]"]):
             captions: what stands under a method's map, by name.
             truth: for each row where its class is, (*space) at the size of the maps, or each of its objects,
                 (objects, *space), or None; their edges are drawn.
+            on: what maps and truth are laid on, see ``Explanation.view``.
 
         Raises:
-            InvalidOption: there is no such view, it is a sheet by itself, or a truth that does not fit.
+            InvalidOption: there is no such view, it is a sheet by itself, a truth that does not fit, or no original.
 
         Example:
             >>> gallery = ll.explain("demo/resnet", ll.example_image(), ["grad-cam", "layer-cam"])
@@ -81,11 +84,11 @@ class Gallery(Sequence["list[Explanation]"]):
         for i, row in enumerate(self.rows):
             mask = None if truth is None else truth[i]
             panels = [
-                draw.Panel(_outlined(row[0], "image", mask), title="input" if i == 0 else "", caption=row[0].title)
+                draw.Panel(_outlined(row[0], "image", mask, on), title="input" if i == 0 else "", caption=row[0].title)
             ]
             panels += [
                 draw.Panel(
-                    _outlined(e, kind, mask),
+                    _outlined(e, kind, mask, on),
                     title=_name_among(e, row) if i == 0 else "",
                     caption=_remark(e, row[0]) or (captions or {}).get(e.method, ""),
                 )
@@ -96,8 +99,8 @@ class Gallery(Sequence["list[Explanation]"]):
         flat = all(e.image.ndim == 3 for row in self.rows for e in row)
         return draw.gallery(lines, size=224 if flat else 448)  # planes and curves are wide
 
-    def save(self, path: str | Path, kind: View = "overlay") -> Path:
-        """Write the gallery as PNG, with the settings of every map in the metadata.
+    def save(self, path: str | Path, kind: View = "overlay", on: On = "input") -> Path:
+        """Write the gallery as PNG, with the settings of every map in the metadata; see ``picture``.
 
         Raises:
             InvalidOption: another suffix.
@@ -106,20 +109,21 @@ class Gallery(Sequence["list[Explanation]"]):
         if path.suffix.lower() != ".png":
             raise InvalidOption(f"cannot write {path.name!r}: a gallery is saved as .png")
         settings = json.dumps([[e.settings() for e in row] for row in self.rows])
-        return files.write(path, draw.to_png_bytes(self.picture(kind), {"limelight": settings}))
+        return files.write(path, draw.to_png_bytes(self.picture(kind, on=on), {"limelight": settings}))
 
     def _repr_png_(self) -> bytes:
         return draw.to_png_bytes(self.picture())
 
 
-def _outlined(explanation: Explanation, kind: View, mask: Tensor | npt.NDArray[Any] | None) -> Image.Image:
+def _outlined(explanation: Explanation, kind: View, mask: Tensor | npt.NDArray[Any] | None, on: On) -> Image.Image:
     """Return a view, with the edge of where the class is, if that is known and anywhere."""
-    seen = explanation.view(kind)
+    seen = explanation.view(kind, on)
     inside = None if mask is None else np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask)
     if inside is None or not inside.any():
         return seen
     objects = inside if inside.ndim == explanation.image.ndim else inside[None]
-    return draw.outline_mask(seen, np.stack([explanation.plane.map(one) for one in objects]))
+    ground = explanation.ground(on)
+    return draw.outline_mask(seen, np.stack([ground.region(one) for one in objects]))
 
 
 def _name_among(explanation: Explanation, row: Sequence[Explanation]) -> str:

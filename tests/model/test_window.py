@@ -7,10 +7,10 @@ import pytest
 
 from api.red_pictures import Redness, picture_of, redness
 from limelight.api.proposing import propose
-from limelight.api.window import find_window
 from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.model.preprocess import Preprocess
+from limelight.model.window import find_window
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from limelight.model.preprocess import Preprocess
     ],
 )
 def test_where_the_network_looked(resize: Any, crop: Any, size: tuple[int, int], window: Any) -> None:
-    placed = find_window(redness(resize, crop), size[1], size[0])
+    placed = find_window(redness(resize, crop).inputs, size[1], size[0])
     np.testing.assert_allclose(placed, window, atol=0.2)
 
 

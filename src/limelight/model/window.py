@@ -5,36 +5,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torch import Tensor
 
-from limelight.api.pictures import as_input, size_of
-from limelight.data.collect import as_picture
-from limelight.data.images import load_image
 from limelight.errors import InvalidOption
-from limelight.model.classifier import Classifier
+from limelight.model.inputs import Inputs
 
 Floats = npt.NDArray[np.float64]
 Window = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the picture, beyond its edges where the preprocessing pads."""
 
 
-def read_picture(model: Classifier, image: Any) -> tuple[npt.NDArray[np.uint8], Tensor, Window]:
-    """Return the original picture (H, W, 3), the network's input (3, h, w), and where in the picture that lies."""
-    image = as_picture(image)
-    if isinstance(image, Tensor):
-        x = as_input(model, image)
-        rows, columns = size_of(x)
-        shown = model.display(x).permute(1, 2, 0).detach().float().cpu().numpy()
-        return np.rint(shown * 255).astype(np.uint8), x, (0.0, 0.0, float(columns), float(rows))
-    picture = load_image(image)
-    return np.asarray(picture), as_input(model, picture), find_window(model, *picture.size)
+def find_window(inputs: Inputs, width: int, height: int) -> Window:
+    """Find which part of a picture the preprocessing keeps.
 
-
-def find_window(model: Classifier, width: int, height: int) -> Window:
-    """Find which part of a picture the preprocessing keeps, by giving it pictures whose grey is the position.
+    Of a preprocessing that is not our own this is found by giving it pictures whose grey is the position.
 
     Args:
-        model: its preprocessing may be any that resizes, crops and pads.
+        inputs: their preprocessing may be any that resizes, crops and pads.
         width: of the picture in pixels.
         height: of the picture in pixels.
 
@@ -44,10 +30,13 @@ def find_window(model: Classifier, width: int, height: int) -> Window:
     Raises:
         InvalidOption: the preprocessing turns, mirrors or bends the picture.
     """
+    known = inputs.known_window(width, height)
+    if known is not None:
+        return known
 
     def send_through(grey: npt.NDArray[Any]) -> Floats:
         picture = Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
-        return model.display(model.preprocess(picture)).mean(0).double().cpu().numpy() * 255
+        return inputs.display(inputs.preprocess(picture)).mean(0).double().cpu().numpy() * 255
 
     there = send_through(np.full((height, width), 255.0)) > 250  # the rest is padding
     inner = np.zeros_like(there)
@@ -67,8 +56,8 @@ def find_window(model: Classifier, width: int, height: int) -> Window:
     askew = (bent > 2 + 0.03 * np.array([width, height])).any() or _is_turned(fit, there)
     if fit[0, 0] <= 0 or fit[1, 1] <= 0 or askew:
         raise InvalidOption(
-            f"the preprocessing of {model.name} does more than to resize and to crop, so that boxes can't be found "
-            "again in the picture; give the normalised tensor (3, H, W)"
+            "the preprocessing does more than to resize and to crop, so that nothing can be found again in the "
+            "picture; give the normalised tensor (3, H, W)"
         )
     rows, columns = there.shape
     x0, y0 = fit[2]
@@ -89,6 +78,27 @@ def place_in_picture(pixels: npt.NDArray[np.int64], size: tuple[int, int], windo
     rows, columns = size
     step = np.array([(x1 - x0) / columns, (y1 - y0) / rows])
     return np.asarray((x0, y0) + (pixels + 0.5) * step, dtype=np.float64)
+
+
+def place_on_picture(values: npt.NDArray[Any], window: Window, width: int, height: int) -> npt.NDArray[np.float32]:
+    """Lay a map of the network's input on the picture, linearly: (height, width); 0 where the network did not look.
+
+    Args:
+        values: the map, (h, w).
+        window: where in the picture the input lies.
+        width: of the picture in pixels.
+        height: of the picture in pixels.
+    """
+    rows, columns = values.shape
+    x0, y0, x1, y1 = window
+    across = (columns / (x1 - x0), rows / (y1 - y0))
+    placed = Image.fromarray(values.astype(np.float32)).transform(
+        (width, height),
+        Image.Transform.AFFINE,
+        (across[0], 0, -x0 * across[0], 0, across[1], -y0 * across[1]),
+        Image.Resampling.BILINEAR,
+    )
+    return np.asarray(placed)
 
 
 def _middle(kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
