@@ -186,3 +186,16 @@ def test_the_command_shows_the_original_where_much_is_cut(
         cli.main(["explain", str(tmp_path / "a.png"), "--model", "demo/resnet", "--plain", "--out", str(out), *options])
     assert end.value.code == 0
     assert size_of(out) == shown
+
+
+def test_the_comparison_shows_the_original_if_asked(tmp_path: Path) -> None:
+    ll.example_image().resize((300, 150)).save(tmp_path / "a.png")
+    heights: list[int] = []
+    for on in ("input", "original"):
+        out = tmp_path / f"{on}.png"
+        command = ["compare", str(tmp_path / "a.png"), "--model", "demo/resnet", "--methods", "grad-cam,layer-cam"]
+        with pytest.raises(SystemExit) as end:
+            cli.main([*command, "--metrics", "none", "--on", on, "--out", str(out)])
+        assert end.value.code == 0
+        heights.append(size_of(out)[1])
+    assert heights[1] < heights[0] - 80  # pictures half as high as wide

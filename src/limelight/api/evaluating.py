@@ -1,6 +1,7 @@
 """Judge explanations by metrics."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ from torch import nn
 
 from limelight.api.forecasting import forecast
 from limelight.api.further_inputs import read_further
-from limelight.api.pictures import as_input, first_input
+from limelight.api.pictures import as_input, first_input, origin_of
 from limelight.api.rounds import images_at_once, read_in_rounds
 from limelight.api.targets import asked_at, read_targets
 from limelight.api.truth import read_truth, truth_of
@@ -217,7 +218,10 @@ def compare(
     with show_progress("comparing", progress) as watch:
         watch.expect(lambda: forecast(model, x, _own(chosen), judges.values()))
         saliencies = explain_all(chosen, model, x, wanted)
-        row = [explanations(s, model, x, name)[0] for name, s in zip(chosen, saliencies, strict=True)]
+        origin = origin_of(model, sample.image)
+        row = [
+            replace(explanations(s, model, x, name)[0], **origin) for name, s in zip(chosen, saliencies, strict=True)
+        ]
         rows = evaluate_batch(model, x, wanted, chosen, judges, there, [sample.name], saliencies=saliencies)
     return Gallery([row]), Results(
         rows, columns(judges, of_function=callable(wanted)), settings_of(model, chosen, judges)

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from limelight.api.forecasting import forecast
 from limelight.api.further_inputs import read_further, split_inputs
-from limelight.api.pictures import as_input, original_of
+from limelight.api.pictures import as_input, origin_of
 from limelight.api.targets import asked_at, parse_targets
 from limelight.api.unreadable import Unreadable
 from limelight.card import METHODS, Card, Cards
-from limelight.data.bands import read_affine
 from limelight.data.collect import as_sample, list_pictures, samples_of
 from limelight.data.samples import Sample
 from limelight.data.synthetic import MOST_SCENES, TEST_SEEDS, Scene, scene
@@ -207,10 +206,10 @@ def explain(
             where = [i for i, x in read.items() if tuple(x.shape) == shape]
             batch = torch.stack([read[i] for i in where])
             chunk, own = asked_at(asked, where), model.take(torch.tensor(where))
-            originals = {i: original_of(model, samples[i].image) for i in where}
+            origins = {i: origin_of(model, samples[i].image) for i in where}
             for m, saliency in zip(chosen, run(chosen, own, batch, chunk), strict=True):
                 for i, explanation in zip(where, explanations(saliency, own, batch, m.name), strict=True):
-                    rows[i].append(replace(explanation, affine=read_affine(samples[i].image), original=originals[i]))
+                    rows[i].append(replace(explanation, **origins[i]))
     if several_methods:
         return Gallery(list(rows.values()))
     flat = [row[0] for row in rows.values()]

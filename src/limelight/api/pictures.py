@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from limelight.api.unreadable import Unreadable
-from limelight.data.bands import load_values
+from limelight.data.bands import load_values, read_affine
 from limelight.data.collect import as_picture
 from limelight.data.images import ImageSource, load_image
 from limelight.data.items import Item
@@ -63,6 +63,11 @@ def first_input(classifier: Classifier, images: Iterable[Any]) -> Tensor:
 def size_of(x: Tensor) -> tuple[int, int]:
     """Return (H, W)."""
     return int(x.shape[-2]), int(x.shape[-1])
+
+
+def origin_of(classifier: Classifier, image: Any) -> dict[str, Any]:
+    """Return the fields of an explanation that say where its image comes from."""
+    return {"affine": read_affine(image), "original": original_of(classifier, image)}
 
 
 def original_of(classifier: Classifier, image: Any) -> Original | None:

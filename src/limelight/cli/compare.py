@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from limelight.data.samples import Sample
     from limelight.results.explanation import Explanation, View
     from limelight.results.gallery import Gallery
+    from limelight.results.original import On
     from limelight.results.tables import Results
 
 
@@ -62,6 +63,7 @@ def compare(
     layer: Layer = None,
     parameter: OptionsOfEach = None,
     view: Annotated[str, typer.Option(help="overlay, map, signed, contour or image.")] = "overlay",
+    on: Annotated[str, typer.Option(help="Draw on the input, or on the original: the whole picture.")] = "input",
     out: Annotated[Path | None, typer.Option(help="Where to write the picture (else IMAGE.compare.png).")] = None,
     loading: Loading = AS_IT_IS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
@@ -111,7 +113,7 @@ def compare(
             fail(f"no method can explain {model}: {'; '.join(left_out.values())}")
         gallery, results = ll.compare(classifier, sample, able, judges, target)
         compared.append(_Compared(model, gallery, results, left_out, true_objects(classifier, *objects)))
-    pictures = [_draw(one, view, watch) for one in compared]
+    pictures = [_draw(one, view, watch, on) for one in compared]
     if len(compared) > 1:
         pictures = [draw.annotate(p, one.model) for p, one in zip(pictures, compared, strict=True)]
     about = json.dumps([[e.settings() | {"metrics": one.numbers[e.method]} for e in one.row] for one in compared])
@@ -158,12 +160,12 @@ def _unite(objects: "Sequence[Sample]") -> "npt.NDArray[np.uint8] | None":
     return np.maximum.reduce(masks) if masks else None
 
 
-def _draw(one: _Compared, view: str, watch: str | None) -> "Image.Image":
+def _draw(one: _Compared, view: str, watch: str | None, on: str) -> "Image.Image":
     """Return the maps with their numbers, and the curves below."""
     from limelight.draw import chart
 
     captions = {m: " · ".join(f"{k} {v:z.2f}" for k, v in values.items()) for m, values in one.numbers.items()}
-    picture = one.gallery.picture(cast("View", view), captions, [one.truth])
+    picture = one.gallery.picture(cast("View", view), captions, [one.truth], cast("On", on))
     charts = {name: curves for name in one.results.columns if (curves := one.results.curves(name))}
     if not charts:
         return picture
