@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -64,9 +65,12 @@ class WeightsStamp:
 
 def versions() -> dict[str, str]:
     """Return the versions that numbers may depend on."""
-    installed = {"torch": str(torch.__version__)}
+    return {"torch": str(torch.__version__), "limelight": _own_version()}
+
+
+@cache  # the metadata of a package is a text to parse, longer than some maps take
+def _own_version() -> str:
     try:
-        installed["limelight"] = version("limelight")
+        return version("limelight")
     except PackageNotFoundError:  # run from a source tree that is not installed
-        installed["limelight"] = "source"
-    return installed
+        return "source"
