@@ -6,8 +6,7 @@ first, or that Swin keeps channels last: the shapes that come by in one pass say
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import replace
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import torch
@@ -49,6 +48,46 @@ def trace(
     return _trace(module, x, reshape, feed[:1], choice, gradients=False)
 
 
+class _Watch:
+    """Notes what every module returns.
+
+    Attributes:
+        seen: the outputs about the images, in order.
+        finished: arithmetic that was done at each module's last run, in the order in which they finished.
+        runs: of each module.
+        last_leaf: kind of the module without parts that ran last.
+    """
+
+    def __init__(self, images: int) -> None:
+        self.images = images
+        self.arithmetic = Arithmetic()
+        self.seen: list[ModuleOutput] = []
+        self.finished: dict[str, int] = {}
+        self.runs = Counter[str]()
+        self.last_leaf = ""
+
+    def attach(self, modules: Mapping[str, nn.Module]) -> AbstractContextManager[Any]:
+        return attach_hooks([(m.register_forward_hook, self._note(name)) for name, m in modules.items()])
+
+    def _note(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(m: nn.Module, given: Any, output: Any) -> None:
+            if not any(True for _ in m.children()):
+                self.last_leaf = kind_of(m)
+            self.finished.pop(name, None)  # the last run counts, also for the order
+            self.finished[name] = self.arithmetic.total
+            tensor, run, n = first_tensor(output), self.runs[name], self.images
+            self.runs[name] += 1
+            tokens_first = tensor is not None and tensor.ndim == 3 and tensor.shape[:2] == (max(2, len(tensor)), n)
+            if tensor is not None and (len(tensor) == n or tokens_first):
+                source = first_tensor(given)
+                shape = None if source is None else source.shape
+                flops, version = self.arithmetic.total, version_of(tensor)
+                out = ModuleOutput(name, m, tensor, shape, is_alone(output), flops, version, run, tokens_first)
+                self.seen.append(out)
+
+        return hook
+
+
 def _trace(
     module: nn.Module,
     x: Tensor,
@@ -58,95 +97,93 @@ def _trace(
     *,
     gradients: bool,
 ) -> Trace:
-    seen: list[ModuleOutput] = []
-    arithmetic = Arithmetic()
-
-    finished: dict[str, int] = {}
-    runs = Counter[str]()
-    last_leaf: list[str] = [""]
-
-    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(m: nn.Module, given: Any, output: Any) -> None:
-            if not any(True for _ in m.children()):
-                last_leaf[0] = kind_of(m)
-            finished.pop(name, None)  # the last run counts, also for the order
-            finished[name] = arithmetic.total
-            tensor, run = first_tensor(output), runs[name]
-            runs[name] += 1
-            tokens_first = tensor is not None and tensor.ndim == 3 and tensor.shape[:2] == (max(2, len(tensor)), len(x))
-            if tensor is not None and (len(tensor) == len(x) or tokens_first):
-                source = first_tensor(given)
-                shape = None if source is None else source.shape
-                flops, version = arithmetic.total, version_of(tensor)
-                seen.append(ModuleOutput(name, m, tensor, shape, is_alone(output), flops, version, run, tokens_first))
-
-        return hook
-
+    watch = _Watch(len(x))
     modules = {name: m for name, m in parts_of(module) if name and not isinstance(m, torch.jit.ScriptModule)}
-    watched = attach_hooks([(m.register_forward_hook, note(name)) for name, m in modules.items()])
+    watched = watch.attach(modules)
     with preserve_state(module), torch.set_grad_enabled(gradients):
         leaf = x.detach().requires_grad_(gradients)
         given = leaf.clone()  # a copy: the model may write into what it is given
         version = given._version
-        with watched, arithmetic, forward_pass(module, x):
+        with watched, watch.arithmetic, forward_pass(module, x):
             raw_output = feed(module, given)
-        total = max(1, arithmetic.total)
         outputs = numbers(raw_output, len(x), choice)
-        moved = _second_is_batch(module, x, feed, {s.name for s in seen if s.tokens_first})
-        seen = [s for s in seen if not s.tokens_first or s.name in moved]
-        of_image = _depend(leaf, seen)
-        gradients_at = _gradients(outputs, [s.output for s in seen], module, x)
-
-    # A module that runs several times is known by its last run that depends on the image.
-    latest = {s.name: s for s in seen} | {s.name: s for s, depends in zip(seen, of_image, strict=True) if depends}
-    outer = _outermost(list(latest.values()))
-    innermost = {s.key: s.module for s in reversed(seen)}
-    used = {id(s.output): g for s, g in zip(seen, gradients_at, strict=True)}
-    layouts = find_layouts(seen, size_of(x), reshape)
-    wide = are_wide(layouts, size_of(x))
-    blocks = _blocks(modules)
-    infos = [
-        LayerInfo(
-            name=s.name if latest[s.name] is s else f"{s.name}#{s.run}",
-            kind=s.kind,
-            shape=tuple(s.output.shape),
-            layout=layout,
-            before=s.flops / total,
-            candidate=layout is not None
-            and latest[s.name] is s
-            and of_image[i]
-            and wide[i]
-            and _explainable(s, layout, used[id(s.output)], {int(side) for side in outputs[0].shape[1:]}),
-            same_as=outer.get(s.key, s.name),
-            pooled=is_one(innermost[s.key], POOLS),
-            block=s.name in blocks,
-            run=s.run if latest[s.name] is not s or s.run < runs[s.name] - 1 else None,
-        )
-        for i, (s, layout) in enumerate(zip(seen, layouts, strict=True))
-    ]
-    if not any(info.candidate for info in infos):
-        # A dead network (all gradients zero) still has layers; let the map itself report the dead gradient.
-        infos = [
-            replace(info, candidate=latest[s.name] is s and depends and is_wide and not hands_on(s.module))
-            for info, s, depends, is_wide in zip(infos, seen, of_image, wide, strict=True)
-        ]
-    distinct = {id(s.output): s.output for s in seen}.values()
+        moved = _second_is_batch(module, x, feed, {s.name for s in watch.seen if s.tokens_first})
+        watch.seen = [s for s in watch.seen if not s.tokens_first or s.name in moved]
+        of_image = _depend(leaf, watch.seen)
+        gradients_at = _gradients(outputs, [s.output for s in watch.seen], module, x)
     classes, no_classes, operation = 0, "", ""
     try:
         scores = class_scores(raw_output, len(x), choice)
         classes, operation = int(scores.shape[1]), last_operation(scores)
     except UnsupportedModel as error:
         no_classes = str(error)
+    total = max(1, watch.arithmetic.total)
+    distinct = {id(s.output): s.output for s in watch.seen}.values()
     rows = outputs[0].detach().float()
     return Trace(
-        layers=tuple(infos),
-        done={name: flops / total for name, flops in finished.items()},
+        layers=_layers(watch, of_image, gradients_at, modules, reshape, size_of(x), set(outputs[0].shape[1:])),
+        done={name: flops / total for name, flops in watch.finished.items()},
         outputs=tuple(t.detach() for t in of_first(raw_output, len(x), choice)),
         classes=classes,
         no_classes=no_classes,
         bytes_per_image=sum(t.numel() * t.element_size() for t in distinct),
-        ending=Ending(last_leaf[0], operation, classes, bool(classes) and _look_like_probabilities(rows)),
+        ending=Ending(watch.last_leaf, operation, classes, bool(classes) and _look_like_probabilities(rows)),
         overwrites=given._version != version,
+    )
+
+
+def _layers(
+    watch: _Watch,
+    of_image: list[bool],
+    gradients: list[Tensor | None],
+    modules: Mapping[str, nn.Module],
+    reshape: Callable[[Tensor], Tensor] | None,
+    size: tuple[int, ...],
+    may_be_classes: set[int],
+) -> tuple[LayerInfo, ...]:
+    """Tell what is known of each output: where its map is, and whether it can be explained.
+
+    Args:
+        watch: what the modules returned.
+        of_image: whether each depends on the image.
+        gradients: of the prediction at each.
+        modules: all, by name.
+        reshape: the user's own reading of an output, or None.
+        size: of the image.
+        may_be_classes: how many classes there may be.
+    """
+    seen, total = watch.seen, max(1, watch.arithmetic.total)
+    # A module that runs several times is known by its last run that depends on the image.
+    latest = {s.name: s for s in seen} | {s.name: s for s, depends in zip(seen, of_image, strict=True) if depends}
+    outer = _outermost(list(latest.values()))
+    innermost = {s.key: s.module for s in reversed(seen)}
+    used = {id(s.output): g for s, g in zip(seen, gradients, strict=True)}
+    layouts = find_layouts(seen, size, reshape)
+    may = [
+        latest[s.name] is s and depends and is_wide
+        for s, depends, is_wide in zip(seen, of_image, are_wide(layouts, size), strict=True)
+    ]
+    able = [
+        one and layout is not None and _explainable(s, layout, used[id(s.output)], may_be_classes)
+        for s, layout, one in zip(seen, layouts, may, strict=True)
+    ]
+    if not any(able):  # a dead network (all gradients zero) still has layers; let the map itself report it
+        able = [one and not hands_on(s.module) for s, one in zip(seen, may, strict=True)]
+    blocks = _blocks(modules)
+    return tuple(
+        LayerInfo(
+            name=s.name if latest[s.name] is s else f"{s.name}#{s.run}",
+            kind=s.kind,
+            shape=tuple(s.output.shape),
+            layout=layout,
+            before=s.flops / total,
+            candidate=candidate,
+            same_as=outer.get(s.key, s.name),
+            pooled=is_one(innermost[s.key], POOLS),
+            block=s.name in blocks,
+            run=s.run if latest[s.name] is not s or s.run < watch.runs[s.name] - 1 else None,
+        )
+        for s, layout, candidate in zip(seen, layouts, able, strict=True)
     )
 
 
