@@ -92,7 +92,7 @@ def _layers(name: str, as_json: bool, loading: Loading) -> None:
             "module": layer.kind,
             "output": "x".join(map(str, layer.shape)),
             "map": "x".join(map(str, layer.layout.grid)) if layer.layout else "",
-            "axes": AXES[layer.layout.kind] if layer.layout else "",
+            "axes": AXES[layer.layout.kind] + ", frame by frame" * bool(layer.layout.frames) if layer.layout else "",
             "run": "" if layer.run is None else f"#{layer.run}",
             "stage": layer.name in stages,
             "default": layer is trace.candidates[-1],

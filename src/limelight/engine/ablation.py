@@ -91,7 +91,9 @@ def find_behind(classifier: Classifier, stage: Stage, image: Images) -> Behind:
         return Behind(None, None)
     if key not in classifier.memo:
         head = Head(classifier, stage.info.name, image[:1])
-        linear = _linear(classifier, head, stage.output[:1], stage.acts[:1]) if head.exact else None
+        assert stage.info.layout is not None
+        one = stage.info.layout.take(stage.output, 0)
+        linear = _linear(classifier, head, one, stage.acts[:1]) if head.exact else None
         classifier.memo[key] = Behind(head if head.exact else None, linear)
     return classifier.memo[key]
 
@@ -183,7 +185,8 @@ def _from_linear(passes: Passes, stage: Stage, linear: Linear, i: int, k: Tensor
 
 
 def _from_layer(passes: Passes, stage: Stage, head: Head, i: int, gone: Tensor) -> Tensor:
-    output = stage.output[i : i + 1]
+    assert stage.info.layout is not None
+    output = stage.info.layout.take(stage.output, i)
     trace = passes.classifier.trace(passes.image)
     behind = sum(prod(info.shape) for info in trace.layers if info.before >= stage.info.before)
     size = passes.at_once(each=behind * output.element_size())
@@ -217,8 +220,7 @@ def without(output: Tensor, stage: Stage, gone: Tensor) -> Tensor:
     """Return a layer's output (1 or m, ...) without some channels of its maps, gone (m, k), in each copy: (m, ...)."""
     layout = stage.info.layout
     assert layout is not None
-    axis = 1 if layout.kind == "tokens_first" else 0  # of the images
-    changed = output.expand([len(gone) if i == axis else -1 for i in range(output.ndim)]).clone()
+    changed = layout.repeat(output, len(gone) // len(layout.maps(output)))
     maps = layout.maps(changed)
     maps.masked_fill_(spread(gone, maps), 0)
     if maps.untyped_storage().data_ptr() != changed.untyped_storage().data_ptr():

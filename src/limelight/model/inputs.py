@@ -70,6 +70,8 @@ class Inputs:
         if preprocess is not None and not callable(preprocess):  # pyright: ignore[reportUnnecessaryComparison]
             raise InvalidOption(f"preprocess = {preprocess!r} can't be called; give a function of a picture")
         space = find_space(module)
+        if space == 2 and isinstance(size, tuple) and len(size) == 3:
+            space = 3  # a video, whose frames the network folds into the images
         given = (size,) * space if isinstance(size, int) else size
         if given and len(given) != space:
             raise InvalidOption(f"size {given} has {len(given)} sides, the network's inputs have {space}")

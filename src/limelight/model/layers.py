@@ -22,15 +22,21 @@ class Layout:
         grid: positions along each axis of space, such as rows and columns.
         prefix: tokens in front of the grid.
         convert: what the user gave to turn the output into (n, k, *grid).
+        frames: of a video, where its frames are folded into the images, (n frames, …); then they are the first axis of
+            the grid. 0 where they are not.
     """
 
     kind: Literal["nchw", "nhwc", "tokens", "tokens_first", "custom"]
     grid: tuple[int, ...]
     prefix: int = 0
     convert: Callable[[Tensor], Tensor] | None = None
+    frames: int = 0
 
     def maps(self, output: Tensor) -> Acts:
         """View a layer's output (or its gradient) as (n, k, *grid)."""
+        if self.frames:
+            of_frame = replace(self, grid=self.grid[1:], frames=0)
+            return torch.unflatten(of_frame.maps(output), 0, (-1, self.frames)).transpose(1, 2)
         if self.kind == "custom":
             assert self.convert is not None
             return self.convert(output)
@@ -41,6 +47,20 @@ class Layout:
         if self.kind in ("tokens", "tokens_first"):
             return torch.unflatten(output[:, self.prefix :], 1, self.grid).movedim(-1, 1)
         return output
+
+    def take(self, output: Tensor, i: int) -> Tensor:
+        """Return the part of a layer's output that is about image i."""
+        each = self.frames or 1
+        return output.narrow(self._axis, i * each, each)
+
+    def repeat(self, output: Tensor, copies: int) -> Tensor:
+        """Return copies of the output of one image, as a pass of so many images gives it."""
+        return torch.cat([output] * copies, self._axis)
+
+    @property
+    def _axis(self) -> int:
+        """Along which the images lie."""
+        return 1 if self.kind == "tokens_first" else 0
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class ModuleOutput:
         version: of the tensor, see ``version_of``.
         run: which run of the module it was, from 0.
         tokens_first: whether the images lie along the second axis: (tokens, n, channels).
+        frames: of a video, where they are folded into the images, (n frames, …); else 0.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ModuleOutput:
     version: int
     run: int = 0
     tokens_first: bool = False
+    frames: int = 0
 
     @property
     def kind(self) -> str:

@@ -42,11 +42,26 @@ def find_layouts(
     """
     if reshape:
         return [_custom(s.output, reshape, len(size)) for s in seen]
+    if any(s.frames for s in seen):
+        return _of_frames(seen, size)
     layouts = list(_layouts(seen, size, []))
     tokens = any(s.output.ndim == 3 and any(True for _ in s.module.parameters(recurse=False)) for s in seen)
     has_map = any(layout and not hands_on(s.module) for s, layout in zip(seen, layouts, strict=True))
     if not has_map and not tokens:  # no weights that tell, so let the picture's own size tell
         layouts = list(_layouts(seen, size, [size]))
+    return layouts
+
+
+def _of_frames(seen: list[ModuleOutput], size: Size) -> list[Layout | None]:
+    """Read what is about single frames as of pictures, which the frames precede, and the rest by itself."""
+    single = iter(find_layouts([replace(s, frames=0) for s in seen if s.frames], size[1:], None))
+    whole = iter(find_layouts([s for s in seen if not s.frames], size, None))
+    layouts: list[Layout | None] = []
+    for s in seen:
+        layout = next(single if s.frames else whole)
+        layouts.append(
+            replace(layout, grid=(s.frames, *layout.grid), frames=s.frames) if s.frames and layout else layout
+        )
     return layouts
 
 

@@ -58,8 +58,8 @@ class _Watch:
         last_leaf: kind of the module without parts that ran last.
     """
 
-    def __init__(self, images: int) -> None:
-        self.images = images
+    def __init__(self, images: int, frames: int) -> None:
+        self.images, self.frames = images, frames
         self.arithmetic = Arithmetic()
         self.seen: list[ModuleOutput] = []
         self.finished: dict[str, int] = {}
@@ -78,11 +78,13 @@ class _Watch:
             tensor, run, n = first_tensor(output), self.runs[name], self.images
             self.runs[name] += 1
             tokens_first = tensor is not None and tensor.ndim == 3 and tensor.shape[:2] == (max(2, len(tensor)), n)
-            if tensor is not None and (len(tensor) == n or tokens_first):
+            by_frame = tensor is not None and len(tensor) == self.frames * n and not tokens_first
+            frames = self.frames if by_frame else 0
+            if tensor is not None and (len(tensor) == n or tokens_first or frames):
                 source = first_tensor(given)
                 shape = None if source is None else source.shape
                 flops, version = self.arithmetic.total, version_of(tensor)
-                out = ModuleOutput(name, m, tensor, shape, is_alone(output), flops, version, run, tokens_first)
+                out = ModuleOutput(name, m, tensor, shape, is_alone(output), flops, version, run, tokens_first, frames)
                 self.seen.append(out)
 
         return hook
@@ -97,7 +99,7 @@ def _trace(
     *,
     gradients: bool,
 ) -> Trace:
-    watch = _Watch(len(x))
+    watch = _Watch(len(x), x.shape[2] if x.ndim == 5 and x.shape[2] > 1 else 0)
     modules = {name: m for name, m in parts_of(module) if name and not isinstance(m, torch.jit.ScriptModule)}
     watched = watch.attach(modules)
     with preserve_state(module), torch.set_grad_enabled(gradients):
@@ -107,8 +109,9 @@ def _trace(
         with watched, watch.arithmetic, forward_pass(module, x):
             raw_output = feed(module, given)
         outputs = numbers(raw_output, len(x), choice)
-        moved = _second_is_batch(module, x, feed, {s.name for s in watch.seen if s.tokens_first})
-        watch.seen = [s for s in watch.seen if not s.tokens_first or s.name in moved]
+        doubtful = {s.name: s.frames for s in watch.seen if s.tokens_first or s.frames}
+        sure = _follow_images(module, x, feed, doubtful)
+        watch.seen = [s for s in watch.seen if s.name not in doubtful or s.name in sure]
         of_image = _depend(leaf, watch.seen)
         gradients_at = _gradients(outputs, [s.output for s in watch.seen], module, x)
     classes, no_classes, operation = 0, "", ""
@@ -232,29 +235,48 @@ def _depend(leaf: Tensor, seen: list[ModuleOutput]) -> list[bool]:
     return depends if any(depends) else [True] * len(seen)
 
 
-def _second_is_batch(module: nn.Module, x: Tensor, feed: Feed, names: set[str]) -> set[str]:
-    """Tell in which of the modules' outputs the images lie along the second axis, by a pass of two images."""
-    shapes: dict[str, torch.Size] = {}
+def _follow_images(module: nn.Module, x: Tensor, feed: Feed, doubtful: Mapping[str, int]) -> set[str]:
+    """Tell which outputs follow the number of images, by a pass of two.
+
+    Args:
+        module: the model.
+        x: one image.
+        feed: gives the model the images.
+        doubtful: modules whose output may have the images along its second axis, or with so many frames each along its
+            first, image by image.
+    """
+    outputs: dict[str, list[Tensor]] = {name: [] for name in doubtful}
 
     def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _given: Any, output: Any) -> None:
-            tensor = first_tensor(output)
-            if tensor is not None:
-                shapes[name] = tensor.shape
+            outputs[name] += [tensor] if (tensor := first_tensor(output)) is not None else []
 
         return hook
 
-    if names:
-        modules = [(m.register_forward_hook, note(name)) for name, m in parts_of(module) if name in names]
-        pair = torch.cat([x, x])
+    modules = [(m, note(name)) for name, m in parts_of(module) if name in doubtful]
+    other = torch.zeros_like(x)
+    for pair in (torch.cat([x, other]), torch.cat([other, x])) if doubtful else ():
         with (
             suppress(UnsupportedModel, ModelFailed),
             torch.no_grad(),
-            attach_hooks(modules),
+            attach_hooks([(m.register_forward_hook, hook) for m, hook in modules]),
             forward_pass(module, pair),
         ):
             feed(module, pair)
-    return {name for name, shape in shapes.items() if len(shape) == 3 and shape[1] == 2}
+    return {name for name, both in outputs.items() if both and _has_two(both[0], both[-1], doubtful[name])}
+
+
+def _has_two(output: Tensor, swapped: Tensor, frames: int) -> bool:
+    """Whether an output is about two images: along its second axis, or all frames of one before those of the other.
+
+    Args:
+        output: of two images.
+        swapped: of the same two in the other order.
+        frames: of each, or 0.
+    """
+    if not frames:
+        return output.ndim == 3 and output.shape[1] == 2
+    return len(output) == 2 * frames and torch.allclose(output[:frames], swapped[frames:], rtol=1e-3, atol=1e-5)
 
 
 def _outermost(seen: list[ModuleOutput]) -> dict[tuple[int, int], str]:
