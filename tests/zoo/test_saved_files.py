@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -210,3 +211,37 @@ def test_functions_of_the_user_can_not_be_saved(tmp_path: Path) -> None:
         save(Classifier(Net(), preprocess=transforms.ToTensor()), tmp_path / "net.pt2")
     with pytest.raises(UnsupportedModel, match=r"\.pt2"):
         save(Classifier(Net()), tmp_path / "net.safetensors")
+
+
+def small(channels: int, space: int) -> nn.Module:
+    conv: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[space - 1]
+    pool: Any = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[space - 1]
+    return nn.Sequential(conv(channels, 4, 3), nn.ReLU(), pool(1), nn.Flatten(), nn.Linear(4, 3)).eval()
+
+
+@pytest.mark.parametrize(("channels", "space", "bands"), [(1, 2, None), (5, 2, (0, 2, 4)), (2, 1, None), (1, 3, None)])
+def test_networks_of_values_come_back(
+    channels: int, space: int, bands: tuple[int, int, int] | None, tmp_path: Path
+) -> None:
+    """Grey pictures, bands, signals and volumes, with the values that they were normalised by."""
+    mean, std = [0.25 * (i + 1) for i in range(channels)], [0.5] * channels
+    classifier = ll.Classifier(small(channels, space), size=12, mean=mean, std=std, bands=bands)
+    again = ll.load(ll.save(classifier, tmp_path / "a.pt2"), trust=True)
+    assert (again.input_size, again.mean, again.std) == ((12,) * space, tuple(mean), tuple(std))
+    assert again.inputs.bands == bands
+    image = np.random.default_rng(0).random((*(12,) * space, channels), dtype=np.float32)
+    first, second = (ll.explain(one, image, "grad-cam", 1) for one in (classifier, again))
+    torch.testing.assert_close(first.raw, second.raw)
+    other = ll.load(tmp_path / "a.pt2", trust=True, mean=[0.0] * channels, std=[2.0] * channels)
+    torch.testing.assert_close(other.inputs.normalise(image), again.inputs.normalise(image / 4 + np.float32(mean)))
+    assert other.inputs.bands == bands
+
+
+def test_a_network_with_its_further_inputs_is_refused(tmp_path: Path) -> None:
+    class Two(nn.Module):
+        def forward(self, image: torch.Tensor, meta: torch.Tensor) -> torch.Tensor:
+            return image.mean((2, 3)) + meta
+
+    classifier = ll.Classifier(Two(), size=8).with_inputs({"meta": torch.zeros(1, 3)})
+    with pytest.raises(UnsupportedModel, match=r"Two takes further inputs \(meta\), which no file can hold"):
+        ll.save(classifier, tmp_path / "a.pt2")

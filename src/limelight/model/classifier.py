@@ -208,8 +208,12 @@ class Classifier:
 
     def with_preprocess(self: Own, preprocess: Transform, size: int | tuple[int, int] | None = None) -> Own:
         """Return a classifier of the same module that gets its pictures in another way; see ``Classifier``."""
+        return self.reading_by(Inputs(self.module, preprocess, size=size, bands=self.inputs.bands))
+
+    def reading_by(self: Own, inputs: Inputs) -> Own:
+        """Return a classifier of the same module that makes its inputs so."""
         twin = copy.copy(self)
-        twin.inputs = Inputs(self.module, preprocess, size=size, bands=self.inputs.bands)
+        twin.inputs = inputs
         twin._traces, twin.memo = {}, {}
         return twin
 

@@ -52,13 +52,17 @@ def save(classifier: Classifier, path: str | Path) -> Path:
     path = Path(path)
     preprocess = classifier.inputs.function
     from_zoo = isinstance(preprocess, Transform)
-    if not from_zoo and not isinstance(preprocess, Preprocess):
+    of_values = classifier.inputs.of_values
+    if not from_zoo and not of_values and not isinstance(preprocess, Preprocess):
         raise UnsupportedModel(
             "this classifier's preprocess= is a function of yours, which no file can hold; "
             "give a limelight.model.preprocess.Preprocess, or none, before you save"
         )
     if classifier._reshape is not None:  # pyright: ignore[reportPrivateUsage]
         raise UnsupportedModel("this classifier's reshape= is a function of yours, which no file can hold")
+    if classifier.feed.rows:
+        names = ", ".join(classifier.feed.rows)
+        raise UnsupportedModel(f"{classifier.name} takes further inputs ({names}), which no file can hold")
     suffix = ".safetensors" if from_zoo else ".pt2"
     if path.suffix == "":
         path = path.with_suffix(suffix)
@@ -80,7 +84,8 @@ def save(classifier: Classifier, path: str | Path) -> Path:
         own = asdict(preprocess.function) if isinstance(preprocess.function, Preprocess) else None
         weights_file.save(classifier, {**header, "source": dict(preprocess.source), "preprocess": own}, path)
     else:
-        program_file.save(classifier, {**header, "preprocess": asdict(preprocess)}, path)
+        crop = asdict(preprocess) if isinstance(preprocess, Preprocess) else None
+        program_file.save(classifier, {**header, "preprocess": crop, "bands": classifier.inputs.bands}, path)
     return path
 
 

@@ -40,11 +40,14 @@ class Header(pydantic.BaseModel):
     name: str
     labels: list[str] | None
     layer: tuple[str, ...] | None
-    size: _Pixels | tuple[_Pixels, _Pixels]
+    size: _Pixels | tuple[_Pixels, ...]
     dtype: Literal["float16", "bfloat16", "float32", "float64"]
     outputs: Literal["logits", "probabilities"] | None
     multilabel: bool | None
     output: str | int | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[Annotated[float, pydantic.Field(gt=0)], ...] = ()
+    bands: tuple[int, int, int] | None = None
     source: dict[str, Any] | None = None
     preprocess: Crop | None = None
 

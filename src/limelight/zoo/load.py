@@ -153,7 +153,11 @@ def _prepare(
     before = classifier.inputs.function
     own = before.function if isinstance(before, Transform) else before
     side: Any = size or classifier.input_size
-    made = Inputs(classifier.module, None, mean or classifier.mean, std or classifier.std, side)
+    mean, std, inputs = mean or classifier.mean, std or classifier.std, classifier.inputs
+    if inputs.of_values:
+        values = Inputs(classifier.module, None, mean, std, side, channels=len(classifier.mean), bands=inputs.bands)
+        return classifier.reading_by(values)
+    made = Inputs(classifier.module, None, mean, std, side)
     function = made.function
     if size is None and isinstance(own, Preprocess):
         function = replace(own, mean=made.mean, std=made.std)

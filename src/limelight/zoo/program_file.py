@@ -14,9 +14,8 @@ from torch import nn
 from limelight import files
 from limelight.errors import UnsupportedModel
 from limelight.model.classifier import Classifier
-from limelight.model.preprocess import Preprocess
 from limelight.model.preserve import preserve_state
-from limelight.zoo.header import HEADER, TRUST, Crop, Header
+from limelight.zoo.header import HEADER, TRUST, Header
 from limelight.zoo.program_module import restore
 from limelight.zoo.weights import open_archive
 
@@ -74,10 +73,10 @@ def load(path: Path, device: str | torch.device | None, trust: bool, given: dict
         return Classifier(module, name=path.name, size=size, **given)
     with files.refusing(UnsupportedModel, f"{path} is damaged, or not as limelight.save writes it"):
         header = Header.model_validate_json(extra[HEADER])
-        preprocess = Preprocess(**Crop.model_validate(header.preprocess).model_dump())
+        values: dict[str, Any] = {"mean": header.mean, "std": header.std, "channels": len(header.mean)}
         return Classifier(
             module,
-            preprocess=preprocess,
+            **({"preprocess": header.preprocess.build()} if header.preprocess else values | {"bands": header.bands}),
             name=header.name,
             size=header.size,
             output=header.output,
