@@ -94,8 +94,11 @@ def test_snippets_of_a_page(page: str, folder: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_recipe_of_the_guide_is_one() -> None:
-    (recipe,) = blocks(BENCHMARK, "toml")
-    assert make_recipe(tomllib.loads(recipe), "mine").name == "mine"
+    text, models = blocks(BENCHMARK, "toml")
+    recipe = tomllib.loads(text)
+    assert make_recipe(recipe, "mine").name == "mine"
+    other = make_recipe(recipe | tomllib.loads(models) | {"preprocess": None}, "mine")
+    assert other.loading("timm/resnet18.a1_in1k").size == 160
 
 
 def commands() -> list[list[str]]:
