@@ -6,7 +6,11 @@ python tools/make_readme.py --squeezenet FILE        # also the photograph, with
 """
 
 import argparse
+import contextlib
+import re
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from limelight.card import METHODS, METRICS
 
@@ -92,7 +96,38 @@ def pictures(folder: Path) -> None:
     curves = chart.curves({name: results.curves(name) for name in ("insertion", "deletion")}, width=sheet.width)
     chart.stack([sheet, curves]).save(folder / "judged.png")
 
+    of_pages(folder)
     sanity_strip(honest, ll.example_image(), ["grad-cam", "layer-cam", "fake-cam"]).save(folder / "sanity.png")
+
+
+def of_pages(folder: Path) -> None:
+    """Scans, signals, bands and a wide picture, as the snippets of their pages make them."""
+    import limelight as ll
+    from limelight import draw
+
+    for page, made in (("volumes", ("planes", "slices", "signal")), ("your-data", ("wide",))):
+        _, written = run_page(page)
+        for name in made:
+            (folder / f"{name}.png").write_bytes(written[f"{name}.png"])
+    known, _ = run_page("models")
+    infrared, field = known["explanation"], known["field"]
+    visible = ll.Classifier(known["network"], size=96, bands=(2, 1, 0))
+    panels = [
+        draw.Panel(ll.explain(visible, field).view("image"), "red, green, blue"),
+        draw.Panel(infrared.view("image"), "near infrared, red, green"),
+        draw.Panel(infrared.overlay(), infrared.method, infrared.title),
+    ]
+    draw.gallery([panels], size=224).save(folder / "bands.png")
+
+
+def run_page(page: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Run the snippets of a page in a folder of their own; return their names and the files that they wrote."""
+    names: dict[str, Any] = {}
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    with tempfile.TemporaryDirectory() as there, contextlib.chdir(there):
+        for snippet in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            exec(compile(snippet, f"{page}.md", "exec"), names)
+        return names, {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()}
 
 
 def propagation(folder: Path) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 import limelight as ll
 from cli.commands import run
-from limelight.cli import choose, compare, evaluate, explain, models, propose, sanity, train_head
+from limelight.cli import benchmark, choose, compare, evaluate, explain, models, propose, sanity, train_head
 
 COMMANDS = [
+    benchmark.benchmark,
     choose.choose,
     compare.compare,
     evaluate.evaluate,

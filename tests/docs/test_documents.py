@@ -66,8 +66,9 @@ WRITTEN = {
     "collection-cam": ["groups.png", "layers.png"],
     "clustering": ["masked.png", "parts.png"],
     "models": ["pairs.png", "bands.png"],
-    "volumes": ["planes.png", "slices.png", "film.gif", "page.html", "map.nii.gz"],
+    "volumes": ["planes.png", "signal.png", "slices.png", "film.gif", "page.html", "map.nii.gz"],
     "onnx": ["explained.png"],
+    "your-data": ["cat.png", "wide.png"],
     "segmentation": ["region.png"],
     "detection": ["box.png"],
 }
@@ -83,7 +84,7 @@ def test_snippets_of_a_page(page: str, folder: Path, capsys: pytest.CaptureFixtu
     for name in WRITTEN.get(page, []):
         assert (folder / name).stat().st_size > 1000
     printed = capsys.readouterr().out
-    if page in ("segmentation", "detection"):
+    if page in ("segmentation", "detection", "volumes", "your-data"):
         assert all(promised in printed for promised in re.findall(r"print\(.*\)  # (.+)", PAGES[page]))
     if page == "choosing":
         assert re.search(r"^(grad|layer|eigen)-cam:", printed, re.MULTILINE)
@@ -94,8 +95,11 @@ def test_snippets_of_a_page(page: str, folder: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_recipe_of_the_guide_is_one() -> None:
-    (recipe,) = blocks(BENCHMARK, "toml")
-    assert make_recipe(tomllib.loads(recipe), "mine").name == "mine"
+    text, models = blocks(BENCHMARK, "toml")
+    recipe = tomllib.loads(text)
+    assert make_recipe(recipe, "mine").name == "mine"
+    other = make_recipe(recipe | tomllib.loads(models) | {"preprocess": None}, "mine")
+    assert other.loading("timm/resnet18.a1_in1k").size == 160
 
 
 def commands() -> list[list[str]]:

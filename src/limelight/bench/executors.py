@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from limelight import api, zoo
+from limelight import api
 from limelight.bench.cell import Cell
 from limelight.bench.measure import fill_cells
-from limelight.bench.plan import Job, forecast_of, images_at_once, prepare_model, samples_of, spread_evenly
+from limelight.bench.plan import Job, forecast_of, images_at_once, load_model, samples_of, spread_evenly
 from limelight.bench.recipe import Recipe
 from limelight.data.samples import Sample
-from limelight.engine.rng import fix_seeds
 from limelight.errors import MissingExtra, WorkerLost
 from limelight.model.classifier import Classifier
 from limelight.model.timing import timed_passes
@@ -129,12 +128,8 @@ class Worker:
         return self._held
 
     def _load(self, name: str) -> Classifier:
-        source, recipe = self._source, self._source.recipe
-        weights = source.weights or recipe.weights(name)
-        options: Any = {"device": self._device, "multilabel": recipe.models.multilabel, "trust": source.trust}
-        with fix_seeds(0):  # random weights have to be the same for every worker, and when a run goes on
-            model = zoo.load(name, weights=weights, **options)
-        return prepare_model(recipe, model)
+        source = self._source
+        return load_model(source.recipe, name, device=self._device, trust=source.trust, weights=source.weights)
 
     @cached_property
     def _samples_by_name(self) -> list[Sample]:

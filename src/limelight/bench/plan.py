@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from limelight import api
+from limelight import api, zoo
 from limelight.api.forecasting import forecast
 from limelight.bench.cell import key_in_part, key_of
 from limelight.bench.recipe import Recipe
@@ -20,6 +20,7 @@ from limelight.data.datasets import open_dataset
 from limelight.data.samples import Sample
 from limelight.data.synthetic import TEST_SEEDS, scene
 from limelight.engine.method import Method
+from limelight.engine.rng import fix_seeds
 from limelight.errors import InvalidOption, UnsupportedModel
 from limelight.model.classifier import Classifier
 from limelight.progress import Forecast
@@ -120,6 +121,9 @@ class Job:
     def keys(self, images: range) -> npt.NDArray[np.int64]:
         """Return the keys of these images' cells, (images, methods, metrics)."""
         pre = self.recipe.preprocess.model_dump_json() if self.recipe.preprocess else ""
+        loading = self.recipe.loading(self.name)
+        if loading.model_dump():  # a model that is loaded as it comes keeps its keys of earlier runs
+            pre += loading.model_dump_json()
         methods = [repr(m) for m in self.methods.values()]
         entries = self.recipe.entries
         metrics = [m.protocol + entries[label].condition for label, m in self.metrics.items()]
@@ -200,6 +204,26 @@ def forecast_of(job: Job, model: Classifier, missing: npt.NDArray[np.bool_]) -> 
 def settings(recipe: Recipe) -> dict[str, Any]:
     """Return what fixes the numbers of a run."""
     return {"limelight": 1, "recipe": recipe.model_dump(mode="json", exclude={"about", "paper"})}
+
+
+def load_model(recipe: Recipe, name: str, *, device: str | None, trust: bool, weights: str | None = None) -> Classifier:
+    """Load a model as a recipe says, with its preprocessing.
+
+    Args:
+        recipe: of one data set.
+        name: of the model.
+        device: where to put it.
+        trust: see ``limelight.load``.
+        weights: in place of the recipe's.
+
+    Raises:
+        LimelightError: as ``limelight.load`` does.
+    """
+    weights = weights or recipe.weights(name)
+    given = dict[str, Any](device=device, multilabel=recipe.models.multilabel, trust=trust)
+    with fix_seeds(0):  # random weights have to be the same for every worker, and when a run goes on
+        model = zoo.load(name, weights=weights, **given, **recipe.loading(name).model_dump())
+    return prepare_model(recipe, model)
 
 
 def prepare_model(recipe: Recipe, model: Classifier) -> Classifier:

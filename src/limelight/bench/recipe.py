@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag
 
 from limelight.bench.recipe_tables import (
     Data,
+    Loading,
     MethodEntry,
     MetricEntry,
     Models,
@@ -70,11 +71,14 @@ class Recipe(Strict):
         return {part.name or part.dataset: self._of(part) for part in self.data}
 
     def _of(self, part: Part) -> "Recipe":
-        weights_of = {**self.models.weights_of, **part.weights_of}
+        models = {
+            "weights_of": {**self.models.weights_of, **part.weights_of},
+            "load": {**self.models.load, **part.load},
+        }
         own = {
             "data": part.alone,
             "preprocess": part.preprocess or self.preprocess,
-            "models": self.models.model_copy(update={"weights_of": weights_of}),
+            "models": self.models.model_copy(update=models),
         }
         return self.model_copy(update=own)
 
@@ -129,3 +133,8 @@ class Recipe(Strict):
         """Return the weights of a model; None for random ones, which a recipe calls "none"."""
         given = self.models.weights_of.get(model, self.models.weights)
         return None if given.lower() == "none" else given
+
+    def loading(self, model: str) -> Loading:
+        """Return how a model is loaded: its own keys, and for others those of ``default``."""
+        given = [self.models.load[name].model_dump() for name in ("default", model) if name in self.models.load]
+        return Loading(**{key: value for one in given for key, value in one.items()})

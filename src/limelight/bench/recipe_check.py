@@ -28,10 +28,14 @@ def check_recipe(recipe: Recipe) -> None:
     if not isinstance(recipe.data, Data):
         _check_distinct("data set", [part.name or part.dataset for part in recipe.data])
         for part in recipe.data:
-            for model in part.weights_of:
-                _check_known(model, names, f"weights_of of {part.name or part.dataset} names", "model")
-    for model in recipe.models.layers.keys() - {"default"}:
-        _check_known(model, names, "models.layers names", "model")
+            for key in ("weights_of", "load"):
+                for model in getattr(part, key).keys() - {"default" if key == "load" else ""}:
+                    _check_known(model, names, f"{key} of {part.name or part.dataset} names", "model")
+    for key in ("layers", "load"):
+        for model in getattr(recipe.models, key).keys() - {"default"}:
+            _check_known(model, names, f"models.{key} names", "model")
+    for part in recipe.parts.values():
+        _check_inputs(part)
     for model in recipe.models.weights_of:
         _check_known(model, names, "models.weights_of names", "model")
     for entry in recipe.methods:
@@ -54,6 +58,16 @@ def check_recipe(recipe: Recipe) -> None:
             raise InvalidOption(f"no method goes with the model {model!r}")
     _check_distinct("metric", [e.label or e.name for e in recipe.metrics])
     _ = recipe.metrics_by_label  # which checks their options
+
+
+def _check_inputs(recipe: Recipe) -> None:
+    """Refuse to be told twice how pictures become inputs."""
+    for model in recipe.models.names if recipe.preprocess else ():
+        given = recipe.loading(model).model_dump(include={"size", "mean", "std"})
+        for key in given:
+            raise InvalidOption(
+                f"{key} of {model} in models.load, and preprocess, which is for all models: give one or the other"
+            )
 
 
 def _check_data(data: Data) -> None:

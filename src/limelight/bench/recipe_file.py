@@ -2,11 +2,13 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any, cast
 
 from limelight import files
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_parse import make_recipe
 from limelight.errors import InvalidOption, nearest, show
+from limelight.model.labels import read_labels
 
 
 def list_shipped() -> dict[str, Path]:
@@ -48,7 +50,27 @@ def read_recipe(path: str | Path) -> Recipe:
         content = files.content_of(path)
     with files.refusing(InvalidOption, f"the recipe {path} is no TOML"):
         given = tomllib.loads(content.decode("utf-8-sig"))  # some editors put a mark in front
+    _read_labels(given, path)
     return make_recipe(given, path.name)
+
+
+def _read_labels(given: dict[str, Any], recipe: Path) -> None:
+    """Put the names of classes that lie in files beside a recipe into its tables, so that they are part of it.
+
+    Raises:
+        InvalidOption: a file lies elsewhere, is not there or holds none.
+    """
+    parts = given.get("data")
+    tables: list[Any] = [given.get("models"), *(cast(list[Any], parts) if isinstance(parts, list) else ())]
+    for table in tables:
+        for own in _table(_table(table).get("load")).values():
+            if isinstance(labels := _table(own).get("labels"), str):
+                own["labels"] = read_labels(_find_beside(recipe, labels, "labels"))
+
+
+def _table(given: Any) -> dict[str, Any]:
+    """Return what may be a table, an empty one if it is none, which is refused later."""
+    return cast(dict[str, Any], given) if isinstance(given, dict) else {}
 
 
 def read_published(recipe: Recipe, path: str | Path) -> str:
@@ -70,12 +92,23 @@ def read_numbers(recipe: Path, table: str) -> str:
     Raises:
         InvalidOption: it is elsewhere, or not there.
     """
-    what = f"{recipe.name}: the paper's numbers {show(table)} can't be read"
+    path = _find_beside(recipe, table, "paper's numbers")
+    with files.refusing(InvalidOption, f"{recipe.name}: the paper's numbers {show(table)} can't be read"):
+        return files.text_of(path)
+
+
+def _find_beside(recipe: Path, name: str, kind: str) -> Path:
+    """Return a file that a recipe names, and that lies beside it or comes with Limelight.
+
+    Raises:
+        InvalidOption: it is elsewhere, or not there.
+    """
+    what = f"{recipe.name}: the {kind} {show(name)} can't be read"
     with files.refusing(InvalidOption, what):
         for folder in (recipe.parent, *(path.parent for path in [*list_shipped().values()][:1])):
-            path = (folder / table).resolve()
+            path = (folder / name).resolve()
             if not path.is_relative_to(folder.resolve()):
                 raise InvalidOption(f"{what}: they must lie beside the recipe, or come with Limelight")
             if path.exists():
-                return files.text_of(path)
+                return path
     raise InvalidOption(f"{what}: there is no such file beside the recipe, nor among those of Limelight")

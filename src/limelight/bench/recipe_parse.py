@@ -7,7 +7,7 @@ import pydantic
 
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_check import check_recipe
-from limelight.bench.recipe_tables import Data, Models, Mosaics, Paper, Part, Preprocessing
+from limelight.bench.recipe_tables import Data, Loading, Models, Mosaics, Paper, Part, Preprocessing
 from limelight.engine.options import check_numbers, why
 from limelight.errors import InvalidOption, UnknownMethod, UnknownMetric, nearest, show
 
@@ -73,15 +73,19 @@ def _dotted_key(loc: Sequence[str | int], given: Any) -> str:
     """Return a key as the file has it, without the names of types that pydantic tried for its value."""
     keys: list[str] = []
     for part in loc:
-        if isinstance(given, Mapping | list | tuple):
+        if isinstance(given, Mapping):
             keys.append(str(part))
-            table = cast(Any, given)
-            given = table.get(part) if isinstance(given, Mapping) else table[part]
+            given = cast(Mapping[Any, Any], given).get(part)
+        elif isinstance(given, list | tuple) and isinstance(part, int):
+            keys.append(str(part))
+            given = cast(Sequence[Any], given)[part]
     return ".".join(keys)
 
 
 def _keys_of(table: Sequence[str]) -> list[str]:
     """Return the keys of a table."""
     parts = {"data": Data, "mosaics": Mosaics, "preprocess": Preprocessing, "models": Models, "paper": Paper}
+    if table[-2:-1] == ["load"]:
+        return list(Loading.model_fields)
     kind = Recipe if not table else Part if table[-1].isdecimal() else parts[table[-1]]
     return list(kind.model_fields)

@@ -17,7 +17,7 @@ def pool_recipes(recipes: Sequence[Recipe]) -> tuple[Recipe, list[str]]:
     single name: "".
 
     Raises:
-        ProtocolMismatch: they differ in more than data, preprocessing and weights.
+        ProtocolMismatch: they differ in more than data, preprocessing, weights and how models are loaded.
     """
     first = _shared(recipes[0])
     by_dataset = {name: part for recipe in recipes for name, part in _parts(recipe).items()}
@@ -39,14 +39,15 @@ def pool_recipes(recipes: Sequence[Recipe]) -> tuple[Recipe, list[str]]:
                 )
         names.append(next(iter(own)) if isinstance(recipe.data, Data) else "")
     common = " + ".join(dict.fromkeys(recipe.name for recipe in recipes))
-    models = first["models"] | {"weights_of": {}}
+    models = first["models"] | {"weights_of": {}, "load": {}}
     return make_recipe({**first, "name": common, "models": models, "data": list(parts.values())}, common), names
 
 
 def _shared(recipe: Recipe) -> dict[str, Any]:
     """Return what must be the same in recipes that are pooled."""
     tables = recipe.model_dump(mode="json", exclude={"name", "about", "paper", "data", "preprocess"})
-    tables["models"].pop("weights_of")
+    for own in ("weights_of", "load"):
+        tables["models"].pop(own, None)
     return tables
 
 
@@ -58,6 +59,6 @@ def _parts(recipe: Recipe, called: str = "") -> dict[str, dict[str, Any]]:
     parts: dict[str, dict[str, Any]] = {}
     for label, one in recipe.parts.items():
         tables, name = one.model_dump(mode="json"), label or called or one.pictures.dataset
-        own = {"name": name, "preprocess": tables["preprocess"], "weights_of": tables["models"]["weights_of"]}
-        parts[name] = tables["data"] | own
+        own = {key: tables["models"][key] for key in ("weights_of", "load") if key in tables["models"]}
+        parts[name] = tables["data"] | own | {"name": name, "preprocess": tables["preprocess"]}
     return parts

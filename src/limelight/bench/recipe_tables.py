@@ -13,6 +13,8 @@ from limelight.model.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 Named = Annotated[str, Field(min_length=1)]
 _LONGEST_SIDE = 16_384
 Pixels = Annotated[int, Field(ge=1, le=_LONGEST_SIDE)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PixelsOrNone = Annotated[int, Field(ge=0, le=_LONGEST_SIDE)]
 
 SCHEMES = ("hf:", "wds:")
@@ -21,6 +23,7 @@ SCHEMES = ("hf:", "wds:")
 DATASET_NAMES = ("scenes", *(name for name in DATASETS if not name.startswith(SCHEMES)))
 """All other data sets."""
 
+_LABELS: Any = {"anyOf": [{"type": "array", "items": {"type": "string"}, "minItems": 1}, {"type": "string"}]}
 _DATASETS: Any = [{"enum": list(DATASET_NAMES)}, {"pattern": f"^({'|'.join(SCHEMES)})."}]
 
 
@@ -91,7 +94,7 @@ class Data(Strict):
 
 
 class Preprocessing(Strict):
-    """How a picture becomes an input; what is not given is as the model's weights want it.
+    """How a picture becomes an input, of every model; what is not given is as usual for ImageNet.
 
     Attributes:
         resize_shorter: length of the shorter side, pixels; 0 keeps the size.
@@ -134,13 +137,46 @@ class Preprocessing(Strict):
         return self.center_crop or None
 
 
-class Part(Data):
+class Loading(Strict):
+    """How a network is loaded, as by ``limelight.load``; what is not given is the network's own.
+
+    Attributes:
+        labels: names of the classes, in order; or a file of them beside the recipe, which is read with it.
+        size: of the input in pixels, a side or (rows, columns).
+        mean: of the normalisation, per channel, for values in [0, 1].
+        std: per channel.
+        outputs: whether the network gives ``logits`` or ``probabilities``.
+    """
+
+    labels: Annotated[tuple[Named, ...], Field(min_length=1)] | None = Field(None, json_schema_extra=_LABELS)
+    size: Pixels | Annotated[tuple[Pixels, ...], Field(min_length=1, max_length=3)] | None = None
+    mean: Annotated[tuple[Finite, ...], Field(min_length=1)] | None = None
+    std: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    outputs: Literal["logits", "probabilities"] | None = None
+
+    @pydantic.model_serializer(mode="wrap")
+    def _as_given(self, handler: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {k: v for k, v in handler(self).items() if v is not None}
+
+
+class _HasLoading(Strict):
+    """A table that says of some networks how they are loaded; of none, it is written as before there was this key."""
+
+    load: Mapping[str, Loading] = Field(default_factory=dict[str, Loading])
+
+    @pydantic.model_serializer(mode="wrap")
+    def _as_before(self, handler: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {k: v for k, v in handler(self).items() if v or k != "load"}
+
+
+class Part(Data, _HasLoading):
     """One of several data sets, whose pictures are also taken together.
 
     Attributes:
         name: under which its pictures stand in the results; that of the data set unless given.
         preprocess: how its pictures become inputs, in place of the recipe's.
         weights_of: weights that some models have for it, by model, in place of the recipe's.
+        load: how some are loaded for it, by model, in place of the recipe's.
     """
 
     name: str = Field("", pattern="^[^/]*$")
@@ -153,7 +189,7 @@ class Part(Data):
         return Data(**self.model_dump(include=set(Data.model_fields)))
 
 
-class Models(Strict):
+class Models(_HasLoading):
     """Which networks.
 
     Attributes:
@@ -165,6 +201,7 @@ class Models(Strict):
         layers: the layers to explain, by model; the classifier's own choice for others, or that of ``default``. It
             is for methods of one layer, or of several that they fuse; those that explain a pyramid or go on to the
             pixels take theirs from an option of their own.
+        load: how they are loaded, by model, and of all others as ``default`` says.
     """
 
     names: Annotated[tuple[Named, ...], Field(min_length=1)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limelight.cli.arguments import split_names
-from limelight.cli.options import Limit, Trust
+from limelight.cli.options import Labels, Limit, Loading, Mean, Size, Std, Trust
 from limelight.cli.output import filling, print_json, print_unreadable, say
 from limelight.errors import InvalidOption, PictureWarning
 from limelight.progress import announce
@@ -42,6 +42,10 @@ def benchmark(
     limit: Limit = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Do the I-th of N parts, from 1.")] = "1/1",
     weights: Annotated[str | None, typer.Option(help="In place of the recipe's: DEFAULT, a file, …")] = None,
+    labels: Labels = None,
+    size: Size = None,
+    mean: Mean = None,
+    std: Std = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; several with commas work side by side.")] = None,
     executor: Annotated[str, typer.Option(help="local, or ray (that of RAY_ADDRESS, or one here).")] = "local",
     workers: Annotated[int | None, typer.Option(help="Of the cluster (else as many as fit).")] = None,
@@ -56,17 +60,23 @@ def benchmark(
 ) -> int:
     """Measure models x methods x metrics over a data set, as a recipe says; go on where a run was stopped.
 
+    --labels, --size, --mean and --std are for --model and --add-model, or for all models if neither is given.
+
     Example: limelight benchmark recipes/demo.toml --out runs/demo
     """
     from limelight.bench.recipe_file import read_published, read_recipe
     from limelight.bench.recipe_vary import vary_recipe
     from limelight.bench.run import benchmark as measure
+    from limelight.model.labels import read_labels
 
     warnings.simplefilter("always", PictureWarning)  # of pictures for mosaics, of which there is no cell
     part = _shard(shard)
     plan = read_recipe(recipe)
-    if dataset or model or add_model:
-        plan = vary_recipe(plan, dataset=dataset, models=model or (), more_models=add_model or ())
+    load = Loading(labels=labels, size=size, mean=mean, std=std).given
+    if "labels" in load:
+        load["labels"] = read_labels(load["labels"])  # they are part of the run, wherever the file goes
+    if dataset or model or add_model or load:
+        plan = vary_recipe(plan, dataset=dataset, models=model or (), more_models=add_model or (), load=load)
     with filling(plan.name) as show:
         progress = measure(
             plan,

@@ -87,13 +87,25 @@ class Loading:
         return zoo.load(
             model,
             weights=None if self.weights.lower() == "none" else self.weights,
-            labels=None if self.labels is None else _names(self.labels),
-            size=None if self.size is None else sides("--size", self.size),
-            mean=None if self.mean is None else _numbers("--mean", self.mean),
-            std=None if self.std is None else _numbers("--std", self.std),
+            **self.given,
             device=self.device,
             trust=self.trust,
         )
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What was said of labels, size, mean and std.
+
+        Raises:
+            InvalidOption: an option can't be read.
+        """
+        said = {
+            "labels": None if self.labels is None else _names(self.labels),
+            "size": None if self.size is None else sides("--size", self.size),
+            "mean": None if self.mean is None else _numbers("--mean", self.mean),
+            "std": None if self.std is None else _numbers("--std", self.std),
+        }
+        return {name: value for name, value in said.items() if value is not None}
 
 
 AS_IT_IS = Loading()

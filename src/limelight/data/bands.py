@@ -22,7 +22,8 @@ def load_values(source: ImageSource, channels: int, space: int = 2) -> Values:
     """Return an image with its channels last: (*space, channels), float32.
 
     Bytes are divided by 255 and words of 16 bits by 65535; all other numbers are taken as they are. Of one channel the
-    last axis may be missing. Pictures in colour files become grey where there is one channel.
+    last axis may be missing. Pictures in colour files become grey where there is one channel; where there are four, the
+    fourth is their transparency, which else is laid over white.
 
     * ``.npy`` is an array; ``.tif`` has its bands on the last axis, the first or as pages.
     * ``.dcm`` is shown through the window of the file.
@@ -53,7 +54,7 @@ def load_values(source: ImageSource, channels: int, space: int = 2) -> Values:
         kind = "signals (c, T)" if space == 1 else "volumes (c, D, H, W)"
         raise InvalidImage(f"the network takes {kind}, and no pictures; give a tensor, an array or the file of one")
     else:
-        picture = load_image(source)
+        picture = load_image(source, alpha=channels == 4)
         values = np.asarray(picture.convert("L") if channels == 1 else picture)
     return _with_channels_last(_scale(values, name), channels, space, name, pages=suffix.endswith(TIFF))
 

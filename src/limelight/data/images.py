@@ -60,7 +60,7 @@ _UPRIGHT = {
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
-def load_image(source: ImageSource, *, max_pixels: int | None = None) -> Image.Image:
+def load_image(source: ImageSource, *, max_pixels: int | None = None, alpha: bool = False) -> Image.Image:
     """Return the picture in ``source`` as 8-bit RGB, the right way up.
 
     * The EXIF orientation is applied and all metadata is dropped.
@@ -79,9 +79,10 @@ def load_image(source: ImageSource, *, max_pixels: int | None = None) -> Image.I
         max_pixels: largest accepted width times height, checked by the header, before anything is decoded; a picture
             takes about 8 bytes of memory per pixel. None for the environment variable ``LIMELIGHT_MAX_PIXELS``, or
             64 million.
+        alpha: keep transparency, where there is any, as a fourth channel, instead of the white behind it.
 
     Returns:
-        A new image of mode ``"RGB"``, independent of ``source``.
+        A new image of mode ``"RGB"``, or ``"RGBA"``, independent of ``source``.
 
     Raises:
         InvalidImage: there is no such file, it is not a picture in one of :data:`FORMATS`, it is damaged
@@ -93,22 +94,22 @@ def load_image(source: ImageSource, *, max_pixels: int | None = None) -> Image.I
     if isinstance(source, Image.Image):
         with _explain_errors("the image"):
             _check_size(source.size, "the image", max_pixels)
-            return _upright(source, "the image")
+            return _upright(source, "the image", alpha)
     if isinstance(source, np.ndarray):
         _check_size(source.shape[1::-1], "the array", max_pixels)
-        return _flat(_from_array(source, "the array"), "the array")
+        return _flat(_from_array(source, "the array"), "the array", alpha)
     if isinstance(source, bytes):
-        return _read(io.BytesIO(source), f"a file of {len(source)} bytes", max_pixels)
+        return _read(io.BytesIO(source), f"a file of {len(source)} bytes", max_pixels, alpha)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         with _open(path) as file:
-            return _read(file, str(path), max_pixels)
+            return _read(file, str(path), max_pixels, alpha)
     if hasattr(source, "read"):
         name = str(getattr(source, "name", "the file object"))
         data = cast(object, source.read())
         if not isinstance(data, bytes):
             raise InvalidImage(f"{name}: reading gave {type(data).__name__}; open the file in binary mode")
-        return _read(io.BytesIO(data), name, max_pixels)
+        return _read(io.BytesIO(data), name, max_pixels, alpha)
     raise InvalidImage(
         f"a {type(source).__name__} is not a picture; "
         "give a path, bytes, a binary file, a Pillow image or a NumPy array"
@@ -193,14 +194,14 @@ def _explain_errors(name: str) -> Generator[None, None, None]:
         raise InvalidImage(f"{name} is a damaged or unsupported picture ({type(error).__name__}: {error})") from error
 
 
-def _read(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+def _read(file: BinaryIO, name: str, max_pixels: int, alpha: bool) -> Image.Image:
     """Decode an encoded picture."""
     if not file.seekable():  # a pipe
         file = io.BytesIO(file.read())
     with _explain_errors(name), Image.open(file, formats=FORMATS) as image:
         _check_size(image.size, name, max_pixels)  # the header's word, before any decoding
         _check_complete(image, file)
-        return _upright(image, name)
+        return _upright(image, name, alpha)
 
 
 def _check_size(size: tuple[int, ...], name: str, max_pixels: int) -> None:
@@ -251,10 +252,10 @@ def _check_png_rows(file: BinaryIO) -> None:
         raise ValueError("the pixel data ends before the last row")
 
 
-def _upright(image: Image.Image, name: str) -> Image.Image:
-    """Turn any Pillow image into a new RGB one, the right way up and without metadata."""
+def _upright(image: Image.Image, name: str, alpha: bool) -> Image.Image:
+    """Turn any Pillow image into a new RGB one, or RGBA, the right way up and without metadata."""
     image.load()
-    flat = _flat(image, name)
+    flat = _flat(image, name, alpha)
     # Read after load(), in which Pillow turns a TIFF by itself and removes the tag.
     turn = _UPRIGHT.get(_orientation(image))
     upright = flat if turn is None else flat.transpose(turn)
@@ -270,8 +271,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _flat(image: Image.Image, name: str) -> Image.Image:
-    """Return a new RGB image of 8 bits: deep greys scaled, transparency over white."""
+def _flat(image: Image.Image, name: str, alpha: bool) -> Image.Image:
+    """Return a new RGB image of 8 bits: deep greys scaled, transparency over white or, if it is to be kept, RGBA."""
     if image.mode[0] in "IF":
         deep = np.asarray(image)
         if image.mode == "I" and deep.min() >= 0 and deep.max() <= 65535:  # 16 bits in a wider type
@@ -283,6 +284,8 @@ def _flat(image: Image.Image, name: str) -> Image.Image:
         return flat
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
+        if alpha:
+            return rgba
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
 

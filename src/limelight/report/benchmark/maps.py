@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from limelight import api, draw, zoo
 from limelight.api.truth import true_objects
-from limelight.bench.plan import prepare_model, samples_of
+from limelight.bench.plan import load_model, samples_of
 from limelight.bench.recipe_tables import Data
 from limelight.data.images import load_image
 from limelight.data.samples import Sample
@@ -142,8 +141,7 @@ def _load_model(run: Run, name: str) -> Classifier:
     weights = recipe.weights(name)
     if not run.trust and not zoo.needs_no_trust(name, weights):
         raise InvalidOption("the run names files for it, which are opened with `--trust` only")
-    options: Any = {"device": run.device, "multilabel": recipe.models.multilabel, "trust": run.trust}
-    model = zoo.load(name, weights=weights, **options)
+    model = load_model(recipe, name, device=run.device, trust=run.trust)
     if f"sha256:{model.weights_hash()}" != run.notes.get("weights", {}).get(name):
         raise InvalidOption("its weights are other than those that were measured")
-    return prepare_model(recipe, model)
+    return model
