@@ -37,7 +37,9 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bytes_are_counted_while_they_are_there() -> None:
+    weights = torch.empty(9000, device="meta")
     with memory.LiveBytes() as live:
+        weights[:10].t().add_(1)
         a = torch.empty(1000, device="meta")
         b = a + 1
         del a

@@ -40,7 +40,6 @@ class LiveBytes(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self.peak = self._now = 0
-        self._alive: set[int] = set()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -48,22 +47,22 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
-        for tensor in pytree.tree_leaves(output):
-            if isinstance(tensor, Tensor):
-                self._count(tensor.untyped_storage())
+        there = _storages((args, kwargs))  # of weights, or counted before: a view of them is nothing new
+        for place, storage in _storages(output).items():
+            if place not in there:
+                self._add(storage.nbytes())
+                weakref.finalize(storage, self._add, -storage.nbytes())
         self.peak = max(self.peak, self._now)
         return output
 
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        place, size = id(storage), storage.nbytes()
-        if place not in self._alive:  # several tensors may view one storage
-            self._alive.add(place)
-            self._now += size
-            weakref.finalize(storage, self._end, place, size)
+    def _add(self, size: int) -> None:
+        self._now += size
 
-    def _end(self, place: int, size: int) -> None:
-        self._alive.discard(place)
-        self._now -= size
+
+def _storages(tree: Any) -> dict[int, torch.UntypedStorage]:
+    """Return by identity the memory of the tensors in arguments or an output, which several may view."""
+    storages = [t.untyped_storage() for t in pytree.tree_leaves(tree) if isinstance(t, Tensor)]
+    return {id(storage): storage for storage in storages}
 
 
 def first_passes(runner: BatchRunner, x: Images, feed: Feed, choice: Choice) -> int:
