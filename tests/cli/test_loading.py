@@ -72,3 +72,19 @@ def test_load_takes_them_too(tmp_path: Path) -> None:
     moved = ll.load("demo/resnet", std=(1, 1, 1))
     assert moved.preprocess(picture).shape == usual.preprocess(picture).shape
     assert moved.std == (1, 1, 1)
+
+
+@pytest.mark.parametrize("words", [("explain",), ("evaluate", "--metrics", "average-drop")])
+def test_input_too_large_for_the_memory_is_one_line(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from limelight.model import memory
+
+    monkeypatch.chdir(tmp_path)
+    ll.example_image().save("a.png")
+    monkeypatch.setattr(memory, "LARGE", 8)
+    monkeypatch.setattr(memory, "measure_free", lambda _: 1000)
+    assert run(words[0], "a.png", "--model", "demo/resnet", *words[1:]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("limelight: the input, 3 x 128 x 128 values, is too large for the memory: ")
+    assert len(said.splitlines()) == 1

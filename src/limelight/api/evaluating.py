@@ -22,6 +22,7 @@ from limelight.data.samples import Sample
 from limelight.engine.method import Method, as_method, build
 from limelight.engine.provenance import as_text, versions
 from limelight.errors import InvalidImage, InvalidOption
+from limelight.model.batches import name_out_of_memory
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.targets import TargetLike, accept_either_name
 from limelight.ops.space import size_of
@@ -54,6 +55,7 @@ def metrics() -> Cards[MetricCard]:
 
 
 @accept_either_name
+@name_out_of_memory
 def evaluate(
     classifier: Classifier | nn.Module | str,
     images: Any,
@@ -167,6 +169,7 @@ def evaluate(
 
 
 @accept_either_name
+@name_out_of_memory
 def compare(
     classifier: Classifier | nn.Module | str,
     image: Any,

@@ -25,6 +25,7 @@ from limelight.engine.plan import Plan
 from limelight.engine.plan import plan as plan_of
 from limelight.engine.run import run
 from limelight.errors import InvalidImage, InvalidOption, UnsupportedModel, show
+from limelight.model.batches import name_out_of_memory
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.targets import TargetLike, accept_either_name
 from limelight.progress import show_progress
@@ -128,6 +129,7 @@ def explain(
     **options: Any,
 ) -> list[Explanation]: ...
 @accept_either_name
+@name_out_of_memory
 def explain(
     classifier: Classifier | nn.Module | str,
     image: Any,

@@ -28,7 +28,8 @@ from limelight.cli import (
 )
 from limelight.cli.options import Command
 from limelight.cli.output import fail
-from limelight.errors import ConservationWarning, LimelightError, PictureWarning
+from limelight.errors import ConservationWarning, LimelightError, PictureWarning, is_out_of_memory
+from limelight.files import reason_of
 from limelight.text import visible
 
 # Typer has Click inside or beside it, depending on its version; its own public names lead to either.
@@ -139,6 +140,10 @@ def _run(arguments: list[str] | None) -> None:
         raise
     except (MemoryError, OSError) as error:
         fail(f"{type(error).__name__}: {error}")
+    except RuntimeError as error:  # PyTorch's words for it
+        if not is_out_of_memory(error):
+            raise
+        fail(f"memory ran out ({reason_of(error)}); use a smaller input or model")
     else:
         if code == 130:  # so say some versions of Typer
             _exit_interrupted()

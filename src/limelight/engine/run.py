@@ -20,6 +20,7 @@ from limelight.model.boundary import NEEDS_GRADIENTS
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Meter
 from limelight.model.layers import LayerInfo
+from limelight.model.memory import RECORDED, refuse
 from limelight.model.one_pass import pass_images
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import Aimed, ScoreKind, TargetLike, Targets
@@ -103,6 +104,8 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
     layer_gradients, image_gradient, recorded = (
         bool(needs & some) for some in (GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS)
     )
+    if recorded:
+        refuse(x[:1], RECORDED * classifier.trace(x).bytes_per_image, "a pass that is recorded for relevance")
     size = _at_once(methods, classifier, x, kept=4 if recorded else 3 if layer_gradients or image_gradient else 1)
 
     def explain(images: slice) -> list[Saliency]:

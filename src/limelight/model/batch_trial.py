@@ -1,12 +1,11 @@
 """Find out how a network likes a batch of images."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 
-from limelight.errors import LimelightError, OutOfMemory
+from limelight.errors import LimelightError, OutOfMemory, is_out_of_memory
 from limelight.model.boundary import forward_pass
 from limelight.model.feed import Feed
 from limelight.model.layers import Trace
@@ -46,8 +45,11 @@ class BatchTrial:
         self.overwrites = False
         self.layout: torch.memory_format | None = None
         self.alone = ""
-        with suppress(OutOfMemory):
+        try:
             self.layout, self.alone = self._try(x)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
 
     def _try(self, x: Images) -> tuple[torch.memory_format, str]:
         pairs = torch.cat([x, 1 - 2 * x.flip(-1)]), torch.cat([x, 0.5 * x.flip(max(2, x.ndim - 2)) - 1])

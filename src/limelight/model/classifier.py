@@ -25,6 +25,7 @@ from limelight.model.inputs import Inputs
 from limelight.model.labels import LabelsLike, check_count, read_labels
 from limelight.model.layer_choice import LayerLike, choose_layers, name_layers
 from limelight.model.layers import LayerInfo, Trace
+from limelight.model.memory import refuse_first_passes
 from limelight.model.outputs import Choice, Ending, Outputs, Pick, find_outputs
 from limelight.model.parts import unwrap
 from limelight.model.preprocess import Transform
@@ -260,6 +261,7 @@ class Classifier:
         if key not in self._traces:
             refuse_meta(self.module, x)
             noise = torch.randn(1, *key, generator=torch.Generator().manual_seed(0)).to(x)
+            refuse_first_passes(self._runner, noise, self.feed, self.choice)
             start = time.perf_counter()
             seen = trace(self.module, noise, self._reshape, self.feed, self.choice)
             self.first_pass_seconds = time.perf_counter() - start

@@ -3,7 +3,7 @@
 import copy
 import inspect
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FunctionType
@@ -68,8 +68,12 @@ def attach_hooks(registrations: Iterable[Registration]) -> Generator[None]:
                 handle.remove()
 
 
-def duplicate(module: nn.Module) -> nn.Module:
+def duplicate(module: nn.Module, memo: Mapping[int, Any] | None = None) -> nn.Module:
     """Return a deep copy of a module, of its own code, without the hooks of passes that are going on in other threads.
+
+    Args:
+        module: is copied.
+        memo: what stands in the copy for which of its objects, by ``id``; see ``copy.deepcopy``.
 
     Raises:
         UnsupportedModel: the module can't be copied, or holds a function that would use it in the copy too.
@@ -82,7 +86,7 @@ def duplicate(module: nn.Module) -> nn.Module:
                 what = f"{shared[0]} of {type(m).__name__} is a function that uses the network, not its copy"
                 raise UnsupportedModel(f"{name} can't be copied: {what}; make it a method of the class")
         try:
-            twin = copy.deepcopy(module)
+            twin = copy.deepcopy(module, dict(memo or {}))
         except (RuntimeError, TypeError) as error:
             raise UnsupportedModel(f"{name} can't be copied: {error}") from error
     for m in twin.modules():
