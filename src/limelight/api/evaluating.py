@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -17,6 +18,7 @@ from limelight.api.truth import read_truth, truth_of
 from limelight.api.unreadable import Unreadable
 from limelight.card import METHODS, METRICS, Cards, MetricCard
 from limelight.data.collect import as_sample, as_samples
+from limelight.data.images import refuse_mixed
 from limelight.data.items import refuse_shuffled
 from limelight.data.samples import Sample
 from limelight.engine.method import Method, as_method, build
@@ -117,6 +119,8 @@ def evaluate(
     methods_by_name = _name_methods(methods, model, protocol)
     metrics_by_name = _name_metrics(metrics, protocol)
     expect_protocol(protocol, _own(methods_by_name), metrics_by_name.values())
+    if model.inputs.of_values and isinstance(images, str | Path):
+        refuse_mixed(Path(images))
     samples = as_samples(images, len(model.input_size))
     if not samples:
         raise InvalidImage("the list of images is empty")

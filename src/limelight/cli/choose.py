@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limelight.cli.arguments import parse_layers, parse_parameters, split_names, take_evenly
-from limelight.cli.files import check_readable, expand, files_of, refuse_overwriting, resolve_input
+from limelight.cli.files import check_kinds, check_readable, expand, files_of, refuse_overwriting, resolve_input
 from limelight.cli.options import (
     AS_IT_IS,
     Layer,
@@ -71,6 +71,7 @@ def choose(
     if target is None and any(m.needs_truth for m in judges) and all(s.label is not None for s in samples):
         target = "label"
     classifier = loading.load(model)
+    check_kinds(classifier, images)
 
     def save(choice: "Choice") -> None:
         if out is not None:

@@ -13,7 +13,7 @@ from limelight.cli.arguments import (
     split_names,
     take_evenly,
 )
-from limelight.cli.files import check_readable, files_of, refuse_overwriting, resolve_input
+from limelight.cli.files import check_kinds, check_readable, files_of, refuse_overwriting, resolve_input
 from limelight.cli.options import (
     AS_IT_IS,
     Layer,
@@ -85,6 +85,7 @@ def evaluate(
     if strict:
         check_readable(samples)
     classifier = loading.load(model)
+    check_kinds(classifier, [source])
     left_out = find_unsuitable(methods, classifier, (s.image for s in samples), chosen)
     chosen = [m for m in chosen if m.name not in left_out]
     if target is None and needs_truth and all(s.label is not None for s in samples):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from limelight.cli.arguments import parse_layers, parse_parameters
-from limelight.cli.files import check_readable, expand, file_names, refuse_overwriting
+from limelight.cli.files import check_kinds, check_readable, expand, file_names, refuse_overwriting
 from limelight.cli.options import (
     AS_IT_IS,
     Explained,
@@ -97,6 +97,7 @@ def explain(
     if strict:
         check_readable(samples_of(files))
     classifier = loading.load(model)
+    check_kinds(classifier, images)
     if dry_run:
         show_plan(plan(classifier, first_input(classifier, files), chosen), as_json)
         return 0

@@ -15,6 +15,7 @@ from limelight.text import numbered
 
 if TYPE_CHECKING:
     from limelight.data.samples import Sample
+    from limelight.model.classifier import Classifier
 
 MOST_GIVEN = 1 << 30
 """Bytes of a picture that is read from standard input, at most."""
@@ -63,6 +64,19 @@ def expand(images: Sequence[Path]) -> list[Path]:
         named = ", ".join(map(str, ours[:5])) + (f" and {len(ours) - 5} more" if len(ours) > 5 else "")
         say("[dim]left out, as Limelight made them: {}[/]", named, error=True, wrap=False)
     return files
+
+
+def check_kinds(classifier: "Classifier", sources: Sequence[Path]) -> None:
+    """Refuse folders with both pictures and scans for a network that takes values; others take the pictures.
+
+    Raises:
+        InvalidImage: there is one.
+    """
+    from limelight.data.images import refuse_mixed
+
+    if classifier.inputs.of_values:
+        for source in sources:
+            refuse_mixed(source)
 
 
 def _is_ours(file: Path) -> bool:
@@ -138,12 +152,15 @@ def files_of(samples: "Iterable[Sample]") -> Iterator[Path | str]:
 def check_readable(samples: "Iterable[Sample]") -> None:
     """Read every picture and mask, as ``--strict`` asks before there is any work that could be lost.
 
+    Arrays and scans, which only a network tells how to read, are read in their turn.
+
     Raises:
         InvalidImage: one of them can't be read.
     """
-    from limelight.data.images import load_image
+    from limelight.data.images import ARRAYS, load_image
 
     for sample in samples:
-        load_image(sample.image)
+        if not str(sample.image).lower().endswith(ARRAYS):
+            load_image(sample.image)
         if sample.mask is not None:
             sample.truth_mask()

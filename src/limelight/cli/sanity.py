@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from limelight.cli.arguments import find_unsuitable, method_names, take_evenly
-from limelight.cli.files import check_readable, files_of, refuse_overwriting, resolve_input
+from limelight.cli.files import check_kinds, check_readable, files_of, refuse_overwriting, resolve_input
 from limelight.cli.options import (
     AS_IT_IS,
     Explained,
@@ -58,6 +58,7 @@ def sanity(
     if strict:
         check_readable(samples)
     classifier = loading.load(model)
+    check_kinds(classifier, [images])
     left_out = find_unsuitable(methods, classifier, (s.image for s in samples), chosen, target)
     chosen = [m for m in chosen if m.name not in left_out]
     verdicts, results = ll.sanity(

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from limelight import files
-from limelight.data.images import ImageSource, load_image
+from limelight.data.images import ARRAYS, DICOM, NIFTI, ImageSource, load_image
 from limelight.errors import InvalidImage, MissingExtra
 
 Values = npt.NDArray[np.float32]
 
-TIFF, DICOM, NIFTI = (".tif", ".tiff"), (".dcm", ".dicom"), (".nii", ".nii.gz")
+TIFF = (".tif", ".tiff")
 
 
 def load_values(source: ImageSource, channels: int, space: int = 2) -> Values:
@@ -40,7 +40,7 @@ def load_values(source: ImageSource, channels: int, space: int = 2) -> Values:
     """
     name = str(source) if isinstance(source, str | os.PathLike) else "the array"
     suffix = "".join(Path(name).suffixes[-2:]).lower() if isinstance(source, str | os.PathLike) else ""
-    own = suffix.endswith((".npy", *TIFF, *DICOM, *NIFTI))
+    own = suffix.endswith((*ARRAYS, *TIFF))
     if isinstance(source, np.ndarray):
         values = source
     elif own:

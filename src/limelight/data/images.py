@@ -37,6 +37,10 @@ SUFFIXES = (
 # fmt: on
 """The file name endings (lower case) that :func:`list_images` takes for pictures."""
 
+DICOM, NIFTI = (".dcm", ".dicom"), (".nii", ".nii.gz")
+ARRAYS = (".npy", *DICOM, *NIFTI)
+"""Of arrays and scans, which networks take that take values and no pictures in colour."""
+
 MAX_PIXELS = 64_000_000
 """Limit on width times height, 8000 x 8000, unless the caller or the environment says otherwise."""
 
@@ -127,9 +131,10 @@ def _most_pixels() -> int:
 
 
 def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:
-    """Return the pictures in a folder, sorted by path; hidden files and folders are skipped.
+    """Return the pictures in a folder, sorted by path, or else its arrays and scans.
 
-    Files are chosen by their suffix (:data:`SUFFIXES`, in any case) and not opened.
+    Hidden files and folders are skipped. Files are chosen by their suffix (:data:`SUFFIXES`, or where there is none,
+    :data:`ARRAYS`, in any case) and not opened.
 
     Raises:
         InvalidImage: there is no such folder, or no picture in it.
@@ -137,17 +142,35 @@ def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> l
     root = Path(folder)
     if not root.is_dir():
         raise InvalidImage(f"{root} is not a folder{_neighbours(root)}")
-    paths = sorted(
+    paths = _list(root, SUFFIXES, recursive) or _list(root, ARRAYS, recursive)
+    if not paths:
+        hint = "" if recursive else " (subfolders were not searched)"
+        raise InvalidImage(f"no pictures in {root}{hint}; these are read: {' '.join((*SUFFIXES, *ARRAYS))}")
+    return paths
+
+
+def refuse_mixed(folder: Path) -> None:
+    """Refuse a folder with both pictures and arrays or scans, of which a network that takes values may mean either.
+
+    Raises:
+        InvalidImage: it holds both.
+    """
+    kinds = [_list(folder, suffixes, True) for suffixes in (SUFFIXES, ARRAYS)] if folder.is_dir() else []
+    if kinds and all(kinds):
+        one, other = (paths[0].name for paths in kinds)
+        raise InvalidImage(
+            f"{folder} holds pictures ({one}) and arrays or scans ({other}); name the files that are meant"
+        )
+
+
+def _list(root: Path, suffixes: tuple[str, ...], recursive: bool) -> list[Path]:
+    return sorted(
         path
         for path in root.glob("**/*" if recursive else "*")
-        if path.suffix.lower() in SUFFIXES
+        if path.name.lower().endswith(suffixes)
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
         and not path.is_dir()  # what is no file either (a pipe, a broken link) is named when it is opened
     )
-    if not paths:
-        hint = "" if recursive else " (subfolders were not searched)"
-        raise InvalidImage(f"no pictures in {root}{hint}; these are read: {' '.join(SUFFIXES)}")
-    return paths
 
 
 def _open(path: Path) -> BinaryIO:

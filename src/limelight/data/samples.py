@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from limelight import files
-from limelight.data.images import FORMATS, list_images, load_image
+from limelight.data.images import ARRAYS, FORMATS, list_images, load_image
 from limelight.errors import InvalidImage, InvalidOption, nearest, show
 from limelight.files import name_in_text
 from limelight.quiet import any_size, quiet
@@ -124,7 +124,7 @@ class Sample:
 def read_samples(source: str | Path) -> list[Sample]:
     """Read samples from a folder, a csv or a single picture.
 
-    * A folder of pictures: nothing is known of them.
+    * A folder of pictures, or else of arrays and scans: nothing is known of them.
     * A folder of folders: the first folder below ``source`` names the class, however deep the picture lies.
     * A folder with a ``labels.csv``, or any ``.csv`` file: one row per picture, or per object.
 
@@ -153,7 +153,8 @@ def read_samples(source: str | Path) -> list[Sample]:
         raise InvalidImage(f"there is no file or folder {path}{_neighbours(path)}")
     if path.suffix.lower() == ".csv":
         return _from_csv(path)
-    load_image(path)  # the suffix may be anything: better to complain now
+    if not path.name.lower().endswith(ARRAYS):
+        load_image(path)  # the suffix may be anything: better to complain now
     return [Sample(path, name_in_text(path.name))]
 
 
