@@ -101,11 +101,12 @@ def pictures(folder: Path) -> None:
 
 
 def of_pages(folder: Path) -> None:
-    """Scans, signals, bands and a wide picture, as the snippets of their pages make them."""
+    """Scans, signals, pairs, bands and a wide picture, as the snippets of their pages make them."""
     import limelight as ll
     from limelight import draw
 
-    for page, made in (("volumes", ("planes", "slices", "signal")), ("your-data", ("wide",))):
+    pages = {"volumes": ("planes", "slices", "signal"), "your-data": ("wide",), "several-inputs": ("pairs",)}
+    for page, made in pages.items():
         _, written = run_page(page)
         for name in made:
             (folder / f"{name}.png").write_bytes(written[f"{name}.png"])
