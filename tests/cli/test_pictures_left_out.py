@@ -263,9 +263,9 @@ def test_every_picture_is_decoded_once(
 ) -> None:
     read, seen = images._read, list[str]()
 
-    def noted(file: Any, name: str, most: int) -> Image.Image:
+    def noted(file: Any, name: str, *settings: Any) -> Image.Image:
         seen.append(Path(name).name)
-        return read(file, name, most)
+        return read(file, name, *settings)
 
     monkeypatch.setattr(images, "_read", noted)
     with pytest.warns(PictureWarning):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,7 @@ def size_of(x: Tensor) -> tuple[int, int]:
 
 def origin_of(classifier: Classifier, image: Any) -> dict[str, Any]:
     """Return the fields of an explanation that say where its image comes from."""
-    return {"affine": read_affine(image), "original": original_of(classifier, image)}
+    return {"original": original_of(classifier, image), "affine": read_affine(image)}
 
 
 def original_of(classifier: Classifier, image: Any) -> Original | None:
@@ -75,12 +75,9 @@ def original_of(classifier: Classifier, image: Any) -> Original | None:
 
     Files are read again when it is drawn; pictures in memory are copied, as their owner may fill them again.
     """
-    if isinstance(image, Item) or hasattr(image, "read") or len(classifier.input_size) != 2:
+    if isinstance(image, Item | Tensor) or hasattr(image, "read") or len(classifier.input_size) != 2:
         return None
-    picture: Tensor | ImageSource = as_picture(image)
-    if isinstance(picture, Tensor):
-        return None
-    kept = picture.copy() if isinstance(picture, np.ndarray | Image.Image) else picture
+    kept = cast(Any, image.copy() if isinstance(image, np.ndarray | Image.Image) else image)
     return Original(partial(_read_colours, kept, classifier.inputs), classifier.inputs)
 
 

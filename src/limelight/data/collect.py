@@ -7,25 +7,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from limelight.data.items import (
-    CLASSES,
-    PICTURES,
-    Item,
-    class_of,
-    is_data_set,
-    is_labelled,
-    is_loader,
-    is_pair,
-    is_undecoded,
-    items_of,
-    known_classes,
-    split,
-)
-from limelight.data.samples import Sample, read_frame, read_samples
-from limelight.data.shards import cells_of
+from limelight.data.items import CLASSES, PICTURES, Item, Members, first_of, members_of
+from limelight.data.samples import Label, Sample, read_frame, read_samples
 from limelight.data.synthetic import Scene
 from limelight.errors import InvalidImage, InvalidOption
 from limelight.files import name_in_text
@@ -39,7 +26,7 @@ MARK = "{} ({})"
 def as_picture(image: Any) -> Any:
     """Return what a picture of a data set is, and the array of a tensor of whole numbers; all else is itself."""
     if isinstance(image, Item):
-        return as_picture(image.open()[0])
+        return as_picture(open_item(image)[0])
     if isinstance(image, Mapping) and {"bytes", "path"} <= cast(Mapping[str, Any], image).keys():
         cell = cast(Mapping[str, Any], image)  # as tables of Hugging Face keep pictures
         return cell["bytes"] or cell["path"]
@@ -53,6 +40,38 @@ def as_picture(image: Any) -> Any:
     return array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
 
 
+def split(item: Any) -> tuple[Any, Any]:
+    """Return the picture of an item and what is said of its class: of a dict, of a pair, or of a picture alone.
+
+    Raises:
+        InvalidImage: a dict that has no picture under one of the usual keys.
+    """
+    if isinstance(item, Mapping):
+        row = cast(Mapping[Any, Any], item)
+        key = next((name for name in PICTURES if name in row), None)
+        if key is None:
+            raise InvalidImage(
+                f"an item has the keys {', '.join(map(str, row))}, none of which is a picture's: {', '.join(PICTURES)}"
+            )
+        return row[key], next((row[name] for name in CLASSES if name in row), None)
+    if isinstance(item, tuple | list):
+        parts = cast(Sequence[Any], item)
+        return (parts[0], parts[1] if len(parts) > 1 else None) if parts else (None, None)
+    return item, None
+
+
+def class_of(said: Any) -> Label | None:
+    """Return the class that a data set says: a name, or a whole number in whatever holds one; else None."""
+    if is_tensor_or_array(said) and int(np.prod(said.shape)) == 1:
+        said = said.item()
+    if isinstance(said, str):
+        return str(said)
+    if not isinstance(said, int | np.integer | np.bool_):
+        return None
+    number = int(cast(Any, said))
+    return number if number >= 0 else None
+
+
 def list_pictures(images: Any, space: int = 2) -> list[Any] | None:
     """Return the pictures of whatever holds several, with their classes where it says them; None for one picture.
 
@@ -63,8 +82,9 @@ def list_pictures(images: Any, space: int = 2) -> list[Any] | None:
         images: one or several.
         space: axes of space of one, which tell a tensor of one from a batch of them.
     """
-    if is_loader(images) or is_data_set(images):
-        return _samples_of_data_set(images)
+    members = members_of(images)
+    if members is not None:
+        return _samples_of(members)
     if isinstance(images, Tensor) or is_array(images):
         names = not isinstance(images, Tensor) and images.ndim == 1 and images.dtype.kind in "OUT"
         return list(images) if images.ndim == space + 2 or names else None
@@ -74,7 +94,7 @@ def list_pictures(images: Any, space: int = 2) -> list[Any] | None:
     if batch is not None:
         return batch
     one = isinstance(images, str | bytes | PathLike | Image.Image | Sample | Scene | Mapping) or hasattr(images, "read")
-    if one or is_pair(images) or not isinstance(images, Iterable):
+    if one or _is_pair(images) or not isinstance(images, Iterable):
         return None
     pictures: list[Any] = []
     for element in cast(Iterable[Any], images):
@@ -107,16 +127,40 @@ def _take_apart(batch: Any, space: int) -> list[Any] | None:
     return list(zip(held, classes, strict=True)) if fits else None
 
 
-def _samples_of_data_set(source: Any) -> list[Sample]:
+def _samples_of(members: Members) -> list[Sample]:
     """Return a sample for each item of a data set or a ``DataLoader``, none of which is read."""
-    said, names = known_classes(source)
-    items = cells_of(source) if is_undecoded(source) else items_of(source)
-    numbers = [item.number if isinstance(item, Item) else item.row for item in items]
-    labels = [None if said is None else class_of(said[number]) for number in numbers]
+    said = members.said
     return [
-        Sample(item, f"image-{number:05d}", label, classes=names)
-        for item, number, label in zip(items, numbers, labels, strict=True)
+        Sample(item, f"image-{number:05d}", None if said is None else class_of(said[number]), classes=members.names)
+        for item, number in zip(members.items, members.numbers, strict=True)
     ]
+
+
+def open_item(item: Item) -> tuple[Any, Label | None]:
+    """Return the picture of a data set, whatever it is, and its class, None where it says none.
+
+    Raises:
+        InvalidImage: the data set fails at it, or what it gives is no picture with its class.
+    """
+    picture, said = split(item.read())
+    if is_tensor_or_array(picture) and item.collate is not None and len(picture) == 1:
+        picture, said = picture[0], first_of(said)
+    return picture, class_of(said)
+
+
+def _is_pair(value: Any) -> TypeGuard[tuple[Any, Any]]:
+    """Whether it is one picture with its class, and not two pictures."""
+    if not isinstance(value, tuple) or len(cast(tuple[Any, ...], value)) != 2:
+        return False
+    picture, said = cast(tuple[Any, Any], value)
+    return class_of(said) is not None and not (isinstance(said, str) and isinstance(picture, str))
+
+
+def _is_labelled(value: Any) -> bool:
+    """Whether it is a dict with a picture, or a list of a picture and its class, as data sets and loaders give them."""
+    if isinstance(value, Mapping):
+        return any(name in value for name in PICTURES)
+    return isinstance(value, list) and _is_pair(tuple(cast(list[Any], value)))
 
 
 def open_sample(sample: Sample) -> Sample:
@@ -128,7 +172,7 @@ def open_sample(sample: Sample) -> Sample:
     """
     if not isinstance(sample.image, Item):
         return sample
-    picture, label = sample.image.open()
+    picture, label = open_item(sample.image)
     if None not in (label, sample.label) and label != sample.label:
         raise InvalidOption(
             f"{sample.name}: the item says class {label}, and the data set's targets say {sample.label}; "
@@ -189,7 +233,7 @@ def samples_of(pictures: Iterable[Any]) -> list[Sample]:
         if isinstance(one, Sample):
             samples.append(one if isinstance(one.image, Item) else replace(one, image=as_picture(one.image)))
             continue
-        if isinstance(one, tuple) or is_labelled(one):
+        if isinstance(one, tuple) or _is_labelled(one):
             one, said = split(one)
             label = class_of(said)
         if _is_path(one):

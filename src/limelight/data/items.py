@@ -1,14 +1,15 @@
 """Pictures in data sets of PyTorch, Hugging Face and others: found without being read, and read when asked for."""
 
+import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard, cast
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
 
-from limelight.data.samples import Label
 from limelight.errors import InvalidImage, InvalidOption, LimelightError, is_out_of_memory
+from limelight.files import content_of
 from limelight.ops.arrays import is_tensor_or_array
 
 PICTURES = ("image", "img", "picture", "pixel_values", "x", "input", "inputs", "images", "data")
@@ -35,56 +36,74 @@ class Item:
     def __repr__(self) -> str:
         return f"item {self.number} of {type(self.source).__name__} {id(self.source):x}"
 
-    def open(self) -> tuple[Any, Label | None]:
-        """Return the picture, whatever it is, and its class, None where it says none.
+    def read(self) -> Any:
+        """Return what the data set gives, or of a ``DataLoader`` the batch of one.
 
         Raises:
-            InvalidImage: the data set fails at it, or what it gives is no picture with its class.
+            InvalidImage: the data set fails at it.
         """
         try:
             item = self.source[self.number]
-            item = item if self.collate is None else self.collate([item])
+            return item if self.collate is None else self.collate([item])
         except Exception as error:  # code of strangers raises anything
             if isinstance(error, LimelightError) or is_out_of_memory(error):
                 raise
             said = f"{type(error).__name__}: {error}".removesuffix(": ")
             raise InvalidImage(f"item {self.number} of the data set can't be read: {said}") from error
-        picture, said = split(item)
-        if is_tensor_or_array(picture) and self.collate is not None and len(picture) == 1:
-            picture, said = picture[0], first_of(said)
-        return picture, class_of(said)
 
 
-def split(item: Any) -> tuple[Any, Any]:
-    """Return the picture of an item and what is said of its class: of a dict, of a pair, or of a picture alone.
+@dataclass(frozen=True)
+class Cell:
+    """A picture in a table, read when asked for.
 
-    Raises:
-        InvalidImage: a dict that has no picture under one of the usual keys.
+    Attributes:
+        table: of the library ``datasets``, which leaves the pictures encoded.
+        column: with the pictures.
+        row: of the picture.
     """
-    if isinstance(item, Mapping):
-        row = cast(Mapping[Any, Any], item)
-        key = next((name for name in PICTURES if name in row), None)
-        if key is None:
-            raise InvalidImage(
-                f"an item has the keys {', '.join(map(str, row))}, none of which is a picture's: {', '.join(PICTURES)}"
-            )
-        return row[key], next((row[name] for name in CLASSES if name in row), None)
-    if isinstance(item, tuple | list):
-        parts = cast(Sequence[Any], item)
-        return (parts[0], parts[1] if len(parts) > 1 else None) if parts else (None, None)
-    return item, None
+
+    table: Any
+    column: str
+    row: int
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"row {self.row}"
+
+    def read(self) -> bytes:
+        """Return the picture's file."""
+        cell = self.table[self.row][self.column]
+        return cell["bytes"] or content_of(cell["path"])
 
 
-def class_of(said: Any) -> Label | None:
-    """Return the class that a data set says: a name, or a whole number in whatever holds one; else None."""
-    if is_tensor_or_array(said) and int(np.prod(said.shape)) == 1:
-        said = said.item()
-    if isinstance(said, str):
-        return str(said)
-    if not isinstance(said, int | np.integer | np.bool_):
+@dataclass(frozen=True)
+class Members:
+    """What a data set holds, unread.
+
+    Attributes:
+        items: its pictures.
+        numbers: of its rows.
+        said: of the class of each row; None where no row need be read for it, and nothing is.
+        names: of the classes.
+    """
+
+    items: Sequence[Item | Cell]
+    numbers: Sequence[int]
+    said: Sequence[Any] | None
+    names: tuple[str, ...]
+
+
+def members_of(source: Any) -> Members | None:
+    """Return what a data set or ``DataLoader`` holds; None for all else."""
+    if not _is_loader(source) and not _is_data_set(source):
         return None
-    number = int(cast(Any, said))
-    return number if number >= 0 else None
+    said, names = _known_classes(source)
+    if _is_undecoded(source):
+        cells = cells_of(source)
+        return Members(cells, [cell.row for cell in cells], said, names)
+    items = _items_of(source)
+    return Members(items, [item.number for item in items], said, names)
 
 
 def first_of(values: Any) -> Any:
@@ -94,12 +113,12 @@ def first_of(values: Any) -> Any:
     return held[0] if plural and len(held) else held
 
 
-def is_loader(source: Any) -> bool:
+def _is_loader(source: Any) -> bool:
     """Whether it is a ``torch.utils.data.DataLoader`` of a data set whose items have numbers."""
-    return _is_a(source, "DataLoader", "torch") and hasattr(source.dataset, "__len__") and is_data_set(source.dataset)
+    return _is_a(source, "DataLoader", "torch") and hasattr(source.dataset, "__len__") and _is_data_set(source.dataset)
 
 
-def is_data_set(source: Any) -> bool:
+def _is_data_set(source: Any) -> bool:
     """Whether it gives items by their numbers, as data sets of PyTorch and Hugging Face do, and is no plain list."""
     kind = cast(type[Any], type(source))
     plain = isinstance(source, Sequence | Mapping | Tensor | np.ndarray) or _home_of(source) in ("pandas", "polars")
@@ -107,13 +126,21 @@ def is_data_set(source: Any) -> bool:
     return able and not plain and not _is_a(source, "IterableDataset")
 
 
-def items_of(source: Any) -> list[Item]:
+def cells_of(table: Any) -> list[Cell]:
+    """Return the pictures of a Hugging Face data set, none of which is read or decoded."""
+    column = column_of(table, "Image")
+    assert column is not None
+    encoded = table.cast_column(column, importlib.import_module("datasets").Image(decode=False))
+    return [Cell(encoded, column, row) for row in range(len(table))]
+
+
+def _items_of(source: Any) -> list[Item]:
     """Return the items of a data set or ``DataLoader``, unread.
 
     A loader's sampler is asked which items it takes, and in which order; the order of one that shuffles is the data
     set's. Each item goes through the ``collate_fn`` alone, in this process.
     """
-    if not is_loader(source):
+    if not _is_loader(source):
         return [Item(source, i) for i in range(len(source))]
     numbers = _draw(source)
     shuffled = any("Random" in kind.__name__ for kind in type(source.sampler).__mro__) or _draw(source) != numbers
@@ -132,17 +159,17 @@ def _each(convert: Callable[[Any], Any]) -> Callable[[list[Any]], Any]:
     return lambda items: convert(items[0])
 
 
-def known_classes(source: Any) -> tuple[Sequence[Any] | None, tuple[str, ...]]:
+def _known_classes(source: Any) -> tuple[Sequence[Any] | None, tuple[str, ...]]:
     """Return what a data set says of the class of every item without reading one, None if nothing; and their names."""
-    if is_loader(source):
-        return known_classes(source.dataset)
+    if _is_loader(source):
+        return _known_classes(source.dataset)
     if _home_of(source) == "datasets":
         return known_column(source)
     if _is_a(source, "Subset"):
-        said, names = known_classes(source.dataset)
+        said, names = _known_classes(source.dataset)
         return None if said is None else [said[i] for i in source.indices], names
     if _is_a(source, "ConcatDataset"):
-        each = [known_classes(part) for part in source.datasets]
+        each = [_known_classes(part) for part in source.datasets]
         said = [one for one, _ in each if one is not None]
         if len(said) < len(each) or len({names for _, names in each}) > 1:
             return None, ()
@@ -170,7 +197,7 @@ def column_of(table: Any, kind: str) -> str | None:
     return next((key for key, feature in table.features.items() if type(feature).__name__ == kind), None)
 
 
-def is_undecoded(source: Any) -> bool:
+def _is_undecoded(source: Any) -> bool:
     """Whether it is a data set of Hugging Face with a column of pictures that nothing else is made of than pictures."""
     plain = _home_of(source) == "datasets" and hasattr(source, "cast_column") and hasattr(source, "__getitem__")
     return plain and source.format["type"] is None and column_of(source, "Image") is not None
@@ -182,21 +209,6 @@ def _names(classes: Any) -> tuple[str, ...]:
         return ()
     firsts = [first_of(one) for one in cast(Sequence[Any], classes)]
     return tuple(firsts) if all(isinstance(one, str) for one in firsts) else ()
-
-
-def is_pair(value: Any) -> TypeGuard[tuple[Any, Any]]:
-    """Whether it is one picture with its class, and not two pictures."""
-    if not isinstance(value, tuple) or len(cast(tuple[Any, ...], value)) != 2:
-        return False
-    picture, said = cast(tuple[Any, Any], value)
-    return class_of(said) is not None and not (isinstance(said, str) and isinstance(picture, str))
-
-
-def is_labelled(value: Any) -> bool:
-    """Whether it is a dict with a picture, or a list of a picture and its class, as data sets and loaders give them."""
-    if isinstance(value, Mapping):
-        return any(name in value for name in PICTURES)
-    return isinstance(value, list) and is_pair(tuple(cast(list[Any], value)))
 
 
 def _is_a(source: Any, name: str, home: str = "") -> bool:

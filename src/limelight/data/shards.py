@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from limelight.data.images import SUFFIXES
-from limelight.data.items import column_of, known_column
+from limelight.data.items import cells_of, column_of, known_column
 from limelight.data.reading import Absent, Contents
 from limelight.data.samples import Label, Sample
 from limelight.errors import InvalidOption, MissingExtra
-from limelight.files import content_of, name_in_text, open_file, problem_of, refusing
+from limelight.files import name_in_text, open_file, problem_of, refusing
 from limelight.text import whole_number
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -126,31 +126,6 @@ def _label(member: Member) -> Label:
 # -- Hugging Face ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A picture in a table, read when asked for.
-
-    Attributes:
-        table: of the library ``datasets``, which leaves the pictures encoded.
-        column: with the pictures.
-        row: of the picture.
-    """
-
-    table: Any
-    column: str
-    row: int
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return f"row {self.row}"
-
-    def read(self) -> bytes:
-        """Return the picture's file."""
-        cell = self.table[self.row][self.column]
-        return cell["bytes"] or content_of(cell["path"])
-
-
 def read_hub(root: Path | None, name: str, split: str | None) -> Contents:
     """Read a data set of the Hugging Face Hub, or one that ``save_to_disk`` wrote.
 
@@ -185,11 +160,3 @@ def read_hub(root: Path | None, name: str, split: str | None) -> Contents:
         Sample(cell, f"{split}-{cell.row:06d}", names[number] if number >= 0 else None)
         for cell, number in zip(cells_of(table), numbers, strict=True)
     ], list(names)
-
-
-def cells_of(table: Any) -> list[Cell]:
-    """Return the pictures of a Hugging Face data set, none of which is read or decoded."""
-    column = column_of(table, "Image")
-    assert column is not None
-    encoded = table.cast_column(column, importlib.import_module("datasets").Image(decode=False))
-    return [Cell(encoded, column, row) for row in range(len(table))]
