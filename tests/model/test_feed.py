@@ -25,6 +25,30 @@ def test_inputs_by_name_in_place_of_the_picture() -> None:
     assert [torch.equal(a.map, b.map) for a, b in zip(beside, named, strict=True)] == [True, True]
 
 
+@pytest.mark.parametrize("kind", [WithNumbers, OfDict])
+def test_whatever_takes_pictures_takes_inputs_by_name(kind: type[WithNumbers]) -> None:
+    """As with ``inputs=``: methods, metrics, an evaluation and a comparison."""
+    c, (x, numbers) = ll.Classifier(build(kind), size=16, input="image"), batch()
+    named, beside = {"image": x, "numbers": numbers}, {"numbers": numbers}
+    method, metric = ll.method("grad-cam"), ll.metric("deletion")
+    maps = method(c, x, 1, inputs=beside)
+    assert torch.equal(method(c, named, 1), maps)
+    assert torch.equal(method.raw(c, named, 1), method.raw(c, x, 1, inputs=beside))
+    assert torch.equal(metric(c, named, 1, maps), metric(c, x, 1, maps, inputs=beside))
+    judged = [
+        ll.evaluate(c, given, ["grad-cam"], ["deletion"], 1, inputs=rest).rows
+        for given, rest in ((named, None), (x, beside))
+    ]
+    assert [r.values for r in judged[0]] == [r.values for r in judged[1]]
+    first = {name: values[:1] for name, values in named.items()}
+    (row,) = ll.compare(c, first, ["grad-cam"], ["deletion"], 1)[1].rows
+    assert row.values == pytest.approx(judged[0][0].values)
+    with pytest.raises(InvalidOption, match="numbers is given twice"):
+        method(c, named, 1, inputs=beside)
+    with pytest.raises(InvalidOption, match="inputs numbers: which one is the picture"):
+        method(c, beside, 1)
+
+
 def test_a_network_that_takes_a_dict() -> None:
     network, (x, numbers) = build(OfDict), batch()
     e = ll.explain(ll.Classifier(network, size=16, input="image"), {"image": x, "numbers": numbers})

@@ -97,3 +97,28 @@ def test_tokens_of_each_frame() -> None:
 def test_frames_before_images_are_not_taken_for_images_before_frames() -> None:
     with pytest.raises(UnsupportedModel, match="no layer of Video has a spatial map"):
         ll.explain(classifier(Video("frames")), videos(), "grad-cam", 1)
+
+
+class Windows(nn.Module):
+    """Channels last, of which the grid is halved twice along rows and columns, and the frames are kept, as in Swin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv3d(3, 4, (1, 2, 2), (1, 2, 2))
+        self.first, self.second = nn.Linear(16, 8), nn.Linear(32, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).movedim(1, -1)
+        for layer in (self.first, self.second):
+            parts = x.unflatten(2, (-1, 2)).unflatten(4, (-1, 2))  # n t h 2 w 2 c
+            x = layer(parts.movedim(3, 5).flatten(4))
+        return self.head(x.relu().mean((1, 2, 3)))
+
+
+def test_a_grid_that_keeps_its_frames_is_followed() -> None:
+    trace = classifier(Windows()).trace()
+    last = trace.candidates[-1]
+    assert last.layout is not None
+    assert (last.name, last.layout.kind, last.layout.grid) == ("second", "nhwc", (FRAMES, 2, 2))

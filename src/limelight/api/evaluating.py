@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.further_inputs import read_further
+from limelight.api.further_inputs import read_further, split_inputs
 from limelight.api.pictures import as_input, first_input, origin_of
 from limelight.api.rounds import images_at_once, read_in_rounds
 from limelight.api.targets import asked_at, read_targets
@@ -121,10 +121,11 @@ def evaluate(
     expect_protocol(protocol, _own(methods_by_name), metrics_by_name.values())
     if model.inputs.of_values and isinstance(images, str | Path):
         refuse_mixed(Path(images))
+    images, beside = split_inputs(model, images, inputs)
     samples = as_samples(images, len(model.input_size))
     if not samples:
         raise InvalidImage("the list of images is empty")
-    model = read_further(model, inputs or {})
+    model = read_further(model, beside)
     model.feed.expect(len(samples))
     asked = read_targets(model, samples, targets)
     given = None if truth is None else read_truth(truth, model, samples)
@@ -214,9 +215,10 @@ def compare(
     asked = as_list(metrics, "metrics") if metrics or isinstance(metrics, str) else ()
     judges = label_each([metric_under(m, protocol) for m in asked])
     expect_protocol(protocol, _own(chosen), judges.values())
+    image, beside = split_inputs(model, image, inputs)
     sample = as_sample(image, len(model.input_size))
     x = as_input(model, sample.image)[None]
-    model = read_further(model, inputs or {})
+    model = read_further(model, beside)
     for maps in chosen.values():
         if isinstance(maps, OtherMaps):
             maps.check(1, x)

@@ -10,7 +10,6 @@ from PIL import Image
 
 from limelight.api.pictures import as_input
 from limelight.data.collect import list_pictures
-from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.ops.arrays import is_tensor_or_array
 
@@ -26,19 +25,13 @@ def split_inputs(model: Classifier, given: Any, beside: Mapping[str, Any] | None
     Raises:
         InvalidOption: it can't be told which one is the picture, or one is given twice.
     """
-    rest = dict(beside or {})
     if not isinstance(given, Mapping):
-        return given, rest
-    named = dict(cast(Mapping[str, Any], given))
+        return given, dict(beside or {})
     known = inspect.signature(model.module.forward).parameters
     name = model.feed.name or next(iter(known), None)
-    if name not in named and (list_pictures(given) is not None or len(known) == 1):
-        return cast(Any, given), rest  # pictures with their classes; or what says itself that it is none
-    if name not in named:
-        raise InvalidOption(f"inputs {', '.join(named)}: which one is the picture? Give input= to Classifier")
-    if twice := rest.keys() & named.keys():
-        raise InvalidOption(f"{', '.join(sorted(twice))} is given twice: with the picture, and in inputs=")
-    return named.pop(name), rest | named
+    if name not in given and (list_pictures(given) is not None or len(known) == 1):
+        return cast(Any, given), dict(beside or {})  # pictures with their classes; or what says itself that it is none
+    return model.feed.split(model.module, cast(Mapping[str, Any], given), beside)
 
 
 def read_further(model: Classifier, beside: Mapping[str, Any]) -> Classifier:

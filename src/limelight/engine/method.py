@@ -43,7 +43,7 @@ class Method(Spec):
     def __call__(
         self,
         classifier: Classifier | nn.Module | str,
-        x: Images,
+        x: Images | Inside,
         target: TargetLike = None,
         *,
         inputs: Inside | None = None,
@@ -56,7 +56,7 @@ class Method(Spec):
     def raw(
         self,
         classifier: Classifier | nn.Module | str,
-        x: Images,
+        x: Images | Inside,
         target: TargetLike = None,
         *,
         inputs: Inside | None = None,
@@ -69,7 +69,7 @@ class Method(Spec):
     def run(
         self,
         classifier: Classifier | nn.Module | str,
-        x: Images,
+        x: Images | Inside,
         target: TargetLike = None,
         *,
         inputs: Inside | None = None,
@@ -79,7 +79,7 @@ class Method(Spec):
 
         Args:
             classifier: a ``Classifier``, a module, or a name that ``limelight.load`` knows.
-            x: normalised images, (n, c, *space).
+            x: normalised images, (n, c, *space), or all inputs by name.
             target: None for the predicted class, a class index, a label, one of these per image, or a
                 function of the module's outputs that gives one score per image.
             inputs: what the module takes beside the images, a row for each; see ``Classifier.with_inputs``.
@@ -88,7 +88,8 @@ class Method(Spec):
         Raises:
             LimelightError: see ``limelight.errors``; the model is given back unchanged.
         """
-        return run([self], as_classifier(classifier).with_inputs(inputs), x, target)[0]
+        model, images = as_classifier(classifier).taking(x, inputs)
+        return run([self], model, images, target)[0]
 
     def cost(self, classifier: Classifier | nn.Module | str, x: Images) -> Cost:
         """Predict the passes per image, from the card's formula; a budget may end earlier.

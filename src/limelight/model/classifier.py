@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import numpy.typing as npt
 import torch
@@ -317,6 +317,16 @@ class Classifier:
         if not rows:
             return self
         return self._fed(self.feed.with_rows(rows, self.module, torch.empty(0, device=self.device, dtype=self.dtype)))
+
+    def taking(self: Own, x: Images | Inside, inputs: Inside | None) -> tuple[Own, Images]:
+        """Return a classifier with its further inputs, and the images; ``x`` may hold all of them by name.
+
+        Raises:
+            InvalidOption: see ``with_inputs``; or it can't be told which of the inputs is the image.
+        """
+        if isinstance(x, Mapping):
+            x, inputs = self.feed.split(self.module, x, inputs)
+        return self.with_inputs(inputs), cast(Tensor, x)
 
     def with_input(self: Own, name: str) -> Own:
         """Return a classifier of the same module whose image is another of its arguments; see ``Classifier``."""

@@ -73,6 +73,19 @@ class Feed:
             raise InvalidOption(f"further inputs need a row for each image, and have as many: {said}")
         return replace(self, rows=given)
 
+    def split(self, module: nn.Module, named: Inside, beside: Inside | None) -> tuple[Any, dict[str, Any]]:
+        """Return which of all inputs by name is the image, and the others, with those given beside them.
+
+        Raises:
+            InvalidOption: it can't be told which one is the image, or one is given twice.
+        """
+        name, rest = self.name or next(iter(_arguments(module)[0]), None), dict(beside or {})
+        if name is None or name not in named:
+            raise InvalidOption(f"inputs {', '.join(named)}: which one is the picture? Give input= to Classifier")
+        if twice := rest.keys() & named.keys():
+            raise InvalidOption(f"{', '.join(sorted(twice))} is given twice: with the picture, and in inputs=")
+        return named[name], rest | {key: value for key, value in named.items() if key != name}
+
     def __len__(self) -> int:
         """Return how many images the further inputs are of; 0 if there are none."""
         return len(next(iter(self.rows.values()))) if self.rows else 0

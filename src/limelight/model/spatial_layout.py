@@ -193,8 +193,13 @@ def _halvings(grid: Size, size: Size) -> Iterator[set[Size]]:
         cells = _counting(halved, size)
         return min(halved) > 0 and (min(cells) > 1 or max(cells) >= LEAST_STRIP)
 
+    def halves_of(one: Size) -> Iterator[Size]:
+        yield from product(*({side // 2, (side + 1) // 2} for side in one))
+        if len(one) == 3:  # networks of videos often keep the frames
+            yield from product({one[0]}, *({side // 2, (side + 1) // 2} for side in one[1:]))
+
     grids = {grid}
     while grids:
         yield grids
-        halves = {half for one in grids for half in product(*({side // 2, (side + 1) // 2} for side in one))}
+        halves = {half for one in grids for half in halves_of(one)}
         grids = {half for half in halves - grids if is_map(half)}

@@ -139,7 +139,7 @@ class Metric(Speaking):
     def __call__(
         self,
         classifier: Classifier | nn.Module | str,
-        x: Images,
+        x: Images | Inside,
         target: TargetLike,
         maps: Maps | npt.NDArray[Any] | Sequence[Any],
         *,
@@ -151,7 +151,7 @@ class Metric(Speaking):
     def __call__(
         self,
         classifier: Classifier | nn.Module | str,
-        x: Images,
+        x: Images | Inside,
         *,
         targets: TargetLike,
         maps: Maps | npt.NDArray[Any] | Sequence[Any],
@@ -163,7 +163,7 @@ class Metric(Speaking):
     def __call__(
         self,
         classifier: Classifier | nn.Module | str,
-        x: Images,
+        x: Images | Inside,
         target: TargetLike,
         maps: Maps | npt.NDArray[Any] | Sequence[Any],
         *,
@@ -175,7 +175,7 @@ class Metric(Speaking):
 
         Args:
             classifier: a ``Classifier``, a module, or a name that ``limelight.load`` knows.
-            x: normalised images, (n, 3, H, W), or signals, or volumes: (n, c, *space).
+            x: normalised images, (n, 3, H, W), or signals, or volumes: (n, c, *space); or all inputs by name.
             target: what the maps explain: a class by its index or label, one of these per image, None for the
                 predicted one, or a function of the model's outputs, whose score stands where else the class's
                 probability does.
@@ -198,7 +198,7 @@ class Metric(Speaking):
     def measure(
         self,
         classifier: Classifier | nn.Module | str,
-        x: Images,
+        x: Images | Inside,
         target: TargetLike,
         maps: Maps | npt.NDArray[Any] | Sequence[Any],
         *,
@@ -210,7 +210,7 @@ class Metric(Speaking):
     def measure(
         self,
         classifier: Classifier | nn.Module | str,
-        x: Images,
+        x: Images | Inside,
         *,
         targets: TargetLike,
         maps: Maps | npt.NDArray[Any] | Sequence[Any],
@@ -222,7 +222,7 @@ class Metric(Speaking):
     def measure(
         self,
         classifier: Classifier | nn.Module | str,
-        x: Images,
+        x: Images | Inside,
         target: TargetLike,
         maps: Maps | npt.NDArray[Any] | Sequence[Any],
         *,
@@ -238,9 +238,9 @@ class Metric(Speaking):
             >>> sorted(ll.metric("overall").measure(classifier, x, None, method(classifier, x)).parts)
             ['deletion', 'insertion']
         """
-        classifier = as_classifier(classifier).with_inputs(inputs)
+        classifier, images = as_classifier(classifier).taking(x, inputs)
         with torch.inference_mode(False), torch.no_grad():
-            x = classifier.to_batch(x)
+            x = classifier.to_batch(images)
             targets = Targets.parse(target, classifier, x)
             known = None if truth is None else Truth.of(truth, len(x), tuple(x.shape[2:]), x.device)
             batch = ImageBatch(classifier, x, targets, known, batch_size=self.options.batch_size)
