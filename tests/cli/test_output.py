@@ -11,6 +11,7 @@ from rich.console import Console
 import limelight as ll
 from limelight import cli
 from limelight.cli import output
+from limelight.cli.files import expand
 from limelight.cli.output import filling, progress
 from limelight.progress import Forecast, show_progress
 
@@ -124,5 +125,5 @@ def test_standard_input_beside_a_folder_of_its_name(tmp_path: Path, monkeypatch:
     (tmp_path / "-").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a picture")))
-    (file,) = output.expand([Path("-")])
+    (file,) = expand([Path("-")])
     assert file.read_bytes() == b"a picture"
