@@ -26,6 +26,7 @@ FEWER: dict[str, dict[str, object]] = {
     "is-cam": {"n": 3},
     "occlusion": {"window": 4, "stride": 3},
     "rise": {"n_masks": 30},
+    "d-rise": {"n_masks": 30, "cells": 5},
     "xrai": {"steps": 4, "segmentation": "slic", "min_new_pixels": 2, "dilation": 1},
     "integrated-gradients": {"n": 6},
     "smooth-grad": {"n": 4},
