@@ -14,7 +14,7 @@ from limelight.api.further_inputs import read_further, split_inputs
 from limelight.api.pictures import as_input, first_input, origin_of
 from limelight.api.rounds import images_at_once, read_in_rounds
 from limelight.api.targets import asked_at, read_targets
-from limelight.api.truth import read_truth, truth_of
+from limelight.api.truth import truth_of
 from limelight.api.unreadable import Unreadable
 from limelight.card import METHODS, METRICS, Cards, MetricCard
 from limelight.data.collect import as_sample, as_samples
@@ -128,8 +128,7 @@ def evaluate(
     model = read_further(model, beside)
     model.feed.expect(len(samples))
     asked = read_targets(model, samples, targets)
-    given = None if truth is None else read_truth(truth, model, samples)
-    _check_others(methods_by_name.values(), model, samples)
+    given = _read_given(model, samples, truth, methods_by_name.values())
     rows: list[Row] = []
 
     def finished(new_rows: list[Row]) -> None:
@@ -267,14 +266,16 @@ def _own(methods: Mapping[str, Judged]) -> list[Method]:
     return [m for m in methods.values() if isinstance(m, Method)]
 
 
-def _check_others(methods: Iterable[Judged], model: Classifier, samples: Sequence[Sample]) -> None:
-    """See that there is a map of the right size for each picture, before the work."""
-    given = [m for m in methods if isinstance(m, OtherMaps) and m.given]
-    if given:
-        refuse_shuffled((s.image for s in samples), "map")
-        x = first_input(model, (s.image for s in samples))[None]
-        for maps in given:
-            maps.check(len(samples), x)
+def _read_given(model: Classifier, samples: Sequence[Sample], truth: Any, methods: Iterable[Judged]) -> Truth | None:
+    """Read what is given for each picture, truth and maps of other origin, and see that it fits, before the work."""
+    others = [m for m in methods if isinstance(m, OtherMaps) and m.given]
+    if truth is None and not others:
+        return None
+    refuse_shuffled((s.image for s in samples), "map" if truth is None else "truth")
+    x = first_input(model, (s.image for s in samples))[None]
+    for maps in others:
+        maps.check(len(samples), x)
+    return None if truth is None else Truth.of(truth, len(samples), size_of(x), torch.device("cpu"))
 
 
 def _name_metrics(

@@ -2,28 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from limelight.api.pictures import first_input
 from limelight.api.targets import true_classes
-from limelight.data.items import refuse_shuffled
 from limelight.data.samples import Sample
 from limelight.errors import InvalidImage, InvalidOption, UnknownTarget
 from limelight.model.classifier import Classifier
 from limelight.ops.arrays import from_numpy
 from limelight.scoring.metric import Metric
 from limelight.scoring.truth import Truth
-
-
-def read_truth(truth: Any, model: Classifier, samples: Sequence[Sample]) -> Truth:
-    """Understand the truth of all pictures, which is about the network's inputs."""
-    refuse_shuffled((s.image for s in samples), "truth")
-    size = tuple(first_input(model, (s.image for s in samples)).shape[1:])
-    return Truth.of(truth, len(samples), size, torch.device("cpu"))
 
 
 def truth_of(

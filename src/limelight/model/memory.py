@@ -123,8 +123,8 @@ def refuse(x: Images, needed: int, what: str) -> None:
     if free is not None and needed > free:
         sides = " x ".join(map(str, x.shape[1:]))
         raise OutOfMemory(
-            f"the input, {sides} values, is too large for the memory: {what} takes about {needed / 2**30:z.1f} GiB, and "
-            f"{free / 2**30:z.1f} GiB are free on {x.device}; give a coarser one (size=) or a crop, or use a device "
+            f"the input, {sides} values, is too large for the memory: {what} takes about {needed / 2**30:z.1f} GiB, "
+            f"and {free / 2**30:z.1f} GiB are free on {x.device}; give a coarser one (size=) or a crop, or use a device "
             "with more memory"
         )
 
