@@ -124,8 +124,8 @@ def refuse(x: Images, needed: int, what: str) -> None:
         sides = " x ".join(map(str, x.shape[1:]))
         raise OutOfMemory(
             f"the input, {sides} values, is too large for the memory: {what} takes about {needed / 2**30:z.1f} GiB, "
-            f"and {free / 2**30:z.1f} GiB are free on {x.device}; give a coarser one (size=) or a crop, or use a device "
-            "with more memory"
+            f"and {free / 2**30:z.1f} GiB are free on {x.device}; give a coarser one (size=) or a crop, or use a "
+            "device with more memory"
         )
 
 
