@@ -7,14 +7,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from limelight.data.items import CLASSES, PICTURES, Item, Members, first_of, members_of
+from limelight.data.items import CLASSES, PICTURES, Item, class_of, first_of, samples_in
 from limelight.data.samples import Label, Sample, read_frame, read_samples
 from limelight.data.synthetic import Scene
-from limelight.errors import InvalidImage, InvalidOption
+from limelight.errors import InvalidImage, InvalidOption, LimelightError, is_out_of_memory
 from limelight.files import name_in_text
 from limelight.ops.arrays import is_array, is_tensor_or_array
 from limelight.text import numbered
@@ -60,18 +59,6 @@ def split(item: Any) -> tuple[Any, Any]:
     return item, None
 
 
-def class_of(said: Any) -> Label | None:
-    """Return the class that a data set says: a name, or a whole number in whatever holds one; else None."""
-    if is_tensor_or_array(said) and int(np.prod(said.shape)) == 1:
-        said = said.item()
-    if isinstance(said, str):
-        return str(said)
-    if not isinstance(said, int | np.integer | np.bool_):
-        return None
-    number = int(cast(Any, said))
-    return number if number >= 0 else None
-
-
 def list_pictures(images: Any, space: int = 2) -> list[Any] | None:
     """Return the pictures of whatever holds several, with their classes where it says them; None for one picture.
 
@@ -82,9 +69,9 @@ def list_pictures(images: Any, space: int = 2) -> list[Any] | None:
         images: one or several.
         space: axes of space of one, which tell a tensor of one from a batch of them.
     """
-    members = members_of(images)
-    if members is not None:
-        return _samples_of(members)
+    held = samples_in(images)
+    if held is not None:
+        return held
     if isinstance(images, Tensor) or is_array(images):
         names = not isinstance(images, Tensor) and images.ndim == 1 and images.dtype.kind in "OUT"
         return list(images) if images.ndim == space + 2 or names else None
@@ -127,22 +114,21 @@ def _take_apart(batch: Any, space: int) -> list[Any] | None:
     return list(zip(held, classes, strict=True)) if fits else None
 
 
-def _samples_of(members: Members) -> list[Sample]:
-    """Return a sample for each item of a data set or a ``DataLoader``, none of which is read."""
-    said = members.said
-    return [
-        Sample(item, f"image-{number:05d}", None if said is None else class_of(said[number]), classes=members.names)
-        for item, number in zip(members.items, members.numbers, strict=True)
-    ]
-
-
 def open_item(item: Item) -> tuple[Any, Label | None]:
     """Return the picture of a data set, whatever it is, and its class, None where it says none.
 
     Raises:
         InvalidImage: the data set fails at it, or what it gives is no picture with its class.
     """
-    picture, said = split(item.read())
+    try:
+        given = item.source[item.number]
+        given = given if item.collate is None else item.collate([given])
+    except Exception as error:  # code of strangers raises anything
+        if isinstance(error, LimelightError) or is_out_of_memory(error):
+            raise
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise InvalidImage(f"item {item.number} of the data set can't be read: {said}") from error
+    picture, said = split(given)
     if is_tensor_or_array(picture) and item.collate is not None and len(picture) == 1:
         picture, said = picture[0], first_of(said)
     return picture, class_of(said)

@@ -8,7 +8,8 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from limelight.errors import InvalidImage, InvalidOption, LimelightError, is_out_of_memory
+from limelight.data.samples import Label, Sample
+from limelight.errors import InvalidOption
 from limelight.files import content_of
 from limelight.ops.arrays import is_tensor_or_array
 
@@ -36,21 +37,6 @@ class Item:
     def __repr__(self) -> str:
         return f"item {self.number} of {type(self.source).__name__} {id(self.source):x}"
 
-    def read(self) -> Any:
-        """Return what the data set gives, or of a ``DataLoader`` the batch of one.
-
-        Raises:
-            InvalidImage: the data set fails at it.
-        """
-        try:
-            item = self.source[self.number]
-            return item if self.collate is None else self.collate([item])
-        except Exception as error:  # code of strangers raises anything
-            if isinstance(error, LimelightError) or is_out_of_memory(error):
-                raise
-            said = f"{type(error).__name__}: {error}".removesuffix(": ")
-            raise InvalidImage(f"item {self.number} of the data set can't be read: {said}") from error
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -77,33 +63,29 @@ class Cell:
         return cell["bytes"] or content_of(cell["path"])
 
 
-@dataclass(frozen=True)
-class Members:
-    """What a data set holds, unread.
-
-    Attributes:
-        items: its pictures.
-        numbers: of its rows.
-        said: of the class of each row; None where no row need be read for it, and nothing is.
-        names: of the classes.
-    """
-
-    items: Sequence[Item | Cell]
-    numbers: Sequence[int]
-    said: Sequence[Any] | None
-    names: tuple[str, ...]
-
-
-def members_of(source: Any) -> Members | None:
-    """Return what a data set or ``DataLoader`` holds; None for all else."""
+def samples_in(source: Any) -> list[Sample] | None:
+    """Return a sample for each item of a data set or a ``DataLoader``, none of which is read; None for all else."""
     if not _is_loader(source) and not _is_data_set(source):
         return None
     said, names = _known_classes(source)
-    if _is_undecoded(source):
-        cells = cells_of(source)
-        return Members(cells, [cell.row for cell in cells], said, names)
-    items = _items_of(source)
-    return Members(items, [item.number for item in items], said, names)
+    pictures = cells_of(source) if _is_undecoded(source) else _items_of(source)
+    numbers = [one.row if isinstance(one, Cell) else one.number for one in pictures]
+    return [
+        Sample(picture, f"image-{number:05d}", None if said is None else class_of(said[number]), classes=names)
+        for picture, number in zip(pictures, numbers, strict=True)
+    ]
+
+
+def class_of(said: Any) -> Label | None:
+    """Return the class that a data set says: a name, or a whole number in whatever holds one; else None."""
+    if is_tensor_or_array(said) and int(np.prod(said.shape)) == 1:
+        said = said.item()
+    if isinstance(said, str):
+        return str(said)
+    if not isinstance(said, int | np.integer | np.bool_):
+        return None
+    number = int(cast(Any, said))
+    return number if number >= 0 else None
 
 
 def first_of(values: Any) -> Any:

@@ -409,6 +409,7 @@ class Explanation:
 def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: str) -> list[Explanation]:
     """Split a batch's record into one explanation per image."""
     split: list[Explanation] = []
+    labels = [label_of(classifier, target, saliency) for target in integers(saliency.target)]
     balances = read_batch(saliency.details)
     notes_of_one = {note for balance in balances for note in conservation_notes(balance)}
     for i, target in enumerate(integers(saliency.target)):
@@ -419,7 +420,7 @@ def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: 
                 image=classifier.display(x[i]).float(),
                 finish=saliency.finish,
                 target=target,
-                label=label_of(classifier, target, saliency),
+                label=labels[i],
                 score=float(saliency.score[i]),
                 probability=float(saliency.probability[i]),
                 method=method,
