@@ -38,6 +38,7 @@ def test_schedule() -> None:
         assert len(ends) == 1 or 8 <= ends[0] < 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", [0.0, 0.2])
 def test_the_best_is_dropped_in_fewer_races_than_alpha(gap: float) -> None:
     rng = np.random.default_rng(1)

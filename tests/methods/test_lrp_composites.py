@@ -120,7 +120,7 @@ def test_comp_keeps_the_classic_gamma_by_name() -> None:
     assert rule_of("classic-gamma(0.5)") == Gamma(0.5, classic=True)
 
 
-@pytest.mark.parametrize("depth", [20, 56])
+@pytest.mark.parametrize("depth", [20, pytest.param(56, marks=pytest.mark.slow)])
 def test_comp_on_trained_residual_networks(depth: int) -> None:
     """The classic form makes up to 5e6 times of the score there, the generalised one absorbs as it should."""
     from safetensors.torch import load_file

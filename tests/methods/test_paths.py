@@ -46,6 +46,7 @@ def test_a_guided_way_without_freedom_is_straight() -> None:
     assert_same(guided, straight, 1e-6)
 
 
+@pytest.mark.slow
 def test_a_guided_way_is_complete_in_the_limit() -> None:
     c, x = smooth()
     for baseline in ("zero", ("black", "white")):

@@ -182,6 +182,7 @@ def test_what_takes_one_image_at_a_time_is_told_how(kind: str) -> None:
     torch.testing.assert_close(ll.BlackBox(one, size=SIZE, batch_size=1)(x), wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_batch_size_of_one_serves_every_method_and_metric() -> None:
     one, free = (ll.BlackBox(f, size=SIZE) for f in (ONE_ONLY["reshape"](), answered))
     x, given = pictures(), random_maps()

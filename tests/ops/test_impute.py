@@ -212,6 +212,7 @@ def test_the_input_is_left_alone() -> None:
     assert torch.equal(keep, before[1])
 
 
+@pytest.mark.slow
 def test_a_tolerance_out_of_reach() -> None:
     keep = torch.zeros(1, 16, 16, dtype=torch.bool)
     keep[0, 0, 0] = True

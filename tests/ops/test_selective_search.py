@@ -96,6 +96,7 @@ def test_merging_equals_a_search_through_all_pairs() -> None:
         np.testing.assert_array_equal(found, boxes)
 
 
+@pytest.mark.slow
 def test_a_photo_has_hundreds_of_candidates() -> None:
     picture = np.kron(np.random.default_rng(0).integers(0, 255, (25, 34, 3)), np.ones((15, 15, 1)))
     picture = picture[:375, :500].astype(np.uint8)
