@@ -142,6 +142,7 @@ def test_compare_outlines_the_truth(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "must agree" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_compare_takes_the_quick_methods(
     scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

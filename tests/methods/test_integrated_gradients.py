@@ -187,6 +187,7 @@ FORKS = {("tinyvgg", 0), ("tinyvgg", 1), ("tinyresnet_basic", 0), ("tinyresnet_b
 """Pictures on whose way rounding decides which values move, as noise of its size shows on ours alone."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", TINY)
 def test_pair_guided(model: str) -> None:
     about, arrays = golden(f"saliency-guided_ig-{model}")

@@ -51,6 +51,7 @@ def test_boxes_are_distinct_large_enough_inside_and_the_same_every_time() -> Non
     assert (fewer[:, 2:] - fewer[:, :2]).min() >= 60
 
 
+@pytest.mark.slow
 def test_a_large_picture_is_searched_as_a_small_one() -> None:
     large = painted().repeat(5, axis=0).repeat(5, axis=1)  # 1100 x 900
     boxes = selective_search(large)

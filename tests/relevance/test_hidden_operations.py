@@ -17,6 +17,7 @@ from limelight.rules import GRADIENT
 from relevance.networks import Written, bias_free
 
 
+@pytest.mark.slow
 def test_compiled_and_parallel_networks_are_looked_through() -> None:
     net, x = Written("functions"), torch.randn(1, 3, 8, 8)
     plain = ll.method("lrp").run(ll.Classifier(net, size=8), x).raw

@@ -94,6 +94,7 @@ def test_best_and_worst_are_named(folder: Path, page: Page) -> None:
     assert text in page.text
 
 
+@pytest.mark.slow
 def test_scenes_are_shown_with_their_maps(tmp_path: Path) -> None:
     from limelight import zoo
     from limelight.api import as_samples

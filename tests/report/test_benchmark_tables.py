@@ -46,6 +46,7 @@ def test_latex_is_booktabs_and_escaped(folder: Path) -> None:
     assert rf"\textbf{{{best.mean:.3f}}} {{\scriptsize [{best.low:.3f}, {best.high:.3f}]}}" in text
 
 
+@pytest.mark.slow
 def test_names_of_strangers_are_names_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Labels of methods and metrics, pictures and errors that are markup: in the page, Markdown, LaTeX, terminal."""
     texts = [t.encode(errors="replace").decode() for t in TEXTS.values() if t.strip()]
@@ -89,6 +90,7 @@ def test_names_of_strangers_are_names_everywhere(tmp_path: Path, capsys: pytest.
     assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {5}
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_says(folder: Path) -> None:
     out, said = folder / "deep" / "page.html", io.StringIO()
     with contextlib.redirect_stdout(said):

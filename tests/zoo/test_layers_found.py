@@ -79,7 +79,7 @@ def test_default_layer(name: str) -> None:
     check(classifier, x)
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * ("vgg19" in n)) for n in STAGES])
 def test_stages_are_the_outputs_of_blocks(name: str) -> None:
     if name.startswith("timm/"):
         pytest.importorskip("timm", reason="the package timm is not installed")
