@@ -255,7 +255,10 @@ def _follow_images(module: nn.Module, x: Tensor, feed: Feed, doubtful: Mapping[s
 
     modules = [(m, note(name)) for name, m in parts_of(module) if name in doubtful]
     other = torch.zeros_like(x)
-    for pair in (torch.cat([x, other]), torch.cat([other, x])) if doubtful else ():
+    pairs = [torch.cat([x, other])] if doubtful else []
+    if any(doubtful.values()):  # of frames the order of the images tells how they are folded
+        pairs.append(torch.cat([other, x]))
+    for pair in pairs:
         with (
             suppress(UnsupportedModel, ModelFailed),
             torch.no_grad(),
