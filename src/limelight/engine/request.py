@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from limelight.engine.ablation import score_ablations
+from limelight.engine.attention import Attentions, read_attentions
 from limelight.engine.baselines import fill_images
 from limelight.engine.budget import Allowance
 from limelight.engine.effects import Effects
@@ -47,6 +48,10 @@ INPUT_GRADIENT_NEEDS = frozenset({"input_gradient"})
 """Needs for which it goes on to the image."""
 RECORDING_NEEDS = frozenset({"recording"})
 """Needs for which the pass is recorded."""
+ATTENTION_NEEDS = frozenset({"attention", "attention_gradients"})
+"""Needs for which its attentions are kept."""
+ATTENTION_GRADIENT_NEEDS = frozenset({"attention_gradients"})
+"""Needs for which the shared backward pass goes on to the first of them."""
 
 
 class Request:
@@ -136,6 +141,20 @@ class Request:
             ).recording
 
         return record_copies
+
+    @property
+    def attention(self) -> Attentions:
+        """The attentions of tokens over tokens, first to last.
+
+        Raises:
+            UnsupportedModel: there are none, or they are within windows or of changing numbers of tokens.
+        """
+        return read_attentions(self._clean, self._method.name)
+
+    @property
+    def attention_gradients(self) -> Attentions:
+        """The same, with the gradients of the score with respect to each."""
+        return self.attention
 
     @property
     def layer(self) -> str:

@@ -11,7 +11,13 @@ from torch import nn
 from limelight.engine.apply import Shared, apply, note_losses, prefix_errors
 from limelight.engine.augment import VIEWS, average_views
 from limelight.engine.options import list_enlarged
-from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS
+from limelight.engine.request import (
+    ATTENTION_GRADIENT_NEEDS,
+    ATTENTION_NEEDS,
+    GRADIENT_NEEDS,
+    INPUT_GRADIENT_NEEDS,
+    RECORDING_NEEDS,
+)
 from limelight.engine.saliency import Saliency, join
 from limelight.engine.spec import Spec
 from limelight.errors import InvalidOption, OutOfMemory, UnsupportedModel
@@ -104,9 +110,11 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
     layer_gradients, image_gradient, recorded = (
         bool(needs & some) for some in (GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS)
     )
+    attention, attention_gradients = bool(needs & ATTENTION_NEEDS), bool(needs & ATTENTION_GRADIENT_NEEDS)
+    backward = layer_gradients or image_gradient or attention_gradients
     if recorded:
         refuse(x[:1], RECORDED * classifier.trace(x).bytes_per_image, "a pass that is recorded for relevance")
-    size = _at_once(methods, classifier, x, kept=4 if recorded else 3 if layer_gradients or image_gradient else 1)
+    size = _at_once(methods, classifier, x, kept=4 if recorded else 3 if backward or attention else 1)
 
     def explain(images: slice) -> list[Saliency]:
         start, meter = time.perf_counter(), Meter()
@@ -123,6 +131,8 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
                 looked_at,
                 layer_gradients=layer_gradients,
                 image_gradient=image_gradient,
+                attention=attention,
+                attention_gradients=attention_gradients,
                 meter=meter,
             )
         shared = Shared(clean, meter, time.perf_counter() - start, len(methods))

@@ -28,6 +28,7 @@ NEEDS_GRADIENTS = frozenset(
         "gradient_of",
         "gradients_of",
         "input_gradient",
+        "attention_gradients",
         "recording",
         "record_copies",
         "descent",

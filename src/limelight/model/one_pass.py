@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import NonFinite
+from limelight.model.attention import Attention, watch_attention
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Meter
 from limelight.model.layer_hooks import watch_layers
@@ -47,6 +48,7 @@ class Pass:
         logits: (n, classes), or None if a function of the outputs is explained.
         stages: what the layers gave that were looked at, by name.
         input_gradient: gradient of the score with respect to the images, (n, c, *space), or None.
+        attention: the attentions that ran, in order, if somebody asked for them.
     """
 
     classifier: Classifier
@@ -56,6 +58,7 @@ class Pass:
     logits: Logits | None
     stages: Mapping[str, Stage]
     input_gradient: Images | None = None
+    attention: tuple[Attention, ...] = ()
 
     @property
     def probability(self) -> Scores:
@@ -85,6 +88,8 @@ def pass_images(
     layer_gradients: bool,
     image_gradient: bool = False,
     graph_from_image: bool = False,
+    attention: bool = False,
+    attention_gradients: bool = False,
     meter: Meter,
 ) -> Pass:
     """Run the model once, and once back if gradients are wanted, and collect what the layers gave.
@@ -97,11 +102,14 @@ def pass_images(
         layer_gradients: whether the score's gradients with respect to them are.
         image_gradient: whether that with respect to the images is.
         graph_from_image: whether the graph begins at the images in any case, and not at the first layer.
+        attention: whether the attentions are kept.
+        attention_gradients: whether the score's gradients with respect to what they give are wanted, too.
         meter: counts the passes.
     """
     layer_gradients = layer_gradients and bool(layers)
-    backward = layer_gradients or image_gradient
-    graph_from_image = graph_from_image or image_gradient
+    backward = layer_gradients or image_gradient or attention_gradients
+    from_image = image_gradient or attention_gradients
+    graph_from_image = graph_from_image or from_image
     watched = watch_layers(
         classifier.modules(list(layers)),
         gradients=backward,
@@ -109,9 +117,9 @@ def pass_images(
         runs={name: info.run for name, info in layers.items()},
     )
     with preserve_state(classifier.module):
-        with watched as hooks:
-            image = x.detach().clone().requires_grad_(image_gradient)  # a module may overwrite what it is given
-            output = classifier.forward(image.clone() if image_gradient else image)
+        with watched as hooks, watch_attention(classifier.module, len(x), attention) as attentions:
+            image = x.detach().clone().requires_grad_(from_image)  # a module may overwrite what it is given
+            output = classifier.forward(image.clone() if from_image else image)
         meter.add(forward=len(x))
         with torch.set_grad_enabled(backward):  # what a target function calls is no part of the pass
             score, logits = targets.read(classifier, output, x)
@@ -122,12 +130,16 @@ def pass_images(
             return pass_images(classifier, x, targets, layers, layer_gradients=True, graph_from_image=True, meter=meter)
         grads: dict[str, Tensor] = {}
         if backward:
+            more = {IMAGE: image} if image_gradient else {}
+            if attention_gradients:
+                more |= attentions.outputs
             with torch.enable_grad():
-                grads = hooks.gradients(classifier.module, x, total, {IMAGE: image} if image_gradient else None)
-            meter.add(backward=len(x) * image_gradient, backward_tail=len(x) * (not image_gradient))
+                grads = hooks.gradients(classifier.module, x, total, more)
+            meter.add(backward=len(x) * from_image, backward_tail=len(x) * (not from_image))
     logits = None if logits is None else logits.detach()
     stages = read_layers(classifier, layers, hooks.outputs, grads)
-    return Pass(classifier, x, targets.settle(logits), score.detach(), logits, stages, grads.get(IMAGE))
+    seen = tuple(a.with_gradient(grads.get(name)) for name, a in attentions.seen.items())
+    return Pass(classifier, x, targets.settle(logits), score.detach(), logits, stages, grads.get(IMAGE), seen)
 
 
 def read_layers(

@@ -1,0 +1,3 @@
+"""stub"""
+def multi_head_attention_forward(*a, **k):
+    raise NotImplementedError
