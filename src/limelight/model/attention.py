@@ -114,6 +114,7 @@ class _Source:
 
     queries: Tensor | None
     keys: Tensor | None
+    shape: torch.Size
     weights: bool = False
 
 
@@ -179,24 +180,19 @@ class AttentionWatch(TorchFunctionMode):
         if not isinstance(left, Tensor) or not isinstance(right, Tensor) or min(left.ndim, right.ndim) < 3:
             return
         source = self._sources.get(left)
-        if source is not None and source.weights:
+        if source is not None and source.weights and left.shape[-2:] == source.shape:
             self._keep(result, right, queries=source.queries, keys=source.keys, probabilities=left)
         elif func is torch.einsum:
-            self._sources[result] = _Source(None, None)
+            self._sources[result] = _Source(None, None, result.shape[-2:])
         else:
-            self._sources[result] = _Source(left, right.mT)
+            self._sources[result] = _Source(left, right.mT, result.shape[-2:])
 
     def _follow(self, func: Any, result: Tensor, args: Any, kwargs: Mapping[str, Any]) -> None:
-        """Follow scores and weights through what is done to them: masks, biases, a softmax, dropout, other axes."""
-        given = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor)]
-        source = next((self._sources[t] for t in given if t in self._sources), None)
-        if source is None or result.ndim < 3:
-            return
-        if func in SOFTMAX:
-            source = replace(source, weights=True)
-        if func not in SOFTMAX and result.shape[-1] != next(t for t in given if t in self._sources).shape[-1]:
-            return
-        self._sources[result] = source
+        """Follow scores and weights through what is done to them: masks, a softmax, dropout, a mixing of heads."""
+        given = next((t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and t in self._sources), None)
+        if given is not None and result.ndim >= 3 and result.numel() == given.numel():
+            source = self._sources[given]
+            self._sources[result] = replace(source, weights=True) if func in SOFTMAX else source
 
     def _keep(self, output: Tensor, values: Tensor, mask: Tensor | None = None, scale: float = 1.0, **of: Any) -> None:
         """Keep one attention, if it is about the images; ``of`` are its queries, keys and weights, if they are known."""
@@ -227,7 +223,8 @@ class AttentionWatch(TorchFunctionMode):
         def after(_module: nn.Module, _args: Any, _output: Any) -> None:
             self._owners.pop()
 
-        with attach_hooks([(register_module_forward_pre_hook, before), (register_module_forward_hook, after)]):
+        hooks = [(register_module_forward_pre_hook, before), (register_module_forward_hook, after)]
+        with attach_hooks(hooks, same_pass=True):
             yield
 
 

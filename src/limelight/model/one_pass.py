@@ -129,6 +129,8 @@ def pass_images(
             # hook at the first layer switched on. A graph that begins at the images does not depend on it.
             return pass_images(classifier, x, targets, layers, layer_gradients=True, graph_from_image=True, meter=meter)
         grads: dict[str, Tensor] = {}
+        if attention_gradients and not (attentions.outputs or layer_gradients or image_gradient):
+            backward = False  # there is no attention; who asked for it will say so
         if backward:
             more = {IMAGE: image} if image_gradient else {}
             if attention_gradients:

@@ -1,6 +1,6 @@
 """Where the tokens of a transformer lie in the picture, and which of them its head reads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -25,12 +25,12 @@ class Tokens:
         prefix: how many stand in front of the patches: class, distillation and register tokens.
         grid: rows and columns of patches.
         read: what the head takes of each token after the last block, (prefix + patches,), 1 in all: of a class token
-            all, of tokens that are averaged the same. None where an attention pools them.
+            all, of tokens that are averaged the same.
     """
 
     prefix: int
     grid: tuple[int, ...]
-    read: Tensor | None
+    read: Tensor
 
     @property
     def count(self) -> int:
@@ -61,7 +61,7 @@ def _find(classifier: Classifier, x: Images, count: int) -> Tokens:
     layers = [
         layer
         for layer in classifier.trace(x).layers
-        if (layout := layer.layout) and "tokens" in layout.kind and layout.prefix + prod(layout.grid) == count
+        if (layout := layer.layout) and layout.kind != "custom" and layout.prefix + prod(layout.grid) == count
     ]
     if not layers:
         raise UnsupportedModel(f"the {count} tokens of {classifier.name} have no place in the picture that can be told")
@@ -71,13 +71,14 @@ def _find(classifier: Classifier, x: Images, count: int) -> Tokens:
 
 
 def _read(classifier: Classifier, x: Images, last: LayerInfo) -> Tensor:
-    """Return what the head takes of each token of the last layer that gives tokens."""
+    """Return what the head takes of each token of the last layer that gives them."""
     assert last.layout is not None
     module = classifier.module
     with preserve_state(module), watch_layers(classifier.modules([last.name]), gradients=True) as hooks:
         numbers = classifier.outputs.numbers(classifier.forward(x.clone()), 1)
-        (gradient,) = hooks.gradients(module, x, sum(t.max() for t in numbers)).values()
-    rows = (gradient.transpose(0, 1) if last.layout.kind == "tokens_first" else gradient)[0]
+        (gradient,) = hooks.gradients(module, x, torch.stack([t.max() for t in numbers]).sum()).values()
+    rows = replace(last.layout, prefix=0, grid=(-1,)).maps(gradient) if last.layout.prefix else last.layout.maps(gradient)
+    rows = rows[0].flatten(1).T  # tokens channels
     size = float(rows.abs().max())
     groups: list[list[int]] = []
     for i, row in enumerate(rows):
