@@ -10,6 +10,7 @@ from torch import Tensor
 from limelight.engine.ablation import score_ablations
 from limelight.engine.attention import Attentions, read_attentions
 from limelight.engine.baselines import fill_images
+from limelight.engine.block_scores import BlockScores
 from limelight.engine.budget import Allowance
 from limelight.engine.effects import Effects
 from limelight.engine.fuse_layers import fuse_layers
@@ -48,7 +49,7 @@ INPUT_GRADIENT_NEEDS = frozenset({"input_gradient"})
 """Needs for which it goes on to the image."""
 RECORDING_NEEDS = frozenset({"recording"})
 """Needs for which the pass is recorded."""
-ATTENTION_NEEDS = frozenset({"attention", "attention_gradients"})
+ATTENTION_NEEDS = frozenset({"attention", "attention_gradients", "block_scores"})
 """Needs for which its attentions are kept."""
 ATTENTION_GRADIENT_NEEDS = frozenset({"attention_gradients"})
 """Needs for which the shared backward pass goes on to the first of them."""
@@ -155,6 +156,11 @@ class Request:
     def attention_gradients(self) -> Attentions:
         """The same, with the gradients of the score with respect to each."""
         return self.attention
+
+    @property
+    def block_scores(self) -> BlockScores:
+        """A function: readout, first, norm -> attentions with gradients of their own scores; see ``BlockScores``."""
+        return BlockScores(self.attention, self._meter)
 
     @property
     def layer(self) -> str:

@@ -29,6 +29,7 @@ NEEDS_GRADIENTS = frozenset(
         "gradients_of",
         "input_gradient",
         "attention_gradients",
+        "block_scores",
         "recording",
         "record_copies",
         "descent",
