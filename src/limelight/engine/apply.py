@@ -114,6 +114,9 @@ def _make_maps(method: Spec, request: Request, clean: Pass) -> Raw:
         if method.options.strict and clean.recording.unruled:
             raise UnsupportedModel(f"{method.name} has no rule for {', '.join(map(str, clean.recording.unruled[:3]))}")
     raw = request.apply()
+    if isinstance(clean, RecordedPass) and method.options.strict and clean.recording.without_rule:
+        names = ", ".join(map(str, clean.recording.without_rule[:3]))
+        raise UnsupportedModel(f"{method.name} has no rule for {names}")
     if not bool(torch.isfinite(raw.values).all()):
         raise NonFinite(f"{method.name} made a NaN or infinite map")
     return raw

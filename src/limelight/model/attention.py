@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from limelight.model.attention_parts import multi_head_attention_forward
+from limelight.model.attention_parts import attention_weights, multi_head_attention
 from limelight.model.hooks import attach_hooks
 from limelight.model.parts import parts_of
 
@@ -83,10 +83,7 @@ class Attention:
         if self.probabilities is not None:
             return _wide(self.probabilities)
         assert self.queries is not None and self.keys is not None
-        scores = _wide(self.queries) * self.scale @ _wide(self.keys).mT
-        if self.mask is not None:
-            scores = scores.masked_fill(~self.mask, -torch.inf) if self.mask.dtype == torch.bool else scores + self.mask
-        return scores.softmax(-1)
+        return attention_weights(_wide(self.queries), _wide(self.keys), self.mask, scale=self.scale)
 
     def _on_picture(self, matrices: Tensor) -> Tensor:
         """Put matrices of windows, (n, windows, heads, queries, keys), at their tokens' places among all."""
@@ -142,8 +139,8 @@ class AttentionWatch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is F.multi_head_attention_forward:
-            with self:  # as the operations of which it consists
-                return multi_head_attention_forward(*args, **kwargs)
+            with self:  # by the operations of which it consists
+                return multi_head_attention(*args, **kwargs)
         result = func(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
             self._keep_kernel(result, *args, **kwargs)

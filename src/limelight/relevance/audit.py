@@ -24,7 +24,10 @@ OPERATIONS = "relevance_operations"
 ZERO, UNKNOWN = -2, -1
 """Where the numbers of a batch have them."""
 
-COLUMNS = ("incoming", "outgoing", "size", "made", "biases", "dead", "outside", "due", "most")
+ABSORBERS = ("biases", "constants", "remainder")
+"""What may take relevance by the definition of a rule, beside its stabiliser."""
+
+COLUMNS = ("incoming", "outgoing", "size", "made", *ABSORBERS, "dead", "outside", "due", "most")
 """What is kept of every operation in the record of a batch, each (n, operations)."""
 
 SMALL = torch.finfo(torch.float64).tiny
@@ -35,7 +38,7 @@ def audit_recording(recording: Recording) -> tuple[dict[str, Any], list[str]]:
     """Return what the record keeps of every pass of relevance, and remarks on operations that have no rule."""
     remarks: list[str] = []
     if recording.fell_back:
-        names = Counter(u.function for u in recording.unruled)
+        names = Counter(u.function for u in recording.without_rule)
         where = ", ".join(f"{name} ({count}x)" if count > 1 else name for name, count in names.items())
         law = ", which does not conserve relevance" if recording.passes else ""
         remarks.append(f"no rule for {where}: their own gradient was used{law}")
@@ -50,7 +53,8 @@ def audit_recording(recording: Recording) -> tuple[dict[str, Any], list[str]]:
 
     def row(f: Flow) -> list[int]:
         """Return where the amounts of an operation are kept, in the order of ``COLUMNS``."""
-        moved, noted = (f.incoming, f.outgoing, f.size, f.made), (f.biases, f.dead, f.outside)
+        moved = (f.incoming, f.outgoing, f.size, f.made)
+        noted = (f.biases, f.constants, f.remainder, f.dead, f.outside)
         return [*map(at, moved), *(at(t, ZERO) for t in noted), at(f.due, at(f.incoming)), at(f.most, UNKNOWN)]
 
     index = [row(f) for f, _ in flows]
@@ -80,15 +84,16 @@ def read_batch(details: Mapping[str, Any]) -> list[Conservation]:
     """Return the conservation of every image of a batch; none of methods that pass no relevance."""
     if "relevance_ends" not in details:
         return []
-    incoming, outgoing, size, made, biases, dead, outside, due, most = (
-        cast(Tensor, details[f"relevance_{name}"]) for name in COLUMNS
+    incoming, outgoing, size, made, biases, constants, remainder, dead, outside, due, most = (
+        cast(Tensor, details.get(f"relevance_{name}", torch.zeros_like(details["relevance_incoming"])))
+        for name in COLUMNS
     )
     absorbs = cast(Tensor, details["relevance_absorbs"]).bool()
     ends, of = cast(Tensor, details["relevance_ends"]), cast(Tensor, details["relevance_pass"])[0].long()
     total = ends[:, :, 0].sum(1) - (incoming - due).sum(1)  # what is due at the end
     measure = torch.maximum(total.abs(), ends[:, :, (1, 3)].sum(1).amin(1) / CANCELS)
     resets = cast(Tensor, details["relevance_resets"]).bool()
-    rest = due - outgoing - biases
+    rest = due - outgoing - biases - constants - remainder
     rest = torch.where(dead > rest.abs(), dead, rest)  # losses of both signs don't make up for each other
     # The sum of large amounts that cancel is as good as rounding lets it be. Amounts that a rule fixes don't cancel,
     # and are the measure of what it hands on.
@@ -117,6 +122,8 @@ def read_batch(details: Mapping[str, Any]) -> list[Conservation]:
         "outgoing": map(tuple, rows(outgoing)),
         "absorbs": (tuple(truths(one)) for one in absorbs),
         "into_biases": map(tuple, rows(biases)),
+        "into_constants": map(tuple, rows(constants)),
+        "into_softmax": map(tuple, rows(remainder)),
         "into_stabilisers": map(tuple, rows(torch.where(absorbs & ~rounds, scaled, 0.0))),
         "violations": map(tuple, rows(violations)),
         "resets": truths(resets.any(1)),

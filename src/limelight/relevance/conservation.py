@@ -46,6 +46,8 @@ class Conservation:
         outgoing: relevance that each of them handed on.
         absorbs: whether the rule may lose or make relevance by its definition.
         into_biases: relevance that went into the bias of each of them (below 0: that came from it).
+        into_constants: relevance that went into other constants of each of them: learned tokens, positions, masks.
+        into_softmax: relevance that the expansion of each softmax dropped, by definition of AttnLRP.
         into_stabilisers: relevance that went into its stabiliser and dead denominators, of rules that may absorb.
         violations: relevance that each of them lost or made against its law.
         resets: whether rules fix amounts that have nothing to do with what entered, so that those are held to.
@@ -69,6 +71,8 @@ class Conservation:
     outgoing: tuple[float, ...]
     absorbs: tuple[bool, ...]
     into_biases: tuple[float, ...]
+    into_constants: tuple[float, ...]
+    into_softmax: tuple[float, ...]
     into_stabilisers: tuple[float, ...]
     violations: tuple[float, ...]
     resets: bool
@@ -95,19 +99,34 @@ class Conservation:
         return sum(self.into_biases, 0.0)
 
     @property
+    def constants(self) -> float:
+        """Relevance that went into learned tokens, positions and other constants, less what came from them."""
+        return sum(self.into_constants, 0.0)
+
+    @property
+    def softmax(self) -> float:
+        """Relevance that went into the remainders of linearised softmaxes, less what came from them."""
+        return sum(self.into_softmax, 0.0)
+
+    @property
     def absorbed(self) -> float:
         """Relevance that went into stabilisers and dead denominators, less what came from them."""
         return sum(self.into_stabilisers, 0.0)
 
     @property
     def uptake(self) -> float:
-        """Relevance that biases and stabilisers took, at operations where they took more than they gave."""
-        return _sum_above_0(self.into_biases) + _sum_above_0(self.into_stabilisers)
+        """Relevance that biases, stabilisers and the like took, at operations where they took more than they gave."""
+        return sum(map(_sum_above_0, self._absorbers), 0.0)
 
     @property
     def release(self) -> float:
-        """Relevance that biases and stabilisers gave, at operations where they gave more than they took."""
-        return _sum_below_0(self.into_biases) + _sum_below_0(self.into_stabilisers)
+        """Relevance that biases, stabilisers and the like gave, at operations where they gave more than they took."""
+        return sum(map(_sum_below_0, self._absorbers), 0.0)
+
+    @property
+    def _absorbers(self) -> tuple[tuple[float, ...], ...]:
+        """What takes relevance by the definition of the rules."""
+        return self.into_biases, self.into_constants, self.into_softmax, self.into_stabilisers
 
     @property
     def lost(self) -> dict[str, float]:
@@ -174,6 +193,10 @@ class Conservation:
         parts = (
             (_sum_above_0(self.into_biases), "went into biases"),
             (_sum_below_0(self.into_biases), "came from biases"),
+            (_sum_above_0(self.into_constants), "into learned tokens, positions and other constants"),
+            (_sum_below_0(self.into_constants), "from learned tokens, positions and other constants"),
+            (_sum_above_0(self.into_softmax), "into the remainder of softmaxes"),
+            (_sum_below_0(self.into_softmax), "from the remainder of softmaxes"),
             (_sum_above_0(self.into_stabilisers), "into stabilisers and dead ends"),
             (_sum_below_0(self.into_stabilisers), "from stabilisers and dead ends"),
             (self.strayed, "past the layer or onto padding"),

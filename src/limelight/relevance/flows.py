@@ -25,6 +25,8 @@ class Flow:
         absorbs: whether the rule may lose or make relevance by its definition.
         resets: whether what the rule hands on has nothing to do with what came.
         biases: what of it went into biases, (n,).
+        constants: what of it went into other constants, such as learned tokens and positions, (n,).
+        remainder: what of it the linearised softmax dropped, (n,).
         dead: absolute relevance at denominators of 0, (n,).
         outside: whether inputs leave the rule's bounds: not 0, (n,).
         due: the total that the rule hands on by its law, (n,).
@@ -40,6 +42,8 @@ class Flow:
     absorbs: bool
     resets: bool = False
     biases: Scores | None = None
+    constants: Scores | None = None
+    remainder: Scores | None = None
     dead: Scores | None = None
     outside: Scores | None = None
     due: Scores | None = None
@@ -78,8 +82,8 @@ def measure_flow(op: Op, rule: Rule, r: Tensor, shares: Sequence[Tensor | None])
     lawful: object = rule
     if isinstance(lawful, HasLaw):  # a user's own may give numbers
         due, most = (torch.as_tensor(v).to(incoming).expand_as(incoming) for v in lawful.law(op, r, incoming, size))
-    biases, dead, outside = (op.audit.get(name) for name in ("biases", "dead", "outside"))
-    return Flow(op, rule, incoming, size, outgoing, made, absorbs(rule), resets(rule), biases, dead, outside, due, most)
+    noted = {name: op.audit.get(name) for name in ("biases", "constants", "remainder", "dead", "outside")}
+    return Flow(op, rule, incoming, size, outgoing, made, absorbs(rule), resets(rule), due=due, most=most, **noted)
 
 
 def measure_pass(start: Tensor, stops: Sequence[Tensor], flows: Sequence[Flow], images: int) -> RelevancePass:

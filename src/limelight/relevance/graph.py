@@ -1,7 +1,7 @@
 """The calls of one forward pass that depend on the image, entered in the autograd graph as they are made."""
 
+import copy
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from typing import Any, Unpack, cast
 
 import torch
@@ -15,7 +15,7 @@ from limelight.ops.space import height_of
 from limelight.relevance.handlers.table import HANDLERS, ROUTES
 from limelight.relevance.op import Arithmetic, Compute, Kind, Op
 from limelight.relevance.propagation import Propagation, enter_graph
-from limelight.relevance.recorder import Computation, Facts, TensorInfo, TorchFunction, name_of
+from limelight.relevance.recorder import NO_RULE, Computation, Facts, TensorInfo, TorchFunction, Unruled, name_of
 from limelight.shapes import Images
 
 NORMALISERS = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid"})
@@ -24,30 +24,8 @@ NORMALISERS = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid"})
 SCRIPTED, UNSEEN = "scripted code", "code that can't be seen (a scripted or compiled function, an extension)"
 """How calls of them are named."""
 
-NO_RULE, NO_GRADIENTS, NO_CALLS = "no rule is known for it", "it runs without gradients", "no call in it can be seen"
-"""What may be the matter with a call."""
-
-
-@dataclass(frozen=True)
-class Unruled:
-    """A call that depends on the image and for which there is no rule.
-
-    Attributes:
-        function: its name.
-        owner: dotted name of the module that called it.
-        number: how many calls came before it.
-        why: what is the matter.
-        hidden: whether no call in it can be seen.
-    """
-
-    function: str
-    owner: str
-    number: int
-    why: str
-    hidden: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.function} in {self.owner}" if self.owner else self.function
+NO_GRADIENTS, NO_CALLS = "it runs without gradients", "no call in it can be seen"
+"""What may be the matter with a call, beside that no rule is known."""
 
 
 class Graph:
@@ -201,6 +179,7 @@ class Graph:
         *,
         overwrites: bool = False,
         nonnegative: bool = False,
+        parts: Computation | None = None,
         **facts: Unpack[Facts],
     ) -> Tensor:
         """Make a call and enter it as an operation; see ``Recorder``."""
@@ -224,6 +203,8 @@ class Graph:
             nonnegative=all(i.nonnegative for i in infos),
             images=len(self.image),
             stride=self._stride(result),
+            number=self.number,
+            parts=None if parts is None else self._take_apart(cast(Compute, parts), infos),
             spent=self.spent,
             **facts,
         )
@@ -238,6 +219,19 @@ class Graph:
         depth = max(op.depths) + (op.affine is not None)
         self._info[made] = TensorInfo(depth, self.number, nonnegative, self.owner, op, name, inputs[0])
         return made
+
+    def _take_apart(self, parts: Compute, infos: Sequence[TensorInfo]) -> Compute:
+        """Return a function that computes the result of a call in other calls, and records these."""
+        inner = copy.copy(self)  # without what it would hold alive
+        inner.ops, inner.unruled, inner._holders, inner._owners = [], [], {}, [self.owner]
+
+        def compute(*inputs: Tensor) -> Tensor:
+            """Compute it from leaves of the autograd graph."""
+            inner._info = WeakTensorKeyDictionary(dict(zip(inputs, infos, strict=True)))
+            with torch.enable_grad(), CallWatcher(inner):
+                return parts(*inputs)
+
+        return compute
 
     def _stride(self, t: Tensor) -> int:
         """Return how many pixels of the image lie under one position of a map."""

@@ -25,8 +25,20 @@ Kind = Literal[
     "multiply",
     "scale",
     "cat",
+    "shift",
+    "product",
+    "quotient",
+    "statistic",
+    "matmul",
+    "softmax",
+    "attention",
 ]
-"""What a call is for the rules; whatever else depends on the image only routes it, or has no rule."""
+"""What a call is for the rules; whatever else depends on the image only routes it, or has no rule.
+
+A ``multiply`` has a signal and its gate, a ``product`` two activations of one rank; a ``matmul`` may be any sum of
+products of entries, a ``statistic`` is what others are divided by (a power, a root, a variance). ``attention`` does in
+one call what consists of ``linear``, ``scale``, ``matmul``, ``shift`` and ``softmax``.
+"""
 
 SLACK = 1e-3
 """Share of the distance of two bounds by which inputs may leave them."""
@@ -65,6 +77,7 @@ class Op:
         inputs: the operands that depend on the image.
         output: what came out.
         call: computes the output anew from the inputs.
+        number: how many calls came before it.
         depths: of each input, the largest number of affine operations before it.
         origins: of each input, the module that made it.
         nonnegative: whether the inputs are known to be, because of what made them.
@@ -75,14 +88,17 @@ class Op:
         bias: of an affine operation that has one.
         last: whether no affine operation lies behind.
         scale: per channel, of a batch normalisation, a constant factor or shape to sum over.
-        gate: which operand of a product gates the other.
-        axis: along which tensors were joined.
+        gate: which operand of a product gates the other; of a ``matmul`` which one is a softmax.
+        axis: along which tensors were joined, or a softmax adds up to 1.
+        held: computes the output of a normalisation anew, with the spread it divides by as a constant.
+        parts: computes the output of attention anew, with every operation in it recorded.
         windows: of a maximum, the mean of the same windows.
         positions: of a maximum, see ``Positions``.
         pair: a batch normalisation and the affine operation right before it, as one affine operation.
         spent: counts arithmetic.
-        audit: what the rule that is at work notes for the audit, per image: what went into ``biases``, the absolute
-            relevance at ``dead`` denominators, and how far inputs are ``outside`` of a rule's bounds.
+        audit: what the rule that is at work notes for the audit, per image: what went into ``biases``, other
+            ``constants`` and the ``remainder`` of a linearised softmax, the absolute relevance at ``dead``
+            denominators, and how far inputs are ``outside`` of a rule's bounds.
     """
 
     kind: Kind
@@ -96,6 +112,7 @@ class Op:
     nonnegative: bool
     images: int
     stride: int
+    number: int = 0
     affine: Convolution | Product | None = None
     weight: Tensor | None = None
     bias: Tensor | None = None
@@ -105,6 +122,8 @@ class Op:
     axis: int = 0
     windows: Callable[[Tensor], Tensor] | None = None
     positions: Positions | None = None
+    held: Compute | None = None
+    parts: Compute | None = None
     pair: "Op | None" = None
     spent: Arithmetic = field(default_factory=Arithmetic)
     audit: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
@@ -121,7 +140,7 @@ class Op:
     def places(self) -> tuple[str, ...]:
         """The names under which a table of rules may list it, the most special one first."""
         if self.affine is None:
-            return (self.kind,)
+            return ("shift", "scale") if self.kind == "shift" else (self.kind,)
         here = ["first"] * self.first + ["last"] * self.last
         here += ["shallow"] * (self.kind == "conv" and self.stride <= 4)
         return (*here, self.kind, "affine")
@@ -261,7 +280,11 @@ class Op:
             return
         channels = 1 if self.kind == "conv" else s.ndim - 1
         others = [i for i in range(1, s.ndim) if i != channels]
-        self._add_to_audit("biases", self.sum_per_image((s.sum(others) if others else s) * b))
+        self.audit_amount("biases", (s.sum(others) if others else s) * b)
+
+    def audit_amount(self, name: str, amount: Tensor) -> None:
+        """Note what goes into something that is no input: ``biases``, other ``constants``, or a ``remainder``."""
+        self._add_to_audit(name, self.sum_per_image(amount))
 
     def audit_dead_ends(self, r: Tensor, z: Tensor) -> None:
         """Note the absolute relevance at denominators of 0, which goes nowhere: sums of both signs don't show it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -13,8 +13,10 @@ from limelight.model.batches import is_out_of_memory
 from limelight.model.boundary import LIBRARIES
 from limelight.relevance.flows import Flow, measure_flow
 from limelight.relevance.op import Op
+from limelight.relevance.recorder import Unruled
 from limelight.relevance.rule import Rule, is_own, title
 from limelight.relevance.rules import GRADIENT, Rules
+from limelight.relevance.simple_rules import take_apart
 
 
 @dataclass
@@ -27,11 +29,13 @@ class Propagation:
         rules: which rule each operation uses.
         flows: what every operation did with relevance, unless None.
         arrived: the relevance at the output of every operation, unless None.
+        unruled: the operations for which the rules in force had none.
     """
 
     rules: Rules = GRADIENT
     flows: list[Flow] | None = None
     arrived: dict[Op, Tensor] | None = None
+    unruled: dict[Unruled, None] = field(default_factory=dict[Unruled, None])
 
     @contextmanager
     def use(self, rules: Rules, flows: list[Flow] | None) -> Generator[None]:
@@ -48,10 +52,13 @@ class Propagation:
         r = r if r.dtype == torch.float64 else r.float()
         if self.arrived is not None:
             self.arrived[op] = r
+        listed = self.rules.lists(used)
+        if not listed:
+            self.unruled[Unruled.at(op)] = None
         used.audit.clear()
         with _name_rule(rule, used):
             shares = _check_shares(rule, used, rule(used, r))
-            if self.flows is not None:
+            if self.flows is not None and listed and rule is not take_apart:  # whose parts have been measured
                 self.flows.append(measure_flow(used, rule, r, shares))
         if used is not op:  # a pair: all to what the affine operation was given
             return [None, *shares]

@@ -54,6 +54,37 @@ class TensorInfo:
     returned: bool = False
 
 
+NO_RULE = "no rule is known for it"
+"""What may be the matter with a call."""
+
+
+@dataclass(frozen=True)
+class Unruled:
+    """A call that depends on the image and for which there is no rule.
+
+    Attributes:
+        function: its name.
+        owner: dotted name of the module that called it.
+        number: how many calls came before it.
+        why: what is the matter.
+        hidden: whether no call in it can be seen.
+    """
+
+    function: str
+    owner: str
+    number: int
+    why: str
+    hidden: bool = False
+
+    @classmethod
+    def at(cls, op: Op) -> "Unruled":
+        """Return what is said of an operation for which a table has no rule."""
+        return cls(op.function, op.owner, op.number, NO_RULE)
+
+    def __str__(self) -> str:
+        return f"{self.function} in {self.owner}" if self.owner else self.function
+
+
 Computation = Callable[[Tensor], Tensor] | Callable[[Tensor, Tensor], Tensor] | Compute
 """Computes the result of a call from as many tensors as it has operands that depend on the image."""
 
@@ -69,6 +100,7 @@ class Facts(TypedDict, total=False):
     axis: int
     windows: Callable[[Tensor], Tensor]
     positions: Positions
+    held: Compute
 
 
 @runtime_checkable
@@ -100,6 +132,7 @@ class Recorder(Protocol):
         *,
         overwrites: bool = False,
         nonnegative: bool = False,
+        parts: Computation | None = None,
         **facts: Unpack[Facts],
     ) -> Tensor:
         """Make a call and enter it as an operation.
@@ -111,6 +144,7 @@ class Recorder(Protocol):
             call: computes the result from them.
             overwrites: whether the first input is replaced by the result.
             nonnegative: whether the result is known to be.
+            parts: computes the result from them by other calls, which are recorded once a rule asks for them.
             facts: what only operations of this kind have.
         """
         ...

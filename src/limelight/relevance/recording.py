@@ -25,7 +25,7 @@ from limelight.relevance.flows import Flow, RelevancePass, measure_pass
 from limelight.relevance.graph import NORMALISERS, CallWatcher, Graph
 from limelight.relevance.op import Op
 from limelight.relevance.propagation import Propagation
-from limelight.relevance.recorder import TensorInfo
+from limelight.relevance.recorder import TensorInfo, Unruled
 from limelight.relevance.rules import GRADIENT, Rules
 from limelight.shapes import Acts, Images, Logits
 
@@ -66,7 +66,7 @@ class Recording:
         logits: the class scores before any softmax, where relevance can start; one column for a network with one
             output.
         ops: the recorded calls in their order.
-        unruled: calls without a rule.
+        unruled: calls without a rule, whatever the table.
         score: the explained scalar, where gradients can start, (n,).
         targets: what it is the score of, with the class of each image.
         scores: of classes the logits, (n, classes), two for a network with one output.
@@ -103,6 +103,14 @@ class Recording:
         """Forget what was spent and where relevance went."""
         self.spent.forward = self.spent.backward = 0.0
         self.passes, self.fell_back = [], False
+        self._propagation.unruled.clear()
+
+    @property
+    def without_rule(self) -> list[Unruled]:
+        """The calls for which there was no rule as relevance passed since ``restart``, in their order."""
+        if not self.fell_back:
+            return []
+        return sorted([*self.unruled, *self._propagation.unruled], key=lambda u: u.number)
 
     @property
     def flows(self) -> list[Flow]:
@@ -267,8 +275,10 @@ class Recording:
         shares = [torch.zeros_like(s) if r is None else r for r, s in zip(arrived, stops, strict=True)]
         if flows is not None:
             self.passes.append(measure_pass(seed, shares, flows, len(self.image)))
-        before = self.number(start)
-        self.fell_back |= rules is not GRADIENT and any(u.number <= before for u in self.unruled)
+        if rules is not GRADIENT:
+            before, unruled = self.number(start), self._propagation.unruled
+            unruled.update((Unruled.at(op), None) for op in self.ops if not rules.lists(op))
+            self.fell_back |= any(u.number <= before for u in (*self.unruled, *unruled))
         return shares
 
     def to_image(self, rules: Rules, start: Tensor, seed: Tensor) -> Images:

@@ -12,7 +12,7 @@ from limelight.errors import InvalidOption
 from limelight.relevance.affine_rules import AlphaBeta, Box, Epsilon, Flat, Gamma, Squared
 from limelight.relevance.op import Op
 from limelight.relevance.rule import TINY, Rule
-from limelight.relevance.simple_rules import Proportional, keep, native, to_signal
+from limelight.relevance.simple_rules import Proportional, keep, native, take_apart, to_signal
 
 NAMED: Mapping[str, tuple[Rule, tuple[str, ...]]] = {
     "z": (Epsilon(0.0), ()),
@@ -27,6 +27,7 @@ NAMED: Mapping[str, tuple[Rule, tuple[str, ...]]] = {
     "gradient": (native, ()),
     "proportional": (Proportional(), ("e", "shift")),
     "keep": (keep, ()),
+    "take-apart": (take_apart, ()),
 }
 """Rules by name, for settings that are written down: ``gamma``, or with numbers ``gamma(0.25)``; and what these are."""
 
@@ -71,7 +72,7 @@ COMMON: Mapping[str, Rule] = {
     "scale": keep,
     "cat": native,
 }
-"""What is done where a table says nothing."""
+"""What is done where a table says nothing; calls that have no rule here either hand on their own gradient."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,7 @@ class Rules:
     Attributes:
         table: rules by place: ``first`` and ``last`` affine operation on the way, ``shallow`` convolutions (whose
             output is at least a quarter of the image's size), or a kind: ``conv``, ``linear``, ``affine`` for both,
-            ``batch_norm``, ``norm``, ``activation``, ``max_pool``, ``avg_pool``, ``add``, ``multiply``, ``scale``,
-            ``cat``. The most special entry counts.
+            or another of ``Kind``. The most special entry counts.
         fuse: treat a batch normalisation and the affine operation right before it as one affine operation.
         overrides: rules for affine operations by name of their module, where ``*`` stands for anything.
         rest: what is done where the table says nothing.
@@ -96,10 +96,14 @@ class Rules:
     def find(self, op: Op) -> tuple[Op, Rule]:
         """Return the operation to which relevance goes (a fused pair in place of its normalisation) and its rule."""
         if self.fuse and op.pair is not None:
-            return op.pair, self._rule(op.pair)
-        return op, self._rule(op)
+            return op.pair, self._rule(op.pair) or native
+        return op, self._rule(op) or native
 
-    def _rule(self, op: Op) -> Rule:
+    def lists(self, op: Op) -> bool:
+        """Return whether there is a rule for an operation, in the table or among what is done otherwise."""
+        return self._rule(op) is not None or any(place in COMMON for place in op.places)
+
+    def _rule(self, op: Op) -> Rule | None:
         """Look a rule up: by the name of the module, then by place, then in what is done otherwise."""
         if op.affine is not None:
             for pattern, rule in self.overrides.items():
@@ -109,7 +113,7 @@ class Rules:
             for place in op.places:
                 if place in table:
                     return table[place]
-        return native
+        return None
 
     def but(self, **changes: Rule) -> "Rules":
         """Return a copy with other rules at some places."""

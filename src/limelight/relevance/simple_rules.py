@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limelight.relevance.op import Op, divide_by
+from limelight.relevance.op import Op, at_least_float32, divide_by
 from limelight.relevance.rule import TINY, absorbing
 
 
@@ -17,6 +17,40 @@ def native(op: Op, r: Tensor) -> tuple[Tensor, ...]:
 def keep(op: Op, r: Tensor) -> Tensor:
     """Hand everything on: R' = R."""
     return r if r.shape == op.inputs[0].shape else r.sum_to_size(op.inputs[0].shape)
+
+
+def take_apart(op: Op, r: Tensor) -> tuple[Tensor | None, ...]:
+    """Hand R back along the operations of which attention consists, each by the rule that stands for it."""
+    assert op.parts is not None
+    inputs = [at_least_float32(x).detach().requires_grad_() for x in op.inputs]
+    y = op.parts(*inputs)
+    return torch.autograd.grad(y, inputs, r.to(y), allow_unused=True)
+
+
+@absorbing
+def nothing(op: Op, r: Tensor) -> tuple[None, ...]:
+    """Hand on nothing: what the operation gave counts as a constant."""
+    op.audit_amount("constants", r)
+    return (None,)
+
+
+def to_first(op: Op, r: Tensor) -> Tensor:
+    """Hand all to the first operand: a numerator takes all of a quotient's."""
+    return r.sum_to_size(op.inputs[0].shape)
+
+
+def split_evenly(op: Op, r: Tensor) -> tuple[Tensor, ...]:
+    """Hand each operand of a product the same share."""
+    return tuple((r / len(op.inputs)).sum_to_size(x.shape) for x in op.inputs)
+
+
+@absorbing
+def joined(op: Op, r: Tensor) -> tuple[Tensor, ...]:
+    """Hand each part that was joined its own; constants among them, such as a learned token, keep theirs."""
+    shares = op.native(r)
+    rest = op.sum_per_image(r) - sum(op.sum_per_image(s) for s in shares)
+    op.audit["constants"] = rest
+    return shares
 
 
 @absorbing

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from limelight.relevance.affine import Convolution, Product
 from limelight.relevance.handlers.arguments import arrange, one_per_axis
+from limelight.relevance.handlers.attention import record_product
 from limelight.relevance.recorder import Handler, Recorder, TorchFunction
 
 
@@ -50,9 +51,11 @@ def handle_linear(recorder: Recorder, func: TorchFunction, args: Any, kwargs: An
 
 
 def handle_matmul(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:
-    """Record a product with a constant matrix."""
+    """Record a product with a constant matrix, or of others."""
     x, w = arrange(args, kwargs, "input other", ())
-    return _record_product(recorder, func, x, w.T, None) if isinstance(w, Tensor) and w.ndim == 2 else NotImplemented
+    if recorder.info(x) is not None and recorder.info(w) is None and w.ndim == 2 and x.ndim >= 2:
+        return _record_product(recorder, func, x, w.T, None)
+    return record_product(recorder, func, (x, w), {})
 
 
 def handle_addmm(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:

@@ -16,7 +16,7 @@ def handle_sum(sign: int, swapped: bool = False) -> Handler:
     """Return the handler of a + b (sign 1) or a - b (sign -1), or of b - a if swapped."""
 
     def handle(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:
-        """Record a sum, or the addition of a constant as a scale."""
+        """Record a sum, or the addition of a constant as a shift."""
         if kwargs.keys() - {"alpha", "other", "input"} or kwargs.get("out") is not None:
             return NotImplemented
         a, b, alpha = arrange(args, kwargs, "input other alpha", (1,))
@@ -34,21 +34,23 @@ def handle_sum(sign: int, swapped: bool = False) -> Handler:
             positive = sign > 0 and of_a.nonnegative and of_b.nonnegative
             return recorder.record("add", func, [a, b], add, overwrites=overwrites, nonnegative=positive)
         if of_a:
-            return recorder.record("scale", func, [a], lambda a: add(a, b), overwrites=overwrites)
-        return recorder.record("scale", func, [b], lambda b: add(a, b))
+            return recorder.record("shift", func, [a], lambda a: add(a, b), overwrites=overwrites)
+        return recorder.record("shift", func, [b], lambda b: add(a, b))
 
     return handle
 
 
 def handle_product(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:
-    """Record a product of a signal and its gate, or with a constant."""
+    """Record a product of a signal and its gate, of two activations, or with a constant; or a quotient."""
     a, b = arrange(args, kwargs, "input other", ())
     name = name_of(func)
     overwrites = name in ("mul_", "div_", "multiply_", "__imul__", "__itruediv__")
     quotient = name in ("div", "div_", "true_divide", "divide", "__itruediv__", "__truediv__")
     of_a, of_b = recorder.info(a), recorder.info(b)
-    if (overwrites and of_a is None) or a is b or (quotient and of_b):
+    if (overwrites and (of_a is None or a is b)) or (quotient and of_b and not of_a):
         return NotImplemented
+    if quotient and of_b:
+        return recorder.record("quotient", func, [a, b], torch.div, overwrites=overwrites)
     if of_a is None or of_b is None:
         x, c = (a, b) if of_a else (b, a)
         info = of_a or of_b
@@ -64,7 +66,7 @@ def handle_product(recorder: Recorder, func: TorchFunction, args: Any, kwargs: A
     if gates[0] == gates[1]:
         gates = [a.numel() < b.numel(), b.numel() < a.numel()]
     if gates[0] == gates[1]:
-        return NotImplemented
+        return recorder.record("product", func, [a, b], torch.mul, overwrites=overwrites)
     return recorder.record("multiply", func, [a, b], torch.mul, overwrites=overwrites, gate=gates.index(True))
 
 

@@ -1,5 +1,6 @@
 """Normalisation, by constant statistics or by those of the image itself."""
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +10,7 @@ from limelight.relevance.affine import Convolution
 from limelight.relevance.handlers.arguments import arrange
 from limelight.relevance.handlers.one_input import record_one_input
 from limelight.relevance.op import Compute, Op
-from limelight.relevance.recorder import Recorder, TorchFunction
+from limelight.relevance.recorder import Recorder, TorchFunction, name_of
 
 
 def handle_batch_norm(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:
@@ -67,5 +68,42 @@ def _pair(before: Op, norm: Op, normalise: Compute, scale: Tensor, shift: Tensor
 
 
 def handle_norm(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:
-    """Record a normalisation by the image's own statistics."""
-    return record_one_input(recorder, "norm", func, args, kwargs)
+    """Record a normalisation by the image's own statistics; of those by groups, with the spread held constant."""
+    name, more = name_of(func), (None, None, 1e-5)
+    if name == "layer_norm":
+        _, shape, weight, bias, eps = arrange(args, kwargs, "input normalized_shape weight bias eps", more)
+        held = partial(_hold_layer, len(shape), weight, bias, eps)
+    elif name == "group_norm":
+        _, groups, weight, bias, eps = arrange(args, kwargs, "input num_groups weight bias eps", more)
+        held = partial(_hold_groups, groups, weight, bias, eps)
+    else:  # without a mean and bias, or by neighbours
+        return record_one_input(recorder, "norm", func, args, kwargs)
+    return record_one_input(recorder, "norm", func, args, kwargs, held=held)
+
+
+def _hold_layer(axes: int, weight: Tensor | None, bias: Tensor | None, eps: float, *inputs: Tensor) -> Tensor:
+    """Return w (x - mean) / std + b over the last axes, with std as a constant."""
+    (x,), along = inputs, list(range(-axes, 0))
+    away = x - x.mean(along, keepdim=True)
+    y = away / (away.square().mean(along, keepdim=True) + eps).sqrt().detach()
+    y = y if weight is None else y * weight.to(x)
+    return y if bias is None else y + bias.to(x)
+
+
+def _hold_groups(groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, *inputs: Tensor) -> Tensor:
+    """Return w (x - mean) / std + b of every group of channels, with std as a constant."""
+    (x,) = inputs
+    y = _hold_layer(1, None, None, eps, x.reshape(len(x), groups, -1)).view_as(x)
+    per_channel = (1, -1, *[1] * (x.ndim - 2))
+    y = y if weight is None else y * weight.to(x).view(per_channel)
+    return y if bias is None else y + bias.to(x).view(per_channel)
+
+
+def handle_unit_length(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:
+    """Record x / |x| as a quotient of which the image moves the numerator."""
+    return record_one_input(recorder, "quotient", func, args, kwargs)
+
+
+def handle_statistic(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:
+    """Record what activations are divided by where a network writes its own normalisation."""
+    return record_one_input(recorder, "statistic", func, args, kwargs)

@@ -1,8 +1,19 @@
 """The handler of every function that has one, by name, and the functions that only route numbers."""
 
 from limelight.relevance.handlers.affine import handle_addmm, handle_convolution, handle_linear, handle_matmul
+from limelight.relevance.handlers.attention import (
+    handle_attention,
+    handle_contraction,
+    handle_multi_head_attention,
+    handle_softmax,
+)
 from limelight.relevance.handlers.combining import handle_concatenation, handle_negation, handle_product, handle_sum
-from limelight.relevance.handlers.normalisation import handle_batch_norm, handle_norm
+from limelight.relevance.handlers.normalisation import (
+    handle_batch_norm,
+    handle_norm,
+    handle_statistic,
+    handle_unit_length,
+)
 from limelight.relevance.handlers.one_input import handle_activation, handle_clamp
 from limelight.relevance.handlers.pooling import handle_average, handle_max_pool
 from limelight.relevance.recorder import Handler
@@ -30,11 +41,17 @@ A smooth maximum hands relevance on by its gradient too: the softmax, whose shar
 _TABLE: list[tuple[Handler, str]] = [
     (handle_linear, "linear"),
     (handle_matmul, "matmul mm __matmul__"),
+    (handle_contraction, "bmm baddbmm einsum __rmatmul__"),
+    (handle_softmax, "softmax"),
+    (handle_attention, "scaled_dot_product_attention"),
+    (handle_multi_head_attention, "multi_head_attention_forward"),
     (handle_addmm, "addmm"),
     *((handle_convolution(n), f"conv{n}d") for n in (1, 2, 3)),
     *((handle_convolution(n, transposed=True), f"conv_transpose{n}d") for n in (1, 2, 3)),
     (handle_batch_norm, "batch_norm"),
     (handle_norm, "layer_norm group_norm instance_norm local_response_norm rms_norm"),
+    (handle_unit_length, "normalize"),
+    (handle_statistic, "pow square sqrt rsqrt reciprocal var std norm vector_norm"),
     (handle_activation(nonnegative=True), "relu relu_ relu6 sigmoid sigmoid_ hardsigmoid softplus"),
     (
         handle_activation(),
