@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from limelight.errors import UnsupportedModel
 from limelight.model.attention import Attention
-from limelight.model.one_pass import Pass
+from limelight.model.cost import Meter
+from limelight.model.one_pass import Pass, pass_images
 from limelight.model.tokens import Tokens, find_tokens
 from limelight.model.windows import place_windows
 from limelight.shapes import Grid
@@ -51,6 +52,10 @@ class Attentions:
 
     def _on_picture(self, some: Sequence[Attention]) -> tuple[Attention, ...]:
         return place_windows(self.clean.classifier, self.clean.image, some)
+
+    def last(self, count: int) -> tuple[Attention, ...]:
+        """Return the last attentions, of blocks and of pooling heads."""
+        return (*self.blocks, *self.pools)[-count:]
 
     def of_last(self, fuse: Callable[[Attention], Tensor]) -> Grid:
         """Return what the head sees of each patch in the last attention alone, (n, *grid)."""
@@ -120,6 +125,23 @@ class Attentions:
         return row[:, :, -count:]
 
 
+def attend_with_one_head(clean: Pass, method: str, last: int, meter: Meter) -> Attentions:
+    """Return the attentions of another pass, in which the last ones have one head of the full width, with gradients."""
+    numbers = range(len(clean.attention) - last, len(clean.attention))
+    changed = pass_images(
+        clean.classifier,
+        clean.image,
+        clean.targets,
+        {},
+        layer_gradients=False,
+        attention=True,
+        attention_gradients=True,
+        one_head=numbers,
+        meter=meter,
+    )
+    return read_attentions(changed, method)
+
+
 def read_attentions(clean: Pass, method: str) -> Attentions:
     """Return the attentions of tokens over tokens in a pass.
 
@@ -135,3 +157,7 @@ def read_attentions(clean: Pass, method: str) -> Attentions:
     pools = tuple(a for a in seen[seen.index(squares[-1]) + 1 :] if a.tokens[0] == 1)
     others = tuple(a for a in seen if a not in squares and a not in pools)
     return Attentions(method, clean, tuple(squares), pools, others)
+
+
+OneHead = Callable[[int], Attentions]
+"""How many of the last attentions have one head of the full width -> the attentions of such a pass."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from limelight.engine.ablation import score_ablations
-from limelight.engine.attention import Attentions, read_attentions
+from limelight.engine.attention import Attentions, OneHead, attend_with_one_head, read_attentions
 from limelight.engine.baselines import fill_images
 from limelight.engine.block_scores import BlockScores
 from limelight.engine.budget import Allowance
@@ -156,6 +156,11 @@ class Request:
     def attention_gradients(self) -> Attentions:
         """The same, with the gradients of the score with respect to each."""
         return self.attention
+
+    @property
+    def one_head_attention(self) -> OneHead:
+        """A function: last -> the same of a pass in which so many last attentions have one head of the full width."""
+        return lambda last: attend_with_one_head(self._clean, self._method.name, last, self._meter)
 
     @property
     def block_scores(self) -> BlockScores:

@@ -4,7 +4,7 @@ A fused kernel never holds its weights A, and A has no place in the graph of gra
 was given: A = softmax(s q k^T + mask), and with y = A v the gradient of a score S is dS/dA = dS/dy v^T.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Container, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from limelight.model.attention_parts import attention_weights, multi_head_attention
+from limelight.model.attention_parts import attend, attention_weights, multi_head_attention
 from limelight.model.hooks import attach_hooks
 from limelight.model.parts import parts_of
 
@@ -121,14 +121,16 @@ class AttentionWatch(TorchFunctionMode):
     Args:
         module: the network.
         images: how many it is given.
+        one_head: numbers of attentions, from 0, in whose place one with a single head of the full width is computed.
 
     Attributes:
         seen: the attentions by number and owner, in order; their tensors are parts of the graph.
         outputs: what each gave, as the network goes on with it.
     """
 
-    def __init__(self, module: nn.Module, images: int) -> None:
+    def __init__(self, module: nn.Module, images: int, one_head: Container[int] = ()) -> None:
         super().__init__()
+        self._one_head = one_head
         self.seen: dict[str, Attention] = {}
         self.outputs: dict[str, Tensor] = {}
         self._images = images
@@ -143,10 +145,10 @@ class AttentionWatch(TorchFunctionMode):
                 return multi_head_attention(*args, **kwargs)
         result = func(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
-            self._keep_kernel(result, *args, **kwargs)
-        elif func in PRODUCTS:
-            self._follow_product(func, result, args)
-        elif isinstance(result, Tensor) and self._sources:
+            return self._keep_kernel(result, *args, **kwargs)
+        if func in PRODUCTS:
+            return self._follow_product(func, result, args)
+        if isinstance(result, Tensor) and self._sources:
             self._follow(func, result, args, kwargs)
         return result
 
@@ -161,28 +163,29 @@ class AttentionWatch(TorchFunctionMode):
         is_causal: bool = False,
         scale: float | None = None,
         enable_gqa: bool = False,
-    ) -> None:
-        """Keep what the fused kernel was given."""
+    ) -> Tensor:
+        """Keep what the fused kernel was given, and return what it gives."""
         if enable_gqa:  # several heads of queries share one of keys and values
             shared = query.shape[-3] // key.shape[-3]
             key, value = key.repeat_interleave(shared, -3), value.repeat_interleave(shared, -3)
         if is_causal:
             attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
         own = query.shape[-1] ** -0.5 if scale is None else scale
-        self._keep(output, value, queries=query, keys=key, scale=own, mask=attn_mask)
+        return self._keep(output, value, queries=query, keys=key, scale=own, mask=attn_mask)
 
-    def _follow_product(self, func: Any, result: Tensor, args: Any) -> None:
+    def _follow_product(self, func: Any, result: Tensor, args: Any) -> Tensor:
         """Follow a product of matrices: of queries and keys, or of weights and values."""
         left, right = args[1:3] if func is torch.einsum and len(args) == 3 else args[:2]
         if not isinstance(left, Tensor) or not isinstance(right, Tensor) or min(left.ndim, right.ndim) < 3:
-            return
+            return result
         source = self._sources.get(left)
         if source is not None and source.weights and left.shape[-2:] == source.shape:
-            self._keep(result, right, queries=source.queries, keys=source.keys, probabilities=left)
-        elif func is torch.einsum:
+            return self._keep(result, right, queries=source.queries, keys=source.keys, probabilities=left)
+        if func is torch.einsum:
             self._sources[result] = _Source(None, None, result.shape[-2:])
         else:
             self._sources[result] = _Source(left, right.mT, result.shape[-2:])
+        return result
 
     def _follow(self, func: Any, result: Tensor, args: Any, kwargs: Mapping[str, Any]) -> None:
         """Follow scores and weights through what is done to them: masks, a softmax, dropout, a mixing of heads."""
@@ -191,18 +194,21 @@ class AttentionWatch(TorchFunctionMode):
             source = self._sources[given]
             self._sources[result] = replace(source, weights=True) if func in SOFTMAX else source
 
-    def _keep(self, output: Tensor, values: Tensor, mask: Tensor | None = None, scale: float = 1.0, **of: Any) -> None:
-        """Keep one attention, if it is about the images; ``of`` are its queries, keys and weights, if they are known."""
+    def _keep(self, output: Tensor, values: Tensor, mask: Tensor | None = None, scale: float = 1.0, **of: Any) -> Tensor:
+        """Keep one attention, if it is about the images, and return its output; ``of`` is what is known of q, k and A."""
         if min(output.ndim, values.ndim) < 3 or len(output) % self._images or len(values) != len(output):
-            return
+            return output
         if mask is not None and mask.ndim > 2 and len(mask) == len(output):
             mask = self._by_image(mask)
         parts = {name: None if t is None else self._by_image(t) for name, t in of.items()}
         owner = self._owners[-1] if self._owners else ""
-        v, y = self._by_image(values), self._by_image(output)
-        name = f"attention {len(self.seen) + 1} ({owner})"
+        v, number = self._by_image(values), len(self.seen)
+        if number in self._one_head and parts["queries"] is not None:
+            output = _with_one_head(parts["queries"], parts["keys"], v).reshape(output.shape)
+        y, name = self._by_image(output), f"attention {number + 1} ({owner})"
         self.seen[name] = Attention(owner=owner, values=v, output=y, scale=scale, mask=mask, **parts)
         self.outputs[name] = output
+        return output
 
     def _by_image(self, t: Tensor) -> Tensor:
         """View (n heads, …), (n windows, heads, …) or (n, windows, heads, …) as (n, windows, heads, tokens, …)."""
@@ -226,14 +232,22 @@ class AttentionWatch(TorchFunctionMode):
 
 
 @contextmanager
-def watch_attention(module: nn.Module, images: int, wanted: bool = True) -> Generator[AttentionWatch]:
-    """Keep the attentions of the pass that is made in the block, if they are wanted."""
-    watch = AttentionWatch(module, images)
+def watch_attention(
+    module: nn.Module, images: int, wanted: bool = True, one_head: Container[int] = ()
+) -> Generator[AttentionWatch]:
+    """Keep the attentions of the pass that is made in the block, if they are wanted; see ``AttentionWatch``."""
+    watch = AttentionWatch(module, images, one_head)
     if not wanted:
         yield watch
         return
     with watch.owners(), watch:
         yield watch
+
+
+def _with_one_head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attend with all heads' channels as one head: (…, heads, tokens, d) each."""
+    joined = (t.transpose(-3, -2).flatten(-2) for t in (q, k, v))
+    return torch.unflatten(attend(*joined), -1, v.shape[-3::2]).transpose(-3, -2)
 
 
 def _wide(t: Tensor) -> Tensor:

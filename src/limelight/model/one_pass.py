@@ -1,6 +1,6 @@
 """One look at a network: what it and its layers give for a batch of images, and the gradients of its score."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -90,6 +90,7 @@ def pass_images(
     graph_from_image: bool = False,
     attention: bool = False,
     attention_gradients: bool = False,
+    one_head: Container[int] = (),
     meter: Meter,
 ) -> Pass:
     """Run the model once, and once back if gradients are wanted, and collect what the layers gave.
@@ -104,6 +105,7 @@ def pass_images(
         graph_from_image: whether the graph begins at the images in any case, and not at the first layer.
         attention: whether the attentions are kept.
         attention_gradients: whether the score's gradients with respect to what they give are wanted, too.
+        one_head: which of them have all channels in one head in this pass; see ``AttentionWatch``.
         meter: counts the passes.
     """
     layer_gradients = layer_gradients and bool(layers)
@@ -117,7 +119,7 @@ def pass_images(
         runs={name: info.run for name, info in layers.items()},
     )
     with preserve_state(classifier.module):
-        with watched as hooks, watch_attention(classifier.module, len(x), attention) as attentions:
+        with watched as hooks, watch_attention(classifier.module, len(x), attention, one_head) as attentions:
             image = x.detach().clone().requires_grad_(from_image)  # a module may overwrite what it is given
             output = classifier.forward(image.clone() if from_image else image)
         meter.add(forward=len(x))

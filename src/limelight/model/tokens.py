@@ -33,9 +33,14 @@ class Tokens:
     read: Tensor
 
     @property
+    def patches(self) -> int:
+        """How many patches there are."""
+        return prod(self.grid)
+
+    @property
     def count(self) -> int:
         """How many there are."""
-        return self.prefix + prod(self.grid)
+        return self.prefix + self.patches
 
     def map(self, values: Tensor) -> Grid:
         """Return what the patches of (n, tokens) have, as maps, (n, *grid)."""
