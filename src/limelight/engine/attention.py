@@ -117,7 +117,9 @@ class Attentions:
         count, images = self.tokens.count, len(self.blocks[0].values)
         if not self.pools:
             return self.tokens.read.to(self.blocks[0].weights).expand(images, 1, count)
-        late = self.pools[0].tokens[1] == count + 1  # a class token, which sees itself too and has a residual connection
+        late = (
+            self.pools[0].tokens[1] == count + 1
+        )  # a class token, which sees itself too and has a residual connection
         row = fuse(self.pools[-1]) if not late else F.one_hot(torch.tensor(0), count + 1)[None, None]
         for pool in reversed(self.pools) if late else ():
             fused = fuse(pool)

@@ -55,16 +55,15 @@ class BlockScores:
             watched = watch_layers(classifier.modules(blocks), gradients=True, graph_from_image=True)
             with watched as hooks, watch_attention(module, len(x)) as watch:
                 classifier.forward(image.clone())
-            self.meter.add(forward=len(x))
+            # Every block's way back is gone once; what the head takes, for each of them, is next to nothing.
+            self.meter.add(forward=len(x), backward=len(x))
             seen = {a.owner: (a, watch.outputs[name]) for name, a in watch.seen.items()}
             return tuple(
                 self._of_block(head, hooks.outputs[block], seen[a.owner], readout)
                 for block, a in list(zip(blocks, attentions.blocks, strict=True))[first:]
             )
 
-    def _of_block(
-        self, head: Head, tokens: Tensor, of_block: tuple[Attention, Tensor], readout: Readout
-    ) -> Attention:
+    def _of_block(self, head: Head, tokens: Tensor, of_block: tuple[Attention, Tensor], readout: Readout) -> Attention:
         """Return one block's attention, or that of the pooling head, with the gradient of its score."""
         clean = self.attentions.clean
         axis = 1 if len(tokens) == len(clean.image) else 0
@@ -73,13 +72,10 @@ class BlockScores:
             given = tokens.mean(axis, keepdim=True).expand_as(tokens) if readout == "mean" else tokens
             output = head(given, gradients=True)
             score, _ = clean.targets.read(clean.classifier, output, clean.image)
-            (name, a), y = (
-                (list(pooling.seen.items())[-1], list(pooling.outputs.values())[-1])
-                if pooling.seen
-                else (("", of_block[0]), of_block[1])
-            )
+            a, y = of_block
+            if pooling.seen:
+                a, y = list(pooling.seen.values())[-1], list(pooling.outputs.values())[-1]
             (gradient,) = differentiate(module, clean.image, score.sum(), [y], keep=True)
-        self.meter.add(forward_tail=len(clean.image), backward_tail=len(clean.image))
         return a.with_gradient(gradient)
 
 
@@ -99,7 +95,7 @@ def _head(clean: Pass, block: str, norm: bool) -> Head:
     head = classifier.memo[key]
     if not head.exact:
         raise UnsupportedModel(
-            f"{classifier.name} has something that bypasses {block!r}, so that its head can't be asked about the tokens "
-            "of single blocks"
+            f"{classifier.name} has something that bypasses {block!r}, so that its head can't be asked about the "
+            "tokens of single blocks"
         )
     return head

@@ -194,8 +194,10 @@ class AttentionWatch(TorchFunctionMode):
             source = self._sources[given]
             self._sources[result] = replace(source, weights=True) if func in SOFTMAX else source
 
-    def _keep(self, output: Tensor, values: Tensor, mask: Tensor | None = None, scale: float = 1.0, **of: Any) -> Tensor:
-        """Keep one attention, if it is about the images, and return its output; ``of`` is what is known of q, k and A."""
+    def _keep(
+        self, output: Tensor, values: Tensor, mask: Tensor | None = None, scale: float = 1.0, **of: Any
+    ) -> Tensor:
+        """Keep one attention, if it is about the images, and return its output; ``of`` are q, k and A, if known."""
         if min(output.ndim, values.ndim) < 3 or len(output) % self._images or len(values) != len(output):
             return output
         if mask is not None and mask.ndim > 2 and len(mask) == len(output):
@@ -203,8 +205,9 @@ class AttentionWatch(TorchFunctionMode):
         parts = {name: None if t is None else self._by_image(t) for name, t in of.items()}
         owner = self._owners[-1] if self._owners else ""
         v, number = self._by_image(values), len(self.seen)
-        if number in self._one_head and parts["queries"] is not None:
-            output = _with_one_head(parts["queries"], parts["keys"], v).reshape(output.shape)
+        q, k = parts.get("queries"), parts.get("keys")
+        if number in self._one_head and q is not None and k is not None:
+            output = _with_one_head(q, k, v).reshape(output.shape)
         y, name = self._by_image(output), f"attention {number + 1} ({owner})"
         self.seen[name] = Attention(owner=owner, values=v, output=y, scale=scale, mask=mask, **parts)
         self.outputs[name] = output
@@ -246,8 +249,8 @@ def watch_attention(
 
 def _with_one_head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attend with all heads' channels as one head: (…, heads, tokens, d) each."""
-    joined = (t.transpose(-3, -2).flatten(-2) for t in (q, k, v))
-    return torch.unflatten(attend(*joined), -1, v.shape[-3::2]).transpose(-3, -2)
+    query, key, value = (t.transpose(-3, -2).flatten(-2) for t in (q, k, v))
+    return torch.unflatten(attend(query, key, value), -1, v.shape[-3::2]).transpose(-3, -2)
 
 
 def _wide(t: Tensor) -> Tensor:

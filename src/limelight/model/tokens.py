@@ -82,7 +82,9 @@ def _read(classifier: Classifier, x: Images, last: LayerInfo) -> Tensor:
     with preserve_state(module), watch_layers(classifier.modules([last.name]), gradients=True) as hooks:
         numbers = classifier.outputs.numbers(classifier.forward(x.clone()), 1)
         (gradient,) = hooks.gradients(module, x, torch.stack([t.max() for t in numbers]).sum()).values()
-    rows = replace(last.layout, prefix=0, grid=(-1,)).maps(gradient) if last.layout.prefix else last.layout.maps(gradient)
+    rows = (
+        replace(last.layout, prefix=0, grid=(-1,)).maps(gradient) if last.layout.prefix else last.layout.maps(gradient)
+    )
     rows = rows[0].flatten(1).T  # tokens channels
     size = float(rows.abs().max())
     groups: list[list[int]] = []

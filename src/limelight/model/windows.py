@@ -14,6 +14,7 @@ from limelight.model.boundary import differentiate
 from limelight.model.classifier import Classifier
 from limelight.model.hooks import Hook, attach_hooks
 from limelight.model.preserve import preserve_state
+from limelight.ops.arrays import integers
 from limelight.shapes import Images
 
 OFF = 0.1
@@ -63,9 +64,7 @@ def _find(classifier: Classifier, x: Images) -> Mapping[str, Tensor]:
         stack.enter_context(attach_hooks(hooks))
         with torch.enable_grad(), watch_attention(module, 1) as watch:
             classifier.forward(x.clone())
-        return {
-            a.owner: _slots(classifier, x, a, given[blocks[a.owner]]) for a in watch.seen.values() if a.windows > 1
-        }
+        return {a.owner: _slots(classifier, x, a, given[blocks[a.owner]]) for a in watch.seen.values() if a.windows > 1}
 
 
 def _slots(classifier: Classifier, x: Images, attention: Attention, tokens: Tensor) -> Tensor:
@@ -94,11 +93,11 @@ def _slots(classifier: Classifier, x: Images, attention: Attention, tokens: Tens
         plain, *numbered = (g.double() for g in gradients if g is not None)
         size = (plain * plain).sum(axis).flatten()
         window, place = ((g * plain).sum(axis).flatten() / size for g in numbered)
-        slots = window.round() * places + place.round()
+        slots = (window.round() * places + place.round()).long()
         off = max(float((n - n.round()).abs().max()) for n in (window, place))
-        if off < OFF and len(slots.unique()) == len(slots) <= windows * places:
+        if off < OFF and len({*integers(slots)}) == len(slots) <= windows * places:
             at = torch.full((windows * places,), -1, device=values.device)
-            at[slots.long()] = torch.arange(len(slots), device=values.device)
+            at[slots] = torch.arange(len(slots), device=values.device)
             return at.view(windows, places)
     owner, name = attention.owner, classifier.name
     raise UnsupportedModel(f"where the windows of {owner!r} of {name} lie in the picture can't be told")

@@ -13,8 +13,7 @@ from limelight.shapes import Grid
     "legrad",
     family="attention",
     cites="bousselham2025",
-    cost="2 F + L F_t + L R_t",
-    in_short="2 F + a block's way back for each",
+    cost="2 F + 1 R",
     layers="none",
     profiles={
         "authors": {"start_layer": -2, "reduce": "sum", "norm": False},
@@ -31,14 +30,14 @@ def legrad(
 ) -> Grid:
     """How each block's attention moves the score that the head gives that block's own tokens.
 
-    L = mean_l mean_h mean_i (ds_l / dA_l[h, i])^+ with s_l the head's score of the mean of the tokens behind block l, over
-    heads h and queries i. Where the head pools by attention, A is that of the pooling, once for each block.
+    L = mean_l mean_h mean_i (ds_l / dA_l[h, i])^+ over blocks l, heads h and queries i, with s_l the head's score of the
+    mean of the tokens behind block l. Where the head pools by attention, A is that of the pooling, once for each block.
 
     Args:
         block_scores: gives each block's attention with the gradient of its own score.
         start_layer: the first block that counts, from 0; below 0 from the end.
-        readout: what the head is given: the mean of all tokens in the place of each (``mean``), or the tokens (``own``);
-            None for the mean, or, where the head pools by attention, the tokens.
+        readout: what the head is given: the mean of all tokens in the place of each (``mean``), or the tokens
+            (``own``); None for the mean, or, where the head pools by attention, the tokens.
         reduce: how blocks are put together.
         norm: whether the tokens pass the last norm before an attention pools them, as the network's own do.
 
