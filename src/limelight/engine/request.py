@@ -27,6 +27,7 @@ from limelight.engine.needs import (
     ScoresOf,
     ScoresWhere,
     TakeGradients,
+    TokenScores,
 )
 from limelight.engine.passes import AT_A_GRADIENT, Passes
 from limelight.engine.rng import Draws, draws_per_image
@@ -106,6 +107,11 @@ class Request:
     def acts_if_any(self) -> Acts | None:
         """Activations of the layer, (n, k, h, w), or None where the method explains none with its options."""
         return self.acts if self._layers else None
+
+    @property
+    def all_acts(self) -> list[Acts]:
+        """Activations of every layer, shallow to deep, (n, k, *place) each."""
+        return [stage.acts for stage in self.stages]
 
     @property
     def grads(self) -> Acts:
@@ -247,6 +253,19 @@ class Request:
         """Tell which scores of changed copies, (n, s), differ from those of the images."""
         clean = self._clean.score_as(kind or self._method.options.score)[:, None]
         return (scores - clean).abs() > 1e-6 * clean.abs()
+
+    @property
+    def token_scores(self) -> TokenScores:
+        """A function: kept, wanted, kind -> the score with some tokens only; see ``Passes.token_scores``."""
+
+        def token_scores(kept: Tensor, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
+            first = self._clean.classifier.layers(None, self.image, "blocks")[0]
+            scores = self._passes.token_scores(first, kept, wanted, kind)
+            if bool(wanted.any()):
+                self.effects.score((self._differ(scores, kind) & wanted).any(1))
+            return scores
+
+        return token_scores
 
     @property
     def ablated_scores(self) -> AblatedScores:
