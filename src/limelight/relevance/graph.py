@@ -155,7 +155,8 @@ class Graph:
             return result
         routes = name in ROUTES
         returned = name == "view_as" and args[0] is args[-1] and not torch.is_grad_enabled()
-        if not returned and not (routes and torch.is_grad_enabled()):
+        moves = any(t.requires_grad for t in inputs) or not torch.is_grad_enabled()  # more than the shape of an image
+        if moves and not returned and not (routes and torch.is_grad_enabled()):
             self._note_unruled(name, NO_RULE if torch.is_grad_enabled() else NO_GRADIENTS)
         source = inputs[0] if name in (*NORMALISERS, "flatten", "squeeze") else infos[0].source if routes else None
         for t in made:

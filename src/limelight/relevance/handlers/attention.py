@@ -66,6 +66,9 @@ def handle_multi_head_attention(recorder: Recorder, func: TorchFunction, args: A
         parts = partial(complete, partial(pick, apart))
         return recorder.record("attention", func, inputs, call, parts=parts)
 
+    # Its projections are part of every pass of the network, though they are no operations of their own.
+    projected = sum(given[name].numel() for name in ("query", "key", "value", "query"))
+    recorder.spent.forward += projected * given["embed_dim_to_check"]
     return record(0), record(1) if given.get("need_weights", True) else None
 
 
