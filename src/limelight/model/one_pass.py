@@ -1,12 +1,16 @@
 """One look at a network: what it and its layers give for a batch of images, and the gradients of its score."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from limelight.errors import NonFinite
+from limelight.model.boundary import multiply_hessian
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Meter
 from limelight.model.layer_hooks import watch_layers
@@ -27,12 +31,23 @@ class Stage:
         acts: activations, (n, k, *place), at least float32.
         output: what the layer gave, in its own layout and dtype.
         grads: gradient of the score with respect to the activations, or None if nobody asked for it.
+        graph: the output and the gradient, in the layer's own layout, in the graph that made them; or None.
     """
 
     info: LayerInfo
     acts: Acts
     output: Tensor
     grads: Acts | None = None
+    graph: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+
+    def hessian_acts(self, module: nn.Module) -> Acts:
+        """Return the Hessian of the score times the activations, H A, (n, k, *place), of a pass ``twice`` back.
+
+        Both are those of all of the output, leading tokens included, and cut to its map then.
+        """
+        assert self.graph is not None
+        output, gradient = self.graph
+        return _maps(self.info, multiply_hessian(module, gradient, output))
 
 
 @dataclass(frozen=True)
@@ -85,6 +100,7 @@ def pass_images(
     layer_gradients: bool,
     image_gradient: bool = False,
     graph_from_image: bool = False,
+    twice: bool = False,
     meter: Meter,
 ) -> Pass:
     """Run the model once, and once back if gradients are wanted, and collect what the layers gave.
@@ -97,6 +113,7 @@ def pass_images(
         layer_gradients: whether the score's gradients with respect to them are.
         image_gradient: whether that with respect to the images is.
         graph_from_image: whether the graph begins at the images in any case, and not at the first layer.
+        twice: whether the layers' gradients are to be differentiated again.
         meter: counts the passes.
     """
     layer_gradients = layer_gradients and bool(layers)
@@ -109,7 +126,7 @@ def pass_images(
         runs={name: info.run for name, info in layers.items()},
     )
     with preserve_state(classifier.module):
-        with watched as hooks:
+        with watched as hooks, plain_attention() if twice else nullcontext():
             image = x.detach().clone().requires_grad_(image_gradient)  # a module may overwrite what it is given
             output = classifier.forward(image.clone() if image_gradient else image)
         meter.add(forward=len(x))
@@ -119,15 +136,34 @@ def pass_images(
         if layer_gradients and not (graph_from_image or score.requires_grad):
             # A part of the model that runs under no_grad puts back the mode that it began with, and so undoes what our
             # hook at the first layer switched on. A graph that begins at the images does not depend on it.
-            return pass_images(classifier, x, targets, layers, layer_gradients=True, graph_from_image=True, meter=meter)
+            return pass_images(
+                classifier, x, targets, layers, layer_gradients=True, graph_from_image=True, twice=twice, meter=meter
+            )
         grads: dict[str, Tensor] = {}
         if backward:
+            more = {IMAGE: image} if image_gradient else None
             with torch.enable_grad():
-                grads = hooks.gradients(classifier.module, x, total, {IMAGE: image} if image_gradient else None)
+                grads = hooks.gradients(classifier.module, x, total, more, again=twice)
             meter.add(backward=len(x) * image_gradient, backward_tail=len(x) * (not image_gradient))
     logits = None if logits is None else logits.detach()
     stages = read_layers(classifier, layers, hooks.outputs, grads)
-    return Pass(classifier, x, targets.settle(logits), score.detach(), logits, stages, grads.get(IMAGE))
+    if twice:
+        stages = {name: replace(s, graph=(hooks.outputs[name], grads[name])) for name, s in stages.items()}
+    seen = grads[IMAGE].detach() if image_gradient else None
+    return Pass(classifier, x, targets.settle(logits), score.detach(), logits, stages, seen)
+
+
+_plain_attention = threading.RLock()
+
+
+@contextmanager
+def plain_attention() -> Generator[None]:
+    """Compute attention by its formula: fused kernels can't be differentiated twice.
+
+    PyTorch has one setting for all threads, so that one thread at a time may change it.
+    """
+    with _plain_attention, sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def read_layers(
