@@ -46,6 +46,8 @@ from limelight.shapes import Acts, Grid, Images, Index, Logits, Scores
 
 GRADIENT_NEEDS = frozenset({"grads", "stages"})
 """Needs that cost the shared backward pass."""
+HESSIAN_NEEDS = frozenset({"hessian_acts"})
+"""Needs for which the gradients at the layers are differentiated again."""
 INPUT_GRADIENT_NEEDS = frozenset({"input_gradient"})
 """Needs for which it goes on to the image."""
 RECORDING_NEEDS = frozenset({"recording"})
@@ -119,6 +121,20 @@ class Request:
         grads = self.stages[0].grads
         assert grads is not None
         return grads
+
+    @property
+    def hessian_acts(self) -> Acts:
+        """Hessian of the score with respect to the activations, times these, (n, k, *place).
+
+        Leading tokens, which are no part of the map, count in the product: (H A)_i = sum_j d2S / dA_i dA_j A_j over all
+        j of the layer.
+
+        Raises:
+            UnsupportedModel: an operation behind the layer can't be differentiated twice.
+        """
+        product = self.stages[0].hessian_acts(self._clean.classifier.module)
+        self._meter.add(backward_tail=len(product))
+        return product
 
     @property
     def image(self) -> Images:

@@ -1,13 +1,17 @@
 """One look at a network: what it and its layers give for a batch of images, and the gradients of its score."""
 
-from collections.abc import Container, Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Container, Generator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from limelight.errors import NonFinite
 from limelight.model.attention import Attention, watch_attention
+from limelight.model.boundary import multiply_hessian
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Meter
 from limelight.model.layer_hooks import watch_layers
@@ -28,12 +32,23 @@ class Stage:
         acts: activations, (n, k, *place), at least float32.
         output: what the layer gave, in its own layout and dtype.
         grads: gradient of the score with respect to the activations, or None if nobody asked for it.
+        graph: the output and the gradient, in the layer's own layout, in the graph that made them; or None.
     """
 
     info: LayerInfo
     acts: Acts
     output: Tensor
     grads: Acts | None = None
+    graph: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+
+    def hessian_acts(self, module: nn.Module) -> Acts:
+        """Return the Hessian of the score times the activations, H A, (n, k, *place), of a pass ``twice`` back.
+
+        Both are those of all of the output, leading tokens included, and cut to its map then.
+        """
+        assert self.graph is not None
+        output, gradient = self.graph
+        return _maps(self.info, multiply_hessian(module, gradient, output))
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,7 @@ def pass_images(
     attention: bool = False,
     attention_gradients: bool = False,
     one_head: Container[int] = (),
+    twice: bool = False,
     meter: Meter,
 ) -> Pass:
     """Run the model once, and once back if gradients are wanted, and collect what the layers gave.
@@ -106,6 +122,7 @@ def pass_images(
         attention: whether the attentions are kept.
         attention_gradients: whether the score's gradients with respect to what they give are wanted, too.
         one_head: which of them have all channels in one head in this pass; see ``AttentionWatch``.
+        twice: whether the layers' gradients are to be differentiated again.
         meter: counts the passes.
     """
     layer_gradients = layer_gradients and bool(layers)
@@ -119,7 +136,8 @@ def pass_images(
         runs={name: info.run for name, info in layers.items()},
     )
     with preserve_state(classifier.module):
-        with watched as hooks, watch_attention(classifier.module, len(x), attention, one_head) as attentions:
+        watching = watch_attention(classifier.module, len(x), attention, one_head)
+        with watched as hooks, watching as attentions, plain_attention() if twice else nullcontext():
             image = x.detach().clone().requires_grad_(from_image)  # a module may overwrite what it is given
             output = classifier.forward(image.clone() if from_image else image)
         meter.add(forward=len(x))
@@ -129,7 +147,17 @@ def pass_images(
         if layer_gradients and not (graph_from_image or score.requires_grad):
             # A part of the model that runs under no_grad puts back the mode that it began with, and so undoes what our
             # hook at the first layer switched on. A graph that begins at the images does not depend on it.
-            return pass_images(classifier, x, targets, layers, layer_gradients=True, graph_from_image=True, meter=meter)
+            return pass_images(
+                classifier,
+                x,
+                targets,
+                layers,
+                layer_gradients=True,
+                graph_from_image=True,
+                attention=attention,
+                twice=twice,
+                meter=meter,
+            )
         grads: dict[str, Tensor] = {}
         if attention_gradients and not (attentions.outputs or layer_gradients or image_gradient):
             backward = False  # there is no attention; who asked for it will say so
@@ -138,12 +166,28 @@ def pass_images(
             if attention_gradients:
                 more |= attentions.outputs
             with torch.enable_grad():
-                grads = hooks.gradients(classifier.module, x, total, more)
+                grads = hooks.gradients(classifier.module, x, total, more, again=twice)
             meter.add(backward=len(x) * from_image, backward_tail=len(x) * (not from_image))
     logits = None if logits is None else logits.detach()
     stages = read_layers(classifier, layers, hooks.outputs, grads)
+    if twice:
+        stages = {name: replace(s, graph=(hooks.outputs[name], grads[name])) for name, s in stages.items()}
+    input_gradient = grads[IMAGE].detach() if image_gradient else None
     seen = tuple(a.with_gradient(grads.get(name)) for name, a in attentions.seen.items())
-    return Pass(classifier, x, targets.settle(logits), score.detach(), logits, stages, grads.get(IMAGE), seen)
+    return Pass(classifier, x, targets.settle(logits), score.detach(), logits, stages, input_gradient, seen)
+
+
+_plain_attention = threading.RLock()
+
+
+@contextmanager
+def plain_attention() -> Generator[None]:
+    """Compute attention by its formula: fused kernels can't be differentiated twice.
+
+    PyTorch has one setting for all threads, so that one thread at a time may change it.
+    """
+    with _plain_attention, sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def read_layers(
