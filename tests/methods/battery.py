@@ -18,7 +18,7 @@ REFUSES = {
     # that is no module, so that its last layer's activations are not what is pooled.
     "cam": {"plain", "dense", "tokens"},
 }
-TOKEN_NEEDS = {"token_scores"}
+TOKEN_NEEDS = {"token_scores", "attention", "attention_gradients", "block_scores"}
 """What only transformers can give a method; all other networks are refused, as for ``layers="blocks"``."""
 
 

@@ -188,7 +188,7 @@ def ops_of(net: nn.Module, x: Tensor, kind: str) -> Any:
 
 
 def test_rules_by_hand() -> None:
-    """softmax: x = (0, ln 3), s = (1/4, 3/4), R = (1, 2) -> (0, ln 3 (2 - 9/4)). A product of 2 and 3 hands half each."""
+    """softmax: x = (0, ln 3), s = (1/4, 3/4), R = (1, 2) -> (0, ln 3 (2 - 9/4)). 2 and 3 take half each."""
 
     class Pair(nn.Module):
         def __init__(self, f: Any) -> None:

@@ -31,7 +31,8 @@ def legrad(
     """How each block's attention moves the score that the head gives that block's own tokens.
 
     L = mean_l mean_h mean_i (ds_l / dA_l[h, i])^+ over blocks l, heads h and queries i, with s_l the head's score of
-    the mean of the tokens behind block l. Where the head pools by attention, A is that of the pooling, once for each block.
+    the mean of the tokens behind block l. Where the head pools by attention, A is that of the pooling, once for each
+    block.
 
     Args:
         block_scores: gives each block's attention with the gradient of its own score.

@@ -38,7 +38,7 @@ def refine_cam(
 
     L = prod_l mm(U(mm(ReLU(L_l)))) with L_l the map of another method at layer l, U the resizing to the picture and mm
     the scaling to [0, 1]. Where one layer's map is 0, so is the product; where one is empty, nothing is left. In vision
-    transformers all layers have one resolution, so that none is gained; unless several are named, there is the last one.
+    transformers all layers have one resolution, so none is gained; unless several are named, it is the last one.
 
     Args:
         stages: activations and gradients of each layer, shallow to deep.
