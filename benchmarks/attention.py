@@ -55,7 +55,8 @@ def lxt_vit() -> torch.nn.Module | None:
 
     origin = torchvision.models.vision_transformer.__file__
     spec = importlib.util.spec_from_file_location("torchvision.models.vision_transformer_of_lxt", origin)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     twin = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(twin)
     monkey_patch(twin)
@@ -99,7 +100,7 @@ def contenders(name: str, batch: int) -> dict[str, Callable[[], Any]]:
 
 def measure_memory() -> None:
     """Report the largest memory of each way, in a process of its own."""
-    start = "import sys, torch, timm; sys.path.insert(0, 'benchmarks'); import attention; attention.one_pass({!r})"
+    start = "import sys; sys.path.insert(0, 'benchmarks'); import attention; attention.one_pass({!r})"
     for way in (
         "F",
         "F + R",
