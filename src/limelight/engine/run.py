@@ -11,7 +11,14 @@ from torch import nn
 from limelight.engine.apply import Shared, apply, note_losses, prefix_errors
 from limelight.engine.augment import VIEWS, average_views
 from limelight.engine.options import list_enlarged
-from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS
+from limelight.engine.request import (
+    ATTENTION_GRADIENT_NEEDS,
+    ATTENTION_NEEDS,
+    GRADIENT_NEEDS,
+    HESSIAN_NEEDS,
+    INPUT_GRADIENT_NEEDS,
+    RECORDING_NEEDS,
+)
 from limelight.engine.saliency import Saliency, join
 from limelight.engine.spec import Spec
 from limelight.errors import InvalidOption, OutOfMemory, UnsupportedModel
@@ -101,12 +108,15 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
     looked_at = {info.name: info for infos in layers for info in infos}
     stops = {info.name: info for m in methods for info in _stop_of(m, classifier, x)}
     needs = frozenset[str]().union(*(m.needs for m in methods))
-    layer_gradients, image_gradient, recorded = (
-        bool(needs & some) for some in (GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS)
+    layer_gradients, twice, image_gradient, recorded = (
+        bool(needs & some) for some in (GRADIENT_NEEDS, HESSIAN_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS)
     )
+    attention, attention_gradients = bool(needs & ATTENTION_NEEDS), bool(needs & ATTENTION_GRADIENT_NEEDS)
+    backward = layer_gradients or image_gradient or attention_gradients
     if recorded:
         refuse(x[:1], RECORDED * classifier.trace(x).bytes_per_image, "a pass that is recorded for relevance")
-    size = _at_once(methods, classifier, x, kept=4 if recorded else 3 if layer_gradients or image_gradient else 1)
+    kept = 8 if twice else 4 if recorded else 3 if backward or attention else 1
+    size = _at_once(methods, classifier, x, kept=kept)
 
     def explain(images: slice) -> list[Saliency]:
         start, meter = time.perf_counter(), Meter()
@@ -123,6 +133,9 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
                 looked_at,
                 layer_gradients=layer_gradients,
                 image_gradient=image_gradient,
+                attention=attention,
+                attention_gradients=attention_gradients,
+                twice=twice,
                 meter=meter,
             )
         shared = Shared(clean, meter, time.perf_counter() - start, len(methods))
