@@ -1,6 +1,7 @@
 """Pairs of towers, of pictures and of texts, from zoos: CLIP, SigLIP and OpenCLIP."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 import limelight as ll
 from limelight import cli
 from limelight.cli.options import Loading
-from limelight.errors import InvalidOption, UnknownModel, UnsupportedModel, WeightsUnavailable
+from limelight.errors import InvalidOption, MissingExtra, UnknownModel, UnsupportedModel, WeightsUnavailable
 from limelight.model.text_classifier import features_of
 from limelight.zoo import load, save
 from quick import quick
@@ -203,6 +204,12 @@ def test_open_clip(name: str, last: str, tmp_path: Path) -> None:
         load(f"open_clip/{name}", weights=None, texts=["a dog " * 12, "a cat"])
     with pytest.raises(InvalidOption, match="no weights 'laion'"):
         load(f"open_clip/{name}", weights="laion", texts=TEXTS)
+
+
+def test_open_clip_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(MissingExtra, match=r"open_clip_torch is not installed.*limelight\[clip\]"):
+        load("open_clip/ViT-B-32", texts=TEXTS)
 
 
 @pytest.mark.slow

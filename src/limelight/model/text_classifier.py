@@ -27,7 +27,7 @@ class TextScores(nn.Module):
 
     Attributes:
         image: the module with the tower f of pictures.
-        method: the name of its method that is the tower; ``__call__`` where it is the module itself.
+        method: the name of its method that is the tower; "" where it is the module itself.
         texts: t, the unit vectors of the texts, (texts, features): a buffer, made once.
         scale: s.
         bias: b.
@@ -43,13 +43,18 @@ class TextScores(nn.Module):
         for name, value in (("texts", texts), ("scale", torch.tensor(scale)), ("bias", torch.tensor(bias))):
             self.register_buffer(name, to_weights(value, image))
 
+    @property
+    def tower(self) -> Callable[[Any], Any]:
+        """The tower of pictures."""
+        return getattr(self.image, self.method) if self.method else self.image
+
     def forward(self, x: Images) -> Logits:
         """Return the scores (n, texts) of pictures.
 
         Raises:
             UnsupportedModel: the two towers give vectors of different lengths.
         """
-        features = features_of(getattr(self.image, self.method)(x))
+        features = features_of(self.tower(x))
         if features.shape[1:] != self.texts.shape[1:]:
             raise UnsupportedModel(
                 f"the image tower gives {tuple(features.shape)} for {len(x)} pictures, the texts are "
@@ -85,6 +90,7 @@ class TextClassifier(Classifier):
     Source: Radford et al. (2021), sec. 3.1, and for the sigmoid Zhai et al. (2023), sec. 3.2.
 
     Example:
+        >>> import torch
         >>> tower = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())  # the mean colour
         >>> vectors = {"red": [1.0, 0, 0], "green": [0, 1.0, 0], "a blue sky": [0, 0, 1.0]}
         >>> texts = lambda texts: torch.tensor([vectors[text] for text in texts])
@@ -109,7 +115,7 @@ class TextClassifier(Classifier):
         **options: Any,
     ) -> None:
         names, prompts = read_texts(texts), read_templates(templates)
-        self._towers, self._options = (image_tower, text_tower), options
+        self._text_tower, self._options = text_tower, options
         sigmoid = bias is not None if multilabel is None else multilabel
         self._score: dict[str, Any] = {"scale": scale, "bias": bias, "multilabel": sigmoid}
         if len(names) == 1 and not sigmoid:
@@ -133,12 +139,13 @@ class TextClassifier(Classifier):
         Raises:
             UnsupportedModel: it was made of vectors, or read from a file that ``save`` wrote, and has no text tower.
         """
-        if isinstance(self._towers[1], Tensor):
+        if isinstance(self._text_tower, Tensor):
             raise UnsupportedModel(
                 f"{self.name} has the vectors of its texts and no text tower to embed others; load the model anew with "
                 "texts="
             )
-        twin = type(self)(*self._towers, texts, templates=templates, **self._score, **self._options)
+        image = cast(TextScores, self.module).tower
+        twin = type(self)(image, self._text_tower, texts, templates=templates, **self._score, **self._options)
         return twin.reading_by(self.inputs)
 
 
@@ -229,7 +236,7 @@ def _vectors(given: Any, texts: Sequence[str]) -> Tensor:
 def _owner(tower: Any) -> tuple[nn.Module, str]:
     """Return the module of an image tower, and the name of its method that is the tower."""
     if isinstance(tower, nn.Module):
-        return unwrap(tower), "__call__"
+        return unwrap(tower), ""
     owner = getattr(tower, "__self__", None)
     if not isinstance(owner, nn.Module):
         raise UnsupportedModel(

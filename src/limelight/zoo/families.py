@@ -9,6 +9,7 @@ from torch import Tensor
 
 from limelight.errors import InvalidOption, MissingExtra, UnknownModel, nearest
 from limelight.model.classifier import Classifier
+from limelight.model.labels import read_labels
 from limelight.model.text_classifier import TextClassifier
 from limelight.zoo.names import is_file_name, is_folder_name
 from limelight.zoo.recipe import Recipe, Towers
@@ -74,5 +75,5 @@ def _wrap_towers(towers: Towers, outputs: str | None, texts: Sequence[str] | Non
     if outputs == "probabilities":
         raise InvalidOption(f"the scores of {given['name']} are logits; leave outputs= out")
     if isinstance(towers.text, Tensor):
-        texts = given["labels"][-len(towers.text) :]  # of a single text there are two: not, and it
+        texts = read_labels(given["labels"])[-len(towers.text) :]  # of a single text there are two: not, and it
     return TextClassifier(towers.image, towers.text, texts or (), scale=towers.scale, bias=towers.bias, **given)

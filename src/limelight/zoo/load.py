@@ -124,8 +124,8 @@ def _load_by_name(
         if family not in OF_TEXTS:
             _expect_no_texts(classes, name)
         recipe = build(family, model, weights, trust=trust, texts=classes is not None)
-        told = given if saved is None else saved.name_classes(given)
-        return wrap(f"{family}/{model}", recipe, device, **told, **(classes or {}))
+        settings = given if saved is None else saved.name_classes(given)
+        return wrap(f"{family}/{model}", recipe, device, **settings, **(classes or {}))
     if is_file_name(name):
         _expect_no_texts(classes, name)
         return files.load(Path(name), device=device, trust=trust, whitebox=whitebox, **given)

@@ -57,7 +57,7 @@ def load(name: str, weights: str | None, *, trust: bool = False, texts: bool = F
         raise needs_texts(what)
     if "preprocess" in given:
         build = lambda: _build(name, given["quick_gelu"]).visual  # noqa: E731
-        module, towers = restore(build, "__call__", str(weights), f"{what} from {weights}")
+        module, towers = restore(build, "", str(weights), f"{what} from {weights}")
         return _recipe(name, module, given["quick_gelu"], given["preprocess"], towers)
     tags = open_clip.list_pretrained_tags_by_model(name)
     tag = next(iter(tags), "") if weights == "DEFAULT" else weights or ""

@@ -47,7 +47,7 @@ def restore(build: Callable[[], nn.Module], method: str, weights: str, what: str
 
     Args:
         build: makes the module of the image tower.
-        method: that is the tower; ``__call__`` where it is the module itself.
+        method: that is the tower; "" where it is the module itself.
         weights: the file.
         what: how messages call the model and the file.
 
@@ -58,4 +58,5 @@ def restore(build: Callable[[], nn.Module], method: str, weights: str, what: str
     own = {name.removeprefix(IMAGE): value for name, value in state.items() if name.startswith(IMAGE)}
     module = build_with_weights(lambda _: build(), own, what)
     scale, bias = (float(state[name]) for name in ("scale", "bias"))
-    return module, Towers(cast(Callable[[Any], Any], getattr(module, method)), state["texts"], scale, bias)
+    image = cast(Callable[[Any], Any], getattr(module, method)) if method else module
+    return module, Towers(image, state["texts"], scale, bias)

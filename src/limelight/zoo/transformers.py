@@ -97,8 +97,8 @@ def _from_folder(
         # Said every time, as transformers would ask at the terminal.
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust)
         config.architectures = list[str](config.architectures or ())  # where it is None, AutoModel fails
-        pair = towers._model_mapping[type(config)].__name__ if type(config) in towers._model_mapping else ""
-        if not texts and pair in config.architectures:
+        own = towers._model_mapping[type(config)].__name__ if type(config) in towers._model_mapping else ""
+        if not texts and own in config.architectures:
             raise needs_texts(f"hf/{name}")
         if type(config) not in auto._model_mapping and not (code and trust):
             kind = "pair of towers for texts" if texts else "image classifier"
@@ -156,12 +156,9 @@ class _TextTower:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._model, self._tokenizer = model.eval(), tokenizer
         self._most = min(tokenizer.model_max_length, model.config.text_config.max_position_embeddings)
-        filled = model.config.model_type.startswith(
-            "siglip"
-        )  # it was trained on texts that are filled up to this length
-        self._padding: dict[str, Any] = (
-            {"padding": "max_length", "max_length": self._most} if filled else {"padding": True}
-        )
+        self._padding: dict[str, Any] = {"padding": True}
+        if model.config.model_type.startswith("siglip"):  # which was trained on texts that are filled up to this length
+            self._padding = {"padding": "max_length", "max_length": self._most}
 
     def __call__(self, texts: list[str]) -> Any:
         for text, tokens in zip(texts, self._tokenizer(texts, verbose=False)["input_ids"], strict=True):
