@@ -25,7 +25,7 @@ TOKEN_NEEDS = {"token_scores", "attention", "attention_gradients", "block_scores
 def refuses(name: str, architecture: str) -> bool:
     """Tell whether a method refuses a network by definition."""
     card = ll.methods()[name]
-    needs_tokens = card.layers == "blocks" or TOKEN_NEEDS & {*card.needs}
+    needs_tokens = card.layers == "blocks" or card.family == "attention" or TOKEN_NEEDS & {*card.needs}
     return architecture in REFUSES.get(name, ()) or (bool(needs_tokens) and architecture != "tokens")
 
 
