@@ -53,7 +53,14 @@ SLOPES = Rules({**dict.fromkeys(get_args(Kind), native), "attention": take_apart
 """The rules of calculus, inside attention too."""
 
 
-@register_method("transformer-attribution", family="attention", cites="chefer2021", cost="3 F + 3 R", layers="none")
+@register_method(
+    "transformer-attribution",
+    family="attention",
+    cites="chefer2021",
+    cost="4 F + 3 R",
+    in_short="3 F + 3 R",
+    layers="none",
+)
 def transformer_attribution(recording: Recording, *, start_layer: int = 0) -> Grid:
     """Relevance of attention where its gradient agrees, carried through all blocks.
 
