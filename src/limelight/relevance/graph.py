@@ -226,8 +226,11 @@ class Graph:
         inner = copy.copy(self)  # without what it would hold alive
         inner.ops, inner.unruled, inner._holders, inner._owners = [], [], {}, [self.owner]
 
+        number = self.number
+
         def compute(*inputs: Tensor) -> Tensor:
             """Compute it from leaves of the autograd graph."""
+            inner.number = number
             inner._info = WeakTensorKeyDictionary(dict(zip(inputs, infos, strict=True)))
             with torch.enable_grad(), CallWatcher(inner):
                 return parts(*inputs)
