@@ -16,10 +16,18 @@ from limelight.relevance.recorder import Recorder, TorchFunction
 def record_product(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:
     """Record a sum of products of entries; which operand is a softmax is noted as its gate."""
     inputs, call, _ = moving_operands(recorder, func, args, kwargs)
-    made_by = [info.made_by if info else "" for info in map(recorder.info, inputs)]
-    if len(inputs) == 2 and made_by.count("softmax") == 1:
-        return recorder.record("matmul", func, inputs, call, gate=made_by.index("softmax"))
+    weights = [_is_softmax(recorder, t) for t in inputs]
+    if len(inputs) == 2 and weights.count(True) == 1:
+        return recorder.record("matmul", func, inputs, call, gate=weights.index(True))
     return recorder.record("matmul", func, inputs, call)
+
+
+def _is_softmax(recorder: Recorder, t: Tensor) -> bool:
+    """Whether a tensor is a softmax, maybe with its heads mixed by linear layers."""
+    info = recorder.info(t)
+    while info is not None and info.made_by == "linear" and info.source is not None:
+        info = recorder.info(info.source)
+    return info is not None and info.made_by == "softmax"
 
 
 def handle_contraction(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:
