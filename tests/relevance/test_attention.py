@@ -213,7 +213,7 @@ def test_rules_by_hand() -> None:
 
 
 def test_weights_whose_heads_are_mixed_are_held_constant() -> None:
-    """CP-LRP is input times gradient with the weights of attention as constants, also where heads talk to each other."""
+    """CP-LRP is input times gradient with constant weights of attention, also where heads talk to each other."""
 
     def mixed(x: Tensor, mix: nn.Linear) -> Tensor:
         q, k, v = (heads(t, 2) for t in (x, x + 1, x * 2))
