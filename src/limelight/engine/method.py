@@ -16,6 +16,7 @@ from limelight.engine.run import run
 from limelight.engine.saliency import Saliency
 from limelight.engine.spec import Options, Spec
 from limelight.errors import InvalidOption
+from limelight.model.boundary import NEEDS_GRADIENTS
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost, predict
 from limelight.model.feed import Inside
@@ -144,10 +145,21 @@ def build(name: str, **options: Any) -> Method:
         raise InvalidOption(f"{name} can't stop early: a budget is for {able}")
     if made.options.fuse and "fuse" not in card.options:
         _check_fuse(made)
-    for part in (made.base, made.optimiser):  # a wrong name or option is found now
-        if part and (part.base or part.optimiser):
+    for part in (made, made.base, made.optimiser):  # a wrong name or option is found now
+        if part and part.options.balance != "none" and not part.balances:
+            raise _cannot_balance(part)
+        if part and part is not made and (part.base or part.optimiser):
             raise InvalidOption(f"{name} refines the map of a method that refines none itself, not of {part.name}")
     return made
+
+
+def _cannot_balance(method: Spec) -> InvalidOption:
+    """Return the refusal of other derivatives for a method that takes no gradients, or by rules of its own."""
+    why = "takes no gradients"
+    if method.needs & NEEDS_GRADIENTS:
+        why = "passes back by rules of its own, or descends a gradient that has to be the true one"
+    base = "; its base may have it: base_options={'balance': 'libra'}" if method.base and method.base.balances else ""
+    return InvalidOption(f"{method.name}: balance={method.options.balance!r} is for gradients, and it {why}{base}")
 
 
 def _check_fuse(method: Method) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from limelight.engine.method import Method
-from limelight.engine.request import RECORDING_NEEDS
 from limelight.engine.run import refuse_space
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
@@ -49,7 +48,7 @@ def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
     looks = method.explains not in ("none", "stop") or method.layers is not None
     layers = () if not looks else classifier.layers(method.layers, x, method.explains)
     names, cost = tuple(info.name for info in layers), method.cost(classifier, x)
-    if not RECORDING_NEEDS & set(method.card.needs):
+    if not method.is_recorded:
         return Plan(method.name, names, cost)
     recording = Recording(classifier, x[:1])
     unruled: dict[str, list[str]] = {}

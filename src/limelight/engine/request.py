@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from limelight.engine.needs import (
     ScoresWhere,
     TakeGradients,
 )
-from limelight.engine.passes import AT_A_GRADIENT, Passes
+from limelight.engine.passes import Passes
 from limelight.engine.rng import Draws, draws_per_image
 from limelight.engine.saliency import Finish, Raw
 from limelight.engine.spec import Spec
@@ -39,14 +39,13 @@ from limelight.model.targets import ScoreKind
 from limelight.ops.space import size_of, spread
 from limelight.relevance.recorded_pass import RecordedPass, record_images
 from limelight.relevance.recording import Recording
+from limelight.relevance.rules import GRADIENT, Rules
 from limelight.shapes import Acts, Grid, Images, Index, Logits, Scores
 
 GRADIENT_NEEDS = frozenset({"grads", "stages"})
 """Needs that cost the shared backward pass."""
 INPUT_GRADIENT_NEEDS = frozenset({"input_gradient"})
 """Needs for which it goes on to the image."""
-RECORDING_NEEDS = frozenset({"recording"})
-"""Needs for which the pass is recorded."""
 
 
 class Request:
@@ -61,7 +60,9 @@ class Request:
         self._method, self._clean, self._layers, self._meter = method, clean, layers, meter
         self._allowance = allowance
         targets = replace(clean.targets, kind=method.options.score)
-        self._passes = Passes(clean.classifier, clean.image, targets, meter, method.options.batch_size)
+        self._passes = Passes(
+            clean.classifier, clean.image, targets, meter, method.options.batch_size, method.derivatives
+        )
         self._start: Tensor | None = None
         self.effects = Effects()
 
@@ -124,6 +125,11 @@ class Request:
         """The recorded pass, along which relevance goes back."""
         assert isinstance(self._clean, RecordedPass)
         return self._clean.recording
+
+    @property
+    def derivatives(self) -> Rules:
+        """The rules by which gradients go back along it."""
+        return self._method.derivatives
 
     @property
     def record_copies(self) -> Callable[[Images], Recording]:
@@ -329,7 +335,7 @@ class Request:
     @property
     def layer_at(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """A function: variants of the images (n, s, c, *space) -> A and G of the layer, (n, s, k, *place) each."""
-        clean, layers = self._clean, {self.layer: self._layers[0]}
+        clean, layers, rules = self._clean, {self.layer: self._layers[0]}, self._method.derivatives
 
         def layer_at(variants: Tensor) -> tuple[Tensor, Tensor]:
             n, s = variants.shape[:2]
@@ -339,13 +345,13 @@ class Request:
 
             def work(part: slice) -> tuple[Tensor, Tensor]:
                 own = clean.classifier.take(numbers[part])
-                seen = pass_images(own, x[part], targets[part], layers, layer_gradients=True, meter=self._meter).stages[
-                    self.layer
-                ]
+                look = pass_images if rules is GRADIENT else partial(record_images, rules=rules)
+                here = look(own, x[part], targets[part], layers, layer_gradients=True, meter=self._meter)
+                seen = here.stages[self.layer]
                 assert seen.grads is not None
                 return seen.acts, seen.grads
 
-            acts, grads = zip(*in_chunks(work, n * s, self._passes.at_once(AT_A_GRADIENT)), strict=True)
+            acts, grads = zip(*in_chunks(work, n * s, self._passes.at_once_back()), strict=True)
             return torch.unflatten(torch.cat(acts), 0, (n, s)), torch.unflatten(torch.cat(grads), 0, (n, s))
 
         return layer_at

@@ -15,6 +15,13 @@ from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.model.layer_choice import LayerLike
 from limelight.model.targets import ScoreKind
+from limelight.relevance.libra_rules import DERIVATIVES, Balance
+from limelight.relevance.rules import GRADIENT, Rules
+
+RECORDING_NEEDS = frozenset({"recording"})
+"""Needs for which the pass is recorded."""
+BALANCED_NEEDS = frozenset({"grads", "stages", "input_gradient", "gradient_of", "gradients_of", "layer_at"})
+"""Needs for gradients that may pass by derivatives other than those of calculus."""
 
 AnySpec = TypeVar("AnySpec", bound="Spec")
 
@@ -30,6 +37,9 @@ class Options(BaseOptions):
             Where all maps are empty, so is it. For several layers only; Layer-CAM and Collection-CAM have ways of
             their own to put them together.
         score: which scalar is explained.
+        balance: by which derivatives the gradients of a method pass: those of calculus, or of LibraGrad (``libra``),
+            where attention's weights, gates as in GELU and what a normalisation divides by are constants and a product
+            of activations halves. Then what passes a transformer adds up; on a CNN of ReLUs nothing changes.
         relu: keep only positive evidence in the finished map.
         normalize_at: scale after resizing (``input``) or before (``feature``).
         augment: smooth the map by averaging it over views of the picture: its mirror image (``flip``), smaller
@@ -46,6 +56,7 @@ class Options(BaseOptions):
     layer: LayerLike | tuple[LayerLike, ...] | None = None
     fuse: Literal["mean", "max"] | None = None
     score: ScoreKind = "logit"
+    balance: Balance = "none"
     relu: bool = True
     normalize_at: Literal["input", "feature"] = "input"
     augment: Augment = "none"
@@ -90,6 +101,22 @@ class Spec(Speaking):
     def kind(self) -> ScoreKind:
         """Which scalar the shared passes explain."""
         return self.base.kind if self.base else self.options.score
+
+    @property
+    def balances(self) -> bool:
+        """Whether its own gradients may pass by other derivatives than those of calculus."""
+        needs = {*self.card.needs}
+        return "derivatives" in needs or (bool(needs & BALANCED_NEEDS) and "recording" not in needs)
+
+    @property
+    def derivatives(self) -> Rules:
+        """The rules by which the gradients of the shared passes go back."""
+        return DERIVATIVES[(self.base or self).options.balance]
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its shared pass is recorded."""
+        return bool(self.needs & RECORDING_NEEDS) or self.derivatives is not GRADIENT
 
     @property
     def explains(self) -> str:

@@ -1,5 +1,7 @@
 """FullGrad."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -10,37 +12,44 @@ from limelight.maps.pixel.gradient import at_least_single
 from limelight.ops.space import MODES, axes, size_of
 from limelight.relevance.op import Op, at_least_float32
 from limelight.relevance.recording import Recording
-from limelight.relevance.rules import GRADIENT
+from limelight.relevance.rule import as_shares
+from limelight.relevance.rules import Rules
+from limelight.relevance.simple_rules import take_apart
 from limelight.shapes import Acts, Maps, Scores
 
 LAYERS = ("conv", "linear", "batch_norm")
-IMPLICIT = ("activation", "norm", "scale", "multiply")
+IMPLICIT = (
+    *("activation", "norm", "scale", "shift", "multiply", "product", "quotient", "statistic"),
+    *("matmul", "softmax", "cat"),
+)
 HOMOGENEOUS = frozenset({"relu", "relu_", "leaky_relu", "leaky_relu_", "prelu", "rrelu"})
 """Activations with f(z) = z f'(z), which leave nothing over."""
 
 
 def bias_of(op: Op) -> Tensor | None:
-    """The bias of a layer, or the constant that an operation adds, in a shape to be multiplied with its output."""
-    if op.affine is None:
+    """The bias of a layer, in a shape to be multiplied with its output."""
+    if op.affine is None:  # batch normalisation
         return at_least_float32(op.call(torch.zeros_like(op.inputs[0])))
     b = op.b()
     return b if b is None or op.kind == "linear" else b.view(-1, *[1] * (op.y.ndim - 2))
 
 
-def implicit_bias(op: Op, g: Tensor, shares: tuple[Tensor, ...]) -> Tensor | None:
+def implicit_bias(op: Op, g: Tensor, shares: Sequence[Tensor | None]) -> tuple[Scores, Tensor | None]:
     """G . (f(z) - J z): what an operation adds beyond its slope J, times the gradient at its output.
 
     Args:
         op: one that is no layer.
         g: G.
         shares: J^T G, for every input.
+
+    Returns:
+        Its sum, (n,), and, where inputs and output are of one shape, its values.
     """
-    if op.kind == "scale":
-        b = bias_of(op)
-        return None if b is None else g * b
-    if op.kind == "multiply":  # ab - (ab + ba)
-        return -g * op.y
-    return None if op.function in HOMOGENEOUS else g * op.y - op.x * shares[0]
+    if op.function in HOMOGENEOUS:
+        return g.new_zeros(op.images), None
+    gy, moved = g * op.y, [at_least_float32(x) * s for x, s in zip(op.inputs, shares, strict=False) if s is not None]
+    total = op.sum_per_image(gy) - sum(map(op.sum_per_image, moved))
+    return total, gy - sum(moved) if all(m.shape == gy.shape for m in moved) else None
 
 
 def spread(piece: Acts) -> Acts:
@@ -56,7 +65,9 @@ def draw(piece: Acts, size: tuple[int, ...]) -> Maps:
 
 
 @register_method("full-grad", family="pixel gradient", cites="srinivas2019", cost="1 F + 1 R", layers="none")
-def full_grad(recording: Recording, score: Scores, *, simple: bool = False, implicit: bool = True) -> Raw:
+def full_grad(
+    recording: Recording, derivatives: Rules, score: Scores, *, simple: bool = False, implicit: bool = True
+) -> Raw:
     """What the pixels and every bias add to the score; together they make up all of it.
 
     y = sum x . dy/dx + sum_l b_l . dy/dz_l, with z_l the output of a layer that has a bias; L = sum over the channels
@@ -65,14 +76,16 @@ def full_grad(recording: Recording, score: Scores, *, simple: bool = False, impl
 
     Args:
         recording: the recorded pass.
+        derivatives: the rules by which gradients go back along it.
         score: y, (n,).
         simple: take dy/dz_l instead of b_l . dy/dz_l.
         implicit: also take what is no bias of a layer but works like one: f(z) - z f'(z) of an activation that is no
-            straight line through 0, constants that are added, gates. Without them the sum is not y.
+            straight line through 0, constants that are added (positions, a class token, the bias of a normalisation),
+            products. Without them the sum is not y.
 
     Returns:
         (n, *space), not negative. In ``details`` the ``completeness_gap``, how far the sum is from y; operations
-        without a rule (attention), and scores other than the logit, leave one.
+        without a rule, and scores other than the logit, leave one.
 
     Raises:
         UnsupportedModel: parts of the network are scripted, so that their biases can't be seen.
@@ -91,21 +104,22 @@ def full_grad(recording: Recording, score: Scores, *, simple: bool = False, impl
     # Only there are the axes sure to be those of maps: some networks keep channels last in between.
     grids = {op.output.shape[2:] for op in recording.ops if op.kind in ("conv", "batch_norm", "max_pool", "avg_pool")}
 
-    def note(op: Op, g: Tensor) -> tuple[Tensor, ...]:
-        shares = op.native(g)
+    def note(op: Op, g: Tensor) -> Sequence[Tensor | None]:
+        shares = as_shares(derivatives.find(op)[1](op, g))
         if op.kind in LAYERS:
             b = bias_of(op)
             piece = None if b is None else g * b
+            total.add_(0 if piece is None else op.sum_per_image(piece))
         else:
-            piece = implicit_bias(op, g, shares) if implicit else None
-        if piece is not None:
-            total.add_(op.sum_per_image(piece))
-            shown = op.kind in LAYERS or not simple
-            if shown and op.kind != "linear" and piece.ndim == x.ndim and piece.shape[2:] in grids:
-                raw.add_(draw(g if simple else piece, size))
+            amount, piece = implicit_bias(op, g, shares) if implicit else (0, None)
+            total.add_(amount)
+        shown = piece is not None and op.kind != "linear" and (op.kind in LAYERS or not simple)
+        if shown and piece.ndim == x.ndim and piece.shape[2:] in grids:
+            raw.add_(draw(g if simple else piece, size))
         return shares
 
-    rules, seed = GRADIENT.but(**dict.fromkeys((*LAYERS, *IMPLICIT), note)), torch.ones_like(recording.score)
+    rules = derivatives.but(**dict.fromkeys((*LAYERS, *IMPLICIT), note), attention=take_apart)
+    seed = torch.ones_like(recording.score)
     (gradient,) = recording.relevance(rules, recording.score, seed, [recording.image], audit=False)
     of_image = x * gradient
     gap = total + of_image.sum(axes(of_image)) - score

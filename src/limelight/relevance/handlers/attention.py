@@ -16,9 +16,9 @@ from limelight.relevance.recorder import Computation, Recorder, TorchFunction
 def record_product(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:
     """Record a sum of products of entries; which operand is a softmax is noted as its gate."""
     inputs, call, _ = _on_moving(recorder, func, args, kwargs)
-    made_by = [info.made_by if info else "" for info in map(recorder.info, inputs)]
-    if len(inputs) == 2 and made_by.count("softmax") == 1:
-        return recorder.record("matmul", func, inputs, call, gate=made_by.index("softmax"))
+    gates = [info.gate if info else "" for info in map(recorder.info, inputs)]
+    if len(inputs) == 2 and gates.count("softmax") == 1:
+        return recorder.record("matmul", func, inputs, call, gate=gates.index("softmax"))
     return recorder.record("matmul", func, inputs, call)
 
 
