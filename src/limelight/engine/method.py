@@ -11,7 +11,7 @@ from limelight.card import METHODS
 from limelight.engine.augment import VIEWS
 from limelight.engine.content import show
 from limelight.engine.options import check_options
-from limelight.engine.request import GRADIENT_NEEDS
+from limelight.engine.request import GRADIENT_NEEDS, can_balance
 from limelight.engine.run import run
 from limelight.engine.saliency import Saliency
 from limelight.engine.spec import Options, Spec
@@ -146,7 +146,7 @@ def build(name: str, **options: Any) -> Method:
     if made.options.fuse and "fuse" not in card.options:
         _check_fuse(made)
     for part in (made, made.base, made.optimiser):  # a wrong name or option is found now
-        if part and part.options.balance != "none" and not part.balances:
+        if part and part.options.balance != "none" and not can_balance(part):
             raise _cannot_balance(part)
         if part and part is not made and (part.base or part.optimiser):
             raise InvalidOption(f"{name} refines the map of a method that refines none itself, not of {part.name}")
@@ -158,7 +158,9 @@ def _cannot_balance(method: Spec) -> InvalidOption:
     why = "takes no gradients"
     if method.needs & NEEDS_GRADIENTS:
         why = "passes back by rules of its own, or descends a gradient that has to be the true one"
-    base = "; its base may have it: base_options={'balance': 'libra'}" if method.base and method.base.balances else ""
+    base = (
+        "; its base may have it: base_options={'balance': 'libra'}" if method.base and can_balance(method.base) else ""
+    )
     return InvalidOption(f"{method.name}: balance={method.options.balance!r} is for gradients, and it {why}{base}")
 
 

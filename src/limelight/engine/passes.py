@@ -128,7 +128,9 @@ class Passes:
         if self._derivatives is not GRADIENT:
             targets, own = self._aimed(images, kind), self.classifier.take(images)
             x, rules, meter = x.detach().to(self.image.dtype), self._derivatives, self._meter
-            seen = record_images(own, x, targets, {}, layer_gradients=False, image_gradient=True, rules=rules, meter=meter)
+            seen = record_images(
+                own, x, targets, {}, layer_gradients=False, image_gradient=True, rules=rules, meter=meter
+            )
             assert seen.input_gradient is not None
             return seen.input_gradient
         x = x.detach().requires_grad_()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from limelight.engine.method import Method
+from limelight.engine.request import is_recorded
 from limelight.engine.run import refuse_space
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
@@ -48,7 +49,7 @@ def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
     looks = method.explains not in ("none", "stop") or method.layers is not None
     layers = () if not looks else classifier.layers(method.layers, x, method.explains)
     names, cost = tuple(info.name for info in layers), method.cost(classifier, x)
-    if not method.is_recorded:
+    if not is_recorded(method):
         return Plan(method.name, names, cost)
     recording = Recording(classifier, x[:1])
     unruled: dict[str, list[str]] = {}

@@ -46,6 +46,21 @@ GRADIENT_NEEDS = frozenset({"grads", "stages"})
 """Needs that cost the shared backward pass."""
 INPUT_GRADIENT_NEEDS = frozenset({"input_gradient"})
 """Needs for which it goes on to the image."""
+RECORDING_NEEDS = frozenset({"recording"})
+"""Needs for which the pass is recorded."""
+BALANCED_NEEDS = frozenset({"grads", "stages", "input_gradient", "gradient_of", "gradients_of", "layer_at"})
+"""Needs for gradients that may pass by other derivatives than those of calculus."""
+
+
+def is_recorded(method: Spec) -> bool:
+    """Whether a method's shared pass is recorded."""
+    return bool(method.needs & RECORDING_NEEDS) or method.derivatives is not GRADIENT
+
+
+def can_balance(method: Spec) -> bool:
+    """Whether a method's own gradients may pass by other derivatives than those of calculus."""
+    needs = {*method.card.needs}
+    return "derivatives" in needs or (bool(needs & BALANCED_NEEDS) and not needs & RECORDING_NEEDS)
 
 
 class Request:

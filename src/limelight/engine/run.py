@@ -13,7 +13,7 @@ from limelight.engine.apply import Shared, apply, note_losses, prefix_errors
 from limelight.engine.augment import VIEWS, average_views
 from limelight.engine.options import list_enlarged
 from limelight.engine.passes import AT_A_GRADIENT, AT_A_RECORDING
-from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS
+from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, is_recorded
 from limelight.engine.saliency import Saliency, join
 from limelight.engine.spec import Spec
 from limelight.errors import InvalidOption, OutOfMemory, UnsupportedModel
@@ -56,7 +56,7 @@ def run(
         # One backward per explained scalar and kind of derivative, and a recorded pass for those that need one.
         for kind, rules, recorded in product(get_args(ScoreKind), DERIVATIVES.values(), (False, True)):
             asked = (kind, rules, recorded)
-            group = {i: m for i, m in enumerate(methods) if (m.kind, m.derivatives, m.is_recorded) == asked}
+            group = {i: m for i, m in enumerate(methods) if (m.kind, m.derivatives, is_recorded(m)) == asked}
             if group:
                 together = _run_group(list(group.values()), classifier, x, replace(targets, kind=kind))
                 results |= dict(zip(group, together, strict=True))
@@ -104,7 +104,7 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
     stops = {info.name: info for m in methods for info in _stop_of(m, classifier, x)}
     needs = frozenset[str]().union(*(m.needs for m in methods))
     layer_gradients, image_gradient = (bool(needs & some) for some in (GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS))
-    recorded, rules = methods[0].is_recorded, methods[0].derivatives
+    recorded, rules = is_recorded(methods[0]), methods[0].derivatives
     if recorded:
         refuse(x[:1], RECORDED * classifier.trace(x).bytes_per_image, "a pass that is recorded for relevance")
     kept = AT_A_RECORDING if recorded else AT_A_GRADIENT if layer_gradients or image_gradient else 1
@@ -134,7 +134,7 @@ def _at_once(methods: Sequence[Spec], classifier: Classifier, x: Images, kept: i
     """Return how many images to pass together, where the activations of a pass are kept so many times."""
     given = min((m.options.batch_size for m in methods if m.options.batch_size), default=None)
     # What is kept of a recorded pass for the way back falls out of a processor's cache with a second image.
-    per_thread = 1 if any(m.is_recorded for m in methods) else PER_CPU_THREAD
+    per_thread = 1 if any(is_recorded(m) for m in methods) else PER_CPU_THREAD
     return classifier.at_once(x, kept, given, per_thread=per_thread)
 
 

@@ -16,12 +16,7 @@ from limelight.model.classifier import Classifier
 from limelight.model.layer_choice import LayerLike
 from limelight.model.targets import ScoreKind
 from limelight.relevance.libra_rules import DERIVATIVES, Balance
-from limelight.relevance.rules import GRADIENT, Rules
-
-RECORDING_NEEDS = frozenset({"recording"})
-"""Needs for which the pass is recorded."""
-BALANCED_NEEDS = frozenset({"grads", "stages", "input_gradient", "gradient_of", "gradients_of", "layer_at"})
-"""Needs for gradients that may pass by derivatives other than those of calculus."""
+from limelight.relevance.rules import Rules
 
 AnySpec = TypeVar("AnySpec", bound="Spec")
 
@@ -103,20 +98,9 @@ class Spec(Speaking):
         return self.base.kind if self.base else self.options.score
 
     @property
-    def balances(self) -> bool:
-        """Whether its own gradients may pass by other derivatives than those of calculus."""
-        needs = {*self.card.needs}
-        return "derivatives" in needs or (bool(needs & BALANCED_NEEDS) and "recording" not in needs)
-
-    @property
     def derivatives(self) -> Rules:
         """The rules by which the gradients of the shared passes go back."""
         return DERIVATIVES[(self.base or self).options.balance]
-
-    @property
-    def is_recorded(self) -> bool:
-        """Whether its shared pass is recorded."""
-        return bool(self.needs & RECORDING_NEEDS) or self.derivatives is not GRADIENT
 
     @property
     def explains(self) -> str:

@@ -12,7 +12,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from limelight.model.boundary import behind
 from limelight.model.parts import parts_of
 from limelight.ops.space import height_of
-from limelight.relevance.handlers.table import HANDLERS, ROUTES
+from limelight.relevance.handlers.table import CONSTANTS, HANDLERS, ROUTES
 from limelight.relevance.op import Arithmetic, Compute, Kind, Op
 from limelight.relevance.propagation import Propagation, enter_graph
 from limelight.relevance.recorder import NO_RULE, Computation, Facts, TensorInfo, TorchFunction, Unruled, name_of
@@ -58,6 +58,7 @@ class Graph:
         self._holders: dict[int, list[Op]] = {}
         self._names = {id(m): name for name, m in parts_of(module)}
         self._owners: list[str] = []
+        self._counted = False  # whether what is recorded has been computed before
 
     # -- what is known ---------------------------------------------------------------------------------
 
@@ -134,7 +135,7 @@ class Graph:
 
     def call(self, func: TorchFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make one call of the network, recorded if it depends on the image."""
-        if not [t for t in tensors((args, kwargs)) if self.depends(t)]:
+        if name_of(func) in CONSTANTS or not [t for t in tensors((args, kwargs)) if self.depends(t)]:
             return func(*args, **kwargs)
         self.number += 1
         handler = HANDLERS.get(name_of(func))
@@ -213,7 +214,7 @@ class Graph:
             spent=self.spent,
             **facts,
         )
-        if op.affine:
+        if op.affine and not self._counted:
             self.spent.forward += op.arithmetic(op.inputs[0])
         made = enter_graph(self._propagation, op, result, inputs, overwrites=overwrites)
         if overwrites:
@@ -231,6 +232,7 @@ class Graph:
         """Return a function that computes the result of a call in other calls, and records these."""
         inner = copy.copy(self)  # without what it would hold alive
         inner.ops, inner.unruled, inner._holders, inner._owners = [], [], {}, [self.owner]
+        inner._counted = True
 
         def compute(*inputs: Tensor) -> Tensor:
             """Compute it from leaves of the autograd graph."""

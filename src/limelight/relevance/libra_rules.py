@@ -19,10 +19,10 @@ SELF_GATED = frozenset({"gelu", "silu", "mish", "hardswish", "square", "pow", "_
 
 def hold_gate(op: Op, g: Tensor) -> Tensor:
     """dS/dx = dS/dy g(x) with y = x g(x), the gate g held constant: y / x, or at 0 its limit, the slope of y."""
-    (slope,) = op.native(g)
+    (ordinary,) = op.native(g)
     if op.function not in SELF_GATED:
-        return slope
-    return torch.where(op.x != 0, g * op.y / op.x.masked_fill(op.x == 0, 1.0), slope)
+        return ordinary
+    return torch.where(op.x != 0, g * op.y / op.x.masked_fill(op.x == 0, 1.0), ordinary)
 
 
 def hold_spread(op: Op, g: Tensor) -> tuple[Tensor | None, ...]:
@@ -43,8 +43,8 @@ def _derive(op: Op, g: Tensor, moving: Sequence[int]) -> tuple[Tensor | None, ..
         for i in moving:
             xs[i].requires_grad_()
         y = (op.held or op.call)(*xs)
-    slopes = dict(zip(moving, torch.autograd.grad(y, [xs[i] for i in moving], g), strict=True))
-    return tuple(map(slopes.get, range(len(xs))))
+    gradients = dict(zip(moving, torch.autograd.grad(y, [xs[i] for i in moving], g), strict=True))
+    return tuple(map(gradients.get, range(len(xs))))
 
 
 LIBRA = Rules(

@@ -1,6 +1,7 @@
 """FullGrad."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -9,13 +10,14 @@ from torch.nn.functional import interpolate
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
 from limelight.maps.pixel.gradient import at_least_single
+from limelight.model.spatial_layout import MOST_PREFIX_TOKENS
 from limelight.ops.space import MODES, axes, size_of
 from limelight.relevance.op import Op, at_least_float32
 from limelight.relevance.recording import Recording
 from limelight.relevance.rule import as_shares
 from limelight.relevance.rules import Rules
 from limelight.relevance.simple_rules import take_apart
-from limelight.shapes import Acts, Maps, Scores
+from limelight.shapes import Acts, Images, Maps, Scores
 
 LAYERS = ("conv", "linear", "batch_norm")
 IMPLICIT = (
@@ -59,6 +61,25 @@ def spread(piece: Acts) -> Acts:
     return size / (size.amax(axes(size), keepdim=True) + 1e-6)
 
 
+def as_maps(op: Op, piece: Tensor, grids: Collection[tuple[int, ...]], x: Images) -> Acts | None:
+    """Return a piece as maps, if it is some or tokens, (n, prefix + positions, k), of which the prefix is left out.
+
+    Args:
+        op: whose it is.
+        piece: of any shape.
+        grids: the sizes of maps that are known.
+        x: the images.
+    """
+    if len(piece) != len(x):  # windows beside one another
+        return None
+    if op.kind != "linear" and piece.ndim == x.ndim and piece.shape[2:] in grids:
+        return piece
+    fits = [grid for grid in grids if piece.ndim == 3 and 0 <= piece.shape[1] - prod(grid) <= MOST_PREFIX_TOKENS]
+    if len(fits) != 1 or x.ndim == 3 or prod(fits[0]) == 1:
+        return None
+    return piece[:, -prod(fits[0]) :].transpose(1, 2).unflatten(2, fits[0])
+
+
 def draw(piece: Acts, size: tuple[int, ...]) -> Maps:
     """Sum of psi over the channels of a piece, at the size of the image."""
     return interpolate(spread(piece).sum(1, keepdim=True), size, mode=MODES[len(size)], align_corners=True)[:, 0]
@@ -71,7 +92,7 @@ def full_grad(
     """What the pixels and every bias add to the score; together they make up all of it.
 
     y = sum x . dy/dx + sum_l b_l . dy/dz_l, with z_l the output of a layer that has a bias; L = sum over the channels
-    of psi(x . dy/dx) and of psi(b_l . dy/dz_l) of every layer with maps, where psi takes magnitudes, scales them to
+    of psi(x . dy/dx) and of psi(b_l . dy/dz_l) of every layer with maps or tokens, where psi takes magnitudes, scales them to
     [0, 1] and resizes.
 
     Args:
@@ -113,9 +134,10 @@ def full_grad(
         else:
             amount, piece = implicit_bias(op, g, shares) if implicit else (0, None)
             total.add_(amount)
-        shown = piece is not None and op.kind != "linear" and (op.kind in LAYERS or not simple)
-        if shown and piece.ndim == x.ndim and piece.shape[2:] in grids:
-            raw.add_(draw(g if simple else piece, size))
+        shown = piece is not None and (op.kind in LAYERS or not simple)
+        maps = as_maps(op, g if simple else piece, grids, x) if shown else None
+        if maps is not None:
+            raw.add_(draw(maps, size))
         return shares
 
     rules = derivatives.but(**dict.fromkeys((*LAYERS, *IMPLICIT), note), attention=take_apart)

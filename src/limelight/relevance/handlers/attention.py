@@ -53,6 +53,9 @@ def handle_multi_head_attention(recorder: Recorder, func: TorchFunction, args: A
     drops = given["dropout_p"] and given.get("training", True)
     if drops or given.get("static_k") is not None or given.get("static_v") is not None:
         return NotImplemented
+    weights = [given.get(f"{name}_weight") for name in ("in_proj", "q_proj", "k_proj", "v_proj", "out_proj")]
+    rows = given["query"].shape[:-1].numel()
+    recorder.spent.forward += sum(rows * w.numel() for w in weights if w is not None)
     apart = partial(multi_head_attention, attention=attend)
 
     def record(which: int) -> Any:
