@@ -81,8 +81,9 @@ class Card(BaseCard):
 
     Attributes:
         layers: ``"one"`` (a layer), ``"penultimate"`` (one; that of the last stage but one, unless told otherwise),
-            ``"several"`` (one or more), ``"stages"`` (the pyramid, unless told otherwise), ``"stop"`` (none, or one at
-            which relevance is stopped) or ``"none"``.
+            ``"several"`` (one or more), ``"stages"`` (the pyramid, unless told otherwise), ``"blocks"`` (those of a
+            transformer, all unless told otherwise; what has no sequence of tokens is refused), ``"stop"`` (none, or one
+            at which relevance is stopped) or ``"none"``.
         layer_option: the option by which a method of no layer explains one, if it is ``"weights"``.
         class_sensitive: whether the map depends on the target.
         pictures_only: whether it means something for pictures alone, and nothing for signals and volumes.

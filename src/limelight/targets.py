@@ -28,7 +28,8 @@ from limelight.errors import InvalidOption, UnknownTarget, UnsupportedModel
 from limelight.model.batches import in_chunks
 from limelight.model.boundary import tensors_of
 from limelight.model.classifier import Classifier
-from limelight.model.outputs import Outputs, as_rows
+from limelight.model.outputs import Outputs, Weights, as_rows, nearest_classes
+from limelight.model.outputs import finer as contrast
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import find_class
 from limelight.ops.arrays import floats, from_numpy, integers, is_array, truths
@@ -140,10 +141,12 @@ class _Margin(_OfClasses):
 class _Finer(_OfClasses):
     gamma: float
     k: int
-    similar: Index | None = None
+    weights: Weights
+    similar: Tensor | None = None
 
     def __repr__(self) -> str:
-        return f"finer({self.classes[0]!r}, gamma={self.gamma:g}, k={self.k})"
+        weights = "" if self.weights == "uniform" else f", weights={self.weights!r}"
+        return f"finer({self.classes[0]!r}, gamma={self.gamma:g}, k={self.k}{weights})"
 
     def _say(self, named: Sequence[str]) -> str:
         return f"{named[0]}, finer"
@@ -160,16 +163,16 @@ class _Finer(_OfClasses):
         assert isinstance(self, _Finer)
         return self if self.similar is None else dataclasses.replace(self, similar=self.similar[images])
 
-    def _nearest(self, output: Any) -> Index:
+    def _classes(self, output: Any) -> tuple[Tensor, Index]:
         logits, (i,) = self._logits(output)
-        away = (logits - logits[:, i : i + 1]).abs()
-        away[:, i] = torch.inf
-        return away.argsort(dim=1, stable=True)[:, : self.k]
+        return logits, torch.full((len(logits),), i, device=logits.device)
+
+    def _nearest(self, output: Any) -> Tensor:
+        return nearest_classes(*self._classes(output), self.k)
 
     def __call__(self, output: Any) -> Scores:
-        logits, (i,) = self._logits(output)
         similar = self._nearest(output) if self.similar is None else self.similar
-        return logits[:, i] - self.gamma * logits.gather(1, similar).mean(1)
+        return contrast(*self._classes(output), similar, self.gamma, self.weights)
 
 
 def class_(i: Class) -> Target:
@@ -225,26 +228,30 @@ def margin(a: Class, b: Class) -> Target:
     return _Margin((a, b))
 
 
-def finer(i: Class, gamma: float = 0.6, k: int = 3) -> Target:
+def finer(i: Class, gamma: float = 0.6, k: int = 3, *, weights: Weights = "uniform") -> Target:
     """Score of a class less that of the classes it is most easily taken for: what tells it from them.
 
-    S = y_i - gamma mean_d y_d over the k classes d whose logits on the picture are nearest to y_i. They stay the same
-    for changed copies of the picture, for which it is passed once more; that pass isn't in the cost of a method.
+    S = y_i - gamma sum_d w_d y_d over the k classes d whose logits on the picture are nearest to y_i. They stay the
+    same for changed copies of the picture, for which it is passed once more; that pass isn't in the cost of a method.
+    ``score="finer"`` is finer(i, gamma=1, weights="softmax") for any classes, also the predicted ones.
 
     Args:
         i: index or label.
         gamma: how much the others count; 0 explains the class alone.
         k: number of other classes.
+        weights: ``uniform``, w_d = 1 / k; ``softmax``, w_d = p_d / sum_d p_d of their probabilities, through which the
+            gradient flows.
 
     Returns:
         A function: output -> (n,).
 
     Raises:
-        InvalidOption: gamma is negative or k below 1; when it is used, if there are fewer other classes.
+        InvalidOption: gamma is negative, k below 1 or weights another word; when it is used, if there are fewer other
+            classes.
         UnknownTarget: when it is used, if there is no such class.
 
-    Source: Zhang et al. 2025 (Finer-CAM), whose code weighs the other classes by their probabilities; the plain mean is
-        the form of torch-cam.
+    Source: Zhang et al. 2025 (Finer-CAM), whose code has gamma = 1 and ``softmax``; the plain mean is the form of
+        torch-cam.
 
     Example:
         >>> import torch
@@ -253,7 +260,9 @@ def finer(i: Class, gamma: float = 0.6, k: int = 3) -> Target:
     """
     if not gamma >= 0 or k < 1:
         raise InvalidOption(f"finer: gamma = {gamma} and k = {k}; give gamma of at least 0 and k of at least 1")
-    return _Finer((i,), gamma, k)
+    if weights not in ("uniform", "softmax"):
+        raise InvalidOption(f"finer: weights = {weights!r}; give 'uniform' or 'softmax'")
+    return _Finer((i,), gamma, k, weights)
 
 
 # -- segmentation ------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Shared passes, targets, chunks, and the reasons of empty maps."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -80,9 +81,22 @@ def test_scores() -> None:
         "prob": logits.softmax(1).gather(1, k[:, None])[:, 0],
         "logprob": logits.log_softmax(1).gather(1, k[:, None])[:, 0],
         "margin": picked - others,
+        "rest": picked + logits.log_softmax(1).gather(1, k[:, None])[:, 0],
     }
     for kind, score in expected.items():
         torch.testing.assert_close(ll.method("grad-cam", score=kind).run(c, x, k).score, score)
+
+
+@pytest.mark.parametrize(("name", "options"), [("occlusion", {"window": 20, "stride": 20}), ("score-cam", {})])
+def test_finer_keeps_the_classes_of_the_clean_picture(name: str, options: dict[str, Any]) -> None:
+    """Of every picture its own, and in chunks; the same as the function of the outputs."""
+    c, x = ll.Classifier(architectures.build("plain").double()), architectures.images(3).double()
+    ours = ll.method(name, score="finer", batch_size=2, **options).run(c, x, [1, 4, 2])
+    for i, k in enumerate((1, 4, 2)):
+        target = ll.targets.finer(k, gamma=1, weights="softmax")
+        wanted = ll.method(name, score="logit", **options).run(c, x[i : i + 1], target)
+        torch.testing.assert_close(ours.raw[i], wanted.raw[0], rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(ours.score[i], wanted.score[0])
 
 
 def test_targets() -> None:

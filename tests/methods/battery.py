@@ -1,6 +1,6 @@
 """What the conformance battery makes of a method: which networks and options, and what it is compared with.
 
-``REFUSES`` names the networks that a method refuses by definition.
+``refuses`` tells which networks a method refuses by definition.
 """
 
 from functools import lru_cache
@@ -18,6 +18,17 @@ REFUSES = {
     # that is no module, so that its last layer's activations are not what is pooled.
     "cam": {"plain", "dense", "tokens"},
 }
+TOKEN_NEEDS = {"token_scores", "attention", "attention_gradients", "block_scores"}
+"""What only transformers can give a method; all other networks are refused, as for ``layers="blocks"``."""
+
+
+def refuses(name: str, architecture: str) -> bool:
+    """Tell whether a method refuses a network by definition."""
+    card = ll.methods()[name]
+    needs_tokens = card.layers == "blocks" or TOKEN_NEEDS & {*card.needs}
+    return architecture in REFUSES.get(name, ()) or (bool(needs_tokens) and architecture != "tokens")
+
+
 NOISE_HAS_NO_EFFECT = {
     # The layer feeds a linear head: its gradient is the same for every noisy copy.
     "smooth-grad-cam++": {"residual", "inception", "depthwise"},
@@ -28,6 +39,8 @@ TARGET = [1, 4, 2]
 CHEAPER_WHERE_DEAD = {
     # Constant channels and empty masks, of which every picture has its own, are not passed.
     *("ablation-cam", "score-cam", "ss-cam", "is-cam", "group-cam", "sc-sm-cam", "cluster-cam", "collection-cam"),
+    # Channels of similar shape share a mask.
+    "vit-cx",
     # The search for a first mask, or for the length of a step, ends before its last candidate.
     *("emp", "i-gos", "aop", "sigcam"),
 }
@@ -54,6 +67,7 @@ FEWER: dict[str, dict[str, object]] = {  # options that make a method quick enou
     "occlusion": {"window": 12, "stride": 8},
     "rise": {"n_masks": 40},
     "d-rise": {"n_masks": 40, "cells": 6},
+    "tis": {"n_masks": 8},
     "xrai": {"steps": 4},
     # Coefficients of 1e-4 from scores that are rounded at 3e-8 would not do to compare by.
     "integrated-gradients": {"n": 8},

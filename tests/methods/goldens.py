@@ -42,6 +42,14 @@ def classifier(model: str) -> ll.Classifier:
     return ll.Classifier(script(shared("golden", "models.py")).load(model, shared("golden", "models_tiny.npz")))
 
 
+@cache
+def vit() -> tuple[ll.Classifier, Tensor, Tensor]:
+    """The tiny trained transformer, its pictures and their classes."""
+    net = script(shared("golden", "models_vit.py")).load("tinyvit", shared("golden", "models_vit.npz"))
+    arrays = npz("golden", "inputs_vit.npz")
+    return ll.Classifier(net), images(arrays["u8"]), torch.from_numpy(arrays["target"])
+
+
 def exact(c: ll.Classifier) -> ll.Classifier:
     """The same in float64, for what another processor's rounding may decide otherwise."""
     return ll.Classifier(copy.deepcopy(c.module).double())

@@ -5,7 +5,10 @@ means where another takes sums) don't count, within 1e-4.
 """
 
 import hashlib
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +37,7 @@ GRAD_CAM = {
     "xgradcam": ("xgrad-cam", {}),
     "hirescam": ("hires-cam", {}),
     "layercam": ("layer-cam", {}),
+    "shapleycam": ("shapley-cam", {"score": "logit"}),
 }
 
 
@@ -54,14 +58,28 @@ def test_grad_cam_package(theirs: str, model: str) -> None:
     assert compared
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_eigen_cam_package(model: str) -> None:
+EIGEN_CAM = {
+    "eigencam": ("eigen-cam", {"center": True}),
+    "eigengradcam": ("eigen-grad-cam", {}),
+    "kpca_cam": ("kpca-cam", {}),
+}
+
+
+def eigen_cases() -> Iterator[Any]:
+    for theirs, model in itertools.product(EIGEN_CAM, MODELS):
+        large = (theirs, model) == ("kpca_cam", "tinyvgg")  # a matrix of 1024 x 1024 positions
+        yield pytest.param(theirs, model, marks=[pytest.mark.slow] if large else [])
+
+
+@pytest.mark.parametrize(("theirs", "model"), [*eigen_cases()])
+def test_eigen_cam_package(theirs: str, model: str) -> None:
     """It centres the channels and leaves the sign to the decomposition."""
-    _, arrays = golden(f"gradcam-eigencam-{model}")
+    name, options = EIGEN_CAM[theirs]
+    _, arrays = golden(f"gradcam-{theirs}-{model}")
     for key in (k for k in arrays.files if k.startswith("raw@")):
         raw = torch.from_numpy(arrays[key])
-        method = ll.method("eigen-cam", layer=key.partition("@")[2], center=True)
-        ours = method.raw(classifier(model), inputs(model)[: len(raw)])
+        method, target = ll.method(name, layer=key.partition("@")[2], **options), torch.from_numpy(arrays["target"])
+        ours = method.raw(classifier(model), inputs(model)[: len(raw)], target[: len(raw)])
         sign = torch.sign((ours * raw).sum((-2, -1), keepdim=True))
         assert_same_map(ours, sign * raw)
 

@@ -12,7 +12,7 @@ import torch
 from limelight.engine import diagnosis
 from limelight.engine.budget import Allowance
 from limelight.engine.provenance import provenance
-from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, Request
+from limelight.engine.request import ATTENTION_GRADIENT_NEEDS, GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, Request
 from limelight.engine.saliency import Finish, Raw, Saliency
 from limelight.engine.spec import Spec
 from limelight.errors import ConservationWarning, NonFinite, UnsupportedModel
@@ -138,10 +138,11 @@ def _audit_relevance(method: Spec, clean: Pass, meter: Meter) -> tuple[dict[str,
 
 def _share(method: Spec, used: Cost, clean: Pass) -> Cost:
     """Return what a method would have spent of the shared pass, had it been alone."""
-    if not method.needs & (GRADIENT_NEEDS | INPUT_GRADIENT_NEEDS):
+    whole = INPUT_GRADIENT_NEEDS | ATTENTION_GRADIENT_NEEDS
+    if not method.needs & (GRADIENT_NEEDS | whole):
         return replace(used, n_backward=0.0, n_backward_tail=0.0)
     as_plain = not isinstance(clean, RecordedPass) or method.derivatives is not GRADIENT
-    if as_plain and not method.needs & INPUT_GRADIENT_NEEDS:  # it had stopped at the layer
+    if as_plain and not method.needs & whole:  # it had stopped at the layer
         return replace(used, n_backward=0.0, n_backward_tail=used.n_backward + used.n_backward_tail)
     return used
 

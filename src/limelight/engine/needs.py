@@ -58,6 +58,24 @@ class ScoresWhere(Protocol):
 
 
 @runtime_checkable
+class TokenScores(Protocol):
+    """Scores the images with some of a transformer's tokens: the others are dropped before its first block."""
+
+    def __call__(self, kept: Tensor, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
+        """Return the score of each selection of tokens, (n, s), and 0 for those not wanted, which cost nothing.
+
+        Args:
+            kept: positions of the grid, counted row by row, (n, s, t); tokens in front of the grid always stay.
+            wanted: which selections are scored, (n, s).
+            kind: which score; None for the one that is explained.
+
+        Raises:
+            UnsupportedModel: the network needs all tokens of its grid.
+        """
+        ...
+
+
+@runtime_checkable
 class AblatedScores(Protocol):
     """Scores the images without a channel of the layer."""
 

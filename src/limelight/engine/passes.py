@@ -1,6 +1,9 @@
 """Score changed copies of a batch's images, and take gradients at them, in chunks that fit the memory."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,8 +15,10 @@ from limelight.model.batches import in_chunks
 from limelight.model.boundary import differentiate
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Meter
+from limelight.model.layers import LayerInfo
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import ScoreKind, Targets
+from limelight.model.token_subset import keep_tokens
 from limelight.relevance.recorded_pass import record_images
 from limelight.relevance.rules import GRADIENT, Rules
 from limelight.shapes import Images, Index, Logits, Scores
@@ -74,12 +79,44 @@ class Passes:
         scores = self._scores(copies, images, numbers, kind)
         return scores.new_zeros(wanted.shape).masked_scatter(wanted, scores)
 
-    def _scores(self, copies: Copies, images: Index, numbers: Index, kind: ScoreKind | None) -> Scores:
-        """Return the scores of m copies, (m,)."""
+    def token_scores(self, block: LayerInfo, kept: Tensor, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
+        """Return the score of images of which a transformer sees some tokens only, (n, s); see ``TokenScores``.
+
+        Args:
+            block: the transformer's first.
+            kept: positions of the grid, (n, s, t).
+            wanted: which are scored, (n, s); the others cost nothing and have score 0.
+            kind: which score; None for the one that is explained.
+
+        Raises:
+            UnsupportedModel: it needs all tokens of its grid.
+        """
+        module, layout = self.classifier.modules([block.name])[block.name], block.layout
+        assert layout is not None
+        images, numbers = wanted.nonzero(as_tuple=True)
+
+        def around(i: Index, s: Index) -> AbstractContextManager[None]:
+            return keep_tokens(module, layout, kept[i, s])
+
+        scores = self._scores(lambda i, _: self.image[i], images, numbers, kind, around)
+        return scores.new_zeros(wanted.shape).masked_scatter(wanted, scores)
+
+    def _scores(
+        self,
+        copies: Copies,
+        images: Index,
+        numbers: Index,
+        kind: ScoreKind | None,
+        around: Callable[[Index, Index], AbstractContextManager[None]] | None = None,
+    ) -> Scores:
+        """Return the scores of m copies, (m,); ``around`` changes the network for the pass of some of them."""
 
         def score(part: slice) -> Scores:
-            x = copies(images[part], numbers[part])
-            scores = self.read(self._forward(x, images[part]), images[part], kind, x)
+            i, k = images[part], numbers[part]
+            x = copies(i, k)
+            with around(i, k) if around else nullcontext():
+                output = self._forward(x, i, watched=around is not None)
+            scores = self.read(output, i, kind, x)
             self._meter.add(forward=len(x))
             return scores
 
@@ -128,9 +165,8 @@ class Passes:
         if self._derivatives is not GRADIENT:
             targets, own = self._aimed(images, kind), self.classifier.take(images)
             x, rules, meter = x.detach().to(self.image.dtype), self._derivatives, self._meter
-            seen = record_images(
-                own, x, targets, {}, layer_gradients=False, image_gradient=True, rules=rules, meter=meter
-            )
+            look = partial(record_images, layer_gradients=False, image_gradient=True)
+            seen = look(own, x, targets, {}, rules=rules, meter=meter)
             assert seen.input_gradient is not None
             return seen.input_gradient
         x = x.detach().requires_grad_()
@@ -202,6 +238,6 @@ class Passes:
         at = torch.arange(len(self.image) * count, device=self.image.device)
         return at // count, at % count
 
-    def _forward(self, x: Images, images: Index) -> Any:
+    def _forward(self, x: Images, images: Index, watched: bool = False) -> Any:
         with preserve_state(self.classifier.module), torch.set_grad_enabled(x.requires_grad):
-            return self.classifier.forward(x.to(self.image.dtype), images, watched=False)
+            return self.classifier.forward(x.to(self.image.dtype), images, watched=watched)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from limelight.engine.ablation import score_ablations
+from limelight.engine.attention import Attentions, OneHead, attend_with_one_head, read_attentions
 from limelight.engine.baselines import fill_images
+from limelight.engine.block_scores import BlockScores
 from limelight.engine.budget import Allowance
 from limelight.engine.effects import Effects
 from limelight.engine.fuse_layers import fuse_layers
@@ -25,6 +27,7 @@ from limelight.engine.needs import (
     ScoresOf,
     ScoresWhere,
     TakeGradients,
+    TokenScores,
 )
 from limelight.engine.passes import Passes
 from limelight.engine.rng import Draws, draws_per_image
@@ -44,12 +47,20 @@ from limelight.shapes import Acts, Grid, Images, Index, Logits, Scores
 
 GRADIENT_NEEDS = frozenset({"grads", "stages"})
 """Needs that cost the shared backward pass."""
+HESSIAN_NEEDS = frozenset({"hessian_acts"})
+"""Needs for which the gradients at the layers are differentiated again."""
 INPUT_GRADIENT_NEEDS = frozenset({"input_gradient"})
 """Needs for which it goes on to the image."""
 RECORDING_NEEDS = frozenset({"recording"})
 """Needs for which the pass is recorded."""
 BALANCED_NEEDS = frozenset({"grads", "stages", "input_gradient", "gradient_of", "gradients_of", "layer_at"})
 """Needs for gradients that may pass by other derivatives than those of calculus."""
+ATTENTION_NEEDS = frozenset({"attention", "attention_gradients", "block_scores"})
+"""Needs for which its attentions are kept."""
+ATTENTION_GRADIENT_NEEDS = frozenset({"attention_gradients"})
+"""Needs for which the shared backward pass goes on to the first of them."""
+OWN_BACKWARD_NEEDS = RECORDING_NEEDS | HESSIAN_NEEDS | ATTENTION_NEEDS
+"""Needs of methods that pass back by rules of their own, or for what other derivatives have no equal of."""
 
 
 def is_recorded(method: Spec) -> bool:
@@ -60,7 +71,7 @@ def is_recorded(method: Spec) -> bool:
 def can_balance(method: Spec) -> bool:
     """Whether a method's own gradients may pass by other derivatives than those of calculus."""
     needs = {*method.card.needs}
-    return "derivatives" in needs or (bool(needs & BALANCED_NEEDS) and not needs & RECORDING_NEEDS)
+    return "derivatives" in needs or (bool(needs & BALANCED_NEEDS) and not needs & OWN_BACKWARD_NEEDS)
 
 
 class Request:
@@ -118,11 +129,30 @@ class Request:
         return self.acts if self._layers else None
 
     @property
+    def all_acts(self) -> list[Acts]:
+        """Activations of every layer, shallow to deep, (n, k, *place) each."""
+        return [stage.acts for stage in self.stages]
+
+    @property
     def grads(self) -> Acts:
         """Gradient of the score with respect to them, (n, k, *place)."""
         grads = self.stages[0].grads
         assert grads is not None
         return grads
+
+    @property
+    def hessian_acts(self) -> Acts:
+        """Hessian of the score with respect to the activations, times these, (n, k, *place).
+
+        Leading tokens, which are no part of the map, count in the product: (H A)_i = sum_j d2S / dA_i dA_j A_j over all
+        j of the layer.
+
+        Raises:
+            UnsupportedModel: an operation behind the layer can't be differentiated twice.
+        """
+        product = self.stages[0].hessian_acts(self._clean.classifier.module)
+        self._meter.add(backward_tail=len(product))
+        return product
 
     @property
     def image(self) -> Images:
@@ -157,6 +187,30 @@ class Request:
             ).recording
 
         return record_copies
+
+    @property
+    def attention(self) -> Attentions:
+        """The attentions of tokens over tokens, first to last.
+
+        Raises:
+            UnsupportedModel: there are none, or they are within windows or of changing numbers of tokens.
+        """
+        return read_attentions(self._clean, self._method.name)
+
+    @property
+    def attention_gradients(self) -> Attentions:
+        """The same, with the gradients of the score with respect to each."""
+        return self.attention
+
+    @property
+    def one_head_attention(self) -> OneHead:
+        """A function: last -> the same of a pass in which so many last attentions have one head of the full width."""
+        return lambda last: attend_with_one_head(self._clean, self._method.name, last, self._meter)
+
+    @property
+    def block_scores(self) -> BlockScores:
+        """A function: readout, first, norm -> attentions with gradients of their own scores; see ``BlockScores``."""
+        return BlockScores(self.attention, self._meter)
 
     @property
     def layer(self) -> str:
@@ -238,6 +292,19 @@ class Request:
         """Tell which scores of changed copies, (n, s), differ from those of the images."""
         clean = self._clean.score_as(kind or self._method.options.score)[:, None]
         return (scores - clean).abs() > 1e-6 * clean.abs()
+
+    @property
+    def token_scores(self) -> TokenScores:
+        """A function: kept, wanted, kind -> the score with some tokens only; see ``Passes.token_scores``."""
+
+        def token_scores(kept: Tensor, wanted: Tensor, kind: ScoreKind | None = None) -> Tensor:
+            first = self._clean.classifier.layers(None, self.image, "blocks")[0]
+            scores = self._passes.token_scores(first, kept, wanted, kind)
+            if bool(wanted.any()):
+                self.effects.score((self._differ(scores, kind) & wanted).any(1))
+            return scores
+
+        return token_scores
 
     @property
     def ablated_scores(self) -> AblatedScores:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 from torch import nn
 
@@ -13,7 +13,14 @@ from limelight.engine.apply import Shared, apply, note_losses, prefix_errors
 from limelight.engine.augment import VIEWS, average_views
 from limelight.engine.options import list_enlarged
 from limelight.engine.passes import AT_A_GRADIENT, AT_A_RECORDING
-from limelight.engine.request import GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS, is_recorded
+from limelight.engine.request import (
+    ATTENTION_GRADIENT_NEEDS,
+    ATTENTION_NEEDS,
+    GRADIENT_NEEDS,
+    HESSIAN_NEEDS,
+    INPUT_GRADIENT_NEEDS,
+    is_recorded,
+)
 from limelight.engine.saliency import Saliency, join
 from limelight.engine.spec import Spec
 from limelight.errors import InvalidOption, OutOfMemory, UnsupportedModel
@@ -23,7 +30,7 @@ from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Meter
 from limelight.model.layers import LayerInfo
 from limelight.model.memory import RECORDED, refuse
-from limelight.model.one_pass import pass_images
+from limelight.model.one_pass import Pass, pass_images
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import Aimed, ScoreKind, TargetLike, Targets
 from limelight.relevance.libra_rules import DERIVATIVES
@@ -103,20 +110,27 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
     looked_at = {info.name: info for infos in layers for info in infos}
     stops = {info.name: info for m in methods for info in _stop_of(m, classifier, x)}
     needs = frozenset[str]().union(*(m.needs for m in methods))
-    layer_gradients, image_gradient = (bool(needs & some) for some in (GRADIENT_NEEDS, INPUT_GRADIENT_NEEDS))
+    layer_gradients, twice, image_gradient, attention, attention_gradients = (
+        bool(needs & some)
+        for some in (GRADIENT_NEEDS, HESSIAN_NEEDS, INPUT_GRADIENT_NEEDS, ATTENTION_NEEDS, ATTENTION_GRADIENT_NEEDS)
+    )
     recorded, rules = is_recorded(methods[0]), methods[0].derivatives
+    backward = layer_gradients or image_gradient or attention_gradients
     if recorded:
         refuse(x[:1], RECORDED * classifier.trace(x).bytes_per_image, "a pass that is recorded for relevance")
-    kept = AT_A_RECORDING if recorded else AT_A_GRADIENT if layer_gradients or image_gradient else 1
+    kept = 8 if twice else AT_A_RECORDING if recorded else AT_A_GRADIENT if backward or attention else 1
     size = _at_once(methods, classifier, x, kept)
-
-    look = partial(record_images, rules=rules, stops=stops) if recorded else pass_images
+    look: Any = (
+        partial(record_images, rules=rules, stops=stops)
+        if recorded
+        else partial(pass_images, attention=attention, attention_gradients=attention_gradients, twice=twice)
+    )
 
     def explain(images: slice) -> list[Saliency]:
         start, meter = time.perf_counter(), Meter()
         some, wanted, own = x[images], targets[images], classifier.take(images)
         gradients = {"layer_gradients": layer_gradients, "image_gradient": image_gradient}
-        clean = look(own, some, wanted, looked_at, **gradients, meter=meter)
+        clean: Pass = look(own, some, wanted, looked_at, **gradients, meter=meter)
         shared = Shared(clean, meter, time.perf_counter() - start, len(methods))
         return [apply(m, shared, infos) for m, infos in zip(methods, layers, strict=True)]
 

@@ -31,7 +31,10 @@ class Options(BaseOptions):
             and the ``mean``, which is the default, or the ``max`` of them is the raw map, (n, *space), not negative.
             Where all maps are empty, so is it. For several layers only; Layer-CAM and Collection-CAM have ways of
             their own to put them together.
-        score: which scalar is explained.
+        score: which scalar of the class y_c is explained: its ``logit``; ``prob``, the softmax (sigmoid where classes
+            are independent), and ``logprob``, its logarithm; ``margin``, the logit minus the largest other one;
+            ``rest`` (ReST), logit + logprob; ``finer`` (Finer-CAM), y_c - sum_d p_d y_d / sum_d p_d over the three
+            classes d whose logits are nearest, with their probabilities p_d.
         balance: by which derivatives the gradients of a method pass: those of calculus, or of LibraGrad (``libra``),
             where attention's weights, gates as in GELU and what a normalisation divides by are constants and a product
             of activations halves. Then what passes a transformer adds up; on a CNN of ReLUs nothing changes.

@@ -28,10 +28,13 @@ NEEDS_GRADIENTS = frozenset(
         "gradient_of",
         "gradients_of",
         "input_gradient",
+        "attention_gradients",
+        "block_scores",
         "recording",
         "record_copies",
         "descent",
         "optimise_masks",
+        "hessian_acts",
     }
 )
 """Needs for which a gradient has to pass through the model."""
@@ -189,6 +192,7 @@ def differentiate(
     seed: Tensor | None = None,
     *,
     keep: bool = False,
+    again: bool = False,
     optional: bool = False,
     what: str = "what is asked for",
 ) -> tuple[Tensor | None, ...]:
@@ -201,6 +205,7 @@ def differentiate(
         at: where the gradients are wanted.
         seed: the gradient that comes to the score; ones unless given.
         keep: whether the graph is needed again.
+        again: whether the gradients are to be differentiated again.
         optional: whether the gradient may end on its way although the score depends on what is asked for, because
             the graph's own functions say so.
         what: how messages call where the gradients are wanted.
@@ -211,13 +216,15 @@ def differentiate(
         OutOfMemory: memory ran out.
     """
     gradients: Sequence[Tensor | None] = ()
+    if again and seed is None:  # one that is tracked, so that functions of one derivative mark what they make of it
+        seed = torch.ones_like(score).requires_grad_()
     tracked = [t for t in at if t.requires_grad]
     if score.requires_grad and tracked:
         way = f"on the way back through {name_of(module)}"
         with in_model(score.device), _translate(way, lambda error: UnsupportedModel(_no_way_back(error, module))):
             gradients = cast(
                 tuple[Tensor | None, ...],
-                torch.autograd.grad(score, tracked, seed, retain_graph=keep, allow_unused=True),
+                torch.autograd.grad(score, tracked, seed, keep or again, again, allow_unused=True),
             )
     if all(g is None for g in gradients):
         why = cut(module, x)
@@ -225,6 +232,30 @@ def differentiate(
             raise UnsupportedModel(no_way(module, why or beside(module, x, score, at, what)))
     by_id = {id(t): g for t, g in zip(tracked, gradients, strict=True)}
     return tuple(by_id.get(id(t)) for t in at)
+
+
+def multiply_hessian(module: nn.Module, gradient: Tensor, at: Tensor) -> Tensor:
+    """Return the Hessian of a score times the tensor where it is taken; 0 where the gradient is constant.
+
+    Args:
+        module: the model.
+        gradient: of the score with respect to ``at``, made by ``differentiate`` with ``again``.
+        at: the tensor.
+
+    Raises:
+        UnsupportedModel: an operation can't be differentiated twice.
+        OutOfMemory: memory ran out.
+    """
+    # PyTorch ends the second way at such a function without a word, where nothing else behind it is curved.
+    if any(node.name() == "torch::autograd::Error" for node in behind([gradient])):
+        raise UnsupportedModel(no_way(module, "a function in it can be differentiated once only (once_differentiable)"))
+    way = f"on the second way back through {name_of(module)}"
+    with in_model(at.device), _translate(way, lambda error: UnsupportedModel(_no_way_back(error, module))):
+        (product,) = cast(
+            tuple[Tensor | None],
+            torch.autograd.grad(gradient, at, at.detach(), retain_graph=True, allow_unused=True),
+        )
+    return torch.zeros_like(at) if product is None else product
 
 
 def _no_way_back(error: Exception, module: nn.Module) -> str:

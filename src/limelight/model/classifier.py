@@ -273,7 +273,8 @@ class Classifier:
 
     def layers(self, names: Sequence[LayerLike] | None, x: Images, kind: str = "one") -> list[LayerInfo]:
         """Return what is known of layers, by default the usual ones of a kind; see ``layer_choice.choose_layers``."""
-        chosen = self.layer if names is None else self.layer_names(names)
+        own = None if kind == "blocks" else self.layer  # which is one to look at, not the way through the network
+        chosen = own if names is None else self.layer_names(names)
         return choose_layers(chosen, kind, self.trace(x), self.module, self.name)
 
     def layer_names(self, layers: LayerLike | Sequence[LayerLike]) -> tuple[str, ...]:

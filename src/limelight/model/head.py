@@ -104,12 +104,13 @@ class Head:
             return False
         return len(again) == len(numbers) and all(map(_twice, again, numbers))
 
-    def __call__(self, variants: Tensor, hooks: Iterable[Registration] = ()) -> Any:
+    def __call__(self, variants: Tensor, hooks: Iterable[Registration] = (), *, gradients: bool = False) -> Any:
         """Return the module's outputs for variants of the layer's output.
 
         Args:
             variants: in the layer's own layout.
             hooks: what watches the modules behind the layer.
+            gradients: whether what comes out is in the graph of the variants.
         """
         returns, left = _Returns(self._before), self._runs
 
@@ -126,7 +127,13 @@ class Head:
 
         hooks = [(self._layer.register_forward_hook, hand_over), *((place, behind(hook)) for place, hook in hooks)]
         module = self._classifier.module
-        with preserve_state(module), attach_hooks(hooks), forward_pass(module, variants), returns:
+        with (
+            preserve_state(module),
+            torch.set_grad_enabled(gradients),
+            attach_hooks(hooks),
+            forward_pass(module, variants),
+            returns,
+        ):
             return self._classifier.feed[:1](module, self.image)
 
 

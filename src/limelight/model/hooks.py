@@ -46,12 +46,16 @@ class _Own:
 
 
 @contextmanager
-def attach_hooks(registrations: Iterable[Registration]) -> Generator[None]:
+def attach_hooks(registrations: Iterable[Registration], *, same_pass: bool = False) -> Generator[None]:
     """Hook modules for the passes that are made in the block, by this thread and not by another block within.
 
     A module may be shared: other threads, and whoever explains inside of the block, see it without these hooks.
+
+    Args:
+        registrations: the hooks.
+        same_pass: whether these are for the passes of the block around, whose hooks then stay awake.
     """
-    owner = object()
+    owner = (_pass.get() if same_pass else None) or object()
     handles: list[RemovableHandle] = []
     try:
         with _registering:

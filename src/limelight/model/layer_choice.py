@@ -52,16 +52,18 @@ def choose_layers(
 
     Args:
         chosen: dotted names, or None.
-        kind: what the default is: ``"stages"``, the pyramid; ``"penultimate"``, its last layer but one; else the
-            last layer with a spatial map.
+        kind: what the default is: ``"stages"``, the pyramid; ``"penultimate"``, its last layer but one; ``"blocks"``,
+            a transformer's, of which alone can be chosen then; else the last layer with a spatial map.
         seen: what a pass showed of all layers.
         module: the network.
         model: how messages call it.
 
     Raises:
         UnknownLayer: a layer has no spatial map that can be recognised.
-        UnsupportedModel: the network has none at all.
+        UnsupportedModel: the network has none at all, or no blocks.
     """
+    if kind == "blocks":
+        return _choose_blocks(chosen, seen, module, model)
     if chosen is not None:
         return sorted((_require_map(name, seen, module, model) for name in chosen), key=seen.layers.index)
     stages = {"stages": seen.stages, "penultimate": seen.stages[-2:][:1]}
@@ -74,6 +76,19 @@ def choose_layers(
     functions = "what forward() computes by functions can't be looked at: let a module return the features"
     instead = "give layer= and reshape= to Classifier" if seen.layers else functions
     raise UnsupportedModel(f"no layer of {model} has a spatial map; {instead}")
+
+
+def _choose_blocks(chosen: Sequence[str] | None, seen: Trace, module: nn.Module, model: str) -> list[LayerInfo]:
+    if not seen.blocks:
+        why = f" ({hidden})" if (hidden := why_hidden(module)) else ""
+        raise UnsupportedModel(
+            f"only for transformers, whose blocks all have the same sequence of tokens; {model} has none that "
+            f"can be seen{why}: choose a method that needs no such blocks, such as grad-cam or rise"
+        )
+    names = [block.name for block in seen.blocks]
+    if wrong := [name for name in chosen or () if name not in names]:
+        raise UnknownLayer(f"{wrong[0]!r} is no block of {model}; its blocks are {', '.join(names)}")
+    return [block for block in seen.blocks if chosen is None or block.name in chosen]
 
 
 def _require_map(name: str, seen: Trace, module: nn.Module, model: str) -> LayerInfo:

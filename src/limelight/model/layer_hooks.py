@@ -46,7 +46,13 @@ class LayerHooks:
         return replace_tensor(output, tensor, watched.clone())
 
     def gradients(
-        self, module: nn.Module, x: Tensor, score: Tensor, more: Mapping[str, Tensor] | None = None
+        self,
+        module: nn.Module,
+        x: Tensor,
+        score: Tensor,
+        more: Mapping[str, Tensor] | None = None,
+        *,
+        again: bool = False,
     ) -> dict[str, Tensor]:
         """Return the gradient of a scalar with respect to every watched output, and to more tensors by name.
 
@@ -55,6 +61,7 @@ class LayerHooks:
             x: the images that it was given.
             score: the scalar.
             more: tensors by name.
+            again: whether the gradients are to be differentiated again.
 
         Raises:
             UnsupportedModel: the score does not depend on a layer.
@@ -62,7 +69,8 @@ class LayerHooks:
         at = {**self.outputs, **(more or {})}
         gradients: dict[str, Tensor] = {}
         called = {name: f"layer {name!r}" if name in self.outputs else name for name in at}
-        computed = differentiate(module, x, score, list(at.values()), what=" or ".join(called.values()))
+        what = " or ".join(called.values())
+        computed = differentiate(module, x, score, list(at.values()), again=again, what=what)
         for name, gradient in zip(at, computed, strict=True):
             if gradient is None:
                 why = beside(module, x, score, [at[name]], called[name])

@@ -169,3 +169,20 @@ class Trace:
         of_blocks = {layer.layout.grid for layer in self.layers if layer.block and layer.layout}
         stem = next((i for i, stage in enumerate(stages) if grids[stage.name] in of_blocks), 0)
         return stages[stem:] if len(stages) - stem > 1 else stages
+
+    @property
+    def blocks(self) -> list[LayerInfo]:
+        """The blocks of a transformer, first to last; none where there is not one sequence of tokens.
+
+        They are the outermost modules of several of a kind that give tokens: all are of one kind, and no such module in
+        them has another grid, as with windows of tokens and where the grid shrinks on the way.
+        """
+        kinds = ("tokens", "tokens_first")
+        some = {
+            b.name: b for b in self.layers if b.block and b.layout and b.layout.kind in kinds and not b.layout.frames
+        }
+        blocks = [b for b in some.values() if not any(b.name.startswith(f"{other}.") for other in some)]
+        alike = (
+            len({(b.kind, b.layout) for b in blocks}) == len({b.layout.grid for b in some.values() if b.layout}) == 1
+        )
+        return blocks if alike and any(b.candidate for b in blocks) else []

@@ -1,12 +1,17 @@
 """One look at a network: what it and its layers give for a batch of images, and the gradients of its score."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Container, Generator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from limelight.errors import NonFinite
+from limelight.model.attention import Attention, watch_attention
+from limelight.model.boundary import multiply_hessian
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Meter
 from limelight.model.layer_hooks import watch_layers
@@ -27,12 +32,23 @@ class Stage:
         acts: activations, (n, k, *place), at least float32.
         output: what the layer gave, in its own layout and dtype.
         grads: gradient of the score with respect to the activations, or None if nobody asked for it.
+        graph: the output and the gradient, in the layer's own layout, in the graph that made them; or None.
     """
 
     info: LayerInfo
     acts: Acts
     output: Tensor
     grads: Acts | None = None
+    graph: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+
+    def hessian_acts(self, module: nn.Module) -> Acts:
+        """Return the Hessian of the score times the activations, H A, (n, k, *place), of a pass ``twice`` back.
+
+        Both are those of all of the output, leading tokens included, and cut to its map then.
+        """
+        assert self.graph is not None
+        output, gradient = self.graph
+        return _maps(self.info, multiply_hessian(module, gradient, output))
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,7 @@ class Pass:
         logits: (n, classes), or None if a function of the outputs is explained.
         stages: what the layers gave that were looked at, by name.
         input_gradient: gradient of the score with respect to the images, (n, c, *space), or None.
+        attention: the attentions that ran, in order, if somebody asked for them.
     """
 
     classifier: Classifier
@@ -56,6 +73,7 @@ class Pass:
     logits: Logits | None
     stages: Mapping[str, Stage]
     input_gradient: Images | None = None
+    attention: tuple[Attention, ...] = ()
 
     @property
     def probability(self) -> Scores:
@@ -85,6 +103,10 @@ def pass_images(
     layer_gradients: bool,
     image_gradient: bool = False,
     graph_from_image: bool = False,
+    attention: bool = False,
+    attention_gradients: bool = False,
+    one_head: Container[int] = (),
+    twice: bool = False,
     meter: Meter,
 ) -> Pass:
     """Run the model once, and once back if gradients are wanted, and collect what the layers gave.
@@ -97,11 +119,16 @@ def pass_images(
         layer_gradients: whether the score's gradients with respect to them are.
         image_gradient: whether that with respect to the images is.
         graph_from_image: whether the graph begins at the images in any case, and not at the first layer.
+        attention: whether the attentions are kept.
+        attention_gradients: whether the score's gradients with respect to what they give are wanted, too.
+        one_head: which of them have all channels in one head in this pass; see ``AttentionWatch``.
+        twice: whether the layers' gradients are to be differentiated again.
         meter: counts the passes.
     """
     layer_gradients = layer_gradients and bool(layers)
-    backward = layer_gradients or image_gradient
-    graph_from_image = graph_from_image or image_gradient
+    backward = layer_gradients or image_gradient or attention_gradients
+    from_image = image_gradient or attention_gradients
+    graph_from_image = graph_from_image or from_image
     watched = watch_layers(
         classifier.modules(list(layers)),
         gradients=backward,
@@ -109,9 +136,10 @@ def pass_images(
         runs={name: info.run for name, info in layers.items()},
     )
     with preserve_state(classifier.module):
-        with watched as hooks:
-            image = x.detach().clone().requires_grad_(image_gradient)  # a module may overwrite what it is given
-            output = classifier.forward(image.clone() if image_gradient else image)
+        watching = watch_attention(classifier.module, len(x), attention, one_head)
+        with watched as hooks, watching as attentions, plain_attention() if twice else nullcontext():
+            image = x.detach().clone().requires_grad_(from_image)  # a module may overwrite what it is given
+            output = classifier.forward(image.clone() if from_image else image)
         meter.add(forward=len(x))
         with torch.set_grad_enabled(backward):  # what a target function calls is no part of the pass
             score, logits = targets.read(classifier, output, x)
@@ -119,15 +147,47 @@ def pass_images(
         if layer_gradients and not (graph_from_image or score.requires_grad):
             # A part of the model that runs under no_grad puts back the mode that it began with, and so undoes what our
             # hook at the first layer switched on. A graph that begins at the images does not depend on it.
-            return pass_images(classifier, x, targets, layers, layer_gradients=True, graph_from_image=True, meter=meter)
+            return pass_images(
+                classifier,
+                x,
+                targets,
+                layers,
+                layer_gradients=True,
+                graph_from_image=True,
+                attention=attention,
+                twice=twice,
+                meter=meter,
+            )
         grads: dict[str, Tensor] = {}
+        if attention_gradients and not (attentions.outputs or layer_gradients or image_gradient):
+            backward = False  # there is no attention; who asked for it will say so
         if backward:
+            more = {IMAGE: image} if image_gradient else {}
+            if attention_gradients:
+                more |= attentions.outputs
             with torch.enable_grad():
-                grads = hooks.gradients(classifier.module, x, total, {IMAGE: image} if image_gradient else None)
-            meter.add(backward=len(x) * image_gradient, backward_tail=len(x) * (not image_gradient))
+                grads = hooks.gradients(classifier.module, x, total, more, again=twice)
+            meter.add(backward=len(x) * from_image, backward_tail=len(x) * (not from_image))
     logits = None if logits is None else logits.detach()
     stages = read_layers(classifier, layers, hooks.outputs, grads)
-    return Pass(classifier, x, targets.settle(logits), score.detach(), logits, stages, grads.get(IMAGE))
+    if twice:
+        stages = {name: replace(s, graph=(hooks.outputs[name], grads[name])) for name, s in stages.items()}
+    input_gradient = grads[IMAGE].detach() if image_gradient else None
+    seen = tuple(a.with_gradient(grads.get(name)) for name, a in attentions.seen.items())
+    return Pass(classifier, x, targets.settle(logits), score.detach(), logits, stages, input_gradient, seen)
+
+
+_plain_attention = threading.RLock()
+
+
+@contextmanager
+def plain_attention() -> Generator[None]:
+    """Compute attention by its formula: fused kernels can't be differentiated twice.
+
+    PyTorch has one setting for all threads, so that one thread at a time may change it.
+    """
+    with _plain_attention, sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def read_layers(

@@ -12,8 +12,10 @@ from limelight.errors import UnsupportedModel
 from limelight.model.boundary import tensors_of
 from limelight.shapes import Index, Logits, Scores
 
-ScoreKind = Literal["logit", "prob", "logprob", "margin"]
+ScoreKind = Literal["logit", "prob", "logprob", "margin", "rest", "finer"]
 """Which score of a class is explained; see ``Outputs.score``."""
+Weights = Literal["uniform", "softmax"]
+"""How similar classes are weighed; see ``finer``."""
 NAMES = ("logits", "out", "scores")
 """Under which a mapping may hold the class scores."""
 Pick = str | int | Callable[[Any], Tensor]
@@ -118,23 +120,53 @@ class Outputs:
         except UnsupportedModel:
             return numbers(output, n, self.choice)
 
-    def score(self, logits: Logits, index: Index, kind: ScoreKind) -> Scores:
+    def score(self, logits: Logits, index: Index, kind: ScoreKind, clean: Logits | None = None) -> Scores:
         """Return the score of one class per row.
 
         Args:
             logits: (m, classes).
             index: the classes, (m,).
             kind: ``logit``; ``prob``, the softmax (sigmoid for multi-label models); ``logprob``, its logarithm;
-                ``margin``, the logit minus the largest other logit.
+                ``margin``, the logit minus the largest other logit; ``rest``, the logit plus the logarithm of the
+                probability (ReST: Cai 2025); ``finer``, the logit minus those of the three nearest classes, weighed by
+                their probabilities (Finer-CAM: Zhang et al. 2025).
+            clean: logits of the pictures of which each row is a changed copy, (m, classes), which say what classes are
+                nearest; None where the rows are about the pictures themselves.
         """
+        if kind == "finer":
+            similar = nearest_classes(logits if clean is None else clean, index, min(3, logits.shape[1] - 1))
+            return finer(logits, index, similar, 1.0, "softmax")
+        y = logits.gather(1, index[:, None])[:, 0]
         if kind == "margin":
-            others = logits.scatter(1, index[:, None], -torch.inf).amax(1)
-            return logits.gather(1, index[:, None])[:, 0] - others
-        if kind == "logprob":
-            logits = torch.nn.functional.logsigmoid(logits) if self.multilabel else logits.log_softmax(1)
-        elif kind == "prob":
-            logits = logits.sigmoid() if self.multilabel else logits.softmax(1)
-        return logits.gather(1, index[:, None])[:, 0]
+            return y - logits.scatter(1, index[:, None], -torch.inf).amax(1)
+        if kind in ("logprob", "rest"):
+            logs = torch.nn.functional.logsigmoid(logits) if self.multilabel else logits.log_softmax(1)
+            return logs.gather(1, index[:, None])[:, 0] + (y if kind == "rest" else 0)
+        if kind == "prob":
+            return (logits.sigmoid() if self.multilabel else logits.softmax(1)).gather(1, index[:, None])[:, 0]
+        return y
+
+
+def nearest_classes(logits: Logits, index: Index, k: int) -> Tensor:
+    """Return the k classes whose logits are nearest to that of one class per row, nearest first: (m, k)."""
+    away = (logits.detach() - logits.detach().gather(1, index[:, None])).abs()
+    return away.scatter(1, index[:, None], torch.inf).argsort(dim=1, stable=True)[:, :k]
+
+
+def finer(logits: Logits, index: Index, similar: Tensor, gamma: float, weights: Weights) -> Scores:
+    """Return y_c - gamma sum_d w_d y_d, (m,), for a class c per row and the classes d that are similar to it.
+
+    Args:
+        logits: y, (m, classes).
+        index: c, (m,).
+        similar: d, (m, k).
+        gamma: how much the others count.
+        weights: w: ``uniform``, 1 / k; ``softmax``, p_d / sum_d p_d of the probabilities p, through which the gradient
+            flows. That is the softmax over the classes d alone.
+    """
+    others = logits.gather(1, similar)
+    mean = others.mean(1) if weights == "uniform" else (others.softmax(1) * others).sum(1)
+    return logits.gather(1, index[:, None])[:, 0] - gamma * mean
 
 
 @dataclass(frozen=True)

@@ -86,11 +86,14 @@ class Targets:
             function is explained.
         function: takes what the model returns for m images, whatever its structure, and gives m scores.
         kind: which score of the class.
+        clean: class scores of the images, (n, classes), as soon as a pass has shown them: ``finer`` sees by them what
+            classes are nearest, also for changed copies of the images.
     """
 
     index: Index | None = None
     function: Callable[[Any], Tensor] | None = None
     kind: ScoreKind = "logit"
+    clean: Logits | None = None
 
     @classmethod
     def parse(cls, target: "TargetLike | Targets", classifier: Classifier, x: Images) -> "Targets":
@@ -121,13 +124,14 @@ class Targets:
         function = self.function
         if function is not None and isinstance(function, Aimed):
             function = function.of(images)
-        return replace(self, index=None if self.index is None else self.index[images], function=function)
+        index, clean = (None if rows is None else rows[images] for rows in (self.index, self.clean))
+        return replace(self, index=index, function=function, clean=clean)
 
     def settle(self, logits: Logits | None) -> "Targets":
-        """Return the same with the predicted class of each image where no class was named."""
-        if self.index is not None or logits is None:
+        """Return the same with the class scores of the images, and the predicted classes where none were named."""
+        if self.clean is not None or logits is None:
             return self
-        return replace(self, index=logits.argmax(1))
+        return replace(self, index=logits.argmax(1) if self.index is None else self.index, clean=logits.detach())
 
     def read(
         self,
@@ -161,7 +165,7 @@ class Targets:
         """Return the score of each row's class, (m,), for logits (m, classes), at least in single precision."""
         assert self.index is not None
         wide = logits if logits.dtype == torch.float64 else logits.float()  # a softmax in half precision is coarse
-        return outputs.score(wide, self.index, self.kind)
+        return outputs.score(wide, self.index, self.kind, self.clean)
 
     def linearise(self, output: Any) -> tuple[Tensor, Tensor]:
         """Return the numbers in the output that the function reads, and its gradient with respect to them.

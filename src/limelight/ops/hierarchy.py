@@ -1,4 +1,4 @@
-"""Ward's hierarchy of vectors, its partitions, and how well a partition separates them."""
+"""Hierarchies of vectors, their partitions, and how well a partition separates them."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Int
 from scipy.cluster import hierarchy
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, squareform
 
 Vectors = Float[np.ndarray, "k features"]
 Floats = Float[np.ndarray, " k"]
@@ -88,6 +88,21 @@ def ward_doubled(vectors: Vectors) -> Tree:
         closer = union < least
         nearest[closer], least[closer] = a, union[closer]
     return Tree(merged, costs)
+
+
+def complete_linkage(apart: Float[np.ndarray, "k k"], threshold: float) -> Labels:
+    """Return the groups that merging makes as long as no two members of a union are farther apart than the threshold.
+
+    Args:
+        apart: distances, symmetric.
+        threshold: the largest distance within a group.
+    """
+    if len(apart) == 1:
+        return np.zeros(1, int)
+    tree = hierarchy.linkage(squareform(apart, checks=False), "complete")
+    labels = hierarchy.fcluster(tree, threshold, "distance")
+    _, first, group = np.unique(labels, return_index=True, return_inverse=True)
+    return first.argsort().argsort()[group]  # in the order of their first members
 
 
 def dsra(vectors: Vectors, labels: Labels) -> float:

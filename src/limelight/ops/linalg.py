@@ -12,6 +12,23 @@ def eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
     return cast(tuple[Tensor, Tensor], torch.linalg.eigh(matrices))  # pyright: ignore[reportUnknownMemberType]
 
 
+def leading(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the leading eigenvector of Gram matrices.
+
+    Args:
+        matrices: X X^T, (n, z, z).
+
+    Returns:
+        The largest singular value of X, (n,), 0 if no eigenvalue is above 0; its vector, (n, z); and whether the second
+        largest is equal, so that another vector would do as well, (n,).
+    """
+    values, vectors = eigh(matrices)
+    roots = values.clamp_min(0).sqrt()
+    first = roots[:, -1]
+    second = roots[:, -2] if roots.shape[1] > 1 else torch.zeros_like(first)
+    return first, vectors[..., -1], (first - second <= 1e-6 * first) & (first > 0)
+
+
 def solve(matrices: Tensor, right: Tensor) -> Tensor:
     """Return what the matrices (..., z, z) turn into the right sides (..., z, columns)."""
     return cast(Tensor, torch.linalg.solve(matrices, right))  # pyright: ignore[reportUnknownMemberType]

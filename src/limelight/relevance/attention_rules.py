@@ -7,9 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from limelight.relevance.affine_rules import Epsilon, Gamma
+from limelight.errors import InvalidOption
+from limelight.relevance.affine_rules import Epsilon
 from limelight.relevance.op import Op, at_least_float32, divide_by
-from limelight.relevance.rule import Rule, absorbing
+from limelight.relevance.rule import TINY, Rule, absorbing
 from limelight.relevance.simple_rules import joined, native, nothing, split_evenly, take_apart, to_first
 
 AttentionRule = Literal["attn-lrp", "constant"]
@@ -22,7 +23,7 @@ def linearised_softmax(op: Op, r: Tensor) -> Tensor:
 
     The remainder of this expansion of the softmax s at x, sum_j R_j (1 - (x_j - sum_k s_k x_k)), is absorbed.
 
-    Source: Achtibat et al. 2024, eq. 13.
+    Source: Achtibat et al. 2024, section 3.
     """
     s, x = op.y, op.x.masked_fill(op.x == -torch.inf, 0.0)
     op.audit_amount("remainder", r * (1 - x + (s * x).sum(op.axis, keepdim=True)))
@@ -36,7 +37,7 @@ class Contributions:
     J is the derivative of z with respect to the input x, of a normalisation with its spread held constant. A sum of
     products of two activations hands each half. Constants in z keep their share, such as the bias of a normalisation.
 
-    Source: Achtibat et al. 2024, eqs. 8 and 14, and section 3.3.2 for normalisation.
+    Source: Achtibat et al. 2024, section 3; normalisation as in its authors' code.
 
     Attributes:
         e: stabiliser; 0 gives nothing where z = 0.
@@ -49,6 +50,8 @@ class Contributions:
 
     def __call__(self, op: Op, r: Tensor) -> tuple[Tensor | None, ...]:
         """Return the relevance of every input."""
+        if op.kind == "norm" and op.held is None:  # without a mean and bias: linear but for its spread
+            return (r,)
         return self.share(op, r, range(len(op.inputs)))
 
     def share(self, op: Op, r: Tensor, moving: Sequence[int]) -> tuple[Tensor | None, ...]:
@@ -59,14 +62,15 @@ class Contributions:
         with torch.enable_grad():
             y = (op.held or op.call)(*xs)
         z = y.detach() * (len(moving) if op.kind == "matmul" else 1)
+        z = z.masked_fill(z.isinf(), 1.0)  # masked scores, to which no relevance comes
         if self.e == 0:
             op.audit_dead_ends(r, z)
         s = divide_by(r, z, self.e) if self.sign_aware or self.e == 0 else r / (z + self.e)
-        slopes = dict(zip(moving, torch.autograd.grad(y, [xs[i] for i in moving], s), strict=True))
-        shares = tuple(x.detach() * slopes[i] if i in slopes else None for i, x in enumerate(xs))
-        if op.kind in ("norm", "batch_norm", "shift"):
+        gradients = dict(zip(moving, torch.autograd.grad(y, [xs[i] for i in moving], s), strict=True))
+        shares = tuple(x.detach() * gradients[i] if i in gradients else None for i, x in enumerate(xs))
+        if op.kind in ("norm", "batch_norm", "shift") or op.function == "baddbmm":
             kept = op.sum_per_image(s * z) - sum(op.sum_per_image(t) for t in shares if t is not None)
-            op.audit["constants" if op.kind == "shift" else "biases"] = kept
+            op.audit["biases" if "norm" in op.kind else "constants"] = kept
         return shares
 
 
@@ -74,12 +78,43 @@ class Contributions:
 class ValuesOnly(Contributions):
     """Contributions, where the weights of attention are constants: all of R goes to the values they weigh.
 
-    Source: Ali et al. 2022, section 4.1.
+    Source: Ali et al. 2022.
     """
 
     def __call__(self, op: Op, r: Tensor) -> tuple[Tensor | None, ...]:
         """Return the relevance of every input."""
         return self.share(op, r, range(len(op.inputs)) if op.gate is None else [1 - op.gate])
+
+
+@dataclass(frozen=True)
+class SignedGamma:
+    """``Gamma`` in its generalised form, in one pass less each way: (x w)+ = (x w + |x w|) / 2.
+
+    R' = ((1 + g/2) x w + g/2 sgn z |x w|) . R / ((1 + g/2) z + g/2 sgn z Z), where Z is the sum of all |x w|, with |b|.
+
+    Attributes:
+        gamma: g, at least 0; z-plus for very large ones.
+        e: stabiliser.
+    """
+
+    gamma: float = 0.25
+    e: int | float = TINY
+    absorbs = True
+
+    def __post_init__(self) -> None:
+        if self.gamma < 0:
+            raise InvalidOption(f"gamma = {self.gamma:g} is below 0")
+
+    def __call__(self, op: Op, r: Tensor) -> Tensor:
+        """Return the relevance of the input."""
+        half, x, z, b = self.gamma / 2, op.x, op.y, op.b()
+        sizes = op.forward(x.abs(), "absolute", op.b("absolute"))
+        s = divide_by(r * (z != 0), (1 + half) * z + half * z.sign() * sizes, self.e)
+        t = s * z.sign()
+        if b is not None:
+            op.audit_biases(s, (1 + half) * b)
+            op.audit_biases(t, half * b.abs())
+        return (1 + half) * x * op.back(s) + half * x.abs() * op.back(t, "absolute")
 
 
 def attention_table(
@@ -103,7 +138,7 @@ def attention_table(
 
     def affine(gamma: float) -> Rule:
         """Return the rule for an affine operation."""
-        return Gamma(gamma, 1e-6) if gamma else Epsilon(e, sign_aware=not explicit)
+        return SignedGamma(gamma) if gamma else Epsilon(e, sign_aware=not explicit)
 
     constant = attention == "constant"
     return {

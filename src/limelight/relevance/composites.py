@@ -9,6 +9,7 @@ from torch import Tensor
 from limelight.errors import InvalidOption
 from limelight.ops.space import height_of
 from limelight.relevance.affine_rules import Box, Epsilon, Gamma
+from limelight.relevance.attention_rules import attention_table
 from limelight.relevance.op import Op
 from limelight.relevance.rule import TINY, Rule
 from limelight.relevance.rules import Rules, rule_of
@@ -22,6 +23,8 @@ Composite = Literal[
     "alpha2-beta1-flat",
     "comp",
     "comp-classic",
+    "attn-lrp",
+    "cp-lrp",
 ]
 
 Bounds = tuple[Tensor, Tensor]
@@ -63,9 +66,14 @@ COMPOSITES: Mapping[Composite, Mapping[str, str | Rule]] = {
                           "conv": Epsilon(1e-9, rms=0.25), "linear": Epsilon(1e-9), "max_pool": Average(1e-9)},
     "comp-classic":      {"first": "z-box",  "shallow": Gamma(0.25, 1e-9, classic=True),
                           "conv": Epsilon(1e-9, rms=0.25), "linear": Epsilon(1e-9), "max_pool": Average(1e-9)},
+    "attn-lrp":          attention_table(),
+    "cp-lrp":            attention_table("constant"),
 }
 # fmt: on
 """The published tables, by place; see ``Rules``."""
+
+ATTN_LRP = attention_table(gamma_conv=0.0, gamma_linear=0.0, explicit=True)
+"""The rules of AttnLRP as its authors' code first had them."""
 
 TUTORIAL = Epsilon(1e-9, rms=0.25, sign_aware=False)
 """The rule for convolutions of ``comp`` in its authors' tutorial."""

@@ -58,7 +58,7 @@ class Graph:
         self._holders: dict[int, list[Op]] = {}
         self._names = {id(m): name for name, m in parts_of(module)}
         self._owners: list[str] = []
-        self._counted = False  # whether what is recorded has been computed before
+        self._counted = False  # whether what is recorded are the parts of a call that has been counted
 
     # -- what is known ---------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class Graph:
         """Make one call of the network, recorded if it depends on the image."""
         if name_of(func) in CONSTANTS or not [t for t in tensors((args, kwargs)) if self.depends(t)]:
             return func(*args, **kwargs)
-        self.number += 1
+        self.number += not self._counted
         handler = HANDLERS.get(name_of(func))
         if handler and torch.is_grad_enabled():
             result = handler(self, func, args, kwargs)
@@ -159,7 +159,8 @@ class Graph:
             return result
         routes = name in ROUTES
         returned = name == "view_as" and args[0] is args[-1] and not torch.is_grad_enabled()
-        if not returned and not (routes and torch.is_grad_enabled()):
+        moves = any(t.requires_grad for t in inputs) or not torch.is_grad_enabled()  # more than the shape of an image
+        if moves and not returned and not (routes and torch.is_grad_enabled()):
             self._note_unruled(name, NO_RULE if torch.is_grad_enabled() else NO_GRADIENTS)
         gates = {i.gate for i in infos}
         source = inputs[0] if name in (*NORMALISERS, "flatten", "squeeze") else infos[0].source if routes else None

@@ -128,6 +128,11 @@ class Recording:
         return self.spent.backward / self._one_forward
 
     @property
+    def attends(self) -> bool:
+        """Whether the network has attention: in one call, or products that are weighed by a softmax."""
+        return any(op.kind == "attention" or (op.kind == "matmul" and op.gate is not None) for op in self.ops)
+
+    @property
     def depth(self) -> int:
         """The largest number of affine operations on a way from the image to the logits."""
         info = self.info(self.logits)

@@ -4,7 +4,7 @@ import torch
 
 from limelight.card import register_method
 from limelight.engine.saliency import Raw
-from limelight.ops.linalg import eigh
+from limelight.ops.linalg import leading
 from limelight.shapes import Acts
 
 
@@ -35,15 +35,9 @@ def eigen_cam(acts: Acts, *, center: bool = False) -> Raw:
     if center:
         x = x - x.mean(-1, keepdim=True)
     few_channels = x.shape[1] <= x.shape[2]  # the smaller Gram matrix has the same spectrum
-    gram = x @ x.mT if few_channels else x.mT @ x
-    values, vectors = eigh(gram)
-    v, top, second = vectors[..., -1], values[:, -1].clamp_min(0).sqrt(), _second(values).sqrt()
+    top, v, unsure = leading(x @ x.mT if few_channels else x.mT @ x)
     # Over pixels the eigenvector is u_1 itself and X v_1 = sigma_1 u_1.
     p = torch.einsum("nkz,nk->nz", x, v) if few_channels else top[:, None] * v
     flip = -p.amin(-1) > p.amax(-1) if center else p.sum(-1) < 0
     p = torch.unflatten(torch.where(flip[:, None], -p, p), -1, acts.shape[2:])
-    return Raw(p.to(acts.dtype), ambiguous=(top - second <= 1e-6 * top) & (top > 0))
-
-
-def _second(values: torch.Tensor) -> torch.Tensor:
-    return values[:, -2].clamp_min(0) if values.shape[1] > 1 else torch.zeros_like(values[:, -1])
+    return Raw(p.to(acts.dtype), ambiguous=unsure)

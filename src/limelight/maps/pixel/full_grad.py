@@ -61,7 +61,7 @@ def spread(piece: Acts) -> Acts:
     return size / (size.amax(axes(size), keepdim=True) + 1e-6)
 
 
-def as_maps(op: Op, piece: Tensor, grids: Collection[tuple[int, ...]], x: Images) -> Acts | None:
+def as_maps(op: Op, piece: Tensor | None, grids: Collection[tuple[int, ...]], x: Images) -> Acts | None:
     """Return a piece as maps, if it is some or tokens, (n, prefix + positions, k), of which the prefix is left out.
 
     Args:
@@ -70,14 +70,15 @@ def as_maps(op: Op, piece: Tensor, grids: Collection[tuple[int, ...]], x: Images
         grids: the sizes of maps that are known.
         x: the images.
     """
-    if len(piece) != len(x):  # windows beside one another
+    if piece is None or len(piece) != len(x):  # windows beside one another
         return None
     if op.kind != "linear" and piece.ndim == x.ndim and piece.shape[2:] in grids:
         return piece
     fits = [grid for grid in grids if piece.ndim == 3 and 0 <= piece.shape[1] - prod(grid) <= MOST_PREFIX_TOKENS]
     if len(fits) != 1 or x.ndim == 3 or prod(fits[0]) == 1:
         return None
-    return piece[:, -prod(fits[0]) :].transpose(1, 2).unflatten(2, fits[0])
+    tokens = piece[:, -prod(fits[0]) :]
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, *fits[0])
 
 
 def draw(piece: Acts, size: tuple[int, ...]) -> Maps:
@@ -92,8 +93,8 @@ def full_grad(
     """What the pixels and every bias add to the score; together they make up all of it.
 
     y = sum x . dy/dx + sum_l b_l . dy/dz_l, with z_l the output of a layer that has a bias; L = sum over the channels
-    of psi(x . dy/dx) and of psi(b_l . dy/dz_l) of every layer with maps or tokens, where psi takes magnitudes, scales them to
-    [0, 1] and resizes.
+    of psi(x . dy/dx) and of psi(b_l . dy/dz_l) of every layer with maps or tokens, where psi takes magnitudes, scales
+    them to [0, 1] and resizes. Of a transformer biases alone make up the rest with ``balance="libra"``.
 
     Args:
         recording: the recorded pass.

@@ -12,11 +12,17 @@ from limelight.errors import InvalidOption, nearest
 from limelight.relevance.composites import TUTORIAL, Bounds, Composite, rule_between, rules_of
 from limelight.relevance.op import Kind
 from limelight.relevance.recording import Recording
-from limelight.relevance.rules import Rules
+from limelight.relevance.rules import COMMON, Rules
 
 Init = Literal["absolute", "logit", "one"]
 PLACES = ("first", "last", "shallow", "affine", *get_args(Kind))
 """Where a rule may stand in a table."""
+
+HAS_ATTENTION = (
+    "The network has attention, so the rules are those of composite='attn-lrp'; those for convolutional networks "
+    "(composite='epsilon-plus') have none for it."
+)
+"""What is said where the table was chosen by the network."""
 
 
 def start(recording: Recording, init: Init) -> Tensor:
@@ -41,7 +47,7 @@ def lrp(
     bounds: Bounds,
     stop: str | None,
     *,
-    composite: Composite = "epsilon-plus",
+    composite: Composite | None = None,
     rules: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
     init: Init = "absolute",
@@ -55,7 +61,8 @@ def lrp(
         recording: the recorded pass.
         bounds: black and white, (3, 1, 1) each.
         stop: the layer at which relevance is stopped, if any.
-        composite: a published table of rules.
+        composite: a published table of rules; by default ``epsilon-plus``, and ``attn-lrp`` on a network with
+            attention, for which the others have no rules: they pass on its gradient, and relevance grows.
         rules: rules by place, put into that table before the most special place is looked up; ``affine`` stands for
             ``conv`` and ``linear``. Names such as ``"gamma(0.25)"``, or functions of an operation and its relevance.
         overrides: rules by name of the module, where ``*`` stands for anything.
@@ -76,24 +83,27 @@ def lrp(
         >>> explanation.label, explanation.map.shape
         ('star', torch.Size([128, 128]))
     """
-    table = rules_of(composite, bounds).table
+    chosen = composite or ("attn-lrp" if recording.attends else "epsilon-plus")
+    notes = () if composite or chosen == "epsilon-plus" else (HAS_ATTENTION,)
+    table = rules_of(chosen, bounds).table
     _check_names(recording, rules or {}, overrides or {})
     own = {place: rule_between(rule, bounds) for place, rule in (rules or {}).items()}
     if "affine" in own:  # the composite may name the two kinds apart
         own = {"conv": own["affine"], "linear": own["affine"], **own}
     named = {pattern: rule_between(rule, bounds) for pattern, rule in (overrides or {}).items()}
     together = Rules({**table, **own}, overrides=named)
-    return Raw(recording.from_outputs(together, start(recording, init), stop).sum(1))
+    return Raw(recording.from_outputs(together, start(recording, init), stop).sum(1), notes=notes)
 
 
 def _check_names(recording: Recording, rules: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
     """Refuse places and names of modules for which no rule would be looked up."""
     for place in rules:
-        if place not in PLACES:
+        places = dict.fromkeys((*PLACES, *COMMON))  # with those of the user's own operations
+        if place not in places:
             raise InvalidOption(
-                f"no rule is looked up for {place!r}{nearest(place, PLACES)}; there are {', '.join(PLACES)}"
+                f"no rule is looked up for {place!r}{nearest(place, places)}; there are {', '.join(places)}"
             )
-    owners = {op.owner for op in recording.ops if op.affine is not None}
+    owners = {op.owner for op in recording.ops if op.affine is not None or op.kind == "attention"}
     for pattern in overrides:
         if not any(fnmatchcase(owner, pattern) for owner in owners):
             raise InvalidOption(f"no affine operation is in {pattern!r}{nearest(pattern, owners)}")

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, finfo
 from torch.nn import functional as F
 
+from limelight.ops.linalg import vector_norm
 from limelight.relevance.affine import Convolution
 from limelight.relevance.handlers.arguments import arrange
 from limelight.relevance.handlers.one_input import record_one_input
@@ -107,7 +108,7 @@ def _hold_root_mean_square(axes: int, weight: Tensor | None, eps: float | None, 
 def _hold_length(p: float, axis: int, eps: float, *inputs: Tensor) -> Tensor:
     """Return x / |x|_p along an axis, with |x|_p as a constant."""
     (x,) = inputs
-    return x / x.norm(p, axis, keepdim=True).clamp_min(eps).detach()
+    return x / vector_norm(x.detach(), p, axis).unsqueeze(axis).clamp_min(eps)
 
 
 def _hold_groups(groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, *inputs: Tensor) -> Tensor:
