@@ -9,8 +9,13 @@ from limelight.engine.request import is_recorded
 from limelight.engine.run import refuse_space
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
+from limelight.relevance.recorder import Unruled
 from limelight.relevance.recording import Recording
+from limelight.relevance.rules import Rules
 from limelight.shapes import Images
+
+KNOWS_ATTENTION = frozenset({"lrp", "attn-lrp", "transformer-attribution"})
+"""Methods whose tables have rules for the operations of transformers."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,16 @@ def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
     if not is_recorded(method):
         return Plan(method.name, names, cost)
     recording = Recording(classifier, x[:1])
+    composite = getattr(method.options, "composite", None)
+    knows = method.name in KNOWS_ATTENTION and composite in (None, "attn-lrp", "cp-lrp")
+    ruled = [op for op in recording.ops if knows or Rules().lists(op)]
     unruled: dict[str, list[str]] = {}
-    for call in recording.unruled:
+    for call in sorted([*recording.unruled, *map(Unruled.at, {*recording.ops} - {*ruled})], key=lambda u: u.number):
         unruled.setdefault(call.function, []).append(call.owner)
     return Plan(
         method.name,
         names,
         cost,
-        dict(Counter(op.kind for op in recording.ops).most_common()),
+        dict(Counter(op.kind for op in ruled).most_common()),
         {name: tuple(owners) for name, owners in unruled.items()},
     )

@@ -12,7 +12,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from limelight.model.boundary import behind
 from limelight.model.parts import parts_of
 from limelight.ops.space import height_of
-from limelight.relevance.handlers.table import CONSTANTS, HANDLERS, ROUTES
+from limelight.relevance.handlers.table import HANDLERS, ROUTES
 from limelight.relevance.op import Arithmetic, Compute, Kind, Op
 from limelight.relevance.propagation import Propagation, enter_graph
 from limelight.relevance.recorder import NO_RULE, Computation, Facts, TensorInfo, TorchFunction, Unruled, name_of
@@ -135,7 +135,7 @@ class Graph:
 
     def call(self, func: TorchFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make one call of the network, recorded if it depends on the image."""
-        if name_of(func) in CONSTANTS or not [t for t in tensors((args, kwargs)) if self.depends(t)]:
+        if not [t for t in tensors((args, kwargs)) if self.depends(t)]:
             return func(*args, **kwargs)
         self.number += not self._counted
         handler = HANDLERS.get(name_of(func))
@@ -235,8 +235,11 @@ class Graph:
         inner.ops, inner.unruled, inner._holders, inner._owners = [], [], {}, [self.owner]
         inner._counted = True
 
+        number = self.number
+
         def compute(*inputs: Tensor) -> Tensor:
             """Compute it from leaves of the autograd graph."""
+            inner.number = number
             inner._info = WeakTensorKeyDictionary(dict(zip(inputs, infos, strict=True)))
             with torch.enable_grad(), CallWatcher(inner):
                 return parts(*inputs)

@@ -31,16 +31,12 @@ ROUTES = _words("""
     roll flip pad interpolate upsample pixel_shuffle pixel_unshuffle channel_shuffle fold unfold stack hstack vstack
     dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout requires_grad_
     logsumexp
+    zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_empty new_full new_tensor
 """)
-"""Calls that hand each number on as it is.
+"""Calls that hand each number on as it is (or make new ones that do not depend on the image).
 
 A smooth maximum hands relevance on by its gradient too: the softmax, whose shares add up to 1.
 """
-
-CONSTANTS = _words("""
-    zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_empty new_full new_tensor
-""")
-"""Calls that make numbers which do not depend on the image, though they are told its shape or precision."""
 
 _TABLE: list[tuple[Handler, str]] = [
     (handle_linear, "linear"),
