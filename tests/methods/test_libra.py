@@ -211,7 +211,7 @@ def test_a_gate_has_its_limit_at_0() -> None:
     assert ll.method("gradient", balance="libra").raw(c, pixel(0, 0, 0), 0).item() == 1.0
 
 
-@pytest.mark.parametrize("name", ["rise", "score-cam", "lrp", "guided-grad-cam", "i-gos", "aop", "generic-attention"])
+@pytest.mark.parametrize("name", ["rise", "sc-sm-cam", "lrp", "guided-grad-cam", "i-gos", "aop", "generic-attention"])
 def test_who_has_no_other_derivatives_says_so(name: str) -> None:
     with pytest.raises(ll.errors.InvalidOption, match=rf"^{name}: balance='libra' is for .*gradients"):
         ll.method(name, balance="libra")

@@ -11,12 +11,12 @@ from limelight.card import METHODS
 from limelight.engine.augment import VIEWS
 from limelight.engine.content import show
 from limelight.engine.options import check_options
-from limelight.engine.request import GRADIENT_NEEDS, can_balance
+from limelight.engine.request import ATTENTION_NEEDS, GRADIENT_NEEDS, HESSIAN_NEEDS, can_balance
 from limelight.engine.run import run
 from limelight.engine.saliency import Saliency
 from limelight.engine.spec import Options, Spec
 from limelight.errors import InvalidOption
-from limelight.model.boundary import NEEDS_GRADIENTS
+from limelight.model.boundary import needs_gradients
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost, predict
 from limelight.model.feed import Inside
@@ -155,9 +155,13 @@ def build(name: str, **options: Any) -> Method:
 
 def _cannot_balance(method: Spec) -> InvalidOption:
     """Return the refusal of other derivatives for a method that takes no gradients, or by rules of its own."""
-    why = "takes no gradients"
-    if method.needs & NEEDS_GRADIENTS:
-        why = "passes back by rules of its own, or descends a gradient that has to be the true one"
+    needs, why = {*method.card.needs}, "passes back by rules of its own"
+    if not needs_gradients(method.card):
+        why = "takes no gradients"
+    elif needs & {"descent", "optimise_masks"}:
+        why = "descends the gradient of its own objective"
+    elif needs & (ATTENTION_NEEDS | HESSIAN_NEEDS):
+        why = "needs those of attention's weights, or derivatives twice, which there are of calculus alone"
     base = (
         "; its base may have it: base_options={'balance': 'libra'}" if method.base and can_balance(method.base) else ""
     )

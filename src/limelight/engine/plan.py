@@ -11,7 +11,7 @@ from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
 from limelight.relevance.recorder import Unruled
 from limelight.relevance.recording import Recording
-from limelight.relevance.rules import Rules
+from limelight.relevance.rules import GRADIENT, Rules
 from limelight.shapes import Images
 
 KNOWS_ATTENTION = frozenset({"lrp", "attn-lrp", "transformer-attribution"})
@@ -59,6 +59,11 @@ def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
     recording = Recording(classifier, x[:1])
     composite = getattr(method.options, "composite", None)
     knows = method.name in KNOWS_ATTENTION and composite in (None, "attn-lrp", "cp-lrp")
+    knows = knows or method.derivatives is not GRADIENT
+        method.derivatives is not GRADIENT
+        or method.name in KNOWS_ATTENTION
+        and composite in (None, "attn-lrp", "cp-lrp")
+    )
     ruled = [op for op in recording.ops if knows or Rules().lists(op)]
     unruled: dict[str, list[str]] = {}
     for call in sorted([*recording.unruled, *map(Unruled.at, {*recording.ops} - {*ruled})], key=lambda u: u.number):

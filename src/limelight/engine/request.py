@@ -35,6 +35,7 @@ from limelight.engine.saliency import Finish, Raw
 from limelight.engine.spec import Spec
 from limelight.errors import UnsupportedModel
 from limelight.model.batches import in_chunks
+from limelight.model.boundary import needs_gradients
 from limelight.model.cost import Meter
 from limelight.model.layers import LayerInfo
 from limelight.model.one_pass import Pass, Stage, pass_images
@@ -71,7 +72,9 @@ def is_recorded(method: Spec) -> bool:
 def can_balance(method: Spec) -> bool:
     """Whether a method's own gradients may pass by other derivatives than those of calculus."""
     needs = {*method.card.needs}
-    return "derivatives" in needs or (bool(needs & BALANCED_NEEDS) and not needs & OWN_BACKWARD_NEEDS)
+    return "derivatives" in needs or (
+        bool(needs & BALANCED_NEEDS) and not needs & OWN_BACKWARD_NEEDS and needs_gradients(method.card)
+    )
 
 
 class Request:
