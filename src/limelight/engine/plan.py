@@ -60,10 +60,6 @@ def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
     composite = getattr(method.options, "composite", None)
     knows = method.name in KNOWS_ATTENTION and composite in (None, "attn-lrp", "cp-lrp")
     knows = knows or method.derivatives is not GRADIENT
-        method.derivatives is not GRADIENT
-        or method.name in KNOWS_ATTENTION
-        and composite in (None, "attn-lrp", "cp-lrp")
-    )
     ruled = [op for op in recording.ops if knows or Rules().lists(op)]
     unruled: dict[str, list[str]] = {}
     for call in sorted([*recording.unruled, *map(Unruled.at, {*recording.ops} - {*ruled})], key=lambda u: u.number):
