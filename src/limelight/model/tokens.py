@@ -45,8 +45,8 @@ class Tokens:
         return self.prefix + self.patches
 
     def map(self, values: Tensor) -> Grid:
-        """Return what the patches of (n, tokens) have, as maps, (n, *grid)."""
-        return torch.unflatten(values[:, self.prefix :], 1, self.grid)
+        """Return what the patches of (n, tokens) have, as maps, (n, *grid); others may stand in front."""
+        return torch.unflatten(values[:, -self.patches :], 1, self.grid)
 
 
 def find_tokens(classifier: Classifier, x: Images, count: int) -> Tokens:
