@@ -3,6 +3,11 @@
     python tools/train_transformers.py registers windows
     python benchmarks/transformers_judged.py judge class-token registers windows
     python benchmarks/transformers_judged.py tell > tables.md
+    python benchmarks/transformers_judged.py judge class-token registers --skip 64 --scenes 192 \
+        --methods grad-cam generic-attention grad-eclip attn-lrp --out again
+    python benchmarks/transformers_judged.py tell class-token registers --out again
+
+The last two judge those that came out best once more, on other scenes.
 
 The networks are ``demo/vit`` (class-token) and the two of tools/train_transformers.py. ``judge`` writes a file per
 network and method and goes on where it was stopped. Pictures are the first drawn test scenes of one object that the
@@ -77,12 +82,12 @@ def method(label: str) -> Method:
     return ll.method(label.partition(" ")[0], **METHODS[label])
 
 
-def named_rightly(network: ll.Classifier, count: int) -> list[Scene]:
-    """Return the first test scenes of one object that the network names rightly."""
-    scenes = test_split(2 * count)
+def named_rightly(network: ll.Classifier, skip: int, count: int) -> list[Scene]:
+    """Return test scenes of one object that the network names rightly, after the first such ones."""
+    scenes = test_split(skip + count + 50)
     with torch.no_grad():
         found = network.module(as_batch(scenes)).argmax(1).tolist()
-    return [s for s, label in zip(scenes, found, strict=True) if s.label == label][:count]
+    return [s for s, label in zip(scenes, found, strict=True) if s.label == label][skip : skip + count]
 
 
 def as_batch(scenes: list[Scene]) -> torch.Tensor:
@@ -90,10 +95,10 @@ def as_batch(scenes: list[Scene]) -> torch.Tensor:
     return (torch.stack([torch.from_numpy(s.image) for s in scenes]).permute(0, 3, 1, 2) / 255 - mean) / std
 
 
-def judge(name: str, labels: list[str], count: int, weights: Path, out: Path) -> None:
+def judge(name: str, labels: list[str], skip: int, count: int, weights: Path, out: Path) -> None:
     network, folder = load(name, weights), out / name
     folder.mkdir(parents=True, exist_ok=True)
-    one, two = named_rightly(network, count), test_split(count // 2, objects=2)
+    one, two = named_rightly(network, skip, count), test_split((skip + count) // 2, objects=2)[skip // 2 :]
     smaller = [s.objects[-1] for s in two]
     truth = np.stack([o.mask for o in smaller])
     for label in labels:
@@ -132,14 +137,14 @@ def tell(names: list[str], out: Path) -> None:
     print("| method | " + " | ".join(f"{name}, {m}" for name in names for m in DECIDING) + " |")
     print("| --- " * (1 + len(names) * len(DECIDING)) + "|")
     ahead = [differences(results, m) for results, _ in one.values() for m in DECIDING]
-    for label in METHODS:
+    for label in (label for label in METHODS if any(label in a for a in ahead)):
         print(f"| {label} | " + " | ".join(shown(a[label]) if label in a else "–" for a in ahead) + " |")
     two = {name: read(out / name, ".two.parquet")[0] for name in names}
     print("\n### Two objects, the smaller one asked for\n")
     print("| method | " + " | ".join(f"{name}, {m}" for name in names for m in TWO_OBJECTS) + " |")
     print("| --- " * (1 + len(names) * len(TWO_OBJECTS)) + "|")
     columns = [cells(results, m) for results in two.values() for m in TWO_OBJECTS]
-    for label in METHODS:
+    for label in (label for label in METHODS if any(label in c for c in columns)):
         print(f"| {label} | " + " | ".join(c.get(label, "–") for c in columns) + " |")
 
 
@@ -163,7 +168,8 @@ def table(results: ll.Results) -> list[str]:
 def cells(results: ll.Results, metric: str) -> dict[str, str]:
     """Return each method's figure and interval; ▲ and ▼: better and worse than Grad-CAM on the same pictures."""
     summary, ahead = results.summary(), differences(results, metric)
-    marks = {k: " ▲" if low > 0 else " ▼" if high < 0 else "" for k, (_, low, high) in ahead.items()}
+    ends = {k: (round(low, 3), round(high, 3)) for k, (_, low, high) in ahead.items()}  # beyond rounding
+    marks = {k: " ▲" if low > 0 else " ▼" if high < 0 else "" for k, (low, high) in ends.items()}
     return {label: f"{summary[label, metric]}{marks[label]}" for label in results.methods}
 
 
@@ -185,6 +191,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(NETWORKS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--scenes", type=int, default=64)
+    parser.add_argument("--skip", type=int, default=0, help="scenes that are left out before these")
     parser.add_argument("--weights", type=Path, default=Path("build/transformers"))
     parser.add_argument("--out", type=Path, default=Path("build/transformers-judged"))
     given = parser.parse_args()
@@ -194,7 +201,7 @@ def main() -> None:
         tell(given.names, given.out)
         return
     for name in given.names:
-        judge(name, given.methods, given.scenes, given.weights, given.out)
+        judge(name, given.methods, given.skip, given.scenes, given.weights, given.out)
 
 
 if __name__ == "__main__":
