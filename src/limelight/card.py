@@ -112,7 +112,7 @@ class Card(BaseCard):
     @property
     def tokens_only(self) -> bool:
         """Whether it explains transformers alone, and refuses what has no sequence of tokens."""
-        return self.layers == "blocks" or bool(TOKEN_NEEDS & {*self.needs})
+        return self.layers == "blocks" or self.family == "attention" or bool(TOKEN_NEEDS & {*self.needs})
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from limelight.relevance.attention_rules import (
     linearised_softmax,
 )
 from limelight.relevance.handlers.own import register_operation
+from limelight.relevance.libra_rules import LIBRA
 from limelight.relevance.op import Op, divide_by
 from limelight.relevance.rule import Rule
 from limelight.relevance.rules import COMMON, GRADIENT, Rules, rule_of
@@ -32,6 +33,7 @@ from limelight.relevance.simple_rules import (
 __all__ = [
     "COMMON",
     "GRADIENT",
+    "LIBRA",
     "AlphaBeta",
     "Box",
     "Contributions",

@@ -12,7 +12,7 @@ from transformers import ViTConfig, ViTForImageClassification
 
 import limelight as ll
 from limelight.model.attention import Attention, watch_attention
-from limelight.model.tokens import find_tokens
+from limelight.model.tokens import Tokens, find_tokens
 from limelight.model.windows import place_windows
 
 
@@ -162,11 +162,21 @@ def test_tokens_that_a_head_reads_are_found() -> None:
         torch.testing.assert_close(tokens.read, torch.tensor([read.get(i, 0.0) for i in range(prefix + 24)]), msg=name)
 
 
+def test_patches_stand_behind_the_keys_that_a_pool_adds() -> None:
+    tokens = Tokens(0, (2, 2), torch.full((4,), 0.25))
+    assert tokens.map(torch.arange(5.0)[None]).tolist() == [[[1, 2], [3, 4]]]
+
+
+SMALL = {"img_size": 64, "depth": 2, "embed_dim": 16, "num_heads": 2, "num_classes": 3}
+
+
 @pytest.mark.parametrize(
     ("net", "why"),
     [
         (lambda: SwinTransformer([2, 2], 8, [2], [2], window_size=[4, 4], num_classes=3), "in windows only"),
         (lambda: timm.create_model("pvt_v2_b0", depths=(1, 1, 1, 1), num_classes=3), "keys are pooled"),
+        (lambda: timm.create_model("vit_small_patch16_18x2_224", **SMALL), "attns.0.attn' and"),
+        (lambda: timm.create_model("vit_dlittle_patch16_reg1_gap_256", **SMALL), "attn' has two"),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "no attention"),
     ],
 )

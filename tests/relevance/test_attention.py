@@ -210,3 +210,21 @@ def test_rules_by_hand() -> None:
     op = ops_of(Pair(lambda x: x + 3), x, "shift")
     close(TABLE.find(op)[1](op, r)[0], torch.stack([0 * ln3, 2 * ln3 / (ln3 + 3)])[None])
     close(op.audit["constants"], torch.stack([1 + 6 / (ln3 + 3)]))
+
+
+def test_weights_whose_heads_are_mixed_are_held_constant() -> None:
+    """CP-LRP is input times gradient with constant weights of attention, also where heads talk to each other."""
+
+    def mixed(x: Tensor, mix: nn.Linear) -> Tensor:
+        q, k, v = (heads(t, 2) for t in (x, x + 1, x * 2))
+        a = mix((q @ k.mT).softmax(-1).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return ((a.detach() if hold else a) @ v).transpose(1, 2).flatten(2)
+
+    hold = False
+    mix = nn.Linear(2, 2, bias=False)
+    ours = relevance(mixed, mix, table=Rules(attention_table("constant", 0.0, 0.0)))
+    hold = True
+    net = Between(mixed, mix).double().eval()
+    x = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
+    (gradient,) = torch.autograd.grad(net(x)[:, 1].sum(), x)
+    close(ours, x.detach() * gradient)

@@ -64,6 +64,12 @@ def test_growth_below_the_factor_is_told_not_warned_of() -> None:
     assert not notes
 
 
+def test_growth_above_tenfold_is_noted() -> None:
+    found, notes = account(chain(), overrides={"4": apart(20.0)})
+    assert 15 < found.grew < 25
+    assert "grew" in notes[-1]
+
+
 class Lawful:
     """Hands on twice what came."""
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from limelight.errors import UnsupportedModel
 from limelight.model.attention import Attention
+from limelight.model.beside import find_beside
 from limelight.model.cost import Meter
 from limelight.model.one_pass import Pass, pass_images
 from limelight.model.tokens import Tokens, find_tokens
@@ -61,7 +62,7 @@ class Attentions:
         """Return what the head sees of each patch in the last attention alone, (n, *grid)."""
         last = fuse((*self._on_picture(self.blocks[-1:]), *self.pools)[-1])
         row = last[:, 0] if self.pools else self.tokens.read.to(last) @ last
-        return self.tokens.map(row[:, -self.tokens.count :])
+        return self.tokens.map(row)
 
     def compose(
         self, fuse: Callable[[Attention], Tensor], mix: Callable[[Tensor], Tensor], start_layer: int = 0
@@ -148,13 +149,19 @@ def read_attentions(clean: Pass, method: str) -> Attentions:
     """Return the attentions of tokens over tokens in a pass.
 
     Raises:
-        UnsupportedModel: there are none.
+        UnsupportedModel: there are none, or they run beside each other.
     """
     seen, classifier = clean.attention, clean.classifier
     squares = [a for a in seen if a.tokens[0] == a.tokens[1] > 1]
     if not squares:
         raise UnsupportedModel(
             f"no attention of tokens over tokens was seen in {classifier.name}; {method} is for transformers"
+        )
+    if beside := find_beside(classifier, clean.image):
+        where = f"{beside[0]!r} has two" if beside[0] == beside[1] else f"{beside[0]!r} and {beside[1]!r}"
+        raise UnsupportedModel(
+            f"{method} is not defined where attentions run beside each other, as in {classifier.name} ({where}); "
+            "grad-cam, attn-lrp and gradients are"
         )
     pools = tuple(a for a in seen[seen.index(squares[-1]) + 1 :] if a.tokens[0] == 1)
     others = tuple(a for a in seen if a not in squares and a not in pools)

@@ -1,9 +1,10 @@
 """Which method explains a network if nobody says."""
 
+from contextlib import suppress
 from typing import Any
 
 from limelight.engine.method import Method, as_method
-from limelight.errors import UnsupportedModel
+from limelight.errors import InvalidOption, UnsupportedModel
 from limelight.model.classifier import Classifier
 from limelight.model.targets import TargetLike
 from limelight.shapes import Images
@@ -16,7 +17,7 @@ SAID = f"method: {OF_TRANSFORMERS} (the default for transformers)"
 
 
 def default_method(classifier: Classifier, x: Images, target: TargetLike = None, **options: Any) -> Method:
-    """Return generic attention where it is defined and no layer is named; else Grad-CAM.
+    """Return generic attention where it is defined, takes the options, and no layer is named; else Grad-CAM.
 
     What speaks for it is in docs/transformers.md.
 
@@ -27,11 +28,13 @@ def default_method(classifier: Classifier, x: Images, target: TargetLike = None,
         options: of the method.
 
     Raises:
-        InvalidOption: the method does not take the options.
+        InvalidOption: neither of the two takes the options.
     """
     layered = classifier.layer is not None or options.get("layer") is not None
-    attends = not layered and _all_see_each_other(classifier, x, target)
-    return as_method(OF_TRANSFORMERS if attends else USUAL, **options)
+    if not layered and _all_see_each_other(classifier, x, target):
+        with suppress(InvalidOption):  # such as derivatives that it can't have
+            return as_method(OF_TRANSFORMERS, **options)
+    return as_method(USUAL, **options)
 
 
 def _all_see_each_other(classifier: Classifier, x: Images, target: TargetLike) -> bool:

@@ -174,7 +174,8 @@ def read_image(details: Mapping[str, Any]) -> Conservation | None:
 
 def conservation_notes(conservation: Conservation) -> tuple[str, ...]:
     """Return what the reader of a map should know of its conservation; nothing where relevance is conserved."""
-    silent = conservation.size == 0 or (conservation.conserves and conservation.grew <= GROWN)
+    grew = conservation.beyond > CANCELS or conservation.grew > GROWN
+    silent = conservation.size == 0 or (conservation.conserves and not grew)
     said = () if silent else (*conservation.warnings, f"relevance: {conservation}")
     if not conservation.outside:
         return said

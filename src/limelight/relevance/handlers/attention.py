@@ -16,9 +16,9 @@ from limelight.relevance.recorder import Recorder, TorchFunction
 def record_product(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:
     """Record a sum of products of entries; which operand is a softmax is noted as its gate."""
     inputs, call, _ = moving_operands(recorder, func, args, kwargs)
-    made_by = [info.made_by if info else "" for info in map(recorder.info, inputs)]
-    if len(inputs) == 2 and made_by.count("softmax") == 1:
-        return recorder.record("matmul", func, inputs, call, gate=made_by.index("softmax"))
+    gates = [info.gate if info else "" for info in map(recorder.info, inputs)]
+    if len(inputs) == 2 and gates.count("softmax") == 1:
+        return recorder.record("matmul", func, inputs, call, gate=gates.index("softmax"))
     return recorder.record("matmul", func, inputs, call)
 
 
@@ -53,6 +53,9 @@ def handle_multi_head_attention(recorder: Recorder, func: TorchFunction, args: A
     drops = given["dropout_p"] and given.get("training", True)
     if drops or given.get("static_k") is not None or given.get("static_v") is not None:
         return NotImplemented
+    weights = [given.get(f"{name}_weight") for name in ("in_proj", "q_proj", "k_proj", "v_proj", "out_proj")]
+    rows = given["query"].shape[:-1].numel()
+    recorder.spent.forward += sum(rows * w.numel() for w in weights if w is not None)
     apart = partial(multi_head_attention, attention=attend)
 
     def record(which: int) -> Any:
