@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.models import VisionTransformer
+from torchvision.models import SwinTransformer, VisionTransformer
 from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
@@ -147,6 +147,10 @@ def transformer() -> nn.Module:
     return net
 
 
+def windows() -> nn.Module:
+    return SwinTransformer([SIDE // 8] * 2, 16, [2], [2], window_size=[4, 4], num_classes=4)
+
+
 def detector() -> nn.Module:
     backbone: Any = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU())
     backbone.out_channels = 8
@@ -206,6 +210,13 @@ KINDS: dict[str, tuple[str, Callable[[], Kind]]] = {
     "CNN, grey pictures": ("the same, of one channel", lambda: kind(network(1), 1)),
     "CNN, 5 bands": ("the same, of five channels", lambda: kind(network(5), 5)),
     "vision transformer": ("torchvision's, with two blocks and a class token", lambda: kind(transformer())),
+    "transformer with windows": ("torchvision's Swin, with two blocks", lambda: kind(windows())),
+    "pictures and texts": (
+        "the vision transformer beside the vectors of four texts, which are the classes",
+        lambda: Kind(
+            ll.TextClassifier(transformer().eval(), torch.randn(4, 4), ["a", "b", "c", "d"], size=SIDE), pictures()
+        ),
+    ),
     "CNN, signals": ("the CNN along one axis, of two channels", lambda: kind(network(2, 1), 2, (96,))),
     "CNN, volumes": ("the CNN along three axes", lambda: kind(network(1, 3), 1, (12, 12, 12))),
     "segmenter": (
