@@ -141,7 +141,7 @@ def tell(names: list[str], out: Path) -> None:
     print("| method | " + " | ".join(f"{name}, {m}" for name in names for m in DECIDING) + " |")
     print("| --- " * (1 + len(names) * len(DECIDING)) + "|")
     ahead = [differences(results, m) for results, _ in one.values() for m in DECIDING]
-    for label in (label for label in METHODS if any(label in a for a in ahead)):
+    for label in (label for label in METHODS if label != BASE and any(label in a for a in ahead)):
         print(f"| {label} | " + " | ".join(shown(a[label]) if label in a else "–" for a in ahead) + " |")
     two = {name: read(out / name, ".two.parquet")[0] for name in names}
     print("\n### Two objects, the smaller one asked for\n")
@@ -164,7 +164,7 @@ def table(results: ll.Results) -> list[str]:
     lines = ["| method | " + " | ".join(heads) + " |", "| --- " * (len(heads) + 1) + "|"]
     for label in results.methods:
         passes = [(r.forwards, r.backwards) for r in results.rows if r.method == label]
-        row = [*(c[label] for c in columns), *(f"{mean:.3g}" for mean in np.mean(passes, 0))]
+        row = [*(c[label] for c in columns), *(f"{round(mean, 2):.3g}" for mean in np.mean(passes, 0))]
         lines.append(f"| {label} | " + " | ".join(row) + " |")
     return lines
 
