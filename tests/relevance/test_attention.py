@@ -228,3 +228,26 @@ def test_weights_whose_heads_are_mixed_are_held_constant() -> None:
     x = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
     (gradient,) = torch.autograd.grad(net(x)[:, 1].sum(), x)
     close(ours, x.detach() * gradient)
+
+
+@pytest.mark.parametrize("name", ["rap", "rsp"])
+def test_windows_of_an_image_are_balanced_together(name: str) -> None:
+    """What is fixed for an image is so for all of its windows together."""
+
+    class Parts(nn.Module):
+        def __init__(self, windows: int) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.stem, self.mix, self.head = nn.Conv2d(3, 6, 2, 2), nn.Linear(6, 5), nn.Linear(5, 3)
+            self.windows = windows
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.stem(x).relu().flatten(2).mT
+            split = self.mix(tokens.reshape(len(x) * self.windows, -1, 6)).relu()
+            return self.head(split.reshape(len(x), -1, 5).mean(1))
+
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)).double()
+    whole, parts = (
+        ll.method(name).raw(ll.Classifier(Parts(windows).double().eval(), size=8), x, 1) for windows in (1, 4)
+    )
+    close(parts, whole)

@@ -249,8 +249,11 @@ class Op:
     # -- sums ------------------------------------------------------------------------------------------
 
     def total(self, t: Tensor) -> Tensor:
-        """Sum over all axes but the batch, (n, 1, ...)."""
-        return t.flatten(1).sum(1).view(-1, *[1] * (t.ndim - 1))
+        """Sum over all axes but the batch, (n, 1, ...); of an image's windows, which lie along it, together."""
+        sums = t.flatten(1).sum(1)
+        if len(t) > self.images and len(t) % self.images == 0:
+            sums = sums.view(self.images, -1).sum(1).repeat_interleave(len(t) // self.images)
+        return sums.view(-1, *[1] * (t.ndim - 1))
 
     def count(self, t: Tensor) -> Tensor:
         """Count the entries that are not 0, over all axes but the batch, (n, 1, ...)."""

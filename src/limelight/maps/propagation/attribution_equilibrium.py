@@ -135,7 +135,8 @@ class Equilibrium:
 
     def law(self, op: Op, r: Tensor, incoming: Scores, size: Scores) -> tuple[Scores, Scores]:
         """Return fixed amounts, whatever came."""
-        up, down, mixes = (r > 0).flatten(1).any(1).to(size), (r < 0).flatten(1).any(1).to(size), self._mixes(op)
+        up, down = ((op.size_per_image(part) > 0).to(size) for part in (r.clamp_min(0), r.clamp_max(0)))
+        mixes = self._mixes(op)
         in_c, in_all = self._ratios(mixes)
         up = in_all * up
         off = float(self.use_c and self.use_shift and not mixes)
