@@ -214,3 +214,10 @@ def test_rules_by_hand() -> None:
 def test_masked_scores_and_padding_take_part_in_no_product() -> None:
     found = relevance(by_bmm) if False else relevance(lambda x: written(x, BIAS))
     assert bool(found.isfinite().all())
+
+
+def test_tokens_behind_a_linear_layer_may_be_written_into() -> None:
+    place = torch.linspace(-1, 1, 24).view(1, 4, 6).double()
+    torch.manual_seed(1)
+    linear = nn.Linear(6, 6).double()
+    close(relevance(lambda t, f: f(t).add_(place), linear), relevance(lambda t, f: f(t) + place, linear))
