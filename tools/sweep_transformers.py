@@ -42,7 +42,7 @@ CLOSES = 1e-3
 GROWN = 10.0
 """How many times the relevance may grow where nothing is said."""
 SAME = 1e-3
-"""By how much a picture's map may differ alone and in a batch, as a share of its largest value."""
+"""By how much 98 of 100 values of a map may differ alone and in a batch, as a share of the largest."""
 
 ABSORBS = re.compile(r"[^:]*: -?[^:]* is left$")
 """How it is said that biases and the like took most of the relevance; the account of it must close all the same."""
@@ -123,6 +123,7 @@ MODELS: dict[str, Given] = {
     "timm/focalnet_tiny_srf": {"size": 96},
     # -- with convolutions
     "timm/maxvit_pico_rw_256": {"img_size": 128},
+    "timm/test_vit": {},
     "timm/test_maxvit": {},
     "timm/test_coatnet": {},
     "timm/coatnet_pico_rw_224": {"img_size": 96},
@@ -183,8 +184,9 @@ def build(name: str) -> tuple[nn.Module, int]:
         return from_transformers(model), 32
     import timm
 
+    configs: Any = timm
     net = timm.create_model(model, pretrained=False, num_classes=10, **given)
-    return net, size or given.get("img_size") or timm.data.resolve_data_config({}, model=net)["input_size"][-1]
+    return net, size or given.get("img_size") or configs.data.resolve_data_config({}, model=net)["input_size"][-1]
 
 
 def from_transformers(model: str) -> nn.Module:
@@ -225,9 +227,10 @@ def wake(net: nn.Module) -> nn.Module:
 
 def try_model(name: str, methods: Iterable[str] = METHODS) -> Iterator[dict[str, Any]]:
     """Yield what comes of every method with one model."""
-    with torch.random.fork_rng(), warnings.catch_warnings():
+    numbers: Any = torch.random
+    with numbers.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.manual_seed(0)
+        numbers.manual_seed(0)
         net, size = build(name)
         net = net if name in WHOLE else shorten(net)
         classifier, x = ll.Classifier(wake(net), size=size), torch.randn(2, 3, size, size)
@@ -272,7 +275,7 @@ def find_faults(both: Any, alone: Any, said: bool) -> Iterator[str]:
     """Yield what is wrong with the maps of two pictures, of which the second was explained alone too."""
     if len(both.raw) != 2 or not bool(both.raw.isfinite().all()):
         yield f"the maps are not right: {tuple(both.raw.shape)}, finite {bool(both.raw.isfinite().all())}"
-    off = float((both.raw[1] - alone.raw[0]).abs().mean()) / max(float(alone.raw.abs().max()), 1e-30)
+    off = float((both.raw[1] - alone.raw[0]).abs().flatten().quantile(0.98)) / max(float(alone.raw.abs().max()), 1e-30)
     if off > SAME * (100 if said else 1):
         yield f"alone it is {off:.2g} off"
     for c in read_batch(both.details):

@@ -386,12 +386,16 @@ def _gradients_in_order(score: Tensor) -> Generator[None]:
     On a processor, PyTorch reads that of one image in the wrong order where it is a transposed one, as behind tokens.
     """
     nodes = [node for node in behind([score]) if node.name() == BATCH_NORM] if score.device.type == "cpu" else []
-    hooks = [node.register_prehook(lambda gs: tuple(g if g is None else g.contiguous() for g in gs)) for node in nodes]
+    hooks = [node.register_prehook(_in_order) for node in nodes]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _in_order(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    return tuple(None if g is None else g.contiguous() for g in gradients)
 
 
 BATCH_NORM = "NativeBatchNormBackward0"

@@ -1,5 +1,6 @@
 """Where the tokens of a transformer lie in the picture, and which of them its head reads."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -15,6 +16,9 @@ from limelight.shapes import Grid, Images
 
 SAME = 1e-4
 """By how much gradients of tokens that are averaged may differ, as a share of the largest."""
+
+REACHED = 3
+"""Among how many of the last layers one is looked for that the head reads: the outermost may hand out tokens beside."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,9 @@ def _find(classifier: Classifier, x: Images, count: int) -> Tokens:
         raise UnsupportedModel(f"the {count} tokens of {classifier.name} have no place in the picture that can be told")
     last = next((layer for layer in reversed(layers) if layer.candidate), layers[-1])
     assert last.layout is not None
+    for layer in reversed(layers[-REACHED:]):
+        with suppress(UnsupportedModel):
+            return Tokens(last.layout.prefix, last.layout.grid, _read(classifier, x[:1], layer))
     return Tokens(last.layout.prefix, last.layout.grid, _read(classifier, x[:1], layers[-1]))
 
 
