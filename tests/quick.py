@@ -9,6 +9,7 @@ FEWER: dict[str, dict[str, Any]] = {
     "is-cam": {"n": 2},
     "occlusion": {"window": 12, "stride": 12},
     "rise": {"n_masks": 8},
+    "tis": {"n_masks": 4},
     "d-rise": {"n_masks": 8, "cells": 5},
     "xrai": {"steps": 2},
     "integrated-gradients": {"n": 2},

@@ -35,6 +35,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "is-cam": {"n": 2},
     "occlusion": {"window": 6, "stride": 6},
     "rise": {"n_masks": 8},
+    "tis": {"n_masks": 8},
     "d-rise": {"n_masks": 8, "cells": 4},
     "xrai": {"steps": 2, "segmentation": "slic", "min_new_pixels": 2, "dilation": 1},
     "integrated-gradients": {"n": 2},

@@ -72,6 +72,7 @@ def pictures(folder: Path) -> None:
     draw.gallery(rows, size=176).save(folder / "gallery.png")
     propagation(folder)
     clustering(folder)
+    transformers(folder)
     ll.explain(ll.load("demo/resnet"), ll.example_image(), "sigcam").save(folder / "trace.png", view="trace")
 
     honest, cheat = ll.load("demo/resnet"), ll.load("demo/hans")
@@ -189,6 +190,27 @@ def clustering(folder: Path) -> None:
         masked.append([draw.Panel(both, f"why {o.name}?"), *found[-1].parts(masked=True)])
     draw.gallery(rows, size=160).save(folder / "clustering.png")
     draw.gallery(masked, size=176).save(folder / "clusters-masked.png")
+
+
+def transformers(folder: Path) -> None:
+    """Methods for transformers: one object, then two, of which each is asked for."""
+    from PIL import Image
+
+    import limelight as ll
+    from limelight import draw
+    from limelight.data.synthetic import TEST_SEEDS, scene
+
+    network, two = ll.load("demo/vit"), scene(TEST_SEEDS * 2, objects=2)
+    one = Image.fromarray(scene(TEST_SEEDS + 9, objects=1).image)
+    names = ["grad-cam", "hires-cam", "attention-rollout", "generic-attention", "legrad", "grad-eclip", "attn-lrp"]
+    rows: list[list[draw.Panel]] = []
+    for picture, target in ((one, None), *((Image.fromarray(two.image), o.name) for o in two.objects)):
+        found = ll.explain(network, picture, names, target)[0]
+        titles = ["demo/vit", *names] if not rows else [""] * (1 + len(names))
+        panels = [found[0].view("image"), *(e.overlay() for e in found)]
+        captions = [found[0].title, *[""] * len(names)]
+        rows.append([draw.Panel(*cell) for cell in zip(panels, titles, captions, strict=True)])
+    draw.gallery(rows, size=144).save(folder / "transformers.png")
 
 
 def photograph(weights: Path, folder: Path) -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from limelight.engine.saliency import Raw, Saliency
     from limelight.model.black_box import BlackBox
     from limelight.model.classifier import Classifier
+    from limelight.model.text_classifier import TextClassifier
     from limelight.results.explanation import Explanation
     from limelight.results.gallery import Gallery
     from limelight.results.tables import Results
@@ -62,6 +63,7 @@ _HOME = {
     "Raw": "limelight.engine.saliency",
     "Results": "limelight.results.tables",
     "Saliency": "limelight.engine.saliency",
+    "TextClassifier": "limelight.model.text_classifier",
     "TrainedHead": "limelight.api.training",
     "Truth": "limelight.scoring.truth",
     "check": "limelight.api",
@@ -97,6 +99,7 @@ __all__ = [
     "Raw",
     "Results",
     "Saliency",
+    "TextClassifier",
     "TrainedHead",
     "Truth",
     "check",

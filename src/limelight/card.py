@@ -75,6 +75,10 @@ class BaseCard:
         return self.in_short or self.cost
 
 
+TOKEN_NEEDS = frozenset({"token_scores", "attention", "attention_gradients", "block_scores"})
+"""What only a transformer can give a method, of all that there is to ask for."""
+
+
 @dataclass(frozen=True)
 class Card(BaseCard):
     """The description of one method.
@@ -104,6 +108,11 @@ class Card(BaseCard):
     def anytime(self) -> bool:
         """Whether it can be given a budget."""
         return "rounds" in self.needs or bool(self.optimiser) or "optimiser" in self.options
+
+    @property
+    def tokens_only(self) -> bool:
+        """Whether it explains transformers alone, and refuses what has no sequence of tokens."""
+        return self.layers == "blocks" or self.family == "attention" or bool(TOKEN_NEEDS & {*self.needs})
 
 
 @dataclass(frozen=True)

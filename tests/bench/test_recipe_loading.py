@@ -46,6 +46,17 @@ def test_networks_are_loaded_as_the_recipe_says(tmp_path: Path) -> None:
     assert (second.mean, second.std) == ((0.1, 0.2, 0.3), (0.5, 0.5, 1.0))
 
 
+def test_texts_are_read_with_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a cat, asleep\na dog\n")
+    made = recipe(tmp_path, '[models.load.default]\ntexts = "texts.txt"\ntemplates = ["a photo of {}"]\n')
+    assert made.loading("demo/vgg").model_dump() == {
+        "texts": ("a cat, asleep", "a dog"),
+        "templates": ("a photo of {}",),
+    }
+    with pytest.raises(InvalidOption, match="demo/vgg has no text tower"):
+        load_model(made, "demo/vgg", device=None, trust=False)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

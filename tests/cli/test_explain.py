@@ -24,14 +24,14 @@ def test_explain_writes_a_picture(scene: Path, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_dry_run_lists_operations_without_a_rule(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("explain", scene, "--model", "demo/vit", "--method", "lrp", "--dry-run") == 0
+    assert run("explain", scene, "--model", "demo/vit", "--method", "lrp-comp", "--dry-run") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "without a rule: scaled_dot_product_attention in blocks.0.attn" in said
     assert run("explain", scene, "--model", "demo/resnet", "--method", "lrp", "--dry-run", "--json") == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["operations"]["conv"] == plan["operations"]["batch_norm"] == 13
     assert plan["unruled"] == {}
-    assert run("explain", scene, "--model", "demo/vit", "--method", "lrp", "-p", "strict=true") == 2
+    assert run("explain", scene, "--model", "demo/vit", "--method", "lrp-comp", "-p", "strict=true") == 2
     assert "no rule for scaled_dot_product_attention" in capsys.readouterr().err
 
 

@@ -72,6 +72,7 @@ WRITTEN = {
     "your-data": ["cat.png", "wide.png"],
     "segmentation": ["region.png"],
     "detection": ["box.png"],
+    "text": ["text.png"],
 }
 """What the snippets of a page leave in the folder."""
 
@@ -85,7 +86,7 @@ def test_snippets_of_a_page(page: str, folder: Path, capsys: pytest.CaptureFixtu
     for name in WRITTEN.get(page, []):
         assert (folder / name).stat().st_size > 1000
     printed = capsys.readouterr().out
-    if page in ("segmentation", "detection", "volumes", "your-data"):
+    if page in ("segmentation", "detection", "volumes", "your-data", "text"):
         assert all(promised in printed for promised in re.findall(r"print\(.*\)  # (.+)", PAGES[page]))
     if page == "choosing":
         assert re.search(r"^(grad|layer|eigen)-cam:", printed, re.MULTILINE)

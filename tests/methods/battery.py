@@ -18,15 +18,11 @@ REFUSES = {
     # that is no module, so that its last layer's activations are not what is pooled.
     "cam": {"plain", "dense", "tokens"},
 }
-TOKEN_NEEDS = {"token_scores", "attention", "attention_gradients", "block_scores"}
-"""What only transformers can give a method; all other networks are refused, as for ``layers="blocks"``."""
 
 
 def refuses(name: str, architecture: str) -> bool:
     """Tell whether a method refuses a network by definition."""
-    card = ll.methods()[name]
-    needs_tokens = card.layers == "blocks" or TOKEN_NEEDS & {*card.needs}
-    return architecture in REFUSES.get(name, ()) or (bool(needs_tokens) and architecture != "tokens")
+    return architecture in REFUSES.get(name, ()) or (ll.methods()[name].tokens_only and architecture != "tokens")
 
 
 NOISE_HAS_NO_EFFECT = {

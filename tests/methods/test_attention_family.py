@@ -113,3 +113,28 @@ def test_on_a_head_that_pools_by_attention() -> None:
     for text in range(2):
         assert_equal(ll.method("legrad", profile="authors").raw(c, x, text), given[f"sum_from2_text{text}"])
         assert_equal(ll.method("legrad", reduce="sum", norm=False).raw(c, x, text), given[f"sum_from0_text{text}"])
+
+
+def test_tokens_beside_what_the_head_reads() -> None:
+    """A tower that hands out its tokens too: the head reads those of another layer."""
+
+    class Tower(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net("tinymap")
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            tokens = self.net.norm(self.net.blocks(self.net.patch_embed(x) + self.net.pos_embed))
+            return tokens, tokens.mean(1)
+
+    class Head(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tower = Tower()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.tower(x)[1]
+
+    c = ll.Classifier(Head().eval(), size=64)
+    total = ll.method("attention-rollout").raw(c, inputs()[0][:1]).sum()
+    torch.testing.assert_close(total, torch.ones((), dtype=torch.float64))

@@ -140,8 +140,10 @@ def test_channels_last_in_between_are_no_maps() -> None:
 
 
 def test_full_grad_without_an_operation_it_knows_leaves_a_gap() -> None:
-    c, x = ll.Classifier(architectures.build("tokens").double()), architectures.images(2).double()
-    assert gap(ll.method("full-grad").run(c, x, 1)).min() > 1e-3
+    torch.manual_seed(0)
+    glu = one(Head(lambda x, a, b: b(F.glu(a(x).flatten(1)))[:, 0], a=nn.Conv2d(3, 6, 1), b=nn.Linear(3, 1)))
+    assert gap(ll.method("full-grad").run(glu, pixel(0.5, -1, 2), 0)).min() > 1e-3
+    x = architectures.images(2).double()
     c = ll.Classifier(architectures.build("plain").double())
     assert gap(ll.method("full-grad", score="prob").run(c, x, 1)).min() > 1e-3
 

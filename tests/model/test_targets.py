@@ -124,7 +124,10 @@ def test_what_is_no_class_is_named(target: object) -> None:
         resolve(target, 2, 5, LABELS)
 
 
-@pytest.mark.parametrize(("labels", "right"), [(LABELS, "a label, or an index, 0 to 4$"), (None, "an index, 0 to 4$")])
+@pytest.mark.parametrize(
+    ("labels", "right"),
+    [(LABELS, r"a label, or an index, 0 to 4 \(they are 'a', 'b', 'c', 'd', 'e'\)$"), (None, "an index, 0 to 4$")],
+)
 @pytest.mark.parametrize("target", ["1.5", "0,1", "", "０"])
 def test_what_would_be_a_class_is_said(target: str, labels: list[str] | None, right: str) -> None:
     with pytest.raises(UnknownTarget, match=f"give one class: {right}"):

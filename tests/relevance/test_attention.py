@@ -103,9 +103,10 @@ def repeated(x: Tensor) -> Tensor:
         (lambda x: fused(x, BIAS), lambda x: written(x, BIAS)),
         (lambda x: fused(x, is_causal=True), causal),
         (by_einsum, lambda x: written(x, BIAS)),
+        (by_bmm, lambda x: written(x, BIAS.clamp_min(-100.0))),
         (grouped, repeated),
     ],
-    ids=["plain", "scale", "boolean mask", "bias", "causal", "einsum", "grouped heads"],
+    ids=["plain", "scale", "boolean mask", "bias", "causal", "einsum", "bmm", "grouped heads"],
 )
 def test_fused_attention_is_what_it_consists_of(one: Any, other: Any, attention: Any) -> None:
     table = Rules(attention_table(attention, 0.0, 0.0))
@@ -117,6 +118,10 @@ def projected(x: Tensor, m: nn.MultiheadAttention) -> Tensor:
     return m.out_proj((((q * 3**-0.5) @ k.mT).softmax(-1) @ v).transpose(1, 2).flatten(2))
 
 
+def tokens_first(x: Tensor, m: nn.MultiheadAttention) -> Tensor:
+    return m(*[x.transpose(0, 1)] * 3)[0].transpose(0, 1)
+
+
 def residual(x: Tensor, t: nn.TransformerEncoderLayer) -> Tensor:
     x = t.norm1(x + projected(x, t.self_attn))
     return t.norm2(x + t.linear2(t.linear1(x).relu()))
@@ -126,11 +131,7 @@ def residual(x: Tensor, t: nn.TransformerEncoderLayer) -> Tensor:
     ("module", "one", "other"),
     [
         (lambda: nn.MultiheadAttention(6, 2, batch_first=True), lambda x, m: m(x, x, x)[0], projected),
-        (
-            lambda: nn.MultiheadAttention(6, 2),
-            lambda x, m: m(*[x.mT.permute(2, 0, 1)] * 3)[0].permute(1, 0, 2),
-            projected,
-        ),
+        (lambda: nn.MultiheadAttention(6, 2), tokens_first, projected),
         (lambda: nn.TransformerEncoderLayer(6, 2, 8, 0.0, batch_first=True), lambda x, t: t(x), residual),
     ],
     ids=["batch first", "tokens first", "encoder layer"],
@@ -188,7 +189,7 @@ def ops_of(net: nn.Module, x: Tensor, kind: str) -> Any:
 
 
 def test_rules_by_hand() -> None:
-    """softmax: x = (0, ln 3), s = (1/4, 3/4), R = (1, 2) -> (0, ln 3 (2 - 9/4)). 2 and 3 take half each."""
+    """Softmax: x = (0, ln 3), s = (1/4, 3/4), R = (1, 2) -> (0, ln 3 (2 - 9/4)); the rest is its remainder."""
 
     class Pair(nn.Module):
         def __init__(self, f: Any) -> None:
@@ -211,13 +212,26 @@ def test_rules_by_hand() -> None:
     close(op.audit["constants"], torch.stack([1 + 6 / (ln3 + 3)]))
 
 
-def test_masked_scores_and_padding_take_part_in_no_product() -> None:
-    found = relevance(by_bmm) if False else relevance(lambda x: written(x, BIAS))
-    assert bool(found.isfinite().all())
-
-
 def test_tokens_behind_a_linear_layer_may_be_written_into() -> None:
     place = torch.linspace(-1, 1, 24).view(1, 4, 6).double()
     torch.manual_seed(1)
     linear = nn.Linear(6, 6).double()
     close(relevance(lambda t, f: f(t).add_(place), linear), relevance(lambda t, f: f(t) + place, linear))
+
+
+def test_weights_whose_heads_are_mixed_are_held_constant() -> None:
+    """CP-LRP is input times gradient with constant weights of attention, also where heads talk to each other."""
+
+    def mixed(x: Tensor, mix: nn.Linear) -> Tensor:
+        q, k, v = (heads(t, 2) for t in (x, x + 1, x * 2))
+        a = mix((q @ k.mT).softmax(-1).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return ((a.detach() if hold else a) @ v).transpose(1, 2).flatten(2)
+
+    hold = False
+    mix = nn.Linear(2, 2, bias=False)
+    ours = relevance(mixed, mix, table=Rules(attention_table("constant", 0.0, 0.0)))
+    hold = True
+    net = Between(mixed, mix).double().eval()
+    x = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
+    (gradient,) = torch.autograd.grad(net(x)[:, 1].sum(), x)
+    close(ours, x.detach() * gradient)

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 import limelight as ll
 from limelight.errors import InvalidOption, UnsupportedModel
+from limelight.relevance.handlers.table import HANDLERS
 from limelight.relevance.op import Op, divide_by
 from limelight.relevance.recording import Recording
-from limelight.rules import AlphaBeta, Epsilon, Flat, Gamma, Rules, Squared, rule_of
+from limelight.rules import COMMON, AlphaBeta, Epsilon, Flat, Gamma, Rules, Squared, register_operation, rule_of
 from relevance.networks import Z, bias_free, chosen, close, record
 
 
@@ -113,3 +114,34 @@ def test_a_gate_gets_no_relevance(name: str) -> None:
     assert not gate.any()
     assert signal.any()
     assert all(g.any() for g in recording.gradients(recording.logits[:, 1], [recording.outputs["gate"]]))
+
+
+def half(op: Op, r: Tensor) -> Tensor:
+    return torch.cat([r, torch.zeros_like(r)], 1)
+
+
+def test_an_operation_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gated linear unit, a sigmoid(b) of the halves of its input: all goes to a."""
+    torch.manual_seed(0)
+    for known in (HANDLERS, COMMON):  # a document's
+        monkeypatch.delitem(known, "glu", raising=False)
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GLU(1), nn.Flatten(), nn.Linear(8, 2)).double()
+    c, x = ll.Classifier(net, size=2), torch.randn(1, 3, 2, 2).double()
+    with pytest.warns(ll.errors.ConservationWarning, match="no rule for glu"):
+        ll.method("lrp").run(c, x, 1)
+    register_operation("glu", half)
+    try:
+        saliency = ll.method("lrp", rules={"affine": "z"}).run(c, x, 1)
+        first = net[0](x)[:, :2] * net[0](x)[:, 2:].sigmoid()
+        r = first.flatten(1) * net[3].weight[1] / net[3](first.flatten(1))[:, 1] * saliency.score.abs()
+        s = r.view(1, 2, 2, 2) / net[0](x)[:, :2]
+        wanted = (x * torch.einsum("nohw,oi->nihw", s, net[0].weight[:2, :, 0, 0])).sum(1)
+        close(saliency.raw, wanted.detach())
+        with pytest.raises(InvalidOption, match="glu has a rule"):
+            register_operation(nn.functional.glu, half)
+        ll.method("lrp", rules={"glu": "gradient"}).run(c, x, 1)
+    finally:
+        HANDLERS.pop("glu")
+        COMMON.pop("glu")
+    with pytest.raises(InvalidOption, match="no rule is looked up for 'glu'"):
+        ll.method("lrp", rules={"glu": half}).run(c, x, 1)

@@ -105,7 +105,7 @@ DEAR = {name: pytest.mark.slow for name in ("emp", "xrai")}
 @pytest.mark.parametrize("name", [pytest.param(name, marks=DEAR.get(name, ())) for name in ll.methods()])
 def test_a_method_without_parts_names_those_that_have_some(name: str) -> None:
     """What the message says of each method is what the method does."""
-    classifier = ll.Classifier(architectures.build("residual"))
+    classifier = ll.Classifier(architectures.build("tokens" if ll.methods()[name].tokens_only else "residual"))
     card, options = METHODS.find(name), FEWER.get(name, {})
     e = ll.explain(classifier, architectures.images(1)[0], name, **options)
     if card.parts:

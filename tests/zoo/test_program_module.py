@@ -39,7 +39,12 @@ def test_every_method_explains_a_file_as_the_network(tmp_path: Path) -> None:
     net = build("residual")
     torch.export.save(export(net), tmp_path / "net.pt2")
     again = ll.load(tmp_path / "net.pt2", trust=True)
-    same_maps(net, again, [m for m in METHODS.cards() if m not in CHAOTIC], LAST["residual"])
+    same_maps(
+        net,
+        again,
+        [m for m, card in METHODS.cards().items() if m not in CHAOTIC and not card.tokens_only],
+        LAST["residual"],
+    )
 
 
 @pytest.mark.parametrize("name", ["mobile", pytest.param("vit", marks=pytest.mark.slow)])

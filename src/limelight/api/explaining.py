@@ -20,6 +20,7 @@ from limelight.card import METHODS, Card, Cards
 from limelight.data.collect import as_sample, list_pictures, samples_of
 from limelight.data.samples import Sample
 from limelight.data.synthetic import MOST_SCENES, TEST_SEEDS, Scene, scene
+from limelight.engine.default_method import SAID, USUAL, default_method
 from limelight.engine.method import Method, as_method
 from limelight.engine.plan import Plan
 from limelight.engine.plan import plan as plan_of
@@ -67,7 +68,7 @@ Methods = list[str] | list[Method] | list[str | Method] | tuple[str | Method, ..
 def explain(
     classifier: Classifier | nn.Module | str,
     image: Picture | OneArray | Mapping[str, Any],
-    method: str | Method = "grad-cam",
+    method: str | Method | None = None,
     target: TargetLike = None,
     *,
     inputs: Mapping[str, Any] | None = None,
@@ -80,7 +81,7 @@ def explain(
 def explain(
     classifier: Classifier | nn.Module | str,
     image: Batch,
-    method: str | Method = "grad-cam",
+    method: str | Method | None = None,
     target: TargetLike = None,
     *,
     inputs: Mapping[str, Any] | None = None,
@@ -106,7 +107,7 @@ def explain(
 def explain(
     classifier: Classifier | nn.Module | str,
     image: Tensor | npt.NDArray[Any],  # (3, H, W) or (n, 3, H, W), which no type tells
-    method: str | Method = "grad-cam",
+    method: str | Method | None = None,
     target: TargetLike = None,
     *,
     inputs: Mapping[str, Any] | None = None,
@@ -119,7 +120,7 @@ def explain(
 def explain(
     classifier: Classifier | nn.Module | str,
     image: Iterable[Any],  # a list, an iterator, a Series of paths
-    method: str | Method = "grad-cam",
+    method: str | Method | None = None,
     target: TargetLike = None,
     *,
     inputs: Mapping[str, Any] | None = None,
@@ -133,7 +134,7 @@ def explain(
 def explain(
     classifier: Classifier | nn.Module | str,
     image: Any,
-    method: str | Method | Sequence[str | Method] = "grad-cam",
+    method: str | Method | Sequence[str | Method] | None = None,
     target: TargetLike = None,
     *,
     inputs: Mapping[str, Any] | None = None,
@@ -149,7 +150,8 @@ def explain(
         image: a path, PIL picture, array (H, W, 3), a normalised tensor (3, H, W), a ``Sample`` or a ``Scene``; or
             whatever holds several of these (a list, an iterator, a Series of paths), a tensor (n, 3, H, W) or an array
             (n, H, W, 3).
-        method: a name, a method, or a list of them.
+        method: a name, a method, or a list of them; None for ``generic-attention`` on transformers for which it is
+            defined, unless a layer is named, and ``grad-cam`` on all other networks.
         target: None for the predicted class, an index, a label, one per image, or a function of the
             module's outputs.
         inputs: what the module takes beside the picture, by the names of its arguments: a tensor or array with a row
@@ -183,9 +185,10 @@ def explain(
     model = model if input is None else model.with_input(input)
     image, beside = split_inputs(model, image, inputs)
     model = read_further(model, beside)
-    several_methods = not isinstance(method, str | Method)
+    several_methods = not isinstance(method, str | Method | None)
     ruled: dict[str, Any] = {"strict": True} if strict else {}  # a method that is built has its own
-    chosen = [as_method(m, **options, **(ruled if isinstance(m, str) else {})) for m in as_list(method, "methods")]
+    given: Sequence[str | Method] = [] if method is None else as_list(method, "methods")
+    chosen = [as_method(m, **options, **(ruled if isinstance(m, str) else {})) for m in given]
     pictures = list_pictures(image, len(model.input_size))
     samples = samples_of([image] if pictures is None else pictures)
     if not samples:
@@ -199,6 +202,10 @@ def explain(
 
     rows: dict[int, list[Explanation]] = {i: [] for i in read}
     first = next(iter(read.values()))
+    if method is None:
+        one = asked_at(asked, [next(iter(read))])
+        chosen = [default_method(model.take(slice(0, 1)), first[None], one, **options, **ruled)]
+    said = (SAID,) if method is None and chosen[0].name != USUAL else ()
     with show_progress("explaining", progress) as watch:
         if len(read) > 1 or watch.times > 1 or not all(m.card.fixed for m in chosen):  # else it is soon done
             watch.expect(
@@ -211,7 +218,8 @@ def explain(
             origins = {i: origin_of(model, samples[i].image) for i in where}
             for m, saliency in zip(chosen, run(chosen, own, batch, chunk), strict=True):
                 for i, explanation in zip(where, explanations(saliency, own, batch, m.name), strict=True):
-                    rows[i].append(replace(explanation, **origins[i]))
+                    notes = (*explanation.notes, *said)
+                    rows[i].append(replace(explanation, notes=notes, **origins[i]))
     if several_methods:
         return Gallery(list(rows.values()))
     flat = [row[0] for row in rows.values()]
@@ -221,7 +229,7 @@ def explain(
 def _explain_each(
     model: Classifier,
     image: Any,
-    method: str | Method | Sequence[str | Method],
+    method: str | Method | Sequence[str | Method] | None,
     target: TargetLike,
     inputs: Mapping[str, Any] | None,
     names: Sequence[str],
@@ -230,7 +238,7 @@ def _explain_each(
     """Explain several inputs of a module in turn: a row per picture, with the maps of all of them."""
     if not isinstance(image, Mapping) or not names:
         raise InvalidOption(f"input={tuple(names)!r}: give the pictures by name, in place of image")
-    methods = [method] if isinstance(method, str | Method) else method
+    methods = [method or USUAL] if isinstance(method, str | Method | None) else method
     rows: list[list[Explanation]] = []
     for name in names:
         gallery = explain(model, cast(Any, image), list(methods), target, inputs=inputs, input=name, **options)

@@ -55,7 +55,7 @@ def read_recipe(path: str | Path) -> Recipe:
 
 
 def _read_labels(given: dict[str, Any], recipe: Path) -> None:
-    """Put the names of classes that lie in files beside a recipe into its tables, so that they are part of it.
+    """Put names and texts of classes that lie in files beside a recipe into its tables, so that they are part of it.
 
     Raises:
         InvalidOption: a file lies elsewhere, is not there or holds none.
@@ -64,8 +64,9 @@ def _read_labels(given: dict[str, Any], recipe: Path) -> None:
     tables: list[Any] = [given.get("models"), *(cast(list[Any], parts) if isinstance(parts, list) else ())]
     for table in tables:
         for own in _table(_table(table).get("load")).values():
-            if isinstance(labels := _table(own).get("labels"), str):
-                own["labels"] = read_labels(_find_beside(recipe, labels, "labels"))
+            for key in ("labels", "texts"):
+                if isinstance(names := _table(own).get(key), str):
+                    own[key] = read_labels(_find_beside(recipe, names, key))
 
 
 def _table(given: Any) -> dict[str, Any]:

@@ -142,6 +142,8 @@ class Loading(Strict):
 
     Attributes:
         labels: names of the classes, in order; or a file of them beside the recipe, which is read with it.
+        texts: the classes of a pair of towers, of pictures and of texts; or a file of them, as for labels.
+        templates: prompts with ``{}`` in place of each text.
         size: of the input in pixels, a side or (rows, columns).
         mean: of the normalisation, per channel, for values in [0, 1].
         std: per channel.
@@ -149,6 +151,8 @@ class Loading(Strict):
     """
 
     labels: Annotated[tuple[Named, ...], Field(min_length=1)] | None = Field(None, json_schema_extra=_LABELS)
+    texts: Annotated[tuple[Named, ...], Field(min_length=1)] | None = Field(None, json_schema_extra=_LABELS)
+    templates: Annotated[tuple[Named, ...], Field(min_length=1)] | None = None
     size: Pixels | Annotated[tuple[Pixels, ...], Field(min_length=1, max_length=3)] | None = None
     mean: Annotated[tuple[Finite, ...], Field(min_length=1)] | None = None
     std: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limelight.cli.arguments import split_names
-from limelight.cli.options import Labels, Limit, Loading, Mean, Size, Std, Trust
+from limelight.cli.options import Labels, Limit, Loading, Mean, Size, Std, Templates, Texts, Trust
 from limelight.cli.output import filling, print_json, print_unreadable, say
 from limelight.errors import InvalidOption, PictureWarning
 from limelight.progress import announce
@@ -43,6 +43,8 @@ def benchmark(
     shard: Annotated[str, typer.Option(metavar="I/N", help="Do the I-th of N parts, from 1.")] = "1/1",
     weights: Annotated[str | None, typer.Option(help="In place of the recipe's: DEFAULT, a file, …")] = None,
     labels: Labels = None,
+    texts: Texts = None,
+    templates: Templates = None,
     size: Size = None,
     mean: Mean = None,
     std: Std = None,
@@ -60,7 +62,8 @@ def benchmark(
 ) -> int:
     """Measure models x methods x metrics over a data set, as a recipe says; go on where a run was stopped.
 
-    --labels, --size, --mean and --std are for --model and --add-model, or for all models if neither is given.
+    --labels, --texts, --templates, --size, --mean and --std are for --model and --add-model, or for all models if
+    neither is given.
 
     Example: limelight benchmark recipes/demo.toml --out runs/demo
     """
@@ -72,7 +75,7 @@ def benchmark(
     warnings.simplefilter("always", PictureWarning)  # of pictures for mosaics, of which there is no cell
     part = _shard(shard)
     plan = read_recipe(recipe)
-    load = Loading(labels=labels, size=size, mean=mean, std=std).given
+    load = Loading(labels=labels, texts=texts, templates=templates, size=size, mean=mean, std=std).given
     if "labels" in load:
         load["labels"] = read_labels(load["labels"])  # they are part of the run, wherever the file goes
     if dataset or model or add_model or load:

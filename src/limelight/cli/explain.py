@@ -1,7 +1,7 @@
 """limelight explain."""
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -36,7 +36,14 @@ MOST_CUT = 0.1
 def explain(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or folders of them.")],
     model: Model,
-    method: Annotated[str, typer.Option("--method", help="See: limelight methods.")] = "grad-cam",
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            help="See: limelight methods (else generic-attention on transformers for which it is defined, unless a "
+            "layer is named, and grad-cam on all other networks).",
+        ),
+    ] = None,
     target: Explained = None,
     layer: Layer = None,
     parameter: Annotated[
@@ -79,15 +86,16 @@ def explain(
     from limelight.api import first_input, plan
     from limelight.api.unreadable import Unreadable
     from limelight.data.collect import samples_of
+    from limelight.engine.default_method import SAID, USUAL, default_method
     from limelight.progress import show_progress
     from limelight.results.optimisation import list_tracing_methods
 
     options = parse_parameters(parameter or [])
     if layer:
         options["layer"] = parse_layers(layer)
-    chosen = ll.method(method, **options)  # a wrong name or option is found before the model is loaded
+    chosen = ll.method(method or USUAL, **options)  # a wrong name or option is found before the model is loaded
     if "watch" not in chosen.card.options and (trace is not None or view == "trace"):
-        raise InvalidOption(f"{method} keeps no trace; {', '.join(list_tracing_methods())} do")
+        raise InvalidOption(f"{chosen.name} keeps no trace; {', '.join(list_tracing_methods())} do")
     files = expand(images)
     for option, given in (("--out", out), ("--trace", trace)):
         if given is not None and len(files) > 1 and given.suffix:
@@ -98,12 +106,14 @@ def explain(
         check_readable(samples_of(files))
     classifier = loading.load(model)
     check_kinds(classifier, images)
+    if method is None:
+        chosen = default_method(classifier, first_input(classifier, files)[None], target, **options)
     if dry_run:
         show_plan(plan(classifier, first_input(classifier, files), chosen), as_json)
         return 0
     results: list[tuple[Path, Path, Path | None, Explanation]] = []
     unreadable = Unreadable(strict)
-    names = [f"{name}.{file_name(method)}" for name in file_names(files)]
+    names = [f"{name}.{file_name(chosen.name)}" for name in file_names(files)]
     outs = [_destination(out, f"{name}.png", len(files)) for name in names]
     films = [trace and _destination(trace, f"{name}.gif", len(files)) for name in names]
     refuse_overwriting("--out", outs, files)
@@ -114,6 +124,8 @@ def explain(
             explanation = unreadable.try_read(str(file), lambda file=file: ll.explain(classifier, file, chosen, target))
             if explanation is None:
                 continue
+            if method is None and chosen.name != USUAL:
+                explanation = replace(explanation, notes=(*explanation.notes, SAID))
             ground = cast("On", on) if on else _ground_of(explanation, view, outs[i])
             path = explanation.save(outs[i], view=cast("View", view), titled=not plain, on=ground)
             film = explanation.animate(where) if (where := films[i]) else None

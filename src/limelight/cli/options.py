@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, cast, get_type_hints
 
 import typer
 from typer.core import TyperArgument, TyperCommand
 
 from limelight.errors import InvalidOption, show
+from limelight.files import exists
 from limelight.text import whole_number
 
 Model = Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")]
@@ -38,6 +38,18 @@ Trust = Annotated[
 Labels = Annotated[
     str | None,
     typer.Option("--labels", metavar="FILE|a,b,c", help="Names of the classes, in order (else the model's own)."),
+]
+Texts = Annotated[
+    str | None,
+    typer.Option(
+        "--texts",
+        metavar="FILE|a,b,c",
+        help="Classes of a model with a text tower, such as CLIP: any texts.",
+    ),
+]
+Templates = Annotated[
+    str | None,
+    typer.Option("--templates", metavar="FILE|a,b,c", help="Prompts with {} in place of each of the texts."),
 ]
 Size = Annotated[
     str | None,
@@ -70,6 +82,8 @@ class Loading:
 
     weights: Weights = "DEFAULT"
     labels: Labels = None
+    texts: Texts = None
+    templates: Templates = None
     size: Size = None
     mean: Mean = None
     std: Std = None
@@ -94,13 +108,15 @@ class Loading:
 
     @property
     def given(self) -> dict[str, Any]:
-        """What was said of labels, size, mean and std.
+        """What was said of labels, texts, templates, size, mean and std.
 
         Raises:
             InvalidOption: an option can't be read.
         """
         said = {
             "labels": None if self.labels is None else _names(self.labels),
+            "texts": None if self.texts is None else _texts(self.texts),
+            "templates": None if self.templates is None else _texts(self.templates),
             "size": None if self.size is None else sides("--size", self.size),
             "mean": None if self.mean is None else _numbers("--mean", self.mean),
             "std": None if self.std is None else _numbers("--std", self.std),
@@ -148,7 +164,14 @@ def sides(option: str, text: str) -> int | tuple[int, ...]:
 def _names(text: str) -> list[str] | str:
     """Read names with commas between, or a file of them."""
     names = [name.strip() for name in text.split(",")]
-    return names if len(names) > 1 and not Path(text).exists() else text
+    return names if len(names) > 1 and not exists(text) else text
+
+
+def _texts(text: str) -> list[str]:
+    """Read texts with commas between, or a file with one per line."""
+    from limelight.model.labels import read_labels
+
+    return read_labels(text) if exists(text) else [one.strip() for one in text.split(",")]
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:

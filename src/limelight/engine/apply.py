@@ -22,6 +22,7 @@ from limelight.model.one_pass import Pass
 from limelight.ops.space import size_of
 from limelight.relevance.audit import audit_recording, conservation_notes, read_batch
 from limelight.relevance.recorded_pass import RecordedPass
+from limelight.relevance.rules import GRADIENT
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def _make_maps(method: Spec, request: Request, clean: Pass) -> Raw:
     """
     if isinstance(clean, RecordedPass):
         clean.recording.restart()
+        clean.recording.note_unruled(method.derivatives, clean.recording.score)
         if method.options.strict and clean.recording.unruled:
             raise UnsupportedModel(f"{method.name} has no rule for {', '.join(map(str, clean.recording.unruled[:3]))}")
     raw = request.apply()
@@ -139,7 +141,8 @@ def _share(method: Spec, used: Cost, clean: Pass) -> Cost:
     whole = INPUT_GRADIENT_NEEDS | ATTENTION_GRADIENT_NEEDS
     if not method.needs & (GRADIENT_NEEDS | whole):
         return replace(used, n_backward=0.0, n_backward_tail=0.0)
-    if not isinstance(clean, RecordedPass) and not method.needs & whole:  # it had stopped at the layer
+    as_plain = not isinstance(clean, RecordedPass) or method.derivatives is not GRADIENT
+    if as_plain and not method.needs & whole:  # it had stopped at the layer
         return replace(used, n_backward=0.0, n_backward_tail=used.n_backward + used.n_backward_tail)
     return used
 

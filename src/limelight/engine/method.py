@@ -11,11 +11,12 @@ from limelight.card import METHODS
 from limelight.engine.augment import VIEWS
 from limelight.engine.content import show
 from limelight.engine.options import check_options
-from limelight.engine.request import GRADIENT_NEEDS
+from limelight.engine.request import ATTENTION_NEEDS, GRADIENT_NEEDS, HESSIAN_NEEDS, can_balance
 from limelight.engine.run import run
 from limelight.engine.saliency import Saliency
 from limelight.engine.spec import Options, Spec
 from limelight.errors import InvalidOption
+from limelight.model.boundary import needs_gradients
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Cost, predict
 from limelight.model.feed import Inside
@@ -144,10 +145,27 @@ def build(name: str, **options: Any) -> Method:
         raise InvalidOption(f"{name} can't stop early: a budget is for {able}")
     if made.options.fuse and "fuse" not in card.options:
         _check_fuse(made)
-    for part in (made.base, made.optimiser):  # a wrong name or option is found now
-        if part and (part.base or part.optimiser):
+    for part in (made, made.base, made.optimiser):  # a wrong name or option is found now
+        if part and part.options.balance != "none" and not can_balance(part):
+            raise _cannot_balance(part)
+        if part and part is not made and (part.base or part.optimiser):
             raise InvalidOption(f"{name} refines the map of a method that refines none itself, not of {part.name}")
     return made
+
+
+def _cannot_balance(method: Spec) -> InvalidOption:
+    """Return the refusal of other derivatives for a method that takes no gradients, or by rules of its own."""
+    needs, why = {*method.card.needs}, "passes back by rules of its own"
+    if not needs_gradients(method.card):
+        why = "takes no gradients"
+    elif needs & {"descent", "optimise_masks"}:
+        why = "descends the gradient of its own objective"
+    elif needs & (ATTENTION_NEEDS | HESSIAN_NEEDS):
+        why = "needs those of attention's weights, or derivatives twice, which there are of calculus alone"
+    base = (
+        "; its base may have it: base_options={'balance': 'libra'}" if method.base and can_balance(method.base) else ""
+    )
+    return InvalidOption(f"{method.name}: balance={method.options.balance!r} is for gradients, and it {why}{base}")
 
 
 def _check_fuse(method: Method) -> None:

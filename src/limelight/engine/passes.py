@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,10 +19,14 @@ from limelight.model.layers import LayerInfo
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import ScoreKind, Targets
 from limelight.model.token_subset import keep_tokens
+from limelight.relevance.recorded_pass import record_images
+from limelight.relevance.rules import GRADIENT, Rules
 from limelight.shapes import Images, Index, Logits, Scores
 
 AT_A_GRADIENT = 3
 """How many times the activations of a pass are kept where a gradient is taken."""
+AT_A_RECORDING = 4
+"""And where the pass is recorded."""
 
 
 class Passes:
@@ -36,13 +41,20 @@ class Passes:
         targets: what is explained of them, the classes named.
         meter: counts the passes.
         batch_size: copies per pass; None for as many as are fast.
+        derivatives: the rules by which gradients with respect to the copies pass.
     """
 
     def __init__(
-        self, classifier: Classifier, image: Images, targets: Targets, meter: Meter, batch_size: int | None = None
+        self,
+        classifier: Classifier,
+        image: Images,
+        targets: Targets,
+        meter: Meter,
+        batch_size: int | None = None,
+        derivatives: Rules = GRADIENT,
     ) -> None:
         self.classifier, self.image, self.targets = classifier, image, targets
-        self._meter, self._batch_size = meter, batch_size
+        self._meter, self._batch_size, self._derivatives = meter, batch_size, derivatives
 
     def scores(self, copies: Copies, count: int, kind: ScoreKind | None = None) -> Tensor:
         """Return the score of changed copies of the images, (n, s).
@@ -144,15 +156,26 @@ class Passes:
 
         def work(part: slice) -> None:
             i, k = images[part], numbers[part]
-            x = copies(i, k).detach().requires_grad_()
-            with torch.enable_grad():
-                score = self.read(self._forward(x, i), i, kind, x).sum()
-                (gradients,) = differentiate(self.classifier.module, self.image, score, [x])
-            assert gradients is not None
-            self._meter.add(forward=len(x), backward=len(x))
-            take(i, k, gradients)
+            take(i, k, self._gradients(copies(i, k), i, kind))
 
-        in_chunks(work, len(images), self.at_once(AT_A_GRADIENT))
+        in_chunks(work, len(images), self.at_once_back())
+
+    def _gradients(self, x: Images, images: Index, kind: ScoreKind | None) -> Images:
+        """Return the gradients of the score with respect to m copies, (m, c, *space)."""
+        if self._derivatives is not GRADIENT:
+            targets, own = self._aimed(images, kind), self.classifier.take(images)
+            x, rules, meter = x.detach().to(self.image.dtype), self._derivatives, self._meter
+            look = partial(record_images, layer_gradients=False, image_gradient=True)
+            seen = look(own, x, targets, {}, rules=rules, meter=meter)
+            assert seen.input_gradient is not None
+            return seen.input_gradient
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            score = self.read(self._forward(x, images), images, kind, x).sum()
+            (gradients,) = differentiate(self.classifier.module, self.image, score, [x])
+        assert gradients is not None
+        self._meter.add(forward=len(x), backward=len(x))
+        return gradients
 
     def descend(self, leaf: Tensor, copies: CopiesOf, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return the scores of copies, (n, s), and the gradient of their weighted sum with respect to the leaf.
@@ -194,8 +217,17 @@ class Passes:
             kind: which score; None for the one that is explained.
             copies: what the model was given, if that is known.
         """
-        targets = self.targets[images] if kind is None else replace(self.targets[images], kind=kind)
-        return targets.read(self.classifier, output, self.image, images, copies)[0]
+        return self._aimed(images, kind).read(self.classifier, output, self.image, images, copies)[0]
+
+    def _aimed(self, images: Index, kind: ScoreKind | None) -> Targets:
+        """Return what is explained of copies of images."""
+        return self.targets[images] if kind is None else replace(self.targets[images], kind=kind)
+
+    def at_once_back(self) -> int:
+        """Return how many copies to pass together where a gradient is taken."""
+        if self._derivatives is GRADIENT:
+            return self.at_once(AT_A_GRADIENT)
+        return self.at_once(AT_A_RECORDING, per_thread=1)
 
     def at_once(self, kept: int = 1, each: int | None = None, **limits: int) -> int:
         """Return how many copies to pass together; see ``Classifier.at_once``."""

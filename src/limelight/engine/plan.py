@@ -5,12 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from limelight.engine.method import Method
-from limelight.engine.request import RECORDING_NEEDS
+from limelight.engine.request import is_recorded
 from limelight.engine.run import refuse_space
 from limelight.model.classifier import Classifier
 from limelight.model.cost import Cost
+from limelight.relevance.recorder import Unruled
 from limelight.relevance.recording import Recording
+from limelight.relevance.rules import GRADIENT, Rules
 from limelight.shapes import Images
+
+KNOWS_ATTENTION = frozenset({"lrp", "attn-lrp", "transformer-attribution"})
+"""Methods whose tables have rules for the operations of transformers."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +54,20 @@ def plan(method: Method, classifier: Classifier, x: Images) -> Plan:
     looks = method.explains not in ("none", "stop") or method.layers is not None
     layers = () if not looks else classifier.layers(method.layers, x, method.explains)
     names, cost = tuple(info.name for info in layers), method.cost(classifier, x)
-    if not RECORDING_NEEDS & set(method.card.needs):
+    if not is_recorded(method):
         return Plan(method.name, names, cost)
     recording = Recording(classifier, x[:1])
+    composite = getattr(method.options, "composite", None)
+    knows = method.name in KNOWS_ATTENTION and composite in (None, "attn-lrp", "cp-lrp")
+    knows = knows or method.derivatives is not GRADIENT
+    ruled = [op for op in recording.ops if knows or Rules().lists(op)]
     unruled: dict[str, list[str]] = {}
-    for call in recording.unruled:
+    for call in sorted([*recording.unruled, *map(Unruled.at, {*recording.ops} - {*ruled})], key=lambda u: u.number):
         unruled.setdefault(call.function, []).append(call.owner)
     return Plan(
         method.name,
         names,
         cost,
-        dict(Counter(op.kind for op in recording.ops).most_common()),
+        dict(Counter(op.kind for op in ruled).most_common()),
         {name: tuple(owners) for name, owners in unruled.items()},
     )

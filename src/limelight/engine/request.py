@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -29,12 +29,13 @@ from limelight.engine.needs import (
     TakeGradients,
     TokenScores,
 )
-from limelight.engine.passes import AT_A_GRADIENT, Passes
+from limelight.engine.passes import Passes
 from limelight.engine.rng import Draws, draws_per_image
 from limelight.engine.saliency import Finish, Raw
 from limelight.engine.spec import Spec
 from limelight.errors import UnsupportedModel
 from limelight.model.batches import in_chunks
+from limelight.model.boundary import needs_gradients
 from limelight.model.cost import Meter
 from limelight.model.layers import LayerInfo
 from limelight.model.one_pass import Pass, Stage, pass_images
@@ -42,6 +43,7 @@ from limelight.model.targets import ScoreKind
 from limelight.ops.space import size_of, spread
 from limelight.relevance.recorded_pass import RecordedPass, record_images
 from limelight.relevance.recording import Recording
+from limelight.relevance.rules import GRADIENT, Rules
 from limelight.shapes import Acts, Grid, Images, Index, Logits, Scores
 
 GRADIENT_NEEDS = frozenset({"grads", "stages"})
@@ -52,10 +54,27 @@ INPUT_GRADIENT_NEEDS = frozenset({"input_gradient"})
 """Needs for which it goes on to the image."""
 RECORDING_NEEDS = frozenset({"recording"})
 """Needs for which the pass is recorded."""
+BALANCED_NEEDS = frozenset({"grads", "stages", "input_gradient", "gradient_of", "gradients_of", "layer_at"})
+"""Needs for gradients that may pass by other derivatives than those of calculus."""
 ATTENTION_NEEDS = frozenset({"attention", "attention_gradients", "block_scores"})
 """Needs for which its attentions are kept."""
 ATTENTION_GRADIENT_NEEDS = frozenset({"attention_gradients"})
 """Needs for which the shared backward pass goes on to the first of them."""
+OWN_BACKWARD_NEEDS = RECORDING_NEEDS | HESSIAN_NEEDS | ATTENTION_NEEDS
+"""Needs of methods that pass back by rules of their own, or for what other derivatives have no equal of."""
+
+
+def is_recorded(method: Spec) -> bool:
+    """Whether a method's shared pass is recorded."""
+    return bool(method.needs & RECORDING_NEEDS) or method.derivatives is not GRADIENT
+
+
+def can_balance(method: Spec) -> bool:
+    """Whether a method's own gradients may pass by other derivatives than those of calculus."""
+    needs = {*method.card.needs}
+    return "derivatives" in needs or (
+        bool(needs & BALANCED_NEEDS) and not needs & OWN_BACKWARD_NEEDS and needs_gradients(method.card)
+    )
 
 
 class Request:
@@ -70,7 +89,9 @@ class Request:
         self._method, self._clean, self._layers, self._meter = method, clean, layers, meter
         self._allowance = allowance
         targets = replace(clean.targets, kind=method.options.score)
-        self._passes = Passes(clean.classifier, clean.image, targets, meter, method.options.batch_size)
+        self._passes = Passes(
+            clean.classifier, clean.image, targets, meter, method.options.batch_size, method.derivatives
+        )
         self._start: Tensor | None = None
         self.effects = Effects()
 
@@ -152,6 +173,11 @@ class Request:
         """The recorded pass, along which relevance goes back."""
         assert isinstance(self._clean, RecordedPass)
         return self._clean.recording
+
+    @property
+    def derivatives(self) -> Rules:
+        """The rules by which gradients go back along it."""
+        return self._method.derivatives
 
     @property
     def record_copies(self) -> Callable[[Images], Recording]:
@@ -394,7 +420,7 @@ class Request:
     @property
     def layer_at(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """A function: variants of the images (n, s, c, *space) -> A and G of the layer, (n, s, k, *place) each."""
-        clean, layers = self._clean, {self.layer: self._layers[0]}
+        clean, layers, rules = self._clean, {self.layer: self._layers[0]}, self._method.derivatives
 
         def layer_at(variants: Tensor) -> tuple[Tensor, Tensor]:
             n, s = variants.shape[:2]
@@ -404,13 +430,13 @@ class Request:
 
             def work(part: slice) -> tuple[Tensor, Tensor]:
                 own = clean.classifier.take(numbers[part])
-                seen = pass_images(own, x[part], targets[part], layers, layer_gradients=True, meter=self._meter).stages[
-                    self.layer
-                ]
+                look = pass_images if rules is GRADIENT else partial(record_images, rules=rules)
+                here = look(own, x[part], targets[part], layers, layer_gradients=True, meter=self._meter)
+                seen = here.stages[self.layer]
                 assert seen.grads is not None
                 return seen.acts, seen.grads
 
-            acts, grads = zip(*in_chunks(work, n * s, self._passes.at_once(AT_A_GRADIENT)), strict=True)
+            acts, grads = zip(*in_chunks(work, n * s, self._passes.at_once_back()), strict=True)
             return torch.unflatten(torch.cat(acts), 0, (n, s)), torch.unflatten(torch.cat(grads), 0, (n, s))
 
         return layer_at

@@ -3,21 +3,23 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 from torch import nn
 
 from limelight.engine.apply import Shared, apply, note_losses, prefix_errors
 from limelight.engine.augment import VIEWS, average_views
 from limelight.engine.options import list_enlarged
+from limelight.engine.passes import AT_A_GRADIENT, AT_A_RECORDING
 from limelight.engine.request import (
     ATTENTION_GRADIENT_NEEDS,
     ATTENTION_NEEDS,
     GRADIENT_NEEDS,
     HESSIAN_NEEDS,
     INPUT_GRADIENT_NEEDS,
-    RECORDING_NEEDS,
+    is_recorded,
 )
 from limelight.engine.saliency import Saliency, join
 from limelight.engine.spec import Spec
@@ -28,9 +30,10 @@ from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.cost import Meter
 from limelight.model.layers import LayerInfo
 from limelight.model.memory import RECORDED, refuse
-from limelight.model.one_pass import pass_images
+from limelight.model.one_pass import Pass, pass_images
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import Aimed, ScoreKind, TargetLike, Targets
+from limelight.relevance.libra_rules import DERIVATIVES
 from limelight.relevance.recorded_pass import record_images
 from limelight.shapes import Images
 
@@ -57,11 +60,10 @@ def run(
         classifier.refuse_methods(methods, x)
         refuse_space(methods, x)
         targets = Targets.parse(target, classifier, x)
-        # One backward per explained scalar, and a recorded pass for those that need one.
-        for kind, recorded in product(get_args(ScoreKind), (False, True)):
-            group = {
-                i: m for i, m in enumerate(methods) if m.kind == kind and bool(m.needs & RECORDING_NEEDS) == recorded
-            }
+        # One backward per explained scalar and kind of derivative, and a recorded pass for those that need one.
+        for kind, rules, recorded in product(get_args(ScoreKind), DERIVATIVES.values(), (False, True)):
+            asked = (kind, rules, recorded)
+            group = {i: m for i, m in enumerate(methods) if (m.kind, m.derivatives, is_recorded(m)) == asked}
             if group:
                 together = _run_group(list(group.values()), classifier, x, replace(targets, kind=kind))
                 results |= dict(zip(group, together, strict=True))
@@ -108,36 +110,27 @@ def _run_group(methods: Sequence[Spec], classifier: Classifier, x: Images, targe
     looked_at = {info.name: info for infos in layers for info in infos}
     stops = {info.name: info for m in methods for info in _stop_of(m, classifier, x)}
     needs = frozenset[str]().union(*(m.needs for m in methods))
-    layer_gradients, twice, image_gradient, recorded = (
-        bool(needs & some) for some in (GRADIENT_NEEDS, HESSIAN_NEEDS, INPUT_GRADIENT_NEEDS, RECORDING_NEEDS)
+    layer_gradients, twice, image_gradient, attention, attention_gradients = (
+        bool(needs & some)
+        for some in (GRADIENT_NEEDS, HESSIAN_NEEDS, INPUT_GRADIENT_NEEDS, ATTENTION_NEEDS, ATTENTION_GRADIENT_NEEDS)
     )
-    attention, attention_gradients = bool(needs & ATTENTION_NEEDS), bool(needs & ATTENTION_GRADIENT_NEEDS)
+    recorded, rules = is_recorded(methods[0]), methods[0].derivatives
     backward = layer_gradients or image_gradient or attention_gradients
     if recorded:
         refuse(x[:1], RECORDED * classifier.trace(x).bytes_per_image, "a pass that is recorded for relevance")
-    kept = 8 if twice else 4 if recorded else 3 if backward or attention else 1
-    size = _at_once(methods, classifier, x, kept=kept)
+    kept = 8 if twice else AT_A_RECORDING if recorded else AT_A_GRADIENT if backward or attention else 1
+    size = _at_once(methods, classifier, x, kept)
+    look: Any = (
+        partial(record_images, rules=rules, stops=stops)
+        if recorded
+        else partial(pass_images, attention=attention, attention_gradients=attention_gradients, twice=twice)
+    )
 
     def explain(images: slice) -> list[Saliency]:
         start, meter = time.perf_counter(), Meter()
         some, wanted, own = x[images], targets[images], classifier.take(images)
-        if recorded:
-            clean = record_images(
-                own, some, wanted, looked_at, layer_gradients=layer_gradients, meter=meter, stops=stops
-            )
-        else:
-            clean = pass_images(
-                own,
-                some,
-                wanted,
-                looked_at,
-                layer_gradients=layer_gradients,
-                image_gradient=image_gradient,
-                attention=attention,
-                attention_gradients=attention_gradients,
-                twice=twice,
-                meter=meter,
-            )
+        gradients = {"layer_gradients": layer_gradients, "image_gradient": image_gradient}
+        clean: Pass = look(own, some, wanted, looked_at, **gradients, meter=meter)
         shared = Shared(clean, meter, time.perf_counter() - start, len(methods))
         return [apply(m, shared, infos) for m, infos in zip(methods, layers, strict=True)]
 
@@ -155,7 +148,7 @@ def _at_once(methods: Sequence[Spec], classifier: Classifier, x: Images, kept: i
     """Return how many images to pass together, where the activations of a pass are kept so many times."""
     given = min((m.options.batch_size for m in methods if m.options.batch_size), default=None)
     # What is kept of a recorded pass for the way back falls out of a processor's cache with a second image.
-    per_thread = 1 if any(m.needs & RECORDING_NEEDS for m in methods) else PER_CPU_THREAD
+    per_thread = 1 if any(is_recorded(m) for m in methods) else PER_CPU_THREAD
     return classifier.at_once(x, kept, given, per_thread=per_thread)
 
 

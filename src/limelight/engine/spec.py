@@ -15,6 +15,8 @@ from limelight.errors import InvalidOption
 from limelight.model.classifier import Classifier
 from limelight.model.layer_choice import LayerLike
 from limelight.model.targets import ScoreKind
+from limelight.relevance.libra_rules import DERIVATIVES, Balance
+from limelight.relevance.rules import Rules
 
 AnySpec = TypeVar("AnySpec", bound="Spec")
 
@@ -33,6 +35,9 @@ class Options(BaseOptions):
             are independent), and ``logprob``, its logarithm; ``margin``, the logit minus the largest other one;
             ``rest`` (ReST), logit + logprob; ``finer`` (Finer-CAM), y_c - sum_d p_d y_d / sum_d p_d over the three
             classes d whose logits are nearest, with their probabilities p_d.
+        balance: by which derivatives the gradients of a method pass: those of calculus, or of LibraGrad (``libra``),
+            where attention's weights, gates as in GELU and what a normalisation divides by are constants and a product
+            of activations halves. Then what passes a transformer adds up; on a CNN of ReLUs nothing changes.
         relu: keep only positive evidence in the finished map.
         normalize_at: scale after resizing (``input``) or before (``feature``).
         augment: smooth the map by averaging it over views of the picture: its mirror image (``flip``), smaller
@@ -49,6 +54,7 @@ class Options(BaseOptions):
     layer: LayerLike | tuple[LayerLike, ...] | None = None
     fuse: Literal["mean", "max"] | None = None
     score: ScoreKind = "logit"
+    balance: Balance = "none"
     relu: bool = True
     normalize_at: Literal["input", "feature"] = "input"
     augment: Augment = "none"
@@ -93,6 +99,11 @@ class Spec(Speaking):
     def kind(self) -> ScoreKind:
         """Which scalar the shared passes explain."""
         return self.base.kind if self.base else self.options.score
+
+    @property
+    def derivatives(self) -> Rules:
+        """The rules by which the gradients of the shared passes go back."""
+        return DERIVATIVES[(self.base or self).options.balance]
 
     @property
     def explains(self) -> str:

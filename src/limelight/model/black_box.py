@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight import files
-from limelight.card import METHODS, Card
+from limelight.card import METHODS, TOKEN_NEEDS, Card
 from limelight.errors import InvalidOption, MissingExtra, QueryBudget, UnsupportedModel
 from limelight.model.batch_runner import BatchRunner
 from limelight.model.boundary import NEEDS_GRADIENTS, describe, only_one
@@ -23,7 +23,7 @@ from limelight.model.preprocess import Transform
 from limelight.ops.space import size_of
 from limelight.shapes import Images
 
-LOOK_INSIDE = NEEDS_GRADIENTS | {"acts", "class_weights", "ablated_scores", "base_map"}
+LOOK_INSIDE = NEEDS_GRADIENTS | TOKEN_NEEDS | {"acts", "class_weights", "ablated_scores", "base_map"}
 """Needs that only a module with layers and gradients can serve."""
 
 ONE_AT_A_TIME = "give batch_size=1 (where there is no such option, to BlackBox)"

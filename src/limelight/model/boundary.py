@@ -278,7 +278,7 @@ def no_way(module: nn.Module, why: str) -> str:
 
 
 def _without_gradients() -> str:
-    able = [c.name for c in METHODS.cards().values() if not needs_gradients(c)]
+    able = [c.name for c in METHODS.cards().values() if not (needs_gradients(c) or c.tokens_only)]
     return f"Methods that need none: {', '.join(able)}"
 
 

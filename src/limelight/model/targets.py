@@ -45,6 +45,9 @@ it; one of them per image; or a function of the module's outputs."""
 Asked = None | list[int | str] | Callable[[Any], Tensor]
 """The same, understood as far as it can be without the model: nothing, a class per image, or a function."""
 
+MOST_LISTED = 10
+"""Labels of classes up to which a message tells all of them."""
+
 
 @runtime_checkable
 class Aimed(Protocol):
@@ -314,6 +317,8 @@ def find_class(target: int | str, classes: int, labels: Sequence[str] | None) ->
                     f"target {show(target, MOST_SHOWN)}: this model has no label names; give one class: {last}"
                 )
             right = nearest(target, labels) or f"; give one class: a label, or {last}"
+            if len(labels) <= MOST_LISTED:
+                right += f" (they are {', '.join(show(label, MOST_SHOWN) for label in labels)})"
             raise UnknownTarget(f"there is no class {show(target, MOST_SHOWN)} among {classes}{right}")
         target = -number if target.strip().startswith("-") else number
     if not 0 <= target < classes:

@@ -1,6 +1,6 @@
 """Where the tokens of a transformer lie in the picture, and which of them its head reads."""
 
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import UnsupportedModel
+from limelight.model.boundary import differentiate
 from limelight.model.classifier import Classifier
 from limelight.model.layer_hooks import watch_layers
 from limelight.model.layers import LayerInfo
@@ -16,9 +17,6 @@ from limelight.shapes import Grid, Images
 
 SAME = 1e-4
 """By how much gradients of tokens that are averaged may differ, as a share of the largest."""
-
-REACHED = 3
-"""Among how many of the last layers one is looked for that the head reads: the outermost may hand out tokens beside."""
 
 
 @dataclass(frozen=True)
@@ -76,22 +74,24 @@ def _find(classifier: Classifier, x: Images, count: int) -> Tokens:
         raise UnsupportedModel(f"the {count} tokens of {classifier.name} have no place in the picture that can be told")
     last = next((layer for layer in reversed(layers) if layer.candidate), layers[-1])
     assert last.layout is not None
-    for layer in reversed(layers[-REACHED:]):
-        with suppress(UnsupportedModel):
-            return Tokens(last.layout.prefix, last.layout.grid, _read(classifier, x[:1], layer))
-    return Tokens(last.layout.prefix, last.layout.grid, _read(classifier, x[:1], layers[-1]))
+    return Tokens(last.layout.prefix, last.layout.grid, _read(classifier, x[:1], layers))
 
 
-def _read(classifier: Classifier, x: Images, last: LayerInfo) -> Tensor:
-    """Return what the head takes of each token of the last layer that gives them."""
-    assert last.layout is not None
+def _read(classifier: Classifier, x: Images, layers: Sequence[LayerInfo]) -> Tensor:
+    """Return what the head takes of each token of the last layer on whose tokens it depends."""
     module = classifier.module
-    with preserve_state(module), watch_layers(classifier.modules([last.name]), gradients=True) as hooks:
+    with (
+        preserve_state(module),
+        watch_layers(classifier.modules([layer.name for layer in layers]), gradients=True) as hooks,
+    ):
         numbers = classifier.outputs.numbers(classifier.forward(x.clone()), 1)
-        (gradient,) = hooks.gradients(module, x, torch.stack([t.max() for t in numbers]).sum()).values()
-    rows = (
-        replace(last.layout, prefix=0, grid=(-1,)).maps(gradient) if last.layout.prefix else last.layout.maps(gradient)
-    )
+        with torch.enable_grad():
+            score = torch.stack([t.max() for t in numbers]).sum()
+            gradients = differentiate(module, x, score, [hooks.outputs[layer.name] for layer in layers])
+    reached = [(of.layout, g) for of, g in zip(layers, gradients, strict=True) if g is not None]
+    layout, gradient = reached[-1]
+    assert layout is not None
+    rows = replace(layout, prefix=0, grid=(-1,)).maps(gradient) if layout.prefix else layout.maps(gradient)
     rows = rows[0].flatten(1).T  # tokens channels
     size = float(rows.abs().max())
     groups: list[list[int]] = []

@@ -68,9 +68,9 @@ class Contributions:
         s = divide_by(r, z, self.e) if self.sign_aware or self.e == 0 else r / (z + self.e)
         gradients = dict(zip(moving, torch.autograd.grad(y, [xs[i] for i in moving], s), strict=True))
         shares = tuple(x.detach() * gradients[i] if i in gradients else None for i, x in enumerate(xs))
-        if op.kind in ("norm", "batch_norm", "shift"):
+        if op.kind in ("norm", "batch_norm", "shift") or op.function == "baddbmm":
             kept = op.sum_per_image(s * z) - sum(op.sum_per_image(t) for t in shares if t is not None)
-            op.audit["constants" if op.kind == "shift" else "biases"] = kept
+            op.audit["biases" if "norm" in op.kind else "constants"] = kept
         return shares
 
 

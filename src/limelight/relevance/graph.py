@@ -18,6 +18,9 @@ from limelight.relevance.propagation import Propagation, enter_graph
 from limelight.relevance.recorder import NO_RULE, Computation, Facts, TensorInfo, TorchFunction, Unruled, name_of
 from limelight.shapes import Images
 
+GATES = frozenset({"sigmoid", "sigmoid_", "hardsigmoid", "softmax", "tanh", "erf"})
+"""Functions whose outputs gate what they are multiplied with."""
+
 NORMALISERS = frozenset({"softmax", "log_softmax", "sigmoid", "logsigmoid"})
 """Functions that turn logits into probabilities at the end of a network; relevance starts before them."""
 
@@ -55,6 +58,7 @@ class Graph:
         self._holders: dict[int, list[Op]] = {}
         self._names = {id(m): name for name, m in parts_of(module)}
         self._owners: list[str] = []
+        self._counted = False  # whether what is recorded are the parts of a call that has been counted
 
     # -- what is known ---------------------------------------------------------------------------------
 
@@ -133,7 +137,7 @@ class Graph:
         """Make one call of the network, recorded if it depends on the image."""
         if not [t for t in tensors((args, kwargs)) if self.depends(t)]:
             return func(*args, **kwargs)
-        self.number += 1
+        self.number += not self._counted
         handler = HANDLERS.get(name_of(func))
         if handler and torch.is_grad_enabled():
             result = handler(self, func, args, kwargs)
@@ -158,6 +162,7 @@ class Graph:
         moves = any(t.requires_grad for t in inputs) or not torch.is_grad_enabled()  # more than the shape of an image
         if moves and not returned and not (routes and torch.is_grad_enabled()):
             self._note_unruled(name, NO_RULE if torch.is_grad_enabled() else NO_GRADIENTS)
+        gates = {i.gate for i in infos}
         source = inputs[0] if name in (*NORMALISERS, "flatten", "squeeze") else infos[0].source if routes else None
         for t in made:
             self._info[t] = TensorInfo(
@@ -166,6 +171,7 @@ class Graph:
                 routes and all(i.nonnegative for i in infos),
                 infos[0].owner if routes and len(infos) == 1 else self.owner,
                 made_by=infos[0].made_by if routes and len(infos) == 1 and name not in NORMALISERS else name,
+                gate=gates.pop() if routes and len(gates) == 1 else "",
                 source=source,
                 returned=returned,
             )
@@ -209,7 +215,7 @@ class Graph:
             spent=self.spent,
             **facts,
         )
-        if op.affine:
+        if op.affine and not self._counted:
             self.spent.forward += op.arithmetic(op.inputs[0])
         made = enter_graph(self._propagation, op, result, inputs, overwrites=overwrites)
         if overwrites:
@@ -218,16 +224,22 @@ class Graph:
             self._holders.setdefault(_storage(t), []).append(op)
         self.ops.append(op)
         depth = max(op.depths) + (op.affine is not None)
-        self._info[made] = TensorInfo(depth, self.number, nonnegative, self.owner, op, name, inputs[0])
+        self._info[made] = TensorInfo(
+            depth, self.number, nonnegative, self.owner, op, name, _gate_of(op, infos), inputs[0]
+        )
         return made
 
     def _take_apart(self, parts: Compute, infos: Sequence[TensorInfo]) -> Compute:
         """Return a function that computes the result of a call in other calls, and records these."""
         inner = copy.copy(self)  # without what it would hold alive
         inner.ops, inner.unruled, inner._holders, inner._owners = [], [], {}, [self.owner]
+        inner._counted = True
+
+        number = self.number
 
         def compute(*inputs: Tensor) -> Tensor:
             """Compute it from leaves of the autograd graph."""
+            inner.number = number
             inner._info = WeakTensorKeyDictionary(dict(zip(inputs, infos, strict=True)))
             with torch.enable_grad(), CallWatcher(inner):
                 return parts(*inputs)
@@ -272,6 +284,15 @@ def tensors(tree: Any) -> Generator[Tensor]:
     elif isinstance(tree, dict):
         for part in cast(dict[Any, Any], tree).values():
             yield from tensors(part)
+
+
+def _gate_of(op: Op, infos: Sequence[TensorInfo]) -> str:
+    """Return by which function an operation's output gates others; weights of attention stay some, whatever follows."""
+    if op.function in GATES:
+        return op.function
+    gates = {i.gate for i in infos}
+    gate = gates.pop() if len(gates) == 1 else ""
+    return gate if gate == "softmax" or op.kind in ("scale", "shift") else ""
 
 
 def _storage(t: Tensor) -> int:

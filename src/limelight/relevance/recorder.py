@@ -40,6 +40,7 @@ class TensorInfo:
         owner: the module that made it.
         op: the recorded call that made it.
         made_by: name of the function that made it.
+        gate: name of the function that made it a gate or weights (``sigmoid``, ``softmax``), also if scaled or shifted.
         source: the tensor of which this function made it.
         returned: whether a function with a gradient of its own may be about to return it, an input, as it is.
     """
@@ -50,6 +51,7 @@ class TensorInfo:
     owner: str = ""
     op: Op | None = None
     made_by: str = ""
+    gate: str = ""
     source: Tensor | None = None
     returned: bool = False
 
@@ -100,7 +102,7 @@ class Facts(TypedDict, total=False):
     axis: int
     windows: Callable[[Tensor], Tensor]
     positions: Positions
-    held: Compute
+    held: Compute | None
 
 
 @runtime_checkable

@@ -280,11 +280,15 @@ class Recording:
         shares = [torch.zeros_like(s) if r is None else r for r, s in zip(arrived, stops, strict=True)]
         if flows is not None:
             self.passes.append(measure_pass(seed, shares, flows, len(self.image)))
+        self.note_unruled(rules, start)
+        return shares
+
+    def note_unruled(self, rules: Rules, start: Tensor) -> None:
+        """Note which operations before a tensor have no rule in a table; under the rules of calculus none needs one."""
         if rules is not GRADIENT:
             before, unruled = self.number(start), self._propagation.unruled
             unruled.update((Unruled.at(op), None) for op in self.ops if not rules.lists(op))
             self.fell_back |= any(u.number <= before for u in (*self.unruled, *unruled))
-        return shares
 
     def to_image(self, rules: Rules, start: Tensor, seed: Tensor) -> Images:
         """Pass relevance from a tensor of the forward pass to the images, (n, c, *space)."""

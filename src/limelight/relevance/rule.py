@@ -65,6 +65,11 @@ class HasLaw(Protocol):
         ...
 
 
+def as_shares(result: Relevance) -> list[Tensor | None]:
+    """Return what a rule gave as the relevance of each of the inputs that it is about."""
+    return list(result) if isinstance(result, tuple | list) else [cast(Tensor, result)]
+
+
 OneRule = TypeVar("OneRule", bound=Callable[[Op, Tensor], Any])
 
 

@@ -60,7 +60,7 @@ def rule_of(rule: str | Rule) -> Rule:
         raise InvalidOption(f"rule {rule!r}: {error}") from None
 
 
-COMMON: Mapping[str, Rule] = {
+COMMON: dict[str, Rule] = {
     "affine": Epsilon(),
     "batch_norm": keep,
     "norm": keep,

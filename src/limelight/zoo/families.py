@@ -1,14 +1,18 @@
 """The families of models: which there are, which models they have, and how one of them builds a model."""
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from limelight.errors import MissingExtra, UnknownModel, nearest
+from limelight.errors import InvalidOption, MissingExtra, UnknownModel, nearest
 from limelight.model.classifier import Classifier
+from limelight.model.labels import read_labels
+from limelight.model.text_classifier import TextClassifier
 from limelight.zoo.names import is_file_name, is_folder_name
-from limelight.zoo.recipe import Recipe
+from limelight.zoo.recipe import Recipe, Towers
 
 FAMILIES = {
     "torchvision": "limelight.zoo.torchvision",
@@ -17,6 +21,7 @@ FAMILIES = {
     "timm": "limelight.zoo.timm",
     "pypi": "limelight.zoo.pypi",
     "hf": "limelight.zoo.transformers",
+    "open_clip": "limelight.zoo.open_clip",
     "demo": "limelight.zoo.embedded",
 }
 
@@ -57,9 +62,18 @@ def wrap(name: str, recipe: Recipe, device: str | torch.device | None = None, **
     if given.get("labels") is None:
         given["labels"] = recipe.labels
     module = recipe.module.eval() if device is None else recipe.module.eval().to(device)
-    return Classifier(
-        module,
-        name=name,
-        preprocess=recipe.preprocess,
-        **given,
-    )
+    given |= {"name": name, "preprocess": recipe.preprocess}
+    return Classifier(module, **given) if recipe.towers is None else _wrap_towers(recipe.towers, **given)
+
+
+def _wrap_towers(towers: Towers, outputs: str | None, texts: Sequence[str] | None = None, **given: Any) -> Classifier:
+    """Wrap a pair of towers; a saved one has the vectors of its texts, whose names are its labels.
+
+    Raises:
+        InvalidOption: the scores are said to be probabilities.
+    """
+    if outputs == "probabilities":
+        raise InvalidOption(f"the scores of {given['name']} are logits; leave outputs= out")
+    if isinstance(towers.text, Tensor):
+        texts = read_labels(given["labels"])[-len(towers.text) :]  # of a single text there are two: not, and it
+    return TextClassifier(towers.image, towers.text, texts or (), scale=towers.scale, bias=towers.bias, **given)

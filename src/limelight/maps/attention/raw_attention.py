@@ -23,6 +23,6 @@ def raw_attention(attention: Attentions) -> Grid:
     Example:
         >>> explanation = ll.explain("demo/vit", ll.example_image(), "raw-attention")
         >>> explanation.raw.shape
-        torch.Size([16, 16])
+        torch.Size([8, 8])
     """
     return attention.of_last(lambda a: a.weights.mean(1))

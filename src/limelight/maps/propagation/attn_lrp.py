@@ -12,7 +12,9 @@ from limelight.relevance.rules import Rules
 Form = Literal["gradient", "explicit"]
 
 
-@register_method("attn-lrp", family="propagation", cites="achtibat2024", cost="2 F + 2 R", layers="stop")
+@register_method(
+    "attn-lrp", family="propagation", cites="achtibat2024", cost="3 F + 2 R", in_short="2 F + 2 R", layers="stop"
+)
 def attn_lrp(
     recording: Recording,
     stop: str | None,

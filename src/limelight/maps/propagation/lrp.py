@@ -12,7 +12,7 @@ from limelight.errors import InvalidOption, nearest
 from limelight.relevance.composites import TUTORIAL, Bounds, Composite, rule_between, rules_of
 from limelight.relevance.op import Kind
 from limelight.relevance.recording import Recording
-from limelight.relevance.rules import Rules
+from limelight.relevance.rules import COMMON, Rules
 
 Init = Literal["absolute", "logit", "one"]
 PLACES = ("first", "last", "shallow", "affine", *get_args(Kind))
@@ -98,9 +98,10 @@ def lrp(
 def _check_names(recording: Recording, rules: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
     """Refuse places and names of modules for which no rule would be looked up."""
     for place in rules:
-        if place not in PLACES:
+        places = dict.fromkeys((*PLACES, *COMMON))  # with those of the user's own operations
+        if place not in places:
             raise InvalidOption(
-                f"no rule is looked up for {place!r}{nearest(place, PLACES)}; there are {', '.join(PLACES)}"
+                f"no rule is looked up for {place!r}{nearest(place, places)}; there are {', '.join(places)}"
             )
     owners = {op.owner for op in recording.ops if op.affine is not None or op.kind == "attention"}
     for pattern in overrides:

@@ -59,6 +59,11 @@ def tis(
         UnsupportedModel: the network needs all of its tokens.
 
     Source: Englebert et al. 2023, section 3, and the authors' code.
+
+    Example:
+        >>> explanation = ll.explain("demo/vit", ll.example_image(), "tis", n_masks=10)
+        >>> explanation.raw.shape, str(explanation.cost)
+        (torch.Size([8, 8]), '11 F')
     """
     channels = torch.cat(all_acts, 1).flatten(2)
     seed = int(2**31 * draws.uniform((1,), like=torch.zeros(())))

@@ -5,20 +5,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 from limelight.model.attention_parts import attend, multi_head_attention
 from limelight.relevance.handlers.arguments import arrange
 from limelight.relevance.handlers.one_input import record_one_input
-from limelight.relevance.recorder import Computation, Recorder, TorchFunction
+from limelight.relevance.handlers.operands import moving_operands
+from limelight.relevance.recorder import Recorder, TorchFunction
 
 
 def record_product(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:
     """Record a sum of products of entries; which operand is a softmax is noted as its gate."""
-    inputs, call, _ = _on_moving(recorder, func, args, kwargs)
-    made_by = [info.made_by if info else "" for info in map(recorder.info, inputs)]
-    if len(inputs) == 2 and made_by.count("softmax") == 1:
-        return recorder.record("matmul", func, inputs, call, gate=made_by.index("softmax"))
+    inputs, call, _ = moving_operands(recorder, func, args, kwargs)
+    gates = [info.gate if info else "" for info in map(recorder.info, inputs)]
+    if len(inputs) == 2 and gates.count("softmax") == 1:
+        return recorder.record("matmul", func, inputs, call, gate=gates.index("softmax"))
     return recorder.record("matmul", func, inputs, call)
 
 
@@ -43,7 +43,7 @@ def handle_attention(recorder: Recorder, func: TorchFunction, args: Any, kwargs:
     names = "query key value attn_mask dropout_p is_causal scale enable_gqa"
     if arrange(args, kwargs, names, (None, 0.0, False, None, False))[4]:
         return NotImplemented
-    inputs, call, complete = _on_moving(recorder, func, args, kwargs)
+    inputs, call, complete = moving_operands(recorder, func, args, kwargs)
     return recorder.record("attention", func, inputs, call, parts=partial(complete, attend))
 
 
@@ -53,6 +53,9 @@ def handle_multi_head_attention(recorder: Recorder, func: TorchFunction, args: A
     drops = given["dropout_p"] and given.get("training", True)
     if drops or given.get("static_k") is not None or given.get("static_v") is not None:
         return NotImplemented
+    weights = [given.get(f"{name}_weight") for name in ("in_proj", "q_proj", "k_proj", "v_proj", "out_proj")]
+    rows = given["query"].shape[:-1].numel()
+    recorder.spent.forward += sum(rows * w.numel() for w in weights if w is not None)
     apart = partial(multi_head_attention, attention=attend)
 
     def record(which: int) -> Any:
@@ -62,7 +65,7 @@ def handle_multi_head_attention(recorder: Recorder, func: TorchFunction, args: A
             """Return that result of a function."""
             return function(*args, **kwargs)[which]
 
-        inputs, call, complete = _on_moving(recorder, partial(pick, func), args, kwargs, once=True)
+        inputs, call, complete = moving_operands(recorder, partial(pick, func), args, kwargs, once=True)
         parts = partial(complete, partial(pick, apart))
         return recorder.record("attention", func, inputs, call, parts=parts)
 
@@ -77,40 +80,3 @@ _MULTI_HEAD = (
     "out_proj_weight out_proj_bias training key_padding_mask need_weights"
 )
 """The arguments that are given by place, in their order."""
-
-
-def _on_moving(
-    recorder: Recorder, func: Any, args: Any, kwargs: Any, *, once: bool = False
-) -> tuple[list[Tensor], Computation, Any]:
-    """Return the operands that depend on the image, and what computes a call from them.
-
-    Args:
-        recorder: where the call is recorded.
-        func: what was called.
-        args: its arguments by place.
-        kwargs: its arguments by name.
-        once: list an operand once that is given in several places.
-
-    Returns:
-        The operands; a function that makes this call with others in their place, and one that calls any function so.
-        If they have more precision, constants follow.
-    """
-    leaves, tree = tree_flatten((list(args), dict(kwargs)))
-    inputs: list[Tensor] = []
-    places: dict[int, int] = {}
-    for place, leaf in enumerate(leaves):
-        if recorder.info(leaf) is not None:
-            known = [i for i, x in enumerate(inputs) if x is leaf] if once else []
-            places[place] = known[0] if known else len(inputs)
-            inputs += [] if known else [leaf]
-    dtype = inputs[0].dtype
-
-    def complete(function: Any, *others: Tensor) -> Any:
-        """Call a function with others in place of the operands."""
-        to = others[0].dtype
-        follow = to != dtype
-        rest = tree_map_only(Tensor, lambda t: t.to(to) if t.is_floating_point() else t, leaves) if follow else leaves
-        args, kwargs = tree_unflatten([others[places[i]] if i in places else leaf for i, leaf in enumerate(rest)], tree)
-        return function(*args, **kwargs)
-
-    return inputs, partial(complete, func), complete

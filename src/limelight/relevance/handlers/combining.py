@@ -8,9 +8,6 @@ from torch import Tensor
 from limelight.relevance.handlers.arguments import arrange
 from limelight.relevance.recorder import Handler, Recorder, TorchFunction, name_of
 
-GATES = ("sigmoid", "sigmoid_", "hardsigmoid", "softmax", "tanh")
-"""Functions whose outputs gate what they are multiplied with."""
-
 
 def handle_sum(sign: int, swapped: bool = False) -> Handler:
     """Return the handler of a + b (sign 1) or a - b (sign -1), or of b - a if swapped."""
@@ -62,7 +59,7 @@ def handle_product(recorder: Recorder, func: TorchFunction, args: Any, kwargs: A
             return x / c if quotient else x * c
 
         return recorder.record("scale", func, [x], scale, overwrites=overwrites, nonnegative=positive)
-    gates = [of_a.made_by in GATES, of_b.made_by in GATES]
+    gates = [bool(of_a.gate), bool(of_b.gate)]
     if gates[0] == gates[1]:
         gates = [a.numel() < b.numel(), b.numel() < a.numel()]
     if gates[0] == gates[1]:

@@ -3,9 +3,10 @@
 from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, finfo
 from torch.nn import functional as F
 
+from limelight.ops.linalg import vector_norm
 from limelight.relevance.affine import Convolution
 from limelight.relevance.handlers.arguments import arrange
 from limelight.relevance.handlers.one_input import record_one_input
@@ -76,8 +77,15 @@ def handle_norm(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any)
     elif name == "group_norm":
         _, groups, weight, bias, eps = arrange(args, kwargs, "input num_groups weight bias eps", more)
         held = partial(_hold_groups, groups, weight, bias, eps)
-    else:  # without a mean and bias, or by neighbours
-        return record_one_input(recorder, "norm", func, args, kwargs)
+    elif name == "instance_norm":
+        names = "input running_mean running_var weight bias use_input_stats momentum eps"
+        x, _, _, weight, bias, own, _, eps = arrange(args, kwargs, names, (None, None, None, None, True, 0.1, 1e-5))
+        held = partial(_hold_groups, x.shape[1], weight, bias, eps) if own else None
+    elif name == "rms_norm":
+        _, shape, weight, eps = arrange(args, kwargs, "input normalized_shape weight eps", (None, None))
+        held = partial(_hold_root_mean_square, len(shape), weight, eps)
+    else:  # by neighbours
+        held = None
     return record_one_input(recorder, "norm", func, args, kwargs, held=held)
 
 
@@ -88,6 +96,19 @@ def _hold_layer(axes: int, weight: Tensor | None, bias: Tensor | None, eps: floa
     y = away / (away.square().mean(along, keepdim=True) + eps).sqrt().detach()
     y = y if weight is None else y * weight.to(x)
     return y if bias is None else y + bias.to(x)
+
+
+def _hold_root_mean_square(axes: int, weight: Tensor | None, eps: float | None, *inputs: Tensor) -> Tensor:
+    """Return w x / rms over the last axes, with rms as a constant."""
+    (x,), along = inputs, list(range(-axes, 0))
+    y = x / (x.square().mean(along, keepdim=True) + (finfo(x.dtype).eps if eps is None else eps)).sqrt().detach()
+    return y if weight is None else y * weight.to(x)
+
+
+def _hold_length(p: float, axis: int, eps: float, *inputs: Tensor) -> Tensor:
+    """Return x / |x|_p along an axis, with |x|_p as a constant."""
+    (x,) = inputs
+    return x / vector_norm(x.detach(), p, axis).unsqueeze(axis).clamp_min(eps)
 
 
 def _hold_groups(groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, *inputs: Tensor) -> Tensor:
@@ -101,7 +122,9 @@ def _hold_groups(groups: int, weight: Tensor | None, bias: Tensor | None, eps: f
 
 def handle_unit_length(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:
     """Record x / |x| as a quotient of which the image moves the numerator."""
-    return record_one_input(recorder, "quotient", func, args, kwargs)
+    _, p, axis, eps = arrange(args, kwargs, "input p dim eps", (2.0, 1, 1e-12))
+    held = partial(_hold_length, p, axis, eps)
+    return record_one_input(recorder, "quotient", func, args, kwargs, held=held)
 
 
 def handle_statistic(recorder: Recorder, func: TorchFunction, args: Any, kwargs: Any) -> Any:

@@ -51,12 +51,12 @@ _TABLE: list[tuple[Handler, str]] = [
     (handle_batch_norm, "batch_norm"),
     (handle_norm, "layer_norm group_norm instance_norm local_response_norm rms_norm"),
     (handle_unit_length, "normalize"),
-    (handle_statistic, "pow square sqrt rsqrt reciprocal var std norm vector_norm"),
+    (handle_statistic, "pow __pow__ __rtruediv__ square sqrt rsqrt reciprocal var std norm vector_norm"),
     (handle_activation(nonnegative=True), "relu relu_ relu6 sigmoid sigmoid_ hardsigmoid softplus"),
     (
         handle_activation(),
         "hardtanh hardtanh_ leaky_relu leaky_relu_ elu elu_ selu selu_ celu prelu rrelu silu gelu mish hardswish "
-        "tanh tanh_ tanhshrink softsign softshrink hardshrink threshold",
+        "tanh tanh_ erf tanhshrink softsign softshrink hardshrink threshold",
     ),
     (handle_clamp, "clamp clamp_min clip"),
     (
