@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.swin_transformer import SwinTransformer
-from transformers import ViTConfig, ViTForImageClassification
+from transformers import BeitConfig, BeitForImageClassification, ViTConfig, ViTForImageClassification
 
 import limelight as ll
 from limelight.model.attention import Attention, watch_attention
@@ -167,6 +167,31 @@ def test_patches_stand_behind_the_keys_that_a_pool_adds() -> None:
     assert tokens.map(torch.arange(5.0)[None]).tolist() == [[[1, 2], [3, 4]]]
 
 
+class Stages(nn.Module):
+    """Two attentions of sixteen tokens each, of other parts of the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.down, self.head = nn.Conv2d(3, 4, 8, 8), nn.Conv2d(4, 8, 2, 2), nn.Linear(8, 3)
+        self.blocks = nn.ModuleList([Pooled(4, 2), Pooled(8, 1)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.blocks[1](self.down(self.blocks[0](self.stem(x)))).mean((2, 3)))
+
+
+class Pooled(nn.Module):
+    """Attention of a picture's means."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.attention, self.stride = nn.MultiheadAttention(channels, 1, batch_first=True), stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        small = F.avg_pool2d(x, self.stride)
+        t = small.flatten(2).mT
+        return x + F.interpolate(self.attention(t, t, t)[0].mT.reshape(small.shape), scale_factor=float(self.stride))
+
+
 SMALL = {"img_size": 64, "depth": 2, "embed_dim": 16, "num_heads": 2, "num_classes": 3}
 
 
@@ -175,6 +200,7 @@ SMALL = {"img_size": 64, "depth": 2, "embed_dim": 16, "num_heads": 2, "num_class
     [
         (lambda: SwinTransformer([2, 2], 8, [2], [2], window_size=[4, 4], num_classes=3), "in windows only"),
         (lambda: timm.create_model("pvt_v2_b0", depths=(1, 1, 1, 1), num_classes=3), "keys are pooled"),
+        (lambda: Stages(), "other tokens"),
         (lambda: timm.create_model("vit_small_patch16_18x2_224", **SMALL), "attns.0.attn' and"),
         (lambda: timm.create_model("vit_dlittle_patch16_reg1_gap_256", **SMALL), "attn' has two"),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "no attention"),
@@ -186,3 +212,11 @@ def test_what_is_not_defined_is_refused_by_name(net: object, why: str) -> None:
     for name in ("attention-rollout", "generic-attention", "legrad"):
         with pytest.raises(ll.errors.UnsupportedModel, match=f"{name}.*{why}|{why}.*{name}"):
             ll.method(name).raw(c, torch.zeros(1, 3, 64, 64))
+
+
+def test_tokens_may_be_handed_out_beside_what_the_head_reads() -> None:
+    torch.manual_seed(0)
+    few = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 8, "intermediate_size": 8}
+    net = BeitForImageClassification(BeitConfig(image_size=32, patch_size=16, num_labels=2, **few)).eval()
+    tokens = find_tokens(ll.Classifier(net, size=32), torch.zeros(1, 3, 32, 32), 5)
+    torch.testing.assert_close(tokens.read, torch.tensor([0.0, 0.25, 0.25, 0.25, 0.25]))

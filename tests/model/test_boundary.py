@@ -193,3 +193,20 @@ def test_layers_that_nobody_can_see_are_called_that(kind: str) -> None:
     with pytest.raises(errors.UnknownLayer, match=f"can't be seen .*{kind}"):
         ll.method("grad-cam", layer=layer).run(c, x, 1)
     assert quick("rise").run(c, x, 1).raw.any()
+
+
+def test_gradient_of_one_image_through_a_normalisation_in_front_of_tokens() -> None:
+    """PyTorch itself reads a gradient that lies transposed in memory in the wrong order."""
+    torch.manual_seed(0)
+    norm, head = nn.BatchNorm2d(3).eval(), nn.Linear(6, 2)
+    nn.init.normal_(norm.weight)
+
+    def way(f: nn.Sequential, x: Tensor) -> Tensor:
+        tokens = norm(x).flatten(2).transpose(1, 2)
+        return head(torch.cat([tokens, tokens * tokens], 2)).mean(1)
+
+    x, by = torch.randn(1, 3, 4, 4), norm.weight.detach() / (1 + norm.eps) ** 0.5
+    a, b = (w.detach()[:, None, None] for w in head.weight[1].split(3))
+    by = by[:, None, None]
+    found = ll.method("input-x-gradient").raw(ll.Classifier(Odd(way).eval(), size=4), x, 1)
+    torch.testing.assert_close(found, (x * by * (a + 2 * b * x * by) / 16).sum(1))

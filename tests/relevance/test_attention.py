@@ -212,6 +212,13 @@ def test_rules_by_hand() -> None:
     close(op.audit["constants"], torch.stack([1 + 6 / (ln3 + 3)]))
 
 
+def test_tokens_behind_a_linear_layer_may_be_written_into() -> None:
+    place = torch.linspace(-1, 1, 24).view(1, 4, 6).double()
+    torch.manual_seed(1)
+    linear = nn.Linear(6, 6).double()
+    close(relevance(lambda t, f: f(t).add_(place), linear), relevance(lambda t, f: f(t) + place, linear))
+
+
 def test_weights_whose_heads_are_mixed_are_held_constant() -> None:
     """CP-LRP is input times gradient with constant weights of attention, also where heads talk to each other."""
 

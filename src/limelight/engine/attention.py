@@ -14,7 +14,7 @@ from limelight.model.beside import find_beside
 from limelight.model.cost import Meter
 from limelight.model.one_pass import Pass, pass_images
 from limelight.model.tokens import Tokens, find_tokens
-from limelight.model.windows import place_windows
+from limelight.model.windows import block_of, place_windows
 from limelight.shapes import Grid
 
 
@@ -90,7 +90,7 @@ class Attentions:
         """Refuse a network whose tokens don't all see each other in all its blocks.
 
         Raises:
-            UnsupportedModel: tokens see each other in windows only, or their number changes.
+            UnsupportedModel: tokens see each other in windows only, or they change from block to block.
         """
         name, count = self.clean.classifier.name, self.blocks[-1].tokens[0]
         instead = "grad-cam, attn-lrp and gradients are"
@@ -107,6 +107,16 @@ class Attentions:
             raise UnsupportedModel(
                 f"{self.method} is not defined where keys are pooled or the number of tokens changes, as in {name} "
                 f"(queries x keys: {sizes}); {instead}"
+            )
+
+        owners = [a.owner for a in self.clean.attention]
+        layers = {layer.name: layer.shape for layer in self.clean.classifier.trace(self.clean.image).layers}
+        blocks = [b for b in (block_of(a.owner, owners) for a in self.blocks) if b in layers]
+        other = next((b for b in blocks if layers[b] != layers[blocks[-1]]), None)
+        if other is not None:
+            raise UnsupportedModel(
+                f"{self.method} is not defined where blocks have other tokens, as in {name} ({other!r} and "
+                f"{blocks[-1]!r}: {layers[other]} and {layers[blocks[-1]]}); {instead}"
             )
 
     def _end_well(self, count: int) -> bool:

@@ -1,5 +1,7 @@
 """Which attentions of a transformer run beside each other, not one behind the other."""
 
+from itertools import pairwise
+
 import torch
 
 from limelight.model.attention import watch_attention
@@ -25,7 +27,7 @@ def _find(classifier: Classifier, x: Images) -> tuple[str, str] | None:
     with preserve_state(module), torch.enable_grad(), watch_attention(module, 1) as watch:
         classifier.forward(image.clone())
     seen = list(watch.seen.items())
-    for (name, first), (_, second) in zip(seen, seen[1:], strict=False):
+    for (name, first), (_, second) in pairwise(seen):
         if watch.outputs[name].grad_fn not in set(behind([second.values])):
             return first.owner, second.owner
     return None

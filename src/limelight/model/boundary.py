@@ -221,7 +221,8 @@ def differentiate(
     tracked = [t for t in at if t.requires_grad]
     if score.requires_grad and tracked:
         way = f"on the way back through {name_of(module)}"
-        with in_model(score.device), _translate(way, lambda error: UnsupportedModel(_no_way_back(error, module))):
+        translated = _translate(way, lambda error: UnsupportedModel(_no_way_back(error, module)))
+        with in_model(score.device), translated, _gradients_in_order(score):
             gradients = cast(
                 tuple[Tensor | None, ...],
                 torch.autograd.grad(score, tracked, seed, keep or again, again, allow_unused=True),
@@ -376,6 +377,28 @@ def behind(tensors: Iterable[Tensor], ends: Callable[[Any], object] = lambda nod
         yield node
         if not ends(node):
             todo += [before for before, _ in getattr(node, "next_functions", ()) if before is not None]
+
+
+@contextmanager
+def _gradients_in_order(score: Tensor) -> Generator[None]:
+    """Give batch normalisations gradients that lie in memory as they are numbered.
+
+    On a processor, PyTorch reads that of one image in the wrong order where it is a transposed one, as behind tokens.
+    """
+    nodes = [node for node in behind([score]) if node.name() == BATCH_NORM] if score.device.type == "cpu" else []
+    hooks = [node.register_prehook(_in_order) for node in nodes]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _in_order(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    return tuple(None if g is None else g.contiguous() for g in gradients)
+
+
+BATCH_NORM = "NativeBatchNormBackward0"
 
 
 def tensors_of(output: Any) -> list[Tensor]:

@@ -113,7 +113,8 @@ class _Node(torch.autograd.Function):
         """Hand out the result that was computed before."""
         ctx.propagation, ctx.op = propagation, op
         ctx.set_materialize_grads(False)
-        return result.pop()
+        made = result.pop()
+        return made.clone() if made._is_view() else made  # PyTorch lets nobody write into a view made here
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
