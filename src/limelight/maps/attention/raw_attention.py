@@ -20,6 +20,8 @@ def raw_attention(attention: Attentions) -> Grid:
     Returns:
         (n, *grid), at least 0.
 
+    Source: the attention of Dosovitskiy et al. 2021, as it is.
+
     Example:
         >>> explanation = ll.explain("demo/vit", ll.example_image(), "raw-attention")
         >>> explanation.raw.shape
