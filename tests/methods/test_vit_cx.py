@@ -58,3 +58,10 @@ def test_threshold(threshold: float) -> None:
     saliency = ll.method("vit-cx", threshold=threshold, noise=0.0).run(exact("tokens"), images(1).double())
     assert saliency.details["groups"].unique().tolist() == ([0] if threshold else list(range(16)))
     assert str(saliency.cost) == ("2 F" if threshold else "17 F")
+
+
+def test_channels_of_one_shape_have_no_distance_below_zero() -> None:
+    """Where rounding makes cosines larger than 1."""
+    shapes = torch.rand(16, 5, 5, generator=torch.Generator().manual_seed(0))
+    labels, _ = group(shapes.repeat(2, 1, 1), (5, 5), 1e-4)
+    assert labels.tolist() == 2 * list(range(16))

@@ -102,7 +102,7 @@ def group(channels: Channels, size: tuple[int, ...], threshold: float) -> tuple[
     labels = torch.full_like(usable, -1, dtype=torch.long)
     if bool(usable.any()):
         units = normalize(min_max(shown[usable])[0].flatten(1))
-        apart = (1 - units @ units.mT).double().cpu().numpy()
+        apart = (1 - units @ units.mT).clamp_min(0).double().cpu().numpy()  # a cosine is rounded to more than 1
         labels[usable] = from_numpy(complete_linkage(apart, threshold)).to(labels)
     extents = shown.amax(axes(shown)) - shown.amin(axes(shown))
     scaled = divide(channels, spread(extents, channels).expand_as(channels))
