@@ -28,8 +28,10 @@ def default_method(classifier: Classifier, x: Images, target: TargetLike = None,
         options: of the method.
 
     Raises:
+        InvalidImage: the input is none of this network.
         InvalidOption: neither of the two takes the options.
     """
+    x = classifier.to_batch(x)
     layered = classifier.layer is not None or options.get("layer") is not None
     if not layered and _all_see_each_other(classifier, x, target):
         with suppress(InvalidOption):  # such as derivatives that it can't have

@@ -77,7 +77,6 @@ class Op:
         inputs: the operands that depend on the image.
         output: what came out.
         call: computes the output anew from the inputs.
-        number: how many calls came before it.
         depths: of each input, the largest number of affine operations before it.
         origins: of each input, the module that made it.
         nonnegative: whether the inputs are known to be, because of what made them.
@@ -92,6 +91,7 @@ class Op:
         axis: along which tensors were joined, or a softmax adds up to 1.
         held: computes the output of a normalisation anew, with the spread it divides by as a constant.
         parts: computes the output of attention anew, with every operation in it recorded.
+        number: how many calls came before it.
         windows: of a maximum, the mean of the same windows.
         positions: of a maximum, see ``Positions``.
         pair: a batch normalisation and the affine operation right before it, as one affine operation.
@@ -112,7 +112,6 @@ class Op:
     nonnegative: bool
     images: int
     stride: int
-    number: int = 0
     affine: Convolution | Product | None = None
     weight: Tensor | None = None
     bias: Tensor | None = None
@@ -124,6 +123,7 @@ class Op:
     positions: Positions | None = None
     held: Compute | None = None
     parts: Compute | None = None
+    number: int = 0
     pair: "Op | None" = None
     spent: Arithmetic = field(default_factory=Arithmetic)
     audit: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
