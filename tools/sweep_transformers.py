@@ -339,6 +339,7 @@ alone.
 - **warns**: the same, and the method says itself that its map is to be read with care.
 - **empty**: nothing is to be seen on the map, and it says why.
 - **refuses**: the method says why it does not explain this network.
+- **not tried**: it takes longer than a model has here.
 
 The numbers are those of the reasons below. All of it is made by `python tools/sweep_transformers.py`, which goes on
 where it was stopped, and `python tools/sweep_transformers.py --page`.
