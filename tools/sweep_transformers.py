@@ -293,9 +293,12 @@ def general(said: str, model: str, method: str) -> str:
     """Return what was said of one model in the words in which it holds for others: no names of it, and no numbers."""
     text = " ".join(said.split()).replace(model, "…")
     text = ABSORBS.sub(" biases, softmaxes and other places took or gave most of the relevance", text)
-    text = re.sub(rf"(?<![\w-]){re.escape(method)}(?![\w-])", "…", text, count=1)
+    text = re.sub(rf"(?<![\w-]){re.escape(method)}(?![\w-])", "…", text)
     text = re.sub(r"'[^']*'|\"[^\"]*\"", "…", text)
-    return re.sub(r"(?<![\w-])-?\d[\d.,]*(e[+-]?\d+)?%?( times)?", "…", text)
+    text = re.sub(r"(?<![\w-])-?\d[\d.,]*(e[+-]?\d+)?%?( times)?", "…", text)
+    return re.sub(
+        r"(… x …)( … x …)+", r"\1", re.sub(r"…-fold, most at .*?\(\w+(\(.*?\))?\)", "…-fold, most at …", text)
+    )
 
 
 # -- the page ----------------------------------------------------------------------------------------------
@@ -339,6 +342,7 @@ alone.
 - **warns**: the same, and the method says itself that its map is to be read with care.
 - **empty**: nothing is to be seen on the map, and it says why.
 - **refuses**: the method says why it does not explain this network.
+- **not tried**: it takes longer than a model has here.
 
 The numbers are those of the reasons below. All of it is made by `python tools/sweep_transformers.py`, which goes on
 where it was stopped, and `python tools/sweep_transformers.py --page`.
