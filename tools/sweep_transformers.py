@@ -263,7 +263,10 @@ def explain(classifier: ll.Classifier, x: Tensor, name: str, model: str) -> tupl
         alone = method.run(classifier, x[1:], 5)
     said = [str(w.message) for w in told if issubclass(w.category, ConservationWarning)]
     if name == "vit-cx" and model in ALIKE:
-        return "empty", "random weights make all tokens of the layer alike up to rounding, of which the masks are made"
+        return (
+            "not tried",
+            "random weights make all tokens of the layer alike up to rounding, of which the masks are made",
+        )
     faults = list(find_faults(both, alone, any(not ABSORBS.search(s) for s in said)))
     if faults:
         return "fault", "; ".join((*faults, *said))
@@ -342,7 +345,7 @@ alone.
 - **warns**: the same, and the method says itself that its map is to be read with care.
 - **empty**: nothing is to be seen on the map, and it says why.
 - **refuses**: the method says why it does not explain this network.
-- **not tried**: it takes longer than a model has here.
+- **not tried**: it takes longer than a model has here, or would tell nothing of the method.
 
 The numbers are those of the reasons below. All of it is made by `python tools/sweep_transformers.py`, which goes on
 where it was stopped, and `python tools/sweep_transformers.py --page`.
