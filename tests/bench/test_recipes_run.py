@@ -40,9 +40,6 @@ SMALLER = {
 }
 """Sizes; but for networks whose classifier slides, and needs a picture of its own size at least."""
 
-DEAR = ("adcc-table2", "collection-cam-table3")
-"""Recipes of many cells, on smaller pictures still."""
-
 CHEAPER = {
     r"n_masks = 8000": "n_masks = 40",
     r'name = "(emp|i-gos|sigcam)"': r'name = "\1"\nn = 2',  # steps
@@ -72,7 +69,7 @@ def cheaper(path: Path, folder: Path) -> Path:
             '"torchvision/inception_v3" = ["Mixed_7c"]\n', ""
         )
     slides = re.search('"(torchray|sliding)/', text)
-    side = "128" if "torchvision/inception" in text else "64" if path.stem in DEAR else "96"
+    side = "128" if "torchvision/inception" in text else "64"
     for pattern, cheap in (CHEAPER if slides else SMALLER | CHEAPER).items():
         text = re.sub(rf"^{pattern}", cheap.replace("SIDE", side), text, flags=re.MULTILINE)
     shutil.copytree(ROOT / "recipes/papers", folder / "papers")

@@ -242,6 +242,7 @@ def test_a_budget_per_view(classifier: ll.Classifier) -> None:
     assert passes == 24
 
 
+@pytest.mark.slow
 def test_the_map_gets_better() -> None:
     """How much it resembles the map of many other masks."""
     c = ll.load("demo/resnet")

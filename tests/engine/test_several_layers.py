@@ -76,7 +76,7 @@ def test_without_rectification_and_scaled_before(fuse: str, model: ll.Classifier
     torch.testing.assert_close(found, together, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", FUSIBLE)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "aop")) for n in FUSIBLE])
 def test_every_method(name: str, model: ll.Classifier) -> None:
     """A map in [0, 1], a batch as its images, and the cost that is predicted."""
     method = ll.method(name, layer=LAYERS, **({"n": 2} if name in ("ss-cam", "is-cam") else {}))

@@ -264,7 +264,9 @@ def test_begins_at_an_activation_map() -> None:
 # -- another library ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variant", ["preserve", "delete", "dual"])
+@pytest.mark.parametrize(
+    "variant", ["preserve", *(pytest.param(way, marks=pytest.mark.slow) for way in ("delete", "dual"))]
+)
 @pytest.mark.parametrize("model", [TINY[1], *(pytest.param(model, marks=pytest.mark.slow) for model in TINY[::2])])
 def test_torchray(model: str, variant: str) -> None:
     """Its masks at every step: those that it gives belong to the last step, before its parameters change again.

@@ -106,6 +106,7 @@ def test_not_far_from_the_authors_without_help(model: str) -> None:
     assert (found.details["mask"] - torch.from_numpy(arrays["mask"])).abs().max() < 0.06
 
 
+@pytest.mark.slow
 def test_float32_forks() -> None:
     """Noise of 1e-7 on the picture leads elsewhere in float32, and nowhere else in float64."""
     _, arrays = golden("authors-igos-tinyresnet_basic")

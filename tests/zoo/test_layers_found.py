@@ -64,7 +64,9 @@ def check(classifier: Classifier, x: torch.Tensor) -> None:
     assert not result.reasons[0].startswith(("dead", "not on the path", "constant"))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n.endswith(("vgg11", "vit_b_32")))) for n in MODELS]
+)
 def test_default_layer(name: str) -> None:
     if name.startswith("timm/"):
         pytest.importorskip("timm", reason="the package timm is not installed")
@@ -79,7 +81,10 @@ def test_default_layer(name: str) -> None:
     check(classifier, x)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * ("vgg19" in n)) for n in STAGES])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * n.endswith(("vgg19", "inception_v3", "swin_t"))) for n in STAGES],
+)
 def test_stages_are_the_outputs_of_blocks(name: str) -> None:
     if name.startswith("timm/"):
         pytest.importorskip("timm", reason="the package timm is not installed")
