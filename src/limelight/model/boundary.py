@@ -19,6 +19,7 @@ from limelight.model.hooks import attach_hooks
 from limelight.model.parts import parts_of
 from limelight.model.preserve import preserve_state
 from limelight.model.timing import in_model
+from limelight.ops.space import channels_last
 
 NEEDS_GRADIENTS = frozenset(
     {
@@ -381,12 +382,12 @@ def behind(tensors: Iterable[Tensor], ends: Callable[[Any], object] = lambda nod
 
 @contextmanager
 def _gradients_in_order(score: Tensor) -> Generator[None]:
-    """Give batch normalisations gradients that lie in memory as they are numbered.
+    """Give batch normalisations gradients that lie in memory as their inputs do.
 
     On a processor, PyTorch reads that of one image in the wrong order where it is a transposed one, as behind tokens.
     """
     nodes = [node for node in behind([score]) if node.name() == BATCH_NORM] if score.device.type == "cpu" else []
-    hooks = [node.register_prehook(_in_order) for node in nodes]
+    hooks = [node.register_prehook(partial(_lay_out, node)) for node in nodes]
     try:
         yield
     finally:
@@ -394,8 +395,13 @@ def _gradients_in_order(score: Tensor) -> Generator[None]:
             hook.remove()
 
 
-def _in_order(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-    return tuple(None if g is None else g.contiguous() for g in gradients)
+def _lay_out(node: Any, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    given: Tensor = node._saved_input
+    last = channels_last(given)
+    order = torch.contiguous_format
+    if last is not torch.preserve_format and not given.is_contiguous() and given.is_contiguous(memory_format=last):
+        order = last
+    return tuple(None if g is None else g.contiguous(memory_format=order) for g in gradients)
 
 
 BATCH_NORM = "NativeBatchNormBackward0"
