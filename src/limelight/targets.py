@@ -139,7 +139,7 @@ class _Margin(_OfClasses):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Finer(_OfClasses):
-    gamma: float
+    gamma: int | float
     k: int
     weights: Weights
     similar: Tensor | None = None
@@ -228,7 +228,7 @@ def margin(a: Class, b: Class) -> Target:
     return _Margin((a, b))
 
 
-def finer(i: Class, gamma: float = 0.6, k: int = 3, *, weights: Weights = "uniform") -> Target:
+def finer(i: Class, gamma: int | float = 0.6, k: int = 3, *, weights: Weights = "uniform") -> Target:
     """Score of a class less that of the classes it is most easily taken for: what tells it from them.
 
     S = y_i - gamma sum_d w_d y_d over the k classes d whose logits on the picture are nearest to y_i. They stay the
