@@ -69,7 +69,7 @@ def cheaper(path: Path, folder: Path) -> Path:
             '"torchvision/inception_v3" = ["Mixed_7c"]\n', ""
         )
     slides = re.search('"(torchray|sliding)/', text)
-    side = "128" if "torchvision/inception" in text else "64"
+    side = "128" if "torchvision/inception" in text else "96" if "alexnet" in text else "64"
     for pattern, cheap in (CHEAPER if slides else SMALLER | CHEAPER).items():
         text = re.sub(rf"^{pattern}", cheap.replace("SIDE", side), text, flags=re.MULTILINE)
     shutil.copytree(ROOT / "recipes/papers", folder / "papers")
