@@ -153,7 +153,7 @@ def nearest_classes(logits: Logits, index: Index, k: int) -> Tensor:
     return away.scatter(1, index[:, None], torch.inf).argsort(dim=1, stable=True)[:, :k]
 
 
-def finer(logits: Logits, index: Index, similar: Tensor, gamma: float, weights: Weights) -> Scores:
+def finer(logits: Logits, index: Index, similar: Tensor, gamma: int | float, weights: Weights) -> Scores:
     """Return y_c - gamma sum_d w_d y_d, (m,), for a class c per row and the classes d that are similar to it.
 
     Args:
