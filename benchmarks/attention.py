@@ -51,8 +51,11 @@ def lxt_vit() -> torch.nn.Module | None:
     """Return torchvision's ViT-B/16 as lxt changes it, or None without lxt; the module of our own stays as it is."""
     if importlib.util.find_spec("lxt") is None:
         return None
-    from lxt.efficient import monkey_patch
-
+    try:
+        from lxt.efficient import monkey_patch
+    except ImportError as error:
+        print(f"lxt is left out: {error}")
+        return None
     origin = torchvision.models.vision_transformer.__file__
     spec = importlib.util.spec_from_file_location("torchvision.models.vision_transformer_of_lxt", origin)
     assert spec is not None

@@ -19,6 +19,10 @@ SAME = 1e-4
 """By how much gradients of tokens that are averaged may differ, as a share of the largest."""
 
 
+LAST = 16
+"""How many of the last layers that give the tokens are looked at: more than a block and what is around it have."""
+
+
 @dataclass(frozen=True)
 class Tokens:
     """The tokens of a transformer.
@@ -74,7 +78,7 @@ def _find(classifier: Classifier, x: Images, count: int) -> Tokens:
         raise UnsupportedModel(f"the {count} tokens of {classifier.name} have no place in the picture that can be told")
     last = next((layer for layer in reversed(layers) if layer.candidate), layers[-1])
     assert last.layout is not None
-    return Tokens(last.layout.prefix, last.layout.grid, _read(classifier, x[:1], layers))
+    return Tokens(last.layout.prefix, last.layout.grid, _read(classifier, x[:1], layers[-LAST:]))
 
 
 def _read(classifier: Classifier, x: Images, layers: Sequence[LayerInfo]) -> Tensor:
