@@ -248,7 +248,7 @@ def try_method(classifier: ll.Classifier, x: Tensor, name: str, model: str) -> d
         came, why = "fault", traceback.format_exc()
     except LimelightError as error:
         came, why = "refuses", general(str(error), classifier.name, name)
-    except Exception:
+    except Exception:  # whatever it is: no user should see it
         came, why = "fault", traceback.format_exc()
     return {"method": name, "came": came, "why": why, "seconds": round(time.perf_counter() - start, 1)}
 

@@ -116,12 +116,17 @@ def test_no_sequence_of_tokens() -> None:
 
 def timm(name: str, **options: Any) -> Callable[[], nn.Module]:
     small = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 4}
-    return lambda: pytest.importorskip("timm").create_model(name, pretrained=False, **small, **options)
+
+    def build() -> nn.Module:
+        of = pytest.importorskip("timm", reason="needs the package timm, of the extra zoo")
+        return of.create_model(name, pretrained=False, **small, **options)
+
+    return build
 
 
 def hugging_face(kind: str, attention: str = "sdpa", **options: Any) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
-        of = pytest.importorskip("transformers")
+        of = pytest.importorskip("transformers", reason="needs the package transformers, of the extra zoo")
         small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
         config = getattr(of, f"{kind}Config")(
             **small, image_size=32, patch_size=8, num_labels=4, attn_implementation=attention, **options
