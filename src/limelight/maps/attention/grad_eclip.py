@@ -62,6 +62,10 @@ def grad_eclip(
 def _of_one(a: Attention, rows: Tensor, tokens: Tokens, similarity: bool) -> Grid:
     """Return the map of one attention, read by some of its queries."""
     assert a.output_gradient is not None
+    if a.windows > 1:
+        raise UnsupportedModel(
+            f"grad-eclip is not defined where tokens see each other in windows only, as in {a.owner!r}"
+        )
     if a.queries is None or a.keys is None:
         raise UnsupportedModel(f"grad-eclip needs queries and keys, which were not seen in {a.owner!r}")
     w, v, q, k = (t[:, 0].transpose(1, 2).flatten(2) for t in (a.output_gradient, a.values, a.queries, a.keys))
