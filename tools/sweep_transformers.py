@@ -52,6 +52,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "shapley-cam": {},
     "eigen-cam": {},
     "input-x-gradient": {},
+    "input-x-gradient libra": {"balance": "libra"},
     "integrated-gradients": {"n": 2},
     "raw-attention": {},
     "attention-rollout": {},
@@ -64,7 +65,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "vit-cx": {"threshold": 0.6},
     "tis": {"n_masks": 4},
 }
-"""The methods, with options with which they take few passes."""
+"""The methods, with options with which they take few passes; a second word tells a variant."""
 
 Given = dict[str, Any]
 MODELS: dict[str, Given] = {
@@ -247,14 +248,14 @@ def try_method(classifier: ll.Classifier, x: Tensor, name: str, model: str) -> d
     except (ModelFailed, MissingExtra):  # these models do not fail by themselves
         came, why = "fault", traceback.format_exc()
     except LimelightError as error:
-        came, why = "refuses", general(str(error), classifier.name, name)
+        came, why = "refuses", general(str(error), classifier.name, name.split()[0])
     except Exception:  # whatever it is: no user should see it
         came, why = "fault", traceback.format_exc()
     return {"method": name, "came": came, "why": why, "seconds": round(time.perf_counter() - start, 1)}
 
 
 def explain(classifier: ll.Classifier, x: Tensor, name: str, model: str) -> tuple[str, str]:
-    method = ll.method(name, **METHODS[name])
+    method = ll.method(name.split()[0], **METHODS[name])
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", ConservationWarning)
         both = method.run(classifier, x, [3, 5])
@@ -271,9 +272,9 @@ def explain(classifier: ll.Classifier, x: Tensor, name: str, model: str) -> tupl
     if faults:
         return "fault", "; ".join((*faults, *said))
     if said:
-        return "warns", "; ".join(dict.fromkeys(general(s, classifier.name, name) for s in said))
+        return "warns", "; ".join(dict.fromkeys(general(s, classifier.name, method.name) for s in said))
     if any(both.reasons):
-        return "empty", general(next(filter(None, both.reasons)), classifier.name, name)
+        return "empty", general(next(filter(None, both.reasons)), classifier.name, method.name)
     return "ok", ""
 
 
