@@ -25,7 +25,7 @@ def linearised_softmax(op: Op, r: Tensor) -> Tensor:
 
     Source: Achtibat et al. 2024, section 3.
     """
-    s, x = op.y, op.x.masked_fill(op.x == -torch.inf, 0.0)
+    s, x = op.y, op.x.nan_to_num(torch.nan, torch.inf, 0.0)
     op.audit_amount("remainder", r * (1 - x + (s * x).sum(op.axis, keepdim=True)))
     return x * (r - s * r.sum(op.axis, keepdim=True))
 
@@ -62,7 +62,8 @@ class Contributions:
         with torch.enable_grad():
             y = (op.held or op.call)(*xs)
         z = y.detach() * (len(moving) if op.kind == "matmul" else 1)
-        z = z.masked_fill(z.isinf(), 1.0)  # masked scores, to which no relevance comes
+        if op.kind == "shift":
+            z = z.masked_fill(z.isinf(), 1.0)  # masked scores, to which no relevance comes
         if self.e == 0:
             op.audit_dead_ends(r, z)
         s = divide_by(r, z, self.e) if self.sign_aware or self.e == 0 else r / (z + self.e)
@@ -109,12 +110,12 @@ class SignedGamma:
         """Return the relevance of the input."""
         half, x, z, b = self.gamma / 2, op.x, op.y, op.b()
         sizes = op.forward(x.abs(), "absolute", op.b("absolute"))
-        s = divide_by(r * (z != 0), (1 + half) * z + half * z.sign() * sizes, self.e)
-        t = s * z.sign()
+        share = divide_by(r, (1 + half) * z.abs() + half * sizes, self.e)
+        s, t = (1 + half) * z.sign() * share, half * z.sign().abs() * share
         if b is not None:
-            op.audit_biases(s, (1 + half) * b)
-            op.audit_biases(t, half * b.abs())
-        return (1 + half) * x * op.back(s) + half * x.abs() * op.back(t, "absolute")
+            op.audit_biases(s, b)
+            op.audit_biases(t, b.abs())
+        return x * op.back(s) + x.abs() * op.back(t, "absolute")
 
 
 def attention_table(
