@@ -75,7 +75,7 @@ def audit_recording(recording: Recording) -> tuple[dict[str, Any], list[str]]:
         "relevance_absorbs": torch.tensor([f.absorbs for f, _ in flows]).expand(n, -1),
         "relevance_resets": torch.tensor([f.resets for f, _ in flows]).expand(n, -1),
         "relevance_rounding": torch.full((n,), rounding_of(recording.image.device, dtype)),
-        OPERATIONS: tuple(f"{f.op} ({titles[id(f.rule)]})" for f, _ in flows),
+        OPERATIONS: tuple(f"{f.operation} ({titles[id(f.rule)]})" for f, _ in flows),
     }
     return details, remarks
 

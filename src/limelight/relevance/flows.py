@@ -16,7 +16,7 @@ class Flow:
     """What one operation did with the relevance that came to it.
 
     Attributes:
-        op: the operation.
+        operation: what it is called.
         rule: the rule that was used.
         incoming: relevance that came from behind, per image, (n,).
         size: sum of its absolute values, (n,).
@@ -31,9 +31,10 @@ class Flow:
         outside: whether inputs leave the rule's bounds: not 0, (n,).
         due: the total that the rule hands on by its law, (n,).
         most: the most absolute relevance that it hands on by its law, (n,).
+        op: itself, if it is affine; others, such as the products within attention, would keep large tensors alive.
     """
 
-    op: Op
+    operation: str
     rule: Rule
     incoming: Scores
     size: Scores
@@ -48,6 +49,7 @@ class Flow:
     outside: Scores | None = None
     due: Scores | None = None
     most: Scores | None = None
+    op: Op | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ def measure_flow(op: Op, rule: Rule, r: Tensor, shares: Sequence[Tensor | None])
     if isinstance(lawful, HasLaw):  # a user's own may give numbers
         due, most = (torch.as_tensor(v).to(incoming).expand_as(incoming) for v in lawful.law(op, r, incoming, size))
     noted = {name: op.audit.get(name) for name in ("biases", "constants", "remainder", "dead", "outside")}
-    return Flow(op, rule, incoming, size, outgoing, made, absorbs(rule), resets(rule), due=due, most=most, **noted)
+    amounts = (incoming, size, outgoing, made)
+    kept = None if op.affine is None else op
+    return Flow(str(op), rule, *amounts, absorbs(rule), resets(rule), due=due, most=most, op=kept, **noted)
 
 
 def measure_pass(start: Tensor, stops: Sequence[Tensor], flows: Sequence[Flow], images: int) -> RelevancePass:

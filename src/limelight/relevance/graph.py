@@ -242,7 +242,9 @@ class Graph:
             inner.number = number
             inner._info = WeakTensorKeyDictionary(dict(zip(inputs, infos, strict=True)))
             with torch.enable_grad(), CallWatcher(inner):
-                return parts(*inputs)
+                result = parts(*inputs)
+            inner.ops, inner._holders = [], {}  # the autograd graph holds them as long as they are needed
+            return result
 
         return compute
 

@@ -124,8 +124,8 @@ def warn_of_negative_inputs(recording: Recording, method: str, effect: str, but:
         effect: what becomes of negative inputs.
         but: a rule that takes them as they are.
     """
-    used = [f.op for f in recording.flows if f.rule is not but]
-    inner = [op for op in used if op.affine is not None and not (op.nonnegative or op.first)]
+    used = [f.op for f in recording.flows if f.op is not None and f.rule is not but]
+    inner = [op for op in used if not (op.nonnegative or op.first)]
     if not inner:
         return ()
     below = truths(torch.stack([(op.inputs[0] < 0).any() for op in inner]))
