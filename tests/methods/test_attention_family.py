@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import limelight as ll
 from conftest import npz, script, shared
+from limelight import ops
 
 TOLERANCE = 1e-6  # of the largest value, in float64; what is stored is in float32
 
@@ -113,6 +114,9 @@ def test_on_a_head_that_pools_by_attention() -> None:
     for text in range(2):
         assert_equal(ll.method("legrad", profile="authors").raw(c, x, text), given[f"sum_from2_text{text}"])
         assert_equal(ll.method("legrad", reduce="sum", norm=False).raw(c, x, text), given[f"sum_from0_text{text}"])
+        corrected = ll.method("legrad", profile="authors", empty=2).raw(c, x, text)  # before it is scaled from 0 to 1
+        theirs = given[f"corrected_from2_text{text}"]
+        assert_equal(ops.min_max(corrected)[0], theirs)
 
 
 def test_tokens_beside_what_the_head_reads() -> None:

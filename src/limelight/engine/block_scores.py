@@ -15,6 +15,7 @@ from limelight.model.head import Head
 from limelight.model.layer_hooks import watch_layers
 from limelight.model.one_pass import Pass
 from limelight.model.preserve import preserve_state
+from limelight.model.targets import Targets
 from limelight.model.windows import block_of
 
 Readout = Literal["mean", "own"]
@@ -33,7 +34,9 @@ class BlockScores:
     attentions: Attentions
     meter: Meter
 
-    def __call__(self, readout: Readout | None, first: int, *, norm: bool) -> tuple[Attention, ...]:
+    def __call__(
+        self, readout: Readout | None, first: int, *, norm: bool, target: int | str | None = None
+    ) -> tuple[Attention, ...]:
         """Return the attentions of blocks, each with the gradient of its own score.
 
         Where the head pools by attention, it is that attention, once for each block.
@@ -42,6 +45,7 @@ class BlockScores:
             readout: what the head is given; None for the mean, or, where it pools by attention, the tokens.
             first: the first block, from 0; below 0 from the end.
             norm: whether the tokens pass what stands between the last block and the pooling, such as a norm.
+            target: a class in place of what is explained.
         """
         clean, attentions = self.attentions.clean, self.attentions
         attentions.refuse_parts()
@@ -50,6 +54,7 @@ class BlockScores:
         blocks = [block_of(a.owner, owners) for a in attentions.blocks]
         readout = readout or ("own" if attentions.pools else "mean")
         head = _head(clean, blocks[-1], norm)
+        targets = clean.targets if target is None else Targets.parse(target, classifier, x).settle(clean.logits)
         with preserve_state(module):
             image = x.detach().clone().requires_grad_()
             watched = watch_layers(classifier.modules(blocks), gradients=True, graph_from_image=True)
@@ -59,11 +64,13 @@ class BlockScores:
             self.meter.add(forward=len(x), backward=len(x))
             seen = {a.owner: (a, watch.outputs[name]) for name, a in watch.seen.items()}
             return tuple(
-                self._of_block(head, hooks.outputs[block], seen[a.owner], readout)
+                self._of_block(head, targets, hooks.outputs[block], seen[a.owner], readout)
                 for block, a in list(zip(blocks, attentions.blocks, strict=True))[first:]
             )
 
-    def _of_block(self, head: Head, tokens: Tensor, of_block: tuple[Attention, Tensor], readout: Readout) -> Attention:
+    def _of_block(
+        self, head: Head, targets: Targets, tokens: Tensor, of_block: tuple[Attention, Tensor], readout: Readout
+    ) -> Attention:
         """Return one block's attention, or that of the pooling head, with the gradient of its score."""
         clean = self.attentions.clean
         axis = 1 if len(tokens) == len(clean.image) else 0
@@ -71,7 +78,7 @@ class BlockScores:
         with torch.enable_grad(), watch_attention(module, len(clean.image), bool(self.attentions.pools)) as pooling:
             given = tokens.mean(axis, keepdim=True).expand_as(tokens) if readout == "mean" else tokens
             output = head(given, gradients=True)
-            score, _ = clean.targets.read(clean.classifier, output, clean.image)
+            score, _ = targets.read(clean.classifier, output, clean.image)
             a, y = of_block
             if pooling.seen:
                 a, y = list(pooling.seen.values())[-1], list(pooling.outputs.values())[-1]

@@ -128,9 +128,10 @@ class Recording:
         return self.spent.backward / self._one_forward
 
     @property
-    def attends(self) -> bool:
-        """Whether the network has attention: in one call, or products that are weighed by a softmax."""
-        return any(op.kind == "attention" or (op.kind == "matmul" and op.gate is not None) for op in self.ops)
+    def attention(self) -> list[str]:
+        """The modules that attend: in one call, or by products that are weighed by a softmax."""
+        attends = (op for op in self.ops if op.kind == "attention" or (op.kind == "matmul" and op.gate is not None))
+        return list(dict.fromkeys(op.owner for op in attends))
 
     @property
     def depth(self) -> int:

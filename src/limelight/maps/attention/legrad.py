@@ -6,7 +6,11 @@ import torch
 
 from limelight.card import register_method
 from limelight.engine.block_scores import BlockScores, Readout
+from limelight.ops import min_max
 from limelight.shapes import Grid
+
+SAYS_NOTHING = 0.8
+"""What an empty text's map holds from there on is no matter of any text."""
 
 
 @register_method(
@@ -27,6 +31,7 @@ def legrad(
     readout: Readout | None = None,
     reduce: Literal["mean", "sum"] = "mean",
     norm: bool = True,
+    empty: int | str | None = None,
 ) -> Grid:
     """How each block's attention moves the score that the head gives that block's own tokens.
 
@@ -41,6 +46,8 @@ def legrad(
             (``own``); None for the mean, or, where the head pools by attention, the tokens.
         reduce: how blocks are put together.
         norm: whether the tokens pass the last norm before an attention pools them, as the network's own do.
+        empty: a class that says nothing, such as the text "" among those of a text classifier. Where its own map, from
+            0 to 1, is above 0.8, this one is 0, as its authors correct SigLIP; for as many passes again.
 
     Returns:
         (n, *grid), at least 0.
@@ -52,6 +59,11 @@ def legrad(
         >>> explanation.map.shape
         torch.Size([128, 128])
     """
-    maps = [a.gradient.relu().mean((1, 2)) for a in block_scores(readout, start_layer, norm=norm)]
-    total = torch.stack(maps).sum(0)
-    return block_scores.attentions.tokens.map(total / len(maps) if reduce == "mean" else total)
+
+    def of(target: int | str | None) -> Grid:
+        """Return the map of a class, or of what is explained."""
+        blocks = block_scores(readout, start_layer, norm=norm, target=target)
+        total = torch.stack([a.gradient.relu().mean((1, 2)) for a in blocks]).sum(0)
+        return block_scores.attentions.tokens.map(total / len(blocks) if reduce == "mean" else total)
+
+    return of(None) if empty is None else of(None) * (min_max(of(empty))[0] <= SAYS_NOTHING)

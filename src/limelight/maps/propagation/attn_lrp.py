@@ -7,13 +7,20 @@ from limelight.engine.saliency import Raw
 from limelight.maps.propagation.lrp import start
 from limelight.relevance.attention_rules import AttentionRule, attention_table
 from limelight.relevance.recording import Recording
+from limelight.relevance.rule import Rule
 from limelight.relevance.rules import Rules
 
 Form = Literal["gradient", "explicit"]
 
 
 @register_method(
-    "attn-lrp", family="propagation", cites="achtibat2024", cost="3 F + 2 R", in_short="2 F + 2 R", layers="stop"
+    "attn-lrp",
+    family="propagation",
+    cites="achtibat2024",
+    cost="3 F + 2 R",
+    in_short="2 F + 2 R",
+    layers="stop",
+    profiles={"lxt": {"attention": "constant", "gamma_attention": 0.0}},
 )
 def attn_lrp(
     recording: Recording,
@@ -22,6 +29,7 @@ def attn_lrp(
     attention: AttentionRule = "attn-lrp",
     gamma_conv: float = 0.25,
     gamma_linear: float = 0.05,
+    gamma_attention: float | None = None,
     form: Form = "gradient",
 ) -> Raw:
     """Layer-wise relevance propagation with rules for the softmax, the products and the normalisation of transformers.
@@ -37,7 +45,9 @@ def attn_lrp(
         attention: ``constant`` holds the weights of attention constant, so that all relevance goes to the values and
             none to queries and keys: CP-LRP (Ali et al. 2022).
         gamma_conv: of convolutions; 0 is the epsilon-rule.
-        gamma_linear: of linear layers, those of attention among them.
+        gamma_linear: of linear layers.
+        gamma_attention: of those of attention, to queries, keys and values and out of them; None as of all others. It
+            is 0 in the authors' recipe for torchvision, whose hooks don't reach them.
         form: ``gradient`` is without stabilisers, as input times the gradient of the same rules (Arras et al. 2025);
             ``explicit`` has those of the first publication, which are added without a look at the sign of what they
             stabilise, 1e-8 for products and sums and 1e-6 otherwise.
@@ -56,4 +66,9 @@ def attn_lrp(
         ('star', torch.Size([128, 128]))
     """
     table = attention_table(attention, gamma_conv, gamma_linear, explicit=form == "explicit")
-    return Raw(recording.from_outputs(Rules(table), start(recording, "logit"), stop).sum(1))
+    overrides: dict[str, Rule] = {}
+    if gamma_attention is not None:
+        rule = attention_table(attention, gamma_linear=gamma_attention, explicit=form == "explicit")["linear"]
+        overrides = {pattern: rule for name in recording.attention for pattern in (name, f"{name}.*")}
+    rules = Rules(table, overrides=overrides)
+    return Raw(recording.from_outputs(rules, start(recording, "logit"), stop).sum(1))

@@ -83,7 +83,7 @@ def lrp(
         >>> explanation.label, explanation.map.shape
         ('star', torch.Size([128, 128]))
     """
-    chosen = composite or ("attn-lrp" if recording.attends else "epsilon-plus")
+    chosen = composite or ("attn-lrp" if recording.attention else "epsilon-plus")
     notes = () if composite or chosen == "epsilon-plus" else (HAS_ATTENTION,)
     table = rules_of(chosen, bounds).table
     _check_names(recording, rules or {}, overrides or {})
