@@ -11,7 +11,7 @@ from torch import nn
 
 from limelight.api.forecasting import forecast
 from limelight.api.further_inputs import read_further, split_inputs
-from limelight.api.pictures import as_input, first_input, origin_of
+from limelight.api.pictures import as_input, origin_of
 from limelight.api.rounds import images_at_once, read_in_rounds
 from limelight.api.targets import asked_at, read_targets
 from limelight.api.truth import truth_of
@@ -20,7 +20,6 @@ from limelight.card import METHODS, METRICS, Cards, MetricCard
 from limelight.data.collect import as_sample, as_samples
 from limelight.data.images import refuse_mixed
 from limelight.data.items import refuse_shuffled
-from limelight.data.samples import Sample
 from limelight.engine.method import Method, as_method, build
 from limelight.engine.provenance import as_text, versions
 from limelight.errors import InvalidImage, InvalidOption
@@ -128,7 +127,10 @@ def evaluate(
     model = read_further(model, beside)
     model.feed.expect(len(samples))
     asked = read_targets(model, samples, targets)
-    given = _read_given(model, samples, truth, methods_by_name.values())
+    others = [m for m in methods_by_name.values() if isinstance(m, OtherMaps) and m.given]
+    if others or truth is not None:
+        refuse_shuffled((s.image for s in samples), "map" if truth is None else "truth")
+    given: Truth | None = None
     rows: list[Row] = []
 
     def finished(new_rows: list[Row]) -> None:
@@ -147,9 +149,14 @@ def evaluate(
     unreadable = Unreadable(strict)
     try:
         with show_progress("evaluating", progress) as watch:
-            for where, known, x, masks in read_in_rounds(model, samples, images_at_once(batch_size), unreadable):
+            rounds = read_in_rounds(model, samples, images_at_once(batch_size), unreadable)
+            for number, (where, known, x, masks) in enumerate(rounds):
                 used = _own(methods_by_name), metrics_by_name.values()
                 watch.expect(partial(forecast, model.take(slice(0, 1)), x[:1], *used, images=len(samples)))
+                if number == 0:  # what is given for all of them is to fit before the work
+                    for maps in others:
+                        maps.check(len(samples), x[:1])
+                    given = None if truth is None else Truth.of(truth, len(samples), size_of(x), torch.device("cpu"))
                 if given is None:
                     there = truth_of(model, known, x, metrics_by_name.values(), masks)
                 else:
@@ -165,7 +172,6 @@ def evaluate(
                     batch_size=batch_size,
                     on_rows=finished,
                 )
-        unreadable.tell(len(samples))
     except BaseException as error:  # hours of work are not lost to one broken file or an impatient key
         setattr(error, "finished", results())  # noqa: B010
         raise
@@ -264,18 +270,6 @@ def _as_judged(given: Any, protocol: str | None) -> Judged:
 def _own(methods: Mapping[str, Judged]) -> list[Method]:
     """Return those of our own."""
     return [m for m in methods.values() if isinstance(m, Method)]
-
-
-def _read_given(model: Classifier, samples: Sequence[Sample], truth: Any, methods: Iterable[Judged]) -> Truth | None:
-    """Read what is given for each picture, truth and maps of other origin, and see that it fits, before the work."""
-    others = [m for m in methods if isinstance(m, OtherMaps) and m.given]
-    if truth is None and not others:
-        return None
-    refuse_shuffled((s.image for s in samples), "map" if truth is None else "truth")
-    x = first_input(model, (s.image for s in samples))[None]
-    for maps in others:
-        maps.check(len(samples), x)
-    return None if truth is None else Truth.of(truth, len(samples), size_of(x), torch.device("cpu"))
 
 
 def _name_metrics(

@@ -39,6 +39,9 @@ def read_in_rounds(
 
     Yields:
         Their places, what is known of them now that they are read, the inputs and the masks.
+
+    Raises:
+        InvalidImage: none of them can be read.
     """
 
     def read(sample: Sample) -> tuple[Sample, Tensor, Tensor | None]:
@@ -54,6 +57,7 @@ def read_in_rounds(
             where = [i for i, (_, x, _) in inputs.items() if tuple(x.shape) == shape]
             there, xs, masks = zip(*(inputs[i] for i in where), strict=True)
             yield where, [*there], torch.stack(xs), [*masks]
+    unreadable.tell(len(samples))
 
 
 def read_sample(model: Classifier, sample: Sample) -> tuple[Tensor, Tensor | None]:

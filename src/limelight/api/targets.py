@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from limelight.api.pictures import first_input
 from limelight.data.collect import label_samples
 from limelight.data.items import refuse_shuffled
 from limelight.data.samples import Label, Sample
@@ -28,8 +27,6 @@ def read_targets(model: Classifier, samples: Sequence[Sample], targets: Any) -> 
         unknown = next((s.name for s in samples if s.label is None), None)
         if unknown is not None:
             raise UnknownTarget(f"targets='label', but the true class of {unknown} is not known")
-        if not model.labels and any(s.classes for s in samples):
-            model.trace(first_input(model, (s.image for s in samples))[None])  # counts the classes
         return [_class_of(model, s) for s in samples]
     return parse_targets(samples, targets)
 
