@@ -98,6 +98,7 @@ def test_on_clip(text: int) -> None:
         ("grad-eclip", {}, False, ("grad_eclip", "own_multi_head")),
         ("grad-eclip", {"profile": "authors"}, False, ("grad_eclip", "notebook_last1")),
         ("grad-eclip", {"profile": "authors", "last": 2}, False, ("grad_eclip", "notebook_last2")),
+        ("grad-eclip", {"profile": "script"}, False, ("grad_eclip", "script")),
         ("grad-eclip", {"heads": "one", "similarity": False}, False, ("grad_eclip", "script_without_similarity")),
     ]:
         raw = ll.method(name, **options).raw(clip(scaled), x, text)
