@@ -11,6 +11,7 @@ from torch.nn import functional as F
 import limelight as ll
 from conftest import npz, script, shared
 from limelight import ops
+from limelight.errors import UnknownTarget, UnsupportedModel
 
 TOLERANCE = 1e-6  # of the largest value, in float64; what is stored is in float32
 
@@ -98,6 +99,7 @@ def test_on_clip(text: int) -> None:
         ("grad-eclip", {}, False, ("grad_eclip", "own_multi_head")),
         ("grad-eclip", {"profile": "authors"}, False, ("grad_eclip", "notebook_last1")),
         ("grad-eclip", {"profile": "authors", "last": 2}, False, ("grad_eclip", "notebook_last2")),
+        ("grad-eclip", {"profile": "script"}, False, ("grad_eclip", "script")),
         ("grad-eclip", {"heads": "one", "similarity": False}, False, ("grad_eclip", "script_without_similarity")),
     ]:
         raw = ll.method(name, **options).raw(clip(scaled), x, text)
@@ -106,17 +108,26 @@ def test_on_clip(text: int) -> None:
 
 def test_on_a_head_that_pools_by_attention() -> None:
     texts = torch.from_numpy(npz("golden", "inputs_vit.npz")["map_text"]).double()
-    c, x, given = (
-        ll.Classifier(Asked(net("tinymap"), texts).eval(), size=64),
-        inputs()[0],
-        arrays("legrad_siglip-tinymap"),
-    )
+    c = ll.TextClassifier(net("tinymap"), texts, ["a finch", "a dog", "a photo of a"], scale=1.0, size=64)
+    x, given = inputs()[0], arrays("legrad_siglip-tinymap")
     for text in range(2):
         assert_equal(ll.method("legrad", profile="authors").raw(c, x, text), given[f"sum_from2_text{text}"])
         assert_equal(ll.method("legrad", reduce="sum", norm=False).raw(c, x, text), given[f"sum_from0_text{text}"])
-        corrected = ll.method("legrad", profile="authors", empty=2).raw(c, x, text)  # before it is scaled from 0 to 1
-        theirs = given[f"corrected_from2_text{text}"]
-        assert_equal(ops.min_max(corrected)[0], theirs)
+        corrected = ll.method("legrad", profile="authors", empty="a photo of a").raw(c, x, text)
+        assert_equal(ops.min_max(corrected)[0], given[f"corrected_from2_text{text}"])  # theirs is scaled from 0 to 1
+    first, empty = (ll.method("legrad", score="prob").raw(c, x[:1], text) for text in (0, 2))
+    corrected = ll.method("legrad", score="prob", empty=2).raw(c, x[:1], 0)
+    assert corrected.equal(first * (ops.min_max(empty)[0] <= 0.8))
+
+
+def test_an_empty_text_is_one_of_the_texts() -> None:
+    texts = ll.TextClassifier(net("tinyclip").visual, torch.eye(2, 32), ["a finch", "a dog"], size=64)
+    for c, error, why in [
+        (clip(), UnsupportedModel, "the classes of Asked are no texts; make it an ll.TextClassifier"),
+        (texts, UnknownTarget, "no class 'a photo of a' among 2"),
+    ]:
+        with pytest.raises(error, match=why):
+            ll.method("legrad", empty="a photo of a").raw(c, inputs()[0][:1].to(c.dtype), 0)
 
 
 def test_tokens_beside_what_the_head_reads() -> None:

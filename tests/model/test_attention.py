@@ -214,6 +214,14 @@ def test_what_is_not_defined_is_refused_by_name(net: object, why: str) -> None:
             ll.method(name).raw(c, torch.zeros(1, 3, 64, 64))
 
 
+def test_projected_queries_need_a_projection() -> None:
+    torch.manual_seed(0)
+    net = timm.create_model("vit_tiny_patch16_224", **SMALL).eval()
+    net.blocks[-1].attn.proj = nn.Identity()
+    with pytest.raises(ll.errors.UnsupportedModel, match=r"'blocks\.1\.attn' gives was not seen to go through"):
+        ll.method("grad-eclip", profile="script").raw(ll.Classifier(net, size=64), torch.randn(1, 3, 64, 64))
+
+
 def test_tokens_may_be_handed_out_beside_what_the_head_reads() -> None:
     torch.manual_seed(0)
     few = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 8, "intermediate_size": 8}

@@ -1,6 +1,6 @@
 """Attentions with the gradient of a score of their own: what the head makes of the tokens right behind each block."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -45,7 +45,7 @@ class BlockScores:
             readout: what the head is given; None for the mean, or, where it pools by attention, the tokens.
             first: the first block, from 0; below 0 from the end.
             norm: whether the tokens pass what stands between the last block and the pooling, such as a norm.
-            target: a class in place of what is explained.
+            target: a class in place of what is explained, by the same score.
         """
         clean, attentions = self.attentions.clean, self.attentions
         attentions.refuse_parts()
@@ -54,7 +54,9 @@ class BlockScores:
         blocks = [block_of(a.owner, owners) for a in attentions.blocks]
         readout = readout or ("own" if attentions.pools else "mean")
         head = _head(clean, blocks[-1], norm)
-        targets = clean.targets if target is None else Targets.parse(target, classifier, x).settle(clean.logits)
+        targets = clean.targets
+        if target is not None:
+            targets = replace(Targets.parse(target, classifier, x), kind=targets.kind).settle(clean.logits)
         with preserve_state(module):
             image = x.detach().clone().requires_grad_()
             watched = watch_layers(classifier.modules(blocks), gradients=True, graph_from_image=True)

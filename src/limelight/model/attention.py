@@ -4,7 +4,7 @@ A fused kernel never holds its weights A, and A has no place in the graph of gra
 was given: A = softmax(s q k^T + mask), and with y = A v the gradient of a score S is dS/dA = dS/dy v^T.
 """
 
-from collections.abc import Container, Generator, Mapping
+from collections.abc import Callable, Container, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -43,6 +43,7 @@ class Attention:
         places: where the tokens of each window lie among those of the picture, (windows, tokens), -1 for padding; None
             where there is one window.
         output_gradient: dS/dy, (…, queries, d); None where no gradient was asked for.
+        project: the linear layer that takes y, all heads side by side, (…, heads d); None where there is none.
     """
 
     owner: str
@@ -55,6 +56,7 @@ class Attention:
     probabilities: Tensor | None = field(default=None, repr=False)
     places: Tensor | None = field(default=None, repr=False)
     output_gradient: Tensor | None = field(default=None, repr=False)
+    project: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
 
     @property
     def windows(self) -> int:
@@ -144,6 +146,8 @@ class AttentionWatch(TorchFunctionMode):
             with self:  # by the operations of which it consists
                 return multi_head_attention(*args, **kwargs)
         result = func(*args, **kwargs)
+        if func is F.linear and self.seen:
+            self._keep_projection(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
             return self._keep_kernel(result, *args, **kwargs)
         if func in PRODUCTS:
@@ -202,7 +206,7 @@ class AttentionWatch(TorchFunctionMode):
             return output
         if mask is not None and mask.ndim > 2 and len(mask) == len(output):
             mask = self._by_image(mask)
-        parts = {name: None if t is None else self._by_image(t) for name, t in of.items()}
+        parts: dict[str, Any] = {name: None if t is None else self._by_image(t) for name, t in of.items()}
         owner = self._owners[-1] if self._owners else ""
         v, number = self._by_image(values), len(self.seen)
         q, k = parts.get("queries"), parts.get("keys")
@@ -212,6 +216,20 @@ class AttentionWatch(TorchFunctionMode):
         self.seen[name] = Attention(owner=owner, values=v, output=y, scale=scale, mask=mask, **parts)
         self.outputs[name] = output
         return output
+
+    def _keep_projection(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
+        """Keep a linear layer, if what it is given is what the last attention gives."""
+        name, a = next(reversed(self.seen.items()))
+        y = a.output
+        if a.project is not None or (y.numel(), y.dtype, y.device) != (input.numel(), input.dtype, input.device):
+            return
+        joined = side_by_side(y)
+        if joined.shape[-1] == input.shape[-1] and torch.equal(joined.reshape(input.shape), input):
+
+            def project(t: Tensor) -> Tensor:
+                return F.linear(t.to(weight), weight, bias)
+
+            self.seen[name] = replace(a, project=project)
 
     def _by_image(self, t: Tensor) -> Tensor:
         """View (n heads, …), (n windows, heads, …) or (n, windows, heads, …) as (n, windows, heads, tokens, …)."""
@@ -247,9 +265,14 @@ def watch_attention(
         yield watch
 
 
+def side_by_side(t: Tensor) -> Tensor:
+    """Put heads side by side: (…, heads, tokens, d) to (…, tokens, heads d)."""
+    return t.transpose(-3, -2).flatten(-2)
+
+
 def _with_one_head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attend with all heads' channels as one head: (…, heads, tokens, d) each."""
-    query, key, value = (t.transpose(-3, -2).flatten(-2) for t in (q, k, v))
+    query, key, value = (side_by_side(t) for t in (q, k, v))
     return torch.unflatten(attend(query, key, value), -1, v.shape[-3::2]).transpose(-3, -2)
 
 

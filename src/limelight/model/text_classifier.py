@@ -15,7 +15,6 @@ from limelight.model.parts import unwrap
 from limelight.model.preserve import preserve_state
 from limelight.model.weights import to_weights
 from limelight.ops.arrays import floats
-from limelight.shapes import Images, Logits
 
 Own = TypeVar("Own", bound="TextClassifier")
 AT_ONCE = 256
@@ -48,8 +47,8 @@ class TextScores(nn.Module):
         """The tower of pictures."""
         return getattr(self.image, self.method) if self.method else self.image
 
-    def forward(self, x: Images) -> Logits:
-        """Return the scores (n, texts) of pictures.
+    def forward(self, x: Tensor) -> Tensor:  # a Head's passes begin behind x, with another n
+        """Return the scores (n, texts) of pictures, (n, c, *space).
 
         Raises:
             UnsupportedModel: the two towers give vectors of different lengths.

@@ -6,11 +6,13 @@ import torch
 
 from limelight.card import register_method
 from limelight.engine.block_scores import BlockScores, Readout
+from limelight.errors import UnsupportedModel
+from limelight.model.text_classifier import TextClassifier
 from limelight.ops import min_max
 from limelight.shapes import Grid
 
 SAYS_NOTHING = 0.8
-"""What an empty text's map holds from there on is no matter of any text."""
+"""Where the map of an empty text, from 0 to 1, is above it, a text's map is 0."""
 
 
 @register_method(
@@ -46,11 +48,14 @@ def legrad(
             (``own``); None for the mean, or, where the head pools by attention, the tokens.
         reduce: how blocks are put together.
         norm: whether the tokens pass the last norm before an attention pools them, as the network's own do.
-        empty: a class that says nothing, such as the text "" among those of a text classifier. Where its own map, from
-            0 to 1, is above 0.8, this one is 0, as its authors correct SigLIP; for as many passes again.
+        empty: one of a ``TextClassifier``'s texts that says nothing, such as its authors' "a photo of a". Where its own
+            map, from 0 to 1, is above 0.8, this one is 0, as they correct SigLIP; for as many passes again.
 
     Returns:
         (n, *grid), at least 0.
+
+    Raises:
+        UnsupportedModel: ``empty`` is given, and the classes are no texts.
 
     Source: Bousselham et al. 2025, equations 6 to 8.
 
@@ -59,6 +64,12 @@ def legrad(
         >>> explanation.map.shape
         torch.Size([128, 128])
     """
+    classifier = block_scores.attentions.clean.classifier
+    if empty is not None and not isinstance(classifier, TextClassifier):
+        raise UnsupportedModel(
+            f"legrad, empty={empty!r}: the classes of {classifier.name} are no texts; make it an ll.TextClassifier "
+            "with one that says nothing, such as 'a photo of a', or leave empty out"
+        )
 
     def of(target: int | str | None) -> Grid:
         """Return the map of a class, or of what is explained."""
