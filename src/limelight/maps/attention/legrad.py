@@ -48,7 +48,7 @@ def legrad(
             (``own``); None for the mean, or, where the head pools by attention, the tokens.
         reduce: how blocks are put together.
         norm: whether the tokens pass the last norm before an attention pools them, as the network's own do.
-        empty: one of a ``TextClassifier``'s texts that says nothing, such as its authors' "a photo of a". Where its own
+        empty: one of a ``TextClassifier``'s texts that says nothing, such as "a photo". Where its own
             map, from 0 to 1, is above 0.8, this one is 0, as they correct SigLIP; for as many passes again.
 
     Returns:
@@ -68,7 +68,7 @@ def legrad(
     if empty is not None and not isinstance(classifier, TextClassifier):
         raise UnsupportedModel(
             f"legrad, empty={empty!r}: the classes of {classifier.name} are no texts; make it an ll.TextClassifier "
-            "with one that says nothing, such as 'a photo of a', or leave empty out"
+            "with one that says nothing, such as 'a photo', or leave empty out"
         )
 
     def of(target: int | str | None) -> Grid:
