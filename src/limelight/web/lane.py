@@ -175,9 +175,7 @@ class Lane:
             return job.fail(error.status, error.line)
         if job.stopped:
             return None
-        limit = (
-            self._kill_later(child, self._seconds, f"it took more than {self._seconds:g} s") if self._seconds else None
-        )
+        limit = self._limit(child)
         await child.send("do", job.message)
         while (message := await child.inbox.get())[0] not in ("done", "gone"):
             kind, data = message
