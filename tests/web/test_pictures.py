@@ -1,6 +1,7 @@
 """Pictures: the strip, thumbnails, and what strangers drop on the page."""
 
 import io
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -45,7 +46,7 @@ def test_a_dropped_picture_comes_first_and_is_what_it_was(here: Here) -> None:
 
 def test_every_dropped_picture_has_a_process_of_its_own(here: Here) -> None:
     first = here.site.workers.uploads.pid
-    drop(here, written(noise(), "PNG"))
+    drop(here, written(noise(size=(7, 8)), "PNG"))
     assert here.site.workers.uploads.pid not in (first, None)
 
 
@@ -60,11 +61,13 @@ def test_thumbnails_of_the_strip(here: Here) -> None:
 
 
 @pytest.fixture
-def one_decoder(here: Here, monkeypatch: pytest.MonkeyPatch) -> Here:
+def one_decoder(here: Here, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
     """A decoder that stays, as starting one for each of many pictures takes long."""
 
     async def lane() -> Lane:
-        return Lane("the decoder", partial(Child, decode.main), waiting=3, seconds=20)
+        one = Lane("the decoder", partial(Child, decode.main), waiting=3, seconds=20)
+        await one.open()
+        return one
 
     monkeypatch.setattr(here.site.workers, "uploads", stays := here.run(lane()))
     yield here
@@ -72,7 +75,6 @@ def one_decoder(here: Here, monkeypatch: pytest.MonkeyPatch) -> Here:
 
 
 def test_hostile_pictures(one_decoder: Here) -> None:
-    drop(one_decoder, written(noise(), "PNG"))
     before = one_decoder.site.workers.uploads.pid
     for what, content in damaged():
         answer = drop(one_decoder, content)
@@ -86,11 +88,9 @@ def test_hostile_pictures(one_decoder: Here) -> None:
     assert not list(one_decoder.folder.glob("*.upload"))
 
 
-def test_a_decoder_has_a_limit_of_memory(one_decoder: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_has_a_limit_of_memory(here: Here) -> None:
     resource = pytest.importorskip("resource", reason="this system has no limits of memory")
-    drop(one_decoder, written(noise(), "PNG"))
-    pid = one_decoder.site.workers.uploads.pid
-    most, _ = resource.prlimit(pid, resource.RLIMIT_AS)
+    most, _ = resource.prlimit(here.site.workers.thumbs.pid, resource.RLIMIT_AS)
     assert 0 < most < 8 << 30
 
 
