@@ -139,6 +139,10 @@ class Lane:
             self._tell_place(job, len(self._line))
         return job
 
+    def warm_up(self) -> None:
+        """Start the process, if there is none, and wait for nothing."""
+        self._child = self._child or self._start()
+
     async def open(self) -> None:
         """Start the process and wait until it is ready.
 
