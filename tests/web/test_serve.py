@@ -103,7 +103,7 @@ def test_what_can_not_be_served_is_a_line(tmp_path: Path, monkeypatch: pytest.Mo
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(InvalidOption, match="--port .* without --port a free one is taken"):
+        with pytest.raises(InvalidOption, match=r"--port .* without --port a free one is taken"):
             serve(["a"], port=taken.getsockname()[1])
     with pytest.raises(InvalidImage, match="no pictures"):
         serve(["a"], folder=tmp_path)
