@@ -128,7 +128,7 @@ class Lane:
         Raises:
             Refusal: the line is full.
         """
-        if self._task.cancelled() or self._task.cancelling():
+        if self._closed:
             raise Refusal(503, "the server is closing")
         if len(self._line) + (self._now is not None) > self._waiting:  # one of them runs, or is about to
             raise Refusal(429, f"{self.name} is busy: {self._waiting} jobs wait already; try again in a while")
@@ -141,7 +141,12 @@ class Lane:
 
     def warm_up(self) -> None:
         """Start the process, if there is none, and wait for nothing."""
-        self._child = self._child or self._start()
+        if not self._closed:
+            self._child = self._child or self._start()
+
+    @property
+    def _closed(self) -> bool:
+        return self._task.done() or self._task.cancelling() > 0
 
     async def open(self) -> None:
         """Start the process and wait until it is ready.
