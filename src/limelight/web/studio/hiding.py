@@ -119,9 +119,9 @@ def curves(studio: Studio, request: Request) -> Events:
     reply: dict[str, Any] = {}
     for i, (beside, name) in enumerate(product(maps, ("deletion", "insertion"))):
         yield "progress", {"done": i, "total": 2 * len(maps)}
-        measured = build_metric(name, fill=FILLS[fill]).measure(classifier, x, target, maps[beside])
-        reply[f"{beside}{name}_area"] = float(measured.values)
-        if not beside and measured.curve is not None:
-            reply[name] = floats(measured.curve[0])
+        number = build_metric(name, fill=FILLS[fill]).measure(classifier, x, target, maps[beside])
+        reply[f"{beside}{name}_area"] = float(number.values)
+        if not beside and number.curve is not None:
+            reply[name] = floats(number.curve[0])
     pixels = pixels_per_step(build_metric("deletion").options.model_dump()["step"], one.look.size) / prod(one.look.size)
     yield "result", {"steps": [min(1.0, i * pixels) for i in range(len(reply["deletion"]))], **reply}
