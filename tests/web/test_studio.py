@@ -27,7 +27,9 @@ from limelight.errors import (
     UnsupportedModel,
 )
 from limelight.measures.randomisation.sanity import layer_order
+from limelight.ops.impute import impute
 from limelight.web.studio import FUNCTIONS, Studio
+from limelight.web.studio.hiding import inpaint
 
 SIDE = 128
 
@@ -207,6 +209,16 @@ def test_hide_all_or_nothing(studio: Studio, fill: str) -> None:
         assert everything["score"] == pytest.approx(float(classifier(wanted[fill])[0, 3]), abs=1e-4)
     assert everything["score"] < nothing["score"] - 1
     assert {c["index"] for c in ask(studio, "classify")["classes"]} <= {c["index"] for c in everything["classes"]}
+
+
+@pytest.mark.parametrize("at", [(slice(30, 60), slice(40, 50)), (slice(0, 20), slice(100, 128)), (slice(9, 9),) * 2])
+def test_only_a_rectangle_is_inpainted(at: tuple[slice, slice]) -> None:
+    x = torch.randn(1, 3, 128, 128).cumsum(2)
+    hidden = torch.zeros(2, 128, 128, dtype=torch.bool)
+    hidden[:, *at] = True
+    hidden[1, 70, 70] = True
+    x = x.expand(2, -1, -1, -1)
+    torch.testing.assert_close(inpaint(x, hidden), impute(x, ~hidden), rtol=1e-5, atol=1e-4)
 
 
 def test_hide_a_part_against_a_class(studio: Studio) -> None:
