@@ -49,8 +49,9 @@ async def ask(
     host: str | None = f"127.0.0.1:{PORT}",
     stay: float | None = None,
     said_length: bool = True,
+    whole: bool = True,
 ) -> Answer:
-    """Ask, and go away after so many seconds; a body that is no bytes is sent as JSON."""
+    """Ask, and go away after so many seconds, or before all is said; a body that is no bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     path, _, query = path.partition("?")
     given = {"host": host, **({"content-length": str(len(content))} if said_length else {}), **(headers or {})}
@@ -59,7 +60,7 @@ async def ask(
 
     async def receive() -> Message:
         if chunks:
-            return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
+            return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks) or not whole}
         await asyncio.sleep(3600 if stay is None else stay)
         return {"type": "http.disconnect"}
 

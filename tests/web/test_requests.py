@@ -120,6 +120,17 @@ def test_hostile_addresses(here: Here, path: str) -> None:
     assert answer.error
 
 
+def test_bodies_that_grow_or_end_too_soon(here: Here) -> None:
+    from limelight.web.guard import LARGEST_REQUEST, LARGEST_UPLOAD
+
+    for path, most in (("api/classify", LARGEST_REQUEST), ("api/pictures", LARGEST_UPLOAD)):
+        answer = here.post(path, bytes(most + 1), said_length=False)
+        assert answer.status == 413
+        assert answer.error
+        assert here.post(path, b"x" * 70_000, stay=0, whole=False).status == 499
+    assert not list(here.folder.glob("*.upload"))
+
+
 def test_many_at_once(here: Here) -> None:
     import asyncio
 

@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
 
+from limelight import cli
 from limelight.errors import InvalidImage, InvalidOption, LimelightError, MissingExtra
 from limelight.web import serve as module
 from limelight.web.serve import serve
@@ -112,6 +113,29 @@ def test_what_can_not_be_served_is_a_line(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"limelight\[web\]"):
         serve()
+
+
+def test_the_options_of_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[Any] = []
+
+    def instead(models: Any, loading: Any, folder: Any, port: Any, ready: Any) -> None:
+        calls.append((list(models), loading, folder, port))
+        ready("http://here/")
+        raise KeyboardInterrupt  # as it ends
+
+    monkeypatch.setattr(module, "serve", instead)
+    monkeypatch.setattr(module, "open_browser", lambda address: calls.append(address))
+    with pytest.raises(SystemExit) as done:
+        cli.main(["serve", "-m", "demo/vit", "-m", "demo/vgg", "--folder", "x", "--port", "8000", "--size", "96"])
+    loading = {"weights": "DEFAULT", "size": 96, "device": None, "trust": False}
+    assert (done.value.code, calls) == (0, [(["demo/vit", "demo/vgg"], loading, Path("x"), 8000), "http://here/"])
+    assert "http://here/" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--no-open"])
+    assert calls[2:] == [([], {"weights": "DEFAULT", "device": None, "trust": False}, None, None)]
+    with pytest.raises(SystemExit) as done:
+        cli.main(["serve", "--port", "70000"])
+    assert done.value.code == 2
 
 
 @pytest.mark.slow

@@ -11,10 +11,11 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from limelight.web import requests as ask
-from limelight.web.events import EventStream, result_of
+from limelight.web.events import EventStream, wanted
 from limelight.web.guard import Guard
 from limelight.web.refusal import Refusal
 from limelight.web.site import Site
@@ -63,7 +64,7 @@ def create_app(site: Site, token: str, port: int) -> ASGIApp:
     @app.post("/api/export")
     async def export(request: Request) -> Response:
         said = ask.parse(ask.Export, await request.body())
-        return _file(await result_of(site.submit("export", said), request.receive))
+        return _file(await wanted(request.receive, site.submit("export", said).result()))
 
     @app.api_route("/api/{_:path}", methods=["GET", "POST"])
     def nothing(_: str) -> None:
@@ -86,13 +87,13 @@ def _pictures(app: FastAPI, site: Site) -> None:
         return await site.add(request.stream(), unquote(request.headers.get("x-name", "")))
 
     @app.get("/api/pictures/{name}/thumb")
-    async def thumb(name: str) -> Response:
-        return Response(await site.thumb(name), media_type="image/jpeg")
+    async def thumb(name: str, request: Request) -> Response:
+        return Response(await wanted(request.receive, site.thumb(name)), media_type="image/jpeg")
 
     @app.get("/api/pictures/{name}/shown")
     async def shown(name: str, model: str, request: Request) -> Response:
         said = ask.OfPicture(picture=name, model=model)
-        return _file(await result_of(site.submit("shown", said), request.receive))
+        return _file(await wanted(request.receive, site.submit("shown", said).result()))
 
 
 def _stream(site: Site, name: str, kind: type[ask.Strict]) -> Callable[[Request], Awaitable[Response]]:
@@ -105,7 +106,7 @@ def _stream(site: Site, name: str, kind: type[ask.Strict]) -> Callable[[Request]
 def _answer(site: Site, name: str, kind: type[ask.Strict]) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         job = site.submit(name, ask.parse(kind, await request.body()))
-        return Response(await result_of(job, request.receive), media_type="application/json")
+        return Response(await wanted(request.receive, job.result()), media_type="application/json")
 
     return answer
 
@@ -123,6 +124,10 @@ def _refuse_in_one_line(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
     def refuse(_: Request, error: Refusal) -> Response:
         return JSONResponse({"error": error.line}, error.status)
+
+    @app.exception_handler(ClientDisconnect)
+    def leave(_: Request, __: Exception) -> Response:
+        return JSONResponse({"error": "the page went away"}, 499)
 
     @app.exception_handler(HTTPException.__base__ or HTTPException)
     def refuse_so(_: Request, error: Exception) -> Response:

@@ -27,7 +27,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send them as they come."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        await unless_gone(self.job, receive, self._send_all(send))
+        await unless_gone(receive, self._send_all(send))
 
     async def _send_all(self, send: Send) -> None:
         async with aclosing(self.job.events()) as events:
@@ -37,25 +37,24 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b""})
 
 
-async def unless_gone(job: Job, receive: Receive, work: Awaitable[T]) -> T | None:
-    """Do something about a job until it is done, or nobody waits any more; then the job stops, and None returns."""
+async def unless_gone(receive: Receive, work: Awaitable[T]) -> T | None:
+    """Do something until it is done, or until nobody waits any more; then it is left, and None returns."""
     answer, gone = asyncio.ensure_future(work), asyncio.ensure_future(_until_gone(receive))
     try:
         await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
         return await answer if answer.done() else None
     finally:
-        job.stop()
         answer.cancel()
         gone.cancel()
 
 
-async def result_of(job: Job, receive: Receive) -> bytes:
-    """Wait for the result of a job.
+async def wanted(receive: Receive, work: Awaitable[T]) -> T:
+    """Do something that a page waits for.
 
     Raises:
-        Refusal: it failed, or nobody waits any more.
+        Refusal: it can't be done, or nobody waits any more.
     """
-    result = await unless_gone(job, receive, job.result())
+    result = await unless_gone(receive, work)
     if result is None:
         raise Refusal(499, "the page went away")
     return result

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from limelight.web.refusal import Refusal
+
 LARGEST_UPLOAD = 32 << 20
 """Bytes of a picture."""
 
@@ -27,10 +29,6 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
-
-
-class TooLarge(Exception):
-    """A body grew beyond its limit."""
 
 
 class Guard:
@@ -66,9 +64,9 @@ class Guard:
         inner = {**scope, "path": rest.decode("utf-8", "surrogatepass"), "raw_path": rest}
         try:
             return await self.app(inner, _at_most(limit, receive), answer)
-        except TooLarge:
+        except Refusal as error:  # of a body that grew too large, if the application lets it pass
             if not started:
-                await _too_large(limit)(scope, receive, answer)
+                await JSONResponse({"error": error.line}, error.status)(scope, receive, answer)
         return None
 
     def _refuse(self, scope: Scope, path: bytes, rest: bytes, limit: int) -> tuple[int, str] | None:
@@ -98,10 +96,6 @@ def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     return [value for key, value in headers if key.lower() == name]
 
 
-def _too_large(limit: int) -> JSONResponse:
-    return JSONResponse({"error": f"this is larger than {limit >> 20} MB"}, 413)
-
-
 def _at_most(limit: int, receive: Receive) -> Receive:
     """Count the bytes of a body whose length was not said, or not truly."""
     seen = 0
@@ -111,7 +105,7 @@ def _at_most(limit: int, receive: Receive) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > limit:
-            raise TooLarge
+            raise Refusal(413, f"this is larger than {limit >> 20} MB")
         return message
 
     return counted

@@ -62,11 +62,14 @@ class Job:
         self._on_stop = call
 
     async def events(self) -> AsyncGenerator[Event]:
-        """Yield the events as they come."""
+        """Yield the events as they come; who goes on with something else before the last one stops the job."""
         kind = ""
-        while kind not in ("result", "failed"):
-            kind, data = await self._events.get()
-            yield kind, data
+        try:
+            while kind not in ("result", "failed"):
+                kind, data = await self._events.get()
+                yield kind, data
+        finally:
+            self.stop()
 
     async def result(self) -> bytes:
         """Wait for the result.

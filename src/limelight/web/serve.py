@@ -89,6 +89,8 @@ async def _serve(
             access_log=False,  # the token would be in it
             timeout_graceful_shutdown=2,
             server_header=False,
+            proxy_headers=False,
+            ws="none",
             lifespan="off",
         )
         server = _ending_with(site)(config)

@@ -106,7 +106,6 @@ class Site:
         try:
             made = json.loads(await self.workers.uploads.submit(job).result())
         except BaseException:
-            job.stop()
             target.unlink(missing_ok=True)
             raise
         self.pictures.keep_thumb(name, base64.b64decode(made["thumb"]))
@@ -122,10 +121,7 @@ class Site:
         if (known := self.pictures.thumb(name)) is not None:
             return known
         job = Job("thumb", {"source": str(picture.file())})
-        try:
-            made = json.loads(await self.workers.thumbs.submit(job).result())
-        finally:
-            job.stop()
+        made = json.loads(await self.workers.thumbs.submit(job).result())
         content = base64.b64decode(made["thumb"])
         self.pictures.keep_thumb(name, content)
         return content
