@@ -2,6 +2,7 @@
 
 import base64
 import json
+import mimetypes
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,6 +71,7 @@ def create_app(site: Site, token: str, port: int) -> ASGIApp:
     def nothing(_: str) -> None:
         raise Refusal(404, "there is no such address")
 
+    mimetypes.add_type("text/javascript", ".js")  # whatever the system says, or the browser refuses it
     if PAGE.is_dir():
         app.mount("/", StaticFiles(directory=PAGE, html=True))
     return Guard(app, token, port)

@@ -77,12 +77,13 @@ def _small(image: Image.Image) -> str:
 
 def _limit() -> None:
     """Let the system refuse more memory, and larger files, than a picture may need."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    statm = Path("/proc/self/statm")
+    if not statm.exists():  # elsewhere no limit counts from what is held already
         return
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
-    most = pages * os.sysconf("SC_PAGE_SIZE") + BASE + BYTES_PER_PIXEL * most_pixels()
+    import resource
+
+    held = int(statm.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    most = held + BASE + BYTES_PER_PIXEL * most_pixels()
     for kind, limit in ((resource.RLIMIT_AS, most), (resource.RLIMIT_FSIZE, (1 << 20) + 3 * most_pixels())):
-        with contextlib.suppress(ValueError, OSError):  # a lower limit is set already, or there is none here
+        with contextlib.suppress(ValueError, OSError):  # a lower one is set already
             resource.setrlimit(kind, (limit, limit))
