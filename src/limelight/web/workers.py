@@ -13,7 +13,7 @@ from limelight.web.lane import Job, Lane
 QUICK_WAITING, HEAVY_WAITING, DECODE_WAITING = 128, 16, 500
 """Jobs that may wait."""
 
-QUICK_SECONDS, DECODE_SECONDS = 120.0, 20.0
+QUICK_SECONDS, DECODE_SECONDS = 120.0, 30.0
 """A job may take; one in a heavy lane takes as long as the page wants it."""
 
 HEAVY = {"curves", "trust", "evaluate"}
