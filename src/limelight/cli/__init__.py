@@ -23,6 +23,7 @@ from limelight.cli import (
     recipes,
     report,
     sanity,
+    serve,
     streams,
     train_head,
 )
@@ -45,6 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo", cls=Command)(demo.demo)
+app.command("serve", cls=Command)(serve.serve)
 app.command("explain", cls=Command)(explain.explain)
 app.command("compare", cls=Command)(compare.compare)
 app.command("evaluate", cls=Command)(evaluate.evaluate)

@@ -98,13 +98,17 @@ class Loading:
         """
         from limelight import zoo
 
-        return zoo.load(
-            model,
-            weights=None if self.weights.lower() == "none" else self.weights,
-            **self.given,
-            device=self.device,
-            trust=self.trust,
-        )
+        return zoo.load(model, **self.arguments)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What ``zoo.load`` is told besides the name.
+
+        Raises:
+            InvalidOption: an option can't be read.
+        """
+        weights = None if self.weights.lower() == "none" else self.weights
+        return {"weights": weights, **self.given, "device": self.device, "trust": self.trust}
 
     @property
     def given(self) -> dict[str, Any]:

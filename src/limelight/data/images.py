@@ -94,7 +94,7 @@ def load_image(source: ImageSource, *, max_pixels: int | None = None, alpha: boo
         InvalidOption: the environment variable is no number.
     """
     if max_pixels is None:
-        max_pixels = _most_pixels()
+        max_pixels = most_pixels()
     if isinstance(source, Image.Image):
         with _explain_errors("the image"):
             _check_size(source.size, "the image", max_pixels)
@@ -120,7 +120,7 @@ def load_image(source: ImageSource, *, max_pixels: int | None = None, alpha: boo
     )
 
 
-def _most_pixels() -> int:
+def most_pixels() -> int:
     given = os.environ.get(MAX_PIXELS_VARIABLE, "")
     if not given:
         return MAX_PIXELS

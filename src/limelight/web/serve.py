@@ -1,0 +1,129 @@
+"""Run the server until it is interrupted."""
+
+import asyncio
+import os
+import secrets
+import socket
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limelight.errors import InvalidOption, MissingExtra
+from limelight.files import reason_of
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from limelight.web.site import Site
+
+DEMO = ("demo/resnet", "demo/vit", "demo/hans")
+"""Models when none is named: two that answer by different means, and one that cheats."""
+
+LOCALHOST = "127.0.0.1"
+
+
+def serve(
+    models: Sequence[str] = (),
+    loading: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+    port: int | None = None,
+    ready: Callable[[str], None] = print,
+    functions: str | None = None,
+) -> None:
+    """Serve the page on this machine until it is interrupted.
+
+    Args:
+        models: names; the demo's when there are none.
+        loading: how they are loaded, for ``zoo.load``.
+        folder: of pictures; drawn scenes else.
+        port: a free one else.
+        ready: is called with the address.
+        functions: the module of what the processes do, if not ours.
+
+    Raises:
+        MissingExtra: FastAPI or uvicorn is not installed.
+        InvalidOption: the port is taken.
+        InvalidImage: the folder has no pictures.
+        LimelightError: a model can't be loaded.
+    """
+    for package in ("fastapi", "uvicorn"):
+        if find_spec(package) is None:
+            raise MissingExtra(package, "web")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # decoders have no use for threads, whose stacks take addresses
+    names = list(dict.fromkeys(models)) or list(DEMO)
+    with tempfile.TemporaryDirectory(prefix="limelight-") as own, _listen(port) as listening:
+        asyncio.run(_serve(names, dict(loading or {}), folder, Path(own), listening, ready, functions))
+
+
+async def _serve(
+    models: list[str],
+    loading: dict[str, Any],
+    folder: Path | None,
+    own: Path,
+    listening: socket.socket,
+    ready: Callable[[str], None],
+    functions: str | None,
+) -> None:
+    from limelight.web import pictures
+    from limelight.web.site import Site
+    from limelight.web.workers import STUDIO, Workers
+
+    shown = pictures.scenes(own) if folder is None else pictures.in_folder(folder)
+    site = Site(Workers(models, loading, functions or STUDIO), shown, own)
+    token, port = secrets.token_urlsafe(24), listening.getsockname()[1]
+    try:
+        opening = asyncio.create_task(site.open())
+        await asyncio.sleep(0)
+        import uvicorn  # while the first process imports PyTorch
+
+        from limelight.web.app import create_app
+
+        await opening
+        config = uvicorn.Config(
+            create_app(site, token, port),
+            log_level="error",
+            access_log=False,  # the token would be in it
+            timeout_graceful_shutdown=2,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            lifespan="off",
+        )
+        server = _ending_with(site)(config)
+        asyncio.get_running_loop().call_soon(ready, f"http://{LOCALHOST}:{port}/{token}/")
+        await server.serve(sockets=[listening])
+    finally:
+        await site.close()
+
+
+def _ending_with(site: "Site") -> "type[uvicorn.Server]":
+    """Return a server that ends all jobs when it ends, and with them the streams that it would wait for."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await site.close()
+            await super().shutdown(sockets)
+
+    return Server
+
+
+def open_browser(address: str) -> None:
+    """Show the page in the user's browser, if there is one."""
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+
+def _listen(port: int | None) -> socket.socket:
+    listening = socket.socket()
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers have one port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((LOCALHOST, port or 0))
+    except OSError as error:
+        listening.close()
+        raise InvalidOption(f"--port {port}: {reason_of(error)}; without --port a free one is taken") from error
+    return listening
