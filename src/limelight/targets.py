@@ -146,14 +146,18 @@ class _Finer(_OfClasses):
 
     def __repr__(self) -> str:
         weights = "" if self.weights == "uniform" else f", weights={self.weights!r}"
-        return f"finer({self.classes[0]!r}, gamma={self.gamma:g}, k={self.k}{weights})"
+        others = f"others={self.classes[1:]!r}" if self.classes[1:] else f"k={self.k}"
+        return f"finer({self.classes[0]!r}, gamma={self.gamma:g}, {others}{weights})"
 
     def _say(self, named: Sequence[str]) -> str:
-        return f"{named[0]}, finer"
+        than = f" than {', '.join(named[1:])}" if named[1:] else ""
+        return f"{named[0]}, finer{than}"
 
     def aim(self: Own, classifier: Classifier, x: Images) -> Own:
         assert isinstance(self, _Finer)
         aimed = super().aim(classifier, x)
+        if self.classes[1:]:
+            return aimed
         most = classifier.classes() - 1
         if self.k > most:
             raise InvalidOption(f"{self!r}: k = {self.k}; the model has {most} other classes")
@@ -164,10 +168,13 @@ class _Finer(_OfClasses):
         return self if self.similar is None else dataclasses.replace(self, similar=self.similar[images])
 
     def _classes(self, output: Any) -> tuple[Tensor, Index]:
-        logits, (i,) = self._logits(output)
+        logits, (i, *_) = self._logits(output)
         return logits, torch.full((len(logits),), i, device=logits.device)
 
     def _nearest(self, output: Any) -> Tensor:
+        logits, (_, *others) = self._logits(output)
+        if others:
+            return torch.tensor(others, device=logits.device).expand(len(logits), -1)
         return nearest_classes(*self._classes(output), self.k)
 
     def __call__(self, output: Any) -> Scores:
@@ -228,7 +235,14 @@ def margin(a: Class, b: Class) -> Target:
     return _Margin((a, b))
 
 
-def finer(i: Class, gamma: int | float = 0.6, k: int = 3, *, weights: Weights = "uniform") -> Target:
+def finer(
+    i: Class,
+    gamma: int | float = 0.6,
+    k: int = 3,
+    *,
+    weights: Weights = "uniform",
+    others: Class | Sequence[Class] = (),
+) -> Target:
     """Score of a class less that of the classes it is most easily taken for: what tells it from them.
 
     S = y_i - gamma sum_d w_d y_d over the k classes d whose logits on the picture are nearest to y_i. They stay the
@@ -241,13 +255,14 @@ def finer(i: Class, gamma: int | float = 0.6, k: int = 3, *, weights: Weights = 
         k: number of other classes.
         weights: ``uniform``, w_d = 1 / k; ``softmax``, w_d = p_d / sum_d p_d of their probabilities, through which the
             gradient flows.
+        others: the classes d, by index or label, in place of the nearest; ``k`` doesn't count then.
 
     Returns:
         A function: output -> (n,).
 
     Raises:
-        InvalidOption: gamma is negative, k below 1 or weights another word; when it is used, if there are fewer other
-            classes.
+        InvalidOption: gamma is negative, k below 1 or weights another word; the class is one of the others; when it is
+            used, if there are fewer other classes.
         UnknownTarget: when it is used, if there is no such class.
 
     Source: Zhang et al. 2025 (Finer-CAM), whose code has gamma = 1 and ``softmax``; the plain mean is the form of
@@ -262,7 +277,10 @@ def finer(i: Class, gamma: int | float = 0.6, k: int = 3, *, weights: Weights = 
         raise InvalidOption(f"finer: gamma = {gamma} and k = {k}; give gamma of at least 0 and k of at least 1")
     if weights not in ("uniform", "softmax"):
         raise InvalidOption(f"finer: weights = {weights!r}; give 'uniform' or 'softmax'")
-    return _Finer((i,), gamma, k, weights)
+    named = (others,) if isinstance(others, int | str) else tuple(others)
+    if i in named:
+        raise InvalidOption(f"finer: {i!r} is one of the others; give other classes than its own")
+    return _Finer((i, *named), gamma, k, weights)
 
 
 # -- segmentation ------------------------------------------------------------------------------------------

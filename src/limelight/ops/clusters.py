@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 from scipy.spatial.distance import pdist, squareform
-from sklearn.cluster import KMeans, kmeans_plusplus  # pyright: ignore[reportUnknownVariableType]
 
 from limelight.quiet import quiet
 
@@ -92,6 +91,8 @@ def fit_kmeans(
         seed: fixes the starts.
     """
     settings: dict[str, Any] = {"init": start, "n_init": starts, "max_iter": 300, "tol": tol, "random_state": seed}
+    from sklearn.cluster import KMeans  # takes a second to be imported
+
     model = cast(Any, KMeans(n_clusters, **settings))
     return model.fit_predict(vectors).astype(np.int64)
 
@@ -101,6 +102,8 @@ def _spread_means(vectors: Floats, n_clusters: int, random_state: np.random.Rand
 
     One trial each: the best of several, which scikit-learn takes otherwise, is often a draw that rounding decides.
     """
+    from sklearn.cluster import kmeans_plusplus  # pyright: ignore[reportUnknownVariableType]
+
     means, _ = kmeans_plusplus(vectors, n_clusters, random_state=random_state, n_local_trials=1)
     return means
 

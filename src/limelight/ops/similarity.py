@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from limelight.ops.arrays import from_numpy
@@ -30,6 +29,8 @@ def pearson(a: Maps, b: Maps) -> Scores:
 
 def spearman(a: Maps, b: Maps) -> Scores:
     """Return the correlation of two maps' ranks (equal values share theirs); NaN where one is constant."""
+    from scipy import stats  # takes a second to be imported
+
     ranked = [from_numpy(stats.rankdata(m.flatten(1).cpu().numpy(), axis=1)).view(m.shape) for m in (a, b)]
     r = pearson(*ranked).to(a)
     return r.masked_fill(constant(a) | constant(b), torch.nan)

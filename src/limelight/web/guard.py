@@ -48,7 +48,7 @@ class Guard:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         if scope["type"] != "http":
-            return None  # a web socket: closed
+            return await send({"type": "websocket.close"})
         started = False
 
         async def answer(message: Message) -> None:

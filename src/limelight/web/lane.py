@@ -130,12 +130,12 @@ class Lane:
         """
         if self._task.cancelled() or self._task.cancelling():
             raise Refusal(503, "the server is closing")
-        if len(self._line) >= self._waiting:
-            raise Refusal(429, f"{self.name}: {len(self._line)} jobs wait already; try again in a while")
+        if len(self._line) + (self._now is not None) > self._waiting:  # one of them runs, or is about to
+            raise Refusal(429, f"{self.name} is busy: {self._waiting} jobs wait already; try again in a while")
         job.when_stopped(lambda: self._stop(job))
         self._line.append(job)
         self._arrived.set()
-        if self._now or len(self._line) > 1:
+        if (self._now and not self._now.ended) or len(self._line) > 1:
             self._tell_place(job, len(self._line))
         return job
 

@@ -39,6 +39,7 @@ class Picture:
         path: of its file; a scene's is written when it is first asked for.
         scene: number of a drawn scene, as in ``ll.example_image``.
         watermark: whether that has one.
+        size: width and height of one that was dropped.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Picture:
     path: Path
     scene: int | None = None
     watermark: bool = False
+    size: tuple[int, int] = (0, 0)
 
     def file(self) -> Path:
         """Return the path of the file, which is there now, if it ever was."""
@@ -126,21 +128,21 @@ class Pictures:
         step = max(1, len(self._given) / most)
         return [self._given[int(i * step)].id for i in range(min(most, len(self._given)))]
 
-    def add(self, name: str, path: Path, called: str) -> Picture:
-        """Keep a picture that was dropped, and let go of the oldest where there are too many."""
-        picture = Picture(name, clean_name(called), "", path)
-        self._uploads[name] = picture, path.stat().st_size
-        self._uploads.move_to_end(name)
+    def add(self, picture: Picture) -> None:
+        """Keep a picture that was dropped, as the newest, and let go of the oldest where there are too many."""
+        before, _ = self._uploads.pop(picture.id, (picture, 0))
+        if before.path != picture.path:
+            before.path.unlink(missing_ok=True)
+        self._uploads[picture.id] = picture, picture.path.stat().st_size
         while len(self._uploads) > UPLOADS or (
             len(self._uploads) > 1 and sum(size for _, size in self._uploads.values()) > UPLOADED
         ):
             _, (old, _) = self._uploads.popitem(last=False)
             old.path.unlink(missing_ok=True)
-        return picture
 
-    def has(self, name: str) -> bool:
-        """Whether a picture of this name has been dropped."""
-        return name in self._uploads
+    def dropped(self, name: str) -> Picture | None:
+        """Return the picture of this name that was dropped, if there is one."""
+        return self._uploads[name][0] if name in self._uploads else None
 
     def thumb(self, name: str) -> bytes | None:
         """Return a thumbnail, if it is known."""

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,12 +50,9 @@ def serve(
         InvalidImage: the folder has no pictures.
         LimelightError: a model can't be loaded.
     """
-    try:
-        import fastapi
-        import uvicorn
-    except ImportError:
-        raise MissingExtra("fastapi or uvicorn", "web") from None
-    del fastapi, uvicorn
+    for package in ("fastapi", "uvicorn"):
+        if find_spec(package) is None:
+            raise MissingExtra(package, "web")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # decoders have no use for threads, whose stacks take addresses
     names = list(dict.fromkeys(models)) or list(DEMO)
     with tempfile.TemporaryDirectory(prefix="limelight-") as own, _listen(port) as listening:
@@ -70,10 +68,7 @@ async def _serve(
     ready: Callable[[str], None],
     functions: str | None,
 ) -> None:
-    import uvicorn
-
     from limelight.web import pictures
-    from limelight.web.app import create_app
     from limelight.web.site import Site
     from limelight.web.workers import STUDIO, Workers
 
@@ -81,7 +76,13 @@ async def _serve(
     site = Site(Workers(models, loading, functions or STUDIO), shown, own)
     token, port = secrets.token_urlsafe(24), listening.getsockname()[1]
     try:
-        await site.open()
+        opening = asyncio.create_task(site.open())
+        await asyncio.sleep(0)
+        import uvicorn  # while the first process imports PyTorch
+
+        from limelight.web.app import create_app
+
+        await opening
         config = uvicorn.Config(
             create_app(site, token, port),
             log_level="error",

@@ -6,14 +6,16 @@ import hashlib
 import json
 import tempfile
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from limelight.data.images import most_pixels
 from limelight.errors import LimelightError, nearest
 from limelight.web.guard import LARGEST_UPLOAD
 from limelight.web.lane import Job
-from limelight.web.pictures import Picture, Pictures
+from limelight.web.pictures import Picture, Pictures, clean_name
 from limelight.web.refusal import Refusal
 from limelight.web.requests import MOST_EVALUATED, Evaluate, OfPicture, Strict
 from limelight.web.workers import Workers
@@ -90,17 +92,22 @@ class Site:
                 file.write(chunk)
             file.flush()
             name = digest.hexdigest()[:32]
-            target = self.folder / f"{name}.{file.name[-14:-7]}.ppm"
-            job = Job("decode", {"source": file.name, "target": str(target)})
-            try:
-                made = json.loads(await self.workers.uploads.submit(job).result())
-            except BaseException:
-                job.stop()
-                target.unlink(missing_ok=True)
-                raise
-        picture = self.pictures.add(name, target, called)
+            known = self.pictures.dropped(name)
+            picture = replace(known, name=clean_name(called)) if known else await self._decode(file.name, name, called)
+        self.pictures.add(picture)
+        return {"id": name, "name": picture.name, "width": picture.size[0], "height": picture.size[1]}
+
+    async def _decode(self, source: str, name: str, called: str) -> Picture:
+        target = self.folder / f"{uuid4().hex}.ppm"
+        job = Job("decode", {"source": source, "target": str(target)})
+        try:
+            made = json.loads(await self.workers.uploads.submit(job).result())
+        except BaseException:
+            job.stop()
+            target.unlink(missing_ok=True)
+            raise
         self.pictures.keep_thumb(name, base64.b64decode(made["thumb"]))
-        return {"id": name, "name": picture.name, "width": made["width"], "height": made["height"]}
+        return Picture(name, clean_name(called), "", target, size=(made["width"], made["height"]))
 
     async def thumb(self, name: str) -> bytes:
         """Return a picture's thumbnail, JPEG.

@@ -95,8 +95,6 @@ def main(pipe: Connection, models: list[str], loading: dict[str, Any], functions
     post = Post(pipe)
     paths: OrderedDict[str, Path] = OrderedDict()
     try:
-        from importlib.util import find_spec
-        if functions == "limelight.web.studio" and find_spec(functions) is None: functions = "limelight.web.trial"
         module = import_module(functions)
         _load_so(loading)
         studio = module.Studio(models, paths.__getitem__)

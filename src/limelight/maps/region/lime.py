@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import Field
-from sklearn.linear_model import Ridge
 from torch.nn import functional as F
 
 from limelight.card import register_method
@@ -123,6 +122,8 @@ def surrogate(z: Floats, y: Floats, width: float, alpha: float) -> tuple[Floats,
     """
     distance = 1 - np.sqrt(z.mean(1))  # the cosine of z and (1, ..., 1) is |z| / (sqrt |z| sqrt s)
     near = np.exp(-((distance / width) ** 2))
+    from sklearn.linear_model import Ridge  # takes a second to be imported
+
     model = cast(Any, Ridge(alpha=alpha))
     model.fit(z, y, sample_weight=near)
     return model.coef_, float(model.intercept_), float(model.score(z, y, sample_weight=near))

@@ -1,0 +1,103 @@
+"""Code that makes an explanation again, for whoever copies it."""
+
+import json
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limelight.api import example_image
+from limelight.data.images import load_image
+from limelight.data.synthetic import MOST_SCENES
+from limelight.errors import InvalidImage
+from limelight.model.classifier import Classifier
+from limelight.web.studio.asked import Target
+from limelight.web.studio.studio import Told
+
+WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+def python(told: Told, name: str | None = None) -> str:
+    """Return lines of Python that make the very same map.
+
+    Args:
+        told: the explanation.
+        name: of the picture's file; None for its path. Of a drawn scene the number says all.
+    """
+    scene = scene_of(told.look.path)
+    image = f"ll.example_image({scene})" if scene is not None else repr(name or str(told.look.path))
+    arguments = [repr(told.look.model), image, repr(told.method.name)]
+    if told.target.given or told.target.other is not None:
+        arguments.append(f"target={_target(told.target, told.look.classifier)}")
+    arguments += [f"{option}={_value(value)}" for option, value in told.options.items()]
+    return f"import limelight as ll\n\nexplanation = ll.explain({', '.join(arguments)})\n"
+
+
+def command(told: Told, name: str | None = None) -> str | None:
+    """Return a line for the command line that makes the very same map; None where it has no words for the target."""
+    if told.target.other is not None:
+        return None
+    scene = scene_of(told.look.path)
+    file = f"scene-{scene}.png" if scene is not None else name or str(told.look.path)
+    words = ["limelight", "explain", file, "--model", told.look.model, "--method", told.method.name]
+    if told.target.given:
+        words += ["--target", str(_class(told.target.index, told.look.classifier))]
+    for option, value in told.options.items():
+        if option == "layer":
+            words += ["--layer", value if isinstance(value, str) else ",".join(value)]
+        else:
+            words += ["-p", f"{option}={_written(value)}"]
+    line = " ".join(map(shlex.quote, words))
+    draw = f"import limelight as ll; ll.example_image({scene}).save('{file}')"
+    return line if scene is None else f'python -c "{draw}" && {line}'
+
+
+@cache
+def scene_of(path: Path) -> int | None:
+    """Return the number of the drawn scene that a file shows to the last pixel, if its name ends in one."""
+    match = re.search(r"(\d{1,9})$", path.stem)
+    number = int(match[1]) if match else MOST_SCENES
+    if number >= MOST_SCENES:
+        return None
+    try:
+        same = np.array_equal(np.asarray(load_image(path)), np.asarray(example_image(number)))
+    except InvalidImage:  # not what Pillow reads alone
+        return None
+    return number if same else None
+
+
+def _target(target: Target, classifier: Classifier) -> str:
+    first = repr(_class(target.index, classifier))
+    if target.other is None:
+        return first
+    other = repr(_class(target.other, classifier))
+    return (
+        f"ll.targets.finer({first}, others={other})"
+        if target.kind == "finer"
+        else f"ll.targets.margin({first}, {other})"
+    )
+
+
+def _class(index: int, classifier: Classifier) -> int | str:
+    """Return a class's label where no other has it, else its index."""
+    labels = classifier.labels or ()
+    plain = index < len(labels) and labels.count(labels[index]) == 1 and labels[index].isprintable()
+    return labels[index] if plain else index
+
+
+def _value(value: Any) -> str:
+    """Write a value of JSON in Python."""
+    return repr(tuple(value) if isinstance(value, list) else value)
+
+
+def _written(value: Any) -> str:
+    """Write a value as the command line reads it: a text as it is unless it would be read as JSON."""
+    if isinstance(value, str):
+        try:
+            json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(value)
