@@ -50,6 +50,7 @@ def classifier(labels: list[str] | None = None) -> ll.Classifier:
         (targets.margin(0, 3), [2.0, -4.0]),
         (targets.finer(0, gamma=0.5, k=2), [3 - 0.5 * 1.5, 0 - 0.5 * 1.5]),
         (targets.finer(0, gamma=0, k=1), [3.0, 0.0]),
+        (targets.finer(0, gamma=0.5, others=(2, 1)), None),
         (targets.finer(0, gamma=0.5, k=1, weights="softmax"), [3 - 0.5 * 2.0, 0 - 0.5 * 1.0]),
         (targets.regression(2), [-9.0, 2.0]),
         (targets.regression(2, sign=-1), [9.0, -2.0]),

@@ -1,7 +1,7 @@
 """What a method of the attention family computes with: the attentions of a pass, and where their tokens lie."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -63,6 +63,13 @@ class Attentions:
         last = fuse((*self._on_picture(self.blocks[-1:]), *self.pools)[-1])
         row = last[:, 0] if self.pools else self.tokens.read.to(last) @ last
         return self.tokens.map(row)
+
+    def up_to(self, block: int, token: int) -> "Attentions":
+        """Return the same as if a block were the last, and all that is read behind it were one token."""
+        twin = replace(self, blocks=self.blocks[: block + 1], pools=())
+        read = F.one_hot(torch.tensor(token), self.tokens.count).float()
+        vars(twin)["tokens"] = replace(self.tokens, read=read)
+        return twin
 
     def compose(
         self, fuse: Callable[[Attention], Tensor], mix: Callable[[Tensor], Tensor], start_layer: int = 0

@@ -16,29 +16,69 @@ from limelight.engine.method import Method, build
 from limelight.errors import MOST_SHOWN, InvalidOption, show
 from limelight.model.classifier import Classifier
 from limelight.model.targets import TargetLike, find_class
+from limelight.ops.arrays import from_numpy
 from limelight.shapes import Logits, Maps
 from limelight.web.studio.schema import options_of
 
 Request = Mapping[str, Any]
 T = TypeVar("T")
-REQUIRED: Any = object()
 
 
-def part(request: Request, name: str, kind: type[T], default: Any = REQUIRED) -> T:
-    """Return a part of a request, of a type.
+WORDS: Mapping[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "a table",
+}
+
+
+def part(request: Request, name: str, kind: type[T], default: T | None = None) -> T:
+    """Return a part of a request, of a type, or the default where it is missing or null.
 
     Raises:
-        InvalidOption: it is missing, or of another type.
+        InvalidOption: it is missing and has no default, or is of another type.
     """
     value = request.get(name)
-    if value is None and default is not REQUIRED:
+    if value is None and default is not None:
         return default
-    if isinstance(value, int) and not isinstance(value, bool) and kind is float:
-        value = float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        words = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
-        raise InvalidOption(f"{name} = {show(value, MOST_SHOWN)}: give {words.get(kind, kind.__name__)}")
+    value = optional(request, name, kind)
+    if value is None:
+        raise InvalidOption(f"{name} is missing; give {WORDS[kind]}")
     return value
+
+
+def optional(request: Request, name: str, kind: type[T]) -> T | None:
+    """Return a part of a request, of a type, or None where it is missing or null.
+
+    Raises:
+        InvalidOption: it is of another type.
+    """
+    value: Any = request.get(name)
+    if type(value) is int and kind is float:
+        value = float(value)
+    if value is not None and type(value) is not kind:
+        raise InvalidOption(f"{name} = {show(value, MOST_SHOWN)}: give {WORDS[kind]}")
+    return value
+
+
+def names(request: Request, name: str) -> list[str]:
+    """Return a part of a request that is a list of texts, each once."""
+    given = listed(request, name)
+    texts = [one for one in given if isinstance(one, str)]
+    if not texts or len(texts) < len(given):
+        raise InvalidOption(f"{name} = {show(given, MOST_SHOWN)}: give a list of names")
+    return list(dict.fromkeys(texts))
+
+
+def listed(request: Request, name: str) -> list[Any]:
+    """Return a part of a request that is a list."""
+    return cast(list[Any], part(request, name, list))
+
+
+def table(request: Request, name: str) -> dict[str, Any]:
+    """Return a part of a request that is a table, empty where it is missing."""
+    return cast(dict[str, Any], optional(request, name, dict) or {})
 
 
 def choice(request: Request, name: str, choices: Mapping[str, Any] | tuple[str, ...], default: str) -> str:
@@ -60,9 +100,9 @@ def method_of(request: Request) -> tuple[Method, dict[str, Any]]:
         UnknownMethod: there is none of this name.
         InvalidOption: an option that it has not, or that can't be.
     """
-    name, given = part(request, "method", str), part(request, "options", dict, {})
+    name, given = part(request, "method", str), table(request, "options")
     texts = {o["name"] for o in options_of(build(name)) if o["kind"] == "text"} if given else set[str]()
-    options = {o: _read(v) if o in texts else v for o, v in cast(dict[str, Any], given).items() if v is not None}
+    options = {o: _read(v) if o in texts else v for o, v in given.items() if v is not None}
     return build(name, **options), options
 
 
@@ -122,9 +162,9 @@ def target_of(request: Request, classifier: Classifier, logits: Logits) -> Targe
         UnknownTarget: there is no such class.
         InvalidOption: a class against itself, or no such kind.
     """
-    asked = part(request, "target", dict, {})
+    asked = table(request, "target")
     kind = choice(asked, "kind", ("margin", "finer"), "margin")
-    given, against = part(asked, "class", int, None), part(asked, "against", int, None)
+    given, against = optional(asked, "class", int), optional(asked, "against", int)
     index = int(logits.argmax()) if given is None else find_class(given, logits.shape[1], classifier.labels)
     other = None if against is None else find_class(against, logits.shape[1], classifier.labels)
     if index == other:
@@ -144,4 +184,4 @@ def mask_of(request: Request, size: tuple[int, int]) -> Maps:
         raise InvalidOption("mask: give the bytes in base64") from None
     if len(data) != size[0] * size[1]:
         raise InvalidOption(f"mask: {len(data)} bytes; give one for each of {size[0]} x {size[1]} pixels")
-    return torch.from_numpy(np.frombuffer(data, np.uint8).copy()).view(1, *size).float() / 255
+    return from_numpy(np.frombuffer(data, np.uint8).copy()).view(1, *size).float() / 255

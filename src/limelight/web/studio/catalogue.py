@@ -5,21 +5,13 @@ from typing import Any
 from limelight.card import METHODS, METRICS, Card
 
 PAPERS_WRITE = (
-    *("Grad-ECLIP", "LeGrad", "CAM", "Eigen-CAM", "Eigen-Grad-CAM", "Fake-CAM", "Grad-CAM", "Grad-CAM++", "HiRes-CAM"),
-    *(
-        "KPCA-CAM",
-        "Layer-CAM",
-        "Refine-CAM",
-        "Shapley-CAM",
-        "Smooth-Grad-CAM++",
-        "WGrad-CAM",
-        "XGrad-CAM",
-        "Cluster-CAM",
-    ),
-    *("Collection-CAM", "Group-CAM", "SC-SM-CAM", "Ablation-CAM", "IS-CAM", "Score-CAM", "SS-CAM", "AOP", "SIGCAM"),
-    *("EMP", "I-GOS", "DeepLIFT", "Full-Grad", "Gradient-SHAP", "Guided-Grad-CAM", "Smooth-Grad", "Var-Grad", "AGF"),
-    *("AttnLRP", "C-LRP", "LRP", "LRP-epsilon-plus", "LRP-alpha2-beta1", "LRP-comp", "RAP", "Relevance-CAM", "RSP"),
-    *("D-RISE", "LIME", "RISE", "TIS", "ViT-CX", "XRAI", "ADCC", "MoRF", "MoRF-insertion", "LeRF", "ROAD", "Grid-PG"),
+    *("ADCC", "AGF", "AOP", "Ablation-CAM", "AttnLRP", "C-LRP", "CAM", "Cluster-CAM", "Collection-CAM", "D-RISE"),
+    *("DeepLIFT", "EMP", "Eigen-CAM", "Eigen-Grad-CAM", "Fake-CAM", "Full-Grad", "Grad-CAM", "Grad-CAM++"),
+    *("Grad-ECLIP", "Gradient-SHAP", "Group-CAM", "Guided-Grad-CAM", "HiRes-CAM", "I-GOS", "IS-CAM", "KPCA-CAM"),
+    *("LIME", "LRP", "LRP-alpha2-beta1", "LRP-comp", "LRP-epsilon-plus", "Layer-CAM", "LeGrad", "LeRF", "MoRF"),
+    *("MoRF-insertion", "RAP", "RISE", "ROAD", "RSP", "Refine-CAM", "Relevance-CAM", "SC-SM-CAM", "SIGCAM"),
+    *("SS-CAM", "Score-CAM", "Shapley-CAM", "Smooth-Grad", "Smooth-Grad-CAM++", "TIS", "Var-Grad", "ViT-CX"),
+    *("WGrad-CAM", "XGrad-CAM", "XRAI"),
 )
 """Names with capitals of their own."""
 

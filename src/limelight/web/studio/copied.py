@@ -3,9 +3,9 @@
 import json
 import re
 import shlex
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def command(told: Told, name: str | None = None) -> str | None:
     return line if scene is None else f'python -c "{draw}" && {line}'
 
 
-@cache
+@lru_cache(1000)
 def scene_of(path: Path) -> int | None:
     """Return the number of the drawn scene that a file shows to the last pixel, if its name ends in one."""
     match = re.search(r"(\d{1,9})$", path.stem)
@@ -90,7 +90,7 @@ def _class(index: int, classifier: Classifier) -> int | str:
 
 def _value(value: Any) -> str:
     """Write a value of JSON in Python."""
-    return repr(tuple(value) if isinstance(value, list) else value)
+    return repr(tuple(cast(list[Any], value)) if isinstance(value, list) else value)
 
 
 def _written(value: Any) -> str:

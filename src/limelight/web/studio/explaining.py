@@ -18,7 +18,7 @@ from limelight.model.targets import Targets
 from limelight.results.explanation import label_of
 from limelight.shapes import Images
 from limelight.web.studio import catalogue, copied, told
-from limelight.web.studio.asked import Request, part
+from limelight.web.studio.asked import Request, optional, part
 from limelight.web.studio.schema import options_of
 from limelight.web.studio.studio import Asked, Studio, Told
 
@@ -67,12 +67,12 @@ def describe(studio: Studio, name: str) -> dict[str, Any]:
         "size": list(classifier.input_size),
         "seconds_per_pass": studio.seconds_per_pass(classifier, x),
         "attention": _why_no_attention(classifier, x) == "",
-        "layers": _strip(seen),
+        "layers": strip(seen),
         "all_layers": [layer.name for layer in seen.candidates],
     }
 
 
-def _strip(seen: Trace) -> list[str]:
+def strip(seen: Trace) -> list[str]:
     """Return the layers of which maps stand side by side: the last of every resolution, and all outermost blocks."""
     stages, blocks = {layer.name for layer in seen.stages}, [layer for layer in seen.candidates if layer.block]
     inner = {one.name for one in blocks if any(one.name.startswith(f"{outer.name}.") for outer in blocks)}
@@ -100,8 +100,7 @@ def classify(studio: Studio, request: Request) -> Events:
     """Tell a picture's classes: the likeliest, or those whose name has a text in it."""
     look, top = studio.look(request), _count(request)
     find = part(request, "find", str, "").strip().casefold()
-    probabilities = told.probabilities_of(look.classifier, look.logits)[0]
-    order = probabilities.argsort(descending=True, stable=True).tolist()
+    order = told.likeliest(look.logits)
     wanted = [i for i in order if find in label_of(look.classifier, i).casefold()]
     yield (
         "result",
@@ -131,18 +130,16 @@ def shown(studio: Studio, request: Request) -> Events:
 def prices(studio: Studio, request: Request) -> Events:
     """Tell what each method would take with its defaults; those that the model can't have are left out."""
     look = studio.look(request)
+    attentive = _why_no_attention(look.classifier, look.x) == ""
     table: dict[str, dict[str, float]] = {}
-    for name in catalogue_names():
+    for entry in catalogue.methods():
+        if entry["tokens_only"] and not attentive:
+            continue
         try:
-            table[name] = price(studio, look.classifier, look.x, build(name))
+            table[entry["name"]] = price(studio, look.classifier, look.x, build(entry["name"]))
         except LimelightError:
             continue
     yield "result", {"prices": table}
-
-
-def catalogue_names() -> list[str]:
-    """Return the names of all methods."""
-    return [entry["name"] for entry in catalogue.methods()]
 
 
 def price(studio: Studio, classifier: Classifier, x: Images, method: Method) -> dict[str, float]:
@@ -193,7 +190,7 @@ def _budgeted(asked: Asked) -> list[Method]:
 def reply(one: Told, request: Request) -> dict[str, Any]:
     """Return what the page is told of an explanation."""
     explanation, look, target = one.explanation, one.look, one.target
-    name = part(request, "name", str, None)
+    name = optional(request, "name", str)
     chances = told.probabilities_of(look.classifier, look.logits)[0]
     return {
         "key": one.key,

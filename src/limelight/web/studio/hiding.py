@@ -1,14 +1,22 @@
 """Hide parts of a picture, and see the score move."""
 
 import time
+from itertools import product
+from math import prod
+from statistics import mean
 from typing import Any
 
 import torch
 
+from limelight.engine.method import build
+from limelight.errors import InvalidOption
+from limelight.ops.arrays import floats
 from limelight.ops.impute import impute
+from limelight.ops.order import pixels_per_step, ranks
+from limelight.scoring.metric import build_metric
 from limelight.shapes import Images, Maps
 from limelight.web.studio import told
-from limelight.web.studio.asked import Request, choice, mask_of, target_of
+from limelight.web.studio.asked import Request, choice, mask_of, part, target_of
 from limelight.web.studio.explaining import TOP, Events
 from limelight.web.studio.studio import Look, Studio
 
@@ -41,11 +49,7 @@ def hide(studio: Studio, request: Request) -> Events:
     mask = mask_of(request, look.size).to(look.x)
     changed = cover(look, mask if mode == "hide" else 1 - mask, fill)
     logits = look.classifier(changed)
-    top = [
-        told.probabilities_of(look.classifier, one)[0].argsort(descending=True)[:TOP].tolist()
-        for one in (look.logits, logits)
-    ]
-    wanted = list(dict.fromkeys([*top[0], target.index, *top[1]]))
+    wanted = list(dict.fromkeys([*told.likeliest(look.logits)[:TOP], target.index, *told.likeliest(logits)[:TOP]]))
     yield (
         "result",
         {
@@ -65,3 +69,59 @@ def score(look: Look, logits: torch.Tensor, target: Any) -> dict[str, float]:
         "score": float(target.score(look.classifier, logits)),
         "probability": float(chances[0, target.index]),
     }
+
+
+DRAWS = 8
+"""Random choices of as large an area."""
+
+
+def compare_hiding(studio: Studio, request: Request) -> Events:
+    """Hide the top of a map, and as much at random: blots, as smooth as a class activation map."""
+    one, fill = studio.recall(request), choice(request, "fill", FILLS, "blur")
+    area = part(request, "area", float)
+    if not 0 <= area <= 1:
+        raise InvalidOption(f"area = {area:g}; give a share of the picture, 0 to 1")
+    look = one.look
+    noise = [build("random-map", seed=seed).run(look.classifier, look.x, one.target.index).map for seed in range(DRAWS)]
+    places = ranks(torch.cat([one.saliency.map, *noise]))
+    hidden = (places < round(area * places[0].numel())).to(look.x)
+    changed = cover(look, hidden, fill)
+    scores = [score(look, logits[None], one.target) for logits in look.classifier(changed)]
+    chances = [s["probability"] for s in scores[1:]]
+    picture = [told.address(told.png(told.seen(look.classifier, x))) for x in changed[:2]]
+    yield (
+        "result",
+        {
+            "map": scores[0] | {"shown": picture[0]},
+            "random": {
+                "probability": mean(chances),
+                "score": mean(s["score"] for s in scores[1:]),
+                "shown": picture[1],
+                "low": min(chances),
+                "high": max(chances),
+                "n": DRAWS,
+            },
+            "before": score(look, look.logits, one.target),
+        },
+    )
+
+
+def curves(studio: Studio, request: Request) -> Events:
+    """Follow the class's probability while pixels leave, or come, in a map's order, and the areas of a random map.
+
+    Both begin or end at the same fill, other than the metrics' defaults.
+    """
+    one, fill = studio.recall(request), choice(request, "fill", FILLS, "blur")
+    if fill == "inpaint":
+        raise InvalidOption(f"curves are of one fill for all steps: {', '.join(f for f in FILLS if f != 'inpaint')}")
+    classifier, x, target = one.look.classifier, one.look.x, one.target.index
+    maps = {"": one.saliency.map, "random_": build("random-map").run(classifier, x, target).map}
+    reply: dict[str, Any] = {}
+    for i, (beside, name) in enumerate(product(maps, ("deletion", "insertion"))):
+        yield "progress", {"done": i, "total": 2 * len(maps)}
+        measured = build_metric(name, fill=FILLS[fill]).measure(classifier, x, target, maps[beside])
+        reply[f"{beside}{name}_area"] = float(measured.values)
+        if not beside and measured.curve is not None:
+            reply[name] = floats(measured.curve[0])
+    pixels = pixels_per_step(build_metric("deletion").options.model_dump()["step"], one.look.size) / prod(one.look.size)
+    yield "result", {"steps": [min(1.0, i * pixels) for i in range(len(reply["deletion"]))], **reply}

@@ -22,7 +22,7 @@ from limelight.model.classifier import Classifier
 from limelight.results.explanation import Explanation, explanations
 from limelight.scoring.image_batch import ImageBatch
 from limelight.shapes import Images, Logits
-from limelight.web.studio.asked import Request, Target, method_of, part, target_of
+from limelight.web.studio.asked import Request, Target, method_of, part, table, target_of
 
 PICTURES = 16
 """Inputs that are kept, with their scores and fills: some megabytes each."""
@@ -177,10 +177,10 @@ class Studio:
         Raises:
             InvalidOption: it is forgotten, and nothing is said.
         """
-        key, again = part(request, "explanation", str), part(request, "again", dict, None)
+        key, again = part(request, "explanation", str), table(request, "again")
         if key in self.told:
             return self.told.keep(key, lambda: self.told[key])
-        if again is None:
+        if not again:
             raise InvalidOption("this explanation is kept no longer; explain the picture again")
         return self.tell(self.ask({**request, **again}))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from limelight.draw.plane import to_rgb
 from limelight.errors import NonFinite
 from limelight.model.classifier import Classifier
+from limelight.ops.arrays import integers
 from limelight.results.explanation import label_of
 from limelight.results.pictures import to_array
 from limelight.shapes import Logits
@@ -60,6 +61,11 @@ def tell_classes(classifier: Classifier, logits: Logits, wanted: list[int]) -> l
 def probabilities_of(classifier: Classifier, logits: Logits) -> Tensor:
     """Return the probability of every class, (n, classes): softmax, or sigmoid where classes are independent."""
     return logits.sigmoid() if classifier.outputs.multilabel else logits.softmax(1)
+
+
+def likeliest(logits: Logits) -> list[int]:
+    """Return all classes, the most probable first, for logits (1, classes)."""
+    return integers(logits[0].argsort(descending=True, stable=True))
 
 
 def png(image: Image.Image) -> bytes:
