@@ -64,6 +64,6 @@ function Bar({ one, before }) {
       <span class="value">${percent(probability)}</span>
       ${before !== undefined && html`<span class="hidden">before: ${percent(before)}</span>`}
     </button>
-    <button class="vs quiet" aria-pressed=${String(index === state.target.against)} aria-label=${`against ${label}`} disabled=${index === now} onClick=${() => explainClass(index, true)}>vs</button>
+    <button class="vs quiet" title="rather than this one?" aria-pressed=${String(index === state.target.against)} aria-label=${`against ${label}`} disabled=${index === now} onClick=${() => explainClass(index, true)}>vs</button>
   </li>`;
 }

@@ -89,6 +89,19 @@ export function clear() {
   show();
 }
 
+let seen = "";
+/** Drops the mask with the picture it belongs to; of another class, asks anew. */
+export function follow() {
+  const now = JSON.stringify([state.picture, state.model]);
+  const target = JSON.stringify(state.target);
+  const [before, asked] = seen ? seen.split("\n") : [now, target];
+  seen = `${now}\n${target}`;
+  if (before !== now) {
+    if (state.brush.painted) clear();
+    fit();
+  } else if (asked !== target && state.brush.painted) painted();
+}
+
 function mask() {
   const { data } = pen.getImageData(0, 0, sheet.width, sheet.height);
   const bytes = new Uint8Array(sheet.width * sheet.height);

@@ -11,7 +11,7 @@ const ORANGE = "#d9730d";
 export function Curves({ one }) {
   const { fill, area } = state.brush;
   if (!one?.final) return null;
-  const body = { ...about(one), fill };
+  const body = { ...about(one), fill: fill === "inpaint" ? "blur" : fill }; // one fill for all steps
   const job = known("curves", body);
   const said = job?.value;
   const start = () => (ask("curves", body, true), changed());

@@ -5,7 +5,7 @@ import { file } from "./api.js";
 import { draw } from "./colour.js";
 import { shownAs } from "./map.js";
 import { copy } from "./settings.js";
-import { about, classesOf, explanation, fail, labelOf, modelOf, state } from "./state.js";
+import { about, classesOf, explanation, fail, labelOf, lookOf, modelOf, state } from "./state.js";
 import { number, passes, percent, seconds } from "./words.js";
 
 function save(blob, name) {
@@ -50,7 +50,7 @@ async function painted(one, px = 384) {
   await picture.decode();
   const sheet = Object.assign(document.createElement("canvas"), { width: px, height: Math.round((px * h) / w) });
   const over = Object.assign(document.createElement("canvas"), { width: sheet.width, height: sheet.height });
-  draw(over, one.map, state.look);
+  draw(over, one.map, lookOf(one.method));
   const pen = sheet.getContext("2d");
   pen.drawImage(picture, 0, 0, sheet.width, sheet.height);
   pen.drawImage(over, 0, 0);

@@ -9,7 +9,7 @@ const film = { first: 0, total: 0, pictures: [] };
 
 export async function loadFilm(first, page) {
   try {
-    const said = page || (await get(`api/pictures?first=${first}&count=${COUNT}`));
+    const said = page || (await get(`pictures?first=${first}&count=${COUNT}`));
     Object.assign(film, { first, total: said.total, pictures: said.pictures });
     for (const one of said.pictures) state.names[one.id] = one.name;
     changed();

@@ -4,6 +4,7 @@ import { html, render, useEffect, useReducer } from "../vendor/preact-htm.js";
 import * as address from "./address.js";
 import { get, upload } from "./api.js";
 import { Bars } from "./bars.js";
+import * as brush from "./brush.js";
 import { Menu } from "./export.js";
 import { Film, loadFilm } from "./film.js";
 import { Hide } from "./hide.js";
@@ -21,9 +22,12 @@ const TABS = { methods: ["Methods", Methods], hide: ["Hide", Hide], layers: ["La
 /** Asks for what is on the page now, and stops what is not any more. */
 function refresh() {
   if (!state.picture || !state.model) return;
+  brush.follow();
   stopOthers(({ name, body }) => {
     if (name === "evaluate") return body.model === state.model;
     if (body.picture !== state.picture || ![state.model, state.second].includes(body.model)) return false;
+    const target = body.target || body.again?.target;
+    if (target && body.model === state.model && JSON.stringify(target) !== JSON.stringify(state.target)) return false;
     if (name === "explain") return JSON.stringify(body) === JSON.stringify(question(body.method, body.model));
     return true;
   });
@@ -137,7 +141,7 @@ function listenToDrops() {
 async function open() {
   const root = document.getElementById("app");
   try {
-    const [start, page] = await Promise.all([get("api/start"), get("api/pictures?first=0&count=60")]);
+    const [start, page] = await Promise.all([get("start"), get("pictures?first=0&count=60")]);
     const names = Object.fromEntries(page.pictures.map((p) => [p.id, p.name]));
     set({ start, names, model: start.models[0].name, second: start.models[1]?.name || "", picture: page.pictures[0]?.id || "" });
     address.read();

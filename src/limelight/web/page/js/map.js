@@ -2,7 +2,7 @@
 
 import { html, useEffect, useRef } from "../vendor/preact-htm.js";
 import { decode, draw, shareBelow, valueAt } from "./colour.js";
-import { state } from "./state.js";
+import { lookOf, state } from "./state.js";
 import { number, share } from "./words.js";
 
 /** The place that is looked at, x and y in [0, 1], or null. */
@@ -36,7 +36,7 @@ export function told(map, { x, y }) {
  * @param px width of the canvas.
  * @param children laid over it.
  */
-export function MapView({ source, alt, map, size, px, look = state.look, on = true, readout = true, children }) {
+export function MapView({ source, alt, map, size, px, look = lookOf(state.method), on = true, readout = true, children }) {
   const canvas = useRef();
   const hair = useRef();
   const text = useRef();

@@ -2,7 +2,7 @@
 
 import { html, useState } from "../vendor/preact-htm.js";
 import { MapView, Progress, shownAs } from "./map.js";
-import { ask, changed, explanation, known, methodOf, modelOf, question, set, state } from "./state.js";
+import { ask, changed, explanation, lookOf, modelOf, question, set, state } from "./state.js";
 import { passes, seconds } from "./words.js";
 
 const FIRST = ["grad-cam", "layer-cam", "hires-cam", "eigen-cam", "grad-eclip", "legrad", "generic-attention", "attn-lrp", "lrp-epsilon-plus", "guided-grad-cam", "input-x-gradient", "relevance-cam"];
@@ -34,6 +34,7 @@ function runQuick(methods, prices) {
 
 export function Methods() {
   const [all, showAll] = useState(false);
+  const [more, showMore] = useState(false);
   const job = pricesOf();
   const prices = job.value?.prices;
   if (job.status === "failed") return html`<p class="note">${job.error}</p>`;
@@ -42,14 +43,23 @@ export function Methods() {
   const quick = here.filter((m) => m.cheap && m.family !== "baseline").sort(byRank);
   const shown = all ? [...quick, ...here.filter((m) => m.family === "baseline")] : quick.slice(0, SHOWN);
   const dear = here.filter((m) => !m.cheap).sort((a, b) => prices[a.name].seconds - prices[b.name].seconds);
+  const rest = dear.filter((m) => !explanation(m.name));
   const others = state.start.methods.length - here.length;
   runQuick(shown, prices);
   return html`
-    <div class="cards">${shown.map((m) => html`<${Card} key=${m.name} method=${m} price=${prices[m.name]} />`)}</div>
+    <div class="cards">${[...shown, ...dear.filter((m) => explanation(m.name))].map((m) => html`<${Card} key=${m.name} method=${m} price=${prices[m.name]} />`)}</div>
     <button class="quiet" aria-expanded=${String(all)} onClick=${() => showAll(!all)}>${all ? "Show fewer" : `Show all ${here.filter((m) => m.cheap).length} quick methods`}</button>
     <h3>Slower ones, when you ask</h3>
-    <div class="cards">${dear.map((m) => html`<${Card} key=${m.name} method=${m} price=${prices[m.name]} />`)}</div>
+    <ul class="prices">${rest.slice(0, more ? undefined : SHOWN).map((m) => html`<${Price} key=${m.name} method=${m} price=${prices[m.name]} />`)}</ul>
+    ${rest.length > SHOWN && html`<button class="quiet" aria-expanded=${String(more)} onClick=${() => showMore(!more)}>${more ? "Show fewer" : `Show all ${rest.length} slower methods`}</button>`}
     ${others > 0 && html`<p class="note">${others} more methods need another kind of network than ${state.model}.</p>`}`;
+}
+
+function Price({ method, price }) {
+  const run = () => (ask("explain", question(method.name), true), changed());
+  return html`<li><span class="label" title=${method.summary}>${method.title}</span>
+    <span class="cost">${passes(price.passes)} · ~${seconds(price.seconds)}</span>
+    <button class="run" aria-label=${`Run ${method.title}`} onClick=${run}>Run</button></li>`;
 }
 
 function Card({ method, price }) {
@@ -59,11 +69,11 @@ function Card({ method, price }) {
   const main = name === state.method;
   const { size } = modelOf(state.model);
   const run = () => (ask("explain", question(name), true), changed());
-  const price_ = one ? `${passes(one.passes)} · ${seconds(one.seconds)}` : `${passes(price.passes)} · ${seconds(price.seconds)}`;
+  const price_ = one ? `${passes(one.passes)} · ${seconds(one.seconds)}` : `${passes(price.passes)} · ~${seconds(price.seconds)}`;
   return html`<article class=${`card ${main ? "main" : ""} ${one ? "" : "empty"}`}>
-    ${one && html`<${MapView} source=${shownAs(state.picture, state.model)} alt=${`${title} for ${one.label}`} map=${one.map} size=${size} px=${192} />`}
+    ${one && html`<${MapView} source=${shownAs(state.picture, state.model)} alt=${`${title} for ${one.label}`} map=${one.map} size=${size} px=${192} look=${lookOf(name)} />`}
     <h4><button class="name" title=${summary} aria-pressed=${String(main)} onClick=${() => set({ method: name })}>${title}</button></h4>
-    <p class="cost">${!one && "about "}${price_}</p>
+    <p class="cost">${price_}</p>
     ${one?.degenerate && html`<p class="note">${one.reason || "This map is empty."}</p>`}
     ${job?.status === "running" && html`<${Progress} job=${job} text=${one ? "so far …" : "running …"} />`}
     ${job?.status === "failed" && html`<p class="note">${job.error}</p>`}

@@ -5,7 +5,7 @@ import { begin, dab, end, outline, paintKey } from "./brush.js";
 import { COLOURS, drawLegend } from "./colour.js";
 import { cross, MapView, moveCross, placeOf, Progress, shownAs, told } from "./map.js";
 import { Settings } from "./settings.js";
-import { explanation, methodOf, modelOf, setLook, set, state } from "./state.js";
+import { explanation, methodOf, modelOf, lookOf, setLook, set, state } from "./state.js";
 import { number, passes, seconds } from "./words.js";
 
 const STEP = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -46,7 +46,7 @@ export function Stage() {
     <div class=${`stage ${hiding ? "painting" : ""}`} role="group" tabindex="0" aria-describedby="how"
       aria-label=${hiding ? "Picture to paint on" : "Picture with its map"}
       onPointerDown=${down} onPointerMove=${move} onPointerUp=${end} onPointerCancel=${end} onKeyDown=${key}>
-      <${MapView} source=${source} alt=${alt} map=${one?.map} size=${size} px=${480} on=${on} readout=${false}>
+      <${MapView} source=${source} alt=${alt} map=${one?.map} size=${size} px=${480} look=${lookOf(state.method)} on=${on} readout=${false}>
         ${hiding && html`<canvas class="mask" ref=${outline} width=${size[1]} height=${size[0]} aria-hidden="true"></canvas>`}
       <//>
     </div>
@@ -88,10 +88,10 @@ function Caption({ one, job }) {
 
 function Look({ one }) {
   const legend = useRef();
-  const { colours, opacity, threshold, signed, on } = state.look;
+  const { colours, opacity, threshold, signed, on } = lookOf(state.method);
   const both = signed && one?.map.low < 0;
   useEffect(() => {
-    if (legend.current) drawLegend(legend.current, state.look, both);
+    if (legend.current) drawLegend(legend.current, { colours }, both);
   }, [colours, both, !!one]);
   const slider = (label, name, max = 1) => html`<label>${label}
     <input type="range" min="0" max=${max} step="0.01" value=${state.look[name]} aria-valuetext=${`${Math.round(100 * state.look[name])} %`}

@@ -13,7 +13,7 @@ export const state = {
   target: { class: null, against: null, kind: "margin" },
   options: {}, // by method: those that differ from the default
   tab: "methods",
-  look: { colours: "viridis", opacity: 0.75, threshold: 0, signed: true, on: true },
+  look: { colours: "viridis", opacity: 0.75, threshold: 0, signed: null, on: true },
   brush: { mode: "hide", fill: "blur", size: 10, tool: "paint", area: 0.1, painted: 0, busy: false, reply: null },
 };
 
@@ -36,6 +36,11 @@ export function set(patch) {
   changed();
 }
 export const setLook = (patch) => set({ look: { ...state.look, ...patch } });
+/** How a method's maps are drawn: where they speak for and against by nature, in two colours, unless someone says otherwise. */
+export const lookOf = (method) => ({
+  ...state.look,
+  signed: state.look.signed ?? (state.target.against !== null || ["pixel gradient", "propagation"].includes(methodOf(method).family)),
+});
 export const setBrush = (patch) => set({ brush: { ...state.brush, ...patch } });
 export const fail = (error) => set({ error: error.message || String(error) });
 

@@ -5,7 +5,7 @@ export const percent = (p) =>
 
 export const seconds = (s) => {
   if (s === null || s === undefined) return "";
-  if (s < 0.1) return "< 0.1 s";
+  if (s < 0.1) return "0.1 s";
   if (s < 10) return `${s.toFixed(1)} s`;
   if (s < 100) return `${Math.round(s)} s`;
   return s < 5400 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`;
