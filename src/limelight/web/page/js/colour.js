@@ -93,7 +93,7 @@ function paint(data, at, value, { both, low, top, hidden, lut, look }) {
   const share = top > 0 ? Math.min(Math.max((both ? value : value - low) / top, -1), 1) : 0;
   if (both) {
     data.set(share < 0 ? BLUE : ORANGE, at);
-    data[at + 3] = hidden ? 0 : 255 * look.opacity * Math.sqrt(Math.abs(share));
+    data[at + 3] = hidden ? 0 : 255 * look.opacity * Math.abs(share) ** 0.75;
   } else if (look.colours === "spot") {
     data[at + 3] = 255 * look.opacity * (hidden ? 1 : 1 - Math.max(share, 0));
   } else {
@@ -120,7 +120,7 @@ export function drawLegend(canvas, look, both) {
     if (both) {
       const signed = 2 * share - 1;
       image.data.set(signed < 0 ? BLUE : ORANGE, 4 * x);
-      image.data[4 * x + 3] = 255 * Math.sqrt(Math.abs(signed));
+      image.data[4 * x + 3] = 255 * Math.abs(signed) ** 0.75;
     } else {
       image.data.set(lut.subarray(Math.round(share * 255) * 3, Math.round(share * 255) * 3 + 3), 4 * x);
       image.data[4 * x + 3] = 255;

@@ -70,8 +70,8 @@ export function MapView({ source, alt, map, size, px, look = lookOf(state.method
         <canvas ref=${canvas} width=${px} height=${Math.round((px * h) / w)} aria-hidden="true"></canvas>
         ${children}
         <div class="hair" ref=${hair} hidden></div>
+        ${readout && html`<div class="readout" ref=${text} aria-hidden="true"></div>`}
       </div>
-      ${readout && html`<div class="readout" ref=${text} aria-hidden="true"></div>`}
     </div>
   `;
 }
