@@ -50,7 +50,7 @@ def classifier(labels: list[str] | None = None) -> ll.Classifier:
         (targets.margin(0, 3), [2.0, -4.0]),
         (targets.finer(0, gamma=0.5, k=2), [3 - 0.5 * 1.5, 0 - 0.5 * 1.5]),
         (targets.finer(0, gamma=0, k=1), [3.0, 0.0]),
-        (targets.finer(0, gamma=0.5, others=(2, 1)), None),
+        (targets.finer(0, gamma=0.5, others=(2, 1)), [3 - 0.5 * -3.5, 0 - 0.5 * 1.5]),
         (targets.finer(0, gamma=0.5, k=1, weights="softmax"), [3 - 0.5 * 2.0, 0 - 0.5 * 1.0]),
         (targets.regression(2), [-9.0, 2.0]),
         (targets.regression(2, sign=-1), [9.0, -2.0]),
@@ -72,6 +72,11 @@ def test_a_class_is_that_class(named: bool) -> None:
         torch.testing.assert_close(found.score, wanted.score)
     a, b = (ll.explain(c, X[:1], target=t)[0] for t in (targets.class_(i), targets.margin(i, "cat")))
     assert (a.label, b.label) == ("fox", "fox - cat")
+    against = ll.explain(c, X[:1], target=targets.finer(i, others="cat"))[0]
+    assert (against.label, against.provenance["function"]) == (
+        "fox, finer than cat",
+        f"finer({i!r}, gamma=0.6, others=('cat',))",
+    )
     assert a.settings()["function"] == f"class_({i!r})"
 
 
@@ -231,6 +236,7 @@ BOTH = torch.ones(2, 24, 24, dtype=torch.bool)
         (lambda: targets.margin(2, 2), InvalidOption, "is 0 everywhere; give two classes"),
         (lambda: targets.finer(2, k=0), InvalidOption, "k of at least 1"),
         (lambda: targets.finer(2, gamma=-1), InvalidOption, "gamma of at least 0"),
+        (lambda: targets.finer(2, others=(1, 2)), InvalidOption, "2 is one of the others"),
         (lambda: targets.finer(2, weights="plain"), InvalidOption, "'uniform' or 'softmax'"),
         (lambda: targets.mask(2, BOTH.float()), InvalidOption, "region is torch.float32; give a boolean tensor"),
         (lambda: targets.mask(2, [[True]]), InvalidOption, "region is list; give a boolean tensor"),

@@ -34,7 +34,7 @@ def main(pipe: Connection) -> None:
     post.say("ready", {"memory": memory()})
     while True:
         job = post.next()
-        do(post, FUNCTIONS[job["function"]], None, job["request"])
+        do(post, FUNCTIONS, None, job)
         post.say("done", {"memory": memory()})
 
 

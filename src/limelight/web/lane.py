@@ -128,7 +128,7 @@ class Lane:
         Raises:
             Refusal: the line is full.
         """
-        if self._task.cancelled() or self._task.cancelling():
+        if self._closed:
             raise Refusal(503, "the server is closing")
         if len(self._line) + (self._now is not None) > self._waiting:  # one of them runs, or is about to
             raise Refusal(429, f"{self.name} is busy: {self._waiting} jobs wait already; try again in a while")
@@ -138,6 +138,15 @@ class Lane:
         if (self._now and not self._now.ended) or len(self._line) > 1:
             self._tell_place(job, len(self._line))
         return job
+
+    def warm_up(self) -> None:
+        """Start the process, if there is none, and wait for nothing."""
+        if not self._closed:
+            self._child = self._child or self._start()
+
+    @property
+    def _closed(self) -> bool:
+        return self._task.done() or self._task.cancelling() > 0
 
     async def open(self) -> None:
         """Start the process and wait until it is ready.

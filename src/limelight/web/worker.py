@@ -110,14 +110,14 @@ def main(pipe: Connection, models: list[str], loading: dict[str, Any], functions
             paths.move_to_end(name)
         while len(paths) > max(PATHS, len(job["paths"])):
             paths.popitem(last=False)
-        do(post, module.FUNCTIONS[job["function"]], studio, job["request"])
+        do(post, module.FUNCTIONS, studio, job)
         post.say("done", {"memory": memory()})
 
 
-def do(post: Post, function: Function, studio: Any, request: dict[str, Any]) -> None:
+def do(post: Post, functions: Mapping[str, Function], studio: Any, job: dict[str, Any]) -> None:
     """Do a job, and send its events."""
     try:
-        for kind, data in function(studio, request):
+        for kind, data in functions[job["function"]](studio, job["request"]):
             post.check()
             if "key" in data:
                 post.say("key", {"key": data["key"]})

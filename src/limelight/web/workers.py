@@ -19,6 +19,9 @@ QUICK_SECONDS, DECODE_SECONDS = 120.0, 20.0
 HEAVY = {"curves", "trust", "evaluate"}
 """What takes long, besides dear methods."""
 
+SOON = 2.0
+"""Seconds after a first map, until the process starts that what takes long will want."""
+
 KEYS = 1000
 """Explanations of which it is known which process has them."""
 
@@ -58,7 +61,10 @@ class Workers:
         Raises:
             Refusal: too many wait there.
         """
-        return self._lane(function, request).submit(Job(function, request, paths))
+        job = self._lane(function, request).submit(Job(function, request, paths))
+        if function == "explain":  # whoever explains will ask how far to trust it
+            asyncio.get_running_loop().call_later(SOON, self.heavy(request["model"]).warm_up)
+        return job
 
     async def close(self) -> None:
         """End all processes."""

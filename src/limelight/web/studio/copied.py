@@ -20,32 +20,32 @@ from limelight.web.studio.studio import Told
 WORD = re.compile(r"[A-Za-z_]\w*")
 
 
-def python(told: Told, name: str | None = None) -> str:
+def python(one: Told, name: str | None = None) -> str:
     """Return lines of Python that make the very same map.
 
     Args:
-        told: the explanation.
+        one: the explanation.
         name: of the picture's file; None for its path. Of a drawn scene the number says all.
     """
-    scene = scene_of(told.look.path)
-    image = f"ll.example_image({scene})" if scene is not None else repr(name or str(told.look.path))
-    arguments = [repr(told.look.model), image, repr(told.method.name)]
-    if told.target.given or told.target.other is not None:
-        arguments.append(f"target={_target(told.target, told.look.classifier)}")
-    arguments += [f"{option}={_value(value)}" for option, value in told.options.items()]
+    scene = scene_of(one.look.path)
+    image = f"ll.example_image({scene})" if scene is not None else repr(name or str(one.look.path))
+    arguments = [repr(one.look.model), image, repr(one.method.name)]
+    if one.target.given or one.target.other is not None:
+        arguments.append(f"target={_target(one.target, one.look.classifier)}")
+    arguments += [f"{option}={_value(value)}" for option, value in one.options.items()]
     return f"import limelight as ll\n\nexplanation = ll.explain({', '.join(arguments)})\n"
 
 
-def command(told: Told, name: str | None = None) -> str | None:
+def command(one: Told, name: str | None = None) -> str | None:
     """Return a line for the command line that makes the very same map; None where it has no words for the target."""
-    if told.target.other is not None:
+    if one.target.other is not None:
         return None
-    scene = scene_of(told.look.path)
-    file = f"scene-{scene}.png" if scene is not None else name or str(told.look.path)
-    words = ["limelight", "explain", file, "--model", told.look.model, "--method", told.method.name]
-    if told.target.given:
-        words += ["--target", str(_class(told.target.index, told.look.classifier))]
-    for option, value in told.options.items():
+    scene = scene_of(one.look.path)
+    file = f"scene-{scene}.png" if scene is not None else name or str(one.look.path)
+    words = ["limelight", "explain", file, "--model", one.look.model, "--method", one.method.name]
+    if one.target.given:
+        words += ["--target", str(_class(one.target.index, one.look.classifier))]
+    for option, value in one.options.items():
         if option == "layer":
             words += ["--layer", value if isinstance(value, str) else ",".join(value)]
         else:

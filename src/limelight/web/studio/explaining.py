@@ -166,7 +166,7 @@ DEAR = 64
 def explain(studio: Studio, request: Request) -> Events:
     """Explain a picture; of methods that go on step by step, tell coarser maps first."""
     asked = studio.ask(request)
-    if asked.key not in studio.told:
+    if asked.key not in studio.kept:
         cost = price(studio, asked.look.classifier, asked.look.x, asked.method)
         yield "progress", cost
         for budgeted in _budgeted(asked):

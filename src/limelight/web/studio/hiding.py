@@ -4,7 +4,7 @@ import time
 from itertools import product
 from math import prod
 from statistics import mean
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -14,7 +14,7 @@ from limelight.ops.arrays import floats
 from limelight.ops.impute import impute
 from limelight.ops.order import pixels_per_step, ranks
 from limelight.scoring.metric import build_metric
-from limelight.shapes import Images, Maps
+from limelight.shapes import Flags, Images, Maps
 from limelight.web.studio import told
 from limelight.web.studio.asked import Request, choice, mask_of, part, target_of
 from limelight.web.studio.explaining import TOP, Events
@@ -36,8 +36,22 @@ def cover(look: Look, hidden: Maps, fill: str) -> Images:
     """
     m = hidden[:, None].to(look.x)
     x = look.x.expand(len(m), -1, -1, -1)
-    b: Any = impute(x, hidden <= 0) if fill == "inpaint" else look.images.fill(FILLS[fill])  # pyright: ignore[reportArgumentType]
+    b = inpaint(x, hidden > 0) if fill == "inpaint" else look.images.fill(cast(Any, FILLS[fill]))
     return torch.where(m > 0, torch.lerp(x, b.expand_as(x), m), x)
+
+
+def inpaint(x: Images, hidden: Flags) -> Images:
+    """Fill what is hidden, (n, H, W), from its surroundings; see ``ops.impute``.
+
+    Only the rectangle around it is worked on: a frame of one pixel that is shown tells all there is to know.
+    """
+    places = hidden.any(0).nonzero(as_tuple=True)
+    if not len(places[0]):
+        return x
+    box = tuple(slice(max(0, int(at.min()) - 1), int(at.max()) + 2) for at in places)
+    x = x.clone()
+    x[..., *box] = impute(x[..., *box], ~hidden[:, *box])
+    return x
 
 
 def hide(studio: Studio, request: Request) -> Events:
@@ -119,9 +133,9 @@ def curves(studio: Studio, request: Request) -> Events:
     reply: dict[str, Any] = {}
     for i, (beside, name) in enumerate(product(maps, ("deletion", "insertion"))):
         yield "progress", {"done": i, "total": 2 * len(maps)}
-        measured = build_metric(name, fill=FILLS[fill]).measure(classifier, x, target, maps[beside])
-        reply[f"{beside}{name}_area"] = float(measured.values)
-        if not beside and measured.curve is not None:
-            reply[name] = floats(measured.curve[0])
+        number = build_metric(name, fill=FILLS[fill]).measure(classifier, x, target, maps[beside])
+        reply[f"{beside}{name}_area"] = float(number.values)
+        if not beside and number.curve is not None:
+            reply[name] = floats(number.curve[0])
     pixels = pixels_per_step(build_metric("deletion").options.model_dump()["step"], one.look.size) / prod(one.look.size)
     yield "result", {"steps": [min(1.0, i * pixels) for i in range(len(reply["deletion"]))], **reply}

@@ -42,7 +42,7 @@ def tokens(studio: Studio, request: Request) -> Events:
     """
     look = studio.look(request)
     target = target_of(request, look.classifier, look.logits)
-    seen = _attentions(look, target)
+    seen = attentions_of(look, target)
     owners = [a.owner for a in seen.clean.attention]
     names = [block_of(a.owner, owners) for a in seen.blocks]
     name, grid = optional(request, "layer", str) or names[-1], seen.tokens.grid
@@ -60,7 +60,7 @@ def tokens(studio: Studio, request: Request) -> Events:
     yield "result", reply | {"heads": heads}
 
 
-def _attentions(look: Look, target: Target) -> Attentions:
+def attentions_of(look: Look, target: Target) -> Attentions:
     """Return the attentions of a pass, with their gradients.
 
     Raises:

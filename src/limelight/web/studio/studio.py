@@ -119,7 +119,7 @@ class Studio:
         self._models = {m if isinstance(m, str) else m.name: m for m in models}
         self._read = read
         self._looks: Latest[Look] = Latest(PICTURES)
-        self.told: Latest[Told] = Latest(EXPLANATIONS)
+        self.kept: Latest[Told] = Latest(EXPLANATIONS)
 
     @property
     def models(self) -> list[str]:
@@ -178,18 +178,18 @@ class Studio:
             InvalidOption: it is forgotten, and nothing is said.
         """
         key, again = part(request, "explanation", str), table(request, "again")
-        if key in self.told:
-            return self.told.keep(key, lambda: self.told[key])
+        if key in self.kept:
+            return self.kept.keep(key, lambda: self.kept[key])
         if not again:
             raise InvalidOption("this explanation is kept no longer; explain the picture again")
         return self.tell(self.ask({**request, **again}))
 
     def tell(self, asked: "Asked") -> Told:
         """Return an explanation, made if it is not kept."""
-        return self.told.keep(asked.key, lambda: asked.explain(asked.method))
+        return self.kept.keep(asked.key, lambda: asked.explain(asked.method))
 
     def seconds_per_pass(self, classifier: Classifier, x: Tensor) -> float:
-        """Return the seconds of a pass of one picture, measured once: the median of three."""
+        """Return the seconds of a pass of one picture, number once: the median of three."""
         key = ("seconds in the studio", *x.shape)
         if key not in classifier.memo:
             classifier.memo[key] = median(_time(lambda: classifier(x)) for _ in range(3))
