@@ -39,6 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pictures")
     for i in range(3):
         ll.example_image(i).save(path / f"scene-{i}.png")
+    ll.example_image(2, watermark=True).save(path / "scene-2-watermark.png")
     ll.example_image(4).rotate(90).save(path / "photo.png")
     (path / "broken.png").write_bytes(b"no picture")
     return path
@@ -129,7 +130,7 @@ ASKED: list[dict[str, Any]] = [
     {"method": "hires-cam", "target": {"against": 4, "kind": "finer"}},
     {"method": "smooth-grad", "options": {"n": 2, "seed": 5}, "picture": "photo"},
     {"method": "integrated-gradients", "options": {"n": 2, "baseline": '["black", 0.5]'}},
-    {"method": "lrp", "options": {"score": "prob"}},
+    {"method": "lrp", "options": {"score": "prob"}, "picture": "2-watermark"},
     {"method": "generic-attention", "model": "demo/vit", "target": {"class": 3}},
 ]
 
@@ -142,6 +143,7 @@ def test_python_makes_the_same_map(studio: Studio, asked: dict[str, Any]) -> Non
     explanation = namespace["explanation"]
     kept = studio.kept[told["key"]].saliency
     assert torch.equal(explanation.raw, kept.raw[0])
+    assert ("example_image" in told["python"]) == (asked.get("picture") != "photo")
     assert same(told["map"], explanation.raw)
     assert (told["label"], told["score"]) == (explanation.label, explanation.score)
     assert 0 <= told["probability"] <= 1
@@ -153,7 +155,7 @@ def test_command_makes_the_same_map(studio: Studio, tmp_path: Path, monkeypatch:
     told = ask(studio, "explain", **asked)
     draw, _, command = told["command"].partition(" && ")
     monkeypatch.chdir(tmp_path)
-    exec(shlex.split(draw)[2])  # that is what it is for
+    exec(shlex.split(draw)[2], {})  # that is what it is for
     with pytest.raises(SystemExit) as done:
         cli.main([*shlex.split(command)[1:], "--out", "map.npz"])
     assert done.value.code == 0

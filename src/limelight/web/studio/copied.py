@@ -17,8 +17,6 @@ from limelight.model.classifier import Classifier
 from limelight.web.studio.asked import Target
 from limelight.web.studio.studio import Told
 
-WORD = re.compile(r"[A-Za-z_]\w*")
-
 
 def python(one: Told, name: str | None = None) -> str:
     """Return lines of Python that make the very same map.
@@ -27,8 +25,7 @@ def python(one: Told, name: str | None = None) -> str:
         one: the explanation.
         name: of the picture's file; None for its path. Of a drawn scene the number says all.
     """
-    scene = scene_of(one.look.path)
-    image = f"ll.example_image({scene})" if scene is not None else repr(name or str(one.look.path))
+    image = scene_of(one.look.path) or repr(name or str(one.look.path))
     arguments = [repr(one.look.model), image, repr(one.method.name)]
     if one.target.given or one.target.other is not None:
         arguments.append(f"target={_target(one.target, one.look.classifier)}")
@@ -41,7 +38,7 @@ def command(one: Told, name: str | None = None) -> str | None:
     if one.target.other is not None:
         return None
     scene = scene_of(one.look.path)
-    file = f"scene-{scene}.png" if scene is not None else name or str(one.look.path)
+    file = one.look.path.name if scene else name or str(one.look.path)
     words = ["limelight", "explain", file, "--model", one.look.model, "--method", one.method.name]
     if one.target.given:
         words += ["--target", str(_class(one.target.index, one.look.classifier))]
@@ -51,22 +48,25 @@ def command(one: Told, name: str | None = None) -> str | None:
         else:
             words += ["-p", f"{option}={_written(value)}"]
     line = " ".join(map(shlex.quote, words))
-    draw = f"import limelight as ll; ll.example_image({scene}).save('{file}')"
-    return line if scene is None else f'python -c "{draw}" && {line}'
+    draw = shlex.quote(f"import limelight as ll; {scene}.save({file!r})")
+    return f"python -c {draw} && {line}" if scene else line
 
 
 @lru_cache(1000)
-def scene_of(path: Path) -> int | None:
-    """Return the number of the drawn scene that a file shows to the last pixel, if its name ends in one."""
-    match = re.search(r"(\d{1,9})$", path.stem)
-    number = int(match[1]) if match else MOST_SCENES
-    if number >= MOST_SCENES:
+def scene_of(path: Path) -> str | None:
+    """Return the call that draws the scene that a file shows to the last pixel, if its name ends in the number of one.
+
+    A name may have ``-watermark`` behind the number.
+    """
+    match = re.search(r"(\d{1,9})(-watermark)?$", path.stem)
+    if not match or int(match[1]) >= MOST_SCENES:
         return None
+    number, watermark = int(match[1]), bool(match[2])
     try:
-        same = np.array_equal(np.asarray(load_image(path)), np.asarray(example_image(number)))
+        same = np.array_equal(np.asarray(load_image(path)), np.asarray(example_image(number, watermark=watermark)))
     except InvalidImage:  # not what Pillow reads alone
         return None
-    return number if same else None
+    return f"ll.example_image({number}{', watermark=True' * watermark})" if same else None
 
 
 def _target(target: Target, classifier: Classifier) -> str:
