@@ -94,8 +94,9 @@ def test_a_picture_is_dropped_and_its_classes_are_asked_for(opened: Opener) -> N
     page = opened()
     before = ink(page)
     assert before
+    ring = png(4)
     start = time.perf_counter()
-    drop(page, "my ring.png", "image/png", png(4))
+    drop(page, "my ring.png", "image/png", ring)
     page.locator(".asked", has_text="ring").wait_for()
     until(page, "() => document.querySelector('.caption') && !document.querySelector('.left progress')")
     assert time.perf_counter() - start < 5  # of a warm server with nothing else to do, less than one
@@ -172,10 +173,8 @@ def test_methods_stand_side_by_side_and_have_settings(opened: Opener) -> None:
     page = opened("#picture=scene-0&model=demo/resnet")
     until(page, "() => document.querySelectorAll('.card canvas').length >= 8")
     page.locator(".card canvas").first.hover()
-    until(
-        page,
-        "() => [...document.querySelectorAll('.card .readout')].filter(r => /above \\d+ %/.test(r.textContent)).length >= 8",
-    )
+    said = "[...document.querySelectorAll('.card .readout')].filter(r => /above \\d+ %/.test(r.textContent))"
+    until(page, f"() => {said}.length >= 8")
     page.get_by_role("button", name="Show all", exact=False).last.click()
     page.get_by_role("button", name="Run RISE", exact=True).click()
     card = page.locator(".card", has=page.get_by_role("button", name="RISE", exact=True))

@@ -31,8 +31,8 @@ function refresh() {
     if (name === "explain") return JSON.stringify(body) === JSON.stringify(question(body.method, body.model));
     return true;
   });
-  ask("classify", { picture: state.picture, model: state.model, top: 8 });
   ask("explain", question());
+  ask("classify", { picture: state.picture, model: state.model, top: 8 });
   address.write();
 }
 

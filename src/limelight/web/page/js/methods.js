@@ -13,9 +13,7 @@ const AT_ONCE = 2;
 const rank = (name) => (FIRST.indexOf(name) + 1 || FIRST.length + 1);
 const byRank = (a, b) => rank(a.name) - rank(b.name);
 
-export function pricesOf() {
-  return ask("prices", { picture: state.picture, model: state.model });
-}
+const pricesOf = () => ask("prices", { picture: state.picture, model: state.model });
 
 /** Runs the quick methods that are shown, few at a time, as long as they stay cheap altogether. */
 function runQuick(methods, prices) {
@@ -35,9 +33,10 @@ function runQuick(methods, prices) {
 export function Methods() {
   const [all, showAll] = useState(false);
   const [more, showMore] = useState(false);
-  const job = pricesOf();
-  const prices = job.value?.prices;
-  if (job.status === "failed") return html`<p class="note">${job.error}</p>`;
+  const main = explanation();
+  const job = main?.status === "running" && !main.value ? null : pricesOf(); // the large map goes first
+  const prices = job?.value?.prices;
+  if (job?.status === "failed") return html`<p class="note">${job.error}</p>`;
   if (!prices) return html`<p class="note" role="status">Working out what each method takes …</p>`;
   const here = state.start.methods.filter((m) => prices[m.name]);
   const quick = here.filter((m) => m.cheap && m.family !== "baseline").sort(byRank);
