@@ -163,7 +163,7 @@ def test_parts_are_hidden_and_the_bars_move(opened: Opener) -> None:
     page.get_by_role("button", name="Draw the curves").click()
     page.locator(".plot canvas").wait_for()
     line = ink(page, ".plot canvas")
-    page.get_by_label("Area").fill("0.4")
+    page.get_by_role("slider", name="Area").fill("0.4")
     until(page, "() => document.querySelector('output').textContent === '40 %'")
     page.wait_for_timeout(300)
     assert ink(page, ".plot canvas") != line
