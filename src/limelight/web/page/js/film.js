@@ -1,0 +1,49 @@
+/** The film strip: pages of thumbnails. */
+
+import { html, useRef } from "../vendor/preact-htm.js";
+import { get } from "./api.js";
+import { changed, choosePicture, fail, state } from "./state.js";
+
+const COUNT = 60;
+const film = { first: 0, total: 0, pictures: [] };
+
+export async function loadFilm(first, page) {
+  try {
+    const said = page || (await get(`pictures?first=${first}&count=${COUNT}`));
+    Object.assign(film, { first, total: said.total, pictures: said.pictures });
+    for (const one of said.pictures) state.names[one.id] = one.name;
+    changed();
+  } catch (error) {
+    fail(error);
+  }
+}
+
+export function Film({ take }) {
+  const pick = useRef();
+  const strip = useRef();
+  const go = (first) => {
+    const last = Math.floor((film.total - 1) / COUNT) * COUNT;
+    loadFilm(Math.min(Math.max(0, first), last)).then(() => (strip.current.scrollLeft = 0));
+  };
+  const jump = (e) => {
+    const n = parseInt(e.target.value, 10);
+    if (n >= 1) go(Math.floor((n - 1) / COUNT) * COUNT);
+  };
+  const last = film.first + film.pictures.length;
+  return html`<nav class="film" aria-label="Pictures">
+    <button class="open" onClick=${() => pick.current.click()} title="or drop one anywhere, or paste one"><b aria-hidden="true">+</b>Open a picture</button>
+    <input type="file" accept="image/*" multiple hidden ref=${pick} aria-label="Open a picture"
+      onChange=${(e) => (take(e.target.files), (e.target.value = ""))} />
+    <ul ref=${strip}>
+      ${film.pictures.map((p) => html`<li key=${p.id}><button aria-pressed=${String(p.id === state.picture)}
+        title=${p.label ? `${p.name}: ${p.label}` : p.name} onClick=${() => choosePicture(p.id)}>
+        <img src=${`api/pictures/${p.id}/thumb`} alt=${p.name} loading="lazy" width="64" height="64" /></button></li>`)}
+    </ul>
+    ${film.total > COUNT && html`<div class="pages">
+      <button class="quiet" aria-label="Pictures before" disabled=${film.first === 0} onClick=${() => go(film.first - COUNT)}>‹</button>
+      <label><span class="hidden">First picture shown</span><input type="number" min="1" max=${film.total} value=${film.first + 1} onChange=${jump} /></label>
+      <span>– ${last} of ${film.total.toLocaleString("en")}</span>
+      <button class="quiet" aria-label="Pictures after" disabled=${last >= film.total} onClick=${() => go(film.first + COUNT)}>›</button>
+    </div>`}
+  </nav>`;
+}

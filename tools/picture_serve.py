@@ -1,0 +1,73 @@
+"""Make the pictures of the page: docs/pictures/serve*.png.
+
+python tools/picture_serve.py
+"""
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from web.served import ARGS, CHROMIUM, Opener, serving  # noqa: E402
+
+PICTURES = ROOT / "docs" / "pictures"
+
+
+def save(page: Any, name: str) -> None:
+    """Save what is seen, in few colours, which take a third of the room."""
+    with Image.open(io.BytesIO(page.screenshot())) as image:
+        image.convert("RGB").quantize(112).save(PICTURES / f"{name}.png", optimize=True)
+
+
+def idle(page: Any) -> None:
+    page.wait_for_timeout(500)
+    page.wait_for_function("() => !document.querySelector('progress')", timeout=120_000)
+    page.wait_for_timeout(500)
+
+
+def methods(opened: Callable[..., Any]) -> None:
+    page = opened("#picture=scene-0&model=demo/resnet")
+    idle(page)
+    save(page, "serve")
+
+
+def brush(opened: Callable[..., Any]) -> None:
+    page = opened("#picture=scene-2-watermark&model=demo/hans&tab=hide", color_scheme="dark")
+    idle(page)
+    box = page.locator(".stage .layers").bounding_box()
+    for i, x in enumerate((0.03, 0.2, 0.35)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + 0.94 * box["height"])
+        if not i:
+            page.mouse.down()
+    page.mouse.up()
+    page.locator(".verdict b").wait_for()
+    idle(page)
+    page.mouse.move(0, 0)
+    save(page, "serve-hide")
+
+
+def phone(opened: Callable[..., Any]) -> None:
+    page = opened("#picture=scene-0&model=demo/resnet", viewport={"width": 390, "height": 844})
+    idle(page)
+    save(page, "serve-phone")
+
+
+def main() -> None:
+    with serving("demo/resnet", "demo/vit", "demo/hans") as address, sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        opener = Opener(browser, address)
+        for take in (methods, brush, phone):
+            take(opener)
+        opener.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
