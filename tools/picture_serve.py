@@ -21,9 +21,10 @@ PICTURES = ROOT / "docs" / "pictures"
 
 
 def save(page: Any, name: str) -> None:
-    """Save what is seen, in few colours, which take a third of the room."""
+    """Save what is seen, in few colours, which take less room."""
     with Image.open(io.BytesIO(page.screenshot())) as image:
-        image.convert("RGB").quantize(112).save(PICTURES / f"{name}.png", optimize=True)
+        small = image.convert("RGB").resize((image.width * 3 // 4, image.height * 3 // 4), Image.Resampling.LANCZOS)
+        small.quantize(160, kmeans=4).save(PICTURES / f"{name}.png", optimize=True)
 
 
 def idle(page: Any) -> None:
@@ -34,6 +35,7 @@ def idle(page: Any) -> None:
 
 def methods(opened: Callable[..., Any]) -> None:
     page = opened("#picture=scene-0&model=demo/resnet")
+    page.wait_for_function("() => document.querySelectorAll('.card canvas').length >= 8")
     idle(page)
     save(page, "serve")
 
@@ -42,8 +44,8 @@ def brush(opened: Callable[..., Any]) -> None:
     page = opened("#picture=scene-2-watermark&model=demo/hans&tab=hide", color_scheme="dark")
     idle(page)
     box = page.locator(".stage .layers").bounding_box()
-    for i, x in enumerate((0.03, 0.2, 0.35)):
-        page.mouse.move(box["x"] + x * box["width"], box["y"] + 0.94 * box["height"])
+    for i, x in enumerate((0.05, 0.2, 0.37)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + 0.89 * box["height"])
         if not i:
             page.mouse.down()
     page.mouse.up()

@@ -46,7 +46,7 @@ class Opener:
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         context.route("**/*", self._only_ours)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.amiss.append(str(error)))
         page.goto(self.address + fragment)
