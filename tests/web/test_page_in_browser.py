@@ -6,7 +6,7 @@ import json
 import re
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -49,6 +49,14 @@ def ink(page: Any, canvas: str = ".stage canvas") -> int:
     """Return a number that tells what is drawn on a canvas from what is drawn otherwise; 0 for nothing."""
     data = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
     return page.locator(canvas).first.evaluate(f"{data}.reduce((s, v, i) => (s * 31 + v * (i % 97)) % 1e9, 0)")
+
+
+def settles(page: Any, holds: Callable[[int], bool]) -> bool:
+    """Wait until what is drawn on the stage holds, for a while."""
+    end = time.monotonic() + 30
+    while not holds(ink(page)) and time.monotonic() < end:
+        page.wait_for_timeout(100)
+    return holds(ink(page))
 
 
 def until(page: Any, condition: str, argument: Any = None) -> None:
@@ -186,24 +194,21 @@ def test_methods_stand_side_by_side_and_have_settings(opened: Opener) -> None:
     page.locator(".caption b", has_text="Layer-CAM").wait_for()
     drawn = ink(page)
     page.locator(".settings summary").click()
-    page.get_by_label("gamma").fill("3")
-    until(page, "() => location.hash.includes('o.gamma=3') && !document.querySelector('.left progress')")
-    page.wait_for_timeout(300)
-    assert ink(page) != drawn
+    page.get_by_label("layer", exact=True).fill("layer2")
+    until(page, "() => location.hash.includes('o.layer=') && !document.querySelector('.left progress')")
+    assert settles(page, lambda now: now != drawn)
     page.get_by_role("button", name="Copy as Python").click()
     page.get_by_text("Python copied").wait_for()
     code = page.evaluate("navigator.clipboard.readText()")
-    assert "ll.explain('demo/resnet', ll.example_image(0), 'layer-cam', gamma=3" in code
+    assert "ll.explain('demo/resnet', ll.example_image(0), 'layer-cam', layer='layer2'" in code
     page.get_by_role("button", name="Copy as command").click()
     page.get_by_text("Command copied").wait_for()
     assert "--method layer-cam" in page.evaluate("navigator.clipboard.readText()")
     page.get_by_role("button", name="Reset").click()
-    until(page, "() => !location.hash.includes('gamma')")
-    page.wait_for_timeout(300)
-    assert ink(page) == drawn
+    until(page, "() => !location.hash.includes('o.layer')")
+    assert settles(page, lambda now: now == drawn)
     page.get_by_label("Colours").select_option("cividis")
-    page.wait_for_timeout(200)
-    assert ink(page) != drawn
+    assert settles(page, lambda now: now != drawn)
 
 
 def test_layers_tokens_and_trust(opened: Opener) -> None:
