@@ -146,7 +146,7 @@ export const classesOf = (model = state.model) =>
   known("classify", { picture: state.picture, model, top: 8 })?.value;
 
 export function explainClass(index, against = false) {
-  const now = explanation()?.value?.class ?? classesOf()?.predicted;
+  const now = state.target.class ?? explanation()?.value?.class ?? classesOf()?.predicted;
   if (!against) set({ target: { ...state.target, class: index, against: index === state.target.against ? null : state.target.against } });
   else if (index !== now) set({ target: { ...state.target, class: state.target.class ?? now, against: index } });
 }
