@@ -109,6 +109,9 @@ export function stopOthers(wanted) {
 
 export const methodOf = (name) => state.start.methods.find((m) => m.name === name);
 export const modelOf = (name) => state.start.models.find((m) => m.name === name);
+/** The model beside the first: the one that was chosen, or any other. */
+export const secondOf = () =>
+  [state.second, ...state.start.models.map((m) => m.name)].find((name) => name && name !== state.model) || "";
 export const optionsOf = (method) => state.options[method] || {};
 export const labelOf = (index, model = state.model) => modelOf(model)?.labels?.[index] ?? `class ${index}`;
 
