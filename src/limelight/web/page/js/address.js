@@ -1,6 +1,6 @@
 /** The permanent address: all that is asked stands in the fragment. */
 
-import { methodOf, modelOf, optionsOf, set, state } from "./state.js";
+import { methodOf, modelOf, optionsOf, secondOf, set, state } from "./state.js";
 
 const TABS = ["methods", "hide", "layers", "trust", "two"];
 
@@ -11,7 +11,7 @@ export function write() {
   if (against !== null) parts.set("against", against);
   if (against !== null) parts.set("kind", kind);
   if (state.tab !== "methods") parts.set("tab", state.tab);
-  if (state.tab === "two" && state.second) parts.set("second", state.second);
+  if (state.tab === "two" && secondOf()) parts.set("second", secondOf());
   for (const [name, value] of Object.entries(optionsOf(state.method))) parts.set(`o.${name}`, JSON.stringify(value));
   const fragment = `#${parts}`;
   if (fragment !== location.hash) history.replaceState(null, "", fragment);

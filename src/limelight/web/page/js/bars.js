@@ -7,7 +7,7 @@ import { percent } from "./words.js";
 /** What is asked now, in a sentence. */
 export function Asked() {
   const { class: index, against, kind } = state.target;
-  const now = explanation()?.value?.class ?? index ?? classesOf()?.predicted;
+  const now = index ?? explanation()?.value?.class ?? classesOf()?.predicted;
   if (now === undefined || now === null) return html`<h2 class="asked">…</h2>`;
   const drop = () => set({ target: { ...state.target, against: null } });
   return html`<h2 class="asked">Why <em>${labelOf(now)}</em>${
@@ -54,7 +54,7 @@ export function Bars() {
 
 function Bar({ one, before }) {
   const { index, label, probability } = one;
-  const now = explanation()?.value?.class ?? state.target.class;
+  const now = state.target.class ?? explanation()?.value?.class ?? classesOf()?.predicted;
   const role = index === now ? "now" : index === state.target.against ? "other" : "";
   return html`<li class=${role}>
     <button class="bar" aria-pressed=${String(index === now)} onClick=${(e) => explainClass(index, e.shiftKey)}>

@@ -5,7 +5,7 @@ import { file } from "./api.js";
 import { draw } from "./colour.js";
 import { shownAs } from "./map.js";
 import { copy } from "./settings.js";
-import { about, classesOf, explanation, fail, labelOf, lookOf, modelOf, state } from "./state.js";
+import { about, classesOf, explanation, fail, labelOf, lookOf, modelOf, secondOf, state } from "./state.js";
 import { number, passes, percent, seconds } from "./words.js";
 
 function save(blob, name) {
@@ -60,7 +60,7 @@ async function painted(one, px = 384) {
 async function session() {
   const main = explanation().value;
   const others = state.start.methods.map((m) => m.name !== main.method && explanation(m.name)?.value).filter((o) => o?.final);
-  const side = state.tab === "two" && explanation(state.method, state.second)?.value;
+  const side = state.tab === "two" && explanation(state.method, secondOf())?.value;
   const shown = [main, ...(side?.final ? [side] : []), ...others];
   const figures = await Promise.all(shown.map(async (one, i) => `<figure${i ? "" : ' class="main"'}><img src="${await painted(one, i ? 224 : 448)}" alt="${escaped(`${one.title} for ${one.label}`)}">
 <figcaption><b>${escaped(one.title)}</b> · ${escaped(one.label)} ${percent(one.probability)}<br>${escaped(one.model)} · ${passes(one.passes)} · ${seconds(one.seconds)}</figcaption></figure>`));

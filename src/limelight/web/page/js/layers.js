@@ -21,7 +21,7 @@ export function Layers() {
     ${job.status === "failed" && html`<p class="note">${job.error}</p>`}
     ${job.value && html`<div class="cards">${job.value.layers.map((l) => html`<article class=${`card ${l.name === chosen ? "main" : ""}`} key=${l.name}>
       <${MapView} source=${source} alt=${`Map at ${l.name}`} map=${l.map} size=${model.size} px=${192} />
-      <h4><button class="name" aria-pressed=${String(l.name === chosen)} onClick=${() => choose(l.name)}>${l.name}</button></h4></article>`)}</div>`}
+      <p class="title"><button class="name" aria-pressed=${String(l.name === chosen)} onClick=${() => choose(l.name)}>${l.name}</button></p></article>`)}</div>`}
     ${model.attention && html`<${Tokens} model=${model} source=${source} />`}`;
 }
 
@@ -50,9 +50,9 @@ function Tokens({ model, source }) {
     ${job?.status === "failed" && html`<p class="note">${job.error}</p>`}
     <div class="cards three">
       <article class="card"><div class="pickable" onPointerDown=${down}><${MapView} source=${source} alt="The picture; click a token" map=${null} size=${model.size} px=${192}>
-        ${mark && html`<div class="token" style=${mark}></div>`}<//></div><h4>click a token</h4></article>
-      ${said && html`<article class="card"><${MapView} source=${source} alt="Its attention" map=${said.attention} size=${model.size} px=${192} /><h4>its attention</h4></article>
-      <article class="card"><${MapView} source=${source} alt="Its relevance" map=${said.relevance} size=${model.size} px=${192} /><h4>its relevance</h4></article>`}
+        ${mark && html`<div class="token" style=${mark}></div>`}<//></div><p class="title">click a token</p></article>
+      ${said && html`<article class="card"><${MapView} source=${source} alt="Its attention" map=${said.attention} size=${model.size} px=${192} /><p class="title">its attention</p></article>
+      <article class="card"><${MapView} source=${source} alt="Its relevance" map=${said.relevance} size=${model.size} px=${192} /><p class="title">its relevance</p></article>`}
     </div></section>`;
 }
 

@@ -11,7 +11,7 @@ import { Hide } from "./hide.js";
 import { Layers } from "./layers.js";
 import { Methods } from "./methods.js";
 import { Stage } from "./stage.js";
-import { ask, changed, choosePicture, explanation, fail, labelOf, listen, optionsOf, question, set, state, stopOthers } from "./state.js";
+import { ask, changed, choosePicture, explanation, fail, labelOf, listen, optionsOf, question, secondOf, set, state, stopOthers } from "./state.js";
 import { Theme } from "./theme.js";
 import { Trust } from "./trust.js";
 import { Two } from "./two.js";
@@ -25,7 +25,7 @@ function refresh() {
   brush.follow();
   stopOthers(({ name, body }) => {
     if (name === "evaluate") return body.model === state.model;
-    if (body.picture !== state.picture || ![state.model, state.second].includes(body.model)) return false;
+    if (body.picture !== state.picture || ![state.model, secondOf()].includes(body.model)) return false;
     const target = body.target || body.again?.target;
     if (target && body.model === state.model && JSON.stringify(target) !== JSON.stringify(state.target)) return false;
     if (name === "explain") return JSON.stringify(body) === JSON.stringify(question(body.method, body.model));

@@ -71,7 +71,7 @@ function Card({ method, price }) {
   const price_ = one ? `${passes(one.passes)} · ${seconds(one.seconds)}` : `${passes(price.passes)} · ~${seconds(price.seconds)}`;
   return html`<article class=${`card ${main ? "main" : ""} ${one ? "" : "empty"}`}>
     ${one && html`<${MapView} source=${shownAs(state.picture, state.model)} alt=${`${title} for ${one.label}`} map=${one.map} size=${size} px=${192} look=${lookOf(name)} />`}
-    <h4><button class="name" title=${summary} aria-pressed=${String(main)} onClick=${() => set({ method: name })}>${title}</button></h4>
+    <p class="title"><button class="name" title=${summary} aria-pressed=${String(main)} onClick=${() => set({ method: name })}>${title}</button></p>
     <p class="cost">${price_}</p>
     ${one?.degenerate && html`<p class="note">${one.reason || "This map is empty."}</p>`}
     ${job?.status === "running" && html`<${Progress} job=${job} text=${one ? "so far …" : "running …"} />`}

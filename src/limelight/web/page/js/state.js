@@ -109,6 +109,9 @@ export function stopOthers(wanted) {
 
 export const methodOf = (name) => state.start.methods.find((m) => m.name === name);
 export const modelOf = (name) => state.start.models.find((m) => m.name === name);
+/** The model beside the first: the one that was chosen, or any other. */
+export const secondOf = () =>
+  [state.second, ...state.start.models.map((m) => m.name)].find((name) => name && name !== state.model) || "";
 export const optionsOf = (method) => state.options[method] || {};
 export const labelOf = (index, model = state.model) => modelOf(model)?.labels?.[index] ?? `class ${index}`;
 
@@ -146,7 +149,7 @@ export const classesOf = (model = state.model) =>
   known("classify", { picture: state.picture, model, top: 8 })?.value;
 
 export function explainClass(index, against = false) {
-  const now = explanation()?.value?.class ?? classesOf()?.predicted;
+  const now = state.target.class ?? explanation()?.value?.class ?? classesOf()?.predicted;
   if (!against) set({ target: { ...state.target, class: index, against: index === state.target.against ? null : state.target.against } });
   else if (index !== now) set({ target: { ...state.target, class: state.target.class ?? now, against: index } });
 }

@@ -24,7 +24,7 @@ function Picture({ one }) {
       <p class="note">From left to right more layers are made random. A map that stays the same shows the picture, not the network.</p>
       <div class="cards">${said.sanity.map((s) => html`<article class="card" key=${s.layer}>
         <${MapView} source=${shownAs(one.picture, one.model)} alt=${`Map when layers from the top to ${s.layer} are random`} map=${s.map} size=${modelOf(one.model).size} px=${160} />
-        <h4>${s.layer}</h4><p class="cost">like the map: ${number(s.correlation)}</p></article>`)}</div>`}`;
+        <p class="title">${s.layer}</p><p class="cost">like the map: ${number(s.correlation)}</p></article>`)}</div>`}`;
 }
 
 const arrow = (better) => (better === "higher" ? "↑" : "↓");

@@ -2,13 +2,13 @@
 
 import { html } from "../vendor/preact-htm.js";
 import { MapView, Progress, shownAs } from "./map.js";
-import { ask, modelOf, question, set, state } from "./state.js";
+import { ask, modelOf, question, secondOf, set, state } from "./state.js";
 import { percent } from "./words.js";
 
 export function Two() {
   const others = state.start.models.filter((m) => m.name !== state.model);
   if (!others.length) return html`<p class="lead">Start Limelight with two models to see them side by side: limelight serve --model ONE --model OTHER</p>`;
-  const second = others.some((m) => m.name === state.second) ? state.second : others[0].name;
+  const second = secondOf();
   return html`<label class="pick">Beside ${state.model}: <select value=${second} onChange=${(e) => set({ second: e.target.value })}>
       ${others.map((m) => html`<option value=${m.name}>${m.name}</option>`)}</select></label>
     <div class="pair models">${[state.model, second].map((model) => html`<${Side} key=${model} model=${model} />`)}</div>`;
