@@ -21,8 +21,11 @@ from limelight.web import serve as module
 from limelight.web.serve import serve
 
 SERVER = """
+import signal
 import sys
 from limelight.web.serve import serve
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background begins deaf to it
 
 def ready(address):
     print(address, sorted({'torch', 'matplotlib', 'scipy'} & set(sys.modules)), flush=True)
