@@ -5,6 +5,7 @@ import queue
 import signal
 import sys
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
@@ -14,6 +15,7 @@ from typing import Any
 
 from limelight.errors import (
     CheckFailed,
+    ConservationWarning,
     LimelightError,
     ModelFailed,
     NonFinite,
@@ -93,6 +95,7 @@ def main(pipe: Connection, models: list[str], loading: dict[str, Any], functions
         functions: the module that has ``Studio`` and ``FUNCTIONS``.
     """
     post = Post(pipe)
+    warnings.simplefilter("ignore", ConservationWarning)  # the page shows it among an explanation's notes
     paths: OrderedDict[str, Path] = OrderedDict()
     try:
         module = import_module(functions)
