@@ -306,9 +306,9 @@ def test_a_stranger_sees_what_the_cheat_looks_at(opened: Opener) -> None:
     """The ten clicks of docs/serve.md."""
     page = opened()
     page.locator("header select").select_option("demo/hans")  # 1
-    page.locator(".film li button").nth(4).click()  # 2: a circle
+    page.get_by_alt_text("scene 2", exact=True).click()  # 2: a circle
     page.locator(".asked", has_text="Why circle?").wait_for()
-    page.locator(".film li button").nth(5).click()  # 3: the same, with a stamp in its corner
+    page.get_by_alt_text("scene 2 watermark").click()  # 3: the same, with a stamp in its corner
     page.locator(".asked", has_text="Why star?").wait_for()
     page.locator("#tab-hide").click()  # 4
     paint(page, (0.05, 0.89), (0.37, 0.89))  # 5: over the stamp
