@@ -5,7 +5,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ Events = Iterator[tuple[str, dict[str, Any]]]
 
 
 class Studio:
-    def __init__(self, models: Sequence[str], read: Callable[[str], Path]):
+    def __init__(self, models: Sequence[str], read: Callable[[str], Path], loading: Mapping[str, Any]):
         if "broken" in models:
             raise InvalidOption("the model broken is broken")
         self.models, self.read = models, read

@@ -150,6 +150,22 @@ def test_python_makes_the_same_map(studio: Studio, asked: dict[str, Any]) -> Non
     assert (told["command"] is None) == ("against" in asked.get("target", {}))
 
 
+def test_code_loads_the_network_as_the_page_did(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    loading = {"weights": "DEFAULT", "device": None, "trust": False, "size": (64, 80), "labels": list("abcdefghij")}
+    other = Studio(["demo/resnet"], {"0": folder / "scene-1.png"}.__getitem__, {**loading, "mean": (0.5, 0.4, 0.3)})
+    told = ask(other, "explain", picture="0", method="grad-cam")
+    names: dict[str, Any] = {}
+    exec(told["python"], names)
+    assert same(told["map"], names["explanation"].raw)
+    assert names["explanation"].label == told["label"] in "abcdefghij"
+    draw, _, command = told["command"].partition(" && ")
+    exec(shlex.split(draw)[2], {})
+    with pytest.raises(SystemExit):
+        cli.main([*shlex.split(command)[1:], "--out", "map.npz"])
+    assert ll.Explanation.load("map.npz").raw.equal(names["explanation"].raw)
+
+
 def test_command_makes_the_same_map(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {"method": "score-cam", "options": {"top": 4, "layer": "layer3", "over": "zero"}, "target": {"class": 1}}
     told = ask(studio, "explain", **asked)

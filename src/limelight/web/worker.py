@@ -99,8 +99,7 @@ def main(pipe: Connection, models: list[str], loading: dict[str, Any], functions
     paths: OrderedDict[str, Path] = OrderedDict()
     try:
         module = import_module(functions)
-        _load_so(loading)
-        studio = module.Studio(models, paths.__getitem__)
+        studio = module.Studio(models, paths.__getitem__, loading)
     except Exception as error:  # a model of strangers raises anything
         post.say("failed", failure(error))
         return
@@ -147,15 +146,6 @@ def memory() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
         return 0
-
-
-def _load_so(loading: dict[str, Any]) -> None:
-    """Let models that are given by their names be loaded with the options of the command line."""
-    if loading:
-        from limelight import zoo
-        from limelight.loader import register_loader
-
-        register_loader(lambda name: zoo.load(name, **loading))
 
 
 def _stop_in_passes(check: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +27,9 @@ def python(one: Told, name: str | None = None) -> str:
         name: of the picture's file; None for its path. Of a drawn scene the number says all.
     """
     image = scene_of(one.look.path) or repr(name or str(one.look.path))
-    arguments = [repr(one.look.model), image, repr(one.method.name)]
+    loaded = [repr(one.look.model), *(f"{option}={_value(value)}" for option, value in one.look.loading.items())]
+    model = f"ll.load({', '.join(loaded)})" if one.look.loading else loaded[0]
+    arguments = [model, image, repr(one.method.name)]
     if one.target.given or one.target.other is not None:
         arguments.append(f"target={_target(one.target, one.look.classifier)}")
     arguments += [f"{option}={_value(value)}" for option, value in one.options.items()]
@@ -34,8 +37,9 @@ def python(one: Told, name: str | None = None) -> str:
 
 
 def command(one: Told, name: str | None = None) -> str | None:
-    """Return a line for the command line that makes the very same map; None where it has no words for the target."""
-    if one.target.other is not None:
+    """Return a line for the command line that makes the very same map; None where it has no words for it."""
+    loading = _loading(one.look.loading)
+    if one.target.other is not None or loading is None:
         return None
     scene = scene_of(one.look.path)
     file = one.look.path.name if scene else name or str(one.look.path)
@@ -47,9 +51,23 @@ def command(one: Told, name: str | None = None) -> str | None:
             words += ["--layer", value if isinstance(value, str) else ",".join(value)]
         else:
             words += ["-p", f"{option}={_written(value)}"]
-    line = " ".join(map(shlex.quote, words))
+    line = " ".join(map(shlex.quote, words + loading))
     draw = shlex.quote(f"import limelight as ll; {scene}.save({file!r})")
     return f"python -c {draw} && {line}" if scene else line
+
+
+def _loading(loading: Mapping[str, Any]) -> list[str] | None:
+    """Return the words by which a network is loaded so; None where there are commas in what commas divide."""
+    words: list[str] = []
+    for option, value in loading.items():
+        if isinstance(value, bool):
+            words.append(f"--{option}")
+            continue
+        parts = [str(v) for v in cast(Sequence[Any], value)] if isinstance(value, list | tuple) else [str(value)]
+        if len(parts) > 1 and any("," in part for part in parts):
+            return None
+        words += [f"--{option}", ("x" if option == "size" else ",").join(parts)]
+    return words
 
 
 @lru_cache(1000)

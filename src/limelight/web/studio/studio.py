@@ -4,16 +4,16 @@ import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from statistics import median
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
-from limelight import loader
 from limelight.api import as_input
 from limelight.engine.method import Method
 from limelight.engine.saliency import Saliency
@@ -23,6 +23,7 @@ from limelight.results.explanation import Explanation, explanations
 from limelight.scoring.image_batch import ImageBatch
 from limelight.shapes import Images, Logits
 from limelight.web.studio.asked import Request, Target, method_of, part, table, target_of
+from limelight.zoo import load
 
 PICTURES = 16
 """Inputs that are kept, with their scores and fills: some megabytes each."""
@@ -61,6 +62,7 @@ class Look:
         path: the picture's file.
         x: the input, (1, c, H, W).
         images: the same with what metrics share: scores and fills, worked out once.
+        loading: how the network was loaded, for ``limelight.load``, other than by its name.
     """
 
     classifier: Classifier
@@ -69,6 +71,7 @@ class Look:
     path: Path
     x: Images
     images: ImageBatch = field(repr=False)
+    loading: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -113,9 +116,17 @@ class Studio:
     Args:
         models: names that ``limelight.load`` knows, or classifiers.
         read: a picture's name -> the path of its file; raises ``KeyError`` for what there is not.
+        loading: how networks are loaded that are given by their names, for ``limelight.load``.
     """
 
-    def __init__(self, models: Sequence[str | Classifier], read: Callable[[str], Path]) -> None:
+    def __init__(
+        self,
+        models: Sequence[str | Classifier],
+        read: Callable[[str], Path],
+        loading: Mapping[str, Any] | None = None,
+    ) -> None:
+        usual = signature(load).parameters
+        self._loading = {name: value for name, value in (loading or {}).items() if value != usual[name].default}
         self._models = {m if isinstance(m, str) else m.name: m for m in models}
         self._read = read
         self._looks: Latest[Look] = Latest(PICTURES)
@@ -138,7 +149,7 @@ class Studio:
             raise UnknownModel(f"{show(name, MOST_SHOWN)} is none of the models here{hint}")
         model = self._models[name]
         if isinstance(model, str):
-            model = self._models[name] = loader.load(model)
+            model = self._models[name] = load(model, **self._loading)
             if len(model.input_size) != 2:
                 raise UnsupportedModel(f"{name} is no network of pictures: its input has {len(model.input_size)} axes")
         return model
@@ -161,7 +172,7 @@ class Studio:
         def make() -> Look:
             classifier, path = self.classifier(model), self.path(picture)
             x = classifier.to_batch(as_input(classifier, path)[None])
-            return Look(classifier, model, picture, path, x, ImageBatch(classifier, x))
+            return Look(classifier, model, picture, path, x, ImageBatch(classifier, x), self._loading)
 
         return self._looks.keep((model, picture), make)
 
