@@ -28,14 +28,20 @@ function Picture({ one }) {
 }
 
 const arrow = (better) => (better === "higher" ? "↑" : "↓");
-const wins = (m, other) => (m.value === null || other?.value == null ? "" : (m.better === "higher" ? m.value > other.value : m.value < other.value) ? "good" : "bad");
+/** Whether a map is better than both that know nothing, or worse than one of them. */
+function verdict(m) {
+  const others = [m.random?.value, m.centre?.value].filter((v) => v != null);
+  if (m.value === null || !others.length) return "";
+  const ahead = others.map((v) => (m.better === "higher" ? m.value - v : v - m.value));
+  return ahead.every((d) => d > 0) ? "good" : ahead.some((d) => d < 0) ? "bad" : "";
+}
 
 function Table({ said, title }) {
   return html`<div class="scroll"><table><caption class="hidden">Metrics of this map</caption>
     <thead><tr><th scope="col">metric</th><th scope="col">${title}</th><th scope="col">random map</th><th scope="col">centre map</th></tr></thead>
     <tbody>${said.metrics.map((m) => html`<tr key=${m.name} title=${m.text || ""}>
       <th scope="row">${m.title} <span title=${`${m.better} is better`} aria-label=${`${m.better} is better`} role="img">${arrow(m.better)}</span></th>
-      <td class=${wins(m, m.random)}><b>${number(m.value)}</b><${Meter} m=${m} value=${m.value} /></td>
+      <td class=${verdict(m)}><b>${number(m.value)}</b><${Meter} m=${m} value=${m.value} /></td>
       <td>${number(m.random?.value)}<${Meter} m=${m} value=${m.random?.value} /></td>
       <td>${number(m.centre?.value)}<${Meter} m=${m} value=${m.centre?.value} /></td></tr>`)}
     </tbody></table></div>`;
