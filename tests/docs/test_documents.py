@@ -149,8 +149,8 @@ def test_the_pictures_are_made_by_the_code(tmp_path: Path) -> None:
             assert new.size == shown.size
             difference = np.abs(np.asarray(new.convert("RGB"), int) - np.asarray(shown.convert("RGB"), int))
             assert difference.mean() < 2, "run: python tools/make_readme.py"
-    # The photograph takes minutes, and weights that do not ship with the code; the report takes a browser.
-    made = {made.name for made in tmp_path.iterdir()} | {"photo.png", "report.png"}
+    # The photograph takes minutes, and weights that do not ship with the code; the report and the page take a browser.
+    made = {made.name for made in tmp_path.iterdir()} | {"photo.png", "report.png", "serve.png"}
     shown = set(re.findall(r"docs/pictures/([\w.-]+)", README))
     pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
     assert shown <= made <= shown | set(re.findall(r"\(pictures/([\w.-]+)", pages))

@@ -1,5 +1,6 @@
 """limelight serve."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,6 @@ def serve(
         if not no_open:
             open_browser(address)
 
-    try:
+    with suppress(KeyboardInterrupt):  # is how it ends
         serve(model or (), loading.arguments, folder, port, ready)
-    except KeyboardInterrupt:  # is how it ends
-        say("stopped")
+    say("stopped")
