@@ -72,10 +72,12 @@ async def _serve(
     from limelight.web.site import Site
     from limelight.web.workers import STUDIO, Workers
 
-    shown = pictures.scenes(own) if folder is None else pictures.in_folder(folder)
-    site = Site(Workers(models, loading, functions or STUDIO), shown, own)
-    token, port = secrets.token_urlsafe(24), listening.getsockname()[1]
+    workers = Workers(models, loading, functions or STUDIO)
     try:
+        workers.quick.warm_up()  # imports PyTorch while the folder is read
+        shown = pictures.scenes(own) if folder is None else pictures.in_folder(folder)
+        site = Site(workers, shown, own)
+        token, port = secrets.token_urlsafe(24), listening.getsockname()[1]
         opening = asyncio.create_task(site.open())
         await asyncio.sleep(0)
         import uvicorn  # while the first process imports PyTorch
@@ -97,7 +99,7 @@ async def _serve(
         asyncio.get_running_loop().call_soon(ready, f"http://{LOCALHOST}:{port}/{token}/")
         await server.serve(sockets=[listening])
     finally:
-        await site.close()
+        await workers.close()
 
 
 def _ending_with(site: "Site") -> "type[uvicorn.Server]":
