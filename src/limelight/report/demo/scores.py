@@ -8,8 +8,9 @@ import numpy.typing as npt
 from limelight.draw import chart
 from limelight.report.demo.scenes import SCENES
 from limelight.report.demo.wording import join_words
-from limelight.report.page import Figure, Table
-from limelight.results.summary import Summary
+from limelight.report.page import Figure as Picture
+from limelight.report.page import Table
+from limelight.results.summary import Figure, Summary
 
 EVALUATED = ("grad-cam", "layer-cam", "eigen-cam")
 """Methods whose maps are put to the test."""
@@ -32,20 +33,21 @@ def score_tables(figures: Summary) -> Iterable[Table]:
     """Yield every method's figures, with their intervals and marks, in tables that fit a small screen."""
     arrows = {m: c.arrow for m, c in figures.columns.items()}
 
-    def cell(name: str, metric: str) -> str:
-        f = figures[name, metric]
-        interval = "" if f.low != f.low else f" ({f.low:z.2f}–{f.high:z.2f})"
-        return "–" if f.mean != f.mean else f"{f.mean:z.2f}{'*' if f.like_best else ''}{interval}"
-
     caption = (
         f"Means over {SCENES} scenes (pointing-game: over their classes; adcc: of its three terms), and in brackets "
         f"where {figures.confidence:z.0%} of them fall when the scenes are drawn anew. ↑ higher is better, ↓ lower; "
         "* the best, and what is not distinguishable from it."
     )
     for metrics in (list(QUESTIONS)[:3], list(QUESTIONS)[3:]):
-        rows = [[name, *(cell(name, m) for m in metrics)] for name in (*EVALUATED, *CONTROLS)]
+        rows = [[name, *(interval_cell(figures[name, m]) for m in metrics)] for name in (*EVALUATED, *CONTROLS)]
         yield Table(caption, ["method", *(f"{m} {arrows[m]}" for m in metrics)], rows)
         caption = "The same for the other questions."
+
+
+def interval_cell(f: Figure) -> str:
+    """Write a mean, a mark where it is the best or not distinguishable from it, and its interval."""
+    interval = "" if f.low != f.low else f" ({f.low:z.2f}–{f.high:z.2f})"
+    return "–" if f.mean != f.mean else f"{f.mean:z.2f}{'*' if f.like_best else ''}{interval}"
 
 
 def explain_marks(figures: Summary) -> list[str]:
@@ -78,7 +80,7 @@ def describe_fake_cam(figures: Summary) -> str:
     )
 
 
-def curve_figure(metric: str, lines: Mapping[str, npt.NDArray[np.float64]]) -> Figure:
+def curve_figure(metric: str, lines: Mapping[str, npt.NDArray[np.float64]]) -> Picture:
     """Draw the mean curves of a metric."""
     early = {name: float(np.interp(1 / 8, np.linspace(0, 1, len(line)), line)) for name, line in lines.items()}
     first = next(iter(lines.values()))
@@ -89,4 +91,4 @@ def curve_figure(metric: str, lines: Mapping[str, npt.NDArray[np.float64]]) -> F
     caption = (
         f"`{metric}`: after an eighth {early['grad-cam']:z.2f} by grad-cam, {early['random-map']:z.2f} by random-map."
     )
-    return Figure(chart.curves({metric: lines}, width=560), alt, caption)
+    return Picture(chart.curves({metric: lines}, width=560), alt, caption)
