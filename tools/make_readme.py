@@ -1,4 +1,4 @@
-"""Make what the README shows: the tables of methods and metrics from the cards, and the pictures.
+"""Make what the documents show: the tables of methods and metrics from the cards, and the pictures.
 
 python tools/make_readme.py                          # tables and pictures
 python tools/make_readme.py --table                  # the tables only
@@ -15,6 +15,8 @@ from typing import Any
 from limelight.card import METHODS, METRICS
 
 ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "methods.md")
+"""Have tables."""
 
 
 def methods_table() -> str:
@@ -32,12 +34,24 @@ def metrics_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-TABLES = {"methods": methods_table, "metrics": metrics_table}
+def families_table() -> str:
+    lines = ["| family | | names |", "| --- | --- | --- |"]
+    for registry, kind in ((METHODS, "methods"), (METRICS, "metrics")):
+        families: dict[str, list[str]] = {}
+        for card in registry.cards().values():
+            families.setdefault(card.family, []).append(f"`{card.name}`")
+        lines += [f"| {family} | {len(names)} {kind} | {' '.join(names)} |" for family, names in families.items()]
+    return "\n".join(lines) + "\n"
+
+
+TABLES = {"methods": methods_table, "metrics": metrics_table, "families": families_table}
 
 
 def with_tables(text: str) -> str:
     for name, table in TABLES.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        if begin not in text:
+            continue
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
         text = before + begin + table() + end + after
@@ -70,6 +84,7 @@ def pictures(folder: Path) -> None:
             captions = [explained[0].title, *[""] * len(names)]
             rows.append([draw.Panel(*cell) for cell in zip(panels, titles, captions, strict=True)])
     draw.gallery(rows, size=176).save(folder / "gallery.png")
+    photographs(folder)
     propagation(folder)
     clustering(folder)
     transformers(folder)
@@ -213,6 +228,26 @@ def transformers(folder: Path) -> None:
     draw.gallery(rows, size=144).save(folder / "transformers.png")
 
 
+def photographs(folder: Path) -> None:
+    """A real network's answers to photographs, and why."""
+    import limelight as ll
+    from limelight import draw
+    from limelight.report.demo.photos import NETWORK, photographs
+
+    photos = photographs()
+    shown = ll.explain(NETWORK, [photos[name] for name in SHOWN], ["grad-cam", "lrp"])
+    rows = [
+        [draw.Panel(camera.view("image"), "", camera.title) for camera, _ in shown],
+        [draw.Panel(camera.overlay(), "", camera.method) for camera, _ in shown],
+        [draw.Panel(relevance.view("signed"), "", relevance.method) for _, relevance in shown],
+    ]
+    draw.gallery(rows, size=176).save(folder / "photographs.png")
+
+
+SHOWN = ("cat", "coffee", "photographer", "motorcycle", "flower", "astronaut")
+"""Photographs for the README: of objects that are not all in the middle, and one that has no class of its own."""
+
+
 def photograph(weights: Path, folder: Path) -> None:
     """One photo, the methods that ask the network again and again, their metrics and passes."""
     from PIL import Image
@@ -254,13 +289,13 @@ def report(run: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make what the README shows.")
+    parser = argparse.ArgumentParser(description="Make what the documents show.")
     parser.add_argument("--table", action="store_true", help="the tables only")
     parser.add_argument("--squeezenet", type=Path, metavar="FILE", help="weights, to make the photograph too")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="a run, to make the page of its report too")
     given = parser.parse_args()
-    readme = ROOT / "README.md"
-    readme.write_text(with_tables(readme.read_text()))
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text()))
     if given.squeezenet:
         photograph(given.squeezenet, ROOT / "docs" / "pictures")
     elif given.run:
