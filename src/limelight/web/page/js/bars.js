@@ -18,7 +18,7 @@ export function Asked() {
         <option value="finer">finer: one less 0.6 of the other</option></select></label>
       <button class="quiet" onClick=${drop}>Not against</button>
     </div>`}
-    ${index !== null && against === null && html`<button class="quiet" onClick=${() => set({ target: { ...state.target, class: null } })}>Back to the top class</button>`}`;
+    ${index !== null && against === null && html`<button class="quiet" onClick=${() => set({ target: { ...state.target, class: null } })}>Back to the ${state.start.run ? "run's" : "top"} class</button>`}`;
 }
 
 export function Bars() {
