@@ -1,9 +1,10 @@
 """The run of a benchmark that the page shows, and the process that reads it."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from limelight.errors import InvalidOption, LimelightError
 from limelight.web import worker
@@ -21,6 +22,9 @@ WAITING, SECONDS = 128, 600.0
 ASKED = ("run-picture", "run-leaders", "run-strip")
 """What the page asks of a run."""
 
+SETTINGS, NOTES = "settings.json", "notes.json"
+"""Files of a run, as ``bench.store`` calls them; that module imports PyTorch."""
+
 LOADING = ("weights", "device", "trust")
 """Options of loading that a run leaves open."""
 
@@ -36,6 +40,7 @@ class Run:
     """
 
     def __init__(self, folder: Path, source: Path | None, own: Path, reader: str = READER):
+        self._folder = folder
         self._told: dict[str, Any] = {
             "run": str(folder),
             "source": None if source is None else str(source),
@@ -64,14 +69,17 @@ class Run:
             raise LimelightError(error.line) from None
         self.about = said["about"]
         self.pictures = [
-            Picture(one, *map(clean_label, (name, label)), Path(path), made=made)
+            Picture(one, clean_label(name), clean_label(label), Path(path), made=made)
             for one, name, label, path, made in said["pictures"]
         ]
 
     @property
     def models(self) -> list[str]:
-        """Names of the models."""
-        return list(self.about["models"])
+        """Names of the models, as the settings say before they are checked, but for those that were left out."""
+        settings, left_out = _read(self._folder / SETTINGS), _read(self._folder / NOTES).get("left_out")
+        with contextlib.suppress(LookupError, TypeError):  # the process that reads it says what is amiss
+            return [str(name) for name in settings["recipe"]["models"]["names"] if name not in (left_out or ())]
+        return []
 
     async def know(self, models: Sequence[Mapping[str, Any]]) -> None:
         """Tell the process what classes the models have, once these are loaded."""
@@ -120,3 +128,11 @@ def refuse_beside(models: Sequence[str], loading: Mapping[str, Any]) -> dict[str
         "weights": None if weights == "DEFAULT" else weights,
         "trust": bool(loading.get("trust")),
     }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a table that is written as JSON; an empty one where it can't be read."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        table: Any = json.loads(path.read_bytes())
+        return cast(dict[str, Any], table) if isinstance(table, dict) else {}
+    return {}

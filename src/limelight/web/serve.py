@@ -85,12 +85,16 @@ async def _serve(
         if "run" in loading:
             run = Run(Path(loading["run"]), folder, own)
             end.push_async_callback(run.close)
+            models, functions = run.models, functions or NETWORKS
+        workers = Workers(models, loading, functions or STUDIO)
+        end.push_async_callback(workers.close)
+        if run is not None:
+            workers.quick.warm_up()  # both processes import PyTorch at the same time
             await run.open()
-            models, shown = run.models, run.pictures
+            shown = run.pictures
         else:
             shown = pictures.scenes(own) if folder is None else pictures.in_folder(folder)
-        site = Site(Workers(models, loading, functions or (NETWORKS if run else STUDIO)), shown, own, run)
-        end.push_async_callback(site.close)
+        site = Site(workers, shown, own, run)
         token, port = secrets.token_urlsafe(24), listening.getsockname()[1]
         opening = asyncio.create_task(site.open())
         await asyncio.sleep(0)

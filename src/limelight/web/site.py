@@ -62,12 +62,8 @@ class Site:
     def start(self) -> dict[str, Any]:
         """Return what the page begins with."""
         limits = {"bytes": LARGEST_UPLOAD, "pixels": most_pixels()}
-        return {
-            **self.about,
-            "total_pictures": len(self.pictures),
-            "limits": limits,
-            "run": self.run is not None and self.run.about,
-        }
+        run = self.run is not None and self.run.about
+        return {**self.about, "total_pictures": len(self.pictures), "limits": limits, "run": run}
 
     async def submit(self, function: str, request: Strict) -> Job:
         """Start a job that the page asks for.

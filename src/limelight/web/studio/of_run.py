@@ -1,4 +1,4 @@
-"""What the page asks of the networks of a run: all that it asks of others, but they are loaded as they were measured."""
+"""What the page asks of the networks of a run: all that it asks of others; they are loaded as they were measured."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

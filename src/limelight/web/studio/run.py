@@ -43,7 +43,7 @@ Events = Iterator[tuple[str, dict[str, Any]]]
 Request = Mapping[str, Any]
 
 DRAWN = 1000
-"""Scenes that are drawn when a run is opened; of more, each is when it is looked at, and its true class is not known."""
+"""Scenes that are drawn when a run is opened; of more, each is when it is looked at, and no true class is known."""
 
 MADE, MADE_BYTES = 500, 1 << 30
 """Pictures that are no files, of which some are written; of more the oldest are removed."""
@@ -54,7 +54,8 @@ REST = 10
 ORDERS = 16
 """Orders of the pictures, and figures of the methods, that are kept."""
 
-_SAID = ("label", "probability")
+_SAID = ["label", "probability"]
+_KEPT = ["image", "model", "method", "metric", "value", "target", "reason", "error", *_SAID]
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,7 @@ class Studio:
             self._state = None
             table = store.table([*columns_read(self.recipe), *_SAID])
             models, _, _ = read_scores(store, self.recipe, table)
-            kept = [
-                *dict.fromkeys(("image", "model", "method", "metric", "value", "target", "reason", "error", *_SAID))
-            ]
-            self._reading = Reading({one.model: one for one in models}, table.select(kept).combine_chunks())
+            self._reading = Reading({one.model: one for one in models}, table.select(_KEPT).combine_chunks())
             self._state, end = state, time.monotonic()
             self._again = end + REST * (end - start)
         return self._reading
@@ -305,9 +303,7 @@ def _find_pictures(recipe: Recipe, source: Path | None, limit: int | None, measu
         raise InvalidOption(f"the run's pictures: {error}") from error
     lacking = measured - {sample.name for sample in samples}
     if lacking:
-        raise InvalidOption(
-            f"the run has a picture {show(min(lacking))} that is not{where}; say with --folder where it is"
-        )
+        raise InvalidOption(f"the run has a picture {show(min(lacking))} that is not there{where}; is --folder right?")
     for sample in samples:
         if isinstance(sample.image, str | Path) and str(sample.image).lower().endswith(ARRAYS):
             raise InvalidOption(f"the run's pictures are arrays or scans ({sample.name}), which can't be shown here")

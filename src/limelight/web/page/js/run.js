@@ -64,7 +64,7 @@ function Order() {
   return html`<div class="row">
     <label>Metric <select value=${metric} onChange=${(e) => choose({ metric: e.target.value })}>
       ${state.start.run.metrics.map((m) => html`<option value=${m.label}>${m.title}</option>`)}</select></label>
-    <label>Pictures <select value=${order} onChange=${(e) => choose({ order: e.target.value })}>
+    <label>Pictures in order <select value=${order} onChange=${(e) => choose({ order: e.target.value })}>
       ${Object.entries(ORDERS).map(([name, title]) => html`<option value=${name}>${title}</option>`)}</select></label>
     ${["best", "worst"].includes(order) && html`<label>by <select value=${method} onChange=${(e) => choose({ method: e.target.value })}>
       ${methodsOf().map((m) => html`<option value=${m.label}>${m.title}</option>`)}</select></label>`}
