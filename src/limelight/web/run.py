@@ -112,12 +112,14 @@ class Run:
         await self._lane.close()
 
 
-def refuse_beside(models: Sequence[str], loading: Mapping[str, Any]) -> dict[str, Any]:
+def refuse_beside(run: Path, models: Sequence[str], loading: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a run's models are loaded.
 
     Raises:
-        InvalidOption: something is given that the run fixes.
+        InvalidOption: there is no run, or something is given that the run fixes.
     """
+    if not (run / SETTINGS).exists():
+        raise InvalidOption(f"there is no run in {run}: no {SETTINGS}")
     if models:
         raise InvalidOption("--run brings the models that were measured; leave --model out")
     fixed = [name for name in loading if name not in LOADING]

@@ -60,7 +60,7 @@ def serve(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # decoders have no use for threads, whose stacks take addresses
     how = dict(loading or {})
     if run is not None:
-        how = refuse_beside(models, how) | {"run": str(run)}
+        how = refuse_beside(run, models, how) | {"run": str(run)}
     names = list(dict.fromkeys(models)) or list(DEMO)
     with tempfile.TemporaryDirectory(prefix="limelight-") as own, _listen(port) as listening:
         asyncio.run(_serve(names, how, folder, Path(own), listening, ready, functions))

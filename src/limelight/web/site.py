@@ -58,6 +58,8 @@ class Site:
     async def close(self) -> None:
         """End all processes."""
         await self.workers.close()
+        if self.run is not None:
+            await self.run.close()
 
     def start(self) -> dict[str, Any]:
         """Return what the page begins with."""
@@ -75,10 +77,6 @@ class Site:
         if (model := said["model"]) not in self.workers.models:
             here = ", ".join(self.workers.models)
             raise Refusal(404, f"there is no model {model} here{nearest(model, self.workers.models)} There is: {here}")
-        if function in ASKED:
-            if self.run is None:
-                raise Refusal(404, "there is no run here; limelight serve --run DIR shows one")
-            return self.run.submit(function, said)
         names: list[str] = []
         if isinstance(request, OfPicture):
             names = [request.picture]
@@ -86,6 +84,10 @@ class Site:
             names = self.pictures.all(MOST_EVALUATED) if request.pictures == "all" else request.pictures
             said["pictures"] = names
         pictures = [self.pictures.find(name) for name in names]
+        if function in ASKED:
+            if self.run is None:
+                raise Refusal(404, "there is no run here; limelight serve --run DIR shows one")
+            return self.run.submit(function, said)
         if len(pictures) == 1 and (pictures[0].made or self.pictures.dropped(pictures[0].id)):
             said["name"] = pictures[0].name  # in code that makes a map again, as its file here is not for long
         if self.run is not None:

@@ -251,7 +251,7 @@ class Studio:
             picture = load_image(as_picture(open_sample(sample).image))
             path.parent.mkdir(parents=True, exist_ok=True)
             picture.save(path)
-            self._written[path] = path.stat().st_size
+        self._written.setdefault(path, path.stat().st_size)
         self._written.move_to_end(path)
         while len(self._written) > MADE or (len(self._written) > 1 and sum(self._written.values()) > MADE_BYTES):
             shutil.rmtree(self._written.popitem(last=False)[0].parent, ignore_errors=True)

@@ -80,7 +80,7 @@ function Leaders() {
   const images = list.map((one) => one.images);
   const [least, most] = [Math.min(...images), Math.max(...images)];
   return html`<section class="leaders" aria-label="Means of the methods">
-    <p class="note">${title} ${arrow(better)}${list.length > 0 && html`, mean and 95 % interval over ${least === most ? most : `${least} to ${most}`} pictures; bold: the best, and what is not distinguishable from it`}</p>
+    <p class="note">${title} ${arrow(better)}${list.length > 0 && html`, mean and 95 % interval over ${least === most ? most : `${least} to ${most}`} pictures; bold: not distinguishable from the best`}</p>
     ${job.status === "failed" && html`<p class="note" role="alert">${job.error}</p>`}
     <ol>${list.map((one) => html`<li key=${one.method} class=${one.like_best ? "best" : ""}>${titleOf(one.method)} <span>${number(one.mean)}${one.low !== null && html` <small>${number(one.low)} to ${number(one.high)}</small>`}</span></li>`)}</ol>
   </section>`;
@@ -91,7 +91,7 @@ function Verdict({ said }) {
   if (said.target === null) return html`<p class="note">Nothing of it is measured by ${state.model}.</p>`;
   const one = explanation()?.value;
   const other = one && one.class === said.target && one.target.against === null && Math.abs(one.probability - said.probability) > 0.01;
-  const truth = said.right === true ? ", and right" : said.right === false ? html`, but it is a <b>${said.truth}</b>` : "";
+  const truth = said.right === true ? ": right" : said.right === false ? html`: wrong, it is <b>${said.truth}</b>` : "";
   return html`<p>${state.start.run.target === "label" ? "Explained is the true class, " : `${state.model} says `}<b>${said.label}</b>, ${percent(said.probability)}${truth}.</p>
     ${other && html`<p class="note" role="alert">Now its probability is ${percent(one.probability)}: the picture, or the network, is another than it was.</p>`}`;
 }
@@ -110,17 +110,18 @@ function Row({ row, method }) {
   return html`<tr class=${isNow(method) ? "now" : ""}>
     <th scope="row"><button class="name" title=${methodOf(method.name)?.summary} aria-pressed=${String(isNow(method))} onClick=${() => set(explainAs(method))}>${method.title}</button>
       ${row.reason && html`<small class="text">empty map: ${row.reason}</small>`}</th>
-    ${failed ? html`<td colspan=${row.cells.length}><small class="text">failed: ${failed}</small></td>` : row.cells.map((cell, i) => html`<${Cell} key=${i} cell=${cell} />`)}</tr>`;
+    ${failed ? html`<td colspan=${row.cells.length}><small class="text words">failed: ${failed}</small></td>` : row.cells.map((cell, i) => html`<${Cell} key=${i} cell=${cell} />`)}</tr>`;
 }
 
+const short = (x) => (x === null || Math.abs(x) < 0.001 ? number(x) : Number(x.toPrecision(2)).toString());
 const ordinal = (n) => `${n}${n % 100 > 10 && n % 100 < 14 ? "th" : ["th", "st", "nd", "rd"][n % 10] || "th"}`;
 
 function Cell({ cell }) {
   if (!cell) return html`<td><span title="not measured yet">–</span></td>`;
-  if (cell.error) return html`<td><small class="text">failed: ${cell.error}</small></td>`;
+  if (cell.error) return html`<td><small class="text words">failed: ${cell.error}</small></td>`;
   if (cell.value === null) return html`<td><span title="not defined for this picture">–</span></td>`;
   const ahead = cell.of > 1 ? (cell.of - cell.rank) / (cell.of - 1) : 1;
   return html`<td><b>${number(cell.value)}</b>
     <span class="meter" aria-hidden="true"><span style=${{ width: `${100 * ahead}%` }}></span></span>
-    <small class="text">${ordinal(cell.rank)} of ${cell.of.toLocaleString("en")}</small><small class="text">median ${number(cell.median)}</small></td>`;
+    <small class="text">${ordinal(cell.rank)} of ${cell.of.toLocaleString("en")}</small><small class="text">median ${short(cell.median)}</small></td>`;
 }
