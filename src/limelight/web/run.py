@@ -41,7 +41,7 @@ class Run:
 
     def __init__(self, folder: Path, source: Path | None, own: Path, reader: str = READER):
         self._folder = folder
-        self._told: dict[str, Any] = {
+        self._settings: dict[str, Any] = {
             "run": str(folder),
             "source": None if source is None else str(source),
             "made": str(own / "run"),
@@ -49,7 +49,7 @@ class Run:
         }
         self._lane = Lane(
             "the reader of the run",
-            lambda: Child(worker.main, [], self._told, reader),
+            lambda: Child(worker.main, [], self._settings, reader),
             waiting=WAITING,
             seconds=SECONDS,
         )
@@ -83,9 +83,9 @@ class Run:
 
     async def know(self, models: Sequence[Mapping[str, Any]]) -> None:
         """Tell the process what classes the models have, once these are loaded."""
-        self._told["networks"] = [{key: one.get(key) for key in ("name", "labels", "classes")} for one in models]
+        self._settings["networks"] = [{key: one.get(key) for key in ("name", "labels", "classes")} for one in models]
         try:
-            self.about |= json.loads(await self.submit("know", {"models": self._told["networks"]}).result())
+            self.about |= json.loads(await self.submit("know", {"models": self._settings["networks"]}).result())
         except Refusal as error:
             raise LimelightError(error.line) from None
 

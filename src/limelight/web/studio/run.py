@@ -35,6 +35,7 @@ from limelight.report.scores.summarize import summarize
 from limelight.report.scores.word_column import encode
 from limelight.scoring.evaluate import columns
 from limelight.text import file_name, to_json
+from limelight.web.refusal import one_line
 from limelight.web.studio.catalogue import title_of
 from limelight.web.studio.studio import Latest
 from limelight.web.studio.told import number
@@ -116,7 +117,7 @@ class Studio:
     Args:
         models: none.
         read: not used.
-        told: ``run``, the folder; ``source``, where its pictures are now, or None; ``made``, a folder of our own;
+        settings: ``run``, the folder; ``source``, where its pictures are now, or None; ``made``, a folder of our own;
             ``networks``, what is known of the models, see ``know``.
 
     Raises:
@@ -124,18 +125,18 @@ class Studio:
         CorruptStore: a file is damaged.
     """
 
-    def __init__(self, models: Sequence[str], read: Callable[[str], Path], told: Mapping[str, Any]) -> None:
-        self.folder, self._made = Path(told["run"]), Path(told["made"])
+    def __init__(self, models: Sequence[str], read: Callable[[str], Path], settings: Mapping[str, Any]) -> None:
+        self.folder, self._made = Path(settings["run"]), Path(settings["made"])
         store = Store(self.folder)
         self.recipe, notes = recipe_of(store), store.notes
         _refuse_unseen(self.recipe, self.folder)
         self.models = [name for name in self.recipe.models.names if name not in notes.get("left_out", {})]
         self.columns = columns(self.recipe.metrics_by_label)
-        self.networks: Mapping[str, Any] = {one["name"]: one for one in told["networks"]}
+        self.networks: Mapping[str, Any] = {one["name"]: one for one in settings["networks"]}
         self._state: object = None
         self._again = 0.0
         self._reading = self.read()
-        source = _find_source(self.recipe, notes.get("source"), told["source"])
+        source = _find_source(self.recipe, notes.get("source"), settings["source"])
         self.samples = _find_pictures(self.recipe, source, notes.get("limit"), self._reading.pictures)
         self.places = {sample.name: i for i, sample in enumerate(self.samples)}
         self.ids = [hashlib.sha256(sample.name.encode()).hexdigest()[:32] for sample in self.samples]
@@ -284,7 +285,7 @@ def _find_source(recipe: Recipe, noted: str | None, given: str | None) -> Path |
     return Path(source)
 
 
-def _find_pictures(recipe: Recipe, source: Path | None, limit: int | None, measured: set[str]) -> list[Sample]:
+def _find_pictures(recipe: Recipe, source: Path | None, limit: int | None, with_rows: set[str]) -> list[Sample]:
     """Return the pictures of a run in its order, those that have no rows yet among them.
 
     Raises:
@@ -296,12 +297,12 @@ def _find_pictures(recipe: Recipe, source: Path | None, limit: int | None, measu
         return spread_evenly([Sample(None, scene_name(i)) for i in range(count)], limit)
     try:
         samples = samples_of(recipe, source, limit=limit)
-        wanted = measured | {sample.name for sample in samples}
+        wanted = with_rows | {sample.name for sample in samples}
         if len(wanted) > len(samples):  # it went on with another limit
             samples = [one for one in samples_of(recipe, source, names=wanted) if one.name in wanted]
     except LimelightError as error:
         raise InvalidOption(f"the run's pictures: {error}") from error
-    lacking = measured - {sample.name for sample in samples}
+    lacking = with_rows - {sample.name for sample in samples}
     if lacking:
         raise InvalidOption(f"the run has a picture {show(min(lacking))} that is not there{where}; is --folder right?")
     for sample in samples:
@@ -413,7 +414,7 @@ class _Numbers:
         if row is None:
             return None
         if row["error"] or self.scores is None:
-            return {"error": row["error"]}
+            return {"error": one_line(row["error"])}
         at = list(self.scores.columns).index(metric), list(self.scores.methods).index(method)
         value = number(row["value"])
         rank = None if value is None else int(self._ranks[at])
