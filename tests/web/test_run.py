@@ -39,8 +39,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def open_(run: Path, pictures: Path | None, made: Path = Path("nowhere")) -> Studio:
-    told = {"run": str(run), "source": pictures and str(pictures), "made": str(made), "networks": []}
-    return Studio([], cast(Any, None), told)
+    settings: dict[str, Any] = {
+        "run": str(run),
+        "source": pictures and str(pictures),
+        "made": str(made),
+        "networks": [],
+    }
+    return Studio([], cast(Any, None), settings)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +175,7 @@ def test_a_run_goes_on_and_is_damaged_while_it_is_looked_at(
 def test_pictures_that_can_not_be_shown_are_a_line(tmp_path: Path, data: Any, source: str | None, line: str) -> None:
     Store(tmp_path, settings_of([RESNET], data=data)).add(draw_cells(RESNET, 1, 0))
     with pytest.raises(InvalidOption, match=line):
-        open_(tmp_path, source and Path(source))
+        open_(tmp_path, Path(source) if source else None)
 
 
 # -- maps ------------------------------------------------------------------------------------------------

@@ -377,7 +377,7 @@ def picture(studio: Studio, request: Request) -> Events:
             "label": "" if whole is None else whole["label"],
             "probability": None if whole is None else number(whole["probability"]),
             "truth": "" if place is None else studio.label(place, model),
-            "right": None if whole is None or truth < 0 else truth == whole["target"],
+            "right": truth == whole["target"] if whole and truth >= 0 and studio.recipe.target == "top1" else None,
             "pictures": numbers.pictures,
             "all": len(studio.samples),
             "rows": [

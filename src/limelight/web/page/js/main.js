@@ -122,7 +122,8 @@ async function take(files) {
       fail(`${file.name}: ${error.message}`);
     }
   }
-  await loadFilm(0);
+  state.run = { ...state.run, order: "run", wrong: false }; // in which those that are dropped stand, too
+  await loadFilm();
 }
 
 function listenToDrops() {

@@ -161,8 +161,11 @@ export const about = (one) => ({
 export const classesOf = (model = state.model) =>
   known("classify", { picture: state.picture, model, top: 8 })?.value;
 
+/** The class that is explained. */
+export const classNow = () => question().target.class ?? explanation()?.value?.class ?? classesOf()?.predicted;
+
 export function explainClass(index, against = false) {
-  const now = state.target.class ?? explanation()?.value?.class ?? classesOf()?.predicted;
+  const now = classNow();
   if (!against) set({ target: { ...state.target, class: index, against: index === state.target.against ? null : state.target.against } });
   else if (index !== now) set({ target: { ...state.target, class: state.target.class ?? now, against: index } });
 }
