@@ -5,12 +5,16 @@ python tools/picture_serve.py
 
 import io
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
+
+from limelight.bench.recipe_file import read_recipe
+from limelight.bench.run import benchmark
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -61,14 +65,33 @@ def phone(opened: Callable[..., Any]) -> None:
     save(page, "serve-phone")
 
 
-def main() -> None:
-    with serving("demo/resnet", "demo/vit", "demo/hans") as address, sync_playwright() as driver:
+def run(opened: Callable[..., Any]) -> None:
+    page = opened(viewport={"width": 1280, "height": 1120})
+    page.locator("#panel select").nth(1).select_option("worst")
+    page.locator(".film .mark").first.wait_for()
+    page.locator(".film li button").first.click()
+    idle(page)
+    page.mouse.move(0, 0)
+    save(page, "serve-run")
+
+
+def take(address: str, *pictures: Callable[[Opener], None]) -> None:
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         opener = Opener(browser, address)
-        for take in (methods, brush, phone):
-            take(opener)
+        for picture in pictures:
+            picture(opener)
         opener.close()
         browser.close()
+
+
+def main() -> None:
+    with serving("demo/resnet", "demo/vit", "demo/hans") as address:
+        take(address, methods, brush, phone)
+    with tempfile.TemporaryDirectory() as folder:
+        benchmark(read_recipe("demo"), folder)
+        with serving(run=Path(folder)) as address:
+            take(address, run)
 
 
 if __name__ == "__main__":

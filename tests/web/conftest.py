@@ -18,7 +18,10 @@ MODELS = ["a", "b"]
 class Here:
     """A site, its application, and a loop in which both run."""
 
-    def __init__(self, folder: Path, functions: str = "web.pretend", models: list[str] = MODELS):
+    def __init__(
+        self, folder: Path, functions: str = "web.pretend", models: list[str] = MODELS, reader: str | None = None
+    ):
+        self.reader = reader
         self.runner, self.folder = asyncio.Runner(), folder
         self.site: Any = None
         self.app: Any = None
@@ -27,11 +30,16 @@ class Here:
     def open(self) -> "Here":
         from limelight.web.app import create_app
         from limelight.web.pictures import scenes
+        from limelight.web.run import Run
         from limelight.web.site import Site
         from limelight.web.workers import Workers
 
         async def start() -> None:
-            self.site = Site(Workers(self.models, {}, self.functions), scenes(self.folder), self.folder)
+            run = None if self.reader is None else Run(self.folder / "run", None, self.folder, self.reader)
+            if run is not None:
+                await run.open()
+            shown = scenes(self.folder) if run is None else run.pictures
+            self.site = Site(Workers(self.models, {}, self.functions), shown, self.folder, run)
             await self.site.open()
 
         self.run(start())

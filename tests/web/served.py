@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 CHROMIUM = shutil.which("chromium")
@@ -13,9 +14,9 @@ ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--d
 
 
 @contextlib.contextmanager
-def serving(*models: str) -> Iterator[str]:
-    """Serve a page of some models; yield its address."""
-    given = [word for model in models for word in ("--model", model)]
+def serving(*models: str, run: Path | None = None) -> Iterator[str]:
+    """Serve a page of some models, or of a run; yield its address."""
+    given = [word for model in models for word in ("--model", model)] + (["--run", str(run)] if run else [])
     command = [sys.executable, "-m", "limelight", "serve", "--no-open", *given]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:

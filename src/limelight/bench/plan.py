@@ -226,6 +226,31 @@ def load_model(recipe: Recipe, name: str, *, device: str | None, trust: bool, we
     return prepare_model(recipe, model)
 
 
+def load_measured(
+    recipe: Recipe, name: str, digest: str | None, *, device: str | None, trust: bool, weights: str | None = None
+) -> Classifier:
+    """Load a model of a run with the weights that were measured.
+
+    Args:
+        recipe: of the run.
+        name: of the model.
+        digest: of the weights, as the run's notes have it; None where they have none, and it is not checked.
+        device: where to put it.
+        trust: open files that the run names, and run their code: a run may have been written by anybody.
+        weights: in place of the recipe's.
+
+    Raises:
+        InvalidOption: the run names files, which are not trusted, or the weights are others.
+        LimelightError: as ``limelight.load`` does.
+    """
+    if not trust and not zoo.needs_no_trust(name, None if weights else recipe.weights(name)):
+        raise InvalidOption("the run names files for it, which are opened with `--trust` only")
+    model = load_model(recipe, name, device=device, trust=trust, weights=weights)
+    if digest is not None and f"sha256:{model.weights_hash()}" != digest:
+        raise InvalidOption("its weights are other than those that were measured")
+    return model
+
+
 def prepare_model(recipe: Recipe, model: Classifier) -> Classifier:
     """Return the model with the recipe's preprocessing."""
     if recipe.preprocess is None:

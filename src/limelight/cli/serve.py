@@ -20,7 +20,13 @@ def serve(
             help="torchvision/…, timm/…, hf/…, demo/… or a saved file; repeatable (else three of the demo).",
         ),
     ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Folder of pictures, to begin with (else drawn scenes).")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Folder of pictures, to begin with (else drawn scenes); of --run, where they are now."),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A run of limelight benchmark, to look at picture by picture.")
+    ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the address (else a free one).")] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Leave the browser alone.")] = False,
     loading: Loading = AS_IT_IS,
@@ -38,5 +44,5 @@ def serve(
             open_browser(address)
 
     with suppress(KeyboardInterrupt):  # is how it ends
-        serve(model or (), loading.arguments, folder, port, ready)
+        serve(model or (), loading.arguments, folder, port, ready, run=run)
     say("stopped")

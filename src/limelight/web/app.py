@@ -38,6 +38,9 @@ ANSWERS: dict[str, type[ask.Strict]] = {
     "prices": ask.Prices,
     "hide": ask.Hide,
     "compare-hiding": ask.CompareHiding,
+    "run-picture": ask.RunPicture,
+    "run-leaders": ask.RunLeaders,
+    "run-strip": ask.RunStrip,
 }
 """What is answered by one result."""
 
@@ -65,7 +68,7 @@ def create_app(site: Site, token: str, port: int) -> ASGIApp:
     @app.post("/api/export")
     async def export(request: Request) -> Response:
         said = ask.parse(ask.Export, await request.body())
-        return _file(await wanted(request.receive, site.submit("export", said).result()))
+        return _file(await wanted(request.receive, _result(site, "export", said)))
 
     @app.api_route("/api/{_:path}", methods=["GET", "POST"])
     def nothing(_: str) -> None:
@@ -95,22 +98,26 @@ def _pictures(app: FastAPI, site: Site) -> None:
     @app.get("/api/pictures/{name}/shown")
     async def shown(name: str, model: str, request: Request) -> Response:
         said = ask.OfPicture(picture=name, model=model)
-        return _file(await wanted(request.receive, site.submit("shown", said).result()))
+        return _file(await wanted(request.receive, _result(site, "shown", said)))
 
 
 def _stream(site: Site, name: str, kind: type[ask.Strict]) -> Callable[[Request], Awaitable[Response]]:
     async def stream(request: Request) -> Response:
-        return EventStream(site.submit(name, ask.parse(kind, await request.body())))
+        return EventStream(await site.submit(name, ask.parse(kind, await request.body())))
 
     return stream
 
 
 def _answer(site: Site, name: str, kind: type[ask.Strict]) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        job = site.submit(name, ask.parse(kind, await request.body()))
-        return Response(await wanted(request.receive, job.result()), media_type="application/json")
+        said = ask.parse(kind, await request.body())
+        return Response(await wanted(request.receive, _result(site, name, said)), media_type="application/json")
 
     return answer
+
+
+async def _result(site: Site, name: str, said: ask.Strict) -> bytes:
+    return await (await site.submit(name, said)).result()
 
 
 def _file(result: bytes) -> Response:

@@ -40,6 +40,7 @@ class Picture:
         scene: number of a drawn scene, as in ``ll.example_image``.
         watermark: whether that has one.
         size: width and height of one that was dropped.
+        made: whether the file is made when it is wanted, see ``Run.make``, and may be gone again.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Picture:
     scene: int | None = None
     watermark: bool = False
     size: tuple[int, int] = (0, 0)
+    made: bool = False
 
     def file(self) -> Path:
         """Return the path of the file, which is there now, if it ever was."""
@@ -162,6 +164,11 @@ class Pictures:
 def clean_name(called: str) -> str:
     """Return the last part of a path that a browser says, on one line."""
     return shorten(visible(called.replace("\\", "/").rsplit("/", 1)[-1]), LONGEST) or "picture"
+
+
+def clean_label(text: str) -> str:
+    """Return a name or a class that a run says, on one line."""
+    return shorten(visible(text), LONGEST)
 
 
 def _is_picture(path: Path) -> bool:

@@ -125,6 +125,33 @@ class Export(OfExplanation):
     kind: Literal["png", "svg", "npz", "json"]
 
 
+class RunPicture(OfPicture):
+    """A picture's numbers in the run; ``look`` counts how often the page looked whether there are more by now."""
+
+    look: Number = 0
+
+
+class RunLeaders(Strict):
+    """The methods' figures by a metric."""
+
+    model: Name
+    metric: Name
+    look: Number = 0
+
+
+class RunStrip(Strict):
+    """Some of the run's pictures in an order."""
+
+    model: Name
+    order: Literal["run", "best", "worst", "apart", "unsure"] = "run"
+    method: Name | None = None
+    metric: Name | None = None
+    wrong: bool = False
+    first: Number = 0
+    count: Annotated[int, Field(ge=0, le=500)] = 60
+    look: Number = 0
+
+
 R = TypeVar("R", bound=Strict)
 
 

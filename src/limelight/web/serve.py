@@ -1,6 +1,7 @@
 """Run the server until it is interrupted."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import socket
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from limelight.errors import InvalidOption, MissingExtra
 from limelight.files import reason_of
+from limelight.web.run import refuse_beside
 
 if TYPE_CHECKING:
     import uvicorn
@@ -33,30 +35,35 @@ def serve(
     port: int | None = None,
     ready: Callable[[str], None] = print,
     functions: str | None = None,
+    run: Path | None = None,
 ) -> None:
     """Serve the page on this machine until it is interrupted.
 
     Args:
         models: names; the demo's when there are none.
         loading: how they are loaded, for ``zoo.load``.
-        folder: of pictures; drawn scenes else.
+        folder: of pictures; drawn scenes else. Beside a run, where its pictures are now.
         port: a free one else.
         ready: is called with the address.
         functions: the module of what the processes do, if not ours.
+        run: folder of a run of ``limelight benchmark``, whose models and pictures are shown.
 
     Raises:
         MissingExtra: FastAPI or uvicorn is not installed.
-        InvalidOption: the port is taken.
+        InvalidOption: the port is taken; models beside a run.
         InvalidImage: the folder has no pictures.
-        LimelightError: a model can't be loaded.
+        LimelightError: a model can't be loaded, or a run can't be read.
     """
     for package in ("fastapi", "uvicorn"):
         if find_spec(package) is None:
             raise MissingExtra(package, "web")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # decoders have no use for threads, whose stacks take addresses
+    how = dict(loading or {})
+    if run is not None:
+        how = refuse_beside(run, models, how) | {"run": str(run)}
     names = list(dict.fromkeys(models)) or list(DEMO)
     with tempfile.TemporaryDirectory(prefix="limelight-") as own, _listen(port) as listening:
-        asyncio.run(_serve(names, dict(loading or {}), folder, Path(own), listening, ready, functions))
+        asyncio.run(_serve(names, how, folder, Path(own), listening, ready, functions))
 
 
 async def _serve(
@@ -69,14 +76,25 @@ async def _serve(
     functions: str | None,
 ) -> None:
     from limelight.web import pictures
+    from limelight.web.run import NETWORKS, Run
     from limelight.web.site import Site
     from limelight.web.workers import STUDIO, Workers
 
-    workers = Workers(models, loading, functions or STUDIO)
-    try:
-        workers.quick.warm_up()  # imports PyTorch while the folder is read
-        shown = pictures.scenes(own) if folder is None else pictures.in_folder(folder)
-        site = Site(workers, shown, own)
+    async with contextlib.AsyncExitStack() as end:
+        run = None
+        if "run" in loading:
+            run = Run(Path(loading["run"]), folder, own)
+            end.push_async_callback(run.close)
+            models, functions = run.models, functions or NETWORKS
+        workers = Workers(models, loading, functions or STUDIO)
+        end.push_async_callback(workers.close)
+        workers.quick.warm_up()  # imports PyTorch while the folder, or the run, is read
+        if run is not None:
+            await run.open()
+            shown = run.pictures
+        else:
+            shown = pictures.scenes(own) if folder is None else pictures.in_folder(folder)
+        site = Site(workers, shown, own, run)
         token, port = secrets.token_urlsafe(24), listening.getsockname()[1]
         opening = asyncio.create_task(site.open())
         await asyncio.sleep(0)
@@ -98,8 +116,6 @@ async def _serve(
         server = _ending_with(site)(config)
         asyncio.get_running_loop().call_soon(ready, f"http://{LOCALHOST}:{port}/{token}/")
         await server.serve(sockets=[listening])
-    finally:
-        await workers.close()
 
 
 def _ending_with(site: "Site") -> "type[uvicorn.Server]":

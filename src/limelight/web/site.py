@@ -17,21 +17,23 @@ from limelight.web.lane import Job
 from limelight.web.pictures import Picture, Pictures, clean_name
 from limelight.web.refusal import Refusal
 from limelight.web.requests import MOST_EVALUATED, Evaluate, OfPicture, Strict
+from limelight.web.run import ASKED, Run
 from limelight.web.workers import Workers
 
 
 class Site:
     """The models, the pictures, and the processes that work on them."""
 
-    def __init__(self, workers: Workers, pictures: Sequence[Picture], folder: Path):
+    def __init__(self, workers: Workers, pictures: Sequence[Picture], folder: Path, run: Run | None = None):
         """Start nothing yet.
 
         Args:
             workers: have the models.
             pictures: to begin with.
             folder: of our own, for files of a while.
+            run: whose models and pictures these are, if they are those of one.
         """
-        self.workers, self.folder = workers, folder
+        self.workers, self.folder, self.run = workers, folder, run
         self.pictures = Pictures(pictures)
         self.about: dict[str, Any] = {}
 
@@ -48,19 +50,24 @@ class Site:
         except Refusal as error:
             raise LimelightError(error.line) from None
         self.workers.cheap = {one["name"] for one in self.about["methods"] if one["cheap"]}
+        if self.run is not None:
+            await self.run.know(self.about["models"])
         self.workers.uploads.warm_up()
         self.workers.thumbs.warm_up()
 
     async def close(self) -> None:
         """End all processes."""
         await self.workers.close()
+        if self.run is not None:
+            await self.run.close()
 
     def start(self) -> dict[str, Any]:
         """Return what the page begins with."""
         limits = {"bytes": LARGEST_UPLOAD, "pixels": most_pixels()}
-        return {**self.about, "total_pictures": len(self.pictures), "limits": limits, "run": False}
+        run = self.run is not None and self.run.about
+        return {**self.about, "total_pictures": len(self.pictures), "limits": limits, "run": run}
 
-    def submit(self, function: str, request: Strict) -> Job:
+    async def submit(self, function: str, request: Strict) -> Job:
         """Start a job that the page asks for.
 
         Raises:
@@ -77,8 +84,14 @@ class Site:
             names = self.pictures.all(MOST_EVALUATED) if request.pictures == "all" else request.pictures
             said["pictures"] = names
         pictures = [self.pictures.find(name) for name in names]
-        if len(pictures) == 1 and self.pictures.dropped(pictures[0].id):
+        if function in ASKED:
+            if self.run is None:
+                raise Refusal(404, "there is no run here; limelight serve --run DIR shows one")
+            return self.run.submit(function, said)
+        if len(pictures) == 1 and (pictures[0].made or self.pictures.dropped(pictures[0].id)):
             said["name"] = pictures[0].name  # in code that makes a map again, as its file here is not for long
+        if self.run is not None:
+            await self.run.make(pictures)
         paths = {one.id: str(one.file()) for one in pictures}
         return self.workers.submit(function, said, paths)
 
@@ -120,6 +133,8 @@ class Site:
         picture = self.pictures.find(name)
         if (known := self.pictures.thumb(name)) is not None:
             return known
+        if self.run is not None:
+            await self.run.make([picture])
         job = Job("thumb", {"source": str(picture.file())})
         made = json.loads(await self.workers.thumbs.submit(job).result())
         content = base64.b64decode(made["thumb"])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from limelight import api, draw, zoo
+from limelight import api, draw
 from limelight.api.truth import true_objects
-from limelight.bench.plan import load_model, samples_of
+from limelight.bench.plan import load_measured, samples_of
 from limelight.bench.recipe_tables import Data
 from limelight.data.images import load_image
 from limelight.data.samples import Sample
@@ -95,7 +95,9 @@ class MapMaker:
         if self._loaded is None or self._loaded[0] != name:
             self._loaded = None
             try:
-                self._loaded = name, _load_model(self.run, name)
+                run, digest = self.run, self.run.notes.get("weights", {}).get(name, "")
+                model = load_measured(run.recipe, name, digest, device=run.device, trust=run.trust)
+                self._loaded = name, model
             except (LimelightError, RuntimeError, ValueError) as error:
                 self.without[name] = reason_of(error)
                 return None
@@ -129,15 +131,3 @@ def find_maps(run: Run) -> MapMaker | None:
     if run.data is None:
         return None
     raise InvalidOption(f"--data {run.data}: the run has a picture {lacks!r} that is not there")
-
-
-def _load_model(run: Run, name: str) -> Classifier:
-    """Load a model of a run with the weights that were measured."""
-    recipe = run.recipe
-    weights = recipe.weights(name)
-    if not run.trust and not zoo.needs_no_trust(name, weights):
-        raise InvalidOption("the run names files for it, which are opened with `--trust` only")
-    model = load_model(recipe, name, device=run.device, trust=run.trust)
-    if f"sha256:{model.weights_hash()}" != run.notes.get("weights", {}).get(name):
-        raise InvalidOption("its weights are other than those that were measured")
-    return model

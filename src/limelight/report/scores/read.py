@@ -23,20 +23,28 @@ _READ = (
 _WORDS = ("image", "model", "method", "metric", "error", "reason")
 
 
-def read_scores(store: Store, recipe: Recipe) -> tuple[list[ModelScores], list[ModelScores], list[Failure]]:
+def columns_read(recipe: Recipe) -> list[str]:
+    """Return the columns of a run's rows that ``read_scores`` reads."""
+    pooled = any(c.pooling in TERMS for c in columns(recipe.metrics_by_label).values())
+    return [*_READ, "error", *(["parts"] if pooled else [])]
+
+
+def read_scores(
+    store: Store, recipe: Recipe, table: Any = None
+) -> tuple[list[ModelScores], list[ModelScores], list[Failure]]:
     """Read the scores of each model, those on each of several data sets, and what failed.
 
     Args:
         store: the run's folder.
         recipe: what was measured.
+        table: the rows, if they are read already, with ``columns_read``.
 
     Raises:
         CorruptStore: a file is damaged.
         InvalidOption: there are no rows.
     """
     metrics = columns(recipe.metrics_by_label)
-    pooled = any(c.pooling in TERMS for c in metrics.values())
-    table = store.table([*_READ, *(["parts"] if pooled else [])])
+    table = store.table(columns_read(recipe)) if table is None else table
     if not len(table):
         raise InvalidOption(f"the run in {store.folder} has no rows yet; `limelight benchmark` measures them")
     words = {name: encode(table[name]) for name in _WORDS}

@@ -149,10 +149,14 @@ class Studio:
             raise UnknownModel(f"{show(name, MOST_SHOWN)} is none of the models here{hint}")
         model = self._models[name]
         if isinstance(model, str):
-            model = self._models[name] = load(model, **self._loading)
+            model = self._models[name] = self.load(model)
             if len(model.input_size) != 2:
                 raise UnsupportedModel(f"{name} is no network of pictures: its input has {len(model.input_size)} axes")
         return model
+
+    def load(self, name: str) -> Classifier:
+        """Load a network by its name."""
+        return load(name, **self._loading)
 
     def path(self, picture: str) -> Path:
         """Return where a picture is.

@@ -2,7 +2,10 @@
 
 import { methodOf, modelOf, optionsOf, secondOf, set, state } from "./state.js";
 
-const TABS = ["methods", "hide", "layers", "trust", "two"];
+const TABS = ["run", "methods", "hide", "layers", "trust", "two"];
+
+/** The tab that is open at first. */
+export const home = () => (state.start.run ? "run" : "methods");
 
 export function write() {
   const parts = new URLSearchParams({ picture: state.picture, model: state.model, method: state.method });
@@ -10,7 +13,7 @@ export function write() {
   if (index !== null) parts.set("class", index);
   if (against !== null) parts.set("against", against);
   if (against !== null) parts.set("kind", kind);
-  if (state.tab !== "methods") parts.set("tab", state.tab);
+  if (state.tab !== home()) parts.set("tab", state.tab);
   if (state.tab === "two" && secondOf()) parts.set("second", secondOf());
   for (const [name, value] of Object.entries(optionsOf(state.method))) parts.set(`o.${name}`, JSON.stringify(value));
   const fragment = `#${parts}`;
@@ -26,10 +29,10 @@ export function read() {
   if (modelOf(parts.get("model"))) patch.model = parts.get("model");
   if (modelOf(parts.get("second"))) patch.second = parts.get("second");
   if (methodOf(parts.get("method"))) patch.method = parts.get("method");
-  if (TABS.includes(parts.get("tab"))) patch.tab = parts.get("tab");
+  if (TABS.includes(parts.get("tab")) && (parts.get("tab") !== "run" || state.start.run)) patch.tab = parts.get("tab");
   const options = {};
   for (const [name, value] of parts) if (name.startsWith("o.")) options[name.slice(2)] = parsed(value);
-  patch.options = { ...state.options, [patch.method || state.method]: options };
+  if (location.hash.length > 1) patch.options = { ...state.options, [patch.method || state.method]: options };
   set(patch);
 }
 

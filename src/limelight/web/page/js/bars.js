@@ -1,13 +1,13 @@
 /** The top classes: click one to explain it, with Shift against it; or search. */
 
 import { html, useEffect, useState } from "../vendor/preact-htm.js";
-import { ask, changed, classesOf, explainClass, explanation, known, labelOf, modelOf, set, state } from "./state.js";
+import { ask, changed, classNow, explainClass, explanation, known, labelOf, modelOf, set, state } from "./state.js";
 import { percent } from "./words.js";
 
 /** What is asked now, in a sentence. */
 export function Asked() {
   const { class: index, against, kind } = state.target;
-  const now = index ?? explanation()?.value?.class ?? classesOf()?.predicted;
+  const now = classNow();
   if (now === undefined || now === null) return html`<h2 class="asked">…</h2>`;
   const drop = () => set({ target: { ...state.target, against: null } });
   return html`<h2 class="asked">Why <em>${labelOf(now)}</em>${
@@ -18,7 +18,7 @@ export function Asked() {
         <option value="finer">finer: one less 0.6 of the other</option></select></label>
       <button class="quiet" onClick=${drop}>Not against</button>
     </div>`}
-    ${index !== null && against === null && html`<button class="quiet" onClick=${() => set({ target: { ...state.target, class: null } })}>Back to the top class</button>`}`;
+    ${index !== null && against === null && html`<button class="quiet" onClick=${() => set({ target: { ...state.target, class: null } })}>Back to the ${state.start.run ? "run's" : "top"} class</button>`}`;
 }
 
 export function Bars() {
@@ -36,7 +36,10 @@ export function Bars() {
   const found = asked && known("classify", question);
   const first = known("classify", { picture: state.picture, model: state.model, top: 8 });
   const hidden = state.tab === "hide" && state.brush.reply;
-  const classes = asked ? found?.value?.classes : hidden ? hidden.classes : first?.value?.classes;
+  const top = first?.value?.classes;
+  const one = explanation()?.value; // whose class may be none of the likeliest
+  const all = top && one && !top.some((c) => c.index === one.class) ? [...top, { index: one.class, label: one.label, probability: one.probability }] : top;
+  const classes = asked ? found?.value?.classes : hidden ? hidden.classes : all;
   const before = hidden && !asked ? Object.fromEntries((first?.value?.classes || []).map((c) => [c.index, c.probability])) : {};
   const many = modelOf(state.model).classes > 8;
   return html`<section class="bars" aria-label="Classes">
@@ -54,7 +57,7 @@ export function Bars() {
 
 function Bar({ one, before }) {
   const { index, label, probability } = one;
-  const now = state.target.class ?? explanation()?.value?.class ?? classesOf()?.predicted;
+  const now = classNow();
   const role = index === now ? "now" : index === state.target.against ? "other" : "";
   return html`<li class=${role}>
     <button class="bar" aria-pressed=${String(index === now)} onClick=${(e) => explainClass(index, e.shiftKey)}>

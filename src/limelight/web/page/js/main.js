@@ -10,28 +10,30 @@ import { Film, loadFilm } from "./film.js";
 import { Hide } from "./hide.js";
 import { Layers } from "./layers.js";
 import { Methods } from "./methods.js";
+import { asMeasured, begin, Run } from "./run.js";
 import { Stage } from "./stage.js";
-import { ask, changed, choosePicture, explanation, fail, labelOf, listen, optionsOf, question, secondOf, set, state, stopOthers } from "./state.js";
+import { ask, askRun, changed, choosePicture, explanation, fail, labelOf, listen, optionsOf, question, secondOf, set, state, stopOthers } from "./state.js";
 import { Theme } from "./theme.js";
 import { Trust } from "./trust.js";
 import { Two } from "./two.js";
 import { percent } from "./words.js";
 
-const TABS = { methods: ["Methods", Methods], hide: ["Hide", Hide], layers: ["Layers", Layers], trust: ["Trust", Trust], two: ["Two models", Two] };
+const TABS = { run: ["Run", Run], methods: ["Methods", Methods], hide: ["Hide", Hide], layers: ["Layers", Layers], trust: ["Trust", Trust], two: ["Two models", Two] };
 
 /** Asks for what is on the page now, and stops what is not any more. */
 function refresh() {
   if (!state.picture || !state.model) return;
   brush.follow();
   stopOthers(({ name, body }) => {
-    if (name === "evaluate") return body.model === state.model;
+    if (name === "evaluate" || name === "run-leaders") return body.model === state.model;
     if (body.picture !== state.picture || ![state.model, secondOf()].includes(body.model)) return false;
     const target = body.target || body.again?.target;
-    if (target && body.model === state.model && JSON.stringify(target) !== JSON.stringify(state.target)) return false;
+    if (target && body.model === state.model && JSON.stringify(target) !== JSON.stringify(question().target)) return false;
     if (name === "explain") return JSON.stringify(body) === JSON.stringify(question(body.method, body.model));
     return true;
   });
-  ask("explain", question());
+  const known = !state.start.run || askRun();
+  if (known) ask("explain", question());
   ask("classify", { picture: state.picture, model: state.model, top: 8 });
   address.write();
 }
@@ -77,7 +79,7 @@ function App() {
 }
 
 function Tabs() {
-  const names = Object.keys(TABS);
+  const names = Object.keys(TABS).filter((name) => name !== "run" || state.start.run);
   const turn = (e) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
     if (!step) return;
@@ -94,7 +96,8 @@ function Tabs() {
 function chooseModel(model) {
   const { class: index, against, kind } = question(state.method, model).target;
   const method = methodFits(state.method, model) ? state.method : "grad-cam";
-  set({ model, method, second: state.second === model ? state.model : state.second, target: { class: index, against, kind }, error: "" });
+  set({ model, method, ...asMeasured(model), second: state.second === model ? state.model : state.second, target: { class: index, against, kind }, error: "" });
+  if (state.start.run) loadFilm();
 }
 
 const methodFits = (name, model) =>
@@ -119,7 +122,8 @@ async function take(files) {
       fail(`${file.name}: ${error.message}`);
     }
   }
-  await loadFilm(0);
+  state.run = { ...state.run, order: "run", wrong: false }; // in which those that are dropped stand, too
+  await loadFilm();
 }
 
 function listenToDrops() {
@@ -144,6 +148,7 @@ async function open() {
     const [start, page] = await Promise.all([get("start"), get("pictures?first=0&count=60")]);
     const names = Object.fromEntries(page.pictures.map((p) => [p.id, p.name]));
     set({ start, names, model: start.models[0].name, second: start.models[1]?.name || "", picture: page.pictures[0]?.id || "" });
+    if (start.run) begin();
     address.read();
     await loadFilm(0, page);
     refresh();

@@ -14,6 +14,8 @@ export const state = {
   options: {}, // by method: those that differ from the default
   tab: "methods",
   look: { colours: "viridis", opacity: 0.75, threshold: 0, signed: null, on: true },
+  run: { metric: "", method: "", order: "run", wrong: false, look: 0 }, // of a run that is looked at
+  measured: {}, // class that the run has explained, by model and picture
   brush: { mode: "hide", fill: "blur", size: 10, tool: "paint", area: 0.1, painted: 0, busy: false, reply: null },
 };
 
@@ -150,9 +152,20 @@ export const question = (method = state.method, model = state.model) => ({
   options: optionsOf(method),
 });
 
-/** The class that is asked for, as another model numbers it: by its label. */
+const inRun = (model = state.model) => `${model}/${state.picture}`;
+export const ofRun = () => ({ picture: state.picture, model: state.model, look: state.run.look });
+
+/** Asks what a run has measured of the picture; tells whether the class that it explained is known, if it has any. */
+export function askRun() {
+  const job = ask("run-picture", ofRun());
+  if (job.value) state.measured[inRun()] = job.value.target;
+  return job.status !== "running" || inRun() in state.measured;
+}
+
+/** The class that is asked for: if none is, that of the run; as another model numbers it: by its label. */
 function targetFor(model) {
-  const { class: index, against, kind } = state.target;
+  const { against, kind } = state.target;
+  const index = state.target.class ?? (model === state.model ? (state.measured[inRun()] ?? null) : null);
   const other = modelOf(model);
   const same = (i) => {
     if (i === null || model === state.model) return i;
@@ -169,14 +182,17 @@ export const about = (one) => ({
   picture: one.picture,
   model: one.model,
   explanation: one.key,
-  again: { method: one.method, target: { ...state.target }, options: optionsOf(one.method) },
+  again: { method: one.method, target: question().target, options: optionsOf(one.method) },
 });
 
 export const classesOf = (model = state.model) =>
   known("classify", { picture: state.picture, model, top: 8 })?.value;
 
+/** The class that is explained. */
+export const classNow = () => question().target.class ?? explanation()?.value?.class ?? classesOf()?.predicted;
+
 export function explainClass(index, against = false) {
-  const now = state.target.class ?? explanation()?.value?.class ?? classesOf()?.predicted;
+  const now = classNow();
   if (!against) set({ target: { ...state.target, class: index, against: index === state.target.against ? null : state.target.against } });
   else if (index !== now) set({ target: { ...state.target, class: state.target.class ?? now, against: index } });
 }
