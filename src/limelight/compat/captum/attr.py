@@ -62,6 +62,7 @@ QUADRATURES = {
     "riemann_left": "left",
     "riemann_middle": "midpoint",
     "riemann_right": "right",
+    "riemann_trapezoid": "trapezoid",
 }
 
 NO_ARGUMENTS = "give a function of the inputs alone: lambda x: model(x, …)"
@@ -228,7 +229,8 @@ class IntegratedGradients(_AddingUp):
             target: see ``Target``.
             additional_forward_args: refused.
             n_steps: points.
-            method: ``gausslegendre``, ``riemann_left``, ``riemann_middle`` or ``riemann_right``.
+            method: ``gausslegendre``, ``riemann_left``, ``riemann_middle``, ``riemann_right`` or
+                ``riemann_trapezoid``, whose weights add up to (n_steps - 1) / n_steps in that package, and so here.
             internal_batch_size: gradients at a time.
             return_convergence_delta: whether to tell how far they are from adding up.
 
@@ -241,6 +243,8 @@ class IntegratedGradients(_AddingUp):
         start = first_of(baselines, 0)
         options = {"n": n_steps, "quadrature": QUADRATURES[method], "batch_size": internal_batch_size}
         values = self._attribute("integrated-gradients", inputs, target, additional_forward_args, start, **options)
+        if method == "riemann_trapezoid":
+            values = values * (n_steps - 1) / n_steps
         return self._with_delta(values, inputs, start, target, return_convergence_delta)
 
 
