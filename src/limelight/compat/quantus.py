@@ -146,9 +146,8 @@ class Metric:
         refuse_given(type(self).__name__, "give a module", model_predict_kwargs=model_predict_kwargs, **further)
         x, y = on_device(x_batch, model, device), on_device(y_batch, model, device).reshape(-1)
         if a_batch is None:
-            a_batch = explain_func(
-                model=model, inputs=x_batch, targets=y_batch, device=device, **(explain_func_kwargs or {})
-            )
+            how = {"device": device, **(explain_func_kwargs or {})}
+            a_batch = explain_func(model=model, inputs=x_batch, targets=y_batch, **how)
         maps = on_device(a_batch, model, device)
         maps = maps[:, None] if maps.ndim == x.ndim - 1 else maps
         return self._evaluate(model, x, y, maps.abs() if self.abs else maps, s_batch, bool(softmax))
@@ -311,9 +310,9 @@ def _smallest(images: Images) -> Images:
     return images.amin(axes(images), keepdim=True).expand_as(images)
 
 
-def _curve(measured: Measured) -> Tensor:
-    assert measured.curve is not None
-    return measured.curve
+def _curve(result: Measured) -> Tensor:
+    assert result.curve is not None
+    return result.curve
 
 
 if not TYPE_CHECKING:

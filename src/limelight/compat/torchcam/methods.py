@@ -12,14 +12,14 @@
 torch.Size([1, 16, 16])
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from limelight.compat.common import absent_names
+from limelight.compat.common import PerImage, RowScore, absent_names
 from limelight.engine.method import build
 from limelight.engine.run import run
 from limelight.errors import InvalidOption
@@ -76,7 +76,7 @@ class Extractor:
         scores: Any = None,
         normalized: bool = True,
         *,
-        targets: Callable[[Any], Tensor] | None = None,
+        targets: RowScore | Sequence[RowScore] | None = None,
     ) -> list[Grid]:
         """Return the maps of what the model was given last, (n, h, w), one for each layer.
 
@@ -84,7 +84,7 @@ class Extractor:
             class_idx: class, or one for each image.
             scores: what the model returned; it is not needed, since the images are passed again.
             normalized: scale each map to [0, 1].
-            targets: in place of a class, a function: what the model returns -> one score for each image.
+            targets: in place of a class, a function of what the model returned for one image, or one for each.
 
         Raises:
             InvalidOption: the model has not been called since, or neither a class nor a function is given.
@@ -95,7 +95,9 @@ class Extractor:
             raise InvalidOption(f"{name}: call the model within the block first; its input is what is explained")
         if (class_idx is None) == (targets is None):
             raise InvalidOption(f"{name}: give class_idx= or targets=")
-        x, target = self._given, class_idx if targets is None else targets
+        x, target = self._given, class_idx
+        if targets is not None:
+            target = PerImage((targets,) if callable(targets) else tuple(targets))
         enabled, self._enabled = self._enabled, False
         try:
             methods = [build(self.method, layer=one, **self._options) for one in self._find_layers(x)]
@@ -123,7 +125,7 @@ class Extractor:
         return [info.name for info in self._classifier.layers(None, x)]
 
     def _remember(self, module: nn.Module, given: tuple[Any, ...]) -> None:
-        if self._enabled and given:
+        if self._enabled and given and isinstance(given[0], Tensor):
             self._given = given[0].detach()
 
     @staticmethod
@@ -238,6 +240,11 @@ class LayerCAM(Extractor):
 
     method = "layer-cam"
 
+    @staticmethod
+    def fuse_cams(cams: Sequence[Grid], target_shape: tuple[int, int] | None = None) -> Grid:
+        """Return the maximum of maps (n, h, w), each lifted to tanh(2 M) and resized; see ``Extractor``."""
+        return Extractor.fuse_cams([(2 * cam).tanh() for cam in cams], target_shape)
+
 
 class ScoreCAM(Extractor):
     """``score-cam`` with that package's departures (``profile="torchcam"``).
@@ -322,7 +329,7 @@ if not TYPE_CHECKING:
         __name__,
         "torchcam.methods",
         {
-            "FinerCAM": "any method explains that score: targets=limelight.targets.finer(i, gamma, k)",
+            "FinerCAM": "any method explains that score: limelight.explain(…, target=limelight.targets.finer(i))",
             "LeGrad": "legrad is it: limelight.explain(model, x, 'legrad', profile='torchcam')",
             "RefineCAM": "refine-cam is it: limelight.explain(model, x, 'refine-cam', layer=(…))",
         },

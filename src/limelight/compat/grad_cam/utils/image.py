@@ -63,8 +63,8 @@ def show_cam_on_image(
     name = colormap if isinstance(colormap, str) else CMAPS.get(int(colormap))
     if name is None:
         raise InvalidOption(f"there is no colour map {colormap!r}; give one of {CMAPS}, or a name of Matplotlib's")
-    heat = colorize(mask, name)[..., :: 1 if use_rgb else -1] / 255
-    both = (1 - image_weight) * heat + image_weight * img
+    colours = colorize(mask, name)[..., :: 1 if use_rgb else -1] / 255
+    both = (1 - image_weight) * colours + image_weight * img
     return (255 * both / both.max()).astype(np.uint8)
 
 
