@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,8 @@ Array = npt.NDArray[Any]
 
 VIEWS = tuple(product((False, True), (0.9, 1.0, 1.1)))
 """Of ``aug_smooth``: mirrored or not, and how bright."""
+
+Own = TypeVar("Own", bound="BaseCAM")  # not Self, which checkers of types at run time know within a class alone
 
 
 class BaseCAM:
@@ -132,7 +134,7 @@ class BaseCAM:
             raise InvalidOption(f"{type(self).__name__}: outputs are those of the images explained last; explain some")
         return outputs_of(self._classifier, self._explained)
 
-    def __enter__(self) -> Self:
+    def __enter__(self: Own) -> Own:
         return self
 
     def __exit__(

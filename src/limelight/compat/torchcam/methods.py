@@ -14,7 +14,7 @@ torch.Size([1, 16, 16])
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ __all__ = [
     "SmoothGradCAMpp",
     "XGradCAM",
 ]
+
+Own = TypeVar("Own", bound="Extractor")  # not Self, which checkers of types at run time know within a class alone
 
 
 class Extractor:
@@ -157,7 +159,7 @@ class Extractor:
         """Take the hook off the model."""
         self._handle.remove()
 
-    def __enter__(self) -> Self:
+    def __enter__(self: Own) -> Own:
         return self
 
     def __exit__(

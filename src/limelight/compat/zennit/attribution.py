@@ -15,7 +15,7 @@ torch.Size([1, 3, 128, 128])
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -64,6 +64,9 @@ class Passed(Target):
         return (self.start.to(output) * output).flatten(1).sum(1)
 
 
+Own = TypeVar("Own", bound="Gradient")  # not Self, which checkers of types at run time know within a class alone
+
+
 class Gradient:
     """Passes what stands at the outputs back to the inputs: by a composite's rules, or by the gradient.
 
@@ -103,7 +106,7 @@ class Gradient:
         target = Passed(start.detach().expand_as(output))
         return output, attribute_values(self.model, input, method.method, target, **method.options)
 
-    def __enter__(self) -> Self:
+    def __enter__(self: Own) -> Own:
         return self
 
     def __exit__(
