@@ -20,6 +20,7 @@
     ├── NonFinite            (ValueError)   the model gave NaN or infinite numbers
     ├── WeightsUnavailable   (OSError)      weights that are not on this machine
     ├── MissingExtra         (ImportError)  an optional dependency that is not installed
+    ├── NotOffered           (ImportError)  a name of another package that ``limelight.compat`` does not have
     ├── QueryBudget          (RuntimeError) a black box would be asked more often than it may be
     ├── WorkerLost           (RuntimeError) workers of a cluster died again and again on the same pictures
     └── CorruptStore         (OSError)      a results store that is damaged
@@ -134,6 +135,10 @@ class MissingExtra(LimelightError, ImportError):
 
     def __reduce__(self) -> "tuple[type[MissingExtra], tuple[str, str]]":
         return type(self), (self.package, self.extra)
+
+
+class NotOffered(LimelightError, ImportError):
+    """Another package has this name, and ``limelight.compat`` does not."""
 
 
 class QueryBudget(LimelightError, RuntimeError):

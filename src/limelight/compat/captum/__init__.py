@@ -1,0 +1,1 @@
+"""Attributions under the names of the package captum: ``attr``."""

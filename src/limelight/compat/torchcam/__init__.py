@@ -1,0 +1,1 @@
+"""Class activation maps under the names of the package torchcam: ``methods`` and ``utils``."""

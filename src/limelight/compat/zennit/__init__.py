@@ -1,0 +1,1 @@
+"""Relevance propagation under the names of the package zennit: ``attribution``, ``composites``, ``canonizers``."""
