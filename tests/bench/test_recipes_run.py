@@ -1,4 +1,4 @@
-"""Every recipe runs from its file to its page, on four pictures of stand-in data and networks with random weights.
+"""Every recipe runs from its file to its page, on two pictures of stand-in data and networks with random weights.
 
 Mosaics are made of pictures that are recognised, for which the last layers are fitted.
 """
@@ -93,16 +93,16 @@ def test_a_recipe_runs_and_its_report_opens(
     where = ["--data", disk] if copy.stem != "demo" else []
     if "[data.mosaics]" in copy.read_text(encoding="utf-8"):
         # Mosaics are made of pictures that every network names rightly, of which those of random weights have none.
-        assert run("benchmark", copy, *where, "--limit", 4, "--out", "refused") == 2
+        assert run("benchmark", copy, *where, "--limit", 2, "--out", "refused") == 2
         assert "0 of 12 pictures are recognised" in capsys.readouterr().err
         pictures = samples_of(recipe, disk)
         for model in recipe.models.names:
             plain = zoo.load(model.replace("sliding/", "torchvision/"), weights=recipe.weights(model))
             fit_weights(model, recipe.weights(model), prepare_model(recipe, plain), pictures)
-    assert run("benchmark", copy, *where, "--limit", 4, "--out", "run", "--json") == 0
+    assert run("benchmark", copy, *where, "--limit", 2, "--out", "run", "--json") == 0
     done = json.loads(capsys.readouterr().out)
     rows = sum(len(recipe.methods_of(model)) for model in recipe.models.names)
-    assert done["cells"] == done["finished"] == 4 * len(recipe.parts) * rows * len(recipe.metrics)
+    assert done["cells"] == done["finished"] == 2 * len(recipe.parts) * rows * len(recipe.metrics)
     assert (done["failed"], done["left_out"], done["unreadable"]) == (0, {}, {})
     shown = where if len(recipe.parts) == 1 else []  # of several data sets together the page shows no maps
     assert run("report", "run", *shown) == 0

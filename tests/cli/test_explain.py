@@ -91,3 +91,18 @@ def test_vision_transformer_without_reshape(scene: Path, tmp_path: Path) -> None
     model = ("--model", "torchvision/vit_b_32", "--weights", "none")
     assert run("explain", scene, *model, "--method", "hires-cam", "--out", out) == 0
     assert np.load(out)["raw"].shape == (7, 7)
+
+
+def test_a_class_against_another(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import limelight as ll
+
+    asked = ["explain", str(scene), "-m", "demo/resnet", "--target", "star", "--against", "0"]
+    wanted = {"": ll.targets.margin("star", "circle"), "--finer": ll.targets.finer("star", others="circle")}
+    for more, target in wanted.items():
+        assert run(*asked, *more.split(), "--out", str(tmp_path / "a.npz")) == 0
+        raw = ll.Explanation.load(tmp_path / "a.npz").raw
+        assert raw.equal(ll.explain("demo/resnet", scene, "grad-cam", target).raw)
+    capsys.readouterr()
+    for wrong, said in ((asked[:4] + asked[6:], "Name it with --target"), ([*asked[:6], "--finer"], "--against")):
+        assert run(*wrong) == 2
+        assert said in capsys.readouterr().err

@@ -220,6 +220,15 @@ def test_layers_tokens_and_trust(opened: Opener) -> None:
     until(page, "() => !document.querySelector('.right progress')")
     page.wait_for_timeout(500)
     assert ink(page, ".three .card:nth-child(2) canvas") != attention
+    row = page.get_by_role("spinbutton", name="Row")
+    row.fill("3")  # is not finished, and stays while other things are drawn
+    page.evaluate(
+        "document.querySelector('.look input[type=range]').dispatchEvent(new Event('input', {bubbles: true}))"
+    )
+    page.wait_for_timeout(50)
+    assert row.input_value() == "3"
+    row.press("Enter")
+    until(page, "() => document.querySelector('.token')?.style.top.startsWith('37.5')")
 
     page.locator("header select").select_option("demo/resnet")
     page.locator("#tab-trust").click()

@@ -143,6 +143,23 @@ def test_evaluations_name_pictures_or_all_of_them(here: Here) -> None:
     assert all(Path(path).exists() for path in result["pictures"])
 
 
+def test_a_process_that_nobody_uses_ends_and_comes_back() -> None:
+    async def work() -> None:
+        resting = Lane("the worker", partial(Child, main, ["a"], {}, "web.pretend"), waiting=3, warm=False, rest=0.05)
+        for start in (resting.warm_up, lambda: None):
+            start()
+            await resting.submit(Job("start", {})).result()
+            before = resting.pid
+            while resting.pid:
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
+            with pytest.raises(ProcessLookupError):
+                os.kill(before or 0, 0)
+        await resting.close()
+
+    asyncio.run(work())
+
+
 def test_processes_wear_out_can_be_broken_and_end_with_the_lane() -> None:
     async def work() -> None:
         start = partial(Child, main, ["a"], {}, "web.pretend")

@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from limelight.errors import InvalidOption, nearest, show
+
+if TYPE_CHECKING:
+    from limelight.model.targets import TargetLike
 
 T = TypeVar("T")
 
@@ -50,6 +53,19 @@ def parse_parameters_of_each(given: Sequence[str], methods: Sequence[str]) -> di
             hint = nearest(method.replace("_", "-"), methods)
             raise InvalidOption(f"-p {show(key)}: {show(method)} is none of the methods here{hint}")
     return {name: of_all | own for name, own in of_one.items()}
+
+
+def parse_target(target: str | None, against: str | None, finer: bool) -> "TargetLike":
+    """Read ``--target``, ``--against`` and ``--finer``: a class, or its score less that of another."""
+    if against is None:
+        if finer:
+            raise InvalidOption("--finer says how a class stands against another; name that with --against")
+        return target
+    if target is None:
+        raise InvalidOption(f"--against {show(against)}: what is to be explained against it? Name it with --target")
+    from limelight import targets
+
+    return targets.finer(target, others=against) if finer else targets.margin(target, against)
 
 
 def split_names(text: str) -> list[str]:

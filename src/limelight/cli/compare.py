@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from limelight.cli.arguments import find_unsuitable, method_names, parse_layers, parse_parameters_of_each, split_names
+from limelight.cli.arguments import (
+    find_unsuitable,
+    method_names,
+    parse_layers,
+    parse_parameters_of_each,
+    parse_target,
+    split_names,
+)
 from limelight.cli.files import refuse_overwriting, resolve_input
 from limelight.cli.options import (
     AS_IT_IS,
+    Against,
     Explained,
+    Finer,
     Layer,
     Loading,
     Models,
@@ -49,6 +58,8 @@ def compare(
         str | None, typer.Option(help="A paper's settings of methods and metrics: rise, adcc, collection-cam, aop, …")
     ] = None,
     target: Explained = None,
+    against: Against = None,
+    finer: Finer = False,
     watch: Annotated[
         str | None,
         typer.Option("--watch", help="Another class, whose score is followed while the explained one's pixels leave."),
@@ -84,6 +95,7 @@ def compare(
     from limelight.draw import chart
     from limelight.model.targets import Targets
 
+    aim = parse_target(target, against, finer)
     names = method_names(methods)
     everywhere = {"layer": parse_layers(layer)} if layer else {}
     options = parse_parameters_of_each(parameter or [], names)
@@ -107,11 +119,11 @@ def compare(
         classifier = loading.load(model)
         if watch is not None:  # a wrong name is found before the work
             Targets.parse(watch, classifier, as_input(classifier, image)[None])
-        left_out = find_unsuitable(methods, classifier, [image], chosen, target)
+        left_out = find_unsuitable(methods, classifier, [image], chosen, aim)
         able = [m for m in chosen if m.name not in left_out]
         if not able:
             fail(f"no method can explain {model}: {'; '.join(left_out.values())}")
-        gallery, results = ll.compare(classifier, sample, able, judges, target)
+        gallery, results = ll.compare(classifier, sample, able, judges, aim)
         compared.append(_Compared(model, gallery, results, left_out, true_objects(classifier, *objects)))
     pictures = [_draw(one, view, watch, on) for one in compared]
     if len(compared) > 1:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from limelight.cli.arguments import parse_layers, parse_parameters
+from limelight.cli.arguments import parse_layers, parse_parameters, parse_target
 from limelight.cli.files import check_kinds, check_readable, expand, file_names, refuse_overwriting
 from limelight.cli.options import (
     AS_IT_IS,
+    Against,
     Explained,
+    Finer,
     Layer,
     Loading,
     Model,
@@ -45,6 +47,8 @@ def explain(
         ),
     ] = None,
     target: Explained = None,
+    against: Against = None,
+    finer: Finer = False,
     layer: Layer = None,
     parameter: Annotated[
         list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of the method; repeatable.")
@@ -90,6 +94,7 @@ def explain(
     from limelight.progress import show_progress
     from limelight.results.optimisation import list_tracing_methods
 
+    aim = parse_target(target, against, finer)
     options = parse_parameters(parameter or [])
     if layer:
         options["layer"] = parse_layers(layer)
@@ -107,7 +112,7 @@ def explain(
     classifier = loading.load(model)
     check_kinds(classifier, images)
     if method is None:
-        chosen = default_method(classifier, first_input(classifier, files)[None], target, **options)
+        chosen = default_method(classifier, first_input(classifier, files)[None], aim, **options)
     if dry_run:
         show_plan(plan(classifier, first_input(classifier, files), chosen), as_json)
         return 0
@@ -121,7 +126,7 @@ def explain(
     with show_progress("explaining", times=len(files)):
         for i in range(len(files)):
             file = files[i]
-            explanation = unreadable.try_read(str(file), lambda file=file: ll.explain(classifier, file, chosen, target))
+            explanation = unreadable.try_read(str(file), lambda file=file: ll.explain(classifier, file, chosen, aim))
             if explanation is None:
                 continue
             if method is None and chosen.name != USUAL:

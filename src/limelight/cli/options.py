@@ -23,6 +23,13 @@ Explained = Annotated[
     str | None,
     typer.Option("--target", "--targets", help="Class to explain: a label or an index (else the predicted one)."),
 ]
+Against = Annotated[
+    str | None,
+    typer.Option("--against", help="Another class: explain what speaks for the target rather than for this one."),
+]
+Finer = Annotated[
+    bool, typer.Option("--finer", help="With --against: take away 0.6 of the other class's score (else all of it).")
+]
 Target = Annotated[
     str | None,
     typer.Option(

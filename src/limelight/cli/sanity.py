@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
-from limelight.cli.arguments import find_unsuitable, method_names, take_evenly
+from limelight.cli.arguments import find_unsuitable, method_names, parse_target, take_evenly
 from limelight.cli.files import check_kinds, check_readable, files_of, refuse_overwriting, resolve_input
 from limelight.cli.options import (
     AS_IT_IS,
+    Against,
     Explained,
+    Finer,
     Loading,
     Model,
     Strict,
@@ -32,6 +34,8 @@ def sanity(
         str, typer.Option(help="How: 'default', each layer's own initialisation, or 'ae', Attribution Equilibrium's.")
     ] = "default",
     target: Explained = None,
+    against: Against = None,
+    finer: Finer = False,
     threshold: Annotated[float, typer.Option(help="Mean rank correlation up to which a method passes.")] = 0.5,
     limit: Annotated[int, typer.Option(min=1, help="Take so many pictures, evenly spread.")] = 16,
     out: Annotated[Path, typer.Option(help="Where to write the strip of maps.")] = Path("sanity.png"),
@@ -46,6 +50,7 @@ def sanity(
     import limelight as ll
     from limelight import api, draw, files
 
+    aim = parse_target(target, against, finer)
     if mode not in ("cascading", "independent"):
         raise InvalidOption(f"--mode {mode}: there are cascading and independent")
     if out.suffix.lower() != ".png":
@@ -59,7 +64,7 @@ def sanity(
         check_readable(samples)
     classifier = loading.load(model)
     check_kinds(classifier, [images])
-    left_out = find_unsuitable(methods, classifier, (s.image for s in samples), chosen, target)
+    left_out = find_unsuitable(methods, classifier, (s.image for s in samples), chosen, aim)
     chosen = [m for m in chosen if m.name not in left_out]
     verdicts, results = ll.sanity(
         classifier,
@@ -67,14 +72,14 @@ def sanity(
         chosen,
         mode=mode,
         limit=threshold,
-        targets=target,
+        targets=aim,
         layers=layers,
         reset=reset,
         strict=strict,
     )
     unreadable = results.settings.get("unreadable", {})
     shown = next(s for s in samples if s.name not in unreadable)
-    strip = api.sanity_strip(classifier, shown, chosen, mode=mode, target=target, layers=layers, reset=reset)
+    strip = api.sanity_strip(classifier, shown, chosen, mode=mode, target=aim, layers=layers, reset=reset)
     files.write(out, draw.to_png_bytes(strip))
     if as_json:
         rows = [

@@ -98,6 +98,7 @@ class Lane:
         seconds: float | None = None,
         most_jobs: int = 20_000,
         warm: bool = True,
+        rest: float | None = None,
         made: "Callable[[str, Lane], None]" = lambda key, lane: None,
     ):
         """Start nothing yet.
@@ -109,10 +110,11 @@ class Lane:
             seconds: a job may take.
             most_jobs: of one process.
             warm: whether the next process starts before there is a job for it.
+            rest: seconds without a job after which the process ends; None for never.
             made: is called with the key of every explanation that was made here.
         """
         self.name, self._start, self._waiting, self._seconds = name, start, waiting, seconds
-        self._most_jobs, self._warm, self._made = most_jobs, warm, made
+        self._most_jobs, self._warm, self._rest, self._made = most_jobs, warm, rest, made
         self._line: deque[Job] = deque()
         self._arrived = asyncio.Event()
         self._now: Job | None = None
@@ -146,6 +148,7 @@ class Lane:
         """Start the process, if there is none, and wait for nothing."""
         if not self._closed:
             self._child = self._child or self._start()
+            self._arrived.set()  # the rest begins anew
 
     @property
     def _closed(self) -> bool:
@@ -172,13 +175,23 @@ class Lane:
 
     async def _work(self) -> None:
         while True:
-            await self._arrived.wait()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), self._rest)
+            except TimeoutError:
+                self._end()
+                continue
             self._arrived.clear()
             while self._line:
                 self._now = self._line.popleft()
                 self._tell_places()
                 await self._do(self._now)
                 self._now = None
+
+    def _end(self) -> None:
+        """Let go of the memory of a process that nobody uses; the next job starts another."""
+        if self._child:
+            self._child.kill("nobody used it")
+            self._child = None
 
     async def _do(self, job: Job) -> None:
         try:

@@ -88,7 +88,11 @@ def in_folder(folder: Path) -> list[Picture]:
     labels = {path: label for path, label in reversed(read) if _is_picture(path)}  # the first of several of one file
     if not labels:
         raise InvalidImage(f"no pictures in {folder}; arrays and scans can't be shown here")
-    pictures = [Picture(_id(path, folder), _name(path, folder), label, path) for path, label in labels.items()]
+    pictures: list[Picture] = []
+    for path, label in labels.items():
+        inside = name_in_text((path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix())
+        digest = hashlib.sha256(inside.encode()).hexdigest()[:32]
+        pictures.append(Picture(digest, shorten(inside, LONGEST), label, path))
     return pictures[::-1]
 
 
@@ -169,13 +173,3 @@ def clean_label(text: str) -> str:
 
 def _is_picture(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
-
-
-def _name(path: Path, folder: Path) -> str:
-    inside = path.relative_to(folder) if path.is_relative_to(folder) else path
-    return shorten(name_in_text(inside.as_posix()), LONGEST)
-
-
-def _id(path: Path, folder: Path) -> str:
-    inside = path.relative_to(folder) if path.is_relative_to(folder) else path
-    return hashlib.sha256(name_in_text(inside.as_posix()).encode()).hexdigest()[:32]

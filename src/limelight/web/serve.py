@@ -88,8 +88,8 @@ async def _serve(
             models, functions = run.models, functions or NETWORKS
         workers = Workers(models, loading, functions or STUDIO)
         end.push_async_callback(workers.close)
+        workers.quick.warm_up()  # imports PyTorch while the pictures are found
         if run is not None:
-            workers.quick.warm_up()  # both processes import PyTorch at the same time
             await run.open()
             shown = run.pictures
         else:

@@ -22,6 +22,9 @@ HEAVY = {"curves", "trust", "evaluate"}
 SOON = 2.0
 """Seconds after a first map, until the process starts that what takes long will want."""
 
+REST = 600.0
+"""Seconds without a job after which a process for what takes long ends, and gives its memory back."""
+
 KEYS = 1000
 """Explanations of which it is known which process has them."""
 
@@ -78,6 +81,7 @@ class Workers:
                 lambda: self._start([model]),
                 waiting=HEAVY_WAITING,
                 warm=False,
+                rest=REST,
                 made=self._remember,
             )
         return self._heavy[model]

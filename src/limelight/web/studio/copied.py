@@ -39,13 +39,16 @@ def python(one: Told, name: str | None = None) -> str:
 def command(one: Told, name: str | None = None) -> str | None:
     """Return a line for the command line that makes the very same map; None where it has no words for it."""
     loading = _loading(one.look.loading)
-    if one.target.other is not None or loading is None:
+    if loading is None:
         return None
     scene = scene_of(one.look.path)
     file = one.look.path.name if scene else name or str(one.look.path)
     words = ["limelight", "explain", file, "--model", one.look.model, "--method", one.method.name]
-    if one.target.given:
+    if one.target.given or one.target.other is not None:
         words += ["--target", str(_class(one.target.index, one.look.classifier))]
+    if one.target.other is not None:
+        words += ["--against", str(_class(one.target.other, one.look.classifier))]
+        words += ["--finer"] * (one.target.kind == "finer")
     for option, value in one.options.items():
         if option == "layer":
             words += ["--layer", value if isinstance(value, str) else ",".join(value)]

@@ -16,6 +16,7 @@ export function Curves({ one }) {
   const said = job?.value;
   const start = () => (ask("curves", body, true), changed());
   return html`<div class="curves">
+    ${fill === "inpaint" && html`<p class="note">The curves hide by blur: what is inpainted looks like something else at every step.</p>`}
     ${!job || ["failed", "stopped"].includes(job.status) ? html`<button onClick=${start}>Draw the curves</button>` : null}
     ${job?.status === "failed" && html`<p class="note">${job.error}</p>`}
     ${job?.status === "running" && html`<${Progress} job=${job} text="Hiding and showing step by step …" />`}

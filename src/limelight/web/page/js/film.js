@@ -2,6 +2,7 @@
 
 import { html, useRef } from "../vendor/preact-htm.js";
 import { get, post } from "./api.js";
+import { NumberField } from "./number.js";
 import { changed, choosePicture, fail, state } from "./state.js";
 import { number } from "./words.js";
 
@@ -37,10 +38,7 @@ export function Film({ take }) {
     const last = Math.floor((film.total - 1) / COUNT) * COUNT;
     loadFilm(Math.min(Math.max(0, first), last)).then(() => (strip.current.scrollLeft = 0));
   };
-  const jump = (e) => {
-    const n = parseInt(e.target.value, 10);
-    if (n >= 1) go(Math.floor((n - 1) / COUNT) * COUNT);
-  };
+  const jump = (n) => go(Math.floor((n - 1) / COUNT) * COUNT);
   const last = film.first + film.pictures.length;
   return html`<nav class="film" aria-label="Pictures">
     <button class="open" onClick=${() => pick.current.click()} title="or drop one anywhere, or paste one"><b aria-hidden="true">+</b>Open a picture</button>
@@ -54,7 +52,7 @@ export function Film({ take }) {
     </ul>
     ${film.total > COUNT && html`<div class="pages">
       <button class="quiet" aria-label="Pictures before" disabled=${film.first === 0} onClick=${() => go(film.first - COUNT)}>‹</button>
-      <label><span class="hidden">First picture shown</span><input type="number" min="1" max=${film.total} value=${film.first + 1} onChange=${jump} /></label>
+      <${NumberField} label="First picture shown" hidden value=${film.first + 1} min="1" max=${film.total} take=${jump} />
       <span>– ${last} of ${film.total.toLocaleString("en")}</span>
       <button class="quiet" aria-label="Pictures after" disabled=${last >= film.total} onClick=${() => go(film.first + COUNT)}>›</button>
     </div>`}

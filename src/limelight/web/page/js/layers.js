@@ -2,6 +2,7 @@
 
 import { html, useState } from "../vendor/preact-htm.js";
 import { MapView, placeOf, Progress, shownAs } from "./map.js";
+import { NumberField } from "./number.js";
 import { ask, changed, known, methodOf, modelOf, optionsOf, question, set, state } from "./state.js";
 
 export function Layers() {
@@ -40,8 +41,8 @@ function Tokens({ model, source }) {
   };
   if (first) pick([3, 3]); // any one tells how many there are
   const mark = token && { left: `${(100 * token[1]) / w}%`, top: `${(100 * token[0]) / h}%`, width: `${100 / w}%`, height: `${100 / h}%` };
-  const number = (label, index, most) => html`<label>${label} <input type="number" min="0" max=${most - 1} value=${token?.[index] ?? 0}
-    onChange=${(e) => e.target.checkValidity() && e.target.value !== "" && take(...(index ? [token[0], Number(e.target.value)] : [Number(e.target.value), token[1]]))} /></label>`;
+  const number = (label, index, most) => html`<${NumberField} label=${label} value=${token?.[index] ?? 0} min="0" max=${most - 1}
+    take=${(n) => take(...(index ? [token[0], n] : [n, token[1]]))} />`;
   return html`<section aria-label="Tokens"><h3>What one token looks at</h3>
     <div class="row">
       ${number("Row", 0, h)} ${number("Column", 1, w)}

@@ -50,6 +50,7 @@ export const fail = (error) => set({ error: error.message || String(error) });
 
 const STREAMS = new Set(["explain", "curves", "layers", "tokens", "trust", "evaluate"]);
 const MOST = 300;
+const LONG = 2; // streams at once that take long: a browser opens six connections to a host, for all its pages
 const jobs = new Map();
 
 const keyOf = (name, body) => name + JSON.stringify(body);
@@ -80,21 +81,47 @@ export function ask(name, body, anew = false) {
 
 async function run(job, signal) {
   try {
-    if (STREAMS.has(job.name)) {
-      for await (const [kind, said] of stream(job.name, job.body, signal)) {
-        if (kind === "queued") job.ahead = said.ahead;
-        else if (kind === "progress") job.progress = said;
-        else job.value = said;
-        changed();
-      }
-    } else {
-      job.value = await post(job.name, job.body, signal);
-    }
+    if (takesLong(job)) await inTurn(signal, () => follow(job, signal));
+    else if (STREAMS.has(job.name)) await follow(job, signal);
+    else job.value = await post(job.name, job.body, signal);
     job.status = "done";
   } catch (error) {
     if (job.status === "running") Object.assign(job, { status: "failed", error: error.message });
   }
   changed();
+}
+
+async function follow(job, signal) {
+  for await (const [kind, said] of stream(job.name, job.body, signal)) {
+    if (kind === "queued") job.ahead = said.ahead;
+    else if (kind === "progress") job.progress = said;
+    else job.value = said;
+    changed();
+  }
+}
+
+const takesLong = ({ name, body }) =>
+  ["curves", "trust", "evaluate"].includes(name) || (name === "explain" && !methodOf(body.method).cheap);
+
+let long = 0;
+const waitingLong = [];
+
+/** Does something when few others of its kind are done. */
+async function inTurn(signal, work) {
+  if (long < LONG) long++;
+  else {
+    await new Promise((go, giveUp) => {
+      waitingLong.push(go);
+      signal.addEventListener("abort", () => (waitingLong.splice(waitingLong.indexOf(go) >>> 0, 1), giveUp(signal.reason)));
+    });
+  }
+  try {
+    await work();
+  } finally {
+    const next = waitingLong.shift(); // takes this one's place
+    if (next) next();
+    else long--;
+  }
 }
 
 /** Stops what nobody looks at any more. */
