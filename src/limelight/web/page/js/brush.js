@@ -2,7 +2,7 @@
 
 import { post } from "./api.js";
 import { cross } from "./map.js";
-import { fail, modelOf, setBrush, state } from "./state.js";
+import { question, fail, modelOf, setBrush, state } from "./state.js";
 
 const MOST_UNDO = 40;
 const sheet = document.createElement("canvas");
@@ -93,7 +93,7 @@ let seen = "";
 /** Drops the mask with the picture it belongs to; of another class, asks anew. */
 export function follow() {
   const now = JSON.stringify([state.picture, state.model]);
-  const target = JSON.stringify(state.target);
+  const target = JSON.stringify(question().target);
   const [before, asked] = seen ? seen.split("\n") : [now, target];
   seen = `${now}\n${target}`;
   if (before !== now) {
@@ -130,7 +130,8 @@ export async function painted() {
       setBrush({ painted: 0, reply: null });
       continue;
     }
-    const { picture, model, target } = state;
+    const { picture, model } = state;
+    const { target } = question();
     const { mode, fill } = state.brush;
     try {
       const reply = await post("hide", { picture, model, target, mask: base64(bytes), mode, fill });
