@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from html.parser import HTMLParser
 
 import pytest
 import torch
@@ -14,11 +15,12 @@ from hostile import TEXTS
 from limelight.engine.saliency import Finish
 from limelight.errors import InvalidImage
 from limelight.model.cost import Cost
+from limelight.results.comparison import Comparison
 from limelight.results.explanation import Explanation
 from limelight.results.gallery import Gallery
 from limelight.results.row import Column, Row
 from limelight.results.tables import Results
-from limelight.text import csv_cell, file_name, latex, markdown, numbered, shorten, to_json, visible, whole_number
+from limelight.text import csv_cell, file_name, html, latex, markdown, numbered, shorten, to_json, visible, whole_number
 
 every = pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
 anything = st.text(st.characters(exclude_categories=[]))  # lone surrogates too
@@ -168,3 +170,28 @@ def test_what_prints_itself_shows_what_it_is_called(text: str) -> None:
     )
     for one in (classifier, results, explanation, Gallery([[explanation]])):
         assert not unseen(repr(one))
+    comparison = Comparison(text, text, text, 0.5, 0.5, text)
+    for one in (classifier, results, results.summary(), comparison, explanation, Gallery([[explanation]])):
+        assert not unseen(one._repr_html_())
+        assert visible(text) in text_of(one._repr_html_())
+
+
+TAGS = {"table", "thead", "tbody", "tr", "th", "td", "b", "div", "figure", "img", "figcaption"}
+
+
+def text_of(html: str) -> str:
+    """Return what a reader sees of a piece of HTML in which nothing acts."""
+    seen: list[str] = []
+    reader = HTMLParser()
+    reader.handle_data = seen.append  # type: ignore[method-assign]
+    tags: list[tuple[str, list[str]]] = []
+    reader.handle_starttag = lambda tag, given: tags.append((tag, [name for name, _ in given]))  # type: ignore[method-assign]
+    reader.feed(html)
+    reader.close()
+    assert all(given in ([], ["scope"], ["src", "alt", "style"]) for _, given in tags)
+    assert {tag for tag, _ in tags} <= TAGS
+    return " ".join(seen)
+
+
+def test_html_is_a_text_in_attributes_too() -> None:
+    assert html("<b a='1' c=\"2\">&\x1b") == r"&lt;b a=&#x27;1&#x27; c=&quot;2&quot;&gt;&amp;\x1b"

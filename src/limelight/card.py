@@ -110,6 +110,11 @@ class Card(BaseCard):
         return "rounds" in self.needs or bool(self.optimiser) or "optimiser" in self.options
 
     @property
+    def fine(self) -> bool:
+        """Whether its maps are of single pixels, for and against, which a picture behind them would hide."""
+        return self.family in ("propagation", "pixel gradient")
+
+    @property
     def tokens_only(self) -> bool:
         """Whether it explains transformers alone, and refuses what has no sequence of tokens."""
         return self.layers == "blocks" or self.family == "attention" or bool(TOKEN_NEEDS & {*self.needs})

@@ -7,6 +7,7 @@ the output in place of standing in it, is written out, as ``\x1b`` or ``\u202e``
 import json
 import re
 from collections.abc import Callable, Iterable
+from html import escape
 from typing import Any
 
 _UNSEEN = re.compile(
@@ -99,6 +100,11 @@ def markdown(text: object) -> str:
         r"([\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.)", r"\\\1", visible(text), flags=re.I
     )
     return re.sub(r"^(?=[#+=-])|^(\s*\d+)(?=[.)](\s|$))", lambda match: f"{match[1] or ''}\\", escaped)
+
+
+def html(text: object) -> str:
+    """Return a text for a page or an attribute of HTML, in which it is a text and nothing else."""
+    return escape(visible(text))
 
 
 def latex(text: object) -> str:

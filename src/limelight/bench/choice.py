@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from limelight.engine.method import Method
 from limelight.errors import InvalidOption
+from limelight.markup import Strong, table
 from limelight.results.tables import Results
 
 SAME_COST = 1.5
@@ -141,6 +142,11 @@ class Choice:
         """Pictures that were judged."""
         return len(self.results.images)
 
+    def _repr_html_(self) -> str:
+        head = ("method", self.metric, "95 % interval", "pictures", "passes", "empty maps", "end")
+        rows = [_row(s, self) for s in self.standings]
+        return table(head, rows, self.reason, *self.cautions, self.stopped)
+
     def __getitem__(self, method: str) -> Standing:
         """Return where a method ended.
 
@@ -174,6 +180,15 @@ class Choice:
                 "settings": self.results.settings,
             }
         )
+
+
+def _row(standing: Standing, choice: Choice) -> tuple[str, ...]:
+    """Return a line of the table of a choice."""
+    figure, low, high = (f"{value:z.3f}" if value == value else "–" for value in standing.figures[choice.metric])
+    end = "like the best" if standing.like_best else ""
+    end = f"dropped after round {standing.dropped}" if standing.dropped else end
+    name = Strong(standing.method) if standing.method == choice.recommended else standing.method
+    return name, figure, f"{low} to {high}", str(standing.pictures), f"{standing.passes:.0f}", str(standing.empty), end
 
 
 def _without_nan(value: Any) -> Any:

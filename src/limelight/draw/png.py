@@ -1,5 +1,6 @@
 """PNG files that say how they were made."""
 
+import base64
 import io
 import os
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from limelight.errors import InvalidImage, InvalidOption
 from limelight.files import open_file, reason_of
 from limelight.quiet import any_size, quiet
 
-__all__ = ["read_png_metadata", "to_png_bytes"]
+__all__ = ["read_png_metadata", "to_address", "to_png_bytes"]
 
 
 def to_png_bytes(image: Image.Image, metadata: Mapping[str, str] | None = None) -> bytes:
@@ -35,6 +36,11 @@ def to_png_bytes(image: Image.Image, metadata: Mapping[str, str] | None = None) 
     out = io.BytesIO()
     image.save(out, "PNG", pnginfo=notes)
     return out.getvalue()
+
+
+def to_address(image: Image.Image) -> str:
+    """Return an address that holds a picture, as PNG, for pages with nothing to fetch."""
+    return f"data:image/png;base64,{base64.b64encode(to_png_bytes(image)).decode()}"
 
 
 def read_png_metadata(source: str | os.PathLike[str] | bytes) -> dict[str, str]:

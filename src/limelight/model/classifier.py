@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from limelight import loader
 from limelight.errors import UnsupportedModel
+from limelight.markup import table
 from limelight.model.batch_check import check_batch, refuse_meta
 from limelight.model.batch_runner import BatchRunner
 from limelight.model.batches import in_chunks
@@ -34,6 +35,9 @@ from limelight.model.trace import trace
 from limelight.model.weights import device_of, dtype_of, to_weights, weights_hash, weights_version
 from limelight.shapes import Images, Index, Logits, Originals
 from limelight.text import visible
+
+SHOWN = 5
+"""Names of classes that a model shows in a notebook."""
 
 Own = TypeVar("Own", bound="Classifier")  # not Self, which checkers of types at run time know within a class alone
 
@@ -138,6 +142,19 @@ class Classifier:
     def __repr__(self) -> str:
         layer = f", layer={', '.join(self.layer)}" if self.layer else ""
         return visible(f"Classifier({self.name}{layer})")
+
+    def _repr_html_(self) -> str:
+        seen = next(iter(list(self._traces.values())), None)  # looking takes a pass, which showing a model should not
+        count = max(2, seen.classes) if seen and seen.classes else len(self.labels or ())
+        names = ", ".join((self.labels or [])[:SHOWN]) + (", …" if self.labels and count > SHOWN else "")
+        usual = f" ({seen.candidates[-1].name})" if seen and seen.candidates else ""
+        rows = [
+            ("model", self.name),
+            ("input", " × ".join(map(str, (len(self.mean), *self.input_size)))),
+            ("classes", (f"{count}: {names}" if names else str(count)) if count else "not known before the first pass"),
+            ("layer", ", ".join(self.layer or ()) or f"the last with a spatial map{usual}"),
+        ]
+        return table((), rows)
 
     def __call__(self, x: Images) -> Logits:
         """Return the logits of normalised images, without touching the module's state.

@@ -68,6 +68,11 @@ class Cost:
         return self.n_forward + self.n_forward_tail
 
     @property
+    def passes(self) -> float:
+        """Forward and backward passes; each is one, also through a part."""
+        return self.calls + self.n_backward + self.n_backward_tail
+
+    @property
     def backwards(self) -> float:
         """Backward passes in full-model equivalents."""
         return self.n_backward + self.tail * self.n_backward_tail

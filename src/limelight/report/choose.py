@@ -40,9 +40,6 @@ SIDE = 168
 MOST_PASSES = 1000
 """Maps that need more passes are not made again for the page."""
 
-FINE = ("propagation", "pixel gradient")
-"""Families whose maps are of single pixels, which a picture behind them would hide."""
-
 
 def save(
     choice: Choice, path: str | Path, *, classifier: Classifier | None = None, samples: Sequence[Sample] = ()
@@ -262,7 +259,7 @@ def _draw_maps(choice: Choice, classifier: Classifier, method: str, samples: Seq
     shown: list[Figure] = []
     for sample, e in zip(samples, explanations, strict=True):
         row = rows[sample.name]
-        view = e.view("signed") if made.card.family in FINE and not e.degenerate else e.overlay()
+        view = e.view("signed") if made.card.fine and not e.degenerate else e.overlay()
         number = row.values[choice.metric]
         value = format_number(number) if number == number else "–"
         alt = f"{sample.name}, the map of {method} for {row.label}: {choice.metric} {value}."

@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from limelight import files
-from limelight.draw import to_png_bytes
+from limelight.draw import to_address
 from limelight.text import visible
 
 Order = Literal["ascending", "descending"]
@@ -47,7 +47,7 @@ class Figure:
             file = io.BytesIO()
             self.image.convert("RGB").save(file, "JPEG", quality=88)
             return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-        return "data:image/png;base64," + base64.b64encode(to_png_bytes(self.image)).decode()
+        return to_address(self.image)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from limelight.markup import table
 from limelight.ops import statistics
 
 Numbers = npt.NDArray[np.float64]
@@ -53,6 +54,11 @@ class Comparison:
     difference: float
     p: float
     verdict: str
+
+    def _repr_html_(self) -> str:
+        head = ("metric", "first", "second", "difference", "p", "verdict")
+        numbers = f"{self.difference:z.3f}", f"{self.p:.2g}"
+        return table(head, [(self.metric, self.first, self.second, *numbers, self.verdict)])
 
 
 def compare_pairs(

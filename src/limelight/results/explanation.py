@@ -1,17 +1,19 @@
 """An explanation of one image by one method: its map, its pictures and its files."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops
 from torch import Tensor
 
-from limelight import draw, files
+from limelight import draw, files, markup
+from limelight.card import METHODS
 from limelight.draw import trace
 from limelight.draw.paint import GREEN
 from limelight.draw.plane import COMPONENTS, MOST_CURVES, Bands, Plane, to_rgb
@@ -28,8 +30,12 @@ from limelight.results.optimisation import FRAMES, read_course
 from limelight.results.original import Ground, On, Original
 from limelight.results.pictures import LONGEST_LINE, draw_parts, to_array, wrap
 from limelight.results.slices_page import write_page
+from limelight.results.viewer import in_notebook, show, tell_map
 from limelight.results.volume_file import write_volume
 from limelight.text import visible
+
+if TYPE_CHECKING:
+    from anywidget import AnyWidget
 
 View = Literal["overlay", "map", "signed", "contour", "image", "slices", "parts", "masked", "trace"]
 
@@ -181,11 +187,19 @@ class Explanation:
             said.append("dark: not seen by the network")
         return "".join(f" · {one}" for one in said)
 
-    def view(self, kind: View = "overlay", on: On = "input") -> Image.Image:
-        """Return one of the pictures of this explanation.
+    @overload
+    def view(self, kind: None = None, on: Literal["input"] = "input") -> "Image.Image | AnyWidget": ...
+    @overload
+    def view(self, kind: None = None, *, on: Literal["original"]) -> Image.Image: ...
+    @overload
+    def view(self, kind: View, on: On = "input") -> Image.Image: ...
+    def view(self, kind: View | None = None, on: On = "input") -> "Image.Image | AnyWidget":
+        """Return one of the pictures of this explanation, or the viewer of a notebook.
 
         Args:
-            kind: ``overlay``; ``map`` alone; ``signed``, the raw map with a symmetric scale, red for the class and blue
+            kind: None for the viewer in a notebook (extra ``notebook``), where colours, strength and threshold are
+                changed by hand and a cross-hair tells values; elsewhere, and of volumes and signals, for ``overlay``.
+                ``overlay``; ``map`` alone; ``signed``, the raw map with a symmetric scale, red for the class and blue
                 against it; ``contour`` around the top tenth of the area; ``image``, the input itself; ``slices`` of a
                 volume, or frames of a video, evenly spread; ``parts``, a sheet of the maps of which this one is made,
                 for methods that keep them; ``masked``, the same with the pictures under the maps, dark where they were
@@ -201,10 +215,12 @@ class Explanation:
             >>> ll.explain("demo/resnet", ll.example_image(), "grad-cam").view("contour").size
             (128, 128)
         """
+        if kind is None and on == "input":
+            return show_rows([[self]], self.overlay, self._repr_png_)
         if kind in SHEETS and on != "input":
             raise InvalidOption(f"the {kind} are drawn on the network's input; leave on={on!r} out")
         match kind:
-            case "overlay":
+            case None | "overlay":
                 return self.overlay(on)
             case "map":
                 ground = self.ground(on)
@@ -321,13 +337,22 @@ class Explanation:
         caption = EMPTY if self.degenerate else self.title
         return draw.Panel(self.view(kind, on), title=self.method if title is None else title, caption=caption)
 
+    @property
+    def _side(self) -> int:
+        """Longer side of a picture with words, pixels."""
+        return 720 if self.image.ndim != 3 else 320  # planes and curves are wide
+
     def _annotate(self, kind: View, on: On = "input") -> Image.Image:
         """Return a picture with label, score and method written on it."""
         caption = f"{self.method} · {EMPTY}" if self.degenerate else self.method
-        size = 720 if self.image.ndim != 3 else 320  # planes and curves are wide
-        return draw.annotate(
-            self.view(kind, on), title=self.title, caption=caption + self._drawn(on), size=size if on == "input" else 0
-        )
+        size = self._side if on == "input" else 0
+        return draw.annotate(self.view(kind, on), title=self.title, caption=caption + self._drawn(on), size=size)
+
+    def _repr_html_(self) -> str:
+        shown = draw.enlarge(self.overlay(), self._side)
+        alt = f"The map of {self.method} over what the model saw"
+        notes = f"{self.method}{self._drawn('input')}", self.reason, *self.notes
+        return markup.figure(draw.to_address(shown), alt, self.title, *notes)
 
     def _repr_png_(self) -> bytes:
         return draw.to_png_bytes(self._annotate("overlay"))
@@ -404,6 +429,36 @@ class Explanation:
             CorruptStore: it can't be read, is no saved explanation, damaged or too large.
         """
         return Explanation(**read_npz(path, max_bytes))
+
+
+def show_rows(
+    rows: Sequence[Sequence[Explanation]], picture: Callable[[], Image.Image], still: Callable[[], bytes]
+) -> "Image.Image | AnyWidget":
+    """Return the viewer of some images' maps, a row for each, in a notebook; else a picture, see ``viewer.show``."""
+    flat = all(e.image.ndim == 3 and e.raw.ndim == 2 for row in rows for e in row)
+    if not (rows and flat and in_notebook()):
+        return picture()
+    return show([_tell_row(row) for row in rows], picture, still)
+
+
+def _tell_row(row: Sequence[Explanation]) -> dict[str, Any]:
+    """Return an image and its maps as the viewer reads them."""
+    first, cards = row[0], METHODS.cards()
+    maps = [
+        {
+            "method": visible(e.method),
+            "title": visible(e.title),
+            "map": tell_map(e.raw),
+            "signed": (card := cards.get(e.provenance.get("method", ""))) is not None and card.fine,
+            "passes": e.cost.passes,
+            "seconds": e.seconds,
+            "degenerate": e.degenerate,
+            "reason": visible(e.reason),
+            "notes": [visible(note) for note in e.notes],
+        }
+        for e in row
+    ]
+    return {"picture": draw.to_address(first.view("image")), "size": list(first.image.shape[1:]), "maps": maps}
 
 
 def explanations(saliency: Saliency, classifier: Classifier, x: Tensor, method: str) -> list[Explanation]:

@@ -3,19 +3,22 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from limelight import draw, files
+from limelight import draw, files, markup
 from limelight.errors import InvalidOption
-from limelight.results.explanation import EMPTY, SHEETS, Explanation, View
+from limelight.results.explanation import EMPTY, SHEETS, Explanation, View, show_rows
 from limelight.results.original import On
 from limelight.results.pictures import wrap
 from limelight.text import visible
+
+if TYPE_CHECKING:
+    from anywidget import AnyWidget
 
 
 class Gallery(Sequence["list[Explanation]"]):
@@ -110,6 +113,17 @@ class Gallery(Sequence["list[Explanation]"]):
             raise InvalidOption(f"cannot write {path.name!r}: a gallery is saved as .png")
         settings = json.dumps([[e.settings() for e in row] for row in self.rows])
         return files.write(path, draw.to_png_bytes(self.picture(kind, on=on), {"limelight": settings}))
+
+    def view(self) -> "Image.Image | AnyWidget":
+        """Return the viewer in a notebook, with one cross-hair for all maps of a picture; else the picture.
+
+        See ``Explanation.view``; of volumes and signals it is the picture everywhere.
+        """
+        return show_rows(self.rows, self.picture, self._repr_png_)
+
+    def _repr_html_(self) -> str:
+        about = "; ".join(row[0].title for row in self.rows)
+        return markup.figure(draw.to_address(self.picture()), f"Inputs with maps over them: {about}", repr(self))
 
     def _repr_png_(self) -> bytes:
         return draw.to_png_bytes(self.picture())

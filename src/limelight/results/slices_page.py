@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
-from limelight.draw import to_png_bytes
+from limelight.draw import to_address
 from limelight.text import visible
 
 _SCRIPT = """
@@ -77,17 +77,13 @@ def write_page(
     return page.render(
         title=visible(title),
         caption=visible(caption),
-        slices=[(_source(one), _source(two)) for one, two in zip(bare, mapped, strict=True)],
+        slices=[(to_address(one), to_address(two)) for one, two in zip(bare, mapped, strict=True)],
         first=first,
         style=_STYLE,
         script=_SCRIPT,
         style_hash=_hash(_STYLE),
         script_hash=_hash(_SCRIPT),
     )
-
-
-def _source(picture: Image.Image) -> str:
-    return "data:image/png;base64," + base64.b64encode(to_png_bytes(picture)).decode()
 
 
 def _hash(text: str) -> str:

@@ -1,11 +1,12 @@
 """The figures of a data set, method by method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
 from limelight import files
 from limelight.errors import InvalidOption
+from limelight.markup import Strong, table
 from limelight.results.row import Column
 from limelight.text import markdown
 
@@ -120,10 +121,30 @@ class Summary(Sequence[Figure]):
             figures = [self[method, metric] for metric in metrics]
             cells = [str(f) if intervals else f"{f.mean:z.3f}" for f in figures]
             cells = [f"**{c}**" if f.like_best else c for c, f in zip(cells, figures, strict=True)]
-            total = max(f.images + f.undefined for f in figures)
-            lines.append(f"| {markdown(method)} | {' | '.join(cells)} | {figures[0].degenerate} of {total} |")
+            lines.append(f"| {markdown(method)} | {' | '.join(cells)} | {_empty_of(figures)} |")
+        for method, reason, judges in self._left_out():
+            by = ", ".join(map(markdown, judges))
+            lines += ["", f"{markdown(method)} is not judged by {by}, which {reason}."]
+        return "\n".join(lines)
+
+    def _left_out(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Yield methods that have no figure, why, and by which metrics."""
         for method, reasons in self.empty.items():
             for reason in dict.fromkeys(reasons.values()):
-                judges = ", ".join(markdown(metric) for metric in reasons if reasons[metric] == reason)
-                lines += ["", f"{markdown(method)} is not judged by {judges}, which {reason}."]
-        return "\n".join(lines)
+                yield method, reason, [metric for metric in reasons if reasons[metric] == reason]
+
+    def _repr_html_(self) -> str:
+        metrics = self._names("metric")
+        rows: list[list[str]] = []
+        for method in self._names("method"):
+            figures = [self[method, metric] for metric in metrics]
+            cells = [Strong(f) if f.like_best else str(f) for f in figures]
+            rows.append([method, *cells, _empty_of(figures)])
+        notes = [f"{method} is not judged by {', '.join(by)}, which {why}." for method, why, by in self._left_out()]
+        heads = [f"{metric} {self.columns[metric].arrow}" for metric in metrics]
+        return table(["method", *heads, "empty maps"], rows, *notes)
+
+
+def _empty_of(figures: Sequence[Figure]) -> str:
+    """Return how many of a method's maps are empty."""
+    return f"{figures[0].degenerate} of {max(f.images + f.undefined for f in figures)}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from limelight import files
 from limelight.errors import CorruptStore, InvalidOption, ProtocolMismatch, nearest
+from limelight.markup import table
 from limelight.ops import statistics
 from limelight.results import table_file
 from limelight.results.comparison import Comparison, Numbers, Pooled, compare_pairs, like_best
@@ -54,6 +55,12 @@ class Results:
 
     def __repr__(self) -> str:
         return visible(f"Results({len(self.images)} images x {len(self.methods)} methods x {', '.join(self.columns)})")
+
+    def _repr_html_(self) -> str:
+        columns = [self.pool(metric).figures() for metric in self.columns]  # the intervals of a summary take long
+        rows = [[method, *(_short(c[i]) for c in columns)] for i, method in enumerate(self.methods)]
+        heads = [f"{name} {column.arrow}" for name, column in self.columns.items()]
+        return table(["method", *heads], rows, f"{self!r}; summary() has intervals and ranks")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -305,6 +312,10 @@ class Results:
             case _:
                 table_file.write_markdown(path, self.to_markdown(), self.settings.get("unreadable", {}))
         return path
+
+
+def _short(value: float) -> str:
+    return f"{value:z.3f}" if value == value else "–"
 
 
 def _mean_curve(curves: Sequence[tuple[Sequence[float], float]]) -> Numbers:

@@ -26,9 +26,6 @@ SIDE = 168
 MOST_PASSES = 1000
 """Maps that need more passes per picture are not made again for the page."""
 
-FINE = ("propagation", "pixel gradient")
-"""Families whose maps are of single pixels, which a picture behind them would hide."""
-
 
 @dataclass
 class MapMaker:
@@ -85,8 +82,7 @@ class MapMaker:
             truth = [true_objects(model, sample) for sample in samples]
         except (LimelightError, RuntimeError, ValueError):  # a page without these maps is better than none
             return None
-        fine = made_by.card.family in FINE
-        shown = [e.view("signed") if fine and not e.degenerate else e.overlay() for e in explanations]
+        shown = [e.view("signed") if made_by.card.fine and not e.degenerate else e.overlay() for e in explanations]
         return [
             seen if mask is None or not bool(mask.any()) else draw.outline_mask(seen, mask.cpu().numpy())
             for seen, mask in zip(shown, truth, strict=True)

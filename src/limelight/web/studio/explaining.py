@@ -11,11 +11,12 @@ from limelight.engine.attention import read_attentions
 from limelight.engine.method import Method, build
 from limelight.errors import InvalidOption, LimelightError, UnsupportedModel
 from limelight.model.classifier import Classifier
-from limelight.model.cost import Cost, Meter
+from limelight.model.cost import Meter
 from limelight.model.layers import Trace
 from limelight.model.one_pass import pass_images
 from limelight.model.targets import Targets
 from limelight.results.explanation import label_of
+from limelight.results.viewer import tell_map
 from limelight.shapes import Images
 from limelight.web.studio import catalogue, copied, told
 from limelight.web.studio.asked import Request, optional, part
@@ -147,12 +148,7 @@ def price(studio: Studio, classifier: Classifier, x: Images, method: Method) -> 
     classifier.refuse_methods([method], x)
     cost = method.cost(classifier, x)
     work = cost.forwards + BACKWARD * cost.backwards
-    return {"passes": passes_of(cost), "seconds": work * studio.seconds_per_pass(classifier, x)}
-
-
-def passes_of(cost: Cost) -> float:
-    """Return how many passes there are, forward and back, through all of the network or a part."""
-    return cost.n_forward + cost.n_forward_tail + cost.n_backward + cost.n_backward_tail
+    return {"passes": cost.passes, "seconds": work * studio.seconds_per_pass(classifier, x)}
 
 
 SHARES = (1 / 16, 1 / 4)
@@ -203,13 +199,13 @@ def reply(one: Told, request: Request) -> dict[str, Any]:
         "label": explanation.label,
         "score": explanation.score,
         "probability": float(chances[target.index]),
-        "map": told.tell_map(explanation.raw),
+        "map": tell_map(explanation.raw),
         "signed": bool((explanation.raw < 0).any()),
         "degenerate": explanation.degenerate,
         "reason": explanation.reason,
         "notes": list(explanation.notes),
         "seconds": explanation.seconds,
-        "passes": passes_of(explanation.cost),
+        "passes": explanation.cost.passes,
         "python": copied.python(one, name),
         "command": copied.command(one, name),
     }

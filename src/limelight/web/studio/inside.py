@@ -14,7 +14,7 @@ from limelight.model.cost import Meter
 from limelight.model.one_pass import pass_images
 from limelight.model.targets import Targets
 from limelight.model.windows import block_of
-from limelight.web.studio import told
+from limelight.results.viewer import tell_map
 from limelight.web.studio.asked import Request, Target, listed, optional, target_of
 from limelight.web.studio.explaining import Events, strip
 from limelight.web.studio.studio import Look, Studio
@@ -30,7 +30,7 @@ def layers(studio: Studio, request: Request) -> Events:
     names = strip(look.classifier.trace(look.x))
     each = [build(method.name, **own, layer=name) for name in names]
     saliencies = run(each, look.classifier, look.x, asked.target.like)
-    strips = [{"name": n, "map": told.tell_map(s.raw[0])} for n, s in zip(names, saliencies, strict=True)]
+    strips = [{"name": n, "map": tell_map(s.raw[0])} for n, s in zip(names, saliencies, strict=True)]
     yield "result", {"layers": strips}
 
 
@@ -54,9 +54,9 @@ def tokens(studio: Studio, request: Request) -> Events:
     relevance = generic_attention(seen.up_to(block, token))
     relevance.view(-1)[place] -= 1
     parts = {"attention": weights[None, token], "received": weights[None, :, token]}
-    reply: dict[str, Any] = {kind: told.tell_map(seen.tokens.map(row)[0]) for kind, row in parts.items()}
+    reply: dict[str, Any] = {kind: tell_map(seen.tokens.map(row)[0]) for kind, row in parts.items()}
     heads = seen.blocks[block].weights.shape[1]
-    reply |= {"grid": list(grid), "relevance": told.tell_map(relevance[0]), "layers": names, "layer": name}
+    reply |= {"grid": list(grid), "relevance": tell_map(relevance[0]), "layers": names, "layer": name}
     yield "result", reply | {"heads": heads}
 
 

@@ -5,37 +5,15 @@ import io
 import math
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from limelight.draw.plane import to_rgb
-from limelight.errors import NonFinite
 from limelight.model.classifier import Classifier
 from limelight.ops.arrays import integers
 from limelight.results.explanation import label_of
 from limelight.results.pictures import to_array
 from limelight.shapes import Logits
-
-
-def tell_map(raw: Tensor) -> dict[str, Any]:
-    """Return a map, (h, w), in half precision, of which the largest absolute value is 1; value = data * scale.
-
-    Raises:
-        NonFinite: it has NaN or infinite values.
-    """
-    values = raw.detach().cpu().double().numpy()
-    if not np.isfinite(values).all():
-        raise NonFinite("the map has values that are NaN or infinite")
-    scale = float(np.abs(values).max(initial=0)) or 1.0
-    data = (values / scale).astype("<f2").tobytes()
-    return {
-        "shape": list(values.shape),
-        "scale": scale,
-        "data": base64.b64encode(data).decode(),
-        "low": float(values.min(initial=0)),
-        "high": float(values.max(initial=0)),
-    }
 
 
 def number(value: Any) -> float | None:

@@ -18,6 +18,7 @@ from limelight.ops.similarity import spearman
 from limelight.results.comparison import SAME
 from limelight.results.summary import Figure
 from limelight.results.tables import Results
+from limelight.results.viewer import tell_map
 from limelight.scoring.evaluate import evaluate_batch
 from limelight.scoring.metric import build_metric
 from limelight.web.studio import told
@@ -106,7 +107,7 @@ def _forget(one: Told) -> Iterator[dict[str, Any]]:
             other = one.method.run(copy, x, one.target.like)
             raw = resize(other.raw, other.finish.size)
             alike = told.number(spearman(original.abs(), raw.abs())) or 0.0  # an empty map is like none
-            yield {"layer": layer, "map": told.tell_map(other.raw[0]), "correlation": alike}
+            yield {"layer": layer, "map": tell_map(other.raw[0]), "correlation": alike}
         except NonFinite:  # the network itself overflows
             yield {"layer": layer, "map": None, "correlation": 0.0}
 

@@ -1,9 +1,10 @@
 /** The maps of all stages, and what a token of a transformer looks at. */
 
 import { html, useState } from "../vendor/preact-htm.js";
-import { MapView, placeOf, Progress, shownAs } from "./map.js";
+import { MapView, Progress, shownAs } from "./map.js";
 import { NumberField } from "./number.js";
 import { ask, changed, known, methodOf, modelOf, optionsOf, question, set, state } from "./state.js";
+import { placeOf } from "./viewer.js";
 
 export function Layers() {
   const model = modelOf(state.model);

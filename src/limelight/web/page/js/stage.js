@@ -1,14 +1,11 @@
 /** The picture, large, with the map over it; in "Hide" it is painted on. */
 
-import { html, useEffect, useRef } from "../vendor/preact-htm.js";
+import { html } from "../vendor/preact-htm.js";
 import { begin, dab, end, outline, paintKey } from "./brush.js";
-import { COLOURS, drawLegend } from "./colour.js";
-import { cross, MapView, moveCross, placeOf, Progress, shownAs, told } from "./map.js";
+import { cross, MapView, Progress, shownAs } from "./map.js";
 import { Settings } from "./settings.js";
-import { explanation, methodOf, modelOf, lookOf, setLook, set, state } from "./state.js";
-import { number, passes, seconds } from "./words.js";
-
-const STEP = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+import { explanation, methodOf, modelOf, lookOf, setLook, state } from "./state.js";
+import { Caption, Look, moveByKey, placeOf, Reading } from "./viewer.js";
 
 export function Stage() {
   const job = explanation();
@@ -32,14 +29,7 @@ export function Stage() {
   };
   const key = (e) => {
     if (e.target !== e.currentTarget) return;
-    const step = STEP[e.key];
-    if (step) {
-      const at = cross.at || { x: 0.5, y: 0.5 };
-      const by = e.shiftKey ? 0.1 : 0.02;
-      const inside = (v) => Math.min(Math.max(v, 0), 1);
-      moveCross({ x: inside(at.x + by * step[0]), y: inside(at.y + by * step[1]) });
-    } else if (e.key === "Escape") moveCross(null);
-    else if (!(hiding && paintKey(e))) return;
+    if (!moveByKey(e, cross) && !(hiding && paintKey(e))) return;
     e.preventDefault();
   };
   return html`
@@ -51,59 +41,10 @@ export function Stage() {
       <//>
     </div>
     <p class="hidden" id="how">Arrow keys move the cross-hair, with Shift faster.${hiding ? " Space paints there; Control and Z takes the last stroke back." : ""}</p>
-    <${Reading} map=${one?.map} />
+    <${Reading} map=${one?.map} shared=${cross} />
     ${job?.status === "running" && html`<${Progress} job=${job} text=${`${methodOf(state.method).title} …`} />`}
-    <${Caption} one=${one} job=${job} />
-    <${Look} one=${one} />
+    ${one && html`<${Caption} one=${one}>${job.status === "running" && html`<span> so far</span>`}<//>`}
+    <${Look} map=${one?.map} look=${lookOf(state.method)} onLook=${setLook} />
     <${Settings} />
   `;
-}
-
-function Reading({ map }) {
-  const text = useRef();
-  const soon = useRef();
-  useEffect(() => {
-    const follow = (at) => {
-      const words = at && map ? `here: ${told(map, at)} of the map` : "";
-      text.current.firstChild.textContent = words;
-      clearTimeout(soon.current);
-      soon.current = setTimeout(() => text.current && (text.current.lastChild.textContent = words), 500);
-    };
-    follow(cross.at);
-    cross.listeners.add(follow);
-    return () => cross.listeners.delete(follow);
-  }, [map]);
-  return html`<div class="reading" ref=${text}><span aria-hidden="true"></span><span class="hidden" role="status"></span></div>`;
-}
-
-function Caption({ one, job }) {
-  if (!one) return null;
-  return html`<div class="caption">
-    <b>${one.title}</b>${job.status === "running" && html`<span> so far</span>`}
-    <span class="cost">${passes(one.passes)} · ${seconds(one.seconds)}</span>
-    ${one.degenerate && html`<p class="note">${one.reason || "This map is empty."}</p>`}
-    ${one.notes.map((n) => html`<p class="note">${n}</p>`)}
-  </div>`;
-}
-
-function Look({ one }) {
-  const legend = useRef();
-  const { colours, opacity, threshold, signed, on } = lookOf(state.method);
-  const both = signed && one?.map.low < 0;
-  useEffect(() => {
-    if (legend.current) drawLegend(legend.current, { colours }, both);
-  }, [colours, both, !!one]);
-  const slider = (label, name, max = 1) => html`<label>${label}
-    <input type="range" min="0" max=${max} step="0.01" value=${state.look[name]} aria-valuetext=${`${Math.round(100 * state.look[name])} %`}
-      onInput=${(e) => setLook({ [name]: Number(e.target.value) })} /></label>`;
-  return html`<div class="look">
-    ${one && html`<div class="legend" aria-hidden="true"><span>${both ? number(-Math.max(one.map.high, -one.map.low)) : number(Math.max(one.map.low, 0))}</span>
-      <canvas ref=${legend} width="128" height="8"></canvas><span>${number(both ? Math.max(one.map.high, -one.map.low) : one.map.high)}</span></div>`}
-    <label class="check"><input type="checkbox" checked=${on} onChange=${(e) => setLook({ on: e.target.checked })} /> Map</label>
-    <label class="check"><input type="checkbox" checked=${signed} onChange=${(e) => setLook({ signed: e.target.checked })} /> For and against</label>
-    <label>Colours <select value=${colours} onChange=${(e) => setLook({ colours: e.target.value })}>
-      ${Object.entries(COLOURS).map(([name, title]) => html`<option value=${name}>${title}</option>`)}</select></label>
-    ${slider("Strength", "opacity")}
-    ${slider("Hide the lowest", "threshold", 0.99)}
-  </div>`;
 }
