@@ -171,7 +171,7 @@ def test_what_prints_itself_shows_what_it_is_called(text: str) -> None:
     for one in (classifier, results, explanation, Gallery([[explanation]])):
         assert not unseen(repr(one))
     comparison = Comparison(text, text, text, 0.5, 0.5, text)
-    for one in (classifier, results, results.summary(), comparison, explanation, Gallery([[explanation]])):
+    for one in (classifier, results, results.summary(), comparison, explanation):
         assert not unseen(one._repr_html_())
         assert visible(text) in text_of(one._repr_html_())
 

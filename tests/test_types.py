@@ -44,6 +44,7 @@ reveal_type(ll.explain(c, several, method=[ll.method("cam"), "lrp"]))  # Gallery
 reveal_type(ll.explain(c, x, method=("cam", "lrp")))  # Gallery
 reveal_type(ll.explain(c, "a.png", ["cam"])[0])  # list[Explanation]
 reveal_type(ll.explain(c, "a.png", ["cam"])[0][0].label)  # str
+reveal_type(ll.explain(c, "a.png").view("map"))  # Image
 reveal_type(ll.method("cam"))  # Method
 reveal_type(ll.method("cam")(c, x))  # Tensor
 reveal_type(ll.method("cam").run(c, x))  # Saliency

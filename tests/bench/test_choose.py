@@ -54,6 +54,10 @@ def test_the_cheapest_of_the_equals_is_recommended(choice: Choice) -> None:
     assert choice.best in [s.method for s in alike]
     assert choice.reason.startswith("grad-cam: ")
     assert "16 pictures" in choice.reason
+    shown = choice._repr_html_()
+    assert '<tr><th scope="row"><b>grad-cam</b></th>' in shown
+    assert "dropped after round" in shown
+    assert shown.count("<tr>") == 1 + len(choice.standings)
 
 
 def test_what_was_saved(choice: Choice) -> None:

@@ -17,6 +17,8 @@ def test_summary_by_hand() -> None:
     assert (found["a", "insertion"].images, found["a", "insertion"].undefined) == (3, 0)
     assert (found["b", "insertion"].images, found["b", "insertion"].undefined) == (2, 1)
     assert (found["a", "insertion"].rank, found["b", "insertion"].rank) == (2, 1)
+    shown = '<th scope="row">b</th><td><b>0.600 [0.500, 0.700]</b></td><td>0 of 3</td>'
+    assert shown in found._repr_html_()
     assert found["a", "insertion"].low < 0.3 < found["a", "insertion"].high
     with pytest.raises(InvalidOption, match=r"no figure of \('c', 'insertion'\)"):
         _ = found["c", "insertion"]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from limelight import draw, files, markup
+from limelight import draw, files
 from limelight.errors import InvalidOption
 from limelight.results.explanation import EMPTY, SHEETS, Explanation, View, show_rows
 from limelight.results.original import On
@@ -120,10 +120,6 @@ class Gallery(Sequence["list[Explanation]"]):
         See ``Explanation.view``; of volumes and signals it is the picture everywhere.
         """
         return show_rows(self.rows, self.picture, self._repr_png_)
-
-    def _repr_html_(self) -> str:
-        about = "; ".join(row[0].title for row in self.rows)
-        return markup.figure(draw.to_address(self.picture()), f"Inputs with maps over them: {about}", repr(self))
 
     def _repr_png_(self) -> bytes:
         return draw.to_png_bytes(self.picture())

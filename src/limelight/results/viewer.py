@@ -47,7 +47,7 @@ def show(
     try:
         make = _widget()
     except MissingExtra as error:
-        _say_once(f"limelight: this is a picture; for a viewer to play with, {error}")
+        _say_once(f"limelight: this is a picture; for the viewer to play with: pip install 'limelight[{error.extra}]'")
         return picture()
     return make(rows=rows, still=still())
 
