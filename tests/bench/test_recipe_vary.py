@@ -20,5 +20,8 @@ def test_a_recipe_for_other_pictures_and_networks(tmp_path: Path) -> None:
     with pytest.raises(InvalidOption, match="did you mean ucm"):
         vary_recipe(recipe, dataset="ucn")
     table = vary_recipe(read_recipe("adcc-table2"), more_models=["torchvision/squeezenet1_0"])
+    assert table.weights("torchvision/squeezenet1_0") == "IMAGENET1K_V1"
+    demo = vary_recipe(read_recipe("adcc-table2"), models=["demo/resnet", "demo/vgg=none", "best.safetensors"])
+    assert [demo.weights(name) for name in demo.models.names] == ["DEFAULT", None, "DEFAULT"]
     options = table.methods_of("torchvision/squeezenet1_0")["Grad-CAM"].options.model_dump()
     assert options.get("layer") is None  # the recipe's default is a layer of ResNets

@@ -21,7 +21,8 @@ def vary_recipe(
     Args:
         recipe: from which the rest is taken.
         dataset: in place of the recipe's, one or several; all of its pictures, unless the recipe takes so many.
-        models: in place of the recipe's, each a name or ``NAME=WEIGHTS``.
+        models: in place of the recipe's, each a name or ``NAME=WEIGHTS``. What the recipe calls its weights is said to
+            models of its own sources; others have their usual ones.
         more_models: beside the others, each a name or ``NAME=WEIGHTS``; layers are the classifier's own choice.
         load: how the new models are loaded, or all if none is new; see ``Loading``.
 
@@ -33,7 +34,7 @@ def vary_recipe(
         before = given["data"] if isinstance(recipe.data, Data) else recipe.data[0].alone.model_dump()
         given["data"] = before | {"dataset": dataset, "split": "", "truth": ""}
     named, new = list(models or recipe.models.names), [*models, *more_models]
-    weights = dict(text.split("=", 1) for text in new if "=" in text)
+    weights = _usual_weights(recipe, new) | dict(text.split("=", 1) for text in new if "=" in text)
     names = [text.split("=", 1)[0] for text in (*named, *more_models)]
     own = {name: () for name in names if name not in recipe.models.names and name not in recipe.models.layers}
     given["models"] |= {
@@ -49,6 +50,14 @@ def vary_recipe(
     for method in given["methods"]:
         method["only"] = tuple(name for name in method["only"] if name in names)
     return make_recipe(given, recipe.name)
+
+
+def _usual_weights(recipe: Recipe, new: Sequence[str]) -> dict[str, str]:
+    """Return the weights of models to whose source the word for the recipe's weights means nothing."""
+    if recipe.models.weights in ("DEFAULT", "none"):
+        return {}
+    sources = {name.partition("/")[0] for name in recipe.models.names}
+    return {name: "DEFAULT" for name in new if name.partition("/")[0] not in sources}
 
 
 def _set_loading(given: dict[str, Any], names: Sequence[str], of: Sequence[str], load: Mapping[str, Any]) -> None:
