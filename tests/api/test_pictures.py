@@ -41,3 +41,10 @@ def test_whatever_holds_pictures_can_be_explained(tmp_path: Path) -> None:
         with pytest.raises(InvalidImage, match="is not a picture"):
             ll.explain(classifier, nothing)  # type: ignore[call-overload]
     assert len(ll.explain(classifier, arrays, ["grad-cam", ll.method("lrp")], strict=True)) == 2
+
+
+def test_options_of_one_method_among_several() -> None:
+    with pytest.raises(ll.errors.InvalidOption, match=r"'n'; .* give one its own by ll.method\(NAME, …\)"):
+        ll.explain("demo/resnet", ll.example_image(), ["grad-cam", "integrated-gradients"], n=20)
+    with pytest.raises(ll.errors.InvalidOption, match=r"profile\)$"):
+        ll.explain("demo/resnet", ll.example_image(), "grad-cam", n=20)

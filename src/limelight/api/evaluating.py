@@ -213,7 +213,7 @@ def compare(
     Example:
         >>> gallery, results = ll.compare("demo/resnet", ll.example_image(), ["grad-cam", "eigen-cam"], "complexity")
         >>> gallery, results
-        (Gallery(1 images x grad-cam, eigen-cam), Results(1 images x 2 methods x complexity))
+        (Gallery(1 image x grad-cam, eigen-cam), Results(1 image x 2 methods x complexity))
     """
     model = as_classifier(classifier)
     chosen = _name_methods(methods, model, protocol)

@@ -188,7 +188,7 @@ def explain(
     several_methods = not isinstance(method, str | Method | None)
     ruled: dict[str, Any] = {"strict": True} if strict else {}  # a method that is built has its own
     given: Sequence[str | Method] = [] if method is None else as_list(method, "methods")
-    chosen = [as_method(m, **options, **(ruled if isinstance(m, str) else {})) for m in given]
+    chosen = [_build(m, options | (ruled if isinstance(m, str) else {}), alone=len(given) == 1) for m in given]
     pictures = list_pictures(image, len(model.input_size))
     samples = samples_of([image] if pictures is None else pictures)
     if not samples:
@@ -224,6 +224,16 @@ def explain(
         return Gallery(list(rows.values()))
     flat = [row[0] for row in rows.values()]
     return flat[0] if pictures is None else flat
+
+
+def _build(method: str | Method, options: Mapping[str, Any], *, alone: bool) -> Method:
+    """Return a method with options, which go to every one of several."""
+    try:
+        return as_method(method, **options)
+    except InvalidOption as error:
+        if alone or not options:
+            raise
+        raise InvalidOption(f"{error}; options go to every method: give one its own by ll.method(NAME, …)") from error
 
 
 def _explain_each(

@@ -30,7 +30,7 @@ class Gallery(Sequence["list[Explanation]"]):
     Example:
         >>> gallery = ll.explain("demo/resnet", ll.example_image(), ["grad-cam", "layer-cam"])
         >>> gallery
-        Gallery(1 images x grad-cam, layer-cam)
+        Gallery(1 image x grad-cam, layer-cam)
         >>> gallery.save("star.png").name
         'star.png'
     """
@@ -53,7 +53,7 @@ class Gallery(Sequence["list[Explanation]"]):
 
     def __repr__(self) -> str:
         methods = ", ".join(e.method for e in self.rows[0]) if self.rows else ""
-        return visible(f"Gallery({len(self.rows)} images x {methods})")
+        return visible(f"Gallery({len(self.rows)} image{'s' * (len(self.rows) != 1)} x {methods})")
 
     def picture(
         self,
