@@ -54,9 +54,8 @@ class Results:
             raise InvalidOption(f"{twice} pairs of image and method appear more than once; name images differently")
 
     def __repr__(self) -> str:
-        return visible(
-            f"Results({len(self.images)} image{'s' * (len(self.images) != 1)} x {len(self.methods)} methods x {', '.join(self.columns)})"
-        )
+        images = f"{len(self.images)} image{'s' * (len(self.images) != 1)}"
+        return visible(f"Results({images} x {len(self.methods)} methods x {', '.join(self.columns)})")
 
     def _repr_html_(self) -> str:
         columns = [self.pool(metric).figures() for metric in self.columns]  # the intervals of a summary take long
