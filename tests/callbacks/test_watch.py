@@ -15,7 +15,7 @@ from scipy import stats
 from torch import nn
 
 import limelight as ll
-from callbacks.tiny import CLASSES, PICTURES, Tiny, build, train
+from callbacks.tiny import CLASSES, PICTURES, Written, build, train
 from limelight import errors
 from limelight.callbacks import Files, Record
 from limelight.callbacks import Watch as AnyWatch
@@ -81,19 +81,6 @@ def test_the_test_of_sameness_can_fail() -> None:
     net(PICTURES)
     assert not same(state(net)["weights"], before["weights"])
     assert not same(state(net)["drawn"], before["drawn"])
-
-
-class Written(nn.Module):
-    """Writes to its buffer in every pass."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-        self.register_buffer("passes", torch.zeros(1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.passes += 1
-        return self.net(x)
 
 
 def test_buffers_that_are_written_to_and_a_forward_that_accelerate_wraps() -> None:
@@ -251,4 +238,3 @@ def test_a_classifier_and_a_part_of_what_is_trained() -> None:
 
 def test_files_are_all_that_a_folder_is() -> None:
     assert isinstance(Watch(PICTURES, log="maps").logs[0], Files)
-    assert Tiny.__doc__
