@@ -1,8 +1,11 @@
 """What loggers and FiftyOne are given, read again by the loggers' own libraries."""
 
 import json
+import re
+import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -135,6 +138,24 @@ def test_heatmaps_cover_the_whole_picture(tmp_path: Path) -> None:
     assert entry["method"] == "grad-cam"
     with pytest.raises(errors.InvalidOption, match="2 pictures for 1 explanations"):
         save_heatmaps([explanation], tmp_path, [path, path])
+
+
+def test_the_documents_lines_for_fiftyone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They give FiftyOne what its labels are: a file that is there, and the values of none and all."""
+    samples: list[dict[str, Any]] = []
+    dataset = SimpleNamespace(add_sample=samples.append)
+    stand_in = SimpleNamespace(Dataset=lambda name: dataset, Sample=dict, Heatmap=dict)
+    monkeypatch.setitem(sys.modules, "fiftyone", stand_in)
+    monkeypatch.chdir(tmp_path)
+    ll.example_image().save("scene.png")
+    save_heatmaps([ll.explain("demo/resnet", "scene.png", "grad-cam")], "heatmaps", ["scene.png"])
+    page = (Path(__file__).parents[2] / "docs/training.md").read_text()
+    lines = next(block for block in re.findall(r"```py\n(.*?)```", page, re.DOTALL) if "fiftyone" in block)
+    exec(compile(lines, "training.md", "exec"), {})
+    (sample,) = samples
+    assert sample["filepath"] == str(tmp_path / "scene.png")
+    assert sample["heatmap"] == {"map_path": str(tmp_path / "heatmaps/map-0000.png"), "range": [0, 255]}
+    assert Path(sample["heatmap"]["map_path"]).exists()
 
 
 def test_heatmaps_of_tensors_lie_on_the_networks_inputs(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_the_training_goes_on_as_if_nobody_had_looked(autocast: bool) -> None:
     alone, watched = build(), build()
     watched.unused.eval()  # modes are each module's own
     alone.unused.eval()
-    watch = Watch(PICTURES, LABELS, metrics=["adcc", "sanity-cascading"])
+    watch = Watch(PICTURES, LABELS, metrics=["adcc", "sanity-cascading"], log=lambda record: random.random())
 
     def look(epoch: int) -> None:
         before = state(watched)
@@ -150,7 +150,7 @@ def test_files(tmp_path: Path) -> None:
         assert picture.width > 224
 
 
-def test_what_fails_is_a_warning_and_the_training_goes_on() -> None:
+def test_what_fails_is_a_warning_and_the_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     net = build(Written)
     records: list[Record] = []
 
@@ -158,6 +158,9 @@ def test_what_fails_is_a_warning_and_the_training_goes_on() -> None:
         records.append(record)
         if record.epoch == 1:
             raise OSError(28, "No space left on device")
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no font")
 
     watch = Watch(PICTURES, LABELS, log=full)
     with torch.no_grad():
@@ -181,6 +184,9 @@ def test_what_fails_is_a_warning_and_the_training_goes_on() -> None:
     assert empty.numbers["empty-maps"] == 4
     assert np.isnan(empty.rank_correlations).all()
     watch.check(net)  # empty maps are no reason not to train
+    monkeypatch.setattr("limelight.callbacks.record.Gallery.picture", fail)
+    with pytest.warns(errors.WatchWarning, match="epoch 3: the pictures could not be explained: no font"):
+        watch(net, 3)
 
 
 def test_what_is_wrong_is_refused_at_once(tmp_path: Path) -> None:

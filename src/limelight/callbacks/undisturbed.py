@@ -18,21 +18,33 @@ SHARDED = ("FullyShardedDataParallel", "DTensor")
 
 
 @contextmanager
+def same_draws() -> Generator[None]:
+    """Put back the states of the generators of torch, NumPy and Python, from which layers and loggers may draw."""
+    untyped = cast(Any, torch.random)
+    cards = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # that of code that draws from it
+    try:
+        with untyped.fork_rng(cards):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+@contextmanager
 def undisturbed(module: nn.Module) -> Generator[None]:
     """Let a network be explained between two steps of its training, outside of autocast.
 
-    Modes, hooks and gradients are preserved by whoever explains. Here it is what the network's own code may change in
-    a pass, also in evaluation mode: buffers, and the states of the generators of torch, NumPy and Python.
+    Modes, hooks and gradients are preserved by whoever explains. Here it is the buffers, which the network's own code
+    may change in a pass, also in evaluation mode.
 
     Raises:
         UnsupportedModel: its weights are split among processes.
     """
     _refuse_sharded(module)
-    cards = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # that of code that draws from it
-    own, untyped = vars(module), cast(Any, torch.random)
+    own = vars(module)
     wrapped = own.get("forward") if "_original_forward" in own else None  # by accelerate, whose own passes use autocast
-    with untyped.fork_rng(cards), torch.autocast(device_of(module).type, enabled=False), _buffers_of(module):
+    with torch.autocast(device_of(module).type, enabled=False), _buffers_of(module):
         try:
             if wrapped is not None:
                 own["forward"] = own["_original_forward"]
@@ -40,8 +52,6 @@ def undisturbed(module: nn.Module) -> Generator[None]:
         finally:
             if wrapped is not None:
                 own["forward"] = wrapped
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
 
 
 @contextmanager

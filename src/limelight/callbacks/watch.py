@@ -17,7 +17,7 @@ from limelight.api.targets import parse_targets, read_targets
 from limelight.api.truth import truth_of
 from limelight.callbacks.loggers import Files
 from limelight.callbacks.record import Record
-from limelight.callbacks.undisturbed import undisturbed
+from limelight.callbacks.undisturbed import same_draws, undisturbed
 from limelight.data.collect import as_samples
 from limelight.engine.method import Method, as_method
 from limelight.engine.run import run
@@ -124,19 +124,17 @@ class Watch:
         """
         if epoch % self.every or not _is_first():
             return None
-        start = time.perf_counter()
-        record = self._record(model, epoch)
-        logs = [*self.logs, *log]
-        if logs:
-            _ = record.picture  # is drawn once for all of them, and counts in the seconds that they write
-        timed = self._take_time(record, start)
-        for one in logs:
-            try:
-                one(timed)
-            except Exception as error:  # a full disk, a server that does not answer
-                self._fail(f"epoch {epoch}: {type(one).__name__} could not log: {reason_of(error)}")
-        record = replace(self._take_time(record, start), failures=self.failures)
-        self._since = time.perf_counter()
+        with same_draws():
+            start, logs = time.perf_counter(), [*self.logs, *log]
+            record = self._record(model, epoch, drawn=bool(logs))
+            timed = self._take_time(record, start)
+            for one in logs:
+                try:
+                    one(timed)
+                except Exception as error:  # a full disk, a server that does not answer
+                    self._fail(f"epoch {epoch}: {type(one).__name__} could not log: {reason_of(error)}")
+            record = replace(self._take_time(record, start), failures=self.failures)
+            self._since = time.perf_counter()
         if record.share > self.most_share and record.seconds > NOTICED and not self._share_is_said:
             self._share_is_said = True
             _warn(
@@ -154,25 +152,30 @@ class Watch:
             LimelightError: the network lacks the class, the layer or whatever else is needed; a picture can't be read.
         """
         if _is_first():
-            with suppress(NonFinite):  # which may come to an end in training
-                self._explain(model)
+            with same_draws(), suppress(NonFinite):  # which may come to an end in training
+                made, _ = self._explain(model)
+                maps = _stack(made)
+                spearman(maps, maps)  # which imports SciPy, in no epoch's time
             self._since = time.perf_counter()
 
-    def _record(self, model: nn.Module | Classifier, epoch: int) -> Record:
+    def _record(self, model: nn.Module | Classifier, epoch: int, *, drawn: bool) -> Record:
+        """Return what comes of the pictures, with its picture drawn if somebody is to log it; or what went wrong."""
         try:
             made, results = self._explain(model)
+            maps = _stack(made)
+            known = self._maps is not None and self._maps.shape == maps.shape
+            similar = spearman(maps, cast(Tensor, self._maps)) if known else torch.full((len(maps),), nan)
+            record = Record(epoch, tuple(made), results, tuple(floats(similar)), failures=self.failures)
+            _ = drawn and record.picture
         except Exception as error:  # whatever is wrong, it is not worth the training
             reason = reason_of(error)
             self._fail(f"epoch {epoch}: the pictures could not be explained: {reason}")
             return Record(epoch, failure=reason, failures=self.failures)
+        self._maps = maps
         empty = [e.reason for e in made if e.degenerate]
         if empty:
             _warn(f"epoch {epoch}: {len(empty)} of {len(made)} maps are empty: {empty[0]}")
-        maps = torch.stack([e.map.cpu() for e in made])
-        known = self._maps is not None and self._maps.shape == maps.shape
-        similar = spearman(maps, cast(Tensor, self._maps)) if known else torch.full((len(maps),), nan)
-        self._maps = maps
-        return Record(epoch, tuple(made), results, tuple(floats(similar)), failures=self.failures)
+        return record
 
     def _explain(self, model: nn.Module | Classifier) -> tuple[list[Explanation], Results]:
         """Return the explanation of each picture, and the metrics' numbers."""
@@ -202,6 +205,11 @@ class Watch:
     def _fail(self, what: str) -> None:
         self.failures += 1
         _warn(what)
+
+
+def _stack(made: Sequence[Explanation]) -> Tensor:
+    """Return the maps in memory, (n, *space)."""
+    return torch.stack([e.map.cpu() for e in made])
 
 
 def _warn(what: str) -> None:
