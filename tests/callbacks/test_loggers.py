@@ -1,5 +1,6 @@
 """What loggers and FiftyOne are given, read again by the loggers' own libraries."""
 
+import importlib
 import json
 import re
 import sys
@@ -117,6 +118,19 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     for log, package in ((WandB, "wandb"), (MLflow, "mlflow"), (TensorBoard, "tensorboard")):
         with pytest.raises(errors.MissingExtra, match=rf"{package} is not installed.*limelight\[loggers\]"):
             log()
+
+
+@pytest.mark.parametrize(
+    ("trainer", "package", "extra"),
+    [("lightning", "lightning", "lightning"), ("transformers", "transformers.trainer_callback", "zoo")],
+)
+def test_a_trainer_that_is_not_installed_is_named(
+    trainer: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"limelight.callbacks.{trainer}", raising=False)
+    with pytest.raises(errors.MissingExtra, match=rf"limelight\[{extra}\]"):
+        importlib.import_module(f"limelight.callbacks.{trainer}")
 
 
 def test_heatmaps_cover_the_whole_picture(tmp_path: Path) -> None:
