@@ -68,7 +68,7 @@ class Watch:
         >>> from limelight.callbacks import Watch
         >>> convolution, head = torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(144, 2)
         >>> net = torch.nn.Sequential(convolution, torch.nn.ReLU(), torch.nn.Flatten(), head)
-        >>> watch = Watch(torch.randn(2, 3, 8, 8), [0, 1], every=2)
+        >>> watch = Watch(torch.randn(2, 3, 8, 8), [0, 1], every=2, most_share=1)
         >>> for epoch in range(3):  # each of them would train the network
         ...     record = watch(net, epoch)
         ...     print(epoch, record and record.rank_correlations)
@@ -155,7 +155,8 @@ class Watch:
             with same_draws(), suppress(NonFinite):  # which may come to an end in training
                 made, _ = self._explain(model)
                 maps = _stack(made)
-                spearman(maps, maps)  # which imports SciPy, in no epoch's time
+                spearman(maps, maps)  # imports SciPy, and the picture fonts, in no epoch's time
+                _ = self.logs and Record(-1, tuple(made)).picture
             self._since = time.perf_counter()
 
     def _record(self, model: nn.Module | Classifier, epoch: int, *, drawn: bool) -> Record:
