@@ -55,6 +55,10 @@ class ConversionWarning(UserWarning):
     """A model could not be converted to one with layers and gradients, and goes on as a black box."""
 
 
+class WatchWarning(UserWarning):
+    """Pictures could not be explained in the middle of a training, or not logged, or it took long."""
+
+
 class LimelightError(Exception):
     """Base of every error that Limelight raises on purpose."""
 

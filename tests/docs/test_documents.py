@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,20 +75,26 @@ WRITTEN = {
     "detection": ["box.png"],
     "text": ["text.png"],
     "tour": ["explained.png", "gallery.png", "clusters.png", "relevance.png", "steps.gif"],
+    "training": ["maps/epoch-0004.png", "lightning-maps/epoch-0001.png", "trainer-maps/epoch-0001.png"],
 }
 """What the snippets of a page leave in the folder."""
+NEEDED = {"training": ("lightning", "accelerate")}
+"""Packages, not installed for all tests, that the snippets of a page import."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text, "python")])
 def test_snippets_of_a_page(page: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for package in NEEDED.get(page, ()):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+        warnings.simplefilter("ignore")  # of trainings of milliseconds, and of few processors
     names: dict[str, object] = {}
     for snippet in blocks(PAGES[page], "python"):
         exec(compile(snippet, f"{page}.md", "exec"), names)
     for name in WRITTEN.get(page, []):
         assert (folder / name).stat().st_size > 1000
     printed = capsys.readouterr().out
-    if page in ("segmentation", "detection", "volumes", "your-data", "text", "tour"):
+    if page in ("segmentation", "detection", "volumes", "your-data", "text", "tour", "training"):
         assert all(promised in printed for promised in re.findall(r"print\(.*\)  # (.+)", PAGES[page]))
     if page == "choosing":
         assert re.search(r"^(grad|layer|eigen)-cam:", printed, re.MULTILINE)
