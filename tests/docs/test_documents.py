@@ -73,6 +73,8 @@ WRITTEN = {
     "segmentation": ["region.png"],
     "detection": ["box.png"],
     "text": ["text.png"],
+    "index": ["explained.png"],
+    "start": ["explained.png", "gallery.png"],
 }
 """What the snippets of a page leave in the folder."""
 
@@ -86,8 +88,10 @@ def test_snippets_of_a_page(page: str, folder: Path, capsys: pytest.CaptureFixtu
     for name in WRITTEN.get(page, []):
         assert (folder / name).stat().st_size > 1000
     printed = capsys.readouterr().out
-    if page in ("segmentation", "detection", "volumes", "your-data", "text"):
+    if page in ("segmentation", "detection", "volumes", "your-data", "text", "start"):
         assert all(promised in printed for promised in re.findall(r"print\(.*\)  # (.+)", PAGES[page]))
+    if page == "troubleshooting":
+        assert all(said in printed for said in blocks(PAGES[page], "text"))
     if page == "choosing":
         assert re.search(r"^(grad|layer|eigen)-cam:", printed, re.MULTILINE)
     if page == "collection-cam":

@@ -1,0 +1,53 @@
+"""How Sphinx builds the documentation: ``sphinx-build -W --keep-going -b html docs site``."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent / "src")]  # of this checkout, before a package that is installed
+
+from limelight import __version__  # noqa: E402
+
+project = "Limelight"
+author = "The Limelight maintainers"
+copyright = author
+version = release = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinxcontrib.bibtex",
+    "reference",  # _ext/reference.py
+]
+exclude_patterns = ["_ext", "_static"]
+smartquotes = False
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", ".*")]  # types of PyTorch, NumPy and Python, whose documentation is elsewhere
+
+myst_heading_anchors = 4
+suppress_warnings = ["myst.header"]  # pages that begin below the first level
+
+autodoc_typehints = "none"  # what an argument may be stands beside it
+autodoc_preserve_defaults = True
+autodoc_member_order = "bysource"
+napoleon_custom_sections = [("Source", "notes_style")]
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+napoleon_attr_annotations = False
+
+bibtex_bibfiles = ["../references.bib"]
+bibtex_reference_style = "author_year"
+bibtex_default_style = "unsrt"
+
+html_theme = "furo"
+html_title = "Limelight"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options = {
+    "source_repository": "https://github.com/limelight-xai/limelight/",
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
