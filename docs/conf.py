@@ -44,9 +44,11 @@ html_theme = "furo"
 html_title = "Limelight"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_extra_path = ["../llms.txt"]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {
+    "top_of_page_buttons": [],  # what is generated has no source to show
     "source_repository": "https://github.com/limelight-xai/limelight/",
     "source_branch": "main",
     "source_directory": "docs/",

@@ -82,7 +82,7 @@ def is_error(one: object) -> bool:
 def overview(kind: str, cards: list[Any], said: str) -> str:
     """Return the page that lists all methods, or metrics, by family."""
     families = dict.fromkeys(card.family for card in cards)
-    parts = [heading(kind.capitalize()), said]
+    parts = [heading(INDEX[kind]), said]
     for family in families:
         members = [card for card in cards if card.family == family]
         rows = [[f":doc:`{c.name} <{kind}/{c.name}>`{arrow(c)}", plain(c.passes), marked(c.summary)] for c in members]
@@ -155,7 +155,7 @@ def api(names: list[str]) -> str:
     verbs, classes = ([n for n in names if inspect.isclass(getattr(ll, n)) == wanted] for wanted in (False, True))
     modules = ["targets", "rules", "errors"]
     said = {name: (inspect.getdoc(getattr(ll, name, rules)) or "").partition("\n\n")[0] for name in [*names, *modules]}
-    parts = [heading("Python API"), "All names are those of ``import limelight as ll``.", ""]
+    parts = [heading(INDEX["api"]), "All names are those of ``import limelight as ll``.", ""]
     for title, some in (("Functions", verbs), ("Classes", classes), ("Modules", modules)):
         rows = [[f":doc:`{name} <api/{name}>`", marked(" ".join(said[name].split()))] for name in some]
         parts += [heading(title, "-"), table(["name", "what it does"], rows)]
@@ -189,9 +189,12 @@ def heading(text: str, line: str = "=") -> str:
     return f"\n{text}\n{line * len(text)}\n"
 
 
+INDEX = {"methods": "Methods", "metrics": "Metrics", "api": "Python API"}
+
+
 def top(index: str, name: str) -> str:
     """Return how a page begins that is reached from a list of many, and by the search; menus would be long with it."""
-    return f":orphan:\n\n:doc:`← all of them </reference/{index}>`\n{heading(name)}"
+    return f":orphan:\n\n:doc:`← {INDEX[index]} </reference/{index}>`\n{heading(name)}"
 
 
 def plain(text: str) -> str:
@@ -202,7 +205,9 @@ def plain(text: str) -> str:
 def marked(text: str) -> str:
     """Return a text in which nothing is markup but ``code``, of which there may be several: ``Sample``s."""
     parts = re.split(r"(``(?s:.+?)``)", text)
-    return re.sub(r"(``.+?``)(?=\w)", r"\1\\ ", "".join(p if i % 2 else plain(p) for i, p in enumerate(parts)))
+    joined = [part if i % 2 else plain(part) for i, part in enumerate(parts)]
+    after = [*joined[1:], ""]
+    return "".join(p + "\\ " * (i % 2 and n[:1].isalpha()) for i, (p, n) in enumerate(zip(joined, after, strict=True)))
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
@@ -229,12 +234,23 @@ def lead_out(app: Sphinx, name: str, text: list[str]) -> None:
 
 
 def link_names(app: Sphinx, page: nodes.document) -> None:
-    """Let names of methods and metrics in the text lead to their pages."""
-    kinds = {name: "methods" for name in ll.methods()} | {name: "metrics" for name in ll.metrics()}
+    """Let names of methods, metrics and the package in the text lead to their pages."""
     here = app.env.docname
     for text in list(page.findall(nodes.literal)):
-        name = text.astext()
+        target = TARGETS.get(text.astext())
         inside = isinstance(text.parent, nodes.reference | pending_xref | nodes.title)
-        if name in kinds and not inside and not here.startswith("reference/"):
-            where = {"refdomain": "std", "reftype": "doc", "reftarget": f"/reference/{kinds[name]}/{name}"}
+        if target and not inside and here != target:
+            where = {"refdomain": "std", "reftype": "doc", "reftarget": f"/{target}"}
             text.replace_self(pending_xref("", text.deepcopy(), refdoc=here, refexplicit=True, refwarn=True, **where))
+    for text in list(page.findall(nodes.Text)):
+        if text == " -- ":  # between an argument and what it is
+            text.parent.replace(text, nodes.Text(" – "))
+
+
+TARGETS = {
+    **{name: f"reference/methods/{name}" for name in ll.methods()},
+    **{name: f"reference/metrics/{name}" for name in ll.metrics()},
+    **{f"ll.{name}": f"reference/api/{name}" for name in ll.__all__},
+    **{name: f"reference/api/{name}" for name in ll.__all__ if name[0].isupper()},
+}
+"""The page of each name."""

@@ -40,12 +40,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("sphinx", reason="the extra docs is not installed")
     pytest.importorskip("furo", reason="the extra docs is not installed")
     folder = tmp_path_factory.mktemp("site")
-    for name in ("docs", "src", "references.bib"):  # as it is checked in, without what an earlier build left
-        if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("reference", "__pycache__")
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored if name == "docs" else None)
-        else:
-            shutil.copy(ROOT / name, folder / name)
+    for name in ("docs", "src"):  # as they are checked in, without what an earlier build left
+        ignored = shutil.ignore_patterns("reference", "__pycache__") if name == "docs" else None
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("references.bib", "llms.txt"):
+        shutil.copy(ROOT / name, folder)
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-j", "auto", "-b", "html", "docs", "html"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -56,9 +55,9 @@ def test_whatever_is_public_has_a_page(site: Path) -> None:
     pages = [f"methods/{name}" for name in ll.methods()] + [f"metrics/{name}" for name in ll.metrics()]
     pages += [f"api/{name}" for name in ll.__all__]
     assert not [page for page in pages if not (site / "reference" / f"{page}.html").is_file()]
-    grad_cam = (site / "reference/methods/layer-cam.html").read_text(encoding="utf-8")
+    layer_cam = (site / "reference/methods/layer-cam.html").read_text(encoding="utf-8")
     for said in ("L = sum_k ReLU(G_k) A_k", "1 F + 1 R_t", "a number, above 0", "10.1109/TIP.2021.3089943"):
-        assert said in grad_cam
+        assert said in layer_cam
     explain = (site / "reference/api/explain.html").read_text(encoding="utf-8")
     assert 'id="limelight.explain"' in explain
     assert all(f'id="limelight.errors.{name}"' in (site / "reference/api/errors.html").read_text() for name in ERRORS)
@@ -71,6 +70,12 @@ def test_the_search_finds_methods_and_names(site: Path) -> None:
     index = (site / "searchindex.js").read_text(encoding="utf-8")
     for entry in ("reference/methods/grad-cam++", "reference/metrics/adcc", "troubleshooting", "explain"):
         assert entry in index
+
+
+def test_what_language_models_are_told_leads_to_pages(site: Path) -> None:
+    links = re.findall(r"\]\(https://limelight-xai\.github\.io/limelight/(.+?)\)", (site / "llms.txt").read_text())
+    assert len(links) > 10
+    assert not [link for link in links if not (site / link).is_file()]
 
 
 def test_no_page_asks_another_host(site: Path) -> None:
