@@ -69,7 +69,7 @@ def test_a_form_asks_something(path: Path) -> None:
 def test_conda_has_the_same_dependencies() -> None:
     recipe = read(ROOT / "packaging/conda/recipe.yaml")
     names = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-    bounds = dict(re.fullmatch(r"([\w-]+)(>=.+)", one).groups() for one in PROJECT["dependencies"])  # type: ignore[union-attr]
+    bounds = dict(re.fullmatch(r"([\w-]+)(>=.+)", one).groups() for one in PROJECT["dependencies"])
     wanted = {f"{names.get(name, name)} {bound}" for name, bound in bounds.items()}
     assert {*recipe["requirements"]["run"]} == wanted | {f"python {PROJECT['requires-python']}"}
     (entry,) = recipe["build"]["python"]["entry_points"]

@@ -5,11 +5,14 @@ They lie in ``docs/reference``, which is not checked in.
 
 import inspect
 import re
+import shutil
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from PIL import Image
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 
@@ -17,6 +20,7 @@ import limelight as ll
 from limelight import rules, targets
 from limelight.api import Manual, manual
 from limelight.api.manual import OptionEntry
+from limelight.model.cost import predict
 
 FILES = "https://github.com/limelight-xai/limelight/blob/main/"
 """Where files are that are no pages of this site."""
@@ -43,6 +47,9 @@ def setup(app: Sphinx) -> dict[str, bool]:
 def write_pages(folder: Path) -> None:
     """Write every page that is new or has changed, and remove those of what there is no more."""
     pages = {folder / f"{name}.rst": text for name, text in all_pages()}
+    shutil.rmtree(folder / "pictures", ignore_errors=True)
+    (folder / "pictures").mkdir(parents=True)
+    draw_maps(folder / "pictures")
     for path in folder.rglob("*.rst"):
         if path not in pages:
             path.unlink()
@@ -69,6 +76,42 @@ def all_pages() -> Iterator[tuple[str, str]]:
     yield "api/targets", module(targets, [name for name in targets.__all__ if name != "Target"])
     yield "api/rules", module(rules, rules.__all__)
     yield "api/errors", module(ll.errors, [name for name, one in vars(ll.errors).items() if is_error(one)])
+
+
+MOST_PASSES = 150
+"""Of a method whose map is drawn for its page."""
+
+
+def is_quick(name: str) -> bool:
+    """Tell whether a method takes few passes."""
+    method = ll.method(name)
+    try:
+        cost = predict(method.card.cost, method.own_options | {"channels": 64, "layers": 4, "space": (128, 128)})
+    except NameError:  # it depends on the picture
+        return False
+    passes = cost.n_forward + cost.n_forward_tail + cost.n_backward + cost.n_backward_tail
+    made_of_others = method.card.base or "base" in method.card.options
+    return passes <= MOST_PASSES and not made_of_others
+
+
+def network_for(name: str) -> str:
+    """Return which of the demo's networks a method explains on its page."""
+    return "demo/vit" if ll.methods()[name].tokens_only else "demo/resnet"
+
+
+def draw_maps(folder: Path) -> None:
+    """Draw the map of every quick method beside its picture; methods share their passes."""
+    image = ll.example_image()
+    for network in ("demo/resnet", "demo/vit"):
+        names = [name for name in filter(is_quick, ll.methods()) if network_for(name) == network]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ll.errors.ConservationWarning)  # which these pages are not about
+            (row,) = ll.explain(network, [image], names, target="star", progress=False)
+        for name, explanation in zip(names, row, strict=True):
+            sheet = Image.new("RGB", (520, 256), "white")
+            for left, one in zip((0, 264), (image, explanation.overlay()), strict=True):
+                sheet.paste(one.resize((256, 256)), (left, 0))
+            sheet.save(folder / f"{name}.png")
 
 
 def is_error(one: object) -> bool:
@@ -118,6 +161,7 @@ def page_of(kind: str, page: Manual) -> str:
     parts = [
         *(top(kind, card.name), plain(page.summary), ""),
         *(f"{plain(paragraph)}\n" for paragraph in page.body.splitlines()),
+        picture(card.name) if kind == "methods" and is_quick(card.name) else "",
         *(f":{name}: {text}" for name, text in facts.items() if text),
         *(heading("Example", "-"), code("python", f"import limelight as ll\n\n{typed(page.example)}")),
         *("On the command line:", "", code("sh", page.command)),
@@ -126,6 +170,12 @@ def page_of(kind: str, page: Manual) -> str:
         *([heading(f"{page.bundle.capitalize()}s", "-"), *bundles, ""] if bundles else []),
     ]
     return "\n".join(parts)
+
+
+def picture(name: str) -> str:
+    """Return what shows the map that is drawn of a method."""
+    said = f"A star, and the map of {name} for it on {network_for(name)}"
+    return f".. image:: /reference/pictures/{name}.png\n   :alt: {said}\n\n{said}, with the defaults.\n"
 
 
 def typed(example: str) -> str:

@@ -58,6 +58,7 @@ def test_whatever_is_public_has_a_page(site: Path) -> None:
     layer_cam = (site / "reference/methods/layer-cam.html").read_text(encoding="utf-8")
     for said in ("L = sum_k ReLU(G_k) A_k", "1 F + 1 R_t", "a number, above 0", "10.1109/TIP.2021.3089943"):
         assert said in layer_cam
+    assert (site / "_images" / "layer-cam.png").stat().st_size > 1000
     explain = (site / "reference/api/explain.html").read_text(encoding="utf-8")
     assert 'id="limelight.explain"' in explain
     assert all(f'id="limelight.errors.{name}"' in (site / "reference/api/errors.html").read_text() for name in ERRORS)
