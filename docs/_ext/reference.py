@@ -8,6 +8,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ METRICS = """
 def setup(app: Sphinx) -> dict[str, bool]:
     """Join what Sphinx does."""
     app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir) / "reference"))
-    app.connect("source-read", lead_out)
+    app.connect("source-read", adapt)
     app.connect("doctree-read", link_names)
     app.connect("autodoc-process-docstring", escape_docstring, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -276,11 +277,20 @@ def code(language: str, text: str) -> str:
 # -- pages in Markdown ---------------------------------------------------------------------------------------
 
 
-def lead_out(app: Sphinx, name: str, text: list[str]) -> None:
-    """Let links to files beside the pages, which work on GitHub, lead there."""
-    text[0] = (
-        text[0].replace("](../", f"]({FILES}").replace("](recipe.schema.json", f"]({FILES}docs/recipe.schema.json")
-    )
+def adapt(app: Sphinx, name: str, text: list[str]) -> None:
+    """Let links to files beside the pages, which work on GitHub, lead there, and links to pages have their titles."""
+    for start in ("../", "recipe.schema.json"):
+        text[0] = text[0].replace(f"]({start}", f"]({FILES}docs/{start}".replace("docs/../", ""))
+    text[0] = re.sub(r"\[[\w-]+\.md\](\([\w-]+\.md[)#])", r"[]\1", text[0])
+    if name == "index" and (more := unlisted(Path(app.srcdir))):
+        text[0] += "\n".join(["", "```{toctree}", ":hidden:", ":caption: More", "", *more, "```", ""])
+
+
+def unlisted(folder: Path) -> list[str]:
+    """Return the pages that neither the first page nor that of studies names, as new ones may be."""
+    lists = [line for page in ("index", "studies") for line in (folder / f"{page}.md").read_text("utf-8").splitlines()]
+    pages = [path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.rglob("*.md"))]
+    return [page for page in pages if page != "index" and not any(fnmatchcase(page, line) for line in lists)]
 
 
 def link_names(app: Sphinx, page: nodes.document) -> None:
@@ -302,5 +312,6 @@ TARGETS = {
     **{name: f"reference/metrics/{name}" for name in ll.metrics()},
     **{f"ll.{name}": f"reference/api/{name}" for name in ll.__all__},
     **{name: f"reference/api/{name}" for name in ll.__all__ if name[0].isupper()},
+    **{f"ll.targets.{name}": "reference/api/targets" for name in targets.__all__},
 }
 """The page of each name."""

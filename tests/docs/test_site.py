@@ -45,6 +45,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("references.bib", "llms.txt"):
         shutil.copy(ROOT / name, folder)
+    (folder / "docs" / "new.md").write_text("# A page that no list names\n\nWhat [choosing.md](choosing.md) says.\n")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-j", "auto", "-b", "html", "docs", "html"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -71,6 +72,11 @@ def test_the_search_finds_methods_and_names(site: Path) -> None:
     index = (site / "searchindex.js").read_text(encoding="utf-8")
     for entry in ("reference/methods/grad-cam++", "reference/metrics/adcc", "troubleshooting", "explain"):
         assert entry in index
+
+
+def test_no_page_is_lost(site: Path) -> None:
+    assert 'href="new.html">A page that no list names' in (site / "index.html").read_text(encoding="utf-8")
+    assert ">Choosing a method<" in (site / "new.html").read_text(encoding="utf-8").partition("What ")[2]  # the title
 
 
 def test_what_language_models_are_told_leads_to_pages(site: Path) -> None:
