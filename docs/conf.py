@@ -41,7 +41,7 @@ bibtex_reference_style = "author_year"
 bibtex_default_style = "unsrt"
 
 html_theme = "furo"
-pygments_dark_style = "monokai"
+pygments_dark_style = "github-dark"
 html_title = "Limelight"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
