@@ -76,6 +76,8 @@ WRITTEN = {
     "text": ["text.png"],
     "tour": ["explained.png", "gallery.png", "clusters.png", "relevance.png", "steps.gif"],
     "training": ["maps/epoch-0004.png", "lightning-maps/epoch-0001.png", "trainer-maps/epoch-0001.png"],
+    "index": ["explained.png"],
+    "start": ["explained.png", "gallery.png"],
 }
 """What the snippets of a page leave in the folder."""
 NEEDED = {"training": ("lightning", "accelerate")}
@@ -94,8 +96,10 @@ def test_snippets_of_a_page(page: str, folder: Path, capsys: pytest.CaptureFixtu
     for name in WRITTEN.get(page, []):
         assert (folder / name).stat().st_size > 1000
     printed = capsys.readouterr().out
-    if page in ("segmentation", "detection", "volumes", "your-data", "text", "tour", "training"):
+    if page in ("segmentation", "detection", "volumes", "your-data", "text", "tour", "training", "start"):
         assert all(promised in printed for promised in re.findall(r"print\(.*\)  # (.+)", PAGES[page]))
+    if page == "troubleshooting":
+        assert all(said in printed for said in blocks(PAGES[page], "text"))
     if page == "choosing":
         assert re.search(r"^(grad|layer|eigen)-cam:", printed, re.MULTILINE)
     if page == "collection-cam":
