@@ -60,22 +60,27 @@ def show_answers(out: Path) -> Chapter:
         write_image(out / f"{name}.png", Image.fromarray(photo))
     row = api.explain(NETWORK, list(photos.values()), "grad-cam")
     named = list(zip(photos, row, strict=True))
-    pictures = [Figure(e.view("image", on="original"), f"Photograph: {name}.") for name, e in named]
-    table = write_picture_table(
-        out / "photographs.png",
-        "Photographs, and grad-cam for the answer; dark is what the network does not see.",
-        ["", *photos],
-        [("photograph", pictures), ("why", [_figure(e, on_original=True) for e in row])],
-    )
+    sheets = {out / f"photographs-{i // 4 + 1}.png": named[i : i + 4] for i in range(0, len(named), 4)}
+    tables = [_photo_table(file, some) for file, some in sheets.items()]
     unsure = [f"{name} ({e.label})" for name, e in named if e.probability < 0.3]
     text = (
         "EfficientNet-Lite0 knows a thousand classes. It gives every picture one of them, also those that show none: "
         f"it is less than 0.3 sure of {join_words(unsure)}. A map tells what an answer rests on, right or wrong."
     )
     numbers = {name: {"label": e.label, "probability": e.probability} for name, e in named}
-    files = [out / "photographs.png", *(out / f"{name}.png" for name in photos)]
+    files = [*sheets, *(out / f"{name}.png" for name in photos)]
     said = join_words([f"{name}: {e.title}" for name, e in named[:3]])
-    return Chapter(Section("What it sees", [text, table]), {"answers": numbers}, f"It says of {said}.", files=files)
+    return Chapter(Section("What it sees", [text, *tables]), {"answers": numbers}, f"It says of {said}.", files=files)
+
+
+def _photo_table(file: Path, named: Sequence[tuple[str, Explanation]]) -> Table:
+    """Return photographs beside their maps, and write the same into a file."""
+    pictures = [Figure(e.view("image", on="original"), f"Photograph: {name}.") for name, e in named]
+    maps = [_figure(e, on_original=True) for _, e in named]
+    caption = "Photographs, and grad-cam for the answer; dark is what the network does not see."
+    return write_picture_table(
+        file, caption, ["", *(name for name, _ in named)], [("photograph", pictures), ("why", maps)]
+    )
 
 
 def ask_rather_than(out: Path) -> Chapter:
