@@ -33,6 +33,34 @@ from collections.abc import Iterable
 
 from limelight.text import shorten, visible
 
+__all__ = [
+    "CheckFailed",
+    "ConservationWarning",
+    "ConversionWarning",
+    "CorruptStore",
+    "InvalidImage",
+    "InvalidMap",
+    "InvalidOption",
+    "LimelightDeprecationWarning",
+    "LimelightError",
+    "MissingExtra",
+    "MissingTruth",
+    "ModelFailed",
+    "NonFinite",
+    "OutOfMemory",
+    "PictureWarning",
+    "ProtocolMismatch",
+    "QueryBudget",
+    "UnknownLayer",
+    "UnknownMethod",
+    "UnknownMetric",
+    "UnknownModel",
+    "UnknownTarget",
+    "UnsupportedModel",
+    "WeightsUnavailable",
+    "WorkerLost",
+]
+
 LONGEST_WORD = 300
 """Characters that a message quotes of a word, such as a file's name; of a longer one the middle is left out."""
 
@@ -52,6 +80,10 @@ class PictureWarning(UserWarning):
 
 class ConversionWarning(UserWarning):
     """A model could not be converted to one with layers and gradients, and goes on as a black box."""
+
+
+class LimelightDeprecationWarning(FutureWarning):
+    """A name or an option will go away; the message says in which version, and what to write in its place."""
 
 
 class LimelightError(Exception):
