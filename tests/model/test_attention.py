@@ -65,6 +65,8 @@ class Kernel(nn.Module):
     "options", [{}, {"is_causal": True}, {"scale": 0.7}, {"enable_gqa": True}, {"attn_mask": torch.eye(5) == 0}]
 )
 def test_weights_of_the_fused_kernel_give_its_output(options: dict[str, object]) -> None:
+    if options.get("enable_gqa") and torch.__version__ < "2.5":
+        pytest.skip("PyTorch 2.4 has no enable_gqa")
     torch.manual_seed(0)
     heads = 2 if options.get("enable_gqa") else 4
     q, k, v = torch.randn(2, 4, 5, 3), torch.randn(2, heads, 5, 3), torch.randn(2, heads, 5, 3)
