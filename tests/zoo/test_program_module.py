@@ -81,6 +81,7 @@ class Twice(nn.Module):
         return self.wide(self.conv(self.conv(x)[:, :, 1::2]) + one).mean((2, 3))
 
 
+@pytest.mark.skipif(torch.__version__ < "2.5", reason="its torch.export fails where layers share their weights")
 def test_shared_layers_and_odd_settings() -> None:
     torch.manual_seed(0)
     net = Twice().eval()
