@@ -34,6 +34,36 @@ from collections.abc import Iterable
 
 from limelight.text import shorten, visible
 
+__all__ = [
+    "CheckFailed",
+    "ConservationWarning",
+    "ConversionWarning",
+    "CorruptStore",
+    "InvalidImage",
+    "InvalidMap",
+    "InvalidOption",
+    "LimelightDeprecationWarning",
+    "LimelightError",
+    "MissingExtra",
+    "MissingTruth",
+    "ModelFailed",
+    "NonFinite",
+    "NotOffered",
+    "OutOfMemory",
+    "PictureWarning",
+    "ProtocolMismatch",
+    "QueryBudget",
+    "UnknownLayer",
+    "UnknownMethod",
+    "UnknownMetric",
+    "UnknownModel",
+    "UnknownTarget",
+    "UnsupportedModel",
+    "WatchWarning",
+    "WeightsUnavailable",
+    "WorkerLost",
+]
+
 LONGEST_WORD = 300
 """Characters that a message quotes of a word, such as a file's name; of a longer one the middle is left out."""
 
@@ -57,6 +87,10 @@ class ConversionWarning(UserWarning):
 
 class WatchWarning(UserWarning):
     """Pictures could not be explained in the middle of a training, or not logged, or it took long."""
+
+
+class LimelightDeprecationWarning(FutureWarning):
+    """A name or an option will go away; the message says in which version, and what to write in its place."""
 
 
 class LimelightError(Exception):

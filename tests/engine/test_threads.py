@@ -327,6 +327,7 @@ def test_the_budget_of_a_black_box_is_kept_by_threads_together(pictures: list[Te
     assert sum(given) == box.spent == 48
 
 
+@pytest.mark.filterwarnings("error::limelight.errors.PictureWarning")
 def test_warnings_are_quiet_for_a_while_only() -> None:
     """The filters are as before, in whatever order threads leave, and our own warnings are always heard."""
     before = list(warnings.filters)

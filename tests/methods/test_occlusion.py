@@ -13,7 +13,7 @@ from methods.goldens import TINY, classifier, golden, inputs
 class Linear(nn.Module):
     def __init__(self, v: Tensor) -> None:
         super().__init__()
-        self.v = nn.Buffer(v)
+        self.register_buffer("v", v)
 
     def forward(self, x: Tensor) -> Tensor:
         score = (self.v * x).sum((1, 2, 3))

@@ -97,7 +97,8 @@ class Linear(nn.Module):
 
     def __init__(self, v: Tensor, b: float = 0.0) -> None:
         super().__init__()
-        self.v, self.b = nn.Buffer(v), b
+        self.b = b
+        self.register_buffer("v", v)
 
     def forward(self, x: Tensor) -> Tensor:
         score = (self.v * x).sum((1, 2, 3)) + self.b

@@ -107,7 +107,8 @@ class Given(nn.Module):
 
     def __init__(self, acts: Tensor, head: Any) -> None:
         super().__init__()
-        self.acts, self.head = nn.Buffer(acts), head
+        self.head = head
+        self.register_buffer("acts", acts)
         self.layer = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

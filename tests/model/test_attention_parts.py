@@ -18,10 +18,11 @@ from limelight.model.attention_parts import attend, multi_head_attention
 )
 def test_scaled_dot_product_attention(options: dict[str, Any]) -> None:
     q, k, v = torch.randn(2, 6, 4, 8), torch.randn(2, 3, 5, 8), torch.randn(2, 3, 5, 7)
-    wanted = F.scaled_dot_product_attention(q, k, v, enable_gqa=True, **options)
+    wanted = F.scaled_dot_product_attention(q, *(t.repeat_interleave(2, 1) for t in (k, v)), **options)
     torch.testing.assert_close(attend(q, k, v, enable_gqa=True, **options), wanted)
 
 
+@pytest.mark.skipif(torch.__version__ < "2.5", reason="PyTorch 2.4 gives NaN for it")
 def test_a_query_that_sees_no_key() -> None:
     q, k, v = torch.randn(1, 2, 4, 3), torch.randn(1, 2, 5, 3), torch.randn(1, 2, 5, 3)
     mask = torch.arange(4)[:, None].expand(4, 5) > 1

@@ -69,7 +69,9 @@ def check(classifier: Classifier, x: torch.Tensor) -> None:
 )
 def test_default_layer(name: str) -> None:
     if name.startswith("timm/"):
-        pytest.importorskip("timm", reason="the package timm is not installed")
+        timm = pytest.importorskip("timm", reason="the package timm is not installed")
+        if not timm.is_model(name.removeprefix("timm/")):
+            pytest.skip("this version of timm has no such network")
     layer, grid, kind = MODELS[name]
     torch.manual_seed(0)
     classifier = load(name, weights=None)
@@ -102,7 +104,7 @@ def test_hugging_face(kind: str, tmp_path: Path) -> None:
     classifier = load(f"hf/{tmp_path}")
     x = torch.randn(1, 3, 64, 64)
     found = classifier.layers(None, x)[0]
-    assert found.name == layer
+    assert found.name.replace(".encoder.layer.", ".layers.") == layer  # transformers 4 has the former
     assert found.layout is not None
     assert (found.layout.grid, found.layout.prefix) == (grid, prefix)
     check(classifier, x)

@@ -38,7 +38,8 @@ def own_scores(folder: str, model: Any, texts: list[str]) -> torch.Tensor:
         transformers.AutoImageProcessor.from_pretrained(folder),
     )
     filled = {"padding": "max_length", "max_length": LENGTH}
-    inputs = {**processor[0](texts, return_tensors="pt", **filled), **processor[1](PICTURE, return_tensors="pt")}
+    inputs = processor[0](texts, return_tensors="pt", return_token_type_ids=False, **filled)
+    inputs = {**inputs, **processor[1](PICTURE, return_tensors="pt")}
     with torch.no_grad():
         return model(**inputs).logits_per_image
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.torch_version import TorchVersion
 
 from limelight.errors import UnsupportedModel, WeightsUnavailable
 from limelight.zoo import load
@@ -48,3 +49,13 @@ def test_weights_of_another_model(tmp_path: Path) -> None:
         load("torchvision/resnet50", weights=path)
     with pytest.raises(WeightsUnavailable, match="there is no file"):
         load("torchvision/resnet50", weights=tmp_path / "other.pt")
+
+
+def test_pytorch_that_runs_code_in_weights_reads_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CVE-2025-32434: before 2.6 a file could run code although weights alone were asked for."""
+    path = tmp_path / "w.pt"
+    torch.save(load("torchvision/squeezenet1_1", weights=None).module.state_dict(), path)
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.5.1"))
+    with pytest.raises(UnsupportedModel, match=r"PyTorch 2.5.1 can't read .* without running code.*trust=True"):
+        load("torchvision/squeezenet1_1", weights=path)
+    assert load("torchvision/squeezenet1_1", weights=path, trust=True)(torch.zeros(1, 3, 64, 64)).shape == (1, 1000)

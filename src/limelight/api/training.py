@@ -25,6 +25,7 @@ from limelight.errors import InvalidOption, nearest
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.hooks import duplicate
 from limelight.model.last_layer import draw_linear, find_last_layer
+from limelight.model.parts import put_part
 from limelight.model.preprocess import Preprocess
 from limelight.zoo.recipe import Transform
 
@@ -207,7 +208,7 @@ def _with_head(
     """Return a network that differs from another one in its last layer and its classes."""
     module = duplicate(classifier.module)
     old = next(module.get_submodule(layer).parameters())
-    module.set_submodule(layer, copy.deepcopy(head).to(old.device, old.dtype).requires_grad_(old.requires_grad))
+    put_part(module, layer, copy.deepcopy(head).to(old.device, old.dtype).requires_grad_(old.requires_grad))
     return Classifier(
         module,
         preprocess=classifier.inputs.function,

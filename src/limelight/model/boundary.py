@@ -146,11 +146,11 @@ def _hint(said: str, module: nn.Module, x: Tensor, advice: str) -> str:
         return f" (its weights are {_join_names(_plain(t.dtype) for t in tensors if t.is_floating_point())})"
     if re.search("same device|on cuda|on cpu|different devices", said, re.IGNORECASE):
         return f" (its weights are on {_join_names(str(t.device) for t in tensors)})"
-    if "BackwardHookFunction is a view" in said:
+    if re.search(r"BackwardHookFunction\w* is a view", said):
         return " (full backward hooks and operations in place don't go together: remove them, or use inplace=False)"
     if re.search("leaf Variable .*in-place", said):
         return " (it overwrites its own weights, which it can't while gradients are recorded)"
-    fixed = re.search(r"Guard failed: \S+size\(\)\[0\] == (\d+)", said)
+    fixed = re.search(r"(?:Guard failed: \S+size\(\)\[0\] ==|\.shape\[0\] to be equal to) (\d+)", said)
     if fixed and fixed[1] != "1":
         return f" (it was made for batches of {fixed[1]}; export it with a free batch size, or for a batch of one)"
     misfit = re.search(r"shape|size|dimension|channel|match|[Ee]xpected .*\dD|Guard", said)

@@ -32,6 +32,6 @@ def require_device(device: str | int | torch.device) -> torch.device:
 
 def _there() -> str:
     """Name the devices of this machine."""
-    others = [kind for kind in ("mps", "xpu") if getattr(torch, kind).is_available()]
+    others = [kind for kind, of in (("mps", torch.backends.mps), ("xpu", torch.xpu)) if of.is_available()]
     cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     return " or ".join(["cpu", *cuda, *others])

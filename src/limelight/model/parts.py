@@ -27,6 +27,12 @@ def parts_of(module: nn.Module, *, again: bool = False) -> Iterator[tuple[str, n
     return untyped.named_modules(remove_duplicate=False) if again else untyped.named_modules()
 
 
+def put_part(module: nn.Module, name: str, part: nn.Module) -> None:
+    """Put a part in the place of a dotted name, as ``set_submodule`` does from PyTorch 2.5 on."""
+    parent, _, last = name.rpartition(".")
+    setattr(module.get_submodule(parent), last, part)
+
+
 def kind_of(module: nn.Module) -> str:
     """Return the name of a module's class; a module of an exported program remembers which it had."""
     remembered = getattr(module, "_ty", None)

@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 
 from limelight.errors import MissingExtra, UnsupportedModel
 from limelight.files import reason_of
+from limelight.model.parts import put_part
 
 NEWEST = 17
 """The set of operations that the converter knows; models with newer ones are put into it."""
@@ -235,7 +236,7 @@ def _join_linear(module: fx.GraphModule) -> None:
                 linear.bias = nn.Parameter(bias)
                 after.replace_all_uses_with(node)
                 module.graph.erase_node(after)
-        module.set_submodule(str(node.target), linear)
+        put_part(module, str(node.target), linear)
         node.args = node.args[:1]
 
 
@@ -247,7 +248,7 @@ def _join_gelu(module: fx.GraphModule) -> None:
             continue
         for x, other in (parts, parts[::-1]):
             if _under_erf(module, other) is x:
-                module.set_submodule(str(node.target), nn.GELU())
+                put_part(module, str(node.target), nn.GELU())
                 node.args = (x,)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 from torch.nn import functional as F
 
-from limelight.model.parts import kind_of, parts_of
+from limelight.model.parts import kind_of, parts_of, put_part
 
 PLACES: tuple[Any, ...] = (torch, torch._C._nn, F, Tensor)  # pyright: ignore
 """Where PyTorch has its operators as functions, with the same arguments."""
@@ -27,7 +27,7 @@ def restore(module: nn.Module) -> None:
             continue
         if name and (layer := made.get(id(part)) or _layer(part, graph)):
             made[id(part)] = layer
-            module.set_submodule(name, layer)
+            put_part(module, name, layer)
             continue
         nodes: Any = graph.nodes
         for node in nodes:

@@ -164,7 +164,8 @@ class _TextTower:
         for text, tokens in zip(texts, self._tokenizer(texts, verbose=False)["input_ids"], strict=True):
             if len(tokens) > self._most:
                 raise too_long(text, self._most)
-        return self._model.get_text_features(**self._tokenizer(texts, return_tensors="pt", **self._padding))
+        how = {"return_tensors": "pt", "return_token_type_ids": False, **self._padding}
+        return self._model.get_text_features(**self._tokenizer(texts, **how))
 
 
 def _towers(transformers: Any, module: nn.Module, folder: Path, name: str, trust: bool) -> Recipe:

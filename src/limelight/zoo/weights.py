@@ -114,8 +114,17 @@ def read_pickle(path: Path, what: str, *, trust: bool) -> Any:
     Raises:
         UnsupportedModel: it can't be read so.
     """
+    if trust:
+        with open_archive(path, what) as file:
+            return torch.load(file, map_location="cpu", weights_only=False)
+    if torch.__version__ < "2.6":  # CVE-2025-32434: there "weights only" may run code all the same
+        raise UnsupportedModel(
+            f"{path}: PyTorch {torch.__version__} can't read a file of torch.save without running code that it may "
+            "contain, 2.6 can; save the weights with safetensors, or if you know who made the file, load it with "
+            "trust=True (--trust on the command line)"
+        )
     with open_archive(path, what) as file, torch.serialization.safe_globals(HARMLESS):
-        return torch.load(file, map_location="cpu", weights_only=not trust)
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _settings(content: Any) -> dict[str, Any]:
