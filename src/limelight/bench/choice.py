@@ -188,7 +188,7 @@ def _row(standing: Standing, choice: Choice) -> tuple[str, ...]:
     end = "like the best" if standing.like_best else ""
     end = f"dropped after round {standing.dropped}" if standing.dropped else end
     name = Strong(standing.method) if standing.method == choice.recommended else standing.method
-    return name, figure, f"{low} to {high}", str(standing.pictures), f"{standing.passes:.0f}", str(standing.empty), end
+    return name, figure, f"{low} to {high}", str(standing.pictures), f"{standing.passes:z.0f}", str(standing.empty), end
 
 
 def _without_nan(value: Any) -> Any:

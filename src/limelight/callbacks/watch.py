@@ -138,8 +138,8 @@ class Watch:
         if record.share > self.most_share and record.seconds > NOTICED and not self._share_is_said:
             self._share_is_said = True
             _warn(
-                f"epoch {epoch}: explaining took {record.seconds:.2g} s, {record.share:.0%} of the training's time, "
-                f"more than {self.most_share:.0%}; raise every={self.every} or most_share, or watch fewer pictures"
+                f"epoch {epoch}: explaining took {record.seconds:z.2g} s, {record.share:z.0%} of the training's time, "
+                f"more than {self.most_share:z.0%}; raise every={self.every} or most_share, or watch fewer pictures"
             )
         return record
 

@@ -57,7 +57,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         head = ("metric", "first", "second", "difference", "p", "verdict")
-        numbers = f"{self.difference:z.3f}", f"{self.p:.2g}"
+        numbers = f"{self.difference:z.3f}", f"{self.p:z.2g}"
         return table(head, [(self.metric, self.first, self.second, *numbers, self.verdict)])
 
 

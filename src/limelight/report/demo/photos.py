@@ -114,7 +114,7 @@ def compare_methods(out: Path) -> Chapter:
         "and blue against it. They can't all be right about the network, so they have to be judged."
     )
     costs = Table(
-        "What they take.", ["method", "passes", "seconds"], [[e.method, str(e.cost), f"{e.seconds:.2f}"] for e in row]
+        "What they take.", ["method", "passes", "seconds"], [[e.method, str(e.cost), f"{e.seconds:z.2f}"] for e in row]
     )
     return Chapter(
         Section("Several methods", [text, table, costs]), {"methods": list(METHODS)}, files=[out / "methods.png"]
