@@ -63,6 +63,9 @@ def pytest_runtest_call() -> Iterator[None]:
         raise
 
 
+pytest_runtest_setup = pytest_runtest_call  # for what fixtures save
+
+
 def shared(*parts: str) -> Path:
     """Return a path under the shared folder, or skip the test if this machine lacks it."""
     path = SHARED.joinpath(*parts)
