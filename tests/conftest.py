@@ -25,7 +25,7 @@ import pytest
 SHARED = Path(os.environ.get("LIMELIGHT_SHARED", Path(__file__).parents[2] / "shared"))
 """Reference outputs, weights and pictures that are too large or too restricted to ship with the code."""
 
-REFUSED_BEFORE_2_6 = re.compile("can't read a file of torch.save without running code|can't be saved by PyTorch")
+REFUSED_WHEN_OLD = re.compile("can't read a file of torch.save without running code|can't be saved by PyTorch")
 
 MOST_WORKERS = 8
 """Each process takes about a gigabyte of memory."""
@@ -58,9 +58,12 @@ def pytest_runtest_call() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if (why := REFUSED_BEFORE_2_6.search(str(error))) and sys.modules["torch"].__version__ < "2.6":
+        if (why := REFUSED_WHEN_OLD.search(str(error))) and sys.modules["torch"].__version__ < "2.11":
             pytest.skip(f"this PyTorch {why[0]}")
         raise
+
+
+pytest_runtest_setup = pytest_runtest_call  # for what fixtures save
 
 
 def shared(*parts: str) -> Path:

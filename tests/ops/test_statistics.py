@@ -3,6 +3,7 @@
 import itertools
 import tracemalloc
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,7 @@ def test_interval_is_scipys(kind: Any, confidence: float) -> None:
         vectorized=kind != "class-mean",
         confidence_level=confidence,
         n_resamples=resamples,
-        rng=3,
+        **{"rng" if "rng" in signature(stats.bootstrap).parameters else "random_state": 3},  # before SciPy 1.15
     )
     # the standard error of a quantile's Monte Carlo estimate is 0.085 sd with 1000 draws in the 2.5% tail
     slack = 4 * 0.085 * (1000 / resamples) ** 0.5 * theirs.standard_error

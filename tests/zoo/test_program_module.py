@@ -47,7 +47,7 @@ def test_every_method_explains_a_file_as_the_network(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.skipif(torch.__version__ < "2.6", reason="its programs name fewer of their layers")
+@pytest.mark.skipif(torch.__version__ < "2.11", reason="its programs name fewer of their layers")
 @pytest.mark.parametrize("name", ["mobile", pytest.param("vit", marks=pytest.mark.slow)])
 def test_layers_and_functions_are_those_of_pytorch(name: str) -> None:
     net = build(name)
@@ -82,7 +82,7 @@ class Twice(nn.Module):
         return self.wide(self.conv(self.conv(x)[:, :, 1::2]) + one).mean((2, 3))
 
 
-@pytest.mark.skipif(torch.__version__ < "2.6", reason="its torch.export fails where layers share their weights")
+@pytest.mark.skipif(torch.__version__ < "2.11", reason="its torch.export fails where layers share their weights")
 def test_shared_layers_and_odd_settings() -> None:
     torch.manual_seed(0)
     net = Twice().eval()

@@ -193,5 +193,9 @@ def rounding_of(device: torch.device, dtype: torch.dtype) -> float:
     if device.type != "cuda" or dtype == torch.float64:
         return ROUNDING["float64" if dtype == torch.float64 else "float32"]
     backends: Any = torch.backends
-    settings = (backends, backends.cudnn, backends.cudnn.conv, backends.cuda.matmul)
-    return ROUNDING["tf32" if any(s.fp32_precision == "tf32" for s in settings) else "float32"]
+    if hasattr(backends.cudnn, "conv"):  # a setting for each kind of operation, in newer PyTorch
+        settings = (backends, backends.cudnn, backends.cudnn.conv, backends.cuda.matmul)
+        rounds = any(s.fp32_precision == "tf32" for s in settings)
+    else:
+        rounds = backends.cudnn.allow_tf32 or backends.cuda.matmul.allow_tf32
+    return ROUNDING["tf32" if rounds else "float32"]

@@ -34,10 +34,9 @@ def save(classifier: Classifier, header: dict[str, Any], path: Path) -> None:
         raise UnsupportedModel(
             f"output= of {classifier.name} is a function, which can't be saved; let the module return the class scores"
         )
-    if torch.__version__ < "2.6":
+    if torch.__version__ < "2.11":  # the oldest that is known to read again what it has written
         raise UnsupportedModel(
-            f"{classifier.name} can't be saved by PyTorch {torch.__version__}: only from 2.6 on can torch.export "
-            "leave the number of pictures open"
+            f"{classifier.name} can't be saved by PyTorch {torch.__version__}: it may not read it again; 2.11 does"
         )
     size = (2, len(classifier.mean), *classifier.input_size)
     example = torch.zeros(size, device=classifier.device, dtype=classifier.dtype)
