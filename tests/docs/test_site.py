@@ -52,7 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "html"
 
 
-def test_whatever_is_public_has_a_page(site: Path) -> None:
+def whatever_is_public_has_a_page(site: Path) -> None:
     pages = [f"methods/{name}" for name in ll.methods()] + [f"metrics/{name}" for name in ll.metrics()]
     pages += [f"api/{name}" for name in ll.__all__]
     assert not [page for page in pages if not (site / "reference" / f"{page}.html").is_file()]
@@ -68,24 +68,24 @@ def test_whatever_is_public_has_a_page(site: Path) -> None:
 ERRORS = [name for name, one in vars(ll.errors).items() if isinstance(one, type) and issubclass(one, Exception)]
 
 
-def test_the_search_finds_methods_and_names(site: Path) -> None:
+def the_search_finds_methods_and_names(site: Path) -> None:
     index = (site / "searchindex.js").read_text(encoding="utf-8")
     for entry in ("reference/methods/grad-cam++", "reference/metrics/adcc", "troubleshooting", "explain"):
         assert entry in index
 
 
-def test_no_page_is_lost(site: Path) -> None:
+def no_page_is_lost(site: Path) -> None:
     assert 'href="new.html">A page that no list names' in (site / "index.html").read_text(encoding="utf-8")
     assert ">Choosing a method<" in (site / "new.html").read_text(encoding="utf-8").partition("What ")[2]  # the title
 
 
-def test_what_language_models_are_told_leads_to_pages(site: Path) -> None:
+def what_language_models_are_told_leads_to_pages(site: Path) -> None:
     links = re.findall(r"\]\(https://limelight-xai\.github\.io/limelight/(.+?)\)", (site / "llms.txt").read_text())
     assert len(links) > 10
     assert not [link for link in links if not (site / link).is_file()]
 
 
-def test_no_page_asks_another_host(site: Path) -> None:
+def no_page_asks_another_host(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 150
     for page in pages:
@@ -96,3 +96,15 @@ def test_no_page_asks_another_host(site: Path) -> None:
             assert bool(url.scheme) == bool(url.netloc), (page, url)
     for style in site.rglob("*.css"):
         assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", style.read_text(encoding="utf-8")), style
+
+
+def test_the_site(site: Path) -> None:
+    """One test, so that the site is built once, whatever processes share the tests."""
+    for check in (
+        whatever_is_public_has_a_page,
+        the_search_finds_methods_and_names,
+        no_page_is_lost,
+        what_language_models_are_told_leads_to_pages,
+        no_page_asks_another_host,
+    ):
+        check(site)
