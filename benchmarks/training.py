@@ -1,6 +1,6 @@
 """What it costs to explain pictures in a training, and whether the training stays the same bit for bit.
 
-    python benchmarks/training.py [--pictures 512] [--watched 8] [--epochs 3] [--every 1]
+    python benchmarks/training.py [--pictures 1024] [--watched 8] [--epochs 2] [--every 1]
 
 Trains torchvision's ResNet-18 on drawn scenes of 128 x 128 twice, on the processor: alone, and with a ``Watch`` that
 explains some of them by Grad-CAM after each epoch, and writes a picture and numbers. Records print the share of the
@@ -21,9 +21,9 @@ from limelight.data.synthetic import CLASSES, scene
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=512, help="to train on")
+    parser.add_argument("--pictures", type=int, default=1024, help="to train on")
     parser.add_argument("--watched", type=int, default=8, help="of them to explain")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--every", type=int, default=1, help="epochs between two explanations")
     parser.add_argument("--metrics", nargs="*", default=[])
     given = parser.parse_args()
