@@ -30,6 +30,7 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 
 import limelight as ll
+from limelight.data.images import list_images
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from web.hostile_pictures import damaged, unusual
@@ -151,7 +152,7 @@ def main() -> None:
         if given.soak:
             soak(address, pid, given.rounds)
             return
-        pictures = sorted(given.pictures.iterdir())[:6] if given.pictures else []
+        pictures = list_images(given.pictures)[:6] if given.pictures else []
         for i in range(0 if pictures else 6):
             pictures.append(Path(folder) / f"dropped-{i}.png")
             ll.example_image(40 + i).rotate(90).save(pictures[-1])
