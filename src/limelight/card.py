@@ -28,7 +28,7 @@ class Equation(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BaseCard:
     """The description of one function.
 
@@ -64,6 +64,10 @@ class BaseCard:
     module: str = ""
     function: str = ""
 
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
+        return f"{type(self).__name__}({self.name}: {self.summary} {self.passes}{options and f'; {options}'})"
+
     @property
     def fixed(self) -> bool:
         """Whether the cost depends neither on options nor on the model, and is small."""
@@ -79,7 +83,7 @@ TOKEN_NEEDS = frozenset({"token_scores", "attention", "attention_gradients", "bl
 """What only a transformer can give a method, of all that there is to ask for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Card(BaseCard):
     """The description of one method.
 
@@ -120,7 +124,7 @@ class Card(BaseCard):
         return self.layers == "blocks" or self.family == "attention" or bool(TOKEN_NEEDS & {*self.needs})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MetricCard(BaseCard):
     """The description of one metric.
 

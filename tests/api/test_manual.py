@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import re
 
 import pytest
 
@@ -86,3 +87,10 @@ def test_the_lists_print_as_tables() -> None:
         assert len(lines) == len(cards)
         assert all(line.startswith(name) for line, name in zip(lines, cards, strict=True))
         assert max(map(len, lines)) <= 140
+
+
+def test_a_card_is_a_line() -> None:
+    assert repr(ll.methods()["grad-cam"]) == "Card(grad-cam: Channels weighted by their mean gradient. 1 F + 1 R_t)"
+    assert re.fullmatch(
+        r"Card\(layer-cam: .* 1 F \+ 1 R_t; gamma=2.0, fuse='max', .*\)", repr(ll.methods()["layer-cam"])
+    )
