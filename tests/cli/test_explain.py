@@ -61,12 +61,13 @@ def test_layers_on_the_command_line(scene: Path, tmp_path: Path) -> None:
 def test_weights_that_are_not_numbers(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import torch
     import torchvision
+    from safetensors.torch import save_file
 
     net = torchvision.models.squeezenet1_1(weights=None)
     net.features[3].squeeze.weight.data.fill_(torch.nan)
-    torch.save(net.state_dict(), tmp_path / "nan.pt")
+    save_file(net.state_dict(), tmp_path / "nan.safetensors")
     out = tmp_path / "x.png"
-    model = ("--model", "torchvision/squeezenet1_1", "--weights", tmp_path / "nan.pt")
+    model = ("--model", "torchvision/squeezenet1_1", "--weights", tmp_path / "nan.safetensors")
     assert run("explain", scene, *model, "--out", out) == 2
     assert "its weights are not finite: features.3.squeeze.weight" in capsys.readouterr().err
     assert not out.exists()

@@ -58,7 +58,8 @@ def test_damaged_exif_keeps_the_picture():
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bit_grey_is_scaled(kind):
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-    got = pixels(encode(Image.fromarray(ramp), kind))
+    plain = b"P5 256 256 65535\n" + ramp.astype(">u2").tobytes()  # which older versions of Pillow read, and don't write
+    got = pixels(plain if kind == "PPM" else encode(Image.fromarray(ramp), kind))
     np.testing.assert_array_equal(got[..., 0], np.rint(ramp / 257))
     assert (got == got[..., :1]).all()
 

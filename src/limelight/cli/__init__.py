@@ -29,7 +29,7 @@ from limelight.cli import (
 )
 from limelight.cli.options import Command
 from limelight.cli.output import fail
-from limelight.errors import ConservationWarning, LimelightError, PictureWarning, is_out_of_memory
+from limelight.errors import ConservationWarning, LimelightError, PictureWarning, is_out_of_memory, show
 from limelight.files import reason_of
 from limelight.text import visible
 
@@ -138,6 +138,8 @@ def _run(arguments: list[str] | None) -> None:
         fail(f"{message} (see: {context.command_path if context else 'limelight'} --help)")
     except LimelightError as error:
         fail(str(error))
+    except UnicodeEncodeError as error:  # of an older Click, which asks the system for a file of that name
+        fail(f"{show(error.object)}: this has letters that no file's name can have")
     except BrokenPipeError:
         raise
     except (MemoryError, OSError) as error:

@@ -82,6 +82,8 @@ class Guard:
             return 404, "there is nothing here; the whole address is in the terminal"
         if not rest.startswith(b"/"):
             return 404, "there is nothing here; the address ends with /"
+        if b"\0" in rest:  # which no file has in its name
+            return 404, "there is nothing here"
         if scope["method"] not in ("GET", "HEAD", "POST"):
             return 405, "only GET and POST are answered"
         lengths = _values(headers, b"content-length")
