@@ -64,7 +64,7 @@ def test_the_method_is_that_of_the_contributing_guide() -> None:
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """One kernel for all, so that PyTorch is imported once."""
     manager = pytest.importorskip("jupyter_client", reason="ipykernel is not installed").KernelManager()
-    pytest.importorskip("ipykernel")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
     patch = pytest.MonkeyPatch()
     patch.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
     manager.start_kernel()

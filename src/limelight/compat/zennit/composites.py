@@ -53,6 +53,8 @@ class EpsilonPlus(_Table):
         canonizers: ignored; see ``limelight.compat.zennit.canonizers``.
     """
 
+    _alpha_beta = 1, 0
+
     def __init__(
         self,
         epsilon: float = 1e-6,
@@ -61,23 +63,14 @@ class EpsilonPlus(_Table):
         zero_params: Any = None,
         canonizers: Any = None,
     ) -> None:
-        rules = {"conv": AlphaBeta(e=stabilizer), "linear": Epsilon(epsilon)}
+        rules = {"conv": AlphaBeta(*self._alpha_beta, stabilizer), "linear": Epsilon(epsilon)}
         super().__init__(rules, stabilizer, {"layer_map": layer_map, "zero_params": zero_params})
 
 
-class EpsilonAlpha2Beta1(_Table):
+class EpsilonAlpha2Beta1(EpsilonPlus):
     """alpha-beta(2, 1) in convolutions, epsilon in linear layers; arguments as those of ``EpsilonPlus``."""
 
-    def __init__(
-        self,
-        epsilon: float = 1e-6,
-        stabilizer: float = 1e-6,
-        layer_map: Any = None,
-        zero_params: Any = None,
-        canonizers: Any = None,
-    ) -> None:
-        rules = {"conv": AlphaBeta(2, 1, stabilizer), "linear": Epsilon(epsilon)}
-        super().__init__(rules, stabilizer, {"layer_map": layer_map, "zero_params": zero_params})
+    _alpha_beta = 2, 1
 
 
 class EpsilonPlusFlat(_Table):
@@ -92,6 +85,8 @@ class EpsilonPlusFlat(_Table):
         canonizers: ignored; see ``limelight.compat.zennit.canonizers``.
     """
 
+    _alpha_beta = 1, 0
+
     def __init__(
         self,
         epsilon: float = 1e-6,
@@ -101,26 +96,19 @@ class EpsilonPlusFlat(_Table):
         zero_params: Any = None,
         canonizers: Any = None,
     ) -> None:
-        rules = {"first": Flat(stabilizer), "conv": AlphaBeta(e=stabilizer), "linear": Epsilon(epsilon)}
+        rules = {
+            "first": Flat(stabilizer),
+            "conv": AlphaBeta(*self._alpha_beta, stabilizer),
+            "linear": Epsilon(epsilon),
+        }
         refused = {"layer_map": layer_map, "first_map": first_map, "zero_params": zero_params}
         super().__init__(rules, stabilizer, refused)
 
 
-class EpsilonAlpha2Beta1Flat(_Table):
+class EpsilonAlpha2Beta1Flat(EpsilonPlusFlat):
     """``EpsilonAlpha2Beta1`` with the flat rule at the pixels; arguments as those of ``EpsilonPlusFlat``."""
 
-    def __init__(
-        self,
-        epsilon: float = 1e-6,
-        stabilizer: float = 1e-6,
-        layer_map: Any = None,
-        first_map: Any = None,
-        zero_params: Any = None,
-        canonizers: Any = None,
-    ) -> None:
-        rules = {"first": Flat(stabilizer), "conv": AlphaBeta(2, 1, stabilizer), "linear": Epsilon(epsilon)}
-        refused = {"layer_map": layer_map, "first_map": first_map, "zero_params": zero_params}
-        super().__init__(rules, stabilizer, refused)
+    _alpha_beta = 2, 1
 
 
 class EpsilonGammaBox(_Table):
