@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from limelight.bench.executors import MOST_DEATHS, QUEUED, Finished, Source, Task
+from limelight.bench.executors import MOST_DEATHS, QUEUED
 from limelight.bench.executors import _Cluster as Cluster
+from limelight.bench.worker import Finished, Source, Task
 from limelight.errors import WorkerLost
 
 MISSING = np.ones((16, 1, 1), dtype=bool)

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from limelight.bench.cell import Cell, name_of_part
-from limelight.bench.executors import Executor, Source, Task, Worker, local_executor, ray_executor
+from limelight.bench.executors import Executor, local_executor, ray_executor
 from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Store, find_keys
+from limelight.bench.worker import Finished, Source, Task
 from limelight.engine.provenance import versions
 from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable, nearest, show
 from limelight.model.device import require_device
@@ -146,14 +147,14 @@ def benchmark(
         require_device(device)
     store = Store(out, settings(recipe))
     progress, weights_of, forecasts = Progress(), dict[str, str](), list[Forecast]()
-    work: list[tuple[Executor, Source, list[Task]]] = []
+    work: list[tuple[Executor[Task, Finished], Source, list[Task]]] = []
     keys, failed = store.outcome()
     if retry:
         keys, failed = np.setdiff1d(keys, list(failed)), {}
     side_by_side = max(len(devices), (workers or 8) if executor == "ray" else 1)
     for part, own in recipe.parts.items():
         source = Source(own, places[part], limit, weights, threads, trust, part)
-        worker = Worker(source, devices[0] if devices else None)
+        worker = source.worker(devices[0] if devices else None)
         execute = ray_executor(workers) if executor == "ray" else local_executor(worker, devices)
         tasks = list[Task]()
         work.append((execute, source, tasks))
