@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from limelight.bench.cell import Cell, name_of_part
+from limelight.bench.cell import name_of_part
 from limelight.bench.executors import Executor, local_executor, ray_executor
+from limelight.bench.holding import holding
 from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Store, find_keys
@@ -20,11 +21,6 @@ from limelight.engine.provenance import versions
 from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable, nearest, show
 from limelight.model.device import require_device
 from limelight.progress import Forecast
-
-HOLD_SECONDS = 0.02, 30.0
-"""How long finished rows are held before they become a file: seconds per file that is there, and at most.
-
-All files are read when a run goes on, so that there should not be too many."""
 
 MOST = {"threads": 1024, "workers": 10_000}
 """Of a run; more would take all memory before anything is measured."""
@@ -210,10 +206,9 @@ def benchmark(
         on_forecast(replace(total, seconds=total.seconds / max(1, len(devices), workers or 1)))
     if strict:
         progress.refuse_unreadable()
-    held, last, files = list[Cell](), time.perf_counter(), len(store.files)
-    try:
+    with holding(store) as held:
         for done_now in chain.from_iterable(execute(source, tasks) for execute, source, tasks in work):
-            held += done_now.cells
+            held.add(done_now.cells)
             progress.finished += len(done_now.cells)
             progress.failed += sum(bool(cell.error) for cell in done_now.cells)
             for cell in done_now.cells:
@@ -221,14 +216,9 @@ def benchmark(
             progress.images += done_now.images
             progress.worked += done_now.seconds
             progress.inside += done_now.inside
-            if time.perf_counter() - last > min(HOLD_SECONDS[0] * files, HOLD_SECONDS[1]):
-                store.add(held)
-                held, last, files = [], time.perf_counter(), files + 1
             report()
             if strict:
                 progress.refuse_unreadable()
-    finally:
-        store.add(held)
     return progress
 
 

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,6 @@ _AGAIN = "is damaged; remove it, and what it held is measured again"
 
 POOLED = 50_000
 """Rows that are renamed at a time where runs are pooled."""
-
-_NUMBERS = {name for name, kind in COLUMNS.items() if kind in (int, float)}
 
 
 def _digest(content: bytes) -> str:
@@ -57,8 +55,18 @@ class Notes(pydantic.BaseModel):
     source: str | None = None
 
 
+class Record(Protocol):
+    """One row of a store."""
+
+    def to_record(self) -> dict[str, Any]:
+        """Return a value for each column."""
+        ...
+
+
 class Store:
     """A folder with the settings of a run and its rows.
+
+    ``columns`` are those of its rows, with their types; a row has a ``key`` that is its own, and an ``error``, or "".
 
     Args:
         folder: made if it is not there.
@@ -69,6 +77,11 @@ class Store:
         InvalidOption: it can't be written to, or there is no run in it.
         MissingExtra: it is to be written to, and pyarrow is not installed.
     """
+
+    columns: ClassVar[Mapping[str, Any]] = COLUMNS
+    repeated: ClassVar[Set[str]] = {"image", "model", "method", "metric", "error", "label", "reason"}
+    later: ClassVar[Sequence[str]] = ("calls",)
+    """Columns of numbers that older files lack."""
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any] | None = None) -> None:
         self.folder = Path(folder)
@@ -113,7 +126,7 @@ class Store:
         """All files of the run."""
         return [self.folder / SETTINGS, self.folder / NOTES, *self.files]
 
-    def add(self, cells: Iterable[Cell]) -> None:
+    def add(self, cells: Iterable[Record]) -> None:
         """Write finished cells; after a crash either all of them are there or none.
 
         Raises:
@@ -124,23 +137,28 @@ class Store:
         rows = [{k: files.storable(v) if isinstance(v, str) else v for k, v in r.items()} for r in records]
         if not rows:
             return
-        table = arrow.Table.from_pylist(rows, schema=_schema(arrow))
+        table = arrow.Table.from_pylist(rows, schema=self._schema(arrow))
         sink = arrow.BufferOutputStream()
         parquet.write_table(table, sink, compression="zstd")
         content = sink.getvalue().to_pybytes()
         files.write(self.folder / ROWS / f"{_digest(content)}.parquet", content, kept=SAFE)
 
-    def table(self, columns: list[str] | None = None) -> Any:
+    def table(self, columns: list[str] | None = None, keep: Callable[[Any], Any] | None = None) -> Any:
         """Return all rows, a ``pyarrow.Table``; of cells that stand twice the first without an error.
+
+        Args:
+            columns: which; None for all.
+            keep: returns the rows of a file's table that are wanted; None for all of them.
 
         Raises:
             CorruptStore: a file is damaged; the message names it.
         """
         arrow, _ = files.arrow()
         wanted = None if columns is None else list(dict.fromkeys([*columns, "key", "error"]))
-        tables = [_read_rows(file, wanted) for file in self.files]
+        read = (self._read_rows(file, wanted) for file in self.files)
+        tables = [*(read if keep is None else map(keep, read))]
         if not tables:
-            return _schema(arrow).empty_table().select(wanted or _schema(arrow).names)
+            return self._schema(arrow).empty_table().select(wanted or self._schema(arrow).names)
         table = arrow.concat_tables(tables).unify_dictionaries()
         order = np.lexsort((_has_error(table), table["key"].to_numpy()))
         keys = table["key"].to_numpy()[order]
@@ -158,6 +176,40 @@ class Store:
         table = self.table(["key", "image"])
         failed = table.filter(arrow.array(_has_error(table))).to_pylist()
         return np.sort(table["key"].to_numpy()), {row["key"]: (row["image"], row["error"]) for row in failed}
+
+    def check(self, numbers: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Refuse columns of numbers that can't be, which were read.
+
+        Raises:
+            ValueError: one can't.
+        """
+        check_recorded(numbers)
+
+    def _schema(self, arrow: Any) -> Any:
+        kinds: dict[Any, Any] = {
+            int: arrow.int64(),
+            float: arrow.float64(),
+            str: arrow.string(),
+            tuple[float, ...]: arrow.list_(arrow.float32()),
+        }
+        words = arrow.dictionary(arrow.int32(), arrow.string())
+        return arrow.schema(
+            [(name, words if name in self.repeated else kinds[kind]) for name, kind in self.columns.items()]
+        )
+
+    def _read_rows(self, path: Path, columns: list[str] | None) -> Any:
+        """Return the rows of a file, whose digest says that they are those that were written, but not by whom."""
+        content = _read_content(path)
+        arrow, _ = files.arrow()
+        schema = self._schema(arrow)
+        with files.refusing(CorruptStore, f"{path} {_AGAIN}"):
+            names = columns or schema.names
+            given = files.rows_in(content, names, later=self.later)
+            table = given.cast(arrow.schema([schema.field(name) for name in names]))
+            if any(column.null_count for column in table.columns):
+                raise ValueError("it has empty cells")
+            self.check({n: given[n].to_numpy() for n in names if self.columns[n] in (int, float)})
+        return table
 
 
 def _has_error(table: Any) -> npt.NDArray[np.bool_]:
@@ -246,18 +298,6 @@ def recipe_of(store: Store) -> Recipe:
             raise ValueError(error) from error
 
 
-def _schema(arrow: Any) -> Any:
-    kinds: dict[Any, Any] = {
-        int: arrow.int64(),
-        float: arrow.float64(),
-        str: arrow.string(),
-        tuple[float, ...]: arrow.list_(arrow.float32()),
-    }
-    repeated = {"image", "model", "method", "metric", "error", "label", "reason"}
-    words = arrow.dictionary(arrow.int32(), arrow.string())
-    return arrow.schema([(name, words if name in repeated else kinds[kind]) for name, kind in COLUMNS.items()])
-
-
 def _read_content(path: Path) -> bytes:
     """Return the bytes of a file of rows, if they are those that were written."""
     with files.refusing(CorruptStore, f"{path} can't be read"):
@@ -265,21 +305,6 @@ def _read_content(path: Path) -> bytes:
     if _digest(content) != path.stem:  # Parquet by itself would give other numbers without a word
         raise CorruptStore(f"{path} {_AGAIN}")
     return content
-
-
-def _read_rows(path: Path, columns: list[str] | None) -> Any:
-    """Return the rows of a file, whose digest says that they are those that were written, but not by whom."""
-    content = _read_content(path)
-    arrow, _ = files.arrow()
-    schema = _schema(arrow)
-    with files.refusing(CorruptStore, f"{path} {_AGAIN}"):
-        names = columns or schema.names
-        given = files.rows_in(content, names, later=("calls",))
-        table = given.cast(arrow.schema([schema.field(name) for name in names]))
-        if any(column.null_count for column in table.columns):
-            raise ValueError("it has empty cells")
-        check_recorded({name: given[name].to_numpy() for name in names if name in _NUMBERS})
-    return table
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -82,6 +82,38 @@ def impute(
     return torch.where(removed, filled if noise is None else filled + noise, x).to(x.dtype)
 
 
+def inpaint(x: Images, hidden: Masks, together: int = 16) -> Images:
+    """Fill what is hidden from its surroundings as ``impute`` does, and look at little else.
+
+    Only the rectangle around it is worked on: a frame of one pixel that is kept tells all there is to know.
+
+    Args:
+        x: pictures, (n, c, h, w).
+        hidden: True where a pixel is to be filled, (n, h, w).
+        together: pictures that are filled at a time, those with rectangles of about one size.
+    """
+    boxes = {i: _rectangle(one) for i, one in enumerate(hidden) if bool(one.any())}
+    by_size = sorted(boxes, key=lambda i: (boxes[i][1] - boxes[i][0]).prod().item())
+    x = x.clone()
+    for start in range(0, len(by_size), together):
+        some = by_size[start : start + together]
+        size = torch.stack([boxes[i][1] - boxes[i][0] for i in some]).amax(0)
+        ends = torch.tensor(hidden.shape[1:])
+        first = {i: torch.minimum(boxes[i][0], ends - size) for i in some}
+        cut = {i: tuple(slice(int(a), int(a + n)) for a, n in zip(first[i], size, strict=True)) for i in some}
+        filled = impute(torch.stack([x[i, :, *cut[i]] for i in some]), torch.stack([~hidden[i, *cut[i]] for i in some]))
+        for i, one in zip(some, filled, strict=True):
+            x[i, :, *cut[i]] = one
+    return x
+
+
+def _rectangle(hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first rows and columns, and those behind the last, of what is hidden with a pixel around it."""
+    at = hidden.nonzero().cpu()
+    ends = torch.tensor(hidden.shape)
+    return (at.amin(0) - 1).clamp_min(0), torch.minimum(at.amax(0) + 2, ends)
+
+
 def _neighbours(u: Tensor) -> Tensor:
     """Return w u, the weighted sum of the neighbours; those outside the picture count as 0."""
     middle = 2 ** (u.ndim - 2)  # of the filter, whose values add up to its square

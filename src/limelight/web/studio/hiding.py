@@ -11,10 +11,10 @@ import torch
 from limelight.engine.method import build
 from limelight.errors import InvalidOption
 from limelight.ops.arrays import floats
-from limelight.ops.impute import impute
+from limelight.ops.impute import inpaint
 from limelight.ops.order import pixels_per_step, ranks
 from limelight.scoring.metric import build_metric
-from limelight.shapes import Flags, Images, Maps
+from limelight.shapes import Images, Maps
 from limelight.web.studio import told
 from limelight.web.studio.asked import Request, choice, mask_of, part, target_of
 from limelight.web.studio.explaining import TOP, Events
@@ -38,20 +38,6 @@ def cover(look: Look, hidden: Maps, fill: str) -> Images:
     x = look.x.expand(len(m), -1, -1, -1)
     b = inpaint(x, hidden > 0) if fill == "inpaint" else look.images.fill(cast(Any, FILLS[fill]))
     return torch.where(m > 0, torch.lerp(x, b.expand_as(x), m), x)
-
-
-def inpaint(x: Images, hidden: Flags) -> Images:
-    """Fill what is hidden, (n, H, W), from its surroundings; see ``ops.impute``.
-
-    Only the rectangle around it is worked on: a frame of one pixel that is shown tells all there is to know.
-    """
-    places = hidden.any(0).nonzero(as_tuple=True)
-    if not len(places[0]):
-        return x
-    box = tuple(slice(max(0, int(at.min()) - 1), int(at.max()) + 2) for at in places)
-    x = x.clone()
-    x[..., *box] = impute(x[..., *box], ~hidden[:, *box])
-    return x
 
 
 def hide(studio: Studio, request: Request) -> Events:

@@ -1,0 +1,131 @@
+"""Where a strategy's evidence lies: a region, in the picture's own frame or in one that goes along with the evidence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+Pictures = Float[Tensor, "n c h w"]
+Shifts = Int[np.ndarray, "n 2"]
+Region = Bool[Tensor, "h w"]
+Cells = Float[np.ndarray, "n g g"]
+
+SHARE = 0.5
+"""Of the relevance that a region holds: the smallest that holds half of it."""
+
+REACH = 0.06
+"""How far pictures are moved to fit each other, at most, as a share of the side."""
+
+OVERLAP = 0.1
+"""Share of a region that may lie in what is called elsewhere, where there is room for that."""
+
+Bound = Literal["place", "evidence"]
+"""A frame is bound to a place in the picture, or goes along with the evidence."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A region that several pictures have in common, once each is moved by its own shift; moves go round the edges.
+
+    Attributes:
+        bound: to a place in the picture, or to the evidence.
+        region: in the common frame, (h, w).
+        shifts: rows and columns by which each picture is moved into the frame, (n, 2).
+    """
+
+    bound: Bound
+    region: Region
+    shifts: Shifts
+
+    def take(self, places: Sequence[int]) -> "Frame":
+        """Return that of some of the pictures."""
+        return replace(self, shifts=self.shifts[list(places)])
+
+    def own(self, by: Shifts | None = None) -> Bool[Tensor, "n h w"]:
+        """Return the region where it lies in each picture, or shifted from there."""
+        back = -self.shifts if by is None else by - self.shifts
+        return torch.stack([roll(self.region, shift) for shift in back])
+
+
+def roll(x: Tensor, shift: Sequence[int]) -> Tensor:
+    """Move the last two axes."""
+    return torch.roll(x, (int(shift[0]), int(shift[1])), (-2, -1))
+
+
+def find_frame(maps: Cells, size: tuple[int, int], bound: Bound) -> Frame:
+    """Return the smallest region that holds half of the mean relevance.
+
+    Args:
+        maps: not negative, none of them empty.
+        size: of the pictures, (h, w).
+        bound: to a place, or to the evidence: each map is then moved so that its largest value is in the middle.
+    """
+    g = maps.shape[-1]
+    cells = np.zeros((len(maps), 2), np.int64)
+    if bound == "evidence":
+        peaks = maps.reshape(len(maps), -1).argmax(1)
+        cells = g // 2 - np.stack([peaks // g, peaks % g], 1)
+    density = np.stack([np.roll(m / m.sum(), shift, (0, 1)) for m, shift in zip(maps, cells, strict=True)]).mean(0)
+    order = np.argsort(-density, axis=None, kind="stable")
+    count = int(np.searchsorted(density.flat[order].cumsum(), SHARE)) + 1
+    small = torch.zeros(1, 1, g, g)
+    small.view(-1)[torch.from_numpy(order[:count])] = 1
+    region = F.interpolate(small, size=size, mode="nearest")[0, 0] > 0
+    return Frame(bound, region, np.rint(cells * np.array(size) / g).astype(np.int64))
+
+
+def elsewhere(region: Region, count: int, rng: np.random.Generator) -> Shifts:
+    """Draw shifts that move a region to where it hardly overlaps itself, and not over the edge, (count, 2).
+
+    Where there is no room for that it goes over the edge, to where it overlaps itself least.
+    """
+    spectrum = torch.fft.fft2(region.double())
+    overlap = (torch.fft.ifft2(spectrum.abs() ** 2).real / region.sum()).numpy()  # of all shifts: its autocorrelation
+    free = overlap <= max(OVERLAP, float(overlap.min()) + 0.02)
+    inside = np.zeros_like(free)
+    rows, columns = (np.flatnonzero(region.any(axis).numpy()) for axis in (1, 0))
+    height, width = region.shape
+    inside[np.ix_(np.arange(-rows[0], height - rows[-1]), np.arange(-columns[0], width - columns[-1]))] = True
+    places = np.argwhere(free & inside if (free & inside).any() else free)
+    return places[rng.integers(len(places), size=count)]
+
+
+def consensus(x: Pictures, frame: Frame) -> Float[Tensor, "c h w"]:
+    """Return what pictures have in common in a frame: their median, once they are moved a little to fit their mean.
+
+    What is the same in all of them stays, whatever differs from picture to picture goes.
+    """
+    moved = torch.stack([roll(one, shift) for one, shift in zip(x, frame.shifts, strict=True)])
+    fitted = moved
+    for _ in range(2):
+        by = _fit(moved, fitted.mean(0), frame.region)
+        fitted = torch.stack([roll(one, shift) for one, shift in zip(moved, by, strict=True)])
+    return fitted.median(0).values
+
+
+def _fit(x: Pictures, template: Float[Tensor, "c h w"], region: Region) -> Shifts:
+    """Return by which shift, up to ``REACH``, each picture fits the template best inside the region.
+
+    For all shifts s at once: maximal sum_p m (t - mean t)(x_s - mean x_s) / |x_s - mean x_s|, m the region's mask.
+    """
+    mask = region.to(x.dtype)
+    count = mask.sum()
+    t = (template - (template * mask).sum((1, 2), keepdim=True) / count) * mask
+
+    def correlate(a: Tensor, b: Tensor) -> Tensor:
+        """Sum over pixels of a(p) b(p - s), for each s."""
+        return torch.fft.irfft2(torch.fft.rfft2(a) * torch.fft.rfft2(b).conj(), s=x.shape[-2:])
+
+    first = correlate(mask, x)
+    spread = (correlate(mask, x**2) - first**2 / count).sum(1).clamp_min(1e-6).sqrt()
+    score = correlate(t, x).sum(1) / spread
+    reach = [round(REACH * side) for side in x.shape[-2:]]
+    near = [torch.arange(-r, r + 1) for r in reach]
+    window = score[:, near[0][:, None], near[1]].flatten(1).argmax(1)
+    width = len(near[1])
+    return np.stack([near[0][window // width].numpy(), near[1][window % width].numpy()], 1)

@@ -1,0 +1,85 @@
+"""Whether two ways of changing the same pictures change a network's answers differently."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binomtest
+
+from limelight.ops.statistics import interval
+
+Answers = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The share of some pictures that a network takes for a class.
+
+    Attributes:
+        share: of the pictures.
+        low: of the 95 % interval (Wilson).
+        high: of the interval.
+        n: how many pictures.
+        probability: mean of the class's.
+    """
+
+    share: float
+    low: float
+    high: float
+    n: int
+    probability: float
+
+    @staticmethod
+    def of(found: Answers, probability: npt.NDArray[np.float64]) -> "Rate":
+        """Return that of pictures with these answers."""
+        share = binomtest(int(found.sum()), len(found)).proportion_ci(method="wilson")
+        return Rate(float(found.mean()), float(share.low), float(share.high), len(found), float(probability.mean()))
+
+    def __str__(self) -> str:
+        return f"{self.share:z.0%} [{100 * self.low:z.0f}, {100 * self.high:z.0f}]"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a change does, against the same change of something else in the same pictures.
+
+    Attributes:
+        change: what was done.
+        changed: how many are taken for the class then.
+        control: how many are when the same is done to something else.
+        difference: ``changed - control``, with the 95 % interval of a paired bootstrap.
+        p: of an exact paired test (McNemar) of "it makes no difference", two-sided.
+    """
+
+    change: str
+    changed: Rate
+    control: Rate
+    difference: tuple[float, float, float]
+    p: float
+
+    @staticmethod
+    def of(change: str, changed: "Reply", control: "Reply") -> "Trial":
+        """Compare the answers to two changes of the same pictures."""
+        apart = changed.found.astype(float) - control.found
+        gained, lost = int((apart > 0).sum()), int((apart < 0).sum())
+        p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+        low, high = interval("mean", apart, resamples=2000)
+        return Trial(change, changed.rate, control.rate, (float(apart.mean()), low, high), p)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a network says of pictures.
+
+    Attributes:
+        found: whether it takes each for the class, (n,).
+        probability: of the class, (n,).
+    """
+
+    found: Answers
+    probability: npt.NDArray[np.float64]
+
+    @property
+    def rate(self) -> Rate:
+        """How many are taken for the class."""
+        return Rate.of(self.found, self.probability)
