@@ -15,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "packaging" / "lowest.txt"
 HEAD = "# The oldest versions allowed, for pip's option -c; made of pyproject.toml by tools/lowest.py.\n"
-NOT_TESTED = {"docs", "peers"}
-"""Extras that no quick test needs: the pages, and other packages that benchmarks compare with."""
+NOT_TESTED = {"docs", "inspect", "peers"}
+"""Extras that no quick test needs: the pages, UMAP, and other packages that benchmarks compare with."""
 BOUND = re.compile(r"([\w.-]+)>=([\w.]+)")
 
 
