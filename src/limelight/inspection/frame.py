@@ -1,4 +1,4 @@
-"""Where a strategy's evidence lies: a region, in the picture's own frame or in one that goes along with the evidence."""
+"""Where a strategy's evidence lies: a region, at a place in the picture or wherever the evidence goes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

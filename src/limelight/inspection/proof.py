@@ -86,28 +86,20 @@ class Prover:
         others, same = rng.permutation(others)[:MOST], rng.permutation(same)[:MOST]
         if len(known) < FEWEST // 2 or len(asked) < FEWEST // 2 or len(others) < FEWEST:
             return None
-        size = self.read(members[:1])[0].shape[-2:]
-        frame = find_frame(maps[known], (int(size[0]), int(size[1])), bound)
-        known, frame = known[:MOST], frame.take(range(min(MOST, len(known))))
-        own = find_frame(maps[asked], (int(size[0]), int(size[1])), bound)
-        own = replace(own, region=frame.region)
         x, masks = self._pictures(members[asked])
         y, _ = self._pictures(others)
+        size = (int(x.shape[-2]), int(x.shape[-1]))
+        frame = find_frame(maps[known], size, bound)
+        own = replace(find_frame(maps[asked], size, bound), region=frame.region)
+        frame, known = frame.take(range(min(MOST, len(known)))), known[:MOST]
         away = elsewhere(frame.region, len(asked), rng)
         regions, apart = own.own(), own.own(away)
-        donors = rng.integers(len(asked), size=len(others))
-        at = (
-            rng.integers(0, size, size=(len(others), 2))
-            if bound == "evidence"
-            else np.zeros((len(others), 2), np.int64)
-        )
+        donors = rng.integers(len(asked), size=len(y))
+        at = rng.integers(0, size, size=(len(y), 2)) if bound == "evidence" else np.zeros((len(y), 2), np.int64)
         holes = torch.stack([roll(frame.region, shift) for shift in at])
-        theirs = frame.shifts[rng.integers(len(known), size=len(known))]
-        usual = consensus(
-            self._pictures(rng.permutation(np.concatenate([same, others]))[: len(known)])[0],
-            replace(frame, shifts=theirs[: len(same) + len(others)]),
-        )
         typical = consensus(self._pictures(members[known])[0], frame)
+        some = rng.permutation(np.concatenate([same, others]))[: len(known)]
+        usual = consensus(self._pictures(some)[0], frame.take(rng.integers(len(known), size=len(some)).tolist()))
         return Proof(
             frame,
             clean=self.ask(x, target),
@@ -124,6 +116,7 @@ class Prover:
                 self.ask(paste(y, holes, _moved(usual.expand_as(y), at)), target),
             ),
             beyond=self._beyond(x, masks, regions, apart, target),
+            same_class=self._same_class(same, own, rng, target),
         )
 
     def _beyond(
@@ -140,6 +133,16 @@ class Prover:
             self.ask(fill(x[known], apart[known] & free), target),
         )
 
+    def _same_class(self, same: Places, own: Frame, rng: np.random.Generator, target: int) -> Trial | None:
+        """Take the same region away from pictures of the class that follow another strategy."""
+        if len(same) < FEWEST // 2 or own.bound == "evidence":
+            return None
+        x, _ = self._pictures(same)
+        away = elsewhere(own.region, len(same), rng)
+        holes = torch.stack([roll(own.region, shift) for shift in away])
+        there = self.ask(fill(x, own.region.expand(len(x), -1, -1)), target)
+        return Trial.of("same class", there, self.ask(fill(x, holes), target))
+
     def ask(self, x: Tensor, target: int) -> Reply:
         """Return whether the network takes each picture for the class."""
         logits = self.worker.model(x).double().cpu()
@@ -148,11 +151,7 @@ class Prover:
         found = shares[:, target] > 0.5 if independent else logits.argmax(1) == target
         return Reply(found.numpy(), shares[:, target].numpy())
 
-    def read(self, places: Sequence[int] | Places) -> Tensor:
-        """Return pictures as the network's input."""
-        return self._pictures(places)[0]
-
-    def _pictures(self, places: Sequence[int] | Places) -> tuple[Tensor, list[Tensor | None]]:
+    def _pictures(self, places: Places) -> tuple[Tensor, list[Tensor | None]]:
         read = [self.worker.read(int(place)) for place in places]
         return torch.stack([x for x, _ in read]), [mask for _, mask in read]
 

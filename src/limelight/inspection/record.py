@@ -27,6 +27,7 @@ class MapRow:
         target: the class; -1 if the picture failed.
         probability: of the class.
         outside: share of the relevance that lies outside the object; NaN where it is not known where that is.
+        peak: the cell of the largest value, row by row; -1 if the map is empty.
         error: why there is no map, or "".
         map: finished and averaged over ``GRID`` x ``GRID`` cells, row by row; zeros if it is empty.
     """
@@ -36,6 +37,7 @@ class MapRow:
     target: int = -1
     probability: float = float("nan")
     outside: float = float("nan")
+    peak: int = -1
     error: str = ""
     map: tuple[float, ...] = ()
 
@@ -75,6 +77,7 @@ class MapStore(Store):
         "target": int,
         "probability": float,
         "outside": float,
+        "peak": int,
         "error": str,
         "map": tuple[float, ...],
     }
@@ -92,16 +95,28 @@ class MapStore(Store):
             if not ((values > -1e-6) & (values < 1 + 1e-6) | np.isnan(values)).all():
                 raise ValueError(f"{name} holds what is no share")
 
-    def by_class(self, keys: npt.NDArray[np.int64]) -> Iterator[ClassMaps]:
+    def columns_of(self, keys: npt.NDArray[np.int64], *names: str) -> tuple[npt.NDArray[np.int64], ...]:
+        """Return columns of whole numbers in the order of the pictures' keys; -1 where a picture has no map."""
+        rows = self.table(["key", *names])
+        there, order = rows["key"].to_numpy(), np.argsort(keys)
+        places = order[np.searchsorted(keys, there, sorter=order) % len(keys)]
+        here = keys[places] == there
+        columns: list[npt.NDArray[np.int64]] = []
+        for name in names:
+            column = np.full(len(keys), -1)
+            column[places[here]] = rows[name].to_numpy()[here]
+            columns.append(column)
+        return tuple(columns)
+
+    def by_class(self, keys: npt.NDArray[np.int64], targets: npt.NDArray[np.int64]) -> Iterator[ClassMaps]:
         """Yield the maps of each class, those with most pictures first; as many are read together as fit.
 
         Args:
             keys: of the pictures of the data set, in its order; rows of others may stand there too.
+            targets: the classes that are wanted, by picture; -1 for none.
         """
-        rows = self.table(["key", "target"])
-        mine = np.isin(rows["key"].to_numpy(), keys) & (rows["target"].to_numpy() >= 0)
-        targets, counts = np.unique(rows["target"].to_numpy()[mine], return_counts=True)
-        for together in _gather(targets[np.argsort(-counts, kind="stable")], np.sort(counts)[::-1]):
+        wanted, counts = np.unique(targets[targets >= 0], return_counts=True)
+        for together in _gather(wanted[np.argsort(-counts, kind="stable")], np.sort(counts)[::-1]):
             yield from self._read(together, keys)
 
     def _read(self, targets: Sequence[int], keys: npt.NDArray[np.int64]) -> Iterator[ClassMaps]:
@@ -114,8 +129,7 @@ class MapStore(Store):
         rows = self.table([name for name in self.columns if name not in ("image", "error")], keep)
         numbers = {name: rows[name].to_numpy() for name in ("key", "target", "probability", "outside")}
         maps = rows["map"].combine_chunks().flatten().to_numpy().reshape(-1, GRID, GRID)
-        at = np.searchsorted(keys, numbers["key"], sorter=order).clip(max=len(keys) - 1)
-        places = order[at]
+        places = order[np.searchsorted(keys, numbers["key"], sorter=order) % len(keys)]
         here = keys[places] == numbers["key"]
         for target in targets:
             own = np.flatnonzero(here & (numbers["target"] == target))

@@ -208,6 +208,7 @@ class Worker:
                     target=int(saliency.target[i]),
                     probability=float(saliency.probability[i]),
                     outside=_share_outside(saliency.map[i], inputs[place][1]),
+                    peak=int(cells[i].argmax()) if bool(cells[i].any()) else -1,
                     map=tuple(float(v) for v in cells[i]),
                 )
 

@@ -1,0 +1,209 @@
+"""Find what a network relies on, over a whole data set, and prove it."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from limelight.errors import InvalidOption, show
+from limelight.inspection.clusters import cluster
+from limelight.inspection.collect import collect_maps
+from limelight.inspection.content import MOST, Looks, likeness
+from limelight.inspection.embedding import embed
+from limelight.inspection.findings import InspectedClass, Inspection, Signs, Strategy, proven
+from limelight.inspection.fixedness import fixedness
+from limelight.inspection.frame import Bound
+from limelight.inspection.isolation import isolation_p
+from limelight.inspection.likeness import shares, usable
+from limelight.inspection.proof import FEWEST, Prover
+from limelight.inspection.record import ClassMaps
+from limelight.inspection.words import state
+from limelight.inspection.worker import Source, Worker
+from limelight.model.targets import find_class
+
+TRIED = 3
+"""Strategies of a class that are tried, beside the whole class."""
+MOVING = 0.6
+"""Fixedness below which a strategy is tried in the frame that goes along with its evidence, too."""
+SMALLEST = 5
+"""Pictures of a class, at least, of which strategies are looked for."""
+
+EXAMPLES = 48
+"""Members of a strategy that are kept to be shown."""
+LATER = "less suspicious than those that were tried; more are tried with tried=N"
+
+Places = npt.NDArray[np.int64]
+
+
+def find_strategies(
+    source: Source,
+    out: str | Path | None = None,
+    *,
+    classes: Sequence[str | int] | None = None,
+    tried: int = TRIED,
+    seed: int = 0,
+    on_class: Callable[[str, int, int], None] | None = None,
+    **run: Any,
+) -> Inspection:
+    """Explain all pictures, cluster the maps of each class, and try what is suspicious.
+
+    Args:
+        source: the network, the pictures and the method.
+        out: folder of the maps; None for one that is removed in the end.
+        classes: that are looked at, by name or index; None for all.
+        tried: strategies of each class that are tried, beside the whole class.
+        seed: of all that is drawn.
+        on_class: called with each class's name before it is looked at, its number, and how many there are.
+        run: see ``collect_maps``.
+
+    Raises:
+        LimelightError: see ``limelight.errors``.
+    """
+    if out is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return find_strategies(source, folder, classes=classes, tried=tried, seed=seed, on_class=on_class, **run)
+    worker, store, progress = collect_maps(source, out, **run)
+    keys = np.array(worker.keys, dtype=np.int64)
+    search = _Search(worker, *store.columns_of(keys, "target", "peak"), tried, seed)
+    wanted = search.choose(classes)
+    inspected: list[InspectedClass] = []
+    strategies: list[Strategy] = []
+    for maps in store.by_class(keys, wanted):
+        if on_class is not None:
+            on_class(search.label(maps.target), len(inspected) + 1, len(np.unique(wanted[wanted >= 0])))
+        one, found = search.look(maps)
+        inspected.append(one)
+        strategies += found
+    return Inspection(
+        model=worker.model.name,
+        method=worker.method.name,
+        of=worker.of,
+        names=[sample.name for sample in worker.samples],
+        classes=tuple(inspected),
+        strategies=tuple(judge(strategies)),
+        progress=progress,
+        settings=store.settings,
+        worker=worker,
+    )
+
+
+class _Search:
+    """Looks for the strategies of one class after another."""
+
+    def __init__(self, worker: Worker, targets: Places, peaks: Places, tried: int, seed: int) -> None:
+        self._worker, self._targets, self._tried, self._seed = worker, targets, tried, seed
+        self._prover, self._looks = Prover(worker, seed), Looks(worker, peaks)
+
+    def label(self, target: int) -> str:
+        labels = self._worker.model.labels
+        return labels[target] if labels else str(target)
+
+    def choose(self, classes: Sequence[str | int] | None) -> Places:
+        """Return the class of each picture that is wanted, and -1 for all others.
+
+        Raises:
+            UnknownTarget: there is no such class.
+            InvalidOption: no picture is explained for it.
+        """
+        if classes is None:
+            return self._targets
+        model = self._worker.model
+        numbers = [find_class(one, model.classes(), model.labels) for one in classes]
+        for name, number in zip(classes, numbers, strict=True):
+            if not (self._targets == number).any():
+                raise InvalidOption(f"no picture is explained for the class {show(name)}")
+        return np.where(np.isin(self._targets, numbers), self._targets, -1)
+
+    def look(self, maps: ClassMaps) -> tuple[InspectedClass, list[Strategy]]:
+        """Find the strategies of a class, and try the most suspicious."""
+        label, seen = self.label(maps.target), usable(maps.maps)
+        known = InspectedClass(maps.target, label, maps.places, embed(maps.maps, self._seed), maps.probability)
+        if seen.sum() < SMALLEST:
+            few = (
+                f"{int(seen.sum())} of its {len(maps)} maps say where the network looks, and strategies take {SMALLEST}"
+            )
+            return replace(known, note=few), []
+        clusters = cluster(maps.maps, seed=self._seed)
+        p = isolation_p(maps.maps, clusters, seed=self._seed)
+        whole = self._strategy(maps, np.flatnonzero(seen), "class", float("nan"))
+        found = [
+            self._strategy(maps, one.members, one.source, 1 - float(isolated))
+            for one, isolated in zip(clusters.candidates, p, strict=True)
+        ]
+        found.sort(key=lambda strategy: (len(strategy.members) < FEWEST, -strategy.signs.suspicion))
+        known = replace(known, clusters=clusters.n_clusters, agreement=clusters.agreement, fixed=whole.signs.fixed)
+        at = {int(place): i for i, place in enumerate(maps.places)}
+        tried = [
+            self._try(one, maps, at) if i < self._tried else replace(one, untried=LATER) for i, one in enumerate(found)
+        ]
+        return known, [self._try(whole, maps, at), *tried]
+
+    def _strategy(self, maps: ClassMaps, rows: Places, source: Any, isolated: float) -> Strategy:
+        p = shares(maps.maps[rows])
+        mean = p.mean(0)
+        typical = np.argsort(((p - mean) ** 2).sum((1, 2)), kind="stable")[:EXAMPLES]
+        outside = maps.outside[rows]
+        signs = Signs(
+            fixed=fixedness(maps.maps[rows]),
+            isolated=isolated,
+            alike=self._alike(maps, rows),
+            outside=float(np.nanmean(outside)) if np.isfinite(outside).any() else float("nan"),
+        )
+        return Strategy(
+            maps.target,
+            self.label(maps.target),
+            maps.places[rows],
+            len(maps),
+            source,
+            signs,
+            mean,
+            maps.places[rows[typical]],
+            maps.maps[rows[typical]],
+        )
+
+    def _alike(self, maps: ClassMaps, rows: Places) -> float:
+        rng = np.random.default_rng((self._seed, maps.target, len(rows)))
+        rows = rng.permutation(rows)[:MOST]
+        others = self._others(maps.target)
+        if len(rows) < SMALLEST or not len(others):
+            return float("nan")
+        return likeness(self._looks.describe(maps.places[rows]), self._looks.describe(rng.permutation(others)[:MOST]))
+
+    def _others(self, target: int) -> Places:
+        return np.flatnonzero((self._targets >= 0) & (self._targets != target) & (self._looks.peaks >= 0))
+
+    def _try(self, strategy: Strategy, maps: ClassMaps, at: dict[int, int]) -> Strategy:
+        rows = np.array([at[int(place)] for place in strategy.members])
+        same = np.setdiff1d(maps.places, strategy.members)
+        frames: tuple[Bound, ...] = ("place", "evidence") if strategy.signs.fixed < MOVING else ("place",)
+        others = self._others(maps.target)
+        proofs = [
+            self._prover.prove(maps.target, strategy.members, maps.maps[rows], same, others, bound) for bound in frames
+        ]
+        there = tuple(proof for proof in proofs if proof is not None)
+        few = f"too few pictures for a proof: {len(rows)} follow it, and {len(others)} are of other classes; {FEWEST} of each are needed"
+        return replace(strategy, proofs=there, untried="" if there else few)
+
+
+def judge(strategies: Sequence[Strategy]) -> list[Strategy]:
+    """Return strategies with the verdicts that their trials allow together: proven ones first, then by suspicion.
+
+    Of two proven ones of a class of which one's pictures are nearly the other's, the one with the clearer trial stays.
+    """
+    proofs = [proof for strategy in strategies for proof in strategy.proofs]
+    bases = iter(proven(proofs))
+    judged: list[Strategy] = []
+    for strategy in strategies:
+        held = [(proof, basis) for proof in strategy.proofs if (basis := next(bases))]
+        if held:
+            proof, basis = max(held, key=lambda one: abs(one[0].common.difference[0]))
+            said = state(strategy.label, len(strategy.members), strategy.pictures, proof, common="common" in basis)
+            strategy = replace(
+                strategy, verdict=said, basis=basis, proofs=(proof, *(p for p in strategy.proofs if p is not proof))
+            )
+        judged.append(strategy)
+    return sorted(judged, key=lambda one: (not one.verdict, -one.signs.suspicion))
