@@ -21,7 +21,7 @@ _unlimited, _lifted = 0, False
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Keep warnings of Pillow's decoders and of scikit-learn's K-means and factorisations from the user during the block.
+    """Keep warnings of Pillow's decoders and of scikit-learn from the user during the block.
 
     ``warnings.catch_warnings`` would do for one thread. Of several, the one that is done last puts back what another
     had changed for a while, and so all warnings may stay mute for good.

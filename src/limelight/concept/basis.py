@@ -162,8 +162,8 @@ def find_parts(acts: list[Columns], n: int, prefix: int, layer: str, *, seed: in
     rows = np.concatenate([positive_rows(one, prefix) for one in acts])
     if n > min(rows.shape):
         raise InvalidOption(
-            f"n = {n}: layer {layer!r} has {rows.shape[1]} channels at {rows.shape[0]} positions of the pictures, which "
-            f"make at most {min(rows.shape)} parts"
+            f"n = {n}: layer {layer!r} has {rows.shape[1]} channels at {rows.shape[0]} positions of the pictures: "
+            f"at most {min(rows.shape)} parts"
         )
     factors = factorise(rows, n, seed=seed, starts=starts)
     size = sum(float(one[:, :, prefix:].double().square().sum()) for one in acts)

@@ -5,8 +5,8 @@ conditional map is what arrives at the picture when that alone is passed on. The
 so that masks that add up to 1 give maps that add up to the whole one (Achtibat et al. 2023, eqs. 4 and 5).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -62,6 +62,32 @@ class Settings:
         rows, columns = self.layout.grid
         row, column = divmod(position, columns)
         return (column + 0.5) * size[1] / columns, (row + 0.5) * size[0] / rows
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one size.
+
+    Attributes:
+        settings: how the layer is looked at.
+        x: normalised pictures, (n, c, H, W).
+        targets: what is explained of them.
+        names: of the pictures, n or none.
+    """
+
+    settings: Settings
+    x: Images
+    targets: Targets
+    names: Sequence[str] = ()
+
+    def split(self, batch_size: int | None = None) -> Iterator["Batch"]:
+        """Yield as many at a time as fit the memory of a recorded pass, or as are wanted."""
+        classifier = self.settings.classifier
+        size = classifier.at_once(self.x, AT_A_RECORDING, batch_size, per_thread=1)
+        for first in range(0, len(self.x), size):
+            some = slice(first, min(len(self.x), first + size))
+            settings = replace(self.settings, classifier=classifier.take(some))
+            yield Batch(settings, self.x[some], self.targets[some], self.names[some])
 
 
 @dataclass(frozen=True)
@@ -125,19 +151,18 @@ class Look:
         return torch.stack(maps, 1)
 
 
-def look(settings: Settings, x: Images, targets: Targets, *, whole: bool = True) -> Look:
+def look(batch: Batch, *, whole: bool = True) -> Look:
     """Record a pass, and pass relevance back to the layer.
 
     Args:
-        settings: which model and layer.
-        x: normalised pictures, (n, c, H, W).
-        targets: what is explained.
+        batch: the pictures.
         whole: whether to pass it on to the pictures too.
 
     Raises:
         UnsupportedModel: nothing can be recorded of the model, or ``strict`` is asked for and an operation has no rule.
     """
-    clean = _record(settings, x, targets)
+    settings, x = batch.settings, batch.x
+    clean = _record(settings, x, batch.targets)
     recording, layout, name = clean.recording, settings.layout, settings.layer.name
     low, high = settings.classifier.bounds
     rules = rules_of(settings.composite or usual_composite(recording), (low.to(x), high.to(x)))
@@ -145,7 +170,7 @@ def look(settings: Settings, x: Images, targets: Targets, *, whole: bool = True)
     recording.restart()
     seed = recording.seed(start(recording, "absolute"))
     (r,) = recording.relevance(rules, begin, seed, [recording.outputs[name]])
-    settings.meter.add(backward_tail=len(x))
+    _count(settings, recording)
     accounts = [_audit(recording, f"to {name}", len(x), strict=settings.strict)]
     wide = torch.promote_types(r.dtype, torch.float32)
     acts, relevance = (layout.columns(t.detach()).to(wide) for t in (recording.outputs[name], r))
@@ -159,10 +184,17 @@ def look(settings: Settings, x: Images, targets: Targets, *, whole: bool = True)
     return Look(settings, clean, rules, acts, relevance, at_image, notes, warned)
 
 
-def read_acts(settings: Settings, x: Images, targets: Targets) -> Columns:
+def read_acts(batch: Batch) -> Columns:
     """Return activations of the layer, (n, k, prefix + positions), of a pass that is not recorded."""
-    name, meter = settings.layer.name, settings.meter
-    clean = pass_images(settings.classifier, x, targets, {name: settings.layer}, layer_gradients=False, meter=meter)
+    settings, name = batch.settings, batch.settings.layer.name
+    clean = pass_images(
+        settings.classifier,
+        batch.x,
+        batch.targets,
+        {name: settings.layer},
+        layer_gradients=False,
+        meter=settings.meter,
+    )
     acts = settings.layout.columns(clean.stages[name].output)
     return acts.to(torch.promote_types(acts.dtype, torch.float32))
 
@@ -176,9 +208,7 @@ def _record(settings: Settings, x: Images, targets: Targets, copies: int = 1) ->
     return record_images(own, *some, layers, layer_gradients=False, meter=settings.meter)
 
 
-def _to_image(
-    settings: Settings, recording: Recording, rules: Rules, seed: Columns, *, audit: bool = False
-) -> Maps:
+def _to_image(settings: Settings, recording: Recording, rules: Rules, seed: Columns, *, audit: bool = False) -> Maps:
     """Return what arrives at the pictures of relevance at the layer, (n, H, W).
 
     Raises:
@@ -188,10 +218,17 @@ def _to_image(
     with torch.enable_grad():
         at = settings.layout.columns(recording.outputs[name])
     (r,) = recording.relevance(rules, at, seed, [recording.image], audit=audit)
-    settings.meter.add(backward=len(seed))
+    _count(settings, recording)
     if not bool(torch.isfinite(r).all()):
         raise NonFinite(f"the relevance that passes layer {name!r} became NaN or infinite")
     return r.sum(1).detach()
+
+
+def _count(settings: Settings, recording: Recording) -> None:
+    """Count the arithmetic of a pass of relevance, in passes of the whole network."""
+    images = len(recording.image)
+    settings.meter.add(forward=images * recording.forwards, backward=images * recording.backwards)
+    recording.spent.forward = recording.spent.backward = 0.0
 
 
 def _audit(recording: Recording, where: str, n: int, *, strict: bool) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:

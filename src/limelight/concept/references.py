@@ -3,7 +3,7 @@
 import heapq
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,19 +12,17 @@ import torch
 from torch import Tensor
 
 from limelight.concept.basis import Basis
-from limelight.concept.look import Look, Settings, look, read_acts
+from limelight.concept.look import Batch, Look, look, read_acts
 from limelight.draw.plane import to_rgb
 from limelight.engine.budget import limits
-from limelight.model.targets import Targets
 from limelight.ops.arrays import floats, integers
 from limelight.ops.scale import divide
-from limelight.shapes import Images
 
 RankedBy = Literal["relevance", "activation"]
 
 MOST = 0.75
 """Share of a concept's relevance at a picture that a crop holds."""
-LEAST = 1 / 6
+LEAST = 1 / 4
 """The least side of a crop, in shorter sides of the picture."""
 
 Box = tuple[int, int, int, int]
@@ -52,9 +50,7 @@ class _Picture:
     """A picture that may be kept."""
 
     name: str
-    x: Tensor
-    settings: Settings
-    targets: Targets
+    alone: Batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +62,8 @@ class _Answer:
     picture: _Picture
 
 
-Round = tuple[Settings, list[str], Images, Targets]
-"""Pictures that pass together: settings, names, inputs (n, c, H, W), and what is explained of them."""
-
-
 def find_crops(
-    basis: Basis, rounds: Iterable[Round], count: int, by: RankedBy, budget: str | None = None
+    basis: Basis, batches: Iterable[Batch], count: int, by: RankedBy, budget: str | None = None
 ) -> tuple[list[list[Crop]], list[str]]:
     """Look through pictures, and cut out where each concept answers most.
 
@@ -81,10 +73,10 @@ def find_crops(
 
     Args:
         basis: the concepts.
-        rounds: pictures, some at a time.
+        batches: pictures, some at a time.
         count: crops for each concept, at most.
         by: which answer.
-        budget: where to stop, as ``"500 forwards"`` or ``"60 s"``; it is looked at after each round.
+        budget: where to stop, as ``"500 forwards"`` or ``"60 s"``; it is looked at after each batch.
 
     Returns:
         For each concept its crops, by falling answer; and what the reader should know.
@@ -95,27 +87,31 @@ def find_crops(
     passes, seconds = limits(budget)
     best: list[list[_Answer]] = [[] for _ in basis.names]
     begun, seen, notes = time.perf_counter(), 0, list[str]()
-    for settings, names, x, targets in rounds:
-        amounts, positions = _answers(basis, settings, x, targets, by)
-        pictures = [_Picture(name, x[i].clone(), settings, targets[i : i + 1]) for i, name in enumerate(names)]
+    for batch in batches:
+        amounts, positions = _answers(basis, batch, by)
+        pictures = [_Picture(name, _take(batch, i)) for i, name in enumerate(batch.names)]
         for c, kept in enumerate(best):
             there = zip(floats(amounts[:, c]), integers(positions[:, c]), pictures, strict=True)
             answers = [_Answer(*one) for one in there if one[0] > 0]
             best[c] = heapq.nlargest(count, kept + answers, key=lambda one: one.amount)
-        seen += len(names)
+        seen += len(batch.names)
         if seen * (1 if by == "activation" else 2) >= passes or time.perf_counter() - begun >= seconds:
             notes.append(f"the budget of {budget} was spent after {seen} reference pictures")
             break
     return _cut_out(basis, best, by), notes
 
 
-def _answers(
-    basis: Basis, settings: Settings, x: Images, targets: Targets, by: RankedBy
-) -> tuple[Tensor, Tensor]:
+def _take(batch: Batch, i: int) -> Batch:
+    """Return one picture of a batch, which is not kept with it."""
+    settings = replace(batch.settings, classifier=batch.settings.classifier.take(slice(i, i + 1)))
+    return Batch(settings, batch.x[i : i + 1].clone(), batch.targets[i : i + 1])
+
+
+def _answers(basis: Basis, batch: Batch, by: RankedBy) -> tuple[Tensor, Tensor]:
     """Return each concept's answer to each picture, and the position of its maximum, (n, c) both."""
     if by == "activation":
-        return basis.answers(read_acts(settings, x, targets)).max(2)
-    seen = look(settings, x, targets, whole=False)
+        return basis.answers(read_acts(batch)).max(2)
+    seen = look(batch, whole=False)
     at = torch.stack([_in_map(seen, mask * seen.relevance) for mask in basis.masks(seen.acts)], 1)
     return divide(at.sum(2), seen.relevance.abs().sum((1, 2))[:, None]), at.argmax(2)
 
@@ -131,11 +127,14 @@ def _cut_out(basis: Basis, best: list[list[_Answer]], by: RankedBy) -> list[list
     kept = {id(one.picture): one.picture for answers in best for one in answers}
     for picture in kept.values():
         wanted = [(c, i, a) for c, answers in enumerate(best) for i, a in enumerate(answers) if a.picture is picture]
-        seen = look(picture.settings, picture.x[None], picture.targets, whole=False)
+        seen = look(picture.alone, whole=False)
         masks = basis.masks(seen.acts)
         source = seen.relevance if by == "relevance" else seen.acts
         seeds = [_at(masks[c] * source, seen.settings.prefix + a.position) for c, _, a in wanted]
-        shown = to_rgb(seen.settings.classifier.display(picture.x).float().cpu().numpy(), seen.settings.classifier.inputs.bands)
+        shown = to_rgb(
+            seen.settings.classifier.display(picture.alone.x[0]).float().cpu().numpy(),
+            seen.settings.classifier.inputs.bands,
+        )
         for (c, i, a), at_picture in zip(wanted, seen.pass_on(seeds)[0], strict=True):
             box = box_around(at_picture, seen.settings.centre_of(a.position, at_picture.shape))
             x0, y0, x1, y1 = box

@@ -44,7 +44,8 @@ def factorise(x: Floats, n: int, *, seed: int = 0, starts: int = 5) -> Factors:
 
     fits: list[Any] = []
     for number in range(seed, seed + starts):
-        model = cast(Any, NMF(n, init="random", random_state=number, max_iter=ROUNDS))
+        settings: dict[str, Any] = {"n_components": n, "init": "random", "random_state": number, "max_iter": ROUNDS}
+        model = cast(Any, NMF(**settings))
         with quiet():
             fits.append(model.fit(x))
     best = min(fits, key=lambda fit: fit.reconstruction_err_)
