@@ -33,7 +33,8 @@ from limelight.model.memory import RECORDED, refuse
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import Asked, TargetLike, Targets
 from limelight.ops.arrays import floats, integers
-from limelight.ops.scale import divide
+from limelight.ops.scale import divide, resize
+from limelight.ops.space import size_of
 from limelight.progress import Forecast, Part, show_progress
 from limelight.relevance.composites import COMPOSITES, Composite
 from limelight.results.explanation import label_of
@@ -48,7 +49,8 @@ class Shares:
         basis: what the concepts are, by falling mean absolute share.
         shares: of the relevance at the layer, (n, c).
         maps: of each picture the relevance at the input through each concept alone, (c, H, W).
-        whole: of each that through the layer, (H, W).
+        answers: of each picture by how much each concept answers, (c, h, w) at the layer; see ``Concept``.
+        whole: of each picture the relevance at the input that passes the layer, (H, W).
         target: explained class, -1 where a function is explained, (n,).
         probability: of it, (n,); NaN where a function is explained.
         notes: for each picture, what the reader should know.
@@ -58,6 +60,7 @@ class Shares:
     basis: Basis
     shares: Tensor
     maps: tuple[Tensor, ...]
+    answers: tuple[Tensor, ...]
     whole: tuple[Tensor, ...]
     target: Index
     probability: Scores
@@ -86,10 +89,8 @@ class Search:
     def __post_init__(self) -> None:
         if self.by not in get_args(By):
             raise InvalidOption(f"by = {show(self.by)}; there are {', '.join(get_args(By))}")
-        for name in ("n", "starts"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise InvalidOption(f"{name} = {show(getattr(self, name))}: expected a whole number of at least 1")
-        images_at_once(self.batch_size)  # refuses a batch of none
+        for name, least in (("n", 1), ("starts", 1), ("seed", 0), ("batch_size", 1)):
+            _check_number(name, getattr(self, name), least)
 
 
 @name_out_of_memory
@@ -178,7 +179,7 @@ def concepts(
         rounds = batches if others is None else read(others, of_reference, images_at_once(batch_size), left_out)
         cut, remarks = find_crops(shares.basis, rounds, crops, crops_by, budget)
         left_out.tell(count)
-    return _put_together(batches, shares, cut, remarks, time.perf_counter() - begun)
+    return _put_together(batches, shares, cut, remarks, left_out, time.perf_counter() - begun)
 
 
 def concepts_of(
@@ -242,15 +243,22 @@ def settings_for(
     return Settings(classifier, infos[0], composite, meter, strict)
 
 
+def _check_number(name: str, value: object, least: int) -> None:
+    """Refuse what is no whole number from the least on; a batch size may be None."""
+    if value is None and name == "batch_size":
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
+        raise InvalidOption(f"{name} = {show(value)}: expected a whole number of at least {least}")
+
+
 def _check(crops: int, crops_by: str, composite: str | None, budget: str | None) -> None:
     """Refuse options of ``concepts`` that make no sense, before anything is loaded."""
-    if not isinstance(crops, int) or crops < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidOption(f"crops = {show(crops)}: expected a whole number of at least 0")
+    _check_number("crops", crops, 0)
     if crops_by not in get_args(RankedBy):
         raise InvalidOption(f"crops_by = {show(crops_by)}; there are {', '.join(get_args(RankedBy))}")
     if composite is not None and composite not in COMPOSITES:
         raise InvalidOption(f"composite = {show(composite)}; there are {', '.join(COMPOSITES)}")
-    if budget is not None and min(limits(budget)) == math.inf:
+    if budget is not None and (not isinstance(budget, str) or min(limits(budget)) == math.inf):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidOption(f'budget = {show(budget)}: it is "500 forwards" or "60 s"')
 
 
@@ -321,6 +329,7 @@ def _share(basis: Basis, seen: Look) -> Shares:
         basis,
         torch.stack([seen.share(mask) for mask in masks], 1),
         tuple(seen.condition(masks)),
+        tuple(torch.unflatten(basis.answers(seen.acts), 2, seen.settings.layout.grid)),
         tuple(seen.whole),
         seen.clean.targets.index,
         seen.clean.probability,
@@ -337,6 +346,7 @@ def _order(basis: Basis, each: Sequence[Shares]) -> Shares:
         basis.take(order),
         shares[:, order],
         tuple(maps[order] for one in each for maps in one.maps),
+        tuple(answers[order] for one in each for answers in one.answers),
         tuple(whole for one in each for whole in one.whole),
         torch.cat([one.target for one in each]),
         torch.cat([one.probability for one in each]),
@@ -346,7 +356,12 @@ def _order(basis: Basis, each: Sequence[Shares]) -> Shares:
 
 
 def _put_together(
-    batches: Sequence[Batch], shares: Shares, crops: Sequence[Sequence[Crop]], remarks: Sequence[str], seconds: float
+    batches: Sequence[Batch],
+    shares: Shares,
+    crops: Sequence[Sequence[Crop]],
+    remarks: Sequence[str],
+    left_out: Unreadable,
+    seconds: float,
 ) -> Concepts:
     """Return the record of what was found, and warn of what is wrong about it."""
     basis, settings = shares.basis, batches[0].settings
@@ -354,11 +369,13 @@ def _put_together(
     for warning in shares.warnings:
         warnings.warn(f"concepts: {warning}", ConservationWarning, stacklevel=4)
     parts = basis if isinstance(basis, Parts) else None
-    found = [
+    sizes = [size_of(batch.x) for batch in batches for _ in batch.x]
+    record = [
         Concept(
             name,
             tuple(floats(shares.shares[:, c])),
             tuple(maps[c] for maps in shares.maps),
+            tuple(resize(a[c][None], size)[0] for a, size in zip(shares.answers, sizes, strict=True)),
             tuple(crops[c]),
             parts.stability[c] if parts else None,
         )
@@ -366,7 +383,7 @@ def _put_together(
     ]
     notes = [note for one in shares.notes for note in one]
     return Concepts(
-        tuple(found),
+        tuple(record),
         layer=settings.layer.name,
         by="parts" if parts else "channels",
         names=tuple(name for batch in batches for name in batch.names),
@@ -376,6 +393,7 @@ def _put_together(
         whole=shares.whole,
         explained=parts.explained if parts else None,
         notes=tuple(dict.fromkeys([*(parts.notes if parts else ()), *remarks, *notes])),
+        left_out=dict(left_out),
         cost=settings.meter.per_image(count, 1 - settings.layer.before),
         seconds=seconds,
         bands=classifier.inputs.bands,

@@ -1,12 +1,13 @@
 """Concepts of some pictures: their shares of relevance, maps, crops, figure and files."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -14,11 +15,15 @@ from limelight import draw, files, markup
 from limelight.concept.references import Crop
 from limelight.draw.plane import Bands, to_rgb
 from limelight.model.cost import Cost
+from limelight.ops.blur import smooth
+from limelight.ops.scale import divide
 from limelight.results.pictures import to_array
 from limelight.text import visible
 
 MOST_PICTURES = 8
 """Pictures side by side on a sheet."""
+SMOOTH = 1 / 80
+"""Standard deviation by which maps are smoothed where they are drawn, in longer sides of the picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,8 @@ class Concept:
         shares: for each picture its share of the relevance at the layer: what passes it over the sum of all absolute
             values; below 0 it speaks against what is explained.
         maps: for each picture the relevance at the input that passes the layer through this concept alone, (H, W).
+        answers: for each picture by how much it answers where: the channel's activation, or the part's coefficient,
+            resized to the input, (H, W).
         crops: of reference pictures, those to which it answers most first.
         stability: of a part, the mean cosine similarity with its like in other random starts; None of a channel.
     """
@@ -37,6 +44,7 @@ class Concept:
     name: str
     shares: tuple[float, ...]
     maps: tuple[Tensor, ...]
+    answers: tuple[Tensor, ...]
     crops: tuple[Crop, ...] = ()
     stability: float | None = None
 
@@ -56,6 +64,7 @@ class Concepts(Sequence[Concept]):
         whole: for each picture the relevance at the input that passes the layer, (H, W).
         explained: of parts, the share of the squared activations that they explain; None of channels.
         notes: what the reader should know.
+        left_out: reference pictures that can't be read, by name, and why.
         cost: passes spent, per picture.
         seconds: time spent.
         bands: of pictures of many channels, those that are drawn; see ``Explanation``.
@@ -76,6 +85,7 @@ class Concepts(Sequence[Concept]):
     whole: tuple[Tensor, ...]
     explained: float | None
     notes: tuple[str, ...]
+    left_out: Mapping[str, str]
     cost: Cost
     seconds: float
     bands: Bands | None = None
@@ -131,6 +141,7 @@ class Concepts(Sequence[Concept]):
             "explained": self.explained,
             "concepts": self.to_records(),
             "notes": list(self.notes),
+            "left_out": dict(self.left_out),
             "cost": {"text": str(self.cost), "forwards": self.cost.forwards, "backwards": self.cost.backwards},
             "seconds": self.seconds,
         }
@@ -165,12 +176,12 @@ class Concepts(Sequence[Concept]):
         return Image.fromarray(to_rgb(to_array(self.images[i]), self.bands))
 
     def _paint(self, i: int, relevance: Tensor) -> Image.Image:
-        """Return relevance, (H, W), in red and blue over a picture."""
-        values = to_array(relevance)
-        scale = float(np.abs(values).max()) or 1.0
+        """Return relevance, (H, W), in red and blue over a picture, smoothed: single pixels can't be seen."""
+        signs = torch.stack([relevance, -relevance]).float().clamp_min(0)
+        signs = smooth(signs, SMOOTH)
+        reds, blues = to_array(divide(signs, signs.max()).clamp(0, 1))
         grey = np.asarray(self._picture(i).convert("L").convert("RGB")) / 255
-        ground = draw.overlay((1 + grey) / 2, (values / scale).clip(0, 1), cmap="Reds", alpha=1.0)
-        return draw.overlay(ground, (-values / scale).clip(0, 1), cmap="Blues", alpha=1.0)
+        return draw.overlay(draw.overlay((1 + grey) / 2, reds, cmap="Reds", alpha=1.0), blues, cmap="Blues", alpha=1.0)
 
     def save(self, path: str | Path) -> Path:
         """Write the figure (``.png``, with all numbers in its metadata), or the numbers (``.json``).
