@@ -32,13 +32,13 @@ def test_channels_and_the_rest_add_up_to_the_map_of_lrp(name: str) -> None:
     masks = [channel(seen, 3), channel(seen, 40)]
     maps = seen.condition([*masks, 1 - sum(masks)])
     assert seen.whole is not None
-    whole = ll.explain(classifier, picture, "lrp").raw
+    whole = ll.explain(classifier, picture, "lrp", init="logit").raw
     assert (seen.whole[0] - whole).abs().max() < 1e-6 * whole.abs().max()
     assert (maps.sum(1)[0] - whole).abs().max() < 1e-5 * whole.abs().max()
     assert (maps[0, 0] - maps[0, 1]).abs().max() > 0.01 * maps[0, 0].abs().max()
 
 
-@pytest.mark.parametrize("name", ["plain", "residual", "vit"])
+@pytest.mark.parametrize("name", ["plain", "residual", "tokens"])
 def test_all_channels_add_up(name: str) -> None:
     """Also where relevance goes past the layer, that which passes it; and copies side by side give the same."""
     classifier = ll.Classifier(architectures.build(name).double(), size=architectures.SIZE)
@@ -60,7 +60,7 @@ def test_as_zennit_with_the_relevance_masked_by_a_hook() -> None:
     classifier = ll.Classifier(net, size=architectures.SIZE)
     seen = look_at(classifier, x, "features.4", target=2)
     masks = [channel(seen, k) for k in (0, 5)]
-    ours, start = seen.condition(masks), classifier(x).abs() * torch.eye(5).double()[[2, 2]]
+    ours, start = seen.condition(masks), classifier(x) * torch.eye(5).double()[[2, 2]]
     for mask, expected in zip(masks, ours.unbind(1), strict=True):
 
         def hook(_module: nn.Module, _args: Any, output: Tensor, mask: Tensor = mask) -> Tensor:
@@ -68,7 +68,7 @@ def test_as_zennit_with_the_relevance_masked_by_a_hook() -> None:
             kept.register_hook(lambda r: r * mask[..., None])
             return kept
 
-        with attribution.Gradient(model=net, composite=EpsilonPlus(epsilon=1e-9, stabilizer=1e-9)) as attributor:
+        with attribution.Gradient(model=net, composite=EpsilonPlus()) as attributor:
             handle = net.features[4].register_forward_hook(hook)
             theirs = attributor(x, start)[1].sum(1)
             handle.remove()
@@ -76,12 +76,11 @@ def test_as_zennit_with_the_relevance_masked_by_a_hook() -> None:
 
 
 def test_relevance_of_a_channel_by_hand() -> None:
-    """One linear layer over pooled channels: R_k = a_k w_k |z| / z, at each position in proportion to the activation."""
+    """Below one linear layer over pooled channels R_k = a_k w_k, whatever the sign of the score."""
     net = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     net.append(nn.Linear(4, 3, bias=False)).double()
     x = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)).double()
     seen = look_at(ll.Classifier(net, size=4), x, "1", target=1)
     acts = net[:2](x).detach()
-    z, w = net(x)[0, 1].detach(), net[4].weight[1].detach()
-    expected = acts / 16 * w[None, :, None, None] * z.abs() / z
-    torch.testing.assert_close(seen.relevance, expected.flatten(2), rtol=1e-6, atol=1e-9)
+    expected = acts / 16 * net[4].weight[1].detach()[None, :, None, None]
+    torch.testing.assert_close(seen.relevance, expected.flatten(2), rtol=1e-3, atol=1e-9)

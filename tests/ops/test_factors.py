@@ -30,6 +30,6 @@ def test_assignment_is_the_best_of_all() -> None:
     assert (match(np.zeros((2, 2)), b) == 0).all()
 
 
-def test_noise_is_less_stable_than_structure() -> None:
-    noise = np.random.default_rng(0).random((20, 12))
-    assert factorise(noise, 4, starts=3).stability.min() < 0.99
+def test_too_many_components_are_less_stable() -> None:
+    noise = np.random.default_rng(0).random((12, 9))
+    assert factorise(noise, 8, starts=3).stability.min() < 0.95

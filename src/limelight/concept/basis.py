@@ -89,7 +89,7 @@ class Parts:
         prefix: tokens in front of the map.
         notes: what the reader should know.
 
-    Source: Collins et al. 2018, section 3, for H and W; the relevance of a part is ours.
+    Source: Collins et al. 2018 for H and W; the relevance of a part is ours.
     """
 
     components: Tensor

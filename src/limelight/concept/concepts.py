@@ -270,8 +270,8 @@ def _samples(pictures: Any) -> list[Sample]:
     """
     if isinstance(pictures, str | Path) and Path(pictures).is_dir():
         return as_samples(pictures)
-    several = list_pictures(pictures)
-    samples = samples_of([pictures] if several is None else several)
+    held = list_pictures(pictures)
+    samples = samples_of([pictures] if held is None else held)
     if not samples:
         raise InvalidImage("the list of pictures is empty")
     return samples

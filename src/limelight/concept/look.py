@@ -2,7 +2,9 @@
 
 A concept j is a mask M_j in [0, 1] over the layer's channels and positions. Its relevance is M_j . R, and its
 conditional map is what arrives at the picture when that alone is passed on. The rules are linear in what they pass on,
-so that masks that add up to 1 give maps that add up to the whole one (Achtibat et al. 2023, eqs. 4 and 5).
+so that masks that add up to 1 give maps that add up to the whole one (Achtibat et al. 2023).
+
+Relevance begins with the score itself, whatever its sign, so that what is above 0 has raised it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -168,7 +170,7 @@ def look(batch: Batch, *, whole: bool = True) -> Look:
     rules = rules_of(settings.composite or usual_composite(recording), (low.to(x), high.to(x)))
     begin = recording.logits if recording.targets.function is None else recording.start.outputs
     recording.restart()
-    seed = recording.seed(start(recording, "absolute"))
+    seed = recording.seed(start(recording, "logit"))
     (r,) = recording.relevance(rules, begin, seed, [recording.outputs[name]])
     _count(settings, recording)
     accounts = [_audit(recording, f"to {name}", len(x), strict=settings.strict)]

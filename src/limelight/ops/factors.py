@@ -61,6 +61,8 @@ def factorise(x: Floats, n: int, *, seed: int = 0, starts: int = 5) -> Factors:
 
 def coefficients_of(x: Floats, components: Floats) -> Floats:
     """Return the coefficients, (rows, n), of rows (rows, k) for components that are given, (n, k)."""
+    if not components.any():
+        return np.zeros((len(x), len(components)))
     from sklearn.decomposition import non_negative_factorization  # pyright: ignore[reportUnknownVariableType]
 
     given: dict[str, Any] = {"H": components, "update_H": False, "init": None, "tol": 1e-6, "max_iter": ROUNDS}
