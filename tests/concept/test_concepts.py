@@ -205,6 +205,7 @@ def test_targets_and_sizes_of_their_own() -> None:
     assert custom.labels == ("custom score",)
     assert custom.to_records()[0]["probability"] is None
     assert custom[0].name == "channel 1 of features"
+    assert not custom[0].crops or ll.concepts(colours(), sizes[0], n=1, crops=0)[0].crops == ()
 
 
 @pytest.mark.parametrize(

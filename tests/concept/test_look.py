@@ -11,6 +11,7 @@ import limelight as ll
 from limelight.concept.concepts import settings_for
 from limelight.concept.look import Batch, Look, look
 from limelight.model.cost import Meter
+from limelight.model.layers import Layout
 from limelight.model.preserve import preserve_state
 from limelight.model.targets import Targets
 
@@ -84,3 +85,17 @@ def test_relevance_of_a_channel_by_hand() -> None:
     acts = net[:2](x).detach()
     expected = acts / 16 * net[4].weight[1].detach()[None, :, None, None]
     torch.testing.assert_close(seen.relevance, expected.flatten(2), rtol=1e-3, atol=1e-9)
+
+
+def test_columns_end_with_the_map_whatever_the_layout() -> None:
+    layouts = {
+        Layout("nchw", (2, 3)): torch.randn(4, 5, 2, 3),
+        Layout("nhwc", (2, 3)): torch.randn(4, 2, 3, 5),
+        Layout("tokens", (2, 3), prefix=2): torch.randn(4, 8, 5),
+        Layout("tokens_first", (2, 3), prefix=1): torch.randn(7, 4, 5),
+        Layout("custom", (2, 3), convert=lambda t: t.unflatten(2, (2, 3))): torch.randn(4, 5, 6),
+    }
+    for layout, output in layouts.items():
+        columns = layout.columns(output)
+        assert columns[:, :, layout.prefix :].equal(layout.maps(output).flatten(2))
+        assert columns.shape == (4, 5, layout.prefix + 6)

@@ -31,7 +31,7 @@ from limelight.model.cost import Meter
 from limelight.model.layer_choice import LayerLike
 from limelight.model.memory import RECORDED, refuse
 from limelight.model.preserve import preserve_state
-from limelight.model.targets import Asked, TargetLike, Targets
+from limelight.model.targets import Asked, TargetLike, Targets, accept_either_name
 from limelight.ops.arrays import floats, integers
 from limelight.ops.scale import divide, resize
 from limelight.ops.space import size_of
@@ -93,6 +93,7 @@ class Search:
             _check_number(name, getattr(self, name), least)
 
 
+@accept_either_name
 @name_out_of_memory
 def concepts(
     classifier: Classifier | nn.Module | str,
@@ -112,6 +113,7 @@ def concepts(
     batch_size: int | None = None,
     strict: bool = False,
     progress: bool | None = None,
+    targets: TargetLike = None,
 ) -> Concepts:
     """Say which concepts of a layer make a prediction, where they are in the picture, and what else they answer to.
 
@@ -131,6 +133,7 @@ def concepts(
         layer: where the concepts are; None for the last with a spatial map. Relevance that goes past it, as along the
             skip connection of a residual block, is no concept's.
         target: as in ``explain``.
+        targets: another name of ``target``.
         by: ``"channels"`` or ``"parts"``.
         reference: pictures from which crops are cut, as ``pictures``; None for these themselves.
         crops: how many for each concept.
@@ -179,7 +182,7 @@ def concepts(
         rounds = batches if others is None else read(others, of_reference, images_at_once(batch_size), left_out)
         cut, remarks = find_crops(shares.basis, rounds, crops, crops_by, budget)
         left_out.tell(count)
-    return _put_together(batches, shares, cut, remarks, left_out, time.perf_counter() - begun)
+    return _put_together(search, batches, shares, cut, remarks, left_out, time.perf_counter() - begun)
 
 
 def concepts_of(
@@ -356,6 +359,7 @@ def _order(basis: Basis, each: Sequence[Shares]) -> Shares:
 
 
 def _put_together(
+    search: Search,
     batches: Sequence[Batch],
     shares: Shares,
     crops: Sequence[Sequence[Crop]],
@@ -367,7 +371,7 @@ def _put_together(
     basis, settings = shares.basis, batches[0].settings
     classifier, count = settings.classifier, len(shares.maps)
     for warning in shares.warnings:
-        warnings.warn(f"concepts: {warning}", ConservationWarning, stacklevel=4)
+        warnings.warn(f"concepts: {warning}", ConservationWarning, stacklevel=5)
     parts = basis if isinstance(basis, Parts) else None
     sizes = [size_of(batch.x) for batch in batches for _ in batch.x]
     record = [
@@ -377,7 +381,7 @@ def _put_together(
             tuple(maps[c] for maps in shares.maps),
             tuple(resize(a[c][None], size)[0] for a, size in zip(shares.answers, sizes, strict=True)),
             tuple(crops[c]),
-            parts.stability[c] if parts else None,
+            parts.stability[c] if parts and search.starts > 1 else None,
         )
         for c, name in enumerate(basis.names)
     ]

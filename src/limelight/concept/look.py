@@ -161,6 +161,7 @@ def look(batch: Batch, *, whole: bool = True) -> Look:
         whole: whether to pass it on to the pictures too.
 
     Raises:
+        NonFinite: relevance became NaN or infinite.
         UnsupportedModel: nothing can be recorded of the model, or ``strict`` is asked for and an operation has no rule.
     """
     settings, x = batch.settings, batch.x
@@ -172,6 +173,7 @@ def look(batch: Batch, *, whole: bool = True) -> Look:
     recording.restart()
     seed = recording.seed(start(recording, "logit"))
     (r,) = recording.relevance(rules, begin, seed, [recording.outputs[name]])
+    _require_finite(settings, r)
     _count(settings, recording)
     accounts = [_audit(recording, f"to {name}", len(x), strict=settings.strict)]
     wide = torch.promote_types(r.dtype, torch.float32)
@@ -211,19 +213,20 @@ def _record(settings: Settings, x: Images, targets: Targets, copies: int = 1) ->
 
 
 def _to_image(settings: Settings, recording: Recording, rules: Rules, seed: Columns, *, audit: bool = False) -> Maps:
-    """Return what arrives at the pictures of relevance at the layer, (n, H, W).
-
-    Raises:
-        NonFinite: it became NaN or infinite.
-    """
+    """Return what arrives at the pictures of relevance at the layer, (n, H, W)."""
     name = settings.layer.name
     with torch.enable_grad():
         at = settings.layout.columns(recording.outputs[name])
     (r,) = recording.relevance(rules, at, seed, [recording.image], audit=audit)
     _count(settings, recording)
-    if not bool(torch.isfinite(r).all()):
-        raise NonFinite(f"the relevance that passes layer {name!r} became NaN or infinite")
+    _require_finite(settings, r)
     return r.sum(1).detach()
+
+
+def _require_finite(settings: Settings, r: Tensor) -> None:
+    """Refuse relevance that is NaN or infinite."""
+    if not bool(torch.isfinite(r).all()):
+        raise NonFinite(f"the relevance that passes layer {settings.layer.name!r} became NaN or infinite")
 
 
 def _count(settings: Settings, recording: Recording) -> None:

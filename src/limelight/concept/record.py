@@ -38,7 +38,13 @@ class Concept:
         answers: for each picture by how much it answers where: the channel's activation, or the part's coefficient,
             resized to the input, (H, W).
         crops: of reference pictures, those to which it answers most first.
-        stability: of a part, the mean cosine similarity with its like in other random starts; None of a channel.
+        stability: of a part, the mean cosine similarity with its like in other random starts; None of a channel
+            and with a single start.
+
+    Example:
+        >>> first = ll.concepts("demo/resnet", ll.example_image(), n=2)[0]
+        >>> len(first.shares), first.maps[0].shape
+        (1, torch.Size([128, 128]))
     """
 
     name: str

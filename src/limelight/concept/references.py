@@ -84,6 +84,8 @@ def find_crops(
     Source: Achtibat et al. 2023, "relevance maximisation"; shares, in place of relevance, don't let the pictures of
     the largest scores win.
     """
+    if count == 0:
+        return [[] for _ in basis.names], []
     passes, seconds = limits(budget)
     best: list[list[_Answer]] = [[] for _ in basis.names]
     begun, seen, notes = time.perf_counter(), 0, list[str]()

@@ -53,7 +53,7 @@ def factorise(x: Floats, n: int, *, seed: int = 0, starts: int = 5) -> Factors:
     others = [match(best.components_, fit.components_) for fit in fits if fit is not best]
     return Factors(
         best.components_,
-        1 - best.reconstruction_err_**2 / size if size else 0.0,
+        float(1 - best.reconstruction_err_**2 / size) if size else 0.0,
         np.mean(others, 0) if others else np.full(n, np.nan),
         best.n_iter_ < ROUNDS,
     )
