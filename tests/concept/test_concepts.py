@@ -119,7 +119,7 @@ def test_only_the_best_references_are_kept() -> None:
 def test_parts_are_the_sums_that_pictures_are_made_of() -> None:
     """Two colours that always come together are one part; relevance of the parts adds up to all of it."""
     pictures = [picture((0, 0, 0), (1, 0, 0)), picture((2, 8, 8)), picture((0, 4, 4), (1, 4, 4), (2, 12, 12))]
-    found = ll.concepts(colours(), pictures, n=2, by="parts", target="red", layer="features")
+    found = ll.concepts(colours(), pictures, n=2, by="parts", target="red", starts=2, crops=0)
     assert found.explained == pytest.approx(1, abs=1e-4)
     assert all(c.stability is not None and c.stability > 0.99 for c in found)
     assert [c.name for c in found] == ["part 1", "part 2"]

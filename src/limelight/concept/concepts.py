@@ -176,7 +176,7 @@ def concepts(
         batches = [*read(samples, asked, len(samples), unreadable)]
         unreadable.tell(len(samples))
         count = len(samples if others is None else others)
-        watch.expect(lambda: _forecast(batches, search, count, crops))
+        watch.expect(lambda: _forecast(batches, search, count * (crops > 0), crops, crops_by))
         shares = _find(batches, search)
         of_reference = asked if callable(asked) else None  # of classes each picture has its own
         rounds = batches if others is None else read(others, of_reference, images_at_once(batch_size), left_out)
@@ -293,11 +293,13 @@ def _read(
             yield places, model.to_batch(torch.stack([inputs[i] for i in places]))
 
 
-def _forecast(batches: Sequence[Batch], search: Search, references: int, crops: int) -> Forecast:
+def _forecast(batches: Sequence[Batch], search: Search, references: int, crops: int, crops_by: RankedBy) -> Forecast:
     """Return how long it will take: relevance of each picture, back through each concept, and of the references."""
     count, cut_out = sum(len(batch.x) for batch in batches), min(crops, references) * search.n
     looks = Part("concepts", count * (4 + search.n), count * (4 + 2 * search.n), f"set by n={search.n}")
-    more = Part("crops", 2 * references + 3 * cut_out, 2 * references + 5 * cut_out, f"set by crops={crops}, budget=…")
+    each = 1 if crops_by == "activation" else 2
+    passes = each * references + 3 * cut_out
+    more = Part("crops", passes, passes + 2 * cut_out, f"set by crops={crops} or budget=…")
     first = batches[0]
     return forecast(first.settings.classifier.take(slice(0, 1)), first.x[:1], [], more=[looks, more], images=count)
 
