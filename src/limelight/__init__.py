@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from limelight.api.training import TrainedHead
     from limelight.bench.choose import choose
     from limelight.card import register_method, register_metric
+    from limelight.concept.concepts import concepts
+    from limelight.concept.record import Concept, Concepts
     from limelight.engine.method import Method
     from limelight.engine.saliency import Raw, Saliency
     from limelight.model.black_box import BlackBox
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 _HOME = {
     "BlackBox": "limelight.model.black_box",
     "Classifier": "limelight.model.classifier",
+    "Concept": "limelight.concept.record",
+    "Concepts": "limelight.concept.record",
     "Explanation": "limelight.results.explanation",
     "Gallery": "limelight.results.gallery",
     "Measured": "limelight.scoring.measured",
@@ -69,6 +73,7 @@ _HOME = {
     "check": "limelight.api",
     "choose": "limelight.bench.choose",
     "compare": "limelight.api",
+    "concepts": "limelight.concept.concepts",
     "evaluate": "limelight.api",
     "example_image": "limelight.api",
     "explain": "limelight.api",
@@ -90,6 +95,8 @@ _HOME = {
 __all__ = [
     "BlackBox",
     "Classifier",
+    "Concept",
+    "Concepts",
     "Explanation",
     "Gallery",
     "Measured",
@@ -105,6 +112,7 @@ __all__ = [
     "check",
     "choose",
     "compare",
+    "concepts",
     "errors",
     "evaluate",
     "example_image",

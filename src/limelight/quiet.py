@@ -9,6 +9,7 @@ from typing import Any, cast
 _MUTED: tuple[dict[str, Any], ...] = (
     {"module": r"(?#limelight)PIL\."},  # odd metadata, large pictures
     {"message": "(?#limelight)Number of distinct clusters"},  # of nearly equal vectors one may be left without members
+    {"message": "(?#limelight)Maximum number of iterations"},  # of a factorisation, whose record says so
 )
 _lock = threading.Lock()
 _inside = 0
@@ -20,7 +21,7 @@ _unlimited, _lifted = 0, False
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Keep warnings of Pillow's decoders and of scikit-learn's K-means from the user during the block.
+    """Keep warnings of Pillow's decoders and of scikit-learn from the user during the block.
 
     ``warnings.catch_warnings`` would do for one thread. Of several, the one that is done last puts back what another
     had changed for a while, and so all warnings may stay mute for good.

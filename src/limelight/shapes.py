@@ -13,6 +13,8 @@ Originals = Float[Tensor, "m c *space"]
 """Images of which others, n of them, are copies."""
 Acts = Float[Tensor, "n k *place"]
 """Activations of one layer, or their gradient."""
+Columns = Float[Tensor, "n k places"]
+"""The same in a row: tokens in front of the map, and the positions of the map."""
 Grid = Float[Tensor, "n *place"]
 """A raw map at a method's own resolution, signed."""
 Maps = Float[Tensor, "n *space"]

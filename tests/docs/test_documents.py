@@ -62,6 +62,7 @@ def test_snippets_of_the_readme(folder: Path, capsys: pytest.CaptureFixture[str]
 
 WRITTEN = {
     "propagation": ["rules.png", "layers.png"],
+    "concepts": ["concepts.png", "parts.png"],
     "perturbation": ["mixed.png", "steps.gif"],
     "proposals": ["proposals.png"],
     "collection-cam": ["groups.png", "layers.png"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from limelight.cli.arguments import parse_layers, parse_parameters, parse_target
+from limelight.cli.concepts import explain_concepts, refuse_options
 from limelight.cli.files import check_kinds, check_readable, expand, file_names, refuse_overwriting
 from limelight.cli.options import (
     AS_IT_IS,
@@ -67,6 +68,20 @@ def explain(
             help="Also animate how the mask came about (i-gos, emp, …): file (.gif), or folder for several pictures."
         ),
     ] = None,
+    concepts: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="What it sees there: draw the N channels of the layer (-p by=parts: parts) that count.",
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="With --concepts: pictures from which it is shown what each answers to (else IMAGE)."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and which operations have no rule.")
     ] = False,
@@ -98,6 +113,23 @@ def explain(
     options = parse_parameters(parameter or [])
     if layer:
         options["layer"] = parse_layers(layer)
+    if concepts is not None:
+        alone = {"--method": method is not None, "--view": view != "overlay", "--trace": trace is not None}
+        refuse_options(alone | {"--dry-run": dry_run, "--on": on is not None, "--plain": plain}, options)
+        return explain_concepts(
+            images,
+            model,
+            concepts,
+            reference,
+            aim,
+            options=options,
+            out=out,
+            strict=strict,
+            loading=loading,
+            as_json=as_json,
+        )
+    if reference is not None:
+        raise InvalidOption("--reference goes with --concepts N")
     chosen = ll.method(method or USUAL, **options)  # a wrong name or option is found before the model is loaded
     if "watch" not in chosen.card.options and (trace is not None or view == "trace"):
         raise InvalidOption(f"{chosen.name} keeps no trace; {', '.join(list_tracing_methods())} do")

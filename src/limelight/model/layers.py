@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from limelight.model.outputs import Ending
-from limelight.shapes import Acts
+from limelight.shapes import Acts, Columns
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,16 @@ class Layout:
         if self.kind in ("tokens", "tokens_first"):
             return torch.unflatten(output[:, self.prefix :], 1, self.grid).movedim(-1, 1)
         return output
+
+    def columns(self, output: Tensor) -> Columns:
+        """View a layer's output of pictures (or its relevance) as (n, k, prefix + positions): all that it holds."""
+        match self.kind:
+            case "tokens":
+                return output.transpose(1, 2)
+            case "tokens_first":
+                return output.permute(1, 2, 0)
+            case _:
+                return self.maps(output).flatten(2)
 
     def take(self, output: Tensor, i: int) -> Tensor:
         """Return the part of a layer's output that is about image i."""

@@ -34,6 +34,11 @@ def start(recording: Recording, init: Init) -> Tensor:
     return gradient if init == "one" else gradient * (z.abs() if init == "absolute" else z)
 
 
+def usual_composite(recording: Recording) -> Composite:
+    """Return the table of rules that is taken where none is named."""
+    return "attn-lrp" if recording.attention else "epsilon-plus"
+
+
 @register_method(
     "lrp",
     family="propagation",
@@ -83,7 +88,7 @@ def lrp(
         >>> explanation.label, explanation.map.shape
         ('star', torch.Size([128, 128]))
     """
-    chosen = composite or ("attn-lrp" if recording.attention else "epsilon-plus")
+    chosen = composite or usual_composite(recording)
     notes = () if composite or chosen == "epsilon-plus" else (HAS_ATTENTION,)
     table = rules_of(chosen, bounds).table
     _check_names(recording, rules or {}, overrides or {})
