@@ -27,8 +27,10 @@ from limelight.model.targets import find_class
 
 TRIED = 3
 """Strategies of a class that are tried, beside the whole class."""
-MOVING = 0.6
-"""Fixedness below which a strategy is tried in the frame that goes along with its evidence, too."""
+FIXED, MOVING = 0.3, 0.6
+"""Fixedness above which a strategy is tried at a place, and below which in the frame that goes along with its evidence."""
+WHOLE = 0.8
+"""Share of a class from which a strategy is that of the whole class."""
 SMALLEST = 5
 """Pictures of a class, at least, of which strategies are looked for."""
 
@@ -133,6 +135,7 @@ class _Search:
         found = [
             self._strategy(maps, one.members, one.source, 1 - float(isolated))
             for one, isolated in zip(clusters.candidates, p, strict=True)
+            if len(one.members) < WHOLE * seen.sum()
         ]
         found.sort(key=lambda strategy: (len(strategy.members) < FEWEST, -strategy.signs.suspicion))
         known = replace(known, clusters=clusters.n_clusters, agreement=clusters.agreement, fixed=whole.signs.fixed)
@@ -179,7 +182,8 @@ class _Search:
     def _try(self, strategy: Strategy, maps: ClassMaps, at: dict[int, int]) -> Strategy:
         rows = np.array([at[int(place)] for place in strategy.members])
         same = np.setdiff1d(maps.places, strategy.members)
-        frames: tuple[Bound, ...] = ("place", "evidence") if strategy.signs.fixed < MOVING else ("place",)
+        fixed = strategy.signs.fixed
+        frames: list[Bound] = [*["place"] * (fixed > FIXED), *["evidence"] * (fixed < MOVING)]
         others = self._others(maps.target)
         proofs = [
             self._prover.prove(maps.target, strategy.members, maps.maps[rows], same, others, bound) for bound in frames

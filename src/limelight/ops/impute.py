@@ -82,7 +82,7 @@ def impute(
     return torch.where(removed, filled if noise is None else filled + noise, x).to(x.dtype)
 
 
-def inpaint(x: Images, hidden: Masks, together: int = 16) -> Images:
+def inpaint(x: Images, hidden: Masks, *, tolerance: float = 1e-5, together: int = 16) -> Images:
     """Fill what is hidden from its surroundings as ``impute`` does, and look at little else.
 
     Only the rectangle around it is worked on: a frame of one pixel that is kept tells all there is to know.
@@ -90,6 +90,7 @@ def inpaint(x: Images, hidden: Masks, together: int = 16) -> Images:
     Args:
         x: pictures, (n, c, h, w).
         hidden: True where a pixel is to be filled, (n, h, w).
+        tolerance: see ``impute``.
         together: pictures that are filled at a time, those with rectangles of about one size.
     """
     boxes = {i: _rectangle(one) for i, one in enumerate(hidden) if bool(one.any())}
@@ -101,7 +102,8 @@ def inpaint(x: Images, hidden: Masks, together: int = 16) -> Images:
         ends = torch.tensor(hidden.shape[1:])
         first = {i: torch.minimum(boxes[i][0], ends - size) for i in some}
         cut = {i: tuple(slice(int(a), int(a + n)) for a, n in zip(first[i], size, strict=True)) for i in some}
-        filled = impute(torch.stack([x[i, :, *cut[i]] for i in some]), torch.stack([~hidden[i, *cut[i]] for i in some]))
+        keep = torch.stack([~hidden[i, *cut[i]] for i in some])
+        filled = impute(torch.stack([x[i, :, *cut[i]] for i in some]), keep, tolerance=tolerance)
         for i, one in zip(some, filled, strict=True):
             x[i, :, *cut[i]] = one
     return x
