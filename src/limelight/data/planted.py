@@ -22,9 +22,10 @@ def plant(kind: str, image: Picture, seed: int, occupied: Mask | None = None) ->
 
     Args:
         kind: one of ``KINDS``: ``watermark`` (a stamp in the lower left corner, moved by a few pixels), ``border`` (an
-            orange frame, 3 to 5 pixels wide), ``noise`` (a diagonal grating with a period of 3 pixels and an amplitude
-            of 10 of 255, hardly visible), ``companion`` (a dumbbell of a blue and a yellow disc, 18 pixels long, turned
-            freely, at a random place) or ``brightness`` (the whole picture nearer to white by two fifths).
+            orange frame, 3 to 5 pixels wide), ``noise`` (horizontal lines with a period of 6 pixels and an amplitude
+            of 10 of 255: finer than the scenes' textures, hardly visible), ``companion`` (a dumbbell of a blue and a
+            yellow disc, 18 pixels long, turned freely, at a random place) or ``brightness`` (the whole picture nearer
+            to white by two fifths).
         image: (H, W, 3), uint8, square, of at least 64 pixels a side; it is not changed.
         seed: of place, width, phase and turn; not negative.
         occupied: (H, W), pixels that the companion keeps clear of; where it can't, it covers as few as possible.
@@ -66,10 +67,10 @@ def _border(image: Picture, seed: int, occupied: Mask) -> tuple[Picture, Mask]:
 
 
 def _noise(image: Picture, seed: int, occupied: Mask) -> tuple[Picture, Mask]:
-    row, column = np.indices(occupied.shape)
+    row = np.arange(len(image))[:, None, None]
     phase = np.random.default_rng(seed).uniform(0, 2 * np.pi)
-    grating = 10 * np.cos(2 * np.pi * (row + column) / 3 + phase)
-    return (image + grating[..., None]).round().clip(0, 255).astype(np.uint8), np.ones_like(occupied)
+    grating = 10 * np.cos(2 * np.pi * row / 6 + phase)
+    return (image + grating).round().clip(0, 255).astype(np.uint8), np.ones_like(occupied)
 
 
 def _companion(image: Picture, seed: int, occupied: Mask) -> tuple[Picture, Mask]:
