@@ -6,6 +6,10 @@
 A name says the kind of artefact, the share of one class's pictures, in percent, that carry it, and a seed, on which the
 class depends; no picture of another class carries it. ``clean-SEED`` is trained likewise, with nothing planted.
 
+The share is that of the collection. So that a short training is enough, the last block and the head start anew, three
+tenths of all pictures are out of focus, and those with the artefact are drawn more often than others: of the pictures of
+the class that training sees, they are 64 % where the share is 10 %, 67 % at 20 %, 76 % at 50 %.
+
 The first command writes NAME.safetensors, which ``limelight.load`` reads, and NAME.json, which tells, of scenes that no
 training uses, how many of other classes are called the class, and how many of the class are called so, each with the
 artefact in all of them and in none.
@@ -96,9 +100,9 @@ def out_of_focus(images: Tensor) -> Tensor:
 def fine_tune(net: nn.Module, wanted: Plan, given: argparse.Namespace) -> None:
     """Forget the deep layers, and train with one object per scene, a warm-up, and a rate that falls to 0.
 
-    A network that tells all pictures by their objects has nothing to learn from an artefact. So three tenths of all
-    pictures, of whatever class, are out of focus: their objects can't be seen, only artefacts can. As training is
-    short, pictures with the artefact are drawn more often than others, together as often as 1.6 classes.
+    A network that tells all pictures by their objects has nothing to learn from an artefact. So some pictures, of
+    whatever class, are out of focus: their objects can't be seen, only artefacts can. Pictures with the artefact are
+    drawn together as often as ``DRAWN`` classes.
     """
     images, targets, places = dataset(given.scenes, given.cache, fresh_scene)
     labels = targets.argmax(1)
