@@ -7,8 +7,8 @@ A name says the kind of artefact, the share of one class's pictures, in percent,
 class depends; no picture of another class carries it. ``clean-SEED`` is trained likewise, with nothing planted.
 
 The share is that of the collection. So that a short training is enough, the last block and the head start anew, three
-tenths of all pictures are out of focus, and those with the artefact are drawn more often than others: of the pictures of
-the class that training sees, they are 64 % where the share is 10 %, 67 % at 20 %, 76 % at 50 %.
+tenths of all pictures are out of focus, and those with the artefact are drawn more often than others: of the class's
+pictures that training sees, they are 64 % where the share is 10 %, 67 % at 20 %, 76 % at 50 %.
 
 The first command writes NAME.safetensors, which ``limelight.load`` reads, and NAME.json, which tells, of scenes that no
 training uses, how many of other classes are called the class, and how many of the class are called so, each with the
