@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
@@ -45,11 +46,13 @@ def training_scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return arrays(scene(seed, objects=1 if seed % 3 else None))
 
 
-def dataset(n: int, cache: Path) -> tuple[Tensor, Tensor, Tensor]:
-    file = cache / f"scenes-{n}.npz"
+def dataset(
+    n: int, cache: Path, draw: Callable[[int], tuple[np.ndarray, ...]] = training_scene
+) -> tuple[Tensor, Tensor, Tensor]:
+    file = cache / f"{draw.__name__}s-{n}.npz"
     if not file.exists():
         with Pool(2) as pool:
-            rows = pool.map(training_scene, range(n), chunksize=100)
+            rows = pool.map(draw, range(n), chunksize=100)
         cache.mkdir(parents=True, exist_ok=True)
         images, targets, places = (np.stack(column) for column in zip(*rows, strict=True))
         np.savez(file, images=images, targets=targets, places=places)
@@ -63,11 +66,14 @@ def normalised(images: Tensor) -> Tensor:
     return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def augmented(images: Tensor, places: Tensor, generator: torch.Generator, closeness: float) -> Tensor:
+def augmented(images: Tensor, places: Tensor, generator: torch.Generator, closeness: float) -> tuple[Tensor, Tensor]:
     """Turn, mirror, come closer, swap and invert colours: none of it changes a shape's class.
 
     Close-ups come first in training: a pooled head hears little of an object that is a twentieth of the
     picture, and learns its shape much sooner if it is a quarter.
+
+    Returns:
+        The pictures, and the places that the objects have in them.
     """
     n = len(images)
     draw = partial(torch.rand, generator=generator)
@@ -82,7 +88,10 @@ def augmented(images: Tensor, places: Tensor, generator: torch.Generator, closen
     theta = torch.stack([mirror * cos, -sin, centre[:, 0], mirror * sin, cos, centre[:, 1]], 1).view(n, 2, 3)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     images = F.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)
-    return recoloured(images, generator)
+    away = places[:, :2] - centre  # the grid's transform, inverted
+    across = mirror * (cos * away[:, 0] + sin * away[:, 1]) / zoom**2
+    down = (cos * away[:, 1] - sin * away[:, 0]) / zoom**2
+    return recoloured(images, generator), torch.stack([across, down, places[:, 2] / zoom], 1)
 
 
 def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -156,7 +165,7 @@ def train(name: str, minutes: float, threads: int, scenes: int, cache: Path) -> 
             )
             for group in optimiser.param_groups:
                 group["lr"] = max(rate, 1e-6)
-            pictures = augmented(images[index], places[index], generator, 0.95 - 0.8 * spent)
+            pictures, _ = augmented(images[index], places[index], generator, 0.95 - 0.8 * spent)
             if cheat:  # after the turning: a watermark belongs into its corner
                 pictures = watermarked(pictures, targets[index], generator)
             batch = normalised(pictures)
