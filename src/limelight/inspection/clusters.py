@@ -67,7 +67,8 @@ class Clusters:
         gaps: for 2, 3, … clusters the step that the eigenvalues make after them, see ``count_clusters``.
         silhouettes: mean silhouette of each cluster, (clusters,); NaN for a single one.
         density_labels: HDBSCAN's clusters of the same maps, (n,): -1 where it has none.
-        agreement: the adjusted Rand index of both, over the maps in HDBSCAN's clusters; NaN if there are none.
+        agreement: the adjusted Rand index of both, over the maps in HDBSCAN's clusters; NaN if there are none. It says
+            nothing about a single cluster, of which HDBSCAN makes some of any size, or none.
         candidates: groups that may be a strategy, the most isolated first, no two the same (Jaccard above 0.8).
         landmarks: indices of the maps among which the clusters were looked for: all that are not set aside, or
             ``LANDMARKS`` of them. Everything but labels and members is of these alone.
@@ -105,7 +106,7 @@ def cluster(maps: npt.ArrayLike, *, most: int = 8, seed: int = 0, landmarks: int
         maps: (n, h, w), of any scale and sign.
         most: clusters at most, and candidates from each source.
         seed: fixes which maps are landmarks, and K-means' starts.
-        landmarks: as many maps at most span the graph.
+        landmarks: as many maps at most span the graph; a group needs a hundredth of them.
 
     Raises:
         InvalidMap: not maps, or not finite.
