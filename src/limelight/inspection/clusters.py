@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array, csr_array, diags_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, eigsh
 
@@ -174,7 +174,8 @@ def similarity_graph(apart: Floats, resolution: Floats) -> Graph:
     near = apart <= np.maximum(scale[:, None], scale)
     near = np.triu(apart <= np.maximum(scale[:, None], scale), 1).nonzero()
     weights = np.exp(-(apart[near].astype(np.float64) ** 2) / (scale[near[0]] * scale[near[1]]))
-    half = coo_array((weights, near), shape=apart.shape)
+    rows, columns = (at.astype(np.int32) for at in near)  # SciPy 1.11 counts components of no other
+    half = coo_array((weights, (rows, columns)), shape=apart.shape)
     return cast("Graph", (half + half.T).tocsr())
 
 
@@ -227,8 +228,11 @@ def eigenmap(weights: Graph, n_vectors: int, seed: int = 0, *, dense: int = DENS
     known /= np.linalg.norm(known, axis=0)
     if parts >= p:
         return np.zeros(p), known[:, :p] / root[:, None]
-    scaled = diags_array(1 / root) @ weights @ diags_array(1 / root)
-    others = LinearOperator((n, n), matvec=lambda v: scaled @ v - 2 * known @ (known.T @ v), dtype=np.float64)
+
+    def product(v: Doubles) -> Doubles:
+        return weights @ (v / root) / root - 2 * known @ (known.T @ v)
+
+    others = LinearOperator((n, n), matvec=product, dtype=np.float64)
     start = np.random.default_rng(seed).normal(size=n)
     values, vectors = cast(tuple[Doubles, Doubles], eigsh(others, p - parts, which="LA", v0=start))
     order = np.argsort(-values)
