@@ -57,6 +57,17 @@ def test_marks_of_a_twentieth_are_candidates(n: int, others: str) -> None:
     assert min(*best(clusters, truth == 1), *best(clusters, truth == 2)) >= 0.9
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [250, 1000])
+def test_marks_stand_out_where_others_are_too(n: int) -> None:
+    """The others' places are anywhere, that of the marks among them."""
+    rng = np.random.default_rng(1)
+    y, x = rng.uniform(0, 15, (2, n))
+    y[: n // 10], x[: n // 10] = 1 + rng.integers(-1, 2, (2, n // 10))
+    clusters = cluster(with_noise(bumps(y, x, np.full(n, 1.3), 16), rng))
+    assert min(best(clusters, (y < 2.5) & (x < 2.5))) >= 0.85
+
+
 def along_a_line(n: int, rng: np.random.Generator) -> Floats:
     return bumps(np.full(n, 10.0), rng.uniform(0, 15, n), np.full(n, 1.6), 16)
 

@@ -106,7 +106,7 @@ def cluster(maps: npt.ArrayLike, *, most: int = 8, seed: int = 0, landmarks: int
         maps: (n, h, w), of any scale and sign.
         most: clusters at most, and candidates from each source.
         seed: fixes which maps are landmarks, and K-means' starts.
-        landmarks: as many maps at most span the graph; a group needs a hundredth of them.
+        landmarks: as many maps at most span the graph; a dense group has a fortieth of them at least.
 
     Raises:
         InvalidMap: not maps, or not finite.
