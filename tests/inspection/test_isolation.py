@@ -1,5 +1,7 @@
 """P-values of isolated groups: small for marks, and as often below 5 % as they may be where places mean nothing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from tests.inspection.planted import noise, objects, planted, with_noise
@@ -26,6 +28,15 @@ def test_some_maps_are_enough() -> None:
     assert isolation_p(maps[:5], cluster(maps[:5])).shape == (0,)
     with pytest.raises(InvalidOption, match="permutations = 0"):
         isolation_p(maps, clusters, permutations=0)
+
+
+def test_a_group_too_small_is_not_tested() -> None:
+    maps, _ = planted(100, [0.2], seed=0)
+    clusters = cluster(maps)
+    few = dataclasses.replace(clusters.candidates[0], members=np.arange(4))
+    most = dataclasses.replace(few, members=np.arange(97))
+    p = isolation_p(maps, dataclasses.replace(clusters, candidates=(few, most)), permutations=1)
+    assert np.isnan(p).all()
 
 
 def on_a_torus(n: int, rng: np.random.Generator) -> np.ndarray:

@@ -46,7 +46,7 @@ class Candidate:
         members: sorted indices of its maps, (s,).
         source: the partition or the density that it is a group of.
         isolation: T = log(D / d), 0 or more: at distance d it is connected, and up to D nothing joins it
-            (``density.DensityTree``); 0 if it is a group at no level of density.
+            (``density.DensityTree``); 0 if it is a group at no level of density, or too small for one.
         silhouette: mean silhouette of its maps against all others, in [-1, 1].
     """
 
