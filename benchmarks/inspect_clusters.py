@@ -1,6 +1,6 @@
 """How long clusters of explanation maps take, in how much memory, and how much landmarks change.
 
-    python benchmarks/inspect_clusters.py [--maps 50000] [--cells 16] [--share 0.02] [--test] [--embed]
+    python benchmarks/inspect_clusters.py [--maps 50000] [--cells 16] [--share 0.1] [--test] [--embed]
     python benchmarks/inspect_clusters.py --compare
 
 Objects that move over the picture, and a mark in one corner in a share of them. ``--test`` adds the p-values,
@@ -71,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--maps", type=int, default=50_000)
     parser.add_argument("--cells", type=int, default=16)
-    parser.add_argument("--share", type=float, default=0.02)
+    parser.add_argument("--share", type=float, default=0.1)
     for flag in ("--test", "--embed", "--compare"):
         parser.add_argument(flag, action="store_true")
     given = parser.parse_args()

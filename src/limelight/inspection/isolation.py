@@ -87,10 +87,8 @@ def _largest(tree: DensityTree, n: int) -> npt.NDArray[np.float64]:
 
 
 def _tail(by_chance: Floats, scores: Floats, tree: DensityTree, member: Booleans) -> float:
-    if min(member.sum(), (~member).sum()) < smallest(len(member)):
-        return float("nan")
     same = tree.same_as(member)
     same = same[tree.isolation[same] > 0]
     if not len(same):
-        return 1.0
+        return 1.0 if min(member.sum(), (~member).sum()) >= smallest(len(member)) else float("nan")
     return float((1 + (by_chance >= scores[same].max()).sum()) / (1 + len(by_chance)))
