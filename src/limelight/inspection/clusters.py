@@ -7,10 +7,13 @@ at one place and the others anywhere; so there are candidates too: groups that a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from limelight.errors import InvalidOption
 from limelight.inspection.density import SAME, SMALLEST, DensityTree, density_tree, reachability, smallest
@@ -18,15 +21,19 @@ from limelight.inspection.likeness import check_maps, distances, resolutions, sh
 from limelight.ops.clusters import kmeans, spectrum
 
 Floats = npt.NDArray[np.floating]
+Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Graph: TypeAlias = "csr_array[Any]"
 Booleans = npt.NDArray[np.bool_]
 
-LANDMARKS = 3000
+LANDMARKS = 2000
 """Maps among which clusters are looked for; of more, so many are drawn at random, and the rest follows the nearest."""
 NEIGHBOURS = 7
 """Maps that each one is joined to in the graph, the last of which gives its scale (Zelnik-Manor and Perona 2004)."""
 GAP = 4.0
 """How many times larger than an interval's the step between two eigenvalues is where clusters end."""
+DENSE = 500
+"""Maps whose eigenvectors are worked out by a dense decomposition; of more, by Lanczos' method."""
 CHUNK = 2048
 """Maps at a time that are assigned to landmarks. It changes memory, not results."""
 
@@ -39,7 +46,7 @@ class Candidate:
         members: sorted indices of its maps, (s,).
         source: the partition or the density that it is a group of.
         isolation: T = log(D / d), 0 or more: at distance d it is connected, and up to D nothing joins it
-            (``density.DensityTree``); 0 if it is a group at no level of density.
+            (``density.DensityTree``); 0 if it is a group at no level of density, or too small for one.
         silhouette: mean silhouette of its maps against all others, in [-1, 1].
     """
 
@@ -60,7 +67,8 @@ class Clusters:
         gaps: for 2, 3, … clusters the step that the eigenvalues make after them, see ``count_clusters``.
         silhouettes: mean silhouette of each cluster, (clusters,); NaN for a single one.
         density_labels: HDBSCAN's clusters of the same maps, (n,): -1 where it has none.
-        agreement: the adjusted Rand index of both, over the maps in HDBSCAN's clusters; NaN if there are none.
+        agreement: the adjusted Rand index of both, over the maps in HDBSCAN's clusters; NaN if there are none. It says
+            nothing about a single cluster, of which HDBSCAN makes some of any size, or none.
         candidates: groups that may be a strategy, the most isolated first, no two the same (Jaccard above 0.8).
         landmarks: indices of the maps among which the clusters were looked for: all that are not set aside, or
             ``LANDMARKS`` of them. Everything but labels and members is of these alone.
@@ -98,7 +106,7 @@ def cluster(maps: npt.ArrayLike, *, most: int = 8, seed: int = 0, landmarks: int
         maps: (n, h, w), of any scale and sign.
         most: clusters at most, and candidates from each source.
         seed: fixes which maps are landmarks, and K-means' starts.
-        landmarks: as many maps at most span the graph; 3000 take some 10 seconds and 0.6 GiB.
+        landmarks: as many maps at most span the graph; a dense group has a fortieth of them at least.
 
     Raises:
         InvalidMap: not maps, or not finite.
@@ -149,7 +157,7 @@ def _spread(n: int, valid: Integers, labels: Integers) -> Integers:
     return everyone
 
 
-def similarity_graph(apart: Floats, resolution: Floats) -> npt.NDArray[np.float64]:
+def similarity_graph(apart: Floats, resolution: Floats) -> Graph:
     """Return the weights of the graph of maps: w_ij = exp(-d_ij^2 / (s_i s_j)) between neighbours, otherwise 0.
 
     The scale s_i is the distance to the seventh neighbour (Zelnik-Manor and Perona 2004, section 2.1), at least i's
@@ -164,9 +172,11 @@ def similarity_graph(apart: Floats, resolution: Floats) -> npt.NDArray[np.float6
     """
     scale = np.maximum(np.partition(apart, NEIGHBOURS, axis=1)[:, NEIGHBOURS], resolution)
     near = apart <= np.maximum(scale[:, None], scale)
-    weights = np.exp(-(apart.astype(np.float64) ** 2) / np.outer(scale, scale)) * near
-    np.fill_diagonal(weights, 0)
-    return weights
+    near = np.triu(apart <= np.maximum(scale[:, None], scale), 1).nonzero()
+    weights = np.exp(-(apart[near].astype(np.float64) ** 2) / (scale[near[0]] * scale[near[1]]))
+    rows, columns = (at.astype(np.int32) for at in near)  # SciPy 1.11 counts components of no other
+    half = coo_array((weights, (rows, columns)), shape=apart.shape)
+    return cast("Graph", (half + half.T).tocsr())
 
 
 class Spectral(NamedTuple):
@@ -177,21 +187,57 @@ class Spectral(NamedTuple):
     gaps: Floats
 
 
-def spectral_partition(weights: npt.NDArray[np.float64], most: int, seed: int = 0) -> Spectral:
+def spectral_partition(weights: Graph, most: int, seed: int = 0) -> Spectral:
     """Return the clusters of a graph, as many as its eigenvalues say.
 
     Args:
-        weights: (n, n), symmetric with an empty diagonal.
+        weights: (n, n), symmetric with an empty diagonal; each vertex has an edge.
         most: clusters at most.
-        seed: fixes K-means' starts.
+        seed: fixes K-means' starts, and where the search for eigenvectors starts.
     """
-    eigen = spectrum(weights, most)
-    eigenvalues = np.concatenate([[0.0], np.maximum(eigen.values, 0)])
+    eigenvalues, rows = eigenmap(weights, most + 1, seed)
     n_clusters, gaps = count_clusters(eigenvalues)
     if n_clusters == 1:
-        return Spectral(np.zeros(len(weights), np.int64), eigenvalues, gaps)
-    rows = eigen.vectors[:, : n_clusters - 1] / np.sqrt(weights.sum(1, keepdims=True))
-    return Spectral(_by_size(kmeans(rows, n_clusters, seed=seed).labels), eigenvalues, gaps)
+        return Spectral(np.zeros(len(rows), np.int64), eigenvalues, gaps)
+    return Spectral(_by_size(kmeans(rows[:, :n_clusters], n_clusters, seed=seed).labels), eigenvalues, gaps)
+
+
+def eigenmap(weights: Graph, n_vectors: int, seed: int = 0, *, dense: int = DENSE) -> tuple[Doubles, Doubles]:
+    """Return the smallest eigenvalues l of L = 1 - D^-1/2 W D^-1/2, ascending, and D^-1/2 times their eigenvectors.
+
+    The eigenvectors of 0 are known: D^1/2 on each component of the graph, and 0 elsewhere. Lanczos' method, which may
+    overlook some of equal eigenvalues, looks for the others alone: these are moved to 2, the other end of the spectrum.
+
+    Args:
+        weights: W, (n, n), symmetric with an empty diagonal; each vertex has an edge.
+        n_vectors: p; at most n.
+        seed: where the search starts.
+        dense: up to so many vertices all is worked out by a dense decomposition.
+
+    Returns:
+        Eigenvalues (p,) and rows (n, p).
+    """
+    root = np.sqrt(np.asarray(weights.sum(1)).ravel())
+    n, p = len(root), min(n_vectors, len(root))
+    if n <= max(dense, p + 1):
+        eigen = spectrum(weights.toarray(), p - 1)
+        values, vectors = np.append(0, eigen.values), np.column_stack([root / np.linalg.norm(root), eigen.vectors])
+        return np.maximum(values, 0), vectors / root[:, None]
+    parts, part = cast(tuple[int, Integers], connected_components(weights))
+    known = root[:, None] * (part[:, None] == np.arange(parts))
+    known /= np.linalg.norm(known, axis=0)
+    if parts >= p:
+        return np.zeros(p), known[:, :p] / root[:, None]
+
+    def product(v: Doubles) -> Doubles:
+        return weights @ (v / root) / root - 2 * known @ (known.T @ v)
+
+    others = LinearOperator((n, n), matvec=product, dtype=np.float64)
+    start = np.random.default_rng(seed).normal(size=n)
+    values, vectors = cast(tuple[Doubles, Doubles], eigsh(others, p - parts, which="LA", v0=start))
+    order = np.argsort(-values)
+    every = np.concatenate([np.zeros(parts), np.maximum(1 - values[order], 0)])
+    return every, np.concatenate([known, vectors[:, order]], 1) / root[:, None]
 
 
 def count_clusters(eigenvalues: Floats, *, gap: float = GAP, floor: float = 1e-4) -> tuple[int, Floats]:
@@ -207,11 +253,13 @@ def count_clusters(eigenvalues: Floats, *, gap: float = GAP, floor: float = 1e-4
         floor: added to all, so that rounding is no gap.
 
     Returns:
-        1, or the m with the largest gap; and the gaps, (max(k - 2, 0),).
+        1, or the m with the largest gap, or the largest m if all eigenvalues are 0; and the gaps, (max(k - 2, 0),).
     """
     m = np.arange(2, len(eigenvalues))
     raised = eigenvalues + floor
     gaps = raised[2:] / raised[1:-1] / (m / (m - 1)) ** 2
+    if len(m) and eigenvalues[-1] < 1e-9:  # more parts than clusters at most
+        return int(m[-1]), gaps
     return (int(m[gaps.argmax()]) if len(gaps) and gaps.max() > gap else 1), gaps
 
 
@@ -266,9 +314,15 @@ def _candidates(labels: Integers, tree: DensityTree, apart: Floats, most: int) -
             masks.append(mask)
             n_dense += 1
     for isolation, members, source in sorted(groups, key=lambda group: -group[0]):
-        outside = np.ones(len(labels), np.int64)
-        outside[members] = 0
-        yield Candidate(members, source, isolation, float(_silhouettes(apart, outside)[0]))
+        yield Candidate(members, source, isolation, _silhouette(apart, members))
+
+
+def _silhouette(apart: Floats, members: Integers) -> float:
+    """Return the mean silhouette of a group's members against all others together."""
+    own, everyone = apart[np.ix_(members, members)].sum(1), apart[members].sum(1)
+    inside = own / max(1, len(members) - 1)
+    outside = (everyone - own) / (len(apart) - len(members))
+    return float(((outside - inside) / np.maximum(inside, outside)).mean())
 
 
 def _nearest(given: Floats, valid: Integers, chosen: Integers, x: Floats) -> Integers:

@@ -13,21 +13,22 @@ Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 
 SMALLEST = 5
-"""Members that a group has at least; of more than 500 vectors, a hundredth of them."""
+"""Members that a group has at least; of more than 200 vectors, a fortieth of them."""
 SAME = 0.8
 """Jaccard's index, members in common by members of either, above which two groups are the same."""
 
 
 def smallest(n: int) -> int:
     """Return how many of n vectors make a group."""
-    return max(SMALLEST, n // 100)
+    return max(SMALLEST, n // 40)
 
 
 def reachability(apart: Floats, resolution: Floats) -> Floats:
     """Return the mutual reachability distance m_ij = max(d_ij, c_i, c_j).
 
-    The core distance c_i is that to the fourth neighbour, the fifth vector with i itself, and at least i's resolution,
-    below which there is no structure.
+    The core distance c_i is that within which there are ``smallest`` vectors, i itself among them, and at least i's
+    resolution, below which there is no structure. As many as a group has, so that it tells a group from vectors that
+    are everywhere, however many there are.
 
     Args:
         apart: d, (n, n), symmetric with an empty diagonal; n >= 5.
@@ -38,7 +39,8 @@ def reachability(apart: Floats, resolution: Floats) -> Floats:
 
     Source: Campello, Moulavi and Sander 2013, definitions 1 to 3.
     """
-    core = np.maximum(np.partition(apart, SMALLEST - 1, axis=1)[:, SMALLEST - 1], np.maximum(resolution, 1e-6))
+    within = np.partition(apart, smallest(len(apart)) - 1, axis=1)[:, smallest(len(apart)) - 1]
+    core = np.maximum(within, np.maximum(resolution, 1e-6))
     mutual = np.maximum(np.maximum(apart, core[:, None]), core)
     np.fill_diagonal(mutual, 0)
     return mutual

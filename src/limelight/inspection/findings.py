@@ -13,7 +13,7 @@ from limelight.inspection.proof import Proof
 from limelight.inspection.worker import Worker
 from limelight.ops.statistics import holm
 
-MARGIN = 0.15
+MARGIN = 0.1
 """How much of the pictures a change has to move, at least, at the lower end of the interval, to be a verdict."""
 ALPHA = 0.05
 
@@ -52,7 +52,7 @@ class Strategy:
         label: its name.
         members: places of the pictures in the data set, sorted.
         pictures: how many pictures of the class there are.
-        source: the spectral partition, a dense group, or the whole class.
+        source: the maps' spectral partition, a dense group of maps, a cluster of features, or the whole class.
         signs: how suspicious it is.
         mean_map: mean share of the relevance, (g, g).
         examples: places of some members, the most typical first.
@@ -67,7 +67,7 @@ class Strategy:
     label: str
     members: npt.NDArray[np.int64]
     pictures: int
-    source: Literal["spectral", "density", "class"]
+    source: Literal["spectral", "density", "features", "class"]
     signs: Signs
     mean_map: npt.NDArray[np.float32] = field(repr=False)
     examples: npt.NDArray[np.int64] = field(repr=False)

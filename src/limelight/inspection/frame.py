@@ -24,8 +24,8 @@ REACH = 0.06
 OVERLAP = 0.1
 """Share of a region that may lie in what is called elsewhere, where there is room for that."""
 
-Bound = Literal["place", "evidence"]
-"""A frame is bound to a place in the picture, or goes along with the evidence."""
+Bound = Literal["place", "evidence", "whole"]
+"""A frame is bound to a place in the picture, goes along with the evidence, or is the whole picture, how it looks."""
 
 
 @dataclass(frozen=True)
@@ -129,3 +129,13 @@ def _fit(x: Pictures, template: Float[Tensor, "c h w"], region: Region) -> Shift
     window = score[:, near[0][:, None], near[1]].flatten(1).argmax(1)
     width = len(near[1])
     return np.stack([near[0][window // width].numpy(), near[1][window % width].numpy()], 1)
+
+
+def spectrum(x: Pictures) -> Float[Tensor, "c h f"]:
+    """Return the mean amplitude of some pictures at each frequency: brightness, contrast, sharpness and texture."""
+    return torch.fft.rfft2(x).abs().mean(0)
+
+
+def with_look(x: Pictures, ratio: Float[Tensor, "c h f"]) -> Pictures:
+    """Multiply the amplitudes of pictures, with values in [0, 1]; what stands where is in the phases, which stay."""
+    return torch.fft.irfft2(torch.fft.rfft2(x) * ratio, s=x.shape[-2:]).clamp(0, 1)

@@ -1,7 +1,7 @@
 """Find what a network relies on, over a whole data set, and prove it."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,26 +14,29 @@ from limelight.inspection.clusters import cluster
 from limelight.inspection.collect import collect_maps
 from limelight.inspection.content import MOST, Looks, likeness
 from limelight.inspection.embedding import embed
-from limelight.inspection.findings import InspectedClass, Inspection, Signs, Strategy, proven
+from limelight.inspection.findings import ALPHA, InspectedClass, Inspection, Signs, Strategy, proven
 from limelight.inspection.fixedness import fixedness
 from limelight.inspection.frame import Bound
 from limelight.inspection.isolation import isolation_p
 from limelight.inspection.likeness import shares, usable
-from limelight.inspection.proof import FEWEST, Prover
+from limelight.inspection.proof import FEWEST, Group, Prover
 from limelight.inspection.record import ClassMaps
 from limelight.inspection.words import state
 from limelight.inspection.worker import Source, Worker
 from limelight.model.targets import find_class
+from limelight.ops.clusters import kmeans
 
-TRIED = 3
+TRIED = 6
 """Strategies of a class that are tried, beside the whole class."""
 FIXED, MOVING = 0.3, 0.6
-"""Fixedness above which a strategy is tried at a place, and below which in the frame that goes along with its evidence."""
+"""Fixedness above which a strategy is tried at a place, and below which wherever its evidence goes."""
 WHOLE = 0.8
 """Share of a class from which a strategy is that of the whole class."""
 SMALLEST = 5
 """Pictures of a class, at least, of which strategies are looked for."""
 
+GROUPS = 4
+"""Clusters of a class by its features."""
 EXAMPLES = 48
 """Members of a strategy that are kept to be shown."""
 LATER = "less suspicious than those that were tried; more are tried with tried=N"
@@ -131,19 +134,32 @@ class _Search:
             return replace(known, note=few), []
         clusters = cluster(maps.maps, seed=self._seed)
         p = isolation_p(maps.maps, clusters, seed=self._seed)
-        whole = self._strategy(maps, np.flatnonzero(seen), "class", float("nan"))
+        everyone = np.flatnonzero(seen)
+        whole = self._strategy(maps, everyone, "class", float("nan"))
         found = [
             self._strategy(maps, one.members, one.source, 1 - float(isolated))
             for one, isolated in zip(clusters.candidates, p, strict=True)
-            if len(one.members) < WHOLE * seen.sum()
+            if len(one.members) < WHOLE * len(everyone) and isolated <= ALPHA
         ]
+        found += [self._strategy(maps, rows, "features", float("nan")) for rows in self._alike_in_features(maps, seen)]
         found.sort(key=lambda strategy: (len(strategy.members) < FEWEST, -strategy.signs.suspicion))
         known = replace(known, clusters=clusters.n_clusters, agreement=clusters.agreement, fixed=whole.signs.fixed)
         at = {int(place): i for i, place in enumerate(maps.places)}
-        tried = [
-            self._try(one, maps, at) if i < self._tried else replace(one, untried=LATER) for i, one in enumerate(found)
+        tried = [self._try(one, maps, at) for one in found[: self._tried]]
+        return known, [
+            self._try(whole, maps, at),
+            *tried,
+            *(replace(one, untried=LATER) for one in found[self._tried :]),
         ]
-        return known, [self._try(whole, maps, at), *tried]
+
+    def _alike_in_features(self, maps: ClassMaps, seen: npt.NDArray[np.bool_]) -> Iterator[Places]:
+        """Yield the clusters of the class's pictures by what the last layer is given (Chen et al. 2018)."""
+        rows = np.flatnonzero(seen)
+        features = maps.features[rows]
+        if features.shape[1] and len(rows) >= GROUPS * SMALLEST:
+            scaled = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
+            labels = kmeans(scaled.astype(np.float64), GROUPS, seed=self._seed).labels
+            yield from (rows[labels == label] for label in range(GROUPS) if (labels == label).sum() >= SMALLEST)
 
     def _strategy(self, maps: ClassMaps, rows: Places, source: Any, isolated: float) -> Strategy:
         p = shares(maps.maps[rows])
@@ -181,16 +197,16 @@ class _Search:
 
     def _try(self, strategy: Strategy, maps: ClassMaps, at: dict[int, int]) -> Strategy:
         rows = np.array([at[int(place)] for place in strategy.members])
-        same = np.setdiff1d(maps.places, strategy.members)
+        same, others = np.setdiff1d(maps.places, strategy.members), self._others(maps.target)
+        group = Group(maps.target, strategy.members, maps.maps[rows], same, others)
         fixed = strategy.signs.fixed
-        frames: list[Bound] = [*["place"] * (fixed > FIXED), *["evidence"] * (fixed < MOVING)]
-        others = self._others(maps.target)
-        proofs = [
-            self._prover.prove(maps.target, strategy.members, maps.maps[rows], same, others, bound) for bound in frames
-        ]
-        there = tuple(proof for proof in proofs if proof is not None)
-        few = f"too few pictures for a proof: {len(rows)} follow it, and {len(others)} are of other classes; {FEWEST} of each are needed"
-        return replace(strategy, proofs=there, untried="" if there else few)
+        frames: list[Bound] = [*["place"] * (fixed > FIXED), *["evidence"] * (fixed < MOVING), "whole"]
+        proofs = [proof for bound in frames if (proof := self._prover.prove(group, bound)) is not None]
+        few = (
+            f"too few pictures for a proof: {len(rows)} follow it, and {len(others)} are of other classes; "
+            f"{FEWEST} of each are needed"
+        )
+        return replace(strategy, proofs=tuple(proofs), untried="" if proofs else few)
 
 
 def judge(strategies: Sequence[Strategy]) -> list[Strategy]:

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from limelight.errors import InvalidOption
 from limelight.inspection.clusters import Clusters
-from limelight.inspection.density import SAME, DensityTree, density_tree, reachability
+from limelight.inspection.density import SAME, DensityTree, density_tree, reachability, smallest
 from limelight.inspection.likeness import Floats, check_maps, distances, resolutions, shares, signatures
 
 Integers = npt.NDArray[np.int64]
@@ -34,7 +34,8 @@ def isolation_p(
         tested: of more maps, so many are drawn at random.
 
     Returns:
-        (candidates,); 1 for a group that is none at any level of density.
+        (candidates,); 1 for a group that is none at any level of density; NaN for one too small to be tested, or that
+        leaves too few others: below ``density.smallest`` of the maps tested.
 
     Raises:
         InvalidOption: fewer than one permutation, or than 100 maps tested.
@@ -89,5 +90,5 @@ def _tail(by_chance: Floats, scores: Floats, tree: DensityTree, member: Booleans
     same = tree.same_as(member)
     same = same[tree.isolation[same] > 0]
     if not len(same):
-        return 1.0
+        return 1.0 if min(member.sum(), (~member).sum()) >= smallest(len(member)) else float("nan")
     return float((1 + (by_chance >= scores[same].max()).sum()) / (1 + len(by_chance)))

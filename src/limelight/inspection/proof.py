@@ -1,24 +1,38 @@
 """What happens without a strategy's evidence, and with it in pictures of other classes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from limelight.inspection.frame import Bound, Cells, Frame, Shifts, consensus, elsewhere, find_frame, roll
+from limelight.inspection.frame import (
+    Bound,
+    Cells,
+    Frame,
+    Shifts,
+    consensus,
+    elsewhere,
+    find_frame,
+    roll,
+    spectrum,
+    with_look,
+)
 from limelight.inspection.trial import Reply, Trial
 from limelight.inspection.worker import Worker
 from limelight.ops.impute import inpaint
 
 MOST = 100
 """Pictures of a trial, at most: a share is then known to 10 points or better."""
+FIRST = 30
+"""Pictures of a trial at first; more are taken where these make a difference."""
+PROMISING = 0.1
+"""Difference in a share that calls for more pictures."""
 
 FEWEST = 20
 """Pictures of a strategy, and of other classes, below which nothing is proven."""
-
 TOLERANCE = 1e-3
 """Of filled pixels, in units of a picture's largest value: far below what is seen in a picture of 8 bits."""
 
@@ -29,16 +43,20 @@ Places = Int[np.ndarray, " n"]
 class Proof:
     """The trials of one strategy, in one frame.
 
+    In the frame of the whole picture the evidence is how it looks: the amplitudes of its frequencies, as a multiple of
+    other pictures'. It is taken away, or given to other pictures; elsewhere is then the look of other pictures.
+
     Attributes:
         frame: where the region is; its shifts are those of the first half of the members.
-        taken: the members' region is filled from around it, against as large a region elsewhere in them.
-        pasted: the members' region is pasted into pictures of other classes, against as large a region of the members
-            from elsewhere, at the same place.
-        common: what the members' regions have in common is pasted into pictures of other classes, against what other
-            pictures have in common there.
-        beyond: as ``taken``, of members of which it is known where the object is, which is left alone.
         clean: the members as they are.
         others: the pictures of other classes as they are.
+        taken: the members' region is filled from around it, against as large a region elsewhere in them.
+        common: what the members' regions have in common is pasted into pictures of other classes, against what other
+            pictures have in common there.
+        pasted: a member's region is pasted into pictures of other classes, against as large a region of the member
+            from elsewhere, at the same place; None for the whole picture.
+        beyond: as ``taken``, of members of which it is known where the object is, which is left alone; None where that
+            is not known, or for the whole picture.
         same_class: as ``taken``, of pictures of the class that follow another strategy; None where there are too few.
     """
 
@@ -46,13 +64,38 @@ class Proof:
     clean: Reply
     others: Reply
     taken: Trial
-    pasted: Trial
     common: Trial
+    pasted: Trial | None = None
     beyond: Trial | None = None
     same_class: Trial | None = None
 
+    @property
+    def promising(self) -> bool:
+        """Whether more pictures may show something."""
+        lost = -self.beyond.difference[0] if self.beyond else 0.0
+        return max(self.common.difference[0], lost) >= PROMISING
 
-@dataclass
+
+@dataclass(frozen=True)
+class Group:
+    """A strategy's pictures, and those it is compared with.
+
+    Attributes:
+        target: the class.
+        members: that follow the strategy.
+        maps: theirs, (n, g, g).
+        same: other pictures of the class.
+        others: pictures of other classes.
+    """
+
+    target: int
+    members: Places
+    maps: Cells
+    same: Places
+    others: Places
+
+
+@dataclass(frozen=True)
 class Prover:
     """Changes pictures and asks the network.
 
@@ -63,64 +106,88 @@ class Prover:
 
     worker: Worker
     seed: int = 0
-    _read: dict[int, tuple[Tensor, Tensor | None] | None] = field(
-        default_factory=dict[int, tuple[Tensor, Tensor | None] | None]
-    )
 
-    def prove(
-        self, target: int, members: Places, maps: Cells, same: Places, others: Places, bound: Bound
-    ) -> Proof | None:
-        """Take a strategy's evidence away, and give it to other pictures.
-
-        Args:
-            target: the class.
-            members: pictures that follow the strategy.
-            maps: theirs, (n, g, g).
-            same: other pictures of the class.
-            others: pictures of other classes.
-            bound: of the frame.
+    def prove(self, group: Group, bound: Bound) -> Proof | None:
+        """Take a strategy's evidence away, and give it to other pictures: to some, and to more if it seems to matter.
 
         Returns:
             None where there are too few pictures.
         """
-        rng = np.random.default_rng((self.seed, target, len(members)))
-        order = rng.permutation(len(members))
-        known, asked = order[::2], order[1::2][:MOST]  # what is known of the evidence comes from other pictures
-        others, same = rng.permutation(others)[:MOST], rng.permutation(same)[:MOST]
-        if len(known) < FEWEST // 2 or len(asked) < FEWEST // 2 or len(others) < FEWEST:
+        if min(len(group.members), len(group.others)) < FEWEST:
             return None
-        x, masks = self._pictures(members[asked])
-        y, _ = self._pictures(others)
+        proof = self._prove(group, bound, FIRST)
+        return self._prove(group, bound, MOST) if proof.promising else proof
+
+    def _prove(self, group: Group, bound: Bound, most: int) -> Proof:
+        rng = np.random.default_rng((self.seed, group.target, len(group.members)))
+        order = rng.permutation(len(group.members))
+        known, asked = order[::2][:MOST], order[1::2][:most]  # what is known of the evidence comes from other pictures
+        group = replace(group, others=rng.permutation(group.others), same=rng.permutation(group.same))
+        x, masks = self._pictures(group.members[asked])
+        y, _ = self._pictures(group.others[:most])
+        if bound == "whole":
+            return self._look(group, known, x, y)
         size = (int(x.shape[-2]), int(x.shape[-1]))
-        frame = find_frame(maps[known], size, bound)
-        own = replace(find_frame(maps[asked], size, bound), region=frame.region)
-        frame, known = frame.take(range(min(MOST, len(known)))), known[:MOST]
+        frame = find_frame(group.maps[known], size, bound)
+        own = replace(find_frame(group.maps[asked], size, bound), region=frame.region)
         away = elsewhere(frame.region, len(asked), rng)
         regions, apart = own.own(), own.own(away)
         donors = rng.integers(len(asked), size=len(y))
         at = rng.integers(0, size, size=(len(y), 2)) if bound == "evidence" else np.zeros((len(y), 2), np.int64)
         holes = torch.stack([roll(frame.region, shift) for shift in at])
-        typical = consensus(self._pictures(members[known])[0], frame)
-        some = rng.permutation(np.concatenate([same, others]))[: len(known)]
-        usual = consensus(self._pictures(some)[0], frame.take(rng.integers(len(known), size=len(some)).tolist()))
+        typical = consensus(self._pictures(group.members[known])[0], frame)
+        usual = self._usual(group, frame, rng)
+
+        def pasting(content: Tensor) -> Reply:
+            return self.ask(paste(y, holes, content), group.target)
+
+        shifts = own.shifts[donors] + at
         return Proof(
             frame,
-            clean=self.ask(x, target),
-            others=self.ask(y, target),
-            taken=Trial.of("taken", self.ask(fill(x, regions), target), self.ask(fill(x, apart), target)),
-            pasted=Trial.of(
-                "pasted",
-                self.ask(paste(y, holes, _moved(x[donors], own.shifts[donors] + at)), target),
-                self.ask(paste(y, holes, _moved(x[donors], own.shifts[donors] - away[donors] + at)), target),
-            ),
+            clean=self.ask(x, group.target),
+            others=self.ask(y, group.target),
+            taken=self._taking("taken", x, regions, apart, group.target),
             common=Trial.of(
-                "common",
-                self.ask(paste(y, holes, _moved(typical.expand_as(y), at)), target),
-                self.ask(paste(y, holes, _moved(usual.expand_as(y), at)), target),
+                "common", pasting(_moved(typical.expand_as(y), at)), pasting(_moved(usual.expand_as(y), at))
             ),
-            beyond=self._beyond(x, masks, regions, apart, target),
-            same_class=self._same_class(same, own, rng, target),
+            pasted=Trial.of(
+                "pasted", pasting(_moved(x[donors], shifts)), pasting(_moved(x[donors], shifts - away[donors]))
+            ),
+            beyond=self._beyond(x, masks, regions, apart, group.target),
+            same_class=self._same_class(group.same[:most], own, rng, group.target),
         )
+
+    def _look(self, group: Group, known: Places, x: Tensor, y: Tensor) -> Proof:
+        """Take away, and give, how the whole picture looks."""
+        low, high = self.worker.model.bounds
+
+        def unit(x: Tensor) -> Tensor:
+            return ((x - low) / (high - low)).clamp(0, 1)
+
+        def changed(x: Tensor, ratio: Tensor) -> Reply:
+            return self.ask(with_look(unit(x), ratio) * (high - low) + low, group.target)
+
+        rest = group.same if len(group.same) >= FEWEST else group.others[len(y) :]
+        usual = unit(self._pictures(rest[: 2 * len(known)])[0])
+        theirs = spectrum(unit(self._pictures(group.members[known])[0]))
+        ratio = theirs / spectrum(usual).clamp_min(1e-6)
+        chance = spectrum(usual[::2]) / spectrum(usual[1::2]).clamp_min(1e-6)
+        region = torch.ones(x.shape[-2:], dtype=torch.bool)
+        return Proof(
+            Frame("whole", region, np.zeros((len(known), 2), np.int64)),
+            clean=self.ask(x, group.target),
+            others=self.ask(y, group.target),
+            taken=Trial.of("taken", changed(x, 1 / ratio.clamp_min(1e-3)), changed(x, chance)),
+            common=Trial.of("common", changed(y, ratio), changed(y, chance)),
+        )
+
+    def _usual(self, group: Group, frame: Frame, rng: np.random.Generator) -> Tensor:
+        """Return what other pictures have in common in a frame, as many as those that it is known by."""
+        some = rng.permutation(np.concatenate([group.same, group.others]))[: len(frame.shifts)]
+        return consensus(self._pictures(some)[0], frame.take(rng.integers(len(frame.shifts), size=len(some)).tolist()))
+
+    def _taking(self, change: str, x: Tensor, regions: Tensor, apart: Tensor, target: int) -> Trial:
+        return Trial.of(change, self.ask(fill(x, regions), target), self.ask(fill(x, apart), target))
 
     def _beyond(
         self, x: Tensor, masks: Sequence[Tensor | None], regions: Tensor, apart: Tensor, target: int
@@ -130,21 +197,15 @@ class Prover:
         if len(known) < FEWEST // 2:
             return None
         free = ~torch.stack([_box(mask) for mask in masks if mask is not None]).to(regions.device)
-        return Trial.of(
-            "beyond",
-            self.ask(fill(x[known], regions[known] & free), target),
-            self.ask(fill(x[known], apart[known] & free), target),
-        )
+        return self._taking("beyond", x[known], regions[known] & free, apart[known] & free, target)
 
     def _same_class(self, same: Places, own: Frame, rng: np.random.Generator, target: int) -> Trial | None:
         """Take the same region away from pictures of the class that follow another strategy."""
         if len(same) < FEWEST // 2 or own.bound == "evidence":
             return None
         x, _ = self._pictures(same)
-        away = elsewhere(own.region, len(same), rng)
-        holes = torch.stack([roll(own.region, shift) for shift in away])
-        there = self.ask(fill(x, own.region.expand(len(x), -1, -1)), target)
-        return Trial.of("same class", there, self.ask(fill(x, holes), target))
+        away = torch.stack([roll(own.region, shift) for shift in elsewhere(own.region, len(same), rng)])
+        return self._taking("same class", x, own.region.expand(len(x), -1, -1), away, target)
 
     def ask(self, x: Tensor, target: int) -> Reply:
         """Return whether the network takes each picture for the class."""

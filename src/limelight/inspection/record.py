@@ -13,6 +13,9 @@ from limelight.bench.store import Store
 GRID = 16
 """Cells along a side of a map that is kept."""
 
+FEATURES = 64
+"""Numbers to which features are drawn: random projections keep distances (Johnson and Lindenstrauss 1984)."""
+
 AT_ONCE = 100_000
 """Maps that are read together, so that memory does not grow with the data set."""
 
@@ -29,6 +32,7 @@ class MapRow:
         outside: share of the relevance that lies outside the object; NaN where it is not known where that is.
         peak: the cell of the largest value, row by row; -1 if the map is empty.
         error: why there is no map, or "".
+        features: what the last layer is given, drawn to ``FEATURES`` numbers; empty where no linear layer is the last.
         map: finished and averaged over ``GRID`` x ``GRID`` cells, row by row; zeros if it is empty.
     """
 
@@ -39,6 +43,7 @@ class MapRow:
     outside: float = float("nan")
     peak: int = -1
     error: str = ""
+    features: tuple[float, ...] = ()
     map: tuple[float, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
@@ -56,6 +61,7 @@ class ClassMaps:
         probability: of the class, (n,).
         outside: share of relevance outside the object, NaN where unknown, (n,).
         maps: (n, GRID, GRID).
+        features: (n, FEATURES); (n, 0) where there are none.
     """
 
     target: int
@@ -63,6 +69,7 @@ class ClassMaps:
     probability: npt.NDArray[np.float64]
     outside: npt.NDArray[np.float64]
     maps: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.places)
@@ -79,6 +86,7 @@ class MapStore(Store):
         "outside": float,
         "peak": int,
         "error": str,
+        "features": tuple[float, ...],
         "map": tuple[float, ...],
     }
     repeated: ClassVar[Set[str]] = {"error"}
@@ -128,14 +136,19 @@ class MapStore(Store):
 
         rows = self.table([name for name in self.columns if name not in ("image", "error")], keep)
         numbers = {name: rows[name].to_numpy() for name in ("key", "target", "probability", "outside")}
-        maps = rows["map"].combine_chunks().flatten().to_numpy().reshape(-1, GRID, GRID)
+        maps = _lists(rows["map"]).reshape(-1, GRID, GRID)
+        features = _lists(rows["features"]).reshape(len(maps), -1)
         places = order[np.searchsorted(keys, numbers["key"], sorter=order) % len(keys)]
         here = keys[places] == numbers["key"]
         for target in targets:
             own = np.flatnonzero(here & (numbers["target"] == target))
             own = own[np.argsort(places[own])]
             shares = {name: numbers[name][own] for name in ("probability", "outside")}
-            yield ClassMaps(int(target), places[own], **shares, maps=maps[own])
+            yield ClassMaps(int(target), places[own], **shares, maps=maps[own], features=features[own])
+
+
+def _lists(column: Any) -> npt.NDArray[np.float32]:
+    return column.combine_chunks().flatten().to_numpy()
 
 
 def _gather(targets: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Iterator[list[int]]:

@@ -29,16 +29,13 @@ def name_place(frame: Frame) -> str:
 
 def state(label: str, members: int, pictures: int, proof: Proof, *, common: bool) -> str:
     """Say what was proven of a strategy."""
-    label = visible(label)
-    taken, pasted = proof.taken, proof.common if common else proof.pasted
-    said = (
-        f"{members:,} of {pictures:,} pictures of '{label}' ({members / pictures:.0%}) rest on a patch "
-        f"{name_place(proof.frame)}; without it the network finds {taken.changed} of them; "
-    )
-    pastes = (
-        "what they have in common there, pasted into other pictures," if common else "pasted into other pictures it"
-    )
+    label, whole = visible(label), proof.frame.bound == "whole"
+    taken, pasted = proof.taken, proof.common if common or proof.pasted is None else proof.pasted
+    what = "how the whole picture looks" if whole else f"a patch {name_place(proof.frame)}"
+    given = "given to" if whole else "what they have in common there, pasted into" if common else "pasted into"
+    control = "the look of others" if whole else "as large a patch elsewhere"
     return (
-        f"{said}{pastes} makes {pasted.changed} of them '{label}'; as large a patch elsewhere: "
-        f"{taken.control.share:.0%}, {pasted.control.share:.0%}"
-    ).replace("other pictures, makes", "other pictures, makes")
+        f"{members:,} of {pictures:,} pictures of '{label}' ({members / pictures:.0%}) rest on {what}; without it the "
+        f"network finds {taken.changed} of them; {given} other pictures, it makes {pasted.changed} of them '{label}'; "
+        f"{control}: {taken.control.share:.0%}, {pasted.control.share:.0%}"
+    )

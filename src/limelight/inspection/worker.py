@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limelight import api, zoo
@@ -21,9 +21,12 @@ from limelight.data.datasets import open_dataset
 from limelight.data.samples import Sample
 from limelight.engine.default_method import default_method
 from limelight.engine.method import Method, as_method
+from limelight.engine.saliency import Saliency
 from limelight.errors import InvalidImage, InvalidOption, UnknownTarget, UnsupportedModel
-from limelight.inspection.record import GRID, MapRow
+from limelight.inspection.record import FEATURES, GRID, MapRow
 from limelight.model.classifier import Classifier, as_classifier
+from limelight.model.hooks import attach_hooks
+from limelight.model.last_layer import find_last_layer, read_features
 from limelight.model.timing import timed_passes
 
 Of = Literal["label", "prediction"]
@@ -191,6 +194,34 @@ class Worker:
         except (InvalidImage, InvalidOption) as error:
             return str(error)
 
+    def _run(self, x: Tensor, targets: list[int] | None) -> tuple[Saliency, Tensor]:
+        """Explain pictures; return their features too, of the same pass where there is but one."""
+        if self.last_layer is None:
+            return self.method.run(self.model, x, targets), x.new_zeros(len(x), 0)
+        given: list[Tensor] = []
+
+        def keep(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            given.append(arguments[0].detach())
+
+        layer = self.model.module.get_submodule(self.last_layer)
+        with attach_hooks([(layer.register_forward_pre_hook, keep)]):
+            saliency = self.method.run(self.model, x, targets)
+        alone = sum(map(len, given)) == len(x)
+        features = (
+            (torch.cat(given) if alone else read_features(self.model, self.last_layer, x)).flatten(1).float().cpu()
+        )
+        draws = torch.Generator().manual_seed(0)
+        return saliency, features @ torch.randn(features.shape[1], FEATURES, generator=draws) / FEATURES**0.5
+
+    @cached_property
+    def last_layer(self) -> str | None:
+        """The linear layer that gives the scores; None if another gives them."""
+        first = api.first_input(self.model, (sample.image for sample in self.samples))
+        try:
+            return find_last_layer(self.model, first[None])
+        except UnsupportedModel:
+            return None
+
     def _explain(self, read: Mapping[int, "_Read"]) -> Iterator[MapRow]:
         for place, one in read.items():
             if isinstance(one, str):
@@ -199,7 +230,8 @@ class Worker:
         for shape in dict.fromkeys(tuple(x.shape) for x, _ in inputs.values()):
             places = [place for place, (x, _) in inputs.items() if tuple(x.shape) == shape]
             targets = None if self.targets is None else [self.targets[place] for place in places]
-            saliency = self.method.run(self.model, torch.stack([inputs[place][0] for place in places]), targets)
+            x = torch.stack([inputs[place][0] for place in places])
+            saliency, features = self._run(x, targets)
             cells = F.adaptive_avg_pool2d(saliency.map[:, None], GRID).flatten(1)
             for i, place in enumerate(places):
                 yield MapRow(
@@ -209,7 +241,8 @@ class Worker:
                     probability=float(saliency.probability[i]),
                     outside=_share_outside(saliency.map[i], inputs[place][1]),
                     peak=int(cells[i].argmax()) if bool(cells[i].any()) else -1,
-                    map=tuple(float(v) for v in cells[i]),
+                    features=tuple(features[i].tolist()),
+                    map=tuple(cells[i].tolist()),
                 )
 
 
