@@ -223,5 +223,5 @@ def sanity_strip(
                 saliency = run([m], copy, x, explained)[0]
                 alone = explanations(saliency, model, x, name)[0]
                 title = f"{'… ' if mode == 'cascading' else ''}{layer}" if line is panels[0] else ""
-                line.append(draw.Panel(alone.overlay(), title, "empty" if alone.degenerate else ""))
+                line.append(draw.Panel(alone.view(alone.usual), title, "empty" if alone.degenerate else ""))
     return draw.gallery(panels)

@@ -259,7 +259,7 @@ def _draw_maps(choice: Choice, classifier: Classifier, method: str, samples: Seq
     shown: list[Figure] = []
     for sample, e in zip(samples, explanations, strict=True):
         row = rows[sample.name]
-        view = e.view("signed") if made.card.fine and not e.degenerate else e.overlay()
+        view = e.view(e.usual)
         number = row.values[choice.metric]
         value = format_number(number) if number == number else "–"
         alt = f"{sample.name}, the map of {method} for {row.label}: {choice.metric} {value}."

@@ -82,7 +82,7 @@ class MapMaker:
             truth = [true_objects(model, sample) for sample in samples]
         except (LimelightError, RuntimeError, ValueError):  # a page without these maps is better than none
             return None
-        shown = [e.view("signed") if made_by.card.fine and not e.degenerate else e.overlay() for e in explanations]
+        shown = [e.view(e.usual) for e in explanations]
         return [
             seen if mask is None or not bool(mask.any()) else draw.outline_mask(seen, mask.cpu().numpy())
             for seen, mask in zip(shown, truth, strict=True)
