@@ -113,7 +113,7 @@ class Watch:
         self.done, self.total = 0.0, 0.0
         self._show: Callable[[float, float], None] | None = None
         self._started = self._shown = time.perf_counter()
-        self.close: Callable[[], None] = lambda: None
+        self._close: Callable[[float], None] = lambda seconds: None
 
     def expect(self, forecast: Callable[[], Forecast]) -> None:
         """Say how long it will take if that is long; a bar will run up to its passes. The first forecast counts."""
@@ -131,8 +131,12 @@ class Watch:
             return
         self._shown = now
         if self._show is None:
-            self._show, self.close = _display(self.what, bool(self.progress))
+            self._show, self._close = _display(self.what, bool(self.progress))
         self._show(min(self.done, self.total), self.total)
+
+    def end(self) -> None:
+        """Close the bar, if there is one."""
+        self._close(time.perf_counter() - self._started)
 
 
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
@@ -167,10 +171,14 @@ def show_progress(what: str, progress: bool | None = None, times: int = 1) -> Ge
         yield watch
     finally:
         _watch.reset(token)
-        watch.close()
+        watch.end()
 
 
-def _display(what: str, everywhere: bool) -> tuple[Callable[[float, float], None], Callable[[], None]]:
+_Bar = tuple[Callable[[float, float], None], Callable[[float], None]]
+"""What shows how much is done, of how much, and what ends it after so many seconds."""
+
+
+def _display(what: str, everywhere: bool) -> _Bar:
     """Return how progress is shown here, and how that ends."""
     notebook = _notebook()
     if notebook is not None:
@@ -180,7 +188,7 @@ def _display(what: str, everywhere: bool) -> tuple[Callable[[float, float], None
     console = Console(stderr=True)
     if console.is_terminal:
         return _in_terminal(console, what)
-    return (_in_lines(what) if everywhere else lambda done, total: None), lambda: None
+    return (_in_lines(what) if everywhere else lambda done, total: None), lambda seconds: None
 
 
 def _notebook() -> Any:
@@ -194,22 +202,26 @@ def _notebook() -> Any:
     return importlib.import_module("IPython.display")
 
 
-def _in_terminal(console: Any, what: str) -> tuple[Callable[[float, float], None], Callable[[], None]]:
+def _in_terminal(console: Any, what: str) -> _Bar:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True)
     task = bar.add_task(what, total=None)
     bar.start()
-    return lambda done, total: bar.update(task, completed=done, total=total), bar.stop
+    return lambda done, total: bar.update(task, completed=done, total=total), lambda seconds: bar.stop()
 
 
-def _in_notebook(display: Any, what: str) -> tuple[Callable[[float, float], None], Callable[[], None]]:
+def _in_notebook(display: Any, what: str) -> _Bar:
+    # An output can't be taken back alone, and an empty one would leave a gap: it becomes a line.
     def page(done: float, total: float) -> Any:
         return display.HTML(f'{what} <progress value="{done:g}" max="{total:g}"></progress> {done / total:z.0%}')
 
+    def end(seconds: float) -> None:
+        handle.update(display.HTML(f"{what}: {duration(seconds)}"))
+
     handle = display.display(page(0, 1), display_id=True)
-    return lambda done, total: handle.update(page(done, total)), lambda: handle.update(display.HTML(""))
+    return lambda done, total: handle.update(page(done, total)), end
 
 
 def _in_lines(what: str) -> Callable[[float, float], None]:
