@@ -20,7 +20,7 @@ from limelight.progress import Forecast, Part, count_passes, duration, show_prog
 
 NET = architectures.small(channels=(4, 4))
 X = architectures.images(1)
-MINUTE = Forecast(6000, 60.0, [Part("rise", 6000, 0, "set by n_masks=5999")])
+MINUTE = Forecast(6000, 60.0, [Part("rise", 6000, 0, ("n_masks=5999",))])
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:

@@ -29,13 +29,25 @@ class Part:
         name: of the method or metric.
         passes: forward and backward, also through a part of the network.
         work: forward passes through the whole network that take as long.
-        advice: what it depends on, such as ``n_masks=8000``.
+        options: on which it depends, such as ``n_masks=8000``.
+        advice: how it is avoided.
     """
 
     name: str
     passes: float
     work: float
+    options: tuple[str, ...] = ()
     advice: str = ""
+
+    @property
+    def remark(self) -> str:
+        """What makes it shorter, in the words of whoever asked for it."""
+        options = " or ".join(filter(None, (spelling.get()(self.name, option) for option in self.options)))
+        return self.advice or (options and f"set by {options}")
+
+
+spelling: ContextVar[Callable[[str, str], str]] = ContextVar("spelling", default=lambda name, option: option)
+"""How whoever asked gives a method or metric of this name an option; "" for not at all."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ class Forecast:
         """Say passes, time and what makes it shorter."""
         by_size = sorted(self.parts, key=lambda part: -part.passes)[:3]
         large = [part for part in by_size if part.passes >= 0.1 * self.passes] or by_size[:1]
-        of = ", ".join(f"{part.name} {part.passes:z,.0f}{part.advice and f' ({part.advice})'}" for part in large)
+        of = ", ".join(f"{part.name} {part.passes:z,.0f}{part.remark and f' ({part.remark})'}" for part in large)
         pictures = f" for {self.images:,} pictures" if self.images > 1 else ""
         about = "at most about" if self.at_most else "about"
         each = self.seconds / max(self.passes, 1)
