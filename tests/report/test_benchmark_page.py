@@ -14,8 +14,8 @@ from limelight.bench.cell import Cell
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Store
 from limelight.draw import chart
-from limelight.report.benchmark import open_run, write_report
-from limelight.report.benchmark.extremes import SHOWN
+from limelight.pages.benchmark import open_run, write_report
+from limelight.pages.benchmark.extremes import SHOWN
 from limelight.scoring.evaluate import columns
 from pages import Page, check
 from report.small_run import METHODS, METRICS, draw_cells, make_run, settings_of

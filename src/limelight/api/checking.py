@@ -194,6 +194,16 @@ def sanity_strip(
         steps: number of randomised models shown, spread over all layers.
         progress: as in ``explain``.
         options: as in ``sanity``.
+
+    Returns:
+        A line per method: its map, then those of models that are random from ever earlier layers on.
+
+    Raises:
+        LimelightError: see ``limelight.errors``.
+
+    Example:
+        >>> ll.sanity_strip("demo/resnet", ll.example_image(), ["grad-cam", "gradient"], steps=2).mode
+        'RGB'
     """
     from limelight.measures.randomisation.sanity import layer_order, randomise
 
