@@ -462,13 +462,13 @@ def show_rows(
 
 def _tell_row(row: Sequence[Explanation], titles: Sequence[str]) -> dict[str, Any]:
     """Return an image and its maps as the viewer reads them."""
-    first = row[0]
+    first, cards = row[0], METHODS.cards()
     maps = [
         {
             "method": visible(e.method),
             "title": visible(title),
             "map": tell_map(e.raw),
-            "signed": e.usual == "signed",
+            "signed": (card := cards.get(e.provenance.get("method", ""))) is not None and card.fine,
             "passes": e.cost.passes,
             "seconds": e.seconds,
             "degenerate": e.degenerate,
