@@ -15,7 +15,7 @@ import pandas as pd
 from limelight.bench.cell import Cell, join_cells
 from limelight.bench.recipe_file import read_published, read_recipe
 from limelight.bench.store import Store
-from limelight.report.benchmark.published import parse_published
+from limelight.pages.benchmark.published import parse_published
 from limelight.results.tables import Results
 from limelight.scoring.evaluate import columns
 

@@ -144,7 +144,7 @@ def workers(images: int, room: Path) -> None:
 
 SUMMARY = """
 import resource, sys, time
-from limelight.report.benchmark import open_run
+from limelight.pages.benchmark import open_run
 start = time.perf_counter()
 figures = sum(len(list(summary)) for _, summary in open_run(sys.argv[1]).by_model)
 seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

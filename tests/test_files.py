@@ -26,7 +26,7 @@ from limelight.data.images import load_image
 from limelight.data.reading import text_of
 from limelight.data.samples import read_samples
 from limelight.errors import CorruptStore, InvalidImage, InvalidOption, UnknownTarget, UnsupportedModel
-from limelight.report.page import Section, write_page
+from limelight.pages.page import Section, write_page
 from limelight.results.row import Column, Row
 from limelight.results.tables import Results
 

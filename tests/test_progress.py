@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 import architectures
 import limelight as ll
 from limelight import api, progress
+from limelight.__main__ import stay_plain_in_notebooks
 from limelight.api.forecasting import forecast
 from limelight.data.samples import Sample
 from limelight.progress import Forecast, Part, count_passes, duration, show_progress
 
 NET = architectures.small(channels=(4, 4))
 X = architectures.images(1)
-MINUTE = Forecast(6000, 60.0, [Part("rise", 6000, 0, "set by n_masks=5999")])
+MINUTE = Forecast(6000, 60.0, [Part("rise", 6000, 0, ("n_masks=5999",))])
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:
@@ -227,6 +229,18 @@ def test_a_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert "━" in shown
 
 
+def test_commands_in_a_notebook_print_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as its kernel says
+    monkeypatch.setenv("TTY_COMPATIBLE", "")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    stay_plain_in_notebooks()
+    assert Console().is_terminal
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    stay_plain_in_notebooks()
+    assert not Console().is_terminal
+
+
 def test_a_bar_in_a_notebook(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pages: list[str] = []
     handle = SimpleNamespace(update=pages.append)
@@ -242,16 +256,16 @@ def test_a_bar_in_a_notebook(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     at_work(monkeypatch, None)
     assert 'value="3000" max="6000"' in pages[29]
     assert pages[-2].endswith("100%")
-    assert pages[-1] == ""
+    assert pages[-1] == "explaining: 60 s"
     assert said(capsys).count("\n") == 1
 
 
 def test_the_whole_is_shown_not_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[float, float]] = []
 
-    def display(what: str, everywhere: bool) -> tuple[Callable[[float, float], None], Callable[[], None]]:
+    def display(what: str, everywhere: bool) -> tuple[Callable[[float, float], None], Callable[[float], None]]:
         assert what == "explaining"
-        return (lambda done, total: shown.append((done, total))), lambda: None
+        return (lambda done, total: shown.append((done, total))), lambda seconds: None
 
     monkeypatch.setattr(progress, "_display", display)
     monkeypatch.setattr(progress, "FIRST", 0.0)

@@ -76,6 +76,17 @@ def test_conda_has_the_same_dependencies() -> None:
     assert entry.split(" = ") == ["limelight", PROJECT["scripts"]["limelight"]]
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+def test_pages_name_the_oldest_versions(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    needed = {
+        "Python": PROJECT["requires-python"],
+        "PyTorch": next(d for d in PROJECT["dependencies"] if "torch>" in d),
+    }
+    for name, bound in needed.items():
+        assert re.findall(rf"{name} ([\d.]+) or (?:later|newer)", text) == [bound.partition(">=")[2]]
+
+
 def test_versions_agree() -> None:
     assert read(ROOT / "CITATION.cff")["version"] == ll.__version__
     assert read(ROOT / "packaging/conda/recipe.yaml")["context"]["version"] == ll.__version__

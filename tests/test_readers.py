@@ -162,7 +162,7 @@ def labels(folder: Path) -> Made:
 
 
 def published(folder: Path) -> Made:
-    from limelight.report.benchmark.published import parse_published, read_text
+    from limelight.pages.benchmark.published import parse_published, read_text
 
     (folder / "a.csv").write_text("model,method,metric,value\nresnet,grad-cam,drop (%),12.5\n", encoding="utf-8")
     return folder / "a.csv", lambda path: parse_published(read_text(path))

@@ -232,7 +232,7 @@ def photographs(folder: Path) -> None:
     """A real network's answers to photographs, and why."""
     import limelight as ll
     from limelight import draw
-    from limelight.report.demo.photos import NETWORK, photographs
+    from limelight.pages.demo.photos import NETWORK, photographs
 
     photos = photographs()
     shown = ll.explain(NETWORK, [photos[name] for name in SHOWN], ["grad-cam", "lrp"])
@@ -275,7 +275,7 @@ def report(run: Path, folder: Path) -> None:
     from PIL import Image
     from playwright.sync_api import sync_playwright
 
-    from limelight.report.benchmark import open_run, write_report
+    from limelight.pages.benchmark import open_run, write_report
 
     page = write_report(open_run(run), run / "report.html").resolve()
     with sync_playwright() as play:

@@ -31,12 +31,14 @@ if TYPE_CHECKING:
         mosaics,
         propose,
         sanity,
+        sanity_strip,
         save,
         train_head,
     )
     from limelight.api.proposals import Proposals
     from limelight.api.training import TrainedHead
     from limelight.bench.choose import choose
+    from limelight.bench.run import benchmark
     from limelight.card import register_method, register_metric
     from limelight.concept.concepts import concepts
     from limelight.concept.record import Concept, Concepts
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from limelight.model.black_box import BlackBox
     from limelight.model.classifier import Classifier
     from limelight.model.text_classifier import TextClassifier
+    from limelight.pages.benchmark import report
     from limelight.results.explanation import Explanation
     from limelight.results.gallery import Gallery
     from limelight.results.tables import Results
@@ -70,6 +73,7 @@ _HOME = {
     "TextClassifier": "limelight.model.text_classifier",
     "TrainedHead": "limelight.api.training",
     "Truth": "limelight.scoring.truth",
+    "benchmark": "limelight.bench.run",
     "check": "limelight.api",
     "choose": "limelight.bench.choose",
     "compare": "limelight.api",
@@ -86,7 +90,9 @@ _HOME = {
     "propose": "limelight.api",
     "register_method": "limelight.card",
     "register_metric": "limelight.card",
+    "report": "limelight.pages.benchmark",
     "sanity": "limelight.api",
+    "sanity_strip": "limelight.api",
     "save": "limelight.api",
     "targets": "limelight.targets",
     "train_head": "limelight.api",
@@ -109,6 +115,7 @@ __all__ = [
     "TextClassifier",
     "TrainedHead",
     "Truth",
+    "benchmark",
     "check",
     "choose",
     "compare",
@@ -126,7 +133,9 @@ __all__ = [
     "propose",
     "register_method",
     "register_metric",
+    "report",
     "sanity",
+    "sanity_strip",
     "save",
     "targets",
     "train_head",

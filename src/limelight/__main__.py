@@ -1,11 +1,19 @@
 """``limelight``, and ``python -m limelight``."""
 
+import os
 import signal
 import sys
 
 
+def stay_plain_in_notebooks() -> None:
+    """Print no colours and no bars in a notebook, where ``!limelight`` is told of a terminal that there is none of."""
+    if "JPY_PARENT_PID" in os.environ or "inline" in os.environ.get("MPLBACKEND", ""):
+        os.environ |= {"TTY_COMPATIBLE": "0", "FORCE_COLOR": ""}  # as Rich and Typer read them
+
+
 def main() -> None:
     """Run the command line; an interruption is one line, and none once the work is done."""
+    stay_plain_in_notebooks()
     try:
         from limelight import cli
 

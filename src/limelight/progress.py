@@ -29,13 +29,25 @@ class Part:
         name: of the method or metric.
         passes: forward and backward, also through a part of the network.
         work: forward passes through the whole network that take as long.
-        advice: what it depends on, such as ``n_masks=8000``.
+        options: on which it depends, such as ``n_masks=8000``.
+        advice: how it is avoided.
     """
 
     name: str
     passes: float
     work: float
+    options: tuple[str, ...] = ()
     advice: str = ""
+
+    @property
+    def remark(self) -> str:
+        """What makes it shorter, in the words of whoever asked for it."""
+        options = " or ".join(filter(None, (spelling.get()(self.name, option) for option in self.options)))
+        return self.advice or (options and f"set by {options}")
+
+
+spelling: ContextVar[Callable[[str, str], str]] = ContextVar("spelling", default=lambda name, option: option)
+"""How whoever asked gives a method or metric of this name an option; "" for not at all."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ class Forecast:
         """Say passes, time and what makes it shorter."""
         by_size = sorted(self.parts, key=lambda part: -part.passes)[:3]
         large = [part for part in by_size if part.passes >= 0.1 * self.passes] or by_size[:1]
-        of = ", ".join(f"{part.name} {part.passes:z,.0f}{part.advice and f' ({part.advice})'}" for part in large)
+        of = ", ".join(f"{part.name} {part.passes:z,.0f}{part.remark and f' ({part.remark})'}" for part in large)
         pictures = f" for {self.images:,} pictures" if self.images > 1 else ""
         about = "at most about" if self.at_most else "about"
         each = self.seconds / max(self.passes, 1)
@@ -113,7 +125,7 @@ class Watch:
         self.done, self.total = 0.0, 0.0
         self._show: Callable[[float, float], None] | None = None
         self._started = self._shown = time.perf_counter()
-        self.close: Callable[[], None] = lambda: None
+        self._close: Callable[[float], None] = lambda seconds: None
 
     def expect(self, forecast: Callable[[], Forecast]) -> None:
         """Say how long it will take if that is long; a bar will run up to its passes. The first forecast counts."""
@@ -131,8 +143,12 @@ class Watch:
             return
         self._shown = now
         if self._show is None:
-            self._show, self.close = _display(self.what, bool(self.progress))
+            self._show, self._close = _display(self.what, bool(self.progress))
         self._show(min(self.done, self.total), self.total)
+
+    def end(self) -> None:
+        """Close the bar, if there is one."""
+        self._close(time.perf_counter() - self._started)
 
 
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
@@ -167,10 +183,14 @@ def show_progress(what: str, progress: bool | None = None, times: int = 1) -> Ge
         yield watch
     finally:
         _watch.reset(token)
-        watch.close()
+        watch.end()
 
 
-def _display(what: str, everywhere: bool) -> tuple[Callable[[float, float], None], Callable[[], None]]:
+_Bar = tuple[Callable[[float, float], None], Callable[[float], None]]
+"""What shows how much is done, of how much, and what ends it after so many seconds."""
+
+
+def _display(what: str, everywhere: bool) -> _Bar:
     """Return how progress is shown here, and how that ends."""
     notebook = _notebook()
     if notebook is not None:
@@ -180,7 +200,7 @@ def _display(what: str, everywhere: bool) -> tuple[Callable[[float, float], None
     console = Console(stderr=True)
     if console.is_terminal:
         return _in_terminal(console, what)
-    return (_in_lines(what) if everywhere else lambda done, total: None), lambda: None
+    return (_in_lines(what) if everywhere else lambda done, total: None), lambda seconds: None
 
 
 def _notebook() -> Any:
@@ -194,22 +214,26 @@ def _notebook() -> Any:
     return importlib.import_module("IPython.display")
 
 
-def _in_terminal(console: Any, what: str) -> tuple[Callable[[float, float], None], Callable[[], None]]:
+def _in_terminal(console: Any, what: str) -> _Bar:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True)
     task = bar.add_task(what, total=None)
     bar.start()
-    return lambda done, total: bar.update(task, completed=done, total=total), bar.stop
+    return lambda done, total: bar.update(task, completed=done, total=total), lambda seconds: bar.stop()
 
 
-def _in_notebook(display: Any, what: str) -> tuple[Callable[[float, float], None], Callable[[], None]]:
+def _in_notebook(display: Any, what: str) -> _Bar:
+    # An output can't be taken back alone, and an empty one would leave a gap: it becomes a line.
     def page(done: float, total: float) -> Any:
         return display.HTML(f'{what} <progress value="{done:g}" max="{total:g}"></progress> {done / total:z.0%}')
 
+    def end(seconds: float) -> None:
+        handle.update(display.HTML(f"{what}: {duration(seconds)}"))
+
     handle = display.display(page(0, 1), display_id=True)
-    return lambda done, total: handle.update(page(done, total)), lambda: handle.update(display.HTML(""))
+    return lambda done, total: handle.update(page(done, total)), end
 
 
 def _in_lines(what: str) -> Callable[[float, float], None]:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,25 @@ def numbers(folder: Path) -> dict[tuple[str, str, str], float]:
     found = {(r["image"], r["method"], r["metric"]): r["value"] for r in rows}
     assert len(found) == len(rows)
     return found
+
+
+def test_a_recipe_may_be_named(tmp_path: Path) -> None:
+    """By its file, by a name of those that come with Limelight, or given as tables."""
+    import limelight as ll
+
+    file, run = recipe_file(tmp_path, n=1), tmp_path / "run"
+    assert ll.benchmark(str(file), run).finished == 4
+    assert ll.benchmark(tomllib.loads(file.read_text()), run).before == 4
+    with pytest.raises(InvalidOption, match=r"no recipe 'dem'.*did you mean demo"):
+        ll.benchmark("dem", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    page = ll.report(run)
+    assert page == run / "report.html"
+    assert "grad-cam" in page.read_text()
+    for suffix, begins in {".md": "# small", ".tex": r"\begin{table}"}.items():
+        assert begins in ll.report(run, tmp_path / f"t{suffix}").read_text()
+    with pytest.raises(InvalidOption, match=r"t\.pdf.*\.html, \.md or \.tex"):
+        ll.report(run, tmp_path / "t.pdf")
 
 
 def test_every_cell_once_and_as_evaluate_says(tmp_path: Path) -> None:

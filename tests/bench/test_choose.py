@@ -12,7 +12,7 @@ from limelight.bench.choice import Choice
 from limelight.bench.choose import choose
 from limelight.data.synthetic import scenes
 from limelight.errors import InvalidImage, InvalidOption, MissingTruth, UnknownMethod, UnknownMetric
-from limelight.report.choose import save
+from limelight.pages.choose import save
 from pages import check
 
 

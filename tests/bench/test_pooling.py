@@ -16,7 +16,7 @@ from limelight.bench.run import benchmark
 from limelight.bench.store import Store, pool
 from limelight.data.synthetic import test_split
 from limelight.errors import InvalidOption, ProtocolMismatch
-from limelight.report.benchmark import open_run, to_markdown
+from limelight.pages.benchmark import open_run, to_markdown
 
 REST = """
 [models]

@@ -1,11 +1,13 @@
 """Help, and what is said of mistakes, whatever the command."""
 
+import warnings
 from pathlib import Path
 
 import pytest
 
 from cli.commands import run
 from limelight import cli
+from limelight.errors import LimelightDeprecationWarning
 
 
 @pytest.fixture
@@ -58,6 +60,23 @@ def test_mistakes_get_one_clear_line(
         assert captured.err.startswith("limelight: "), what
         assert expected in captured.err, f"{what}: {captured.err}"
         assert sorted(tmp_path.rglob("*")) == before, f"{what} left something behind"
+
+
+def test_what_packages_tell_programmers_is_not_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an old open_clip does while it is imported; our own news of what will go away is for everybody."""
+
+    def available() -> dict[str, list[str]]:
+        warnings.warn("import it from elsewhere", FutureWarning, stacklevel=2)
+        warnings.warn("--x goes away", LimelightDeprecationWarning, stacklevel=2)
+        return {}
+
+    monkeypatch.setattr("limelight.zoo.available", available)
+    assert run("models", "demo/nothing") == 2
+    err = capsys.readouterr().err
+    assert "elsewhere" not in err
+    assert "--x goes away" in err
 
 
 @pytest.mark.parametrize("command", sorted(c.name or "" for c in cli.app.registered_commands))

@@ -17,10 +17,10 @@ from PIL import Image
 import limelight as ll
 from limelight.cli import main
 from limelight.data.synthetic import test_split as scenes_of_the_test_split
-from limelight.report.demo import page, photos
-from limelight.report.demo.chapter import Chapter
-from limelight.report.demo.scores import CONTROLS, EVALUATED, QUESTIONS
-from limelight.report.page import Section
+from limelight.pages.demo import page, photos
+from limelight.pages.demo.chapter import Chapter
+from limelight.pages.demo.scores import CONTROLS, EVALUATED, QUESTIONS
+from limelight.pages.page import Section
 from pages import check
 
 pytestmark = pytest.mark.slow  # the whole demo

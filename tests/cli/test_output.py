@@ -9,11 +9,12 @@ import pytest
 from rich.console import Console
 
 import limelight as ll
+from cli.commands import run
 from limelight import cli
 from limelight.cli import output
 from limelight.cli.files import expand
 from limelight.cli.output import filling, progress
-from limelight.progress import Forecast, show_progress
+from limelight.progress import Forecast, show_progress, spelling
 
 
 def specs(tree: ast.AST) -> list[str]:
@@ -56,6 +57,22 @@ def test_parts_of_what_has_a_bar_say_nothing(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == ""
     part()
     assert "a part will take about" in capsys.readouterr().err
+
+
+def test_a_forecast_names_options_as_they_are_typed(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("limelight.api.forecasting._seconds", lambda *_: 20.0)
+    common = (scene, "-m", "demo/resnet", "--out", tmp_path / "x.png")
+    assert run("explain", *common, "--method", "rise", "-p", "n_masks=9") == 0
+    assert "rise 10 (set by -p n_masks=9 or -p budget=…)\n" in capsys.readouterr().err
+    judged = ("--methods", "grad-cam,rise", "-p", "rise.n_masks=9", "--metrics", "insertion")
+    assert run("compare", *common, *judged) == 0
+    said = capsys.readouterr().err
+    assert "rise 10 (set by -p rise.n_masks=9 or -p rise.budget=…)" in said
+    assert "insertion" in said
+    assert "steps" not in said  # no option of the command sets it
+    assert spelling.get()("rise", "n_masks=9") == "n_masks=9"
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, *range(82, 130, 3)])

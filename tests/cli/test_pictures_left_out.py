@@ -19,7 +19,7 @@ from limelight.data import images
 from limelight.data.samples import Sample
 from limelight.data.synthetic import test_split
 from limelight.errors import InvalidImage, PictureWarning
-from limelight.report.choose import save
+from limelight.pages.choose import save
 
 MODEL = ("--model", "demo/resnet")
 

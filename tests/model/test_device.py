@@ -11,7 +11,7 @@ import limelight as ll
 from hostile import TEXTS
 from limelight.errors import InvalidOption
 from limelight.model.device import require_device
-from limelight.report.benchmark import open_run
+from limelight.pages.benchmark import open_run
 
 LACKING = ["x", "", "meta", "cpu:7", "cuda:99", "cuda:-1", f"cuda:{'9' * 30}", "xla", "hpu", "cpu ", "CPU", "a,b"]
 LACKING += [] if torch.cuda.is_available() else ["cuda", "cuda:0"]

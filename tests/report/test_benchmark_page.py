@@ -14,8 +14,8 @@ from limelight.bench.cell import Cell
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Store
 from limelight.draw import chart
-from limelight.report.benchmark import open_run, write_report
-from limelight.report.benchmark.extremes import SHOWN
+from limelight.pages.benchmark import open_run, write_report
+from limelight.pages.benchmark.extremes import SHOWN
 from limelight.scoring.evaluate import columns
 from pages import Page, check
 from report.small_run import METHODS, METRICS, draw_cells, make_run, settings_of
@@ -116,7 +116,7 @@ def test_scenes_are_shown_with_their_maps(tmp_path: Path) -> None:
 
 
 def test_every_object_is_outlined_on_the_page(tmp_path: Path) -> None:
-    """The pictures of the page have a white line just inside each box of the class, also where boxes overlap."""
+    """The pictures of the page have a white line around each box of the class, also where boxes overlap."""
     from limelight import zoo
     from limelight.data.synthetic import CLASSES, test_split
 
@@ -137,7 +137,7 @@ def test_every_object_is_outlined_on_the_page(tmp_path: Path) -> None:
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown[0].partition("base64,")[2]))).convert("RGB"))
     assert pixels.shape == (128, 128, 3)
     for x1, y1, x2, y2 in boxes:
-        for edge in (pixels[y1, x1:x2], pixels[y2 - 1, x1:x2], pixels[y1:y2, x1], pixels[y1:y2, x2 - 1]):
+        for edge in (pixels[y1 - 1, x1:x2], pixels[y2, x1:x2], pixels[y1:y2, x1 - 1], pixels[y1:y2, x2]):
             assert edge.min() > 200  # white, but for what the page's file format rounds
     assert pixels[30:40, 20:30].min() < 200
     assert pixels[5, 5].max() < 250

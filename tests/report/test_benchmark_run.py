@@ -9,7 +9,7 @@ import pytest
 
 from limelight.bench.store import Store, merge
 from limelight.errors import CorruptStore, InvalidOption
-from limelight.report.benchmark import open_run
+from limelight.pages.benchmark import open_run
 from report.small_run import settings_of
 
 

@@ -15,7 +15,7 @@ from limelight.bench.cell import Cell, key_of
 from limelight.bench.recipe import Recipe
 from limelight.bench.store import Store
 from limelight.cli.report import report as command
-from limelight.report.benchmark import open_run, to_latex, to_markdown
+from limelight.pages.benchmark import open_run, to_latex, to_markdown
 from pages import Page
 from report.small_run import METHODS, METRICS, make_run
 
@@ -28,6 +28,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_markdown_has_the_summary_and_the_costs(folder: Path) -> None:
     run = open_run(folder, paper=folder / "paper.csv")
     text = to_markdown(run)
+    headings = [line.split()[0] for line in text.splitlines() if line.startswith("#")]
+    assert (headings[0], *{*headings[1:]}) == ("##", "###")  # to stand in a page; a file of its own begins with one
     for line in run.summaries[0].to_markdown().splitlines()[2:]:
         assert line in text
     assert "| rise |" in text

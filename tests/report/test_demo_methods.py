@@ -4,7 +4,7 @@ import pytest
 
 import limelight as ll
 from limelight.data.synthetic import test_split as split
-from limelight.report.demo import methods
+from limelight.pages.demo import methods
 
 
 def test_dear_methods_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

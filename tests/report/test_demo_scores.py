@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import limelight as ll
-from limelight.report.demo.scores import (
+from limelight.pages.demo.scores import (
     CONTROLS,
     EVALUATED,
     QUESTIONS,

@@ -12,8 +12,8 @@ from PIL import Image
 
 from hostile import TEXTS
 from limelight.draw import chart
-from limelight.report import Code, Facts, Figure, Figures, Section, Table, write_page
-from limelight.report.page import Details, Drawing, Filter, Group, Value
+from limelight.pages import Code, Facts, Figure, Figures, Section, Table, write_page
+from limelight.pages.page import Details, Drawing, Filter, Group, Value
 from limelight.text import visible
 from pages import Page, check
 

@@ -3,7 +3,7 @@
 import pytest
 
 from limelight.errors import InvalidOption
-from limelight.report.benchmark.published import parse_published
+from limelight.pages.benchmark.published import parse_published
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from limelight.bench.recipe_file import read_recipe
 from limelight.bench.run import benchmark
 from limelight.bench.store import Store
 from limelight.data.synthetic import test_split as split
-from limelight.report.scores.curves import read_curves
-from limelight.report.scores.read import read_scores
+from limelight.pages.scores.curves import read_curves
+from limelight.pages.scores.read import read_scores
 from small_recipe import small
 
 

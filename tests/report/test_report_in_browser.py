@@ -10,9 +10,9 @@ import pytest
 
 from limelight.bench.recipe import Recipe
 from limelight.bench.run import benchmark
-from limelight.report import Section, Table, write_page
-from limelight.report.benchmark import Run, open_run, write_report
-from limelight.report.page import Value
+from limelight.pages import Section, Table, write_page
+from limelight.pages.benchmark import Run, open_run, write_report
+from limelight.pages.page import Value
 
 CHROMIUM = shutil.which("chromium")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")

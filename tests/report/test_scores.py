@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from limelight.bench.store import Store, recipe_of
-from limelight.report.scores import levels
-from limelight.report.scores.bootstrap import bootstrap_intervals
-from limelight.report.scores.model import MetricScores
-from limelight.report.scores.read import read_scores
-from limelight.report.scores.summarize import summarize
-from limelight.report.scores.swaps import compare_pairs
+from limelight.pages.scores import levels
+from limelight.pages.scores.bootstrap import bootstrap_intervals
+from limelight.pages.scores.model import MetricScores
+from limelight.pages.scores.read import read_scores
+from limelight.pages.scores.summarize import summarize
+from limelight.pages.scores.swaps import compare_pairs
 from report.small_run import METHODS, draw_cells, settings_of, summary_of
 
 

@@ -62,7 +62,7 @@ def colour(page: Any, ink: str, paper: str) -> None:
 def open_viewer(page: Any, *row: Explanation) -> None:
     page.set_content(PAGE)
     style = (viewer.PAGE / "viewer.css").read_text(encoding="utf-8")
-    state = {"rows": [_tell_row(row)], "look": viewer.LOOK, "css": style}
+    state = {"rows": [_tell_row(row, [e.title for e in row])], "look": viewer.LOOK, "css": style}
     page.evaluate(STAND_IN, [state, viewer.join_scripts()])
 
 

@@ -194,6 +194,16 @@ def sanity_strip(
         steps: number of randomised models shown, spread over all layers.
         progress: as in ``explain``.
         options: as in ``sanity``.
+
+    Returns:
+        A line per method: its map, then those of models that are random from ever earlier layers on.
+
+    Raises:
+        LimelightError: see ``limelight.errors``.
+
+    Example:
+        >>> ll.sanity_strip("demo/resnet", ll.example_image(), ["grad-cam", "gradient"], steps=2).mode
+        'RGB'
     """
     from limelight.measures.randomisation.sanity import layer_order, randomise
 
@@ -223,5 +233,5 @@ def sanity_strip(
                 saliency = run([m], copy, x, explained)[0]
                 alone = explanations(saliency, model, x, name)[0]
                 title = f"{'… ' if mode == 'cascading' else ''}{layer}" if line is panels[0] else ""
-                line.append(draw.Panel(alone.overlay(), title, "empty" if alone.degenerate else ""))
+                line.append(draw.Panel(alone.view(alone.usual), title, "empty" if alone.degenerate else ""))
     return draw.gallery(panels)

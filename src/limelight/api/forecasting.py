@@ -51,9 +51,10 @@ def forecast(
     costs: list[Cost] = []
     most, other = 0.0, sum(part.work for part in parts)
 
-    def add(name: str, cost: Cost, advice: str) -> None:
+    def add(name: str, cost: Cost, options: tuple[str, ...], advice: str = "") -> None:
         passes = cost.n_forward + cost.n_forward_tail + cost.n_backward + cost.n_backward_tail
-        parts.append(Part(name, images * passes, images * (cost.forwards + BACKWARD * cost.backwards), advice))
+        work = images * (cost.forwards + BACKWARD * cost.backwards)
+        parts.append(Part(name, images * passes, work, options, advice))
 
     with torch.inference_mode(False), torch.no_grad():
         x = classifier.to_batch(x)
@@ -79,9 +80,9 @@ def forecast(
             if metric.card.cost.startswith("J"):
                 times = len(layer_order(classifier, x, options["layers"]))
             cost = _times(own, len(costs)) + _times(again, times)
-            settings = _settings(metric.card.cost, options)
             more_often = "explains again" if times == 1 else f"explains {times} times"
-            add(metric.name, cost, f"{more_often}; leave it out" if times else settings)
+            settings = _settings(metric.card.cost, options)
+            add(metric.name, cost, settings, f"{more_often}; leave it out" if times else "")
         work = sum(part.work for part in parts)
         seconds = work * _seconds(classifier, x, pieces * work) if work else 0.0
         if costs and not metrics:  # what the methods' budgets allow, and the other work
@@ -94,11 +95,10 @@ def _times(cost: Cost, times: int | float) -> Cost:
     return Cost(*(times * count for count in counts), tail=cost.tail)
 
 
-def _settings(formula: str, options: Mapping[str, Any], anytime: bool = False) -> str:
+def _settings(formula: str, options: Mapping[str, Any], anytime: bool = False) -> tuple[str, ...]:
     """Name the options on which a cost depends, as they are set."""
     named = dict.fromkeys(re.findall(r"[a-z_]\w*", formula))
-    assignments = [f"{name}={options[name]}" for name in named if name in options] + ["budget=…"] * anytime
-    return f"set by {' or '.join(assignments)}" if assignments else ""
+    return (*(f"{name}={options[name]}" for name in named if name in options), *["budget=…"] * anytime)
 
 
 def _seconds(classifier: Classifier, x: Images, passes: float) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from limelight.bench.executors import Executor, local_executor, ray_executor
 from limelight.bench.holding import holding
 from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
+from limelight.bench.recipe_file import read_published, read_recipe
+from limelight.bench.recipe_parse import make_recipe
 from limelight.bench.store import Store, find_keys
 from limelight.bench.worker import Finished, Source, Task
 from limelight.engine.provenance import versions
@@ -84,7 +87,7 @@ class Progress:
 
 
 def benchmark(
-    recipe: Recipe,
+    recipe: Recipe | str | Path | Mapping[str, Any],
     out: str | Path,
     *,
     data: str | Path | Mapping[str, str | Path] | None = None,
@@ -105,7 +108,7 @@ def benchmark(
     """Evaluate all that a recipe asks for and that is not yet in the folder.
 
     Args:
-        recipe: what to evaluate.
+        recipe: what to evaluate: a file, the name of one that comes with Limelight, or its tables.
         out: the run's folder; a run that was stopped goes on.
         data: folder or csv of pictures, where the recipe wants one; of several data sets one for each, by name.
         limit: take so many pictures of each data set, evenly spread.
@@ -115,7 +118,7 @@ def benchmark(
         executor: ``local``, or ``ray`` for a cluster.
         workers: of the cluster, at most 10 000; None for as many as it has room for.
         threads: of each worker on a processor, at most 1024.
-        published: the paper's numbers as csv, for the report.
+        published: the paper's numbers as csv, for the report; "" for those that the file of the recipe names.
         retry: try again what failed before.
         trust: run code that comes with the recipe's models, see ``limelight.load``.
         strict: stop at the first picture that can't be read.
@@ -128,8 +131,19 @@ def benchmark(
 
     Raises:
         LimelightError: see ``limelight.errors``. What was finished is in the folder.
+
+    Example:
+        >>> recipe = {"name": "small", "data": {"dataset": "scenes", "n": 2}, "models": {"names": ["demo/resnet"]}}
+        >>> recipe |= {"methods": [{"name": "grad-cam"}], "metrics": [{"name": "complexity"}]}
+        >>> ll.benchmark(recipe, "run").cells
+        2
     """
     start = time.perf_counter()
+    if isinstance(recipe, str | Path):
+        file, recipe = recipe, read_recipe(recipe)
+        published = published or read_published(recipe, file)
+    elif isinstance(recipe, Mapping):
+        recipe = make_recipe(recipe, "the recipe")
     if executor not in ("local", "ray"):
         raise InvalidOption(f"there is no executor {executor!r}; there are local and ray")
     places = _places(recipe, data)

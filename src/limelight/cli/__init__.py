@@ -29,7 +29,14 @@ from limelight.cli import (
 )
 from limelight.cli.options import Command
 from limelight.cli.output import fail
-from limelight.errors import ConservationWarning, LimelightError, PictureWarning, is_out_of_memory, show
+from limelight.errors import (
+    ConservationWarning,
+    LimelightDeprecationWarning,
+    LimelightError,
+    PictureWarning,
+    is_out_of_memory,
+    show,
+)
 from limelight.files import reason_of
 from limelight.text import visible
 
@@ -104,6 +111,8 @@ def main(arguments: list[str] | None = None) -> None:
     with streams.printable(), warnings.catch_warnings():
         for category in (ConservationWarning, PictureWarning):  # what is amiss is printed beside the result
             warnings.simplefilter("ignore", category)
+        warnings.simplefilter("ignore", FutureWarning)  # what other packages tell those who program with them
+        warnings.simplefilter("default", LimelightDeprecationWarning)
         warnings.showwarning = _show_warning
         try:
             try:

@@ -75,7 +75,7 @@ def choose(
 
     def save(choice: "Choice") -> None:
         if out is not None:
-            from limelight.report.choose import save as write
+            from limelight.pages.choose import save as write
 
             write(choice, out, classifier=classifier, samples=samples)
 

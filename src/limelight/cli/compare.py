@@ -73,7 +73,9 @@ def compare(
     ] = None,
     layer: Layer = None,
     parameter: OptionsOfEach = None,
-    view: Annotated[str, typer.Option(help="overlay, map, signed, contour or image.")] = "overlay",
+    view: Annotated[
+        str | None, typer.Option(help="overlay, map, signed, contour or image (else what is usual of each method).")
+    ] = None,
     on: Annotated[str, typer.Option(help="Draw on the input, or on the original: the whole picture.")] = "input",
     out: Annotated[Path | None, typer.Option(help="Where to write the picture (else IMAGE.compare.png).")] = None,
     loading: Loading = AS_IT_IS,
@@ -172,12 +174,12 @@ def _unite(objects: "Sequence[Sample]") -> "npt.NDArray[np.uint8] | None":
     return np.maximum.reduce(masks) if masks else None
 
 
-def _draw(one: _Compared, view: str, watch: str | None, on: str) -> "Image.Image":
+def _draw(one: _Compared, view: str | None, watch: str | None, on: str) -> "Image.Image":
     """Return the maps with their numbers, and the curves below."""
     from limelight.draw import chart
 
     captions = {m: " · ".join(f"{k} {v:z.2f}" for k, v in values.items()) for m, values in one.numbers.items()}
-    picture = one.gallery.picture(cast("View", view), captions, [one.truth], cast("On", on))
+    picture = one.gallery.picture(cast("View | None", view), captions, [one.truth], cast("On", on))
     charts = {name: curves for name in one.results.columns if (curves := one.results.curves(name))}
     if not charts:
         return picture

@@ -24,8 +24,8 @@ def demo(
     """
     _make_folder(out)  # before the seconds that PyTorch takes
     start = time.perf_counter()
-    from limelight.report.demo import page as scenes_page
-    from limelight.report.demo import photos as photos_page
+    from limelight.pages.demo import page as scenes_page
+    from limelight.pages.demo import photos as photos_page
 
     page = photos_page if photos else scenes_page
     with progress(page.CHAPTERS, "explaining") as bar:

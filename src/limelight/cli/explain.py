@@ -55,9 +55,12 @@ def explain(
         list[str] | None, typer.Option("-p", metavar="OPTION=VALUE", help="Option of the method; repeatable.")
     ] = None,
     view: Annotated[
-        str,
-        typer.Option(help="overlay, map, signed, contour, image, parts, masked or trace (the steps of i-gos, emp, …)."),
-    ] = "overlay",
+        str | None,
+        typer.Option(
+            help="overlay, map, signed, contour, image, parts, masked or trace (the steps of i-gos, emp, …); else "
+            "signed for maps of single pixels, and overlay."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="File (.png, .npz, .json), or folder for several pictures (else IMAGE.METHOD.png)."),
@@ -164,7 +167,7 @@ def explain(
             if method is None and chosen.name != USUAL:
                 explanation = replace(explanation, notes=(*explanation.notes, SAID))
             ground = cast("On", on) if on else _ground_of(explanation, view, outs[i])
-            path = explanation.save(outs[i], view=cast("View", view), titled=not plain, on=ground)
+            path = explanation.save(outs[i], view=cast("View | None", view), titled=not plain, on=ground)
             film = explanation.animate(where) if (where := films[i]) else None
             results.append((file, path, film, explanation))
     if not results:
@@ -191,7 +194,7 @@ def explain(
     return print_unreadable(unreadable)
 
 
-def _ground_of(explanation: "Explanation", view: str, path: Path) -> "On":
+def _ground_of(explanation: "Explanation", view: str | None, path: Path) -> "On":
     """Return what to draw on if nobody says: the original where the input shows less than nine tenths of it."""
     from limelight.results.explanation import SHEETS
 

@@ -10,8 +10,10 @@ from typing import Annotated, Any, cast, get_type_hints
 import typer
 from typer.core import TyperArgument, TyperCommand
 
+from limelight.card import METHODS
 from limelight.errors import InvalidOption, show
 from limelight.files import exists
+from limelight.progress import spelling
 from limelight.text import whole_number
 
 Model = Annotated[str, typer.Option("--model", "-m", help="torchvision/…, timm/…, hf/…, demo/… or a saved file.")]
@@ -221,3 +223,20 @@ class Command(TyperCommand):
                 what = name if name in options else places[0]
                 raise InvalidOption(f"{what} is empty; give a path, or . for the folder you are in")
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it; what is said meanwhile of a method's options is how ``-p`` takes them."""
+        metavar = next((p.metavar for p in cast(list[Any], self.params) if "-p" in p.opts), "")
+        before = spelling.set(lambda name, option: _spell(metavar, name, option)) if metavar else None
+        try:
+            return super().invoke(ctx)
+        finally:
+            if before:
+                spelling.reset(before)
+
+
+def _spell(metavar: str, name: str, option: str) -> str:
+    """Write an option for ``-p``, which takes those of methods alone."""
+    if name not in METHODS.cards():
+        return ""
+    return f"-p {name}.{option}" if "METHOD" in metavar else f"-p {option}"

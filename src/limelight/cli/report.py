@@ -1,5 +1,6 @@
 """limelight report."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -35,11 +36,11 @@ def report(
     Example: limelight report runs/demo --latex
     """
     from limelight.files import write
-    from limelight.report.benchmark import open_run, to_latex, to_markdown, write_report
+    from limelight.pages.benchmark import open_run, to_latex, to_markdown, write_report
 
     page = out or run / "report.html"
     opened = open_run(run, recipe=recipe, paper=paper, data=data, device=device, trust=trust)
-    tables = {".md": to_markdown, ".tex": to_latex}
+    tables = {".md": partial(to_markdown, level=1), ".tex": to_latex}
     also = {page.with_suffix(suffix): tables[suffix] for suffix in [".md"] * markdown + [".tex"] * latex}
     refuse_overwriting("--out", [page, *also], [recipe, paper, data, *opened.store.all_files])
     files = [write_report(opened, page), *(write(path, text(opened)) for path, text in also.items())]

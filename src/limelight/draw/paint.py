@@ -111,8 +111,7 @@ def top_region(values: Array, top: float = 0.1) -> npt.NDArray[np.bool_]:
 def contour(image: Picture, values: Array, *, top: float = 0.1, color: str = GREEN, width: int = 2) -> Image.Image:
     """Outline the part of a picture where its map is highest.
 
-    The line lies inside the region, so that region and line together cover the share ``top``; a dark
-    pixel outside keeps it visible on any background.
+    The line lies around the region, which is the share ``top``; see :func:`outline_mask`.
 
     Args:
         image: the picture, H x W.
@@ -131,8 +130,9 @@ def contour(image: Picture, values: Array, *, top: float = 0.1, color: str = GRE
 def outline_mask(image: Picture, mask: Array, *, color: str = "#ffffff", width: int = 2) -> Image.Image:
     """Outline a region of a picture, such as where an object is.
 
-    The line lies inside the region; a dark pixel outside keeps it visible on any background. Of several regions each
-    has a line of its own, also where they touch or overlap.
+    The line lies around the region, so that of a small one nothing is hidden, and on its last pixels at the picture's
+    edge; a dark pixel beyond keeps it visible on any background. Of several regions each has a line of its own, also
+    where they touch or overlap.
 
     Args:
         image: the picture, H x W.
@@ -148,8 +148,8 @@ def outline_mask(image: Picture, mask: Array, *, color: str = "#ffffff", width: 
         >>> import numpy as np
         >>> from limelight import draw
         >>> half = np.tile([0, 0, 0, 1, 1, 1], (4, 1))
-        >>> np.asarray(draw.outline_mask(np.zeros((4, 6, 3)), half, width=1))[:, 3, 0].tolist()
-        [255, 255, 255, 255]
+        >>> np.asarray(draw.outline_mask(np.zeros((4, 6, 3)), half, width=1))[1, :, 0].tolist()
+        [0, 0, 255, 0, 0, 255]
     """
     regions = [_pair(image, one, unit=False) for one in (mask if mask.ndim == 3 and len(mask) else mask[None])]
     picture = regions[0][0]
@@ -160,18 +160,22 @@ def outline_mask(image: Picture, mask: Array, *, color: str = "#ffffff", width: 
     except ValueError as error:
         raise InvalidOption(f"{color!r} is not a colour; give a name such as 'lime' or '#39ff14'") from error
     line_at, edge_at = np.zeros((2, *picture.shape[:2]), dtype=np.bool_)
+    at_edge = np.ones_like(line_at)
+    at_edge[1:-1, 1:-1] = False
     for _, values in regions:
         inside = values != 0
-        line_at |= _grow(~inside, width, border=True) & inside
-        edge_at |= _grow(inside, 1, border=False) & ~inside
+        around = _grow(inside, width)
+        line_at |= around & ~inside
+        line_at |= inside & at_edge
+        edge_at |= _grow(inside, width + 1) & ~around
     picture[edge_at] *= 0.35
     picture[line_at] = np.array(line) / 255
     return _to_image(picture)
 
 
-def _grow(mask: npt.NDArray[np.bool_], by: int, border: bool) -> npt.NDArray[np.bool_]:
-    """Extend a mask by some pixels; ``border``: whether everything beyond the picture belongs to it."""
-    padded = Image.fromarray(np.pad(mask, by, constant_values=border).astype(np.uint8))
+def _grow(mask: npt.NDArray[np.bool_], by: int) -> npt.NDArray[np.bool_]:
+    """Extend a mask by some pixels."""
+    padded = Image.fromarray(np.pad(mask, by).astype(np.uint8))
     return np.asarray(padded.filter(ImageFilter.MaxFilter(2 * by + 1)))[by:-by, by:-by] > 0
 
 

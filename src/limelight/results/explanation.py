@@ -123,6 +123,14 @@ class Explanation:
         """The class and its probability, such as ``star 0.97``."""
         return f"{self.label} {self.probability:z.2f}" if self.probability == self.probability else self.label
 
+    @property
+    def usual(self) -> View:
+        """How it is drawn unless somebody says: single pixels, which a picture would hide, without it, by sign."""
+        card = METHODS.cards().get(self.provenance.get("method", ""))
+        single_pixels = self.image.ndim == 3 and self.raw.shape == self.image.shape[1:]
+        fine = card is not None and card.fine and single_pixels and not self.degenerate
+        return "signed" if fine else "overlay"
+
     def __repr__(self) -> str:
         empty = f", empty: {self.reason}" if self.reason else ""
         return visible(f"Explanation({self.method} of {self.title}, {tuple(self.map.shape)}{empty})")
@@ -198,13 +206,13 @@ class Explanation:
 
         Args:
             kind: None for the viewer in a notebook (extra ``notebook``), where colours, strength and threshold are
-                changed by hand and a cross-hair tells values; elsewhere, and of volumes and signals, for ``overlay``.
-                ``overlay``; ``map`` alone; ``signed``, the raw map with a symmetric scale, red for the class and blue
-                against it; ``contour`` around the top tenth of the area; ``image``, the input itself; ``slices`` of a
-                volume, or frames of a video, evenly spread; ``parts``, a sheet of the maps of which this one is made,
-                for methods that keep them; ``masked``, the same with the pictures under the maps, dark where they were
-                taken away (the network saw its mean colour there); ``trace``, one of the steps of the optimisation that
-                made it, with its score and its objective.
+                changed by hand and a cross-hair tells values; elsewhere, and of volumes and signals, for ``overlay``,
+                or ``signed`` of methods whose maps are of single pixels. ``overlay``; ``map`` alone; ``signed``, the
+                raw map with a symmetric scale, red for the class and blue against it; ``contour`` around the top tenth
+                of the area; ``image``, the input itself; ``slices`` of a volume, or frames of a video, evenly spread;
+                ``parts``, a sheet of the maps of which this one is made, for methods that keep them; ``masked``, the
+                same with the pictures under the maps, dark where they were taken away (the network saw its mean colour
+                there); ``trace``, one of the steps of the optimisation that made it, with its score and its objective.
             on: ``input``, what the network saw, or ``original``, the whole picture at its own size, dark where the
                 network did not look; not for those that are sheets.
 
@@ -216,11 +224,11 @@ class Explanation:
             (128, 128)
         """
         if kind is None and on == "input":
-            return show_rows([[self]], self.overlay, self._repr_png_)
+            return show_rows([[self]], lambda: self.view(self.usual), self._repr_png_)
         if kind in SHEETS and on != "input":
             raise InvalidOption(f"the {kind} are drawn on the network's input; leave on={on!r} out")
-        match kind:
-            case None | "overlay":
+        match kind or self.usual:
+            case "overlay":
                 return self.overlay(on)
             case "map":
                 ground = self.ground(on)
@@ -332,10 +340,12 @@ class Explanation:
         bare = [Image.fromarray(colours) for colours in to_rgb(to_array(self.image), self.bands)]
         return write_page(self.title, self.method, bare, map_on_plane, self.plane.through[0])
 
-    def panel(self, kind: View = "overlay", title: str | None = None, on: On = "input") -> draw.Panel:
+    def panel(self, kind: View | None = None, title: str | None = None, on: On = "input") -> draw.Panel:
         """Return a picture with its title, for a gallery."""
         caption = EMPTY if self.degenerate else self.title
-        return draw.Panel(self.view(kind, on), title=self.method if title is None else title, caption=caption)
+        return draw.Panel(
+            self.view(kind or self.usual, on), title=self.method if title is None else title, caption=caption
+        )
 
     @property
     def _side(self) -> int:
@@ -349,13 +359,13 @@ class Explanation:
         return draw.annotate(self.view(kind, on), title=self.title, caption=caption + self._drawn(on), size=size)
 
     def _repr_html_(self) -> str:
-        shown = draw.enlarge(self.overlay(), self._side)
-        alt = f"The map of {self.method} over what the model saw"
+        shown = draw.enlarge(self.view(self.usual), self._side)
+        alt = f"The map of {self.method}{' over what the model saw' if self.usual == 'overlay' else ''}"
         notes = f"{self.method}{self._drawn('input')}", self.reason, *self.notes
         return markup.figure(draw.to_address(shown), alt, self.title, *notes)
 
     def _repr_png_(self) -> bytes:
-        return draw.to_png_bytes(self._annotate("overlay"))
+        return draw.to_png_bytes(self._annotate(self.usual))
 
     # -- files --------------------------------------------------------------------------------------------
 
@@ -378,7 +388,7 @@ class Explanation:
             **({"bands": self.bands} if self.bands else {}),
         }
 
-    def save(self, path: str | Path, view: View = "overlay", *, titled: bool = True, on: On = "input") -> Path:
+    def save(self, path: str | Path, view: View | None = None, *, titled: bool = True, on: On = "input") -> Path:
         """Write the explanation; the suffix says how.
 
         ``.png`` is a picture with all settings in its metadata (with label, score and method written on it if
@@ -396,6 +406,7 @@ class Explanation:
             'star'
         """
         path = Path(path)
+        view = view or self.usual
         suffix = files.check_suffix(path, ".png", ".npz", ".json", ".gif", ".html", ".nii", ".gz")
         if on != "input" and suffix != ".png":
             raise InvalidOption(f"{path.name!r}: on={on!r} is of pictures (.png); other files keep what the model saw")
@@ -431,6 +442,14 @@ class Explanation:
         return Explanation(**read_npz(path, max_bytes))
 
 
+def titles_of(rows: Sequence[Sequence[Explanation]]) -> list[list[str]]:
+    """Return what each explanation is of: the class, and the model where there are several."""
+    models = {e.provenance.get("model", "") for row in rows for e in row}
+    return [
+        [f"{e.provenance.get('model', '')}: {e.title}" if len(models) > 1 else e.title for e in row] for row in rows
+    ]
+
+
 def show_rows(
     rows: Sequence[Sequence[Explanation]], picture: Callable[[], Image.Image], still: Callable[[], bytes]
 ) -> "Image.Image | AnyWidget":
@@ -438,16 +457,16 @@ def show_rows(
     flat = all(e.image.ndim == 3 and e.raw.ndim == 2 for row in rows for e in row)
     if not (rows and flat and in_notebook()):
         return picture()
-    return show([_tell_row(row) for row in rows], picture, still)
+    return show([_tell_row(*both) for both in zip(rows, titles_of(rows), strict=True)], picture, still)
 
 
-def _tell_row(row: Sequence[Explanation]) -> dict[str, Any]:
+def _tell_row(row: Sequence[Explanation], titles: Sequence[str]) -> dict[str, Any]:
     """Return an image and its maps as the viewer reads them."""
     first, cards = row[0], METHODS.cards()
     maps = [
         {
             "method": visible(e.method),
-            "title": visible(e.title),
+            "title": visible(title),
             "map": tell_map(e.raw),
             "signed": (card := cards.get(e.provenance.get("method", ""))) is not None and card.fine,
             "passes": e.cost.passes,
@@ -456,7 +475,7 @@ def _tell_row(row: Sequence[Explanation]) -> dict[str, Any]:
             "reason": visible(e.reason),
             "notes": [visible(note) for note in e.notes],
         }
-        for e in row
+        for e, title in zip(row, titles, strict=True)
     ]
     return {"picture": draw.to_address(first.view("image")), "size": list(first.image.shape[1:]), "maps": maps}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from limelight import draw, files
 from limelight.errors import InvalidOption
-from limelight.results.explanation import EMPTY, SHEETS, Explanation, View, show_rows
+from limelight.results.explanation import EMPTY, SHEETS, Explanation, View, show_rows, titles_of
 from limelight.results.original import On
 from limelight.results.pictures import wrap
 from limelight.text import visible
@@ -57,15 +57,17 @@ class Gallery(Sequence["list[Explanation]"]):
 
     def picture(
         self,
-        kind: View = "overlay",
+        kind: View | None = None,
         captions: Mapping[str, str] | None = None,
         truth: Sequence[Tensor | npt.NDArray[Any] | None] | None = None,
         on: On = "input",
     ) -> Image.Image:
-        """Return all maps in one picture, the input in the first column.
+        """Return all maps in one picture, the input in the first column, with the class below it that a row is of.
+
+        Where the maps of a row are of several classes, or models, each has its own below it.
 
         Args:
-            kind: see ``Explanation.view``.
+            kind: see ``Explanation.view``; None for what is usual of each method.
             captions: what stands under a method's map, by name.
             truth: for each row where its class is, (*space) at the size of the maps, or each of its objects,
                 (objects, *space), or None; their edges are drawn.
@@ -84,25 +86,23 @@ class Gallery(Sequence["list[Explanation]"]):
         if truth is not None and len(truth) != len(self.rows):
             raise InvalidOption(f"truth has {len(truth)} masks for {len(self.rows)} rows; give one for each, or None")
         lines: list[Sequence[draw.Panel]] = []
-        for i, row in enumerate(self.rows):
+        heads: list[str] = []
+        for i, (row, titles) in enumerate(zip(self.rows, titles_of(self.rows), strict=True)):
             mask = None if truth is None else truth[i]
-            panels = [
-                draw.Panel(_outlined(row[0], "image", mask, on), title="input" if i == 0 else "", caption=row[0].title)
-            ]
-            panels += [
-                draw.Panel(
-                    _outlined(e, kind, mask, on),
-                    title=_name_among(e, row) if i == 0 else "",
-                    caption=_remark(e, row[0]) or (captions or {}).get(e.method, ""),
-                )
-                for e in row
-            ]
+            above, heads = heads, ["input", *(_name_among(e, row) for e in row)]
+            names = iter(heads if heads != above else [""] * len(heads))
+            shared = f"explained: {titles[0]}" if len({*titles}) == 1 else ""
+            panels = [draw.Panel(_outlined(row[0], "image", mask, on), next(names), shared)]
+            for e, title in zip(row, titles, strict=True):
+                said = "" if shared else title, EMPTY if e.degenerate else (captions or {}).get(e.method, "")
+                shown = _outlined(e, kind or e.usual, mask, on)
+                panels.append(draw.Panel(shown, next(names), " · ".join(filter(None, said))))
             # One picture explained in many ways fills several lines; several pictures keep a line each.
             lines += wrap(panels) if len(self.rows) == 1 else [panels]
         flat = all(e.image.ndim == 3 for row in self.rows for e in row)
         return draw.gallery(lines, size=224 if flat else 448)  # planes and curves are wide
 
-    def save(self, path: str | Path, kind: View = "overlay", on: On = "input") -> Path:
+    def save(self, path: str | Path, kind: View | None = None, on: On = "input") -> Path:
         """Write the gallery as PNG, with the settings of every map in the metadata; see ``picture``.
 
         Raises:
@@ -142,10 +142,3 @@ def _name_among(explanation: Explanation, row: Sequence[Explanation]) -> str:
     own = explanation.provenance.get("options", {})
     apart = [k for k in own if own[k] is not None and any(t.get(k) != own[k] for t in twins)]
     return " ".join([explanation.method, *(f"{k}={own[k]}" for k in apart)])
-
-
-def _remark(explanation: Explanation, first: Explanation) -> str:
-    """Return what stands under a map: that it is empty, or its title where it differs from the first of the row."""
-    if explanation.degenerate:
-        return EMPTY
-    return "" if explanation.title == first.title else explanation.title

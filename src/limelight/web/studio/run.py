@@ -29,10 +29,10 @@ from limelight.data.samples import Sample
 from limelight.data.synthetic import CLASSES
 from limelight.errors import MOST_SHOWN, InvalidOption, LimelightError, UnknownTarget, show
 from limelight.model.classifier import Classifier
-from limelight.report.scores.model import Floats, Integers, ModelScores
-from limelight.report.scores.read import columns_read, read_scores
-from limelight.report.scores.summarize import summarize
-from limelight.report.scores.word_column import encode
+from limelight.pages.scores.model import Floats, Integers, ModelScores
+from limelight.pages.scores.read import columns_read, read_scores
+from limelight.pages.scores.summarize import summarize
+from limelight.pages.scores.word_column import encode
 from limelight.scoring.evaluate import columns
 from limelight.text import file_name, to_json
 from limelight.web.refusal import one_line
