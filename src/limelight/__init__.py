@@ -42,9 +42,11 @@ if TYPE_CHECKING:
     from limelight.concept.record import Concept, Concepts
     from limelight.engine.method import Method
     from limelight.engine.saliency import Raw, Saliency
+    from limelight.inspection.findings import Inspection
     from limelight.model.black_box import BlackBox
     from limelight.model.classifier import Classifier
     from limelight.model.text_classifier import TextClassifier
+    from limelight.report.inspection.inspect import inspect
     from limelight.results.explanation import Explanation
     from limelight.results.gallery import Gallery
     from limelight.results.tables import Results
@@ -60,6 +62,7 @@ _HOME = {
     "Concepts": "limelight.concept.record",
     "Explanation": "limelight.results.explanation",
     "Gallery": "limelight.results.gallery",
+    "Inspection": "limelight.inspection.findings",
     "Measured": "limelight.scoring.measured",
     "Method": "limelight.engine.method",
     "Metric": "limelight.scoring.metric",
@@ -77,6 +80,7 @@ _HOME = {
     "evaluate": "limelight.api",
     "example_image": "limelight.api",
     "explain": "limelight.api",
+    "inspect": "limelight.report.inspection.inspect",
     "load": "limelight.api",
     "method": "limelight.api",
     "methods": "limelight.api",
@@ -99,6 +103,7 @@ __all__ = [
     "Concepts",
     "Explanation",
     "Gallery",
+    "Inspection",
     "Measured",
     "Method",
     "Metric",
@@ -117,6 +122,7 @@ __all__ = [
     "evaluate",
     "example_image",
     "explain",
+    "inspect",
     "load",
     "method",
     "methods",
