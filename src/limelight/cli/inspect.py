@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from limelight.inspection.collect import Progress
     from limelight.inspection.findings import Inspection
 
+LARGE = ("pictures", "classes", "members", "mean_map", "examples")
+"""What is in ``findings.json`` alone."""
+
 
 @names_model
 def inspect(
@@ -107,5 +110,6 @@ def _print_json(inspection: "Inspection", out: Path) -> None:
     from limelight.report.inspection.exports import list_findings
     from limelight.report.inspection.inspect import PAGE
 
-    findings = {name: value for name, value in list_findings(inspection).items() if name not in ("pictures", "classes")}
+    findings = {name: value for name, value in list_findings(inspection).items() if name not in LARGE}
+    findings["strategies"] = [{k: v for k, v in one.items() if k not in LARGE} for one in findings["strategies"]]
     print_json({**findings, "page": str(out / PAGE), "progress": vars(inspection.progress)})

@@ -33,19 +33,12 @@ def list_trials(strategy: Strategy, proof: Proof) -> Table:
     for name in [*DONE, *(field.name for field in fields(proof) if field.name not in DONE)]:
         part = getattr(proof, name, None)
         if isinstance(part, Reply):
-            rows.append([DONE.get(name, name), write_rate(part.rate), "–", "–", "–"])
+            rows.append([DONE.get(name, name), _whole(write_rate(part.rate)), "–", "–", "–"])
         elif isinstance(part, Trial):
-            difference = Value(write_difference(part), strong=name in held)
-            changed, control = write_rate(part.changed), write_rate(part.control)
-            rows.append(
-                [
-                    DONE.get(name, name),
-                    changed,
-                    control,
-                    difference,
-                    _write_p(part.p),
-                ]
-            )
+            rates = [_whole(write_rate(rate)) for rate in (part.changed, part.control)]
+            difference = Value(_whole(write_difference(part)), strong=name in held)
+            p = _whole(write_p(part.p).removeprefix("p ").removeprefix("= "))
+            rows.append([DONE.get(name, name), *rates, difference, p])
     return Table(
         f"The patch is {name_place(proof.frame)} and covers {float(proof.frame.region.float().mean()):.0%} of the "
         f"picture. How many pictures the network takes for '{strategy.label}', 95 % intervals in brackets.",
@@ -54,8 +47,9 @@ def list_trials(strategy: Strategy, proof: Proof) -> Table:
     )
 
 
-def _write_p(p: float) -> str:
-    return write_p(p).removeprefix("p ").removeprefix("= ").replace(" ", "\N{NO-BREAK SPACE}")
+def _whole(text: str) -> str:
+    """Return a text that is not broken into lines."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def show_strategy(strategy: Strategy, thumbnails: Thumbnails, most: int) -> list[Block]:

@@ -66,13 +66,13 @@ def say_result(strategy: Strategy) -> str:
 
 def write_rate(rate: Rate) -> str:
     """Write a share with its interval and what it is of."""
-    return f"{rate} of {rate.n}".replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{rate} of {rate.n}"
 
 
 def write_difference(trial: Trial) -> str:
     """Write a difference of two shares with its interval."""
     mean, low, high = (f"{100 * value:z.0f}".replace("-", "−") for value in trial.difference)
-    return f"{'' if mean[0] in '−0' else '+'}{mean} [{low}, {high}]".replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{'' if mean[0] in '−0' else '+'}{mean} [{low}, {high}]"
 
 
 def write_share(value: float) -> str:

@@ -8,12 +8,17 @@ for (const figure of document.querySelectorAll(".scatter")) {
   for (const one of document.querySelectorAll("figure[data-key]")) {
     if (!pictures.has(one.dataset.key)) pictures.set(one.dataset.key, one.querySelector("img"));
   }
-  const nameOf = (i) => points[i].querySelector("title").textContent;
+  const nameOf = (i) => points[i].dataset.name;
   const element = (name, text = "") => {
     const made = document.createElement(name);
     made.textContent = text;
     return made;
   };
+  for (const point of points) {
+    const title = document.createElementNS(sheet.namespaceURI, "title");
+    title.textContent = point.dataset.name;
+    point.append(title);
+  }
 
   const show = (some) => {
     points.forEach((point, i) => point.classList.toggle("on", some.has(i)));
