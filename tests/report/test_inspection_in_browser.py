@@ -43,11 +43,18 @@ def opened(browser: Any, file: Path) -> Generator[Opener]:
     amiss: list[str] = []
     contexts: list[Any] = []
 
+    def hear(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            amiss.append(message.text)
+
+    def complain(error: Any) -> None:
+        amiss.append(str(error))
+
     def go(path: Path = file, **options: Any) -> Any:
         contexts.append(browser.new_context(offline=True, **options))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: amiss.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: amiss.append(str(error)))
+        page: Any = contexts[-1].new_page()
+        page.on("console", hear)
+        page.on("pageerror", complain)
         page.goto(path.as_uri())
         return page
 
