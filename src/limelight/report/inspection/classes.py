@@ -9,7 +9,7 @@ from limelight.inspection.findings import InspectedClass, Inspection, Strategy
 from limelight.report.formatting import format_count
 from limelight.report.inspection.pictures import Thumbnails
 from limelight.report.inspection.strategies import list_strategies, show_strategy
-from limelight.report.inspection.words import write_share
+from limelight.report.inspection.words import name_result, write_share
 from limelight.report.page import Block, Details, Order, Point, Scatter, Section, Table, Value
 from limelight.text import visible
 
@@ -53,8 +53,8 @@ def show_class(
     for name, strategy in strategies.items():
         if not strategy.verdict:
             blocks = show_strategy(strategy, thumbnails, EXAMPLES)
-            result = "not proven" if strategy.proofs else "not tried"
-            others.append(Details(f"{name}: {format_count('picture', len(strategy.members))}, {result}", blocks))
+            about = f"{name}: {format_count('picture', len(strategy.members))}, {name_result(strategy)}"
+            others.append(Details(about, blocks))
     about = f"{format_count('picture', len(one.places))}, {format_count('cluster', one.clusters)}."
     if one.agreement == one.agreement:
         about += (

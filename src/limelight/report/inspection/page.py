@@ -7,14 +7,14 @@ from limelight.engine.provenance import versions
 from limelight.inspection.findings import Inspection, Strategy
 from limelight.report.formatting import format_count
 from limelight.report.inspection.classes import DRAWN, choose_classes, list_classes, show_class
-from limelight.report.inspection.pictures import Thumbnails
+from limelight.report.inspection.pictures import MOST, Thumbnails
 from limelight.report.inspection.protocol import describe_inspection
 from limelight.report.inspection.strategies import show_strategy
 from limelight.report.inspection.words import conclude, count_classes, name_strategies
 from limelight.report.page import Block, Facts, Group, Section, write_page
 
-EXAMPLES = 12
-"""Pictures of a proven strategy."""
+EXAMPLES = 3, 12
+"""Pictures of a proven strategy, at least and at most."""
 
 
 def write_inspection(inspection: Inspection, path: Path) -> Path:
@@ -57,9 +57,11 @@ def _introduce(inspection: Inspection) -> list[Block]:
 
 
 def _show_proven(strategies: Mapping[str, Strategy], thumbnails: Thumbnails) -> Section | None:
-    groups = [
-        Group(name, [f"{one.verdict}.", *show_strategy(one, thumbnails, EXAMPLES)])
-        for name, one in strategies.items()
-        if one.verdict
-    ]
-    return Section("What is proven", groups) if groups else None
+    proven = {name: one for name, one in strategies.items() if one.verdict}
+    if not proven:
+        return None
+    least, most = EXAMPLES
+    each = max(least, min(most, MOST // 2 // len(proven)))  # half of all pictures are left for what is not proven
+    return Section(
+        "What is proven", [Group(name, show_strategy(one, thumbnails, each)) for name, one in proven.items()]
+    )

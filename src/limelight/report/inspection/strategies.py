@@ -9,7 +9,7 @@ from limelight.inspection.proof import Proof
 from limelight.inspection.trial import Reply, Trial
 from limelight.inspection.words import name_place
 from limelight.report.inspection.pictures import Thumbnails
-from limelight.report.inspection.words import say_result, write_difference, write_rate, write_share
+from limelight.report.inspection.words import name_result, say_result, write_difference, write_rate, write_share
 from limelight.report.page import Block, Details, Figures, Table, Value
 
 DONE = {
@@ -53,10 +53,10 @@ def _whole(text: str) -> str:
 
 
 def show_strategy(strategy: Strategy, thumbnails: Thumbnails, most: int) -> list[Block]:
-    """Return a strategy's pictures and its trials."""
+    """Return what is proven of a strategy, its pictures and its trials."""
     trials = [list_trials(strategy, proof) for proof in strategy.proofs]
     more = [Details("Tried in another frame, too", trials[1:])] if trials[1:] else []
-    return [Figures(thumbnails.show(strategy, most), small=True), *trials[:1], *more]
+    return [say_result(strategy), Figures(thumbnails.show(strategy, most), small=True), *trials[:1], *more]
 
 
 def list_strategies(strategies: Sequence[Strategy], names: Sequence[str]) -> Table:
@@ -65,12 +65,12 @@ def list_strategies(strategies: Sequence[Strategy], names: Sequence[str]) -> Tab
     rows = [
         [
             name,
-            SOURCES[one.source],
+            _whole(SOURCES[one.source]),
             f"{len(one.members):,}",
             f"{one.share:.0%}",
             *(write_share(getattr(one.signs, sign)) for sign in signs),
             write_share(one.signs.suspicion),
-            Value(say_result(one), strong=bool(one.verdict)),
+            Value(_whole(name_result(one)), strong=bool(one.verdict)),
         ]
         for one, name in zip(strategies, names, strict=True)
     ]

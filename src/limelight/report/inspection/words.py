@@ -55,13 +55,16 @@ def counting(proof: Proof) -> list[tuple[Basis, Trial]]:
     return [(name, trial) for name, trial in trials if trial is not None]
 
 
+def name_result(strategy: Strategy) -> str:
+    """Say in a word or two what became of a strategy."""
+    return "proven" if strategy.verdict else "not proven" if strategy.proofs else "not tried"
+
+
 def say_result(strategy: Strategy) -> str:
-    """Say whether a strategy was tried, and how that went."""
+    """Say what is proven of a strategy, or why nothing is."""
     if strategy.verdict:
-        return "proven"
-    if not strategy.proofs:
-        return f"not tried: {strategy.untried}"
-    return f"not proven: {_most_of([strategy])}"
+        return f"{strategy.verdict}."
+    return f"{name_result(strategy).capitalize()}: {_most_of([strategy]) if strategy.proofs else strategy.untried}."
 
 
 def write_rate(rate: Rate) -> str:
