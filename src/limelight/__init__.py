@@ -44,10 +44,12 @@ if TYPE_CHECKING:
     from limelight.concept.record import Concept, Concepts
     from limelight.engine.method import Method
     from limelight.engine.saliency import Raw, Saliency
+    from limelight.inspection.findings import Inspection
     from limelight.model.black_box import BlackBox
     from limelight.model.classifier import Classifier
     from limelight.model.text_classifier import TextClassifier
     from limelight.pages.benchmark import report
+    from limelight.pages.inspection.inspect import inspect
     from limelight.results.explanation import Explanation
     from limelight.results.gallery import Gallery
     from limelight.results.tables import Results
@@ -63,6 +65,7 @@ _HOME = {
     "Concepts": "limelight.concept.record",
     "Explanation": "limelight.results.explanation",
     "Gallery": "limelight.results.gallery",
+    "Inspection": "limelight.inspection.findings",
     "Measured": "limelight.scoring.measured",
     "Method": "limelight.engine.method",
     "Metric": "limelight.scoring.metric",
@@ -81,6 +84,7 @@ _HOME = {
     "evaluate": "limelight.api",
     "example_image": "limelight.api",
     "explain": "limelight.api",
+    "inspect": "limelight.pages.inspection.inspect",
     "load": "limelight.api",
     "method": "limelight.api",
     "methods": "limelight.api",
@@ -105,6 +109,7 @@ __all__ = [
     "Concepts",
     "Explanation",
     "Gallery",
+    "Inspection",
     "Measured",
     "Method",
     "Metric",
@@ -124,6 +129,7 @@ __all__ = [
     "evaluate",
     "example_image",
     "explain",
+    "inspect",
     "load",
     "method",
     "methods",

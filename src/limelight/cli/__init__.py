@@ -15,6 +15,7 @@ from limelight.cli import (
     demo,
     evaluate,
     explain,
+    inspect,
     merge,
     methods,
     metrics,
@@ -59,6 +60,7 @@ app.command("compare", cls=Command)(compare.compare)
 app.command("evaluate", cls=Command)(evaluate.evaluate)
 app.command("choose", cls=Command)(choose.choose)
 app.command("propose", cls=Command)(propose.propose)
+app.command("inspect", cls=Command)(inspect.inspect)
 app.command("benchmark", cls=Command)(benchmark.benchmark)
 app.command("merge", cls=Command)(merge.merge)
 app.command("report", cls=Command)(report.report)

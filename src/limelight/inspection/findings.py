@@ -124,6 +124,11 @@ class Inspection:
         progress: what was done to explain the pictures.
         settings: what fixes the maps.
         worker: with the model and the pictures.
+
+    Example:
+        >>> from limelight.data.synthetic import test_split
+        >>> ll.inspect("demo/hans", test_split(2)).of
+        'label'
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: pictures inside, nothing fetched from anywhere; a script only where tables sort.
+"""One self-contained HTML page: pictures inside, nothing fetched from anywhere; a script only where something is asked.
 
 Whatever stands on it is text, of whomever it comes from; and should a tag slip through, the page's own policy lets no
 browser fetch, run or send anything.
@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -33,12 +33,14 @@ class Figure:
         alt: a description for readers who cannot see it.
         caption: stands below it.
         photo: whether it is compressed with loss, to a fifth of the size.
+        key: of the point of a ``Scatter`` that it belongs to.
     """
 
     image: Image.Image
     alt: str
     caption: str = ""
     photo: bool = False
+    key: str = ""
 
     @property
     def source(self) -> str:
@@ -84,10 +86,12 @@ class Figures:
     Attributes:
         items: from left to right.
         large: whether each needs room, as charts do.
+        small: whether they are thumbnails.
     """
 
     items: Sequence[Figure | Drawing]
     large: bool = False
+    small: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,69 @@ class Details:
     blocks: "Sequence[Block]"
 
 
-Block = str | Figures | Table | Facts | Code | Filter | Group | Details
+@dataclass(frozen=True)
+class Point:
+    """A point of a ``Scatter``.
+
+    Attributes:
+        x: from 0, on the left, to 1.
+        y: from 0, at the top, to 1.
+        groups: of the legend, the first of which gives its colour.
+        name: what it stands for.
+        key: of the ``Figure`` that shows it, if there is one.
+    """
+
+    x: float
+    y: float
+    groups: Sequence[int]
+    name: str
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Points in a plane, of which a reader chooses some to see what they stand for.
+
+    Attributes:
+        points: in the order in which they are drawn.
+        legend: name and size of each group; the first ``COLOURS`` have a colour of their own.
+        rest: what is said of points of no group, or of one without a colour.
+        label: a description for readers who cannot see it.
+        caption: stands below it.
+    """
+
+    points: Sequence[Point]
+    legend: Sequence[tuple[str, int]]
+    rest: str
+    label: str
+    caption: str = ""
+
+    COLOURS: ClassVar[int] = 8
+    SIZE: ClassVar[tuple[int, int]] = (640, 400)
+
+    @property
+    def placed(self) -> list[tuple[float, float, str, Point]]:
+        """Where each point is on the sheet, its colour, and what it is."""
+        width, height = self.SIZE
+        return [
+            (
+                round(EDGE + p.x * (width - 2 * EDGE), 1),
+                round(EDGE + p.y * (height - 2 * EDGE), 1),
+                self.colour(*p.groups[:1]),
+                p,
+            )
+            for p in self.points
+        ]
+
+    def colour(self, group: int = -1) -> str:
+        """Return the class of a group in the style sheet."""
+        return f"g{group}" if 0 <= group < self.COLOURS else "rest"
+
+
+EDGE = 14
+"""Of a sheet of points, pixels without any."""
+
+Block = str | Figures | Table | Facts | Code | Filter | Group | Details | Scatter
 """Part of a section; a text is a paragraph, in which words between backticks are code."""
 
 
@@ -237,12 +303,11 @@ def write_page(
         sections: in reading order; their titles differ.
         footer: where the page comes from.
     """
-    style = _read_template("page.css")
-    script = (
-        _read_template("page.js")
-        if any(_needs_script(block) for section in sections for block in section.blocks)
-        else ""
-    )
+    blocks = [*beginning, *(block for section in sections for block in section.blocks)]
+    asked = any(map(_needs_script, blocks))
+    scatter = any(map(_has_points, blocks))
+    style = Markup("").join(map(_read_template, ["page.css"] + ["scatter.css"] * scatter))
+    script = Markup("").join(map(_read_template, ["page.js"] * asked + ["scatter.js"] * scatter))
     html = (
         _environment()
         .get_template("page.html")
@@ -264,6 +329,11 @@ def _needs_script(block: Block) -> bool:
     if isinstance(block, Group | Details):
         return isinstance(block, Details) or any(map(_needs_script, block.blocks))
     return isinstance(block, Filter) or (isinstance(block, Table) and bool(block.sorts))
+
+
+def _has_points(block: Block) -> bool:
+    """Tell whether a block is, or holds, points to choose from."""
+    return isinstance(block, Scatter) or (isinstance(block, Group | Details) and any(map(_has_points, block.blocks)))
 
 
 def _read_template(name: str) -> Markup:

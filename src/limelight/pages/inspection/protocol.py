@@ -1,0 +1,60 @@
+"""Say how an inspection was done, and what its words and numbers mean."""
+
+from limelight.engine.provenance import versions
+from limelight.inspection.findings import ALPHA, MARGIN, Inspection
+from limelight.inspection.proof import FEWEST, MOST
+from limelight.pages.inspection.words import count_classes
+from limelight.pages.page import Block, Code, Details, Section, Table
+from limelight.report.formatting import format_count
+from limelight.text import to_json
+
+SIGNS = [
+    ["fixed", "how far the relevance stays at one place of the picture, whatever the picture: 1 for a mark that stays"],
+    ["isolated", "1 − p of a group as isolated from the other maps as this one where places mean nothing"],
+    [
+        "alike",
+        "how far what lies under the maxima of the maps is told from what lies there in other classes: 2 AUC − 1",
+    ],
+    ["outside", "share of the relevance that lies outside of the objects, where it is known where they are"],
+]
+
+OF = {"label": "the class of its label", "prediction": "the class that the network predicts"}
+
+
+def describe_inspection(inspection: Inspection) -> Section:
+    """Show what was done, what a verdict needs, and what fixes the numbers."""
+    unread = inspection.progress.unreadable
+    there = [name for name in inspection.names if name in unread]
+    blocks: list[Block] = [
+        f"{count_classes(inspection)}, of {format_count('picture', len(inspection.names))} in the data set, were "
+        f"explained by `{inspection.method}`, each for {OF.get(inspection.of, inspection.of)}. The maps of a class "
+        "were put in clusters, and groups of maps that are dense and apart stand beside these. Each group is a "
+        "candidate for a strategy, and so is the whole class.",
+        Table("How suspicious a strategy is.", ["sign", "meaning"], SIGNS),
+        "The most suspicious were tried. The patch is the smallest region that holds half of the mean relevance in one "
+        f"half of a strategy's pictures; pictures of the other half, up to {MOST}, are changed, and the network is "
+        "asked about them. The same is done to a region of the same shape elsewhere in the same pictures; differences "
+        "are from that.",
+        "A rate is the share of pictures that the network takes for the class, with the 95 % interval of Wilson; a "
+        "difference of two has the 95 % interval of a paired bootstrap. p is that of McNemar's exact test, two-sided: "
+        "how probable so large a difference is where the change makes none. It is not the probability that a verdict "
+        "is wrong.",
+        "A strategy is proven if what its patches have in common makes pictures of other classes the class, or if the "
+        "class is lost without what of the patch lies outside of the objects. Either difference has to be beyond "
+        f"{100 * MARGIN:.0f} points at the nearer end of its interval, with p < {ALPHA:g} after correction for all "
+        f"such trials (Holm 1979). It takes {FEWEST} pictures of the strategy and as many of other classes. What is "
+        "not proven may still be there; what is proven holds for this network, these pictures and these changes.",
+        Details("What fixes the maps", [Code(to_json(dict(inspection.settings), 1))]),
+        Details(
+            "Versions", [Table("What made this page.", ["what", "version"], [[k, v] for k, v in versions().items()])]
+        ),
+    ]
+    if there:
+        rows = [[name, unread[name]] for name in there]
+        blocks.append(
+            Details(
+                f"{format_count('picture', len(rows))} can't be read",
+                [Table("Pictures that were left out, and why.", ["picture", "why"], rows)],
+            )
+        )
+    return Section("Protocol", blocks)

@@ -1,0 +1,81 @@
+"""Show strategies: their pictures, how suspicious they are, and what happened when they were tried."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+
+from limelight.bench.wording import write_p
+from limelight.inspection.findings import Signs, Strategy
+from limelight.inspection.proof import Proof
+from limelight.inspection.trial import Reply, Trial
+from limelight.inspection.words import name_place
+from limelight.pages.inspection.pictures import Thumbnails
+from limelight.pages.inspection.words import name_result, say_result, write_difference, write_rate, write_share
+from limelight.pages.page import Block, Details, Figures, Table, Value
+
+DONE = {
+    "clean": "unchanged",
+    "taken": "patch filled in from around it",
+    "beyond": "patch filled in, the object left alone",
+    "same_class": "other pictures of the class, patch filled in",
+    "others": "other classes, unchanged",
+    "pasted": "other classes, one picture's patch pasted",
+    "common": "other classes, the common patch pasted",
+}
+"""What was done in each part of a proof."""
+
+SOURCES: Mapping[str, str] = {"spectral": "cluster", "density": "dense group", "class": "whole class"}
+
+
+def list_trials(strategy: Strategy, proof: Proof) -> Table:
+    """Return all rates of a proof, with their intervals."""
+    held = strategy.basis if strategy.proofs[0] is proof else ()
+    rows: list[list[str | Value]] = []
+    for name in [*DONE, *(field.name for field in fields(proof) if field.name not in DONE)]:
+        part = getattr(proof, name, None)
+        if isinstance(part, Reply):
+            rows.append([DONE.get(name, name), _whole(write_rate(part.rate)), "–", "–", "–"])
+        elif isinstance(part, Trial):
+            rates = [_whole(write_rate(rate)) for rate in (part.changed, part.control)]
+            difference = Value(_whole(write_difference(part)), strong=name in held)
+            p = _whole(write_p(part.p).removeprefix("p ").removeprefix("= "))
+            rows.append([DONE.get(name, name), *rates, difference, p])
+    return Table(
+        f"The patch is {name_place(proof.frame)} and covers {float(proof.frame.region.float().mean()):.0%} of the "
+        f"picture. How many pictures the network takes for '{strategy.label}', 95 % intervals in brackets.",
+        ["what was done", "taken for the class", "the same elsewhere", "difference, points", "p"],
+        rows,
+    )
+
+
+def _whole(text: str) -> str:
+    """Return a text that is not broken into lines."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def show_strategy(strategy: Strategy, thumbnails: Thumbnails, most: int) -> list[Block]:
+    """Return what is proven of a strategy, its pictures and its trials."""
+    trials = [list_trials(strategy, proof) for proof in strategy.proofs]
+    more = [Details("Tried in another frame, too", trials[1:])] if trials[1:] else []
+    return [say_result(strategy), Figures(thumbnails.show(strategy, most), small=True), *trials[:1], *more]
+
+
+def list_strategies(strategies: Sequence[Strategy], names: Sequence[str]) -> Table:
+    """Return the strategies of a class, with their signs and whether they were tried."""
+    signs = [field.name for field in fields(Signs)]
+    rows = [
+        [
+            name,
+            _whole(SOURCES[one.source]),
+            f"{len(one.members):,}",
+            f"{one.share:.0%}",
+            *(write_share(getattr(one.signs, sign)) for sign in signs),
+            write_share(one.signs.suspicion),
+            Value(_whole(name_result(one)), strong=bool(one.verdict)),
+        ]
+        for one, name in zip(strategies, names, strict=True)
+    ]
+    return Table(
+        "Strategies, proven ones first, then the most suspicious. Each sign lies in [0, 1]; suspicion is their mean.",
+        ["strategy", "kind", "pictures", "of the class", *signs, "suspicion", "result"],
+        rows,
+    )
