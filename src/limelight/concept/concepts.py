@@ -296,10 +296,10 @@ def _read(
 def _forecast(batches: Sequence[Batch], search: Search, references: int, crops: int, crops_by: RankedBy) -> Forecast:
     """Return how long it will take: relevance of each picture, back through each concept, and of the references."""
     count, cut_out = sum(len(batch.x) for batch in batches), min(crops, references) * search.n
-    looks = Part("concepts", count * (4 + search.n), count * (4 + 2 * search.n), f"set by n={search.n}")
+    looks = Part("concepts", count * (4 + search.n), count * (4 + 2 * search.n), (f"n={search.n}",))
     each = 1 if crops_by == "activation" else 2
     passes = each * references + 3 * cut_out
-    more = Part("crops", passes, passes + 2 * cut_out, f"set by crops={crops} or budget=…")
+    more = Part("crops", passes, passes + 2 * cut_out, (f"crops={crops}", "budget=…"))
     first = batches[0]
     return forecast(first.settings.classifier.take(slice(0, 1)), first.x[:1], [], more=[looks, more], images=count)
 

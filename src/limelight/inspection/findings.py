@@ -154,11 +154,12 @@ def proven(proofs: Sequence[Proof]) -> list[tuple[Basis, ...]]:
     pictures (an object moves, turns and differs), or where the class is lost with what lies outside of the objects.
     Of all trials the p-values are corrected (Holm 1979).
     """
-    trials = [(i, name) for i, proof in enumerate(proofs) for name in ("common", "beyond") if getattr(proof, name)]
-    corrected = holm([getattr(proofs[i], name).p for i, name in trials]) if trials else []
+    names: tuple[Basis, ...] = ("common", "beyond")
+    trials = [(i, name, trial) for i, proof in enumerate(proofs) for name in names if (trial := getattr(proof, name))]
+    corrected = holm([trial.p for _, _, trial in trials]) if trials else np.empty(0)
     held: list[list[Basis]] = [[] for _ in proofs]
-    for (i, name), p in zip(trials, corrected, strict=True):
-        _, low, high = getattr(proofs[i], name).difference
+    for (i, name, trial), p in zip(trials, corrected, strict=True):
+        _, low, high = trial.difference
         if p < ALPHA and (low > MARGIN if name == "common" else high < -MARGIN):
             held[i].append(name)
     return [tuple(names) for names in held]

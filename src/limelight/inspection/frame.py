@@ -10,6 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from limelight.ops.arrays import from_numpy
+from limelight.ops.fourier import correlate, from_waves, to_waves
+
 Pictures = Float[Tensor, "n c h w"]
 Shifts = Int[np.ndarray, "n 2"]
 Region = Bool[Tensor, "h w"]
@@ -24,8 +27,14 @@ REACH = 0.06
 OVERLAP = 0.1
 """Share of a region that may lie in what is called elsewhere, where there is room for that."""
 
-Bound = Literal["place", "evidence", "whole"]
-"""A frame is bound to a place in the picture, goes along with the evidence, or is the whole picture, how it looks."""
+AGREE = 0.3
+"""Variance of pixels, as a multiple of other pictures', below which pictures agree there."""
+LEAST = 0.005
+"""Share of the picture in which they have to agree, at least."""
+
+Bound = Literal["place", "evidence", "agreement", "whole"]
+"""A frame is bound to the place of the relevance, goes along with it wherever it is, is bound to where the pictures
+agree pixel by pixel, or is the whole picture, how it looks."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +75,41 @@ def find_frame(maps: Cells, size: tuple[int, int], bound: Bound) -> Frame:
         bound: to a place, or to the evidence: each map is then moved so that its largest value is in the middle.
     """
     g = maps.shape[-1]
-    cells = np.zeros((len(maps), 2), np.int64)
-    if bound == "evidence":
-        peaks = maps.reshape(len(maps), -1).argmax(1)
-        cells = g // 2 - np.stack([peaks // g, peaks % g], 1)
+    cells = _to_middle(maps, bound)
     density = np.stack([np.roll(m / m.sum(), shift, (0, 1)) for m, shift in zip(maps, cells, strict=True)]).mean(0)
     order = np.argsort(-density, axis=None, kind="stable")
     count = int(np.searchsorted(density.flat[order].cumsum(), SHARE)) + 1
     small = torch.zeros(1, 1, g, g)
-    small.view(-1)[torch.from_numpy(order[:count])] = 1
+    small.view(-1)[from_numpy(order[:count])] = 1
     region = F.interpolate(small, size=size, mode="nearest")[0, 0] > 0
-    return Frame(bound, region, np.rint(cells * np.array(size) / g).astype(np.int64))
+    return Frame(bound, region, find_shifts(maps, size, bound))
+
+
+def find_shifts(maps: Cells, size: tuple[int, int], bound: Bound) -> Shifts:
+    """Return by how much each picture is moved into a frame: not at all, or its largest relevance to the middle."""
+    return np.rint(_to_middle(maps, bound) * np.array(size) / maps.shape[-1]).astype(np.int64)
+
+
+def _to_middle(maps: Cells, bound: Bound) -> Shifts:
+    if bound != "evidence":
+        return np.zeros((len(maps), 2), np.int64)
+    g = maps.shape[-1]
+    peaks = maps.reshape(len(maps), -1).argmax(1)
+    return g // 2 - np.stack([peaks // g, peaks % g], 1)
+
+
+def find_agreement(x: Pictures, usual: Pictures) -> Frame | None:
+    """Return where pictures agree far more than others do, pixel by pixel; None if they don't.
+
+    Args:
+        x: pictures.
+        usual: others.
+    """
+    smoothed = [F.avg_pool2d(some.var(0).sum(0)[None, None], 5, 1, 2)[0, 0] for some in (x, usual)]
+    region = smoothed[0] < AGREE * smoothed[1]
+    if region.float().mean() < LEAST:
+        return None
+    return Frame("agreement", region.cpu(), np.zeros((len(x), 2), np.int64))
 
 
 def elsewhere(region: Region, count: int, rng: np.random.Generator) -> Shifts:
@@ -84,8 +117,8 @@ def elsewhere(region: Region, count: int, rng: np.random.Generator) -> Shifts:
 
     Where there is no room for that it goes over the edge, to where it overlaps itself least.
     """
-    spectrum = torch.fft.fft2(region.double())
-    overlap = (torch.fft.ifft2(spectrum.abs() ** 2).real / region.sum()).numpy()  # of all shifts: its autocorrelation
+    mask = region.double()
+    overlap = (correlate(mask, mask) / mask.sum()).numpy()
     free = overlap <= max(OVERLAP, float(overlap.min()) + 0.02)
     inside = np.zeros_like(free)
     rows, columns = (np.flatnonzero(region.any(axis).numpy()) for axis in (1, 0))
@@ -117,10 +150,6 @@ def _fit(x: Pictures, template: Float[Tensor, "c h w"], region: Region) -> Shift
     count = mask.sum()
     t = (template - (template * mask).sum((1, 2), keepdim=True) / count) * mask
 
-    def correlate(a: Tensor, b: Tensor) -> Tensor:
-        """Sum over pixels of a(p) b(p - s), for each s."""
-        return torch.fft.irfft2(torch.fft.rfft2(a) * torch.fft.rfft2(b).conj(), s=x.shape[-2:])
-
     first = correlate(mask, x)
     spread = (correlate(mask, x**2) - first**2 / count).sum(1).clamp_min(1e-6).sqrt()
     score = correlate(t, x).sum(1) / spread
@@ -133,9 +162,9 @@ def _fit(x: Pictures, template: Float[Tensor, "c h w"], region: Region) -> Shift
 
 def spectrum(x: Pictures) -> Float[Tensor, "c h f"]:
     """Return the mean amplitude of some pictures at each frequency: brightness, contrast, sharpness and texture."""
-    return torch.fft.rfft2(x).abs().mean(0)
+    return to_waves(x).abs().mean(0)
 
 
 def with_look(x: Pictures, ratio: Float[Tensor, "c h f"]) -> Pictures:
     """Multiply the amplitudes of pictures, with values in [0, 1]; what stands where is in the phases, which stay."""
-    return torch.fft.irfft2(torch.fft.rfft2(x) * ratio, s=x.shape[-2:]).clamp(0, 1)
+    return from_waves(to_waves(x) * ratio, (int(x.shape[-2]), int(x.shape[-1]))).clamp(0, 1)

@@ -73,7 +73,8 @@ def find_strategies(
             return find_strategies(source, folder, classes=classes, tried=tried, seed=seed, on_class=on_class, **run)
     worker, store, progress = collect_maps(source, out, **run)
     keys = np.array(worker.keys, dtype=np.int64)
-    search = _Search(worker, *store.columns_of(keys, "target", "peak"), tried, seed)
+    targets, peaks = store.columns_of(keys, "target", "peak")
+    search = _Search(worker, targets, peaks, tried, seed)
     wanted = search.choose(classes)
     inspected: list[InspectedClass] = []
     strategies: list[Strategy] = []
@@ -200,8 +201,15 @@ class _Search:
         same, others = np.setdiff1d(maps.places, strategy.members), self._others(maps.target)
         group = Group(maps.target, strategy.members, maps.maps[rows], same, others)
         fixed = strategy.signs.fixed
-        frames: list[Bound] = [*["place"] * (fixed > FIXED), *["evidence"] * (fixed < MOVING), "whole"]
-        proofs = [proof for bound in frames if (proof := self._prover.prove(group, bound)) is not None]
+        bounds: dict[Bound, bool] = {
+            "place": fixed > FIXED,
+            "evidence": fixed < MOVING,
+            "agreement": True,
+            "whole": True,
+        }
+        proofs = [
+            proof for bound, fits in bounds.items() if fits and (proof := self._prover.prove(group, bound)) is not None
+        ]
         few = (
             f"too few pictures for a proof: {len(rows)} follow it, and {len(others)} are of other classes; "
             f"{FEWEST} of each are needed"

@@ -15,7 +15,9 @@ from limelight.inspection.frame import (
     Shifts,
     consensus,
     elsewhere,
+    find_agreement,
     find_frame,
+    find_shifts,
     roll,
     spectrum,
     with_look,
@@ -111,14 +113,14 @@ class Prover:
         """Take a strategy's evidence away, and give it to other pictures: to some, and to more if it seems to matter.
 
         Returns:
-            None where there are too few pictures.
+            None where there are too few pictures, or no such frame.
         """
         if min(len(group.members), len(group.others)) < FEWEST:
             return None
         proof = self._prove(group, bound, FIRST)
-        return self._prove(group, bound, MOST) if proof.promising else proof
+        return self._prove(group, bound, MOST) if proof and proof.promising else proof
 
-    def _prove(self, group: Group, bound: Bound, most: int) -> Proof:
+    def _prove(self, group: Group, bound: Bound, most: int) -> Proof | None:
         rng = np.random.default_rng((self.seed, group.target, len(group.members)))
         order = rng.permutation(len(group.members))
         known, asked = order[::2][:MOST], order[1::2][:most]  # what is known of the evidence comes from other pictures
@@ -128,8 +130,10 @@ class Prover:
         if bound == "whole":
             return self._look(group, known, x, y)
         size = (int(x.shape[-2]), int(x.shape[-1]))
-        frame = find_frame(group.maps[known], size, bound)
-        own = replace(find_frame(group.maps[asked], size, bound), region=frame.region)
+        frame = self._frame(group, known, size, bound)
+        if frame is None:
+            return None
+        own = replace(frame, shifts=find_shifts(group.maps[asked], size, bound))
         away = elsewhere(frame.region, len(asked), rng)
         regions, apart = own.own(), own.own(away)
         donors = rng.integers(len(asked), size=len(y))
@@ -181,6 +185,12 @@ class Prover:
             common=Trial.of("common", changed(y, ratio), changed(y, chance)),
         )
 
+    def _frame(self, group: Group, known: Places, size: tuple[int, int], bound: Bound) -> Frame | None:
+        if bound != "agreement":
+            return find_frame(group.maps[known], size, bound)
+        others = np.concatenate([group.same, group.others])[:MOST]
+        return find_agreement(self._pictures(group.members[known])[0], self._pictures(others)[0])
+
     def _usual(self, group: Group, frame: Frame, rng: np.random.Generator) -> Tensor:
         """Return what other pictures have in common in a frame, as many as those that it is known by."""
         some = rng.permutation(np.concatenate([group.same, group.others]))[: len(frame.shifts)]
@@ -204,7 +214,7 @@ class Prover:
         if len(same) < FEWEST // 2 or own.bound == "evidence":
             return None
         x, _ = self._pictures(same)
-        away = torch.stack([roll(own.region, shift) for shift in elsewhere(own.region, len(same), rng)])
+        away = torch.stack([roll(own.region, shift) for shift in elsewhere(own.region, len(same), rng).tolist()])
         return self._taking("same class", x, own.region.expand(len(x), -1, -1), away, target)
 
     def ask(self, x: Tensor, target: int) -> Reply:

@@ -28,6 +28,7 @@ from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.hooks import attach_hooks
 from limelight.model.last_layer import find_last_layer, read_features
 from limelight.model.timing import timed_passes
+from limelight.ops.arrays import floats, integers
 
 Of = Literal["label", "prediction"]
 
@@ -116,7 +117,7 @@ class Worker:
         """
         given = self._source.model
         named = isinstance(given, str)
-        load = dict(self._source.load) | ({"device": self._device} if self._device else {})
+        load: dict[str, Any] = dict(self._source.load) | ({"device": self._device} if self._device else {})
         model = zoo.load(given, **load) if named else as_classifier(given)
         if len(model.input_size) != 2:
             raise UnsupportedModel(f"{model.name} takes no pictures (n, c, H, W), and inspecting looks at pictures")
@@ -145,7 +146,7 @@ class Worker:
         if self.of == "prediction":
             return None
         try:
-            return true_classes(self.model, self.samples).tolist()
+            return integers(true_classes(self.model, self.samples))
         except UnknownTarget as error:
             raise UnknownTarget(f"{error}; or explain what is predicted: of='prediction'") from error
 
@@ -241,8 +242,8 @@ class Worker:
                     probability=float(saliency.probability[i]),
                     outside=_share_outside(saliency.map[i], inputs[place][1]),
                     peak=int(cells[i].argmax()) if bool(cells[i].any()) else -1,
-                    features=tuple(features[i].tolist()),
-                    map=tuple(cells[i].tolist()),
+                    features=tuple(floats(features[i])),
+                    map=tuple(floats(cells[i])),
                 )
 
 

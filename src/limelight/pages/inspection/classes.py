@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from limelight.inspection.findings import InspectedClass, Inspection, Strategy
+from limelight.pages.formatting import format_count
 from limelight.pages.inspection.pictures import Thumbnails
 from limelight.pages.inspection.strategies import list_strategies, show_strategy
 from limelight.pages.inspection.words import name_result, write_share
 from limelight.pages.page import Block, Details, Order, Point, Scatter, Section, Table, Value
-from limelight.report.formatting import format_count
 from limelight.text import visible
 
 DRAWN = 20

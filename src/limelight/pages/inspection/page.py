@@ -5,13 +5,13 @@ from pathlib import Path
 
 from limelight.engine.provenance import versions
 from limelight.inspection.findings import Inspection, Strategy
+from limelight.pages.formatting import format_count
 from limelight.pages.inspection.classes import DRAWN, choose_classes, list_classes, show_class
 from limelight.pages.inspection.pictures import MOST, Thumbnails
 from limelight.pages.inspection.protocol import describe_inspection
 from limelight.pages.inspection.strategies import show_strategy
 from limelight.pages.inspection.words import conclude, count_classes, name_strategies
 from limelight.pages.page import Block, Facts, Group, Section, write_page
-from limelight.report.formatting import format_count
 
 EXAMPLES = 3, 12
 """Pictures of a proven strategy, at least and at most."""

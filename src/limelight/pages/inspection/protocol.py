@@ -3,9 +3,9 @@
 from limelight.engine.provenance import versions
 from limelight.inspection.findings import ALPHA, MARGIN, Inspection
 from limelight.inspection.proof import FEWEST, MOST
+from limelight.pages.formatting import format_count
 from limelight.pages.inspection.words import count_classes
 from limelight.pages.page import Block, Code, Details, Section, Table
-from limelight.report.formatting import format_count
 from limelight.text import to_json
 
 SIGNS = [

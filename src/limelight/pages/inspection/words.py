@@ -7,7 +7,7 @@ from limelight.inspection.findings import ALPHA, MARGIN, Basis, Inspection, Stra
 from limelight.inspection.inspect import LATER
 from limelight.inspection.proof import Proof
 from limelight.inspection.trial import Rate, Trial
-from limelight.report.formatting import format_count
+from limelight.pages.formatting import format_count
 from limelight.text import numbered, visible
 
 
