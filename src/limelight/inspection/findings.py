@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from limelight.inspection.collect import Progress
 from limelight.inspection.proof import Proof
+from limelight.inspection.trial import Trial
 from limelight.inspection.worker import Worker
 from limelight.ops.statistics import holm
 
@@ -154,8 +155,11 @@ def proven(proofs: Sequence[Proof]) -> list[tuple[Basis, ...]]:
     pictures (an object moves, turns and differs), or where the class is lost with what lies outside of the objects.
     Of all trials the p-values are corrected (Holm 1979).
     """
-    names: tuple[Basis, ...] = ("common", "beyond")
-    trials = [(i, name, trial) for i, proof in enumerate(proofs) for name in names if (trial := getattr(proof, name))]
+    trials: list[tuple[int, Basis, Trial]] = []
+    for i, proof in enumerate(proofs):
+        trials.append((i, "common", proof.common))
+        if proof.beyond:
+            trials.append((i, "beyond", proof.beyond))
     corrected = holm([trial.p for _, _, trial in trials]) if trials else np.empty(0)
     held: list[list[Basis]] = [[] for _ in proofs]
     for (i, name, trial), p in zip(trials, corrected, strict=True):

@@ -121,9 +121,9 @@ def elsewhere(region: Region, count: int, rng: np.random.Generator) -> Shifts:
     overlap = (correlate(mask, mask) / mask.sum()).numpy()
     free = overlap <= max(OVERLAP, float(overlap.min()) + 0.02)
     inside = np.zeros_like(free)
-    rows, columns = (np.flatnonzero(region.any(axis).numpy()) for axis in (1, 0))
-    height, width = region.shape
-    inside[np.ix_(np.arange(-rows[0], height - rows[-1]), np.arange(-columns[0], width - columns[-1]))] = True
+    within = [np.flatnonzero(region.any(axis).numpy()) for axis in (1, 0)]
+    down, across = (np.arange(-at[0], side - at[-1]) for at, side in zip(within, region.shape, strict=True))
+    inside[down[:, None], across] = True
     places = np.argwhere(free & inside if (free & inside).any() else free)
     return places[rng.integers(len(places), size=count)]
 

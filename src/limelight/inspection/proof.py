@@ -214,7 +214,8 @@ class Prover:
         if len(same) < FEWEST // 2 or own.bound == "evidence":
             return None
         x, _ = self._pictures(same)
-        away = torch.stack([roll(own.region, shift) for shift in elsewhere(own.region, len(same), rng).tolist()])
+        shifts = elsewhere(own.region, len(same), rng)
+        away = torch.stack([roll(own.region, (int(down), int(right))) for down, right in shifts])
         return self._taking("same class", x, own.region.expand(len(x), -1, -1), away, target)
 
     def ask(self, x: Tensor, target: int) -> Reply:
