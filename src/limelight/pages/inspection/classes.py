@@ -19,9 +19,6 @@ DRAWN = 20
 POINTS = 1000
 """Pictures of a class that are drawn."""
 
-EXAMPLES = 4
-"""Pictures of a strategy that is not proven."""
-
 
 def choose_classes(inspection: Inspection) -> list[InspectedClass]:
     """Return the classes that are drawn: of proven strategies first, then of the most suspicious."""
@@ -35,6 +32,7 @@ def show_class(
     strategies: Mapping[str, Strategy],
     names: Sequence[str],
     thumbnails: Thumbnails,
+    most: int,
 ) -> Section:
     """Show a class.
 
@@ -43,6 +41,7 @@ def show_class(
         strategies: of the class, by name.
         names: of all pictures.
         thumbnails: makes the small pictures.
+        most: pictures of a strategy that is not proven.
     """
     title = f"Class {one.target}" + ("" if one.label == str(one.target) else f": {visible(one.label)}")
     if one.note:
@@ -52,7 +51,7 @@ def show_class(
     others: list[Block] = []
     for name, strategy in strategies.items():
         if not strategy.verdict:
-            blocks = show_strategy(strategy, thumbnails, EXAMPLES)
+            blocks = show_strategy(strategy, thumbnails, most)
             about = f"{name}: {format_count('picture', len(strategy.members))}, {name_result(strategy)}"
             others.append(Details(about, blocks))
     about = f"{format_count('picture', len(one.places))}, {format_count('cluster', one.clusters)}."

@@ -16,6 +16,9 @@ from limelight.pages.page import Block, Facts, Group, Section, write_page
 EXAMPLES = 3, 12
 """Pictures of a proven strategy, at least and at most."""
 
+OTHERS = 4
+"""Pictures of another, at most."""
+
 
 def write_inspection(inspection: Inspection, path: Path) -> Path:
     """Write the page of an inspection: verdicts, classes, and how it was done. It needs nothing but itself.
@@ -27,9 +30,11 @@ def write_inspection(inspection: Inspection, path: Path) -> Path:
     strategies = dict(zip(name_strategies(inspection.strategies), inspection.strategies, strict=True))
     thumbnails = Thumbnails(inspection.worker, inspection.names)
     sections = [_show_proven(strategies, thumbnails) or Section("What is proven", [conclude(inspection)])]
+    others = sum(not one.verdict for one in inspection.strategies)
+    each = max(1, min(OTHERS, thumbnails.left // max(1, others)))
     for one in choose_classes(inspection):
         own = {name: s for name, s in strategies.items() if s.target == one.target}
-        sections.append(show_class(one, own, inspection.names, thumbnails))
+        sections.append(show_class(one, own, inspection.names, thumbnails, each))
     if len(inspection.classes) > 1:
         note = [f"{DRAWN} of {len(inspection.classes):,} classes are drawn."] if len(inspection.classes) > DRAWN else []
         sections.append(Section("All classes", [*note, list_classes(inspection)]))

@@ -65,17 +65,17 @@ def list_strategies(strategies: Sequence[Strategy], names: Sequence[str]) -> Tab
     rows = [
         [
             name,
+            Value(_whole(name_result(one)), strong=bool(one.verdict)),
             _whole(SOURCES[one.source]),
             f"{len(one.members):,}",
             f"{one.share:.0%}",
             *(write_share(getattr(one.signs, sign)) for sign in signs),
             write_share(one.signs.suspicion),
-            Value(_whole(name_result(one)), strong=bool(one.verdict)),
         ]
         for one, name in zip(strategies, names, strict=True)
     ]
     return Table(
         "Strategies, proven ones first, then the most suspicious. Each sign lies in [0, 1]; suspicion is their mean.",
-        ["strategy", "kind", "pictures", "of the class", *signs, "suspicion", "result"],
+        ["strategy", "result", "kind", "pictures", "of the class", *signs, "suspicion"],
         rows,
     )
