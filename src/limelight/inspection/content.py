@@ -85,8 +85,8 @@ def likeness(members: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"]
     from scipy.stats import rankdata
 
     halves = members[::2], members[1::2]
-    found: list[float] = []
+    areas: list[float] = []
     for mean, asked in ((halves[0].mean(0), halves[1]), (halves[1].mean(0), halves[0])):
         ranks = rankdata(np.concatenate([asked @ mean, others @ mean]))[: len(asked)].sum()
-        found.append((ranks - len(asked) * (len(asked) + 1) / 2) / (len(asked) * len(others)))
-    return max(0.0, 2 * float(np.mean(found)) - 1)
+        areas.append((ranks - len(asked) * (len(asked) + 1) / 2) / (len(asked) * len(others)))
+    return max(0.0, 2 * float(np.mean(areas)) - 1)

@@ -105,7 +105,7 @@ def find_agreement(x: Pictures, usual: Pictures) -> Frame | None:
         x: pictures.
         usual: others.
     """
-    smoothed = [F.avg_pool2d(some.var(0).sum(0)[None, None], 5, 1, 2)[0, 0] for some in (x, usual)]
+    smoothed = [F.avg_pool2d(some.var(0).sum(0)[None, None], 3, 1, 1)[0, 0] for some in (x, usual)]
     region = smoothed[0] < AGREE * smoothed[1]
     if region.float().mean() < LEAST:
         return None
@@ -122,20 +122,21 @@ def elsewhere(region: Region, count: int, rng: np.random.Generator) -> Shifts:
     free = overlap <= max(OVERLAP, float(overlap.min()) + 0.02)
     inside = np.zeros_like(free)
     within = [np.flatnonzero(region.any(axis).numpy()) for axis in (1, 0)]
-    down, across = (np.arange(-at[0], side - at[-1]) for at, side in zip(within, region.shape, strict=True))
+    down, across = (np.arange(-int(at[0]), side - int(at[-1])) for at, side in zip(within, region.shape, strict=True))
     inside[down[:, None], across] = True
     places = np.argwhere(free & inside if (free & inside).any() else free)
     return places[rng.integers(len(places), size=count)]
 
 
 def consensus(x: Pictures, frame: Frame) -> Float[Tensor, "c h w"]:
-    """Return what pictures have in common in a frame: their median, once they are moved a little to fit their mean.
+    """Return what pictures have in common in a frame: their median.
 
-    What is the same in all of them stays, whatever differs from picture to picture goes.
+    What is the same in all of them stays, whatever differs from picture to picture goes. Where maps say what the region
+    is, to a cell or so, the pictures are moved a little first, to fit their mean.
     """
     moved = torch.stack([roll(one, shift) for one, shift in zip(x, frame.shifts, strict=True)])
     fitted = moved
-    for _ in range(2):
+    for _ in range(0 if frame.bound == "agreement" else 2):
         by = _fit(moved, fitted.mean(0), frame.region)
         fitted = torch.stack([roll(one, shift) for one, shift in zip(moved, by, strict=True)])
     return fitted.median(0).values

@@ -19,7 +19,7 @@ from limelight.inspection.fixedness import fixedness
 from limelight.inspection.frame import Bound
 from limelight.inspection.isolation import isolation_p
 from limelight.inspection.likeness import shares, usable
-from limelight.inspection.proof import FEWEST, Group, Prover
+from limelight.inspection.proof import FEWEST, Group, Proof, Prover
 from limelight.inspection.record import ClassMaps
 from limelight.inspection.words import state
 from limelight.inspection.worker import Source, Worker
@@ -39,6 +39,7 @@ GROUPS = 4
 """Clusters of a class by its features."""
 EXAMPLES = 48
 """Members of a strategy that are kept to be shown."""
+REPEATS = "proven too, but most of the pictures are those of a strategy that is proven more clearly"
 LATER = "less suspicious than those that were tried; more are tried with tried=N"
 
 Places = npt.NDArray[np.int64]
@@ -81,9 +82,9 @@ def find_strategies(
     for maps in store.by_class(keys, wanted):
         if on_class is not None:
             on_class(search.label(maps.target), len(inspected) + 1, len(np.unique(wanted[wanted >= 0])))
-        one, found = search.look(maps)
+        one, its = search.look(maps)
         inspected.append(one)
-        strategies += found
+        strategies += its
     return Inspection(
         model=worker.model.name,
         method=worker.method.name,
@@ -137,20 +138,20 @@ class _Search:
         p = isolation_p(maps.maps, clusters, seed=self._seed)
         everyone = np.flatnonzero(seen)
         whole = self._strategy(maps, everyone, "class", float("nan"))
-        found = [
+        groups = [
             self._strategy(maps, one.members, one.source, 1 - float(isolated))
             for one, isolated in zip(clusters.candidates, p, strict=True)
             if len(one.members) < WHOLE * len(everyone) and isolated <= ALPHA
         ]
-        found += [self._strategy(maps, rows, "features", float("nan")) for rows in self._alike_in_features(maps, seen)]
-        found.sort(key=lambda strategy: (len(strategy.members) < FEWEST, -strategy.signs.suspicion))
+        groups += [self._strategy(maps, rows, "features", float("nan")) for rows in self._alike_in_features(maps, seen)]
+        groups.sort(key=lambda strategy: (len(strategy.members) < FEWEST, -strategy.signs.suspicion))
         known = replace(known, clusters=clusters.n_clusters, agreement=clusters.agreement, fixed=whole.signs.fixed)
         at = {int(place): i for i, place in enumerate(maps.places)}
-        tried = [self._try(one, maps, at) for one in found[: self._tried]]
+        tried = [self._try(one, maps, at) for one in groups[: self._tried]]
         return known, [
             self._try(whole, maps, at),
             *tried,
-            *(replace(one, untried=LATER) for one in found[self._tried :]),
+            *(replace(one, untried=LATER) for one in groups[self._tried :]),
         ]
 
     def _alike_in_features(self, maps: ClassMaps, seen: npt.NDArray[np.bool_]) -> Iterator[Places]:
@@ -222,16 +223,35 @@ def judge(strategies: Sequence[Strategy]) -> list[Strategy]:
 
     Of two proven ones of a class of which one's pictures are nearly the other's, the one with the clearer trial stays.
     """
-    proofs = [proof for strategy in strategies for proof in strategy.proofs]
-    bases = iter(proven(proofs))
-    judged: list[Strategy] = []
+    bases = iter(proven([proof for strategy in strategies for proof in strategy.proofs]))
+    sure: list[tuple[float, Strategy]] = []
+    others: list[Strategy] = []
     for strategy in strategies:
         held = [(proof, basis) for proof in strategy.proofs if (basis := next(bases))]
-        if held:
-            proof, basis = max(held, key=lambda one: abs(one[0].common.difference[0]))
-            said = state(strategy.label, len(strategy.members), strategy.pictures, proof, common="common" in basis)
-            strategy = replace(
-                strategy, verdict=said, basis=basis, proofs=(proof, *(p for p in strategy.proofs if p is not proof))
-            )
-        judged.append(strategy)
-    return sorted(judged, key=lambda one: (not one.verdict, -one.signs.suspicion))
+        if not held:
+            others.append(strategy)
+            continue
+        proof, basis = max(held, key=lambda one: _clearness(one[0]))
+        said = state(strategy.label, len(strategy.members), strategy.pictures, proof, common="common" in basis)
+        proofs = (proof, *(other for other in strategy.proofs if other is not proof))
+        sure.append((_clearness(proof), replace(strategy, verdict=said, basis=basis, proofs=proofs)))
+    first: list[Strategy] = []
+    for _, strategy in sorted(sure, key=lambda one: -one[0]):
+        if any(_repeats(strategy, clearer) for clearer in first):
+            others.append(replace(strategy, verdict="", basis=(), untried=REPEATS))
+        else:
+            first.append(strategy)
+    return [*first, *sorted(others, key=lambda one: -one.signs.suspicion)]
+
+
+def _clearness(proof: Proof) -> float:
+    """Return how much the clearest trial moves."""
+    return max(proof.common.difference[0], -proof.beyond.difference[0] if proof.beyond else 0.0)
+
+
+def _repeats(strategy: Strategy, clearer: Strategy) -> bool:
+    """Whether most of a strategy's pictures follow another of the class, or most of the other's follow it."""
+    if strategy.target != clearer.target:
+        return False
+    common = len(np.intersect1d(strategy.members, clearer.members))
+    return 2 * common > min(len(strategy.members), len(clearer.members))

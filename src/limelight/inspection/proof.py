@@ -138,7 +138,7 @@ class Prover:
         regions, apart = own.own(), own.own(away)
         donors = rng.integers(len(asked), size=len(y))
         at = rng.integers(0, size, size=(len(y), 2)) if bound == "evidence" else np.zeros((len(y), 2), np.int64)
-        holes = torch.stack([roll(frame.region, shift) for shift in at])
+        holes = torch.stack([roll(frame.region, (int(down), int(right))) for down, right in at])
         typical = consensus(self._pictures(group.members[known])[0], frame)
         usual = self._usual(group, frame, rng)
 
@@ -223,8 +223,8 @@ class Prover:
         logits = self.worker.model(x).double().cpu()
         independent = self.worker.model.outputs.multilabel
         shares = logits.sigmoid() if independent else logits.softmax(1)
-        found = shares[:, target] > 0.5 if independent else logits.argmax(1) == target
-        return Reply(found.numpy(), shares[:, target].numpy())
+        taken = shares[:, target] > 0.5 if independent else logits.argmax(1) == target
+        return Reply(taken.numpy(), shares[:, target].numpy())
 
     def _pictures(self, places: Places) -> tuple[Tensor, list[Tensor | None]]:
         read = [self.worker.read(int(place)) for place in places]

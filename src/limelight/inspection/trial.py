@@ -30,10 +30,10 @@ class Rate:
     probability: float
 
     @staticmethod
-    def of(found: Answers, probability: npt.NDArray[np.float64]) -> "Rate":
+    def of(taken: Answers, probability: npt.NDArray[np.float64]) -> "Rate":
         """Return that of pictures with these answers."""
-        share = binomtest(int(found.sum()), len(found)).proportion_ci(method="wilson")
-        return Rate(float(found.mean()), float(share.low), float(share.high), len(found), float(probability.mean()))
+        share = binomtest(int(taken.sum()), len(taken)).proportion_ci(method="wilson")
+        return Rate(float(taken.mean()), float(share.low), float(share.high), len(taken), float(probability.mean()))
 
     def __str__(self) -> str:
         return f"{self.share:z.0%} [{100 * self.low:z.0f}, {100 * self.high:z.0f}]"
@@ -60,7 +60,7 @@ class Trial:
     @staticmethod
     def of(change: str, changed: "Reply", control: "Reply") -> "Trial":
         """Compare the answers to two changes of the same pictures."""
-        apart = changed.found.astype(float) - control.found
+        apart = changed.taken.astype(float) - control.taken
         gained, lost = int((apart > 0).sum()), int((apart < 0).sum())
         p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
         low, high = interval("mean", apart, resamples=2000)
@@ -72,14 +72,14 @@ class Reply:
     """What a network says of pictures.
 
     Attributes:
-        found: whether it takes each for the class, (n,).
+        taken: whether it takes each for the class, (n,).
         probability: of the class, (n,).
     """
 
-    found: Answers
+    taken: Answers
     probability: npt.NDArray[np.float64]
 
     @property
     def rate(self) -> Rate:
         """How many are taken for the class."""
-        return Rate.of(self.found, self.probability)
+        return Rate.of(self.taken, self.probability)

@@ -12,6 +12,8 @@ COLUMNS = ("left", "middle", "right")
 
 def name_place(frame: Frame) -> str:
     """Say where a region is."""
+    if frame.bound == "whole":
+        return "everywhere"
     if frame.bound == "evidence":
         return "at no fixed place"
     region = frame.region.numpy()
@@ -27,15 +29,26 @@ def name_place(frame: Frame) -> str:
     return f"at the {' '.join(word for word in (up, across) if word != 'middle')}"
 
 
+def name_evidence(frame: Frame) -> str:
+    """Say what a strategy rests on."""
+    match frame.bound:
+        case "whole":
+            return "how the whole picture looks"
+        case "agreement":
+            return f"what is the same in them {name_place(frame)}"
+        case _:
+            return f"a patch {name_place(frame)}"
+
+
 def state(label: str, members: int, pictures: int, proof: Proof, *, common: bool) -> str:
     """Say what was proven of a strategy."""
     label, whole = visible(label), proof.frame.bound == "whole"
     taken, pasted = proof.taken, proof.common if common or proof.pasted is None else proof.pasted
-    what = "how the whole picture looks" if whole else f"a patch {name_place(proof.frame)}"
     given = "given to" if whole else "what they have in common there, pasted into" if common else "pasted into"
     control = "the look of others" if whole else "as large a patch elsewhere"
+    rest = f"{members:,} of {pictures:,} pictures of '{label}' ({members / pictures:.0%}) rest on"
     return (
-        f"{members:,} of {pictures:,} pictures of '{label}' ({members / pictures:.0%}) rest on {what}; without it the "
-        f"network finds {taken.changed} of them; {given} other pictures, it makes {pasted.changed} of them '{label}'; "
-        f"{control}: {taken.control.share:.0%}, {pasted.control.share:.0%}"
+        f"{rest} {name_evidence(proof.frame)}; without it the network finds {taken.changed} of them; {given} other "
+        f"pictures, it makes {pasted.changed} of them '{label}'; {control}: {taken.control.share:.0%}, "
+        f"{pasted.control.share:.0%}"
     )

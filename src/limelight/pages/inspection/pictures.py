@@ -70,7 +70,7 @@ class Thumbnails:
             size = (int(x.shape[-2]), int(x.shape[-1]))
             ground = to_rgb(self.worker.model.inputs.display(x).cpu().numpy())
             shown = _shrink(draw.overlay(ground, _enlarge(relevance, size), alpha=ALPHA))
-            if frame is not None:
+            if frame is not None and frame.bound != "whole":
                 own = replace(find_frame(relevance[None], size, frame.bound), region=frame.region).own()[0]
                 shown = _outline(shown, own)
             name = self.names[place]
@@ -83,7 +83,7 @@ def _mean(strategy: Strategy, frame: Frame | None) -> Figure:
     mean = Image.fromarray(draw.colorize(strategy.mean_map / max(float(strategy.mean_map.max()), 1e-30)))
     scale = SIDE / max(height, width)
     shown = mean.resize((round(width * scale), round(height * scale)), Image.Resampling.NEAREST)
-    outlined = frame is not None and frame.bound == "place"
+    outlined = frame is not None and frame.bound in ("place", "agreement")
     if frame is not None and outlined:
         shown = _outline(shown, frame.region)
     what = ", the patch outlined" if outlined else ""

@@ -7,7 +7,7 @@ from limelight.bench.wording import write_p
 from limelight.inspection.findings import Signs, Strategy
 from limelight.inspection.proof import Proof
 from limelight.inspection.trial import Reply, Trial
-from limelight.inspection.words import name_place
+from limelight.inspection.words import name_evidence
 from limelight.pages.inspection.pictures import Thumbnails
 from limelight.pages.inspection.words import name_result, say_result, write_difference, write_rate, write_share
 from limelight.pages.page import Block, Details, Figures, Table, Value
@@ -23,7 +23,12 @@ DONE = {
 }
 """What was done in each part of a proof."""
 
-SOURCES: Mapping[str, str] = {"spectral": "cluster", "density": "dense group", "class": "whole class"}
+SOURCES: Mapping[str, str] = {
+    "spectral": "cluster of maps",
+    "density": "dense group of maps",
+    "features": "alike in features",
+    "class": "whole class",
+}
 
 
 def list_trials(strategy: Strategy, proof: Proof) -> Table:
@@ -40,8 +45,8 @@ def list_trials(strategy: Strategy, proof: Proof) -> Table:
             p = _whole(write_p(part.p).removeprefix("p ").removeprefix("= "))
             rows.append([DONE.get(name, name), *rates, difference, p])
     return Table(
-        f"The patch is {name_place(proof.frame)} and covers {float(proof.frame.region.float().mean()):.0%} of the "
-        f"picture. How many pictures the network takes for '{strategy.label}', 95 % intervals in brackets.",
+        f"The evidence: {name_evidence(proof.frame)}; {float(proof.frame.region.float().mean()):.0%} of the picture. "
+        f"How many pictures the network takes for '{strategy.label}', 95 % intervals in brackets.",
         ["what was done", "taken for the class", "the same elsewhere", "difference, points", "p"],
         rows,
     )
