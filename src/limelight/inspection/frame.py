@@ -24,6 +24,9 @@ SHARE = 0.5
 REACH = 0.06
 """How far pictures are moved to fit each other, at most, as a share of the side."""
 
+LOUD = 2.0
+"""How many times louder a frequency is than in other pictures, where it is taken for a pattern of its own."""
+
 OVERLAP = 0.1
 """Share of a region that may lie in what is called elsewhere, where there is room for that."""
 
@@ -166,6 +169,14 @@ def spectrum(x: Pictures) -> Float[Tensor, "c h f"]:
     return to_waves(x).abs().mean(0)
 
 
-def with_look(x: Pictures, ratio: Float[Tensor, "c h f"]) -> Pictures:
-    """Multiply the amplitudes of pictures, with values in [0, 1]; what stands where is in the phases, which stay."""
-    return from_waves(to_waves(x) * ratio, (int(x.shape[-2]), int(x.shape[-1]))).clamp(0, 1)
+def with_look(x: Pictures, ratio: Float[Tensor, "c h f"], donors: Pictures, loud: Bool[Tensor, "c h f"]) -> Pictures:
+    """Give pictures, with values in [0, 1], the look of others; what stands where is in the phases, which stay.
+
+    Args:
+        x: the pictures.
+        ratio: by which their amplitudes are multiplied.
+        donors: as many pictures, whose waves they get at the frequencies that are loud: in one phase, as a pattern has.
+        loud: these frequencies.
+    """
+    waves = torch.where(loud, to_waves(donors), to_waves(x) * ratio)
+    return from_waves(waves, (int(x.shape[-2]), int(x.shape[-1]))).clamp(0, 1)

@@ -9,6 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from limelight.inspection.frame import (
+    LOUD,
     Bound,
     Cells,
     Frame,
@@ -168,21 +169,23 @@ class Prover:
         def unit(x: Tensor) -> Tensor:
             return ((x - low) / (high - low)).clamp(0, 1)
 
-        def changed(x: Tensor, ratio: Tensor) -> Reply:
-            return self.ask(with_look(unit(x), ratio) * (high - low) + low, group.target)
-
-        rest = group.same if len(group.same) >= FEWEST else group.others[len(y) :]
+        rest = group.same if len(group.same) >= FEWEST else group.others
+        theirs = unit(self._pictures(group.members[known])[0])
         usual = unit(self._pictures(rest[: 2 * len(known)])[0])
-        theirs = spectrum(unit(self._pictures(group.members[known])[0]))
-        ratio = theirs / spectrum(usual).clamp_min(1e-6)
+        ratio = spectrum(theirs) / spectrum(usual).clamp_min(1e-6)
         chance = spectrum(usual[::2]) / spectrum(usual[1::2]).clamp_min(1e-6)
-        region = torch.ones(x.shape[-2:], dtype=torch.bool)
+        loud = ratio > LOUD
+
+        def changed(x: Tensor, ratio: Tensor, donors: Tensor) -> Reply:
+            given = donors[torch.arange(len(x)) % len(donors)]
+            return self.ask(with_look(unit(x), ratio, given, loud) * (high - low) + low, group.target)
+
         return Proof(
-            Frame("whole", region, np.zeros((len(known), 2), np.int64)),
+            Frame("whole", torch.ones(x.shape[-2:], dtype=torch.bool), np.zeros((len(known), 2), np.int64)),
             clean=self.ask(x, group.target),
             others=self.ask(y, group.target),
-            taken=Trial.of("taken", changed(x, 1 / ratio.clamp_min(1e-3)), changed(x, chance)),
-            common=Trial.of("common", changed(y, ratio), changed(y, chance)),
+            taken=Trial.of("taken", changed(x, 1 / ratio.clamp_min(1e-3), usual), changed(x, chance, theirs)),
+            common=Trial.of("common", changed(y, ratio, theirs), changed(y, chance, usual)),
         )
 
     def _frame(self, group: Group, known: Places, size: tuple[int, int], bound: Bound) -> Frame | None:

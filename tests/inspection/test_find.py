@@ -1,0 +1,167 @@
+"""Strategies of a network whose shortcut is known, from pictures to verdicts."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import limelight as ll
+from limelight.errors import CorruptStore, InvalidImage, InvalidOption, UnknownTarget
+from limelight.inspection import collect
+from limelight.inspection.inspect import find_strategies
+from limelight.inspection.worker import Source
+
+MARKED = 30
+
+
+class Colours(nn.Module):
+    """Takes a picture for ``sky`` by the reddest spot, for ``sea`` by the greenest, and is else unsure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+        self.fc = nn.Linear(2, 2, bias=False)
+        with torch.no_grad():
+            self.conv.weight[:, :, 0, 0] = torch.tensor([[1.0, -0.5, -0.5], [-0.5, 1.0, -0.5]])
+            self.conv.bias.fill_(-0.3)
+            self.fc.weight.copy_(9 * torch.eye(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(nn.functional.avg_pool2d(self.conv(x).relu(), 4, 2).amax((2, 3)))
+
+
+def classifier() -> ll.Classifier:
+    return ll.Classifier(Colours(), layer="conv", labels=["sky", "sea"], size=32, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def pictures(count: int = MARKED, seed: int = 0) -> list[tuple[Image.Image, str]]:
+    """Half have a red mark in the lower left corner, half a green one anywhere."""
+    rng = np.random.default_rng(seed)
+    made: list[tuple[Image.Image, str]] = []
+    for number in range(2 * count):
+        x = rng.uniform(0.3, 0.5, (32, 32, 1)) + np.zeros(3)
+        row, column = (24, 2) if number % 2 == 0 else rng.integers(0, 26, 2)
+        x[row : row + 6, column : column + 6] = (0.9, 0.2, 0.2) if number % 2 == 0 else (0.2, 0.9, 0.2)
+        made.append((Image.fromarray((255 * x).round().astype(np.uint8)), ("sky", "sea")[number % 2]))
+    return made
+
+
+@pytest.fixture(scope="module")
+def inspection():
+    return find_strategies(Source(classifier(), pictures()))
+
+
+def test_what_lies_at_one_place_is_proven_and_what_moves_is_not(inspection):
+    proven = [strategy for strategy in inspection.strategies if strategy.verdict]
+    assert [strategy.label for strategy in proven] == ["sky"]
+    strategy = proven[0]
+    assert sorted(strategy.members) == list(range(0, 2 * MARKED, 2))
+    assert "at the lower left" in strategy.verdict
+    assert strategy.signs.fixed > 0.9
+    proof = strategy.proofs[0]
+    assert proof.clean.rate.share == 1
+    assert proof.taken.control.share == 1
+    assert proof.frame.region[22:, :10].sum() == proof.frame.region.sum()
+    assert proof.common.changed.share > 0.8
+    assert proof.common.control.share < 0.2
+    assert inspection.verdicts == (strategy.verdict,)
+
+
+def test_all_classes_and_pictures_are_told(inspection):
+    assert {one.label: len(one.places) for one in inspection.classes} == {"sky": MARKED, "sea": MARKED}
+    assert all(np.isfinite(one.points).all() for one in inspection.classes)
+    assert inspection.progress.finished == 2 * MARKED
+    assert len(inspection.names) == 2 * MARKED
+
+
+def test_the_network_is_left_as_it_was():
+    model = classifier()
+    model.module.train()
+    before = model.weights_hash()
+    find_strategies(Source(model, pictures(12)))
+    assert model.module.training
+    assert model.weights_hash() == before
+    assert not any(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.module.modules())
+    assert all(p.grad is None and p.requires_grad for p in model.module.parameters())
+
+
+def test_a_run_that_is_stopped_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(collect, "PICTURES", 8)
+    whole = find_strategies(Source(classifier(), pictures(12)), tmp_path / "whole")
+
+    def stop(progress: collect.Progress) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            find_strategies(Source(classifier(), pictures(12)), tmp_path / "part", on_progress=stop)
+    rest = find_strategies(Source(classifier(), pictures(12)), tmp_path / "part")
+    assert (rest.progress.before, rest.progress.finished) == (16, 8)
+    for ours, theirs in zip(rest.strategies, whole.strategies, strict=True):
+        assert np.array_equal(ours.members, theirs.members)
+        assert ours.signs == pytest.approx(theirs.signs, nan_ok=True) or repr(ours.signs) == repr(theirs.signs)
+
+
+def test_maps_of_another_network_are_not_mixed(tmp_path):
+    find_strategies(Source(classifier(), pictures(5)), tmp_path)
+    other = classifier()
+    with torch.no_grad():
+        other.module.fc.weight.mul_(2)
+    with pytest.raises(CorruptStore, match="weights"):
+        find_strategies(Source(other, pictures(5)), tmp_path)
+
+
+def test_too_few_pictures_are_said_to_be():
+    few = find_strategies(Source(classifier(), pictures(6)))
+    assert not few.verdicts
+    assert all("too few pictures for a proof: 6 follow it" in s.untried for s in few.strategies if s.source == "class")
+    two = find_strategies(Source(classifier(), pictures(1)))
+    assert not two.strategies
+    assert all("strategies take 5" in one.note for one in two.classes)
+
+
+def test_one_class_alone_has_no_others_to_paste_into():
+    alone = [one for one in pictures() if one[1] == "sky"]
+    found = find_strategies(Source(classifier(), alone))
+    assert not found.verdicts
+    assert any("0 are of other classes" in strategy.untried for strategy in found.strategies)
+
+
+def test_constant_maps_are_set_aside():
+    grey = [(Image.new("RGB", (32, 32), (g, g, g)), "sky") for g in range(90, 100)]
+    found = find_strategies(Source(classifier(), [*grey, *pictures(6)]))
+    sky = next(one for one in found.classes if one.label == "sky")
+    assert len(sky.places) == 16
+    assert np.isnan(sky.points).any(1).sum() == 10
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    for number, (image, label) in enumerate(pictures(6)):
+        (tmp_path / label).mkdir(exist_ok=True)
+        image.save(tmp_path / label / f"{number}.png")
+    (tmp_path / "sea" / "torn.png").write_bytes(b"no picture")
+    found = find_strategies(Source(classifier(), tmp_path))
+    assert list(found.progress.unreadable) == ["sea/torn.png"]
+    assert sum(len(one.places) for one in found.classes) == 12
+    for path in tmp_path.rglob("*.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(InvalidImage, match="none of 13 pictures can be read"):
+        find_strategies(Source(classifier(), tmp_path))
+
+
+def test_classes_are_chosen_by_name():
+    found = find_strategies(Source(classifier(), pictures(6)), classes=["sea"])
+    assert [one.label for one in found.classes] == ["sea"]
+    with pytest.raises(UnknownTarget):
+        find_strategies(Source(classifier(), pictures(6)), classes=["see"])
+    with pytest.raises(InvalidOption, match="no picture is explained for the class"):
+        find_strategies(Source(classifier(), [p for p in pictures(6) if p[1] == "sky"]), classes=["sea"])
+
+
+def test_labels_that_the_network_does_not_know_are_refused_and_predictions_do():
+    strange = [(image, label.upper() + "!") for image, label in pictures(6)]
+    with pytest.raises(UnknownTarget, match="of='prediction'"):
+        find_strategies(Source(classifier(), strange))
+    found = find_strategies(Source(classifier(), strange, of="prediction"))
+    assert {one.label for one in found.classes} == {"sky", "sea"}
