@@ -82,7 +82,8 @@ def test_the_patch_is_outlined_where_it_is_in_each_picture(bound: str) -> None:
     pixels = np.asarray(figures[1].image).astype(int)
     rows, columns = np.nonzero((pixels[..., 1] > 200) & (pixels[..., 0] < 120) & (pixels[..., 2] < 120))
     box = (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1)
-    assert box == ((32, 48, 0, 24) if bound == "place" else (0, 16, 24, 48))  # 2 pixels for 1
+    wanted = (32, 48, 0, 24) if bound == "place" else (0, 16, 24, 48)  # 2 pixels for 1
+    assert np.abs(np.subtract(box, wanted)).max() <= 1  # the line is around it
 
 
 def test_tables_name_the_pictures_of_each_strategy(tmp_path: Path) -> None:

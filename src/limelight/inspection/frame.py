@@ -27,6 +27,9 @@ REACH = 0.06
 LOUD = 2.0
 """How many times louder a frequency is than in other pictures, where it is taken for a pattern of its own."""
 
+FINE = 8
+"""Cycles across the picture from which a pattern is told from objects."""
+
 OVERLAP = 0.1
 """Share of a region that may lie in what is called elsewhere, where there is room for that."""
 
@@ -167,6 +170,14 @@ def _fit(x: Pictures, template: Float[Tensor, "c h w"], region: Region) -> Shift
 def spectrum(x: Pictures) -> Float[Tensor, "c h f"]:
     """Return the mean amplitude of some pictures at each frequency: brightness, contrast, sharpness and texture."""
     return to_waves(x).abs().mean(0)
+
+
+def find_loud(ratio: Float[Tensor, "c h f"]) -> Bool[Tensor, "c h f"]:
+    """Return the frequencies of a pattern: far louder than in other pictures, and too fine to be objects."""
+    height, width = ratio.shape[-2:]
+    down = torch.arange(height)
+    cycles = torch.maximum(torch.minimum(down, height - down)[:, None], torch.arange(width)).to(ratio.device)
+    return (ratio > LOUD) & (cycles >= FINE)
 
 
 def with_look(x: Pictures, ratio: Float[Tensor, "c h f"], donors: Pictures, loud: Bool[Tensor, "c h f"]) -> Pictures:

@@ -199,8 +199,9 @@ class _Search:
 
     def _try(self, strategy: Strategy, maps: ClassMaps, at: dict[int, int]) -> Strategy:
         rows = np.array([at[int(place)] for place in strategy.members])
-        same, others = np.setdiff1d(maps.places, strategy.members), self._others(maps.target)
-        group = Group(maps.target, strategy.members, maps.maps[rows], same, others)
+        rest = np.setdiff1d(np.flatnonzero(usable(maps.maps)), rows)
+        others = self._others(maps.target)
+        group = Group(maps.target, strategy.members, maps.maps[rows], maps.places[rest], maps.maps[rest], others)
         fixed = strategy.signs.fixed
         bounds: dict[Bound, bool] = {
             "place": fixed > FIXED,
@@ -246,7 +247,8 @@ def judge(strategies: Sequence[Strategy]) -> list[Strategy]:
 
 def _clearness(proof: Proof) -> float:
     """Return how much the clearest trial moves."""
-    return max(proof.common.difference[0], -proof.beyond.difference[0] if proof.beyond else 0.0)
+    lost = -proof.beyond.difference[0] if proof.beyond else 0.0
+    return max(proof.common.difference[0], lost, proof.rival.difference[0] if proof.rival else 0.0)
 
 
 def _repeats(strategy: Strategy, clearer: Strategy) -> bool:

@@ -9,7 +9,6 @@ from jaxtyping import Int
 from torch import Tensor
 
 from limelight.inspection.frame import (
-    LOUD,
     Bound,
     Cells,
     Frame,
@@ -18,6 +17,7 @@ from limelight.inspection.frame import (
     elsewhere,
     find_agreement,
     find_frame,
+    find_loud,
     find_shifts,
     roll,
     spectrum,
@@ -58,6 +58,8 @@ class Proof:
             pictures have in common there.
         pasted: a member's region is pasted into pictures of other classes, against as large a region of the member
             from elsewhere, at the same place; None for the whole picture.
+        rival: as ``pasted``, against the regions of the class's other pictures, wherever their evidence is; None in
+            other frames, and where there are too few.
         beyond: as ``taken``, of members of which it is known where the object is, which is left alone; None where that
             is not known, or for the whole picture.
         same_class: as ``taken``, of pictures of the class that follow another strategy; None where there are too few.
@@ -69,6 +71,7 @@ class Proof:
     taken: Trial
     common: Trial
     pasted: Trial | None = None
+    rival: Trial | None = None
     beyond: Trial | None = None
     same_class: Trial | None = None
 
@@ -76,7 +79,8 @@ class Proof:
     def promising(self) -> bool:
         """Whether more pictures may show something."""
         lost = -self.beyond.difference[0] if self.beyond else 0.0
-        return max(self.common.difference[0], lost) >= PROMISING
+        gained = self.rival.difference[0] if self.rival else 0.0
+        return max(self.common.difference[0], gained, lost) >= PROMISING
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class Group:
         members: that follow the strategy.
         maps: theirs, (n, g, g).
         same: other pictures of the class.
+        same_maps: theirs.
         others: pictures of other classes.
     """
 
@@ -95,7 +100,14 @@ class Group:
     members: Places
     maps: Cells
     same: Places
+    same_maps: Cells
     others: Places
+
+    def shuffle(self, rng: np.random.Generator) -> "Group":
+        """Return the same in another order, but for the members."""
+        order = rng.permutation(len(self.same))
+        same, maps = self.same[order], self.same_maps[order]
+        return replace(self, same=same, same_maps=maps, others=rng.permutation(self.others))
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,7 @@ class Prover:
         rng = np.random.default_rng((self.seed, group.target, len(group.members)))
         order = rng.permutation(len(group.members))
         known, asked = order[::2][:MOST], order[1::2][:most]  # what is known of the evidence comes from other pictures
-        group = replace(group, others=rng.permutation(group.others), same=rng.permutation(group.same))
+        group = group.shuffle(rng)
         x, masks = self._pictures(group.members[asked])
         y, _ = self._pictures(group.others[:most])
         if bound == "whole":
@@ -147,6 +159,12 @@ class Prover:
             return self.ask(paste(y, holes, content), group.target)
 
         shifts = own.shifts[donors] + at
+        pasted = pasting(_moved(x[donors], shifts))
+        rival = None
+        if bound == "evidence" and len(group.same) >= FEWEST:
+            rest = np.arange(len(y)) % min(most, len(group.same))
+            other = find_shifts(group.same_maps[: rest.max() + 1], size, bound)[rest]
+            rival = pasting(_moved(self._pictures(group.same[: rest.max() + 1])[0][rest], other + at))
         return Proof(
             frame,
             clean=self.ask(x, group.target),
@@ -155,9 +173,8 @@ class Prover:
             common=Trial.of(
                 "common", pasting(_moved(typical.expand_as(y), at)), pasting(_moved(usual.expand_as(y), at))
             ),
-            pasted=Trial.of(
-                "pasted", pasting(_moved(x[donors], shifts)), pasting(_moved(x[donors], shifts - away[donors]))
-            ),
+            pasted=Trial.of("pasted", pasted, pasting(_moved(x[donors], shifts - away[donors]))),
+            rival=Trial.of("rival", pasted, rival) if rival else None,
             beyond=self._beyond(x, masks, regions, apart, group.target),
             same_class=self._same_class(group.same[:most], own, rng, group.target),
         )
@@ -174,7 +191,7 @@ class Prover:
         usual = unit(self._pictures(rest[: 2 * len(known)])[0])
         ratio = spectrum(theirs) / spectrum(usual).clamp_min(1e-6)
         chance = spectrum(usual[::2]) / spectrum(usual[1::2]).clamp_min(1e-6)
-        loud = ratio > LOUD
+        loud = find_loud(ratio)
 
         def changed(x: Tensor, ratio: Tensor, donors: Tensor) -> Reply:
             given = donors[torch.arange(len(x)) % len(donors)]

@@ -19,6 +19,7 @@ DONE = {
     "same_class": "other pictures of the class, patch filled in",
     "others": "other classes, unchanged",
     "pasted": "other classes, one picture's patch pasted",
+    "rival": "the same, against patches of the class's other pictures",
     "common": "other classes, the common patch pasted",
 }
 """What was done in each part of a proof."""
