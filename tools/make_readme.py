@@ -3,6 +3,7 @@
 python tools/make_readme.py                          # tables and pictures
 python tools/make_readme.py --table                  # the tables only
 python tools/make_readme.py --squeezenet FILE        # also the photograph, with SqueezeNet's ImageNet weights
+python tools/make_readme.py --inspecting             # the page of an inspection, which takes a browser
 """
 
 import argparse
@@ -139,12 +140,18 @@ def of_pages(folder: Path) -> None:
 
 def run_page(page: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Run the snippets of a page in a folder of their own; return their names and the files that they wrote."""
+    with tempfile.TemporaryDirectory() as there, contextlib.chdir(there):
+        names = run_snippets(page)
+        return names, {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+
+
+def run_snippets(page: str) -> dict[str, Any]:
+    """Run the snippets of a page in this folder; return their names."""
     names: dict[str, Any] = {}
     text = (ROOT / "docs" / f"{page}.md").read_text()
-    with tempfile.TemporaryDirectory() as there, contextlib.chdir(there):
-        for snippet in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-            exec(compile(snippet, f"{page}.md", "exec"), names)
-        return names, {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    for snippet in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        exec(compile(snippet, f"{page}.md", "exec"), names)
+    return names
 
 
 def propagation(folder: Path) -> None:
@@ -270,22 +277,37 @@ def photograph(weights: Path, folder: Path) -> None:
 
 def report(run: Path, folder: Path) -> None:
     """The first page of a run's report, as a browser shows it."""
+    from limelight.pages.benchmark import open_run, write_report
+
+    screenshot(write_report(open_run(run), run / "report.html"), folder / "report.png", 2010)
+
+
+def inspecting(folder: Path) -> None:
+    """The upper part of the page of an inspection, as docs/inspecting.md makes it."""
+    with tempfile.TemporaryDirectory() as there, contextlib.chdir(there):
+        run_snippets("inspecting")
+        screenshot(Path("inspected/page.html"), folder / "inspecting.png", HEIGHT)
+
+
+HEIGHT = 1290
+"""Of the page of an inspection down to its first table, pixels."""
+
+
+def screenshot(page: Path, path: Path, height: int) -> None:
+    """Save the upper part of a page, as a browser shows it."""
     import shutil
 
     from PIL import Image
     from playwright.sync_api import sync_playwright
 
-    from limelight.pages.benchmark import open_run, write_report
-
-    page = write_report(open_run(run), run / "report.html").resolve()
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1180, "height": 2010})
-        tab.goto(page.as_uri())
-        tab.screenshot(path=folder / "report.png")
+        tab = browser.new_page(viewport={"width": 1180, "height": height})
+        tab.goto(page.resolve().as_uri())
+        tab.screenshot(path=path)
         browser.close()
-    with Image.open(folder / "report.png") as image:  # few colours take a fifth of the room
-        image.convert("RGB").quantize(128).save(folder / "report.png", optimize=True)
+    with Image.open(path) as image:  # few colours take a fifth of the room
+        image.convert("RGB").quantize(128).save(path, optimize=True)
 
 
 def main() -> None:
@@ -293,6 +315,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="the tables only")
     parser.add_argument("--squeezenet", type=Path, metavar="FILE", help="weights, to make the photograph too")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="a run, to make the page of its report too")
+    parser.add_argument("--inspecting", action="store_true", help="the page of an inspection only")
     given = parser.parse_args()
     for page in PAGES:
         page.write_text(with_tables(page.read_text()))
@@ -300,6 +323,8 @@ def main() -> None:
         photograph(given.squeezenet, ROOT / "docs" / "pictures")
     elif given.run:
         report(given.run, ROOT / "docs" / "pictures")
+    elif given.inspecting:
+        inspecting(ROOT / "docs" / "pictures")
     elif not given.table:
         pictures(ROOT / "docs" / "pictures")
 

@@ -75,6 +75,7 @@ WRITTEN = {
     "segmentation": ["region.png"],
     "detection": ["box.png"],
     "text": ["text.png"],
+    "inspecting": ["inspected/page.html", "honest/page.html"],
     "tour": ["explained.png", "gallery.png", "clusters.png", "relevance.png", "steps.gif"],
     "training": ["maps/epoch-0004.png", "lightning-maps/epoch-0001.png", "trainer-maps/epoch-0001.png"],
     "index": ["explained.png"],
@@ -97,10 +98,14 @@ def test_snippets_of_a_page(page: str, folder: Path, capsys: pytest.CaptureFixtu
     for name in WRITTEN.get(page, []):
         assert (folder / name).stat().st_size > 1000
     printed = capsys.readouterr().out
-    if page in ("segmentation", "detection", "volumes", "your-data", "text", "tour", "training", "start"):
+    promising = ("segmentation", "detection", "volumes", "your-data", "text", "tour", "training", "start", "inspecting")
+    if page in promising:
         assert all(promised in printed for promised in re.findall(r"print\(.*\)  # (.+)", PAGES[page]))
     if page == "troubleshooting":
         assert all(said in printed for said in blocks(PAGES[page], "text"))
+    if page == "inspecting":
+        quoted = " ".join(re.findall("^> (.+)", PAGES[page], re.MULTILINE))
+        assert re.sub(r"\d+", "0", quoted) in re.sub(r"\d+", "0", printed)  # rates are those of one processor
     if page == "choosing":
         assert re.search(r"^(grad|layer|eigen)-cam:", printed, re.MULTILINE)
     if page == "collection-cam":
