@@ -43,7 +43,7 @@ def inspect(
     dataset: Annotated[str, typer.Option(help="That the folder holds; see: limelight datasets.")] = "folder",
     split: Annotated[str | None, typer.Option(help="Of the data set (else its first).")] = None,
     limit: Limit = None,
-    tried: Annotated[int, typer.Option(min=0, help="Strategies of a class to try, beside the whole class.")] = 3,
+    tried: Annotated[int, typer.Option(min=0, help="Strategies of a class to try, beside the whole class.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
     executor: Annotated[str, typer.Option(help="local, or ray (that of RAY_ADDRESS, or one here).")] = "local",
     workers: Annotated[int | None, typer.Option(help="Of the cluster (else as many as fit).")] = None,

@@ -39,6 +39,8 @@ GROUPS = 4
 """Clusters of a class by its features."""
 EXAMPLES = 48
 """Members of a strategy that are kept to be shown."""
+CLEAR = 0.2
+"""Steps of a trial's difference; of strategies in one step that share pictures the largest is told."""
 REPEATS = "proven too, but most of the pictures are those of a strategy that is proven more clearly"
 LATER = "less suspicious than those that were tried; more are tried with tried=N"
 
@@ -222,7 +224,7 @@ class _Search:
 def judge(strategies: Sequence[Strategy]) -> list[Strategy]:
     """Return strategies with the verdicts that their trials allow together: proven ones first, then by suspicion.
 
-    Of two proven ones of a class of which one's pictures are nearly the other's, the one with the clearer trial stays.
+    Of proven ones that share most of their pictures one is told: that with the clearer trial, or with more pictures.
     """
     bases = iter(proven([proof for strategy in strategies for proof in strategy.proofs]))
     sure: list[tuple[float, Strategy]] = []
@@ -237,7 +239,7 @@ def judge(strategies: Sequence[Strategy]) -> list[Strategy]:
         proofs = (proof, *(other for other in strategy.proofs if other is not proof))
         sure.append((_clearness(proof), replace(strategy, verdict=said, basis=basis, proofs=proofs)))
     first: list[Strategy] = []
-    for _, strategy in sorted(sure, key=lambda one: -one[0]):
+    for _, strategy in sorted(sure, key=lambda one: (-int(one[0] / CLEAR), -len(one[1].members))):
         if any(_repeats(strategy, clearer) for clearer in first):
             others.append(replace(strategy, verdict="", basis=(), untried=REPEATS))
         else:

@@ -44,11 +44,17 @@ def state(label: str, members: int, pictures: int, proof: Proof, *, common: bool
     """Say what was proven of a strategy."""
     label, whole = visible(label), proof.frame.bound == "whole"
     taken, pasted = proof.taken, proof.common if common or proof.pasted is None else proof.pasted
-    given = "given to" if whole else "what they have in common there, pasted into" if common else "pasted into"
-    control = "the look of others" if whole else "as large a patch elsewhere"
-    rest = f"{members:,} of {pictures:,} pictures of '{label}' ({members / pictures:.0%}) rest on"
+    rest = f"{members:,} of {pictures:,} pictures of '{label}' ({members / pictures:z.0%}) rest on"
+    if whole:
+        given, instead, control = "given to", "with the look of others", "the look of others makes"
+    elif common:
+        given, instead = "what they have in common there, pasted into", "with as large a patch taken elsewhere"
+        control = "what others have in common there makes"
+    else:
+        given, instead = "pasted into", "with as large a patch taken elsewhere"
+        control = "as large a patch from elsewhere makes"
     return (
-        f"{rest} {name_evidence(proof.frame)}; without it the network finds {taken.changed} of them; {given} other "
-        f"pictures, it makes {pasted.changed} of them '{label}'; {control}: {taken.control.share:.0%}, "
-        f"{pasted.control.share:.0%}"
+        f"{rest} {name_evidence(proof.frame)}; without it the network finds {taken.changed} of them, {instead} "
+        f"{taken.control.share:z.0%}; {given} other pictures, it makes {pasted.changed} of them '{label}', "
+        f"and {control} {pasted.control.share:z.0%}"
     )

@@ -53,7 +53,10 @@ def _introduce(inspection: Inspection) -> list[Block]:
         f"{count_classes(inspection)} were explained with `{inspection.method}`.{left_out}",
         Facts(
             [
-                (str(len(inspection.verdicts)), "strategies are proven"),
+                (
+                    str(len(inspection.verdicts)),
+                    "strategy is proven" if len(inspection.verdicts) == 1 else "strategies are proven",
+                ),
                 (str(tried), "were tried by changing pictures"),
                 (str(len(inspection.strategies)), "groups of maps may be strategies"),
             ]

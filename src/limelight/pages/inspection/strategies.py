@@ -48,7 +48,7 @@ def list_trials(strategy: Strategy, proof: Proof) -> Table:
     return Table(
         f"The evidence: {name_evidence(proof.frame)}; {float(proof.frame.region.float().mean()):.0%} of the picture. "
         f"How many pictures the network takes for '{strategy.label}', 95 % intervals in brackets.",
-        ["what was done", "taken for the class", "the same elsewhere", "difference, points", "p"],
+        ["what was done", "taken for the class", "the control", "difference, points", "p"],
         rows,
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from limelight.inspection.findings import ALPHA, MARGIN, Basis, Inspection, Strategy
-from limelight.inspection.inspect import LATER
+from limelight.inspection.inspect import LATER, REPEATS
 from limelight.inspection.proof import Proof
 from limelight.inspection.trial import Rate, Trial
 from limelight.pages.formatting import format_count
@@ -57,6 +57,8 @@ def counting(proof: Proof) -> list[tuple[Basis, Trial]]:
 
 def name_result(strategy: Strategy) -> str:
     """Say in a word or two what became of a strategy."""
+    if strategy.untried == REPEATS:
+        return "repeats another"
     return "proven" if strategy.verdict else "not proven" if strategy.proofs else "not tried"
 
 
@@ -64,7 +66,7 @@ def say_result(strategy: Strategy) -> str:
     """Say what is proven of a strategy, or why nothing is."""
     if strategy.verdict:
         return f"{strategy.verdict}."
-    return f"{name_result(strategy).capitalize()}: {_most_of([strategy]) if strategy.proofs else strategy.untried}."
+    return f"{name_result(strategy).capitalize()}: {strategy.untried or _most_of([strategy])}."
 
 
 def write_rate(rate: Rate) -> str:
