@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from tests.inspection.planted import Floats, bumps, marks, noise, objects, planted, with_noise
 
+from inspection.planted import Floats, bumps, marks, noise, objects, planted, with_noise
 from limelight.errors import InvalidMap, InvalidOption
 from limelight.inspection import clusters as module
 from limelight.inspection.clusters import Clusters, cluster, count_clusters, eigenmap, similarity_graph

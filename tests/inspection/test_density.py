@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-from tests.inspection.planted import bumps, noise
 
+from inspection.planted import bumps, noise
 from limelight.inspection.density import density_tree, reachability
 from limelight.inspection.likeness import distances, resolutions, shares, signatures, usable
 

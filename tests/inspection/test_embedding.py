@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.inspection.planted import planted
 
+from inspection.planted import planted
 from limelight.errors import InvalidOption, MissingExtra
 from limelight.inspection import embedding
 from limelight.inspection.embedding import embed, embedding_method

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from tests.inspection.planted import marks, objects
 
+from inspection.planted import marks, objects
 from limelight.errors import InvalidMap
 from limelight.inspection.fixedness import entropy, fixedness, position_entropy
 

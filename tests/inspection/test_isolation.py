@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.inspection.planted import noise, objects, planted, with_noise
 
+from inspection.planted import noise, objects, planted, with_noise
 from limelight.errors import InvalidOption
 from limelight.inspection.clusters import cluster
 from limelight.inspection.isolation import isolation_p

@@ -117,7 +117,7 @@ def explain(
     if layer:
         options["layer"] = parse_layers(layer)
     if concepts is not None:
-        alone = {"--method": method is not None, "--view": view != "overlay", "--trace": trace is not None}
+        alone = {"--method": method is not None, "--view": view is not None, "--trace": trace is not None}
         refuse_options(alone | {"--dry-run": dry_run, "--on": on is not None, "--plain": plain}, options)
         return explain_concepts(
             images,

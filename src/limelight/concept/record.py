@@ -176,7 +176,7 @@ class Concepts(Sequence[Concept]):
 
     def _say(self, concept: Concept) -> str:
         """Return what stands beside a concept's row."""
-        return concept.name if concept.stability is None else f"{concept.name}\nstability {concept.stability:.2f}"
+        return concept.name if concept.stability is None else f"{concept.name}\nstability {concept.stability:z.2f}"
 
     def _picture(self, i: int) -> Image.Image:
         return Image.fromarray(to_rgb(to_array(self.images[i]), self.bands))

@@ -78,7 +78,7 @@ def _pictures(inspection: Inspection, names: Sequence[str]) -> Iterable[Sequence
     known, of, unread = _by_place(inspection), _strategies_of(inspection), inspection.progress.unreadable
     for place, image in enumerate(inspection.names):
         own = of.get(place, [])
-        label, p = (known[place][0].label, f"{known[place][1]:.6g}") if place in known else ("", "")
+        label, p = (known[place][0].label, f"{known[place][1]:z.6g}") if place in known else ("", "")
         proven = int(any(inspection.strategies[number].verdict for number in own))
         yield image, label, p, "; ".join(names[number] for number in own), proven, unread.get(image, "")
 

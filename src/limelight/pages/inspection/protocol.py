@@ -46,7 +46,7 @@ def describe_inspection(inspection: Inspection) -> Section:
         "A strategy is proven if what its pictures have in common makes pictures of other classes the class, if their "
         "patches do far more often than those of the class's other pictures, or if the class is lost without what of "
         "the patch lies outside of the objects. Each of these differences has to be beyond "
-        f"{100 * MARGIN:.0f} points at the nearer end of its interval, with p < {ALPHA:g} after correction for all "
+        f"{100 * MARGIN:z.0f} points at the nearer end of its interval, with p < {ALPHA:g} after correction for all "
         f"such trials (Holm 1979). It takes {FEWEST} pictures of the strategy and as many of other classes. What is "
         "not proven may still be there; what is proven holds for this network, these pictures and these changes.",
         Details("What fixes the maps", [Code(to_json(dict(inspection.settings), 1))]),

@@ -46,7 +46,7 @@ def list_trials(strategy: Strategy, proof: Proof) -> Table:
             p = _whole(write_p(part.p).removeprefix("p ").removeprefix("= "))
             rows.append([DONE.get(name, name), *rates, difference, p])
     return Table(
-        f"The evidence: {name_evidence(proof.frame)}; {float(proof.frame.region.float().mean()):.0%} of the picture. "
+        f"The evidence: {name_evidence(proof.frame)}; {float(proof.frame.region.float().mean()):z.0%} of the picture. "
         f"How many pictures the network takes for '{strategy.label}', 95 % intervals in brackets.",
         ["what was done", "taken for the class", "the control", "difference, points", "p"],
         rows,
@@ -74,7 +74,7 @@ def list_strategies(strategies: Sequence[Strategy], names: Sequence[str]) -> Tab
             Value(_whole(name_result(one)), strong=bool(one.verdict)),
             _whole(SOURCES[one.source]),
             f"{len(one.members):,}",
-            f"{one.share:.0%}",
+            f"{one.share:z.0%}",
             *(write_share(getattr(one.signs, sign)) for sign in signs),
             write_share(one.signs.suspicion),
         ]

@@ -38,7 +38,7 @@ def conclude(inspection: Inspection) -> str:
         return f"No strategy is proven, as none could be tried: {why}."
     return (
         f"No strategy is proven. {tried} of {len(inspection.strategies)} were tried, and "
-        f"{_most_of(inspection.strategies)}; a verdict takes more than {100 * MARGIN:.0f} points at the nearer end of "
+        f"{_most_of(inspection.strategies)}; a verdict takes more than {100 * MARGIN:z.0f} points at the nearer end of "
         f"the interval, and p < {ALPHA:g} after correction. There may be strategies that these trials don't find."
     )
 
