@@ -29,7 +29,7 @@ def workers() -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if (entry / "cmdline").read_bytes().startswith(b"ray::Worker"):
+            if (entry / "cmdline").read_bytes().startswith(b"ray::_Actor"):
                 found.append(int(entry.name))
         except OSError:  # ended meanwhile
             continue
