@@ -55,7 +55,7 @@ def test_what_is_printed_for_programs(folder: Path, tmp_path: Path, capsys: pyte
         (("--class", "9"), "no picture is explained for the class '9'"),
         (("-p", "gamm=2"), "grad-cam has no option 'gamm'"),
         (("--dataset", "imagenett"), "there is no data set 'imagenett'"),
-        (("--of", "labels"), "'labels' is not one of"),
+        (("--of", "labels"), "of = 'labels'; there are label, prediction"),
         (("--out", "photos"), "is a file that is read"),
     ],
 )

@@ -165,3 +165,20 @@ def test_labels_that_the_network_does_not_know_are_refused_and_predictions_do():
         find_strategies(Source(classifier(), strange))
     found = find_strategies(Source(classifier(), strange, of="prediction"))
     assert {one.label for one in found.classes} == {"sky", "sea"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"of": "lable"}, "of = 'lable'; there are label, prediction"),
+        ({"threads": 0}, "threads = 0: expected 1 to 1,024"),
+        ({"executor": "raay"}, "there is no executor 'raay'"),
+        ({"workers": 0}, "workers = 0"),
+        ({"devices": ["cuda:77"]}, "cuda:77"),
+    ],
+)
+def test_what_there_is_not_is_refused(given, said):
+    own = {key: given[key] for key in ("of", "threads") if key in given}
+    run = {key: value for key, value in given.items() if key not in own}
+    with pytest.raises(InvalidOption, match=said):
+        find_strategies(Source(classifier(), pictures(5), **own), **run)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from limelight.errors import MissingExtra, WorkerLost
+from limelight.errors import InvalidOption, MissingExtra, WorkerLost, show
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,6 +23,24 @@ MOST_DEATHS = 3
 
 CHECK_SECONDS = 10
 """Seconds after which a cluster is checked for more room: it may have grown."""
+
+
+MOST = {"threads": 1024, "workers": 10_000}
+"""Of a run; more would take all memory before anything is done."""
+
+
+def check_execution(executor: str, **numbers: int | None) -> None:
+    """Refuse an executor that there is not, and numbers of threads, workers or pictures that can't be.
+
+    Raises:
+        InvalidOption: so it is.
+    """
+    if executor not in ("local", "ray"):
+        raise InvalidOption(f"there is no executor {executor!r}; there are local and ray")
+    for name, number in numbers.items():
+        most = MOST.get(name)
+        if number is not None and (number < 1 or (most and number > most)):
+            raise InvalidOption(f"{name} = {show(number)}: expected {f'1 to {most:,}' if most else 'at least 1'}")
 
 
 class Worker(Protocol[TaskOf, ResultOf]):

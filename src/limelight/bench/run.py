@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limelight.bench.cell import name_of_part
-from limelight.bench.executors import Executor, local_executor, ray_executor
+from limelight.bench.executors import Executor, check_execution, local_executor, ray_executor
 from limelight.bench.holding import holding
 from limelight.bench.plan import chunks, settings
 from limelight.bench.recipe import Recipe
@@ -24,9 +24,6 @@ from limelight.engine.provenance import versions
 from limelight.errors import InvalidImage, InvalidOption, WeightsUnavailable, nearest, show
 from limelight.model.device import require_device
 from limelight.progress import Forecast
-
-MOST = {"threads": 1024, "workers": 10_000}
-"""Of a run; more would take all memory before anything is measured."""
 
 _UNREADABLE = f"{InvalidImage.__name__}: "
 
@@ -144,13 +141,8 @@ def benchmark(
         published = published or read_published(recipe, file)
     elif isinstance(recipe, Mapping):
         recipe = make_recipe(recipe, "the recipe")
-    if executor not in ("local", "ray"):
-        raise InvalidOption(f"there is no executor {executor!r}; there are local and ray")
+    check_execution(executor, threads=threads, workers=workers, limit=limit)
     places = _places(recipe, data)
-    for name, number in (("threads", threads), ("workers", workers), ("limit", limit)):
-        most = MOST.get(name)
-        if number is not None and (number < 1 or (most and number > most)):
-            raise InvalidOption(f"{name} = {show(number)}: expected {f'1 to {most:,}' if most else 'at least 1'}")
     if not 0 <= shard[0] < shard[1]:
         raise InvalidOption(f"shard = {shard}: expected (i, n), the i-th of n parts from 0")
     for device in devices:

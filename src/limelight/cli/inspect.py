@@ -1,7 +1,7 @@
 """limelight inspect."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -37,8 +37,11 @@ def inspect(
         list[str] | None, typer.Option("--class", metavar="NAME", help="Look at this class; repeatable (else all).")
     ] = None,
     of: Annotated[
-        Literal["label", "prediction"] | None,
-        typer.Option(help="Explain the class of the label, or the predicted one (else labels where all are known)."),
+        str | None,
+        typer.Option(
+            metavar="label|prediction",
+            help="Explain the class of the label, or the predicted one (else labels where all are known).",
+        ),
     ] = None,
     dataset: Annotated[str, typer.Option(help="That the folder holds; see: limelight datasets.")] = "folder",
     split: Annotated[str | None, typer.Option(help="Of the data set (else its first).")] = None,
@@ -63,11 +66,11 @@ def inspect(
 
     devices = split_names(loading.device or "")
     load = {k: v for k, v in loading.arguments.items() if k != "device"}
-    options = parse_parameters(parameter or [])
+    options, explained = parse_parameters(parameter or []), cast(Any, of)  # which is checked there
     refuse_overwriting("--out", [out], [images])
     with filling(f"inspecting {model}") as show:
         inspection = inspect_source(
-            Source(model, images, method, options, of, dataset, split, load=load, threads=threads),
+            Source(model, images, method, options, explained, dataset, split, load=load, threads=threads),
             out,
             limit=limit,
             devices=devices,

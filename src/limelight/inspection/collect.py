@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from limelight.bench.executors import Executor, local_executor, ray_executor
+from limelight.bench.executors import Executor, check_execution, local_executor, ray_executor
 from limelight.bench.holding import holding
 from limelight.bench.store import find_keys
 from limelight.engine.provenance import versions
 from limelight.errors import InvalidImage
 from limelight.inspection.record import GRID, MapStore
 from limelight.inspection.worker import Finished, Source, Task, Worker
+from limelight.model.device import require_device
 
 PICTURES = 128
 """Pictures of a task: so many are explained again, at most, by each worker of a run that is stopped."""
@@ -78,6 +79,9 @@ def collect_maps(
     Raises:
         LimelightError: see ``limelight.errors``; what was finished is in the folder.
     """
+    check_execution(executor, threads=source.threads, workers=workers)
+    for device in devices:
+        require_device(device)
     worker = source.worker(devices[0] if devices else None)
     store = MapStore(out, _settings(worker))
     store.note({"versions": versions(), "device": ", ".join(devices) or str(worker.model.device)})

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from limelight.data.samples import Sample
 from limelight.engine.default_method import default_method
 from limelight.engine.method import Method, as_method
 from limelight.engine.saliency import Saliency
-from limelight.errors import InvalidImage, InvalidOption, UnknownTarget, UnsupportedModel
+from limelight.errors import InvalidImage, InvalidOption, UnknownTarget, UnsupportedModel, show
 from limelight.inspection.record import FEATURES, GRID, MapRow
 from limelight.model.classifier import Classifier, as_classifier
 from limelight.model.hooks import attach_hooks
@@ -134,6 +134,8 @@ class Worker:
     @cached_property
     def of(self) -> Of:
         """Whether pictures are explained for the class of their label, or the predicted one."""
+        if self._source.of not in (None, *get_args(Of)):
+            raise InvalidOption(f"of = {show(self._source.of)}; there are {', '.join(get_args(Of))}")
         known = all(sample.label is not None for sample in self.samples)
         if self._source.of == "label" and not known:
             nameless = next(sample.name for sample in self.samples if sample.label is None)
