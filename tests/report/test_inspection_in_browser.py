@@ -1,7 +1,7 @@
 """The page of an inspection in a real browser: pictures are chosen by mouse, by keys, by the legend, and on a phone."""
 
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from limelight.pages.inspection import write_inspection
 from report.inspections import NAMES, inspection
 
 CHROMIUM = shutil.which("chromium")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.browser,
@@ -27,41 +27,6 @@ Opener = Callable[..., Any]
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_inspection(inspection(), tmp_path_factory.mktemp("page") / "page.html")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(browser: Any, file: Path) -> Generator[Opener]:
-    """Open the page without network; whatever it complains of fails the test."""
-    amiss: list[str] = []
-    contexts: list[Any] = []
-
-    def hear(message: Any) -> None:
-        if message.type in ("error", "warning"):
-            amiss.append(message.text)
-
-    def complain(error: Any) -> None:
-        amiss.append(str(error))
-
-    def go(path: Path = file, **options: Any) -> Any:
-        contexts.append(browser.new_context(offline=True, **options))
-        page: Any = contexts[-1].new_page()
-        page.on("console", hear)
-        page.on("pageerror", complain)
-        page.goto(path.as_uri())
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert amiss == []
 
 
 def chosen(page: Any) -> tuple[list[str], list[str]]:
