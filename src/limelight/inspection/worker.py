@@ -235,13 +235,14 @@ class Worker:
             targets = None if self.targets is None else [self.targets[place] for place in places]
             x = torch.stack([inputs[place][0] for place in places])
             saliency, features = self._run(x, targets)
-            cells = F.adaptive_avg_pool2d(saliency.map[:, None], GRID).flatten(1)
+            cells = F.adaptive_avg_pool2d(saliency.map[:, None], GRID).flatten(1).cpu()
+            explained, probability = integers(saliency.target), floats(saliency.probability)
             for i, place in enumerate(places):
                 yield MapRow(
                     key=self.keys[place],
                     image=self.samples[place].name,
-                    target=int(saliency.target[i]),
-                    probability=float(saliency.probability[i]),
+                    target=explained[i],
+                    probability=probability[i],
                     outside=_share_outside(saliency.map[i], inputs[place][1]),
                     peak=int(cells[i].argmax()) if bool(cells[i].any()) else -1,
                     features=tuple(floats(features[i])),
