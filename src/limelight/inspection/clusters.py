@@ -171,7 +171,6 @@ def similarity_graph(apart: Floats, resolution: Floats) -> Graph:
         (n, n), symmetric with an empty diagonal.
     """
     scale = np.maximum(np.partition(apart, NEIGHBOURS, axis=1)[:, NEIGHBOURS], resolution)
-    near = apart <= np.maximum(scale[:, None], scale)
     near = np.triu(apart <= np.maximum(scale[:, None], scale), 1).nonzero()
     weights = np.exp(-(apart[near].astype(np.float64) ** 2) / (scale[near[0]] * scale[near[1]]))
     rows, columns = (at.astype(np.int32) for at in near)  # SciPy 1.11 counts components of no other

@@ -59,7 +59,7 @@ class Looks:
 
     def _look(self, places: Sequence[int]) -> None:
         model = self.worker.model
-        x = torch.stack([self.worker.read(place)[0] for place in places])
+        x = torch.stack([self.worker.remember(int(place))[0] for place in places])
         info = model.layers((self.layer,), x)[0]
         with preserve_state(model.module):
             asked = Targets.parse(None, model, x)

@@ -103,11 +103,12 @@ class Group:
     same_maps: Cells
     others: Places
 
-    def shuffle(self, rng: np.random.Generator) -> "Group":
-        """Return the same in another order, but for the members."""
+    def shuffle(self, rng: np.random.Generator, seed: int) -> "Group":
+        """Return the same in another order, but for the members; all groups of a class have the same first others."""
         order = rng.permutation(len(self.same))
         same, maps = self.same[order], self.same_maps[order]
-        return replace(self, same=same, same_maps=maps, others=rng.permutation(self.others))
+        others = np.random.default_rng((seed, self.target)).permutation(self.others)
+        return replace(self, same=same, same_maps=maps, others=others)
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Prover:
         rng = np.random.default_rng((self.seed, group.target, len(group.members)))
         order = rng.permutation(len(group.members))
         known, asked = order[::2][:MOST], order[1::2][:most]  # what is known of the evidence comes from other pictures
-        group = group.shuffle(rng)
+        group = group.shuffle(rng, self.seed)
         x, masks = self._pictures(group.members[asked])
         y, _ = self._pictures(group.others[:most])
         if bound == "whole":
@@ -247,7 +248,7 @@ class Prover:
         return Reply(taken.numpy(), shares[:, target].numpy())
 
     def _pictures(self, places: Places) -> tuple[Tensor, list[Tensor | None]]:
-        read = [self.worker.read(int(place)) for place in places]
+        read = [self.worker.remember(int(place)) for place in places]
         return torch.stack([x for x, _ in read]), [mask for _, mask in read]
 
 

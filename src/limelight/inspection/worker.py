@@ -1,10 +1,10 @@
 """Explain the pictures of a data set for their classes: what a worker of an inspection does."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, get_args
 
 import torch
@@ -34,6 +34,8 @@ Of = Literal["label", "prediction"]
 
 READERS = 4
 """Threads that read pictures ahead of the model."""
+REMEMBERED = 2**28
+"""Bytes of pictures that are kept while they are changed and asked about: 300 of 224 x 224."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,12 @@ class Worker:
         source = self._source
         if source.method is not None:
             return as_method(source.method, **source.options)
-        x = api.first_input(self.model, (sample.image for sample in self.samples))
-        return default_method(self.model, x[None], **source.options)
+        return default_method(self.model, self.first[None], **source.options)
+
+    @cached_property
+    def first(self) -> Tensor:
+        """The input of the first picture that can be read, (c, h, w); all others are as large."""
+        return api.first_input(self.model, (sample.image for sample in self.samples))
 
     @cached_property
     def keys(self) -> list[int]:
@@ -191,11 +197,22 @@ class Worker:
         """Return a picture as the network's input, (c, h, w), and where its object is there, if that is known."""
         return read_sample(self.model, open_sample(self.samples[place]))
 
+    @cached_property
+    def remember(self) -> Callable[[int], tuple[Tensor, Tensor | None]]:
+        """``read``, which reads again only what has not been asked for lately."""
+        return lru_cache(max(1, REMEMBERED // (self.first.nbytes * 4 // 3)))(self.read)
+
     def _read(self, place: int) -> "_Read":
         try:
-            return self.read(place)
+            x, mask = self.read(place)
         except (InvalidImage, InvalidOption) as error:
             return str(error)
+        if x.shape != self.first.shape:
+            sizes = (" x ".join(map(str, one.shape)) for one in (x, self.first))
+            return (
+                f"{self.samples[place].name}: its input is {next(sizes)}, the first one's {next(sizes)}; give one size"
+            )
+        return x, mask
 
     def _run(self, x: Tensor, targets: list[int] | None) -> tuple[Saliency, Tensor]:
         """Explain pictures; return their features too, of the same pass where there is but one."""
@@ -219,9 +236,8 @@ class Worker:
     @cached_property
     def last_layer(self) -> str | None:
         """The linear layer that gives the scores; None if another gives them."""
-        first = api.first_input(self.model, (sample.image for sample in self.samples))
         try:
-            return find_last_layer(self.model, first[None])
+            return find_last_layer(self.model, self.first[None])
         except UnsupportedModel:
             return None
 
@@ -230,24 +246,23 @@ class Worker:
             if isinstance(one, str):
                 yield MapRow(key=self.keys[place], image=self.samples[place].name, error=one)
         inputs = {place: one for place, one in read.items() if not isinstance(one, str)}
-        for shape in dict.fromkeys(tuple(x.shape) for x, _ in inputs.values()):
-            places = [place for place, (x, _) in inputs.items() if tuple(x.shape) == shape]
-            targets = None if self.targets is None else [self.targets[place] for place in places]
-            x = torch.stack([inputs[place][0] for place in places])
-            saliency, features = self._run(x, targets)
-            cells = F.adaptive_avg_pool2d(saliency.map[:, None], GRID).flatten(1).cpu()
-            explained, probability = integers(saliency.target), floats(saliency.probability)
-            for i, place in enumerate(places):
-                yield MapRow(
-                    key=self.keys[place],
-                    image=self.samples[place].name,
-                    target=explained[i],
-                    probability=probability[i],
-                    outside=_share_outside(saliency.map[i], inputs[place][1]),
-                    peak=int(cells[i].argmax()) if bool(cells[i].any()) else -1,
-                    features=tuple(floats(features[i])),
-                    map=tuple(floats(cells[i])),
-                )
+        if not inputs:
+            return
+        targets = None if self.targets is None else [self.targets[place] for place in inputs]
+        saliency, features = self._run(torch.stack([x for x, _ in inputs.values()]), targets)
+        cells = F.adaptive_avg_pool2d(saliency.map[:, None], GRID).flatten(1).cpu()
+        explained, probability = integers(saliency.target), floats(saliency.probability)
+        for i, (place, (_, mask)) in enumerate(inputs.items()):
+            yield MapRow(
+                key=self.keys[place],
+                image=self.samples[place].name,
+                target=explained[i],
+                probability=probability[i],
+                outside=_share_outside(saliency.map[i], mask),
+                peak=int(cells[i].argmax()) if bool(cells[i].any()) else -1,
+                features=tuple(floats(features[i])),
+                map=tuple(floats(cells[i])),
+            )
 
 
 _Read = tuple[Tensor, Tensor | None] | str
