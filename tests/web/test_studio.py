@@ -240,10 +240,11 @@ def test_hide_all_or_nothing(studio: Studio, fill: str) -> None:
 @pytest.mark.parametrize("at", [(slice(30, 60), slice(40, 50)), (slice(0, 20), slice(100, 128)), (slice(9, 9),) * 2])
 def test_only_a_rectangle_is_inpainted(at: tuple[slice, slice]) -> None:
     x = torch.randn(1, 3, 128, 128).cumsum(2)
-    hidden = torch.zeros(2, 128, 128, dtype=torch.bool)
+    hidden = torch.zeros(3, 128, 128, dtype=torch.bool)
     hidden[:, *at] = True
     hidden[1, 70, 70] = True
-    x = x.expand(2, -1, -1, -1)
+    hidden[2, ::40, ::30] = True
+    x = x.expand(3, -1, -1, -1)
     torch.testing.assert_close(inpaint(x, hidden), impute(x, ~hidden), rtol=1e-5, atol=1e-4)
 
 

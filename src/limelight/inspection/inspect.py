@@ -28,8 +28,8 @@ from limelight.ops.clusters import kmeans
 
 TRIED = 6
 """Strategies of a class that are tried, beside the whole class."""
-FIXED, MOVING = 0.3, 0.6
-"""Fixedness above which a strategy is tried at a place, and below which wherever its evidence goes."""
+MOVING = 0.6
+"""Fixedness below which a strategy is tried wherever its evidence goes, beside the place where it mostly is."""
 WHOLE = 0.8
 """Share of a class from which a strategy is that of the whole class."""
 SMALLEST = 5
@@ -206,7 +206,7 @@ class _Search:
         group = Group(maps.target, strategy.members, maps.maps[rows], maps.places[rest], maps.maps[rest], others)
         fixed = strategy.signs.fixed
         bounds: dict[Bound, bool] = {
-            "place": fixed > FIXED,
+            "place": True,
             "evidence": fixed < MOVING,
             "agreement": True,
             "whole": True,

@@ -13,21 +13,29 @@ Conjugate gradients solve the system with a cycle of multigrid as preconditioner
 grows with the picture or with the holes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
+from typing import NamedTuple, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy.ndimage import label
 from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.errors import LimelightError, NonFinite
+from limelight.ops.arrays import from_numpy
 from limelight.ops.scale import divide
 from limelight.ops.space import axes
 from limelight.shapes import Images, Masks
 
 DAMPING = 0.9
 """Share of a Jacobi step that is taken: one then divides the finer half of all frequencies by about 2.5."""
+
+FEW = 4
+"""Pieces that are filled one by one, at most: what goes over the edges of a picture is in so many."""
 
 
 @torch.no_grad()
@@ -85,35 +93,53 @@ def impute(
 def inpaint(x: Images, hidden: Masks, *, tolerance: float = 1e-5, together: int = 16) -> Images:
     """Fill what is hidden from its surroundings as ``impute`` does, and look at little else.
 
-    Only the rectangle around it is worked on: a frame of one pixel that is kept tells all there is to know.
+    Only the rectangle around it is worked on: a frame of one pixel that is kept tells all there is to know. A few
+    pieces that don't touch are filled each by itself.
 
     Args:
         x: pictures, (n, c, h, w).
         hidden: True where a pixel is to be filled, (n, h, w).
         tolerance: see ``impute``.
-        together: pictures that are filled at a time, those with rectangles of about one size.
+        together: pieces that are filled at a time, those with rectangles of about one size.
     """
-    boxes = {i: _rectangle(one) for i, one in enumerate(hidden) if bool(one.any())}
-    by_size = sorted(boxes, key=lambda i: (boxes[i][1] - boxes[i][0]).prod().item())
+    pieces = sorted((piece for i, one in enumerate(hidden) for piece in _pieces(i, one)), key=_Piece.area)
     x = x.clone()
-    for start in range(0, len(by_size), together):
-        some = by_size[start : start + together]
-        size = torch.stack([boxes[i][1] - boxes[i][0] for i in some]).amax(0)
-        ends = torch.tensor(hidden.shape[1:])
-        first = {i: torch.minimum(boxes[i][0], ends - size) for i in some}
-        cut = {i: tuple(slice(int(a), int(a + n)) for a, n in zip(first[i], size, strict=True)) for i in some}
-        keep = torch.stack([~hidden[i, *cut[i]] for i in some])
-        filled = impute(torch.stack([x[i, :, *cut[i]] for i in some]), keep, tolerance=tolerance)
-        for i, one in zip(some, filled, strict=True):
-            x[i, :, *cut[i]] = one
+    for start in range(0, len(pieces), together):
+        some = pieces[start : start + together]
+        size = np.max([piece.behind - piece.first for piece in some], 0)
+        cuts = [(piece.picture, piece, piece.cut(size)) for piece in some]
+        keep = torch.stack([~hidden[i, *cut] for i, _, cut in cuts])
+        filled = impute(torch.stack([x[i, :, *cut] for i, _, cut in cuts]), keep, tolerance=tolerance)
+        for (i, piece, cut), one in zip(cuts, filled, strict=True):
+            x[i, :, *cut] = torch.where(from_numpy(piece.pixels[cut]).to(x.device), one, x[i, :, *cut])
     return x
 
 
-def _rectangle(hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first rows and columns, and those behind the last, of what is hidden with a pixel around it."""
-    at = hidden.nonzero().cpu()
-    ends = torch.tensor(hidden.shape)
-    return (at.amin(0) - 1).clamp_min(0), torch.minimum(at.amax(0) + 2, ends)
+class _Piece(NamedTuple):
+    """What is hidden in one piece, and the first rows and columns, and those behind the last, of a rectangle around."""
+
+    picture: int
+    pixels: npt.NDArray[np.bool_]
+    first: npt.NDArray[np.int64]
+    behind: npt.NDArray[np.int64]
+
+    def area(self) -> int:
+        return int((self.behind - self.first).prod())
+
+    def cut(self, size: npt.NDArray[np.int64]) -> tuple[slice, slice]:
+        """Return a rectangle of this size, at least its own, around it and inside the picture."""
+        row, column = np.minimum(self.first, self.pixels.shape - size).tolist()
+        return slice(row, row + int(size[0])), slice(column, column + int(size[1]))
+
+
+def _pieces(picture: int, hidden: Tensor) -> Iterator[_Piece]:
+    """Yield what is hidden in a picture, in pieces that don't touch if they are few."""
+    pixels = hidden.cpu().numpy()
+    numbers, count = cast("tuple[npt.NDArray[np.int32], int]", label(pixels, np.ones((3, 3))))
+    each = (numbers == number for number in range(1, count + 1)) if count <= FEW else (pixels,)
+    for own in each:
+        at = np.argwhere(own)
+        yield _Piece(picture, own, np.maximum(at.min(0) - 1, 0), np.minimum(at.max(0) + 2, pixels.shape))
 
 
 def _neighbours(u: Tensor) -> Tensor:
