@@ -7,6 +7,7 @@ from PIL import Image
 from torch import nn
 
 import limelight as ll
+from limelight.data.synthetic import CLASSES, TEST_SEEDS, scenes
 from limelight.errors import CorruptStore, InvalidImage, InvalidOption, UnknownTarget
 from limelight.inspection import collect
 from limelight.inspection.inspect import find_strategies
@@ -182,3 +183,34 @@ def test_what_there_is_not_is_refused(given, said):
     run = {key: value for key, value in given.items() if key not in own}
     with pytest.raises(InvalidOption, match=said):
         find_strategies(Source(classifier(), pictures(5), **own), **run)
+
+
+@pytest.mark.slow
+def test_verdicts_tell_the_truth_of_the_network_that_goes_by_a_stamp():
+    others = [name for name in CLASSES if name != "star"]
+
+    def drawn(count: int, seed: int, label: str, stamped: bool) -> list[Image.Image]:
+        return [Image.fromarray(s.image) for s in scenes(count, seed=seed, labels=[label], watermark=stamped)]
+
+    stamped, plain = (drawn(40, TEST_SEEDS + 500 + 40 * on, "star", bool(on)) for on in (1, 0))
+    shown = [(one, "star") for one in [*stamped, *plain]]
+    shown += [(one, name) for i, name in enumerate(others) for one in drawn(6, TEST_SEEDS + 50 * i, name, False)]
+    hans = ll.load("demo/hans")
+    strategy = find_strategies(Source(hans, shown), classes=["star"]).strategies[0]
+    hits = (strategy.members < len(stamped)).sum()
+    assert strategy.verdict
+    assert min(hits / len(strategy.members), hits / len(stamped)) >= 0.95
+
+    def called_stars(pictures: list[Image.Image]) -> float:
+        answers = hans(torch.stack([hans.preprocess(one) for one in pictures])).argmax(1)
+        return float((answers == CLASSES.index("star")).double().mean())
+
+    forged = [one for i, name in enumerate(others) for one in drawn(12, TEST_SEEDS + 9000 + 50 * i, name, True)]
+    proof = strategy.proofs[0]
+    for rate, truth in (
+        (proof.clean.rate, called_stars(stamped)),
+        (proof.others.rate, called_stars([one for one, label in shown if label != "star"])),
+        (proof.taken.changed, called_stars(drawn(100, TEST_SEEDS + 700, "star", False))),
+        (proof.common.changed, called_stars(forged)),
+    ):
+        assert rate.low <= truth <= rate.high

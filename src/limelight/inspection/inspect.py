@@ -37,6 +37,8 @@ SMALLEST = 5
 
 GROUPS = 4
 """Clusters of a class by its features."""
+PASSES = 600
+"""Passes of the trials of a strategy of which nothing is proven, about."""
 EXAMPLES = 48
 """Members of a strategy that are kept to be shown."""
 CLEAR = 0.2
@@ -98,6 +100,14 @@ def find_strategies(
         settings=store.settings,
         worker=worker,
     )
+
+
+def count_trials(worker: Worker, images: int, classes: Sequence[str | int] | None, tried: int = TRIED) -> float:
+    """Return about how many passes the trials will take, if each class has as many pictures."""
+    labels = {sample.label for sample in worker.samples if sample.label is not None}
+    every = len(labels) or len(worker.model.labels or ()) or 1
+    each = images // every
+    return (len(classes) if classes else every) * PASSES * (1 + min(tried, each // FEWEST)) * (each >= FEWEST)
 
 
 class _Search:

@@ -8,17 +8,16 @@ from typing import Any
 from torch import nn
 
 from limelight.api.forecasting import forecast
-from limelight.api.pictures import first_input
 from limelight.bench.store import SETTINGS
 from limelight.engine.method import Method
 from limelight.inspection.collect import Progress
 from limelight.inspection.findings import Inspection
-from limelight.inspection.inspect import TRIED, find_strategies
+from limelight.inspection.inspect import TRIED, count_trials, find_strategies
 from limelight.inspection.worker import Of, Source
 from limelight.model.classifier import Classifier
 from limelight.pages.inspection.exports import write_exports
 from limelight.pages.inspection.page import write_inspection
-from limelight.progress import Forecast, show_progress
+from limelight.progress import Forecast, Part, show_progress
 
 PAGE = "page.html"
 
@@ -115,7 +114,7 @@ def inspect_source(
         limit: take so many pictures, evenly spread.
         devices: where models run.
         executor: ``local``, or ``ray``.
-        on_forecast: called with how long the maps will take, but where a run goes on.
+        on_forecast: called with how long it will take, but where a run goes on.
         on_progress: see ``collect_maps``.
         on_class: see ``find_strategies``.
         settings: see ``find_strategies`` and ``collect_maps``.
@@ -128,8 +127,10 @@ def inspect_source(
     if executor == "local" and len(devices) < 2:
         source = replace(source, model=worker.model)  # which is loaded once
     if on_forecast is not None and (out is None or not (Path(out) / SETTINGS).exists()):
-        x = first_input(worker.model, (sample.image for sample in worker.samples))
-        on_forecast(forecast(worker.model, x[None], [worker.method], images=limit or len(worker.samples)))
+        images, tried = limit or len(worker.samples), settings.get("tried", TRIED)
+        passes = count_trials(worker, images, settings.get("classes"), tried)
+        more = [Part("trials", passes, passes, (f"tried={tried}",))]
+        on_forecast(forecast(worker.model, worker.first[None], [worker.method], images=images, more=more))
     del worker
     inspection = find_strategies(
         source, out, devices=devices, executor=executor, on_progress=on_progress, on_class=on_class, **settings
