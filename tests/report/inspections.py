@@ -1,6 +1,7 @@
 """An inspection by hand: two classes, of which one has a proven strategy, one that was tried, and one that was not."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,6 +45,7 @@ class Pictures:
 
     def __init__(self) -> None:
         self.model = SimpleNamespace(inputs=self)
+        self.samples = [SimpleNamespace(image=Path("photos", name)) for name in NAMES]
 
     def display(self, x: torch.Tensor) -> torch.Tensor:
         return x

@@ -102,6 +102,15 @@ def test_tables_name_the_pictures_of_each_strategy(tmp_path: Path) -> None:
     assert [one["attributes"]["proven"] for one in labels["cats/15"]] == [True, False, False]
 
 
+def test_files_that_differ_in_their_suffix_alone_have_labels_of_their_own(tmp_path: Path) -> None:
+    """FiftyOne finds a file by its name without the suffix, or by a whole path."""
+    one = replace(inspection(), names=["cats/00.png", "cats/00.jpg", *NAMES[2:]])
+    labels = json.loads(write_exports(one, tmp_path)[2].read_text(encoding="utf-8"))["labels"]
+    assert {str(Path("photos", name).resolve()) for name in NAMES[:2]} <= {*labels}
+    assert "cats/00" not in labels
+    assert "cats/02" in labels
+
+
 def test_findings_have_all_numbers_and_null_for_what_is_not_known() -> None:
     findings = json.loads(json.dumps(list_findings(inspection()), allow_nan=False))
     first = findings["strategies"][0]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path, PurePosixPath
@@ -90,13 +91,17 @@ def _members(inspection: Inspection, names: Sequence[str]) -> Iterable[Sequence[
 
 
 def _fiftyone(inspection: Inspection, names: Sequence[str]) -> dict[str, Any]:
-    """Return labels by the name of the picture without its suffix, which is how FiftyOne finds its file."""
-    known, of = _by_place(inspection), _strategies_of(inspection)
+    """Return labels by the name of the picture without its suffix, which is how FiftyOne finds its file.
+
+    Where files differ in nothing else, each has its whole path, which FiftyOne takes too.
+    """
+    of = _strategies_of(inspection)
+    shorts = [name.removesuffix(PurePosixPath(name).suffix) for name in inspection.names]
+    counts, samples = Counter(shorts), inspection.worker.samples
     labels: dict[str, Any] = {}
-    for place, (one, p) in sorted(known.items()):
-        name = inspection.names[place]
-        short = name.removesuffix(PurePosixPath(name).suffix)
-        labels[name if short in labels else short] = [
+    for place, (one, p) in sorted(_by_place(inspection).items()):
+        short, image = shorts[place], samples[place].image
+        labels[short if counts[short] == 1 or not isinstance(image, Path) else str(image.resolve())] = [
             {
                 "label": names[number],
                 "confidence": p,
