@@ -14,6 +14,7 @@ let asked = 0;
 /** Some of the pictures: of a run in the order that is chosen there, else as they came. */
 function pageOf(first) {
   const { order, wrong, method, metric, look } = state.run;
+  if (state.strategy !== null) return post("inspection-strip", { model: state.model, strategy: state.strategy, first, count: COUNT });
   if (order === "run" && !wrong) return get(`pictures?first=${first}&count=${COUNT}`);
   return post("run-strip", { model: state.model, order, method: method || null, metric: metric || null, wrong, first, count: COUNT, look });
 }
