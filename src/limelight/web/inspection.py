@@ -96,7 +96,8 @@ def refuse_beside(folder: Path, models: Sequence[str], loading: Mapping[str, Any
     return {**noted, **{name: value for name, value in said.items() if value is not None}, "noted": True}
 
 
-TOP = """<link rel="stylesheet" href="inspection/page.css">
+TOP = """<link rel="icon" href="icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="inspection/page.css">
 <link rel="stylesheet" href="inspection.css">
 </head>"""
 BAR = f"""<nav class="served" aria-label="Limelight">
@@ -117,8 +118,9 @@ def as_served(page: str) -> tuple[str, str]:
     No script of its own is left, and the policy is the server's, which lets none run but our own: pages, too, may come
     from strangers.
     """
-    style = "\n".join(re.findall(r"<style>(.*?)</style>", page, re.DOTALL))
-    page = re.sub(r"<(style|script)>.*?</\1>|<meta http-equiv=[^>]*>", "", page, flags=re.DOTALL)
+    inside = r"<(style|script)>(.*?)</\1>"
+    style = "\n".join(text for kind, text in re.findall(inside, page, re.DOTALL) if kind == "style")
+    page = re.sub(f"{inside}|<meta http-equiv=[^>]*>", "", page, flags=re.DOTALL)
     for mark, ours in (("</head>", TOP), ("<header>", BAR), ("</body>", END)):
         page = page.replace(mark, ours, 1)
     return page, style

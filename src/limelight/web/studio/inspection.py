@@ -1,5 +1,7 @@
 """An inspection, read in a process of its own: its pictures, and the strategies that they follow."""
 
+import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from limelight.card import METHODS
 from limelight.data.datasets import open_dataset
 from limelight.data.samples import Sample
 from limelight.errors import CorruptStore, InvalidOption, LimelightError
-from limelight.text import to_json
+from limelight.text import file_name, to_json
 from limelight.web.studio.catalogue import title_of
 from limelight.web.studio.pictured import Events, Pictured, Request, find_source, make, refuse_arrays
 
@@ -33,6 +35,7 @@ class Strategy(pydantic.BaseModel):
 
     name: str
     members: list[int]
+    examples: list[int]
     verdict: str
 
 
@@ -67,11 +70,11 @@ class Studio(Pictured):
     def __init__(self, models: Sequence[str], read: Callable[[str], Path], settings: Mapping[str, Any]) -> None:
         folder = Path(settings["inspection"])
         self.notes = Store(folder).notes
-        with files.refusing(CorruptStore, f"{folder / FINDINGS} can't be read as the findings of an inspection"):
-            self.findings = Findings.model_validate_json(files.content_of(folder / FINDINGS))
+        self.findings = _read_findings(folder / FINDINGS)
         samples = _find_pictures(self.notes, settings["source"], self.findings.pictures)
         super().__init__(samples, [str(place) for place in range(len(samples))], Path(settings["made"]))
-        self.members = [{*strategy.members} for strategy in self.findings.strategies]
+        self.strips = [[*dict.fromkeys([*one.examples, *one.members])] for one in self.findings.strategies]
+        self.members = [{*strip} for strip in self.strips]
         self.explained = {
             place: (one.target, one.label, p)
             for one in self.findings.classes
@@ -86,8 +89,23 @@ class Studio(Pictured):
         return label if isinstance(label, str) else ""
 
 
+def _read_findings(path: Path) -> Findings:
+    """Return what was found.
+
+    Raises:
+        CorruptStore: the file is damaged.
+    """
+    again = "; run `limelight inspect` again, and it is written anew"
+    with files.refusing(CorruptStore, f"{path} can't be read as the findings of an inspection", again):
+        found = Findings.model_validate(json.loads(files.text_of(path)))
+        places = {place for one in found.strategies for place in (*one.members, *one.examples)}
+        if not places <= {*range(len(found.pictures))}:
+            raise ValueError("a strategy has pictures that are not there")
+    return found
+
+
 def _find_pictures(notes: Mapping[str, Any], given: str | None, names: Sequence[str]) -> list[Sample]:
-    """Return the pictures in the order of the inspection; one that is gone since has the name of a file, if no file.
+    """Return the pictures in the order of the inspection; of one that is gone since the path where it would be.
 
     Raises:
         InvalidOption: all are gone, or can't be shown.
@@ -102,9 +120,15 @@ def _find_pictures(notes: Mapping[str, Any], given: str | None, names: Sequence[
     if not known.keys() & {*names}:
         raise InvalidOption(f"none of the inspection's pictures ({names[0]}, …) is in {source}; is --folder right?")
     folder = Path("" if source is None else source if source.is_dir() else source.parent)
-    samples = [known.get(name) or Sample(folder / name, name) for name in names]
+    samples = [known.get(name) or Sample(_inside(folder, name), name) for name in names]
     refuse_arrays("inspection", samples)
     return samples
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return the path of a name in a folder; names may come from strangers, and none leads out of it."""
+    path = Path(os.path.normpath(folder / name))
+    return path if path.is_relative_to(os.path.normpath(folder)) else folder / file_name(name)
 
 
 def opened(studio: Studio, request: Request) -> Events:
@@ -135,14 +159,13 @@ def picture(studio: Studio, request: Request) -> Events:
     """
     place = studio.by_id.get(request["picture"], -1)
     name = studio.samples[place].name if place >= 0 else ""
-    target, label, probability = studio.explained.get(place, (None, "", None))
+    target, _, probability = studio.explained.get(place, (None, "", None))
     yield (
         "result",
         {
             "inspected": place >= 0,
             "name": name,
             "target": target,
-            "label": label,
             "probability": probability,
             "strategies": [i for i, members in enumerate(studio.members) if place in members],
             "error": studio.findings.unreadable.get(name, ""),
@@ -151,7 +174,7 @@ def picture(studio: Studio, request: Request) -> Events:
 
 
 def strip(studio: Studio, request: Request) -> Events:
-    """Tell some of the pictures that follow a strategy, by its number, or of all.
+    """Tell some of the pictures that follow a strategy, by its number, the most typical first; or of all.
 
     Raises:
         InvalidOption: there is no such strategy.
@@ -160,7 +183,7 @@ def strip(studio: Studio, request: Request) -> Events:
     if number is not None and number >= len(studio.members):
         raise InvalidOption(f"there is no strategy {number}; there are {len(studio.members)}")
     everyone: Sequence[int] = range(len(studio.samples))
-    places = everyone if number is None else studio.findings.strategies[number].members
+    places = everyone if number is None else studio.strips[number]
     shown = places[request["first"] : request["first"] + request["count"]]
     pictures = [{"id": studio.ids[i], "name": studio.samples[i].name, "label": studio.label(i)} for i in shown]
     yield "result", {"total": len(places), "pictures": pictures}

@@ -36,12 +36,12 @@ class Studio(studio.Studio):
         """
         if not self._noted:
             return super().load(name)
+        if self._store.notes.get("model") is None and not zoo.needs_no_trust(name, None):
+            raise InvalidOption(f"{name}, which was inspected, was given as a module; say with --model what loads it")
         weights = self._loading.get("weights")
         own = weights == self._store.notes.get("load", {}).get("weights")  # and not said on the command line
         if not self._loading.get("trust") and not zoo.needs_no_trust(name, weights if own else None):
-            raise InvalidOption(
-                f"the inspection names files for {name}, which are opened with `--trust` only"
-            )
+            raise InvalidOption(f"the inspection names files for {name}, which are opened with `--trust` only")
         try:
             return super().load(name)
         except LimelightError as error:

@@ -26,6 +26,7 @@ export async function loadFilm(first = 0, page = null) {
     if (mine !== asked) return; // something else has been asked since
     Object.assign(film, { first, total: said.total, pictures: said.pictures });
     for (const one of said.pictures) state.names[one.id] = one.name;
+    state.picture ||= said.pictures[0]?.id || "";
     changed();
   } catch (error) {
     fail(error);

@@ -5,10 +5,11 @@ import { loadFilm } from "./film.js";
 import { explanation, known, labelOf, ofInspection, set, state } from "./state.js";
 import { percent } from "./words.js";
 
-/** What to begin with: the method of the inspection, as it was asked for there. */
+/** What to begin with: the first strategy, and the method of the inspection as it was asked for there. */
 export function begin() {
-  const { method, options, model } = state.start.inspection;
-  set({ model, tab: "inspection", ...(method && { method, options: { ...state.options, [method]: options } }) });
+  const { method, options, model, strategies } = state.start.inspection;
+  const asked = method && { method, options: { ...state.options, [method]: options } };
+  set({ model, tab: "inspection", strategy: strategies.length ? 0 : null, picture: "", ...asked });
 }
 
 const choose = (strategy) => (set({ strategy }), loadFilm());
@@ -40,7 +41,7 @@ function Picture() {
   const one = explanation()?.value;
   const other = one && one.class === said.target && one.target.against === null && Math.abs(one.probability - said.probability) > 0.01;
   return html`<section aria-label="This picture in the inspection">${title}
-    <p>Explained for ${of === "label" ? "its label" : "what was predicted"}, <b>${labelOf(said.target)}</b>, ${percent(said.probability)}.</p>
+    <p class="lead">Explained for ${of === "label" ? "its label" : "what was predicted"}, <b>${labelOf(said.target)}</b>, ${percent(said.probability)}.</p>
     ${other && html`<p class="note" role="alert">Now its probability is ${percent(one.probability)}: the picture, or the network, is another than it was.</p>`}
     ${said.strategies.length ? html`<p>It follows</p><ul class="strategies">${said.strategies.map((i) => html`<li key=${i}>
       <button onClick=${() => choose(i)} aria-pressed=${String(state.strategy === i)}>${strategies[i].name}${strategies[i].proven && html` <b>proven</b>`}</button></li>`)}</ul>

@@ -153,7 +153,7 @@ async function open() {
     if (start.run) begin();
     if (start.inspection) inspection.begin();
     address.read();
-    await loadFilm(0, page);
+    await loadFilm(0, state.strategy === null ? page : null);
     refresh();
     root.textContent = "";
     render(html`<${App} />`, root);
