@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,14 +25,29 @@ from .conftest import Here
 SETTINGS = {"limelight inspect": 1, "model": "demo/x", "weights": "sha256:0"}
 
 
-def write(folder: Path, **notes: Any) -> Path:
-    """Write the inspection, with what is noted of where its pictures are."""
-    folder.mkdir()
-    store = Store(folder, SETTINGS)
-    store.note({"model": "demo/x", "options": {"layer": "layer2"}, **notes})
-    write_exports(inspection(), folder)
-    write_inspection(inspection(), folder / "page.html")
+Copy = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("written")
+    Store(folder, SETTINGS)
+    one = inspection()
+    write_exports(one, folder)
+    write_inspection(one, folder / "page.html")
     return folder
+
+
+@pytest.fixture
+def copy(written: Path, tmp_path: Path) -> Copy:
+    """Copy the inspection, with what is noted of where its pictures are."""
+
+    def make(name: str = "out", **notes: Any) -> Path:
+        folder = shutil.copytree(written, tmp_path / name)
+        Store(folder).note({"model": "demo/x", "options": {"layer": "layer2"}, **notes})
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +72,9 @@ def ask(studio: Studio, function: str, **request: Any) -> Any:
     return said
 
 
-def test_a_picture_has_its_class_and_strategies(tmp_path: Path, photos: Path) -> None:
+def test_a_picture_has_its_class_and_strategies(copy: Copy, photos: Path) -> None:
     """Strategies by hand: cats 0 to 19, 15 to 29, all, and 20 to 24; their first six are examples."""
-    studio = open_(write(tmp_path / "out", source=str(photos)))
+    studio = open_(copy(source=str(photos)))
     about = ask(studio, "opened")["about"]
     assert (about["method"], about["options"]) == ("grad-cam", {"layer": "layer2"})
     assert [(one["name"], one["proven"], one["pictures"]) for one in about["strategies"]] == [
@@ -77,8 +92,8 @@ def test_a_picture_has_its_class_and_strategies(tmp_path: Path, photos: Path) ->
         ask(studio, "inspection-strip", strategy=4, first=0, count=1)
 
 
-def test_a_picture_that_is_gone_has_a_path_in_the_folder(tmp_path: Path, photos: Path) -> None:
-    folder = write(tmp_path / "out", source=str(photos))
+def test_a_picture_that_is_gone_has_a_path_in_the_folder(copy: Copy, photos: Path) -> None:
+    folder = copy(source=str(photos))
     findings = json.loads((folder / "findings.json").read_text())
     findings["pictures"][30:32] = ["../../etc/passwd", "/etc/passwd"]
     (folder / "findings.json").write_text(json.dumps(findings))
@@ -88,8 +103,8 @@ def test_a_picture_that_is_gone_has_a_path_in_the_folder(tmp_path: Path, photos:
     assert all(path.parent in (photos, photos / "cats") for path in (*paths[:32], paths[1]))
 
 
-def test_pictures_that_are_not_there_are_a_line(tmp_path: Path, photos: Path) -> None:
-    silent, moved = write(tmp_path / "silent"), write(tmp_path / "moved", source=str(tmp_path / "gone"))
+def test_pictures_that_are_not_there_are_a_line(copy: Copy, tmp_path: Path, photos: Path) -> None:
+    silent, moved = copy("silent"), copy("moved", source=str(tmp_path / "gone"))
     for folder, source, line in (
         (silent, None, "does not say where its pictures are; say it with --folder"),
         (moved, None, "the inspection's pictures are not in .*gone; say with --folder where they are now"),
@@ -97,14 +112,17 @@ def test_pictures_that_are_not_there_are_a_line(tmp_path: Path, photos: Path) ->
     ):
         with pytest.raises(InvalidOption, match=line):
             open_(folder, source)
-    for text in (
-        "{",
-        '{"method": 1}',
-        (moved / "findings.json").read_text().replace('"members": [0', '"members": [99'),
-    ):
-        (moved / "findings.json").write_text(text.replace('"members":[0', '"members":[99'))
-        with pytest.raises(CorruptStore, match="can't be read as the findings .* run `limelight inspect` again"):
-            open_(moved, photos)
+
+
+def test_findings_that_are_damaged_are_a_line(copy: Copy) -> None:
+    folder = copy()
+    path = folder / "findings.json"
+    beyond = json.loads(path.read_text())
+    beyond["strategies"][0]["members"][0] = 34
+    for text in ("{", '{"method": 1}', json.dumps(beyond)):
+        path.write_text(text)
+        with pytest.raises(CorruptStore, match=r"can't be read as the findings .*; run `limelight inspect` again"):
+            open_(folder)
 
 
 @pytest.mark.parametrize(
@@ -129,15 +147,15 @@ def test_what_is_no_finished_inspection_is_a_line(
 
 def test_an_inspection_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text(json.dumps(SETTINGS))
-    with pytest.raises(InvalidOption, match="is an inspection and no run .* say --inspection"):
+    with pytest.raises(InvalidOption, match=r"is an inspection and no run .* say --inspection"):
         serve(run=tmp_path)
 
 
 # -- the network -----------------------------------------------------------------------------------------
 
 
-def test_the_network_is_told_by_its_weights(tmp_path: Path) -> None:
-    folder = write(tmp_path / "out", load={"size": [64, 64], "trust": True})
+def test_the_network_is_told_by_its_weights(copy: Copy) -> None:
+    folder = copy(load={"size": [64, 64], "trust": True})
     how = refuse_beside(folder, [], {"weights": "DEFAULT", "device": None, "trust": False})
     assert how == {"size": [64, 64], "trust": False, "noted": True}  # a stranger's word is no trust
 
@@ -167,9 +185,9 @@ def test_the_network_is_told_by_its_weights(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
+def served(tmp_path_factory: pytest.TempPathFactory, written: Path) -> Iterator[Here]:
     folder = tmp_path_factory.mktemp("own")
-    write(folder / "inspection")
+    shutil.copytree(written, folder / "inspection")
     one = Here(folder, reader="web.pretend_run", kind="inspection")
     try:
         yield one.open()
