@@ -82,7 +82,7 @@ def list_strategies(strategies: Sequence[Strategy], names: Sequence[str]) -> Tab
     ]
     of = f" of '{strategies[0].label}'" if strategies else ""
     return Table(
-        f"Strategies{of}, proven ones first, then the most suspicious. Each sign is in [0, 1]; suspicion is their mean.",
+        f"Strategies{of}, proven ones first, then the most suspicious. Signs are in [0, 1]; suspicion is their mean.",
         ["strategy", "result", "kind", "pictures", "of the class", *signs, "suspicion"],
         rows,
     )
