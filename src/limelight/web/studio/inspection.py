@@ -97,11 +97,11 @@ def _read_findings(path: Path) -> Findings:
     """
     again = "; run `limelight inspect` again, and it is written anew"
     with files.refusing(CorruptStore, f"{path} can't be read as the findings of an inspection", again):
-        found = Findings.model_validate(json.loads(files.text_of(path)))
-        places = {place for one in found.strategies for place in (*one.members, *one.examples)}
-        if not places <= {*range(len(found.pictures))}:
+        findings = Findings.model_validate(json.loads(files.text_of(path)))
+        places = {place for one in findings.strategies for place in (*one.members, *one.examples)}
+        if not places <= {*range(len(findings.pictures))}:
             raise ValueError("a strategy has pictures that are not there")
-    return found
+    return findings
 
 
 def _find_pictures(notes: Mapping[str, Any], given: str | None, names: Sequence[str]) -> list[Sample]:
@@ -133,17 +133,17 @@ def _inside(folder: Path, name: str) -> Path:
 
 def opened(studio: Studio, request: Request) -> Events:
     """Tell what was found, and of every picture its id, name, label and file, and whether we write that."""
-    found, options = studio.findings, studio.notes.get("options", {})
-    known = found.method in METHODS.cards()
+    findings, options = studio.findings, studio.notes.get("options", {})
+    known = findings.method in METHODS.cards()
     about = {
-        "title": title_of(found.method),
-        "method": found.method if known else None,
+        "title": title_of(findings.method),
+        "method": findings.method if known else None,
         "options": {k: to_json(v, None) if isinstance(v, dict) else v for k, v in options.items()},
-        "of": found.of,
-        "conclusion": found.conclusion,
-        "verdicts": [one.verdict for one in found.strategies if one.verdict],
+        "of": findings.of,
+        "conclusion": findings.conclusion,
+        "verdicts": [one.verdict for one in findings.strategies if one.verdict],
         "strategies": [
-            {"name": one.name, "proven": bool(one.verdict), "pictures": len(one.members)} for one in found.strategies
+            {"name": one.name, "proven": bool(one.verdict), "pictures": len(one.members)} for one in findings.strategies
         ],
     }
     pictures = [
