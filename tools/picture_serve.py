@@ -3,6 +3,7 @@
 python tools/picture_serve.py
 """
 
+import contextlib
 import io
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from make_readme import run_snippets
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -75,6 +77,13 @@ def run(opened: Callable[..., Any]) -> None:
     save(page, "serve-run")
 
 
+def inspection(opened: Callable[..., Any]) -> None:
+    page = opened(viewport={"width": 1280, "height": 1000})
+    page.locator(".strategies").wait_for()
+    idle(page)
+    save(page, "serve-inspection")
+
+
 def take(address: str, *pictures: Callable[[Opener], None]) -> None:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGS)
@@ -92,6 +101,10 @@ def main() -> None:
         benchmark(read_recipe("demo"), folder)
         with serving(run=Path(folder)) as address:
             take(address, run)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        run_snippets("inspecting")
+        with serving(inspection=Path("inspected")) as address:
+            take(address, inspection)
 
 
 if __name__ == "__main__":

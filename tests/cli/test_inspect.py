@@ -37,6 +37,8 @@ def test_too_few_pictures_prove_nothing_and_one_that_cannot_be_read_is_named(
         files = {name: (tmp_path / "out" / name).read_bytes() for name in FILES}
         assert files == (before or files)
         before = files
+    notes = json.loads((tmp_path / "out" / "notes.json").read_text())
+    assert {**notes, "source": str(folder), "model": "demo/hans", "load": {"weights": "DEFAULT"}} == notes
     assert run("inspect", folder, "--model", "demo/resnet", "--out", tmp_path / "out") == 2
     assert "holds rows of other settings: model is 'demo/hans' there" in capsys.readouterr().err
 

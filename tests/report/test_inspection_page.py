@@ -28,8 +28,9 @@ def test_a_page_has_verdicts_with_their_numbers_and_every_picture(tmp_path: Path
     points = [point for point in page.all("circle") if "cx" in point and "data-groups" in point]
     assert len(points) == 29  # one map is empty
     assert "1 picture with an empty map is not drawn" in page.text
-    by_key = {point["data-key"]: point for point in points if "data-key" in point}
-    assert {*by_key} == {one["data-key"] for one in page.all("figure") if "data-key" in one}
+    by_key = {point["data-key"]: point for point in points}
+    shown = {one["data-key"] for one in page.all("figure") if "data-key" in one}
+    assert shown < {*by_key} == {*map(str, range(29))}
     assert (by_key["15"]["class"], by_key["15"]["data-groups"]) == ("g0", "0 1")
     assert all(0 < float(point["cx"] or 0) < 640 and 0 < float(point["cy"] or 0) < 400 for point in points)
 

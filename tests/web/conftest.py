@@ -19,9 +19,14 @@ class Here:
     """A site, its application, and a loop in which both run."""
 
     def __init__(
-        self, folder: Path, functions: str = "web.pretend", models: list[str] = MODELS, reader: str | None = None
+        self,
+        folder: Path,
+        functions: str = "web.pretend",
+        models: list[str] = MODELS,
+        reader: str | None = None,
+        kind: str = "run",
     ):
-        self.reader = reader
+        self.reader, self.kind = reader, kind
         self.runner, self.folder = asyncio.Runner(), folder
         self.site: Any = None
         self.app: Any = None
@@ -29,13 +34,15 @@ class Here:
 
     def open(self) -> "Here":
         from limelight.web.app import create_app
+        from limelight.web.inspection import Inspection
         from limelight.web.pictures import scenes
         from limelight.web.run import Run
         from limelight.web.site import Site
         from limelight.web.workers import Workers
 
         async def start() -> None:
-            run = None if self.reader is None else Run(self.folder / "run", None, self.folder, self.reader)
+            kind = {one.name: one for one in (Run, Inspection)}[self.kind]
+            run = None if self.reader is None else kind(self.folder / self.kind, None, self.folder, self.reader)
             if run is not None:
                 await run.open()
             shown = scenes(self.folder) if run is None else run.pictures

@@ -24,7 +24,7 @@ class Studio:
 def start(studio: Studio, request: dict[str, Any]) -> Events:
     methods = [{"name": "cheap", "cheap": True}, {"name": "dear", "cheap": False}]
     models = [{"name": name} for name in studio.models]
-    yield "result", {"version": "0", "models": models, "methods": methods, "metrics": []}
+    yield "result", {"version": "0", "models": models, "methods": methods, "metrics": [], "inspected": "b"}
 
 
 def classify(studio: Studio, request: dict[str, Any]) -> Events:

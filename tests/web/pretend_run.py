@@ -1,4 +1,4 @@
-"""A run of two pictures, of which one is a file that is made when it is wanted."""
+"""A run, or an inspection, of two pictures, of which one is a file that is made when it is wanted."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,6 @@ Events = Iterator[tuple[str, dict[str, Any]]]
 
 class Studio:
     def __init__(self, models: Sequence[str], read: Callable[[str], Path], told: Mapping[str, Any]):
-        self.run, self.networks = Path(told["run"]), told["networks"]
         self.made = Path(told["made"]) / "1" / "made.png"
 
 
@@ -47,4 +46,11 @@ def leaders(studio: Studio, request: dict[str, Any]) -> Events:
     yield
 
 
-FUNCTIONS = {"opened": opened, "know": know, "make": make, "run-picture": picture, "run-leaders": leaders}
+FUNCTIONS = {
+    "opened": opened,
+    "know": know,
+    "make": make,
+    "run-picture": picture,
+    "run-leaders": leaders,
+    "inspection-picture": picture,
+}

@@ -14,9 +14,10 @@ ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--d
 
 
 @contextlib.contextmanager
-def serving(*models: str, run: Path | None = None) -> Iterator[str]:
-    """Serve a page of some models, or of a run; yield its address."""
-    given = [word for model in models for word in ("--model", model)] + (["--run", str(run)] if run else [])
+def serving(*models: str, **shown: Path) -> Iterator[str]:
+    """Serve a page of some models, or of a ``run`` or an ``inspection``; yield its address."""
+    given = [word for model in models for word in ("--model", model)]
+    given += [word for kind, folder in shown.items() for word in (f"--{kind}", str(folder))]
     command = [sys.executable, "-m", "limelight", "serve", "--no-open", *given]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:

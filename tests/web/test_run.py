@@ -18,7 +18,7 @@ from limelight.data.synthetic import CLASSES
 from limelight.errors import CorruptStore, InvalidOption
 from limelight.scoring.metric import build_metric
 from limelight.web.serve import serve
-from limelight.web.studio import of_run
+from limelight.web.studio import of_run, pictured
 from limelight.web.studio import run as module
 from limelight.web.studio.run import FUNCTIONS, Studio
 from report.small_run import METHODS, METRICS, draw_cells, make_run, settings_of, summary_of
@@ -265,7 +265,7 @@ def test_made_pictures_are_kept_for_a_while(
     run: tuple[Path, Studio, of_run.Studio], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, studio, _ = run
-    monkeypatch.setattr(module, "MADE", 2)
+    monkeypatch.setattr(pictured, "MADE", 2)
     for picture in (0, 1, 0, 2):
         ask(studio, "make", pictures=[studio.ids[picture]])
     assert [Path(studio.path(i)[0]).exists() for i in range(3)] == [True, False, True]

@@ -121,8 +121,8 @@ def test_what_can_not_be_served_is_a_line(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_options_of_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     calls: list[Any] = []
 
-    def instead(models: Any, loading: Any, folder: Any, port: Any, ready: Any, run: Any) -> None:
-        calls.append((list(models), loading, folder, port, *([run] if run else [])))
+    def instead(models: Any, loading: Any, folder: Any, port: Any, ready: Any, **shown: Any) -> None:
+        calls.append((list(models), loading, folder, port, *((k, v) for k, v in shown.items() if v)))
         ready("http://here/")
         raise KeyboardInterrupt  # as it ends
 
@@ -136,9 +136,10 @@ def test_the_options_of_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     with pytest.raises(SystemExit):
         cli.main(["serve", "--no-open"])
     assert calls[2:] == [([], {"weights": "DEFAULT", "device": None, "trust": False}, None, None)]
-    with pytest.raises(SystemExit):
-        cli.main(["serve", "--no-open", "--run", "runs/x"])
-    assert calls[3][2:] == (None, None, Path("runs/x"))
+    for kind in ("run", "inspection"):
+        with pytest.raises(SystemExit):
+            cli.main(["serve", "--no-open", f"--{kind}", "runs/x"])
+        assert calls.pop()[2:] == (None, None, (kind, Path("runs/x")))
     with pytest.raises(SystemExit) as done:
         cli.main(["serve", "--port", "70000"])
     assert done.value.code == 2

@@ -22,10 +22,14 @@ def serve(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(help="Folder of pictures, to begin with (else drawn scenes); of --run, where they are now."),
+        typer.Option(help="Folder of pictures (else drawn scenes); of --run or --inspection, where they are now."),
     ] = None,
     run: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A run of limelight benchmark, to look at picture by picture.")
+    ] = None,
+    inspection: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="An inspection of limelight inspect, to try what it found by hand."),
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the address (else a free one).")] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Leave the browser alone.")] = False,
@@ -44,5 +48,5 @@ def serve(
             open_browser(address)
 
     with suppress(KeyboardInterrupt):  # is how it ends
-        serve(model or (), loading.arguments, folder, port, ready, run=run)
+        serve(model or (), loading.arguments, folder, port, ready, run=run, inspection=inspection)
     say("stopped")

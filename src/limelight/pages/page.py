@@ -216,7 +216,7 @@ class Point:
         y: from 0, at the top, to 1.
         groups: of the legend, the first of which gives its colour.
         name: what it stands for.
-        key: of the ``Figure`` that shows it, if there is one.
+        key: what it is for programs; that of the ``Figure`` that shows it, if there is one.
     """
 
     x: float

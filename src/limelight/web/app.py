@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from limelight.web import requests as ask
 from limelight.web.events import EventStream, wanted
 from limelight.web.guard import Guard
+from limelight.web.inspection import EXPORTS, SCRIPTS, Inspection
 from limelight.web.refusal import Refusal
 from limelight.web.site import Site
 
@@ -41,6 +42,8 @@ ANSWERS: dict[str, type[ask.Strict]] = {
     "run-picture": ask.RunPicture,
     "run-leaders": ask.RunLeaders,
     "run-strip": ask.RunStrip,
+    "inspection-picture": ask.OfPicture,
+    "inspection-strip": ask.InspectionStrip,
 }
 """What is answered by one result."""
 
@@ -56,6 +59,7 @@ def create_app(site: Site, token: str, port: int) -> ASGIApp:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _refuse_in_one_line(app)
     _pictures(app, site)
+    _inspection(app, site)
     for name, kind in STREAMS.items():
         app.post(f"/api/{name}")(_stream(site, name, kind))
     for name, kind in ANSWERS.items():
@@ -99,6 +103,29 @@ def _pictures(app: FastAPI, site: Site) -> None:
     async def shown(name: str, model: str, request: Request) -> Response:
         said = ask.OfPicture(picture=name, model=model)
         return _file(await wanted(request.receive, _result(site, "shown", said)))
+
+
+def _inspection(app: FastAPI, site: Site) -> None:
+    def here() -> Inspection:
+        if not isinstance(site.run, Inspection):
+            raise Refusal(404, "there is no inspection here; limelight serve --inspection DIR shows one")
+        return site.run
+
+    @app.get("/inspection.html")
+    def page() -> Response:
+        return Response(here().page()[0], media_type="text/html")
+
+    @app.get("/inspection/page.css")
+    def style() -> Response:
+        return Response(here().page()[1], media_type="text/css")
+
+    @app.get("/inspection/{name}")
+    def part(name: str) -> Response:
+        if name in ("page.js", "scatter.js"):
+            return Response((SCRIPTS / name).read_bytes(), media_type="text/javascript")
+        if name not in EXPORTS:
+            raise Refusal(404, f"an inspection has no file of this name here; it has {', '.join(EXPORTS)}")
+        return FileResponse(here().file(name), filename=name, media_type=EXPORTS[name])
 
 
 def _stream(site: Site, name: str, kind: type[ask.Strict]) -> Callable[[Request], Awaitable[Response]]:

@@ -152,6 +152,15 @@ class RunStrip(Strict):
     look: Number = 0
 
 
+class InspectionStrip(Strict):
+    """Some of an inspection's pictures: those of a strategy, by its number, or all."""
+
+    model: Name
+    strategy: Number | None = None
+    first: Number = 0
+    count: Annotated[int, Field(ge=0, le=500)] = 60
+
+
 R = TypeVar("R", bound=Strict)
 
 

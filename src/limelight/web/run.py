@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from limelight.errors import InvalidOption, LimelightError
 from limelight.web import worker
@@ -13,17 +13,20 @@ from limelight.web.lane import Job, Lane
 from limelight.web.pictures import Picture, clean_label
 from limelight.web.refusal import Refusal
 
-READER, NETWORKS = "limelight.web.studio.run", "limelight.web.studio.of_run"
-"""The modules of what the process that reads does, and those of the networks."""
-
 WAITING, SECONDS = 128, 600.0
 """Jobs that may wait for the process that reads, and seconds that one may take: runs may have millions of rows."""
 
-ASKED = ("run-picture", "run-leaders", "run-strip")
-"""What the page asks of a run."""
+ASKED = {
+    **dict.fromkeys(("run-picture", "run-leaders", "run-strip"), "run"),
+    **dict.fromkeys(("inspection-picture", "inspection-strip"), "inspection"),
+}
+"""What the page asks of a run, or of an inspection."""
 
 SETTINGS, NOTES = "settings.json", "notes.json"
 """Files of a run, as ``bench.store`` calls them; that module imports PyTorch."""
+
+MARK = "limelight inspect"
+"""What the settings of an inspection hold."""
 
 LOADING = ("weights", "device", "trust")
 """Options of loading that a run leaves open."""
@@ -32,24 +35,33 @@ LOADING = ("weights", "device", "trust")
 class Run:
     """A run's folder, its pictures and models.
 
+    Attributes:
+        name: what it is called, also by the command.
+        reader: the module of what the process that reads does.
+        networks: that of what those of the networks do.
+
     Args:
         folder: of the run.
         source: where its pictures are now; None for where they were.
         own: a folder of ours, for pictures that are no files.
-        reader: the module of what the process does.
+        reader: another module.
     """
 
-    def __init__(self, folder: Path, source: Path | None, own: Path, reader: str = READER):
-        self._folder = folder
+    name: ClassVar[str] = "run"
+    reader: ClassVar[str] = "limelight.web.studio.run"
+    networks: ClassVar[str] = "limelight.web.studio.of_run"
+
+    def __init__(self, folder: Path, source: Path | None, own: Path, reader: str | None = None):
+        self.folder = folder
         self._settings: dict[str, Any] = {
-            "run": str(folder),
+            self.name: str(folder),
             "source": None if source is None else str(source),
-            "made": str(own / "run"),
+            "made": str(own / self.name),
             "networks": [],
         }
         self._lane = Lane(
-            "the reader of the run",
-            lambda: Child(worker.main, [], self._settings, reader),
+            f"the reader of the {self.name}",
+            lambda: Child(worker.main, [], self._settings, reader or self.reader),
             waiting=WAITING,
             seconds=SECONDS,
         )
@@ -76,14 +88,15 @@ class Run:
     @property
     def models(self) -> list[str]:
         """Names of the models, as the settings say before they are checked, but for those that were left out."""
-        settings, left_out = _read(self._folder / SETTINGS), _read(self._folder / NOTES).get("left_out")
+        settings, left_out = read_table(self.folder / SETTINGS), read_table(self.folder / NOTES).get("left_out")
         with contextlib.suppress(LookupError, TypeError):  # the process that reads it says what is amiss
             return [str(name) for name in settings["recipe"]["models"]["names"] if name not in (left_out or ())]
         return []
 
-    async def know(self, models: Sequence[Mapping[str, Any]]) -> None:
+    async def know(self, start: Mapping[str, Any]) -> None:
         """Tell the process what classes the models have, once these are loaded."""
-        self._settings["networks"] = [{key: one.get(key) for key in ("name", "labels", "classes")} for one in models]
+        known = ("name", "labels", "classes")
+        self._settings["networks"] = [{key: one.get(key) for key in known} for one in start["models"]]
         try:
             self.about |= json.loads(await self.submit("know", {"models": self._settings["networks"]}).result())
         except Refusal as error:
@@ -120,11 +133,22 @@ def refuse_beside(run: Path, models: Sequence[str], loading: Mapping[str, Any]) 
     """
     if not (run / SETTINGS).exists():
         raise InvalidOption(f"there is no run in {run}: no {SETTINGS}")
+    if MARK in read_table(run / SETTINGS):
+        raise InvalidOption(f"{run} is an inspection and no run of `limelight benchmark`; say --inspection {run}")
     if models:
         raise InvalidOption("--run brings the models that were measured; leave --model out")
+    return say_loading(Run.name, loading)
+
+
+def say_loading(kind: str, loading: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what may be said of loading beside a run or an inspection: ``LOADING``, None where nothing is.
+
+    Raises:
+        InvalidOption: something is said that it fixes.
+    """
     fixed = [name for name in loading if name not in LOADING]
     if fixed:
-        raise InvalidOption(f"--run has its models loaded as they were measured; leave --{fixed[0]} out")
+        raise InvalidOption(f"--{kind} has its models loaded as they were measured; leave --{fixed[0]} out")
     weights = loading.get("weights", "DEFAULT")
     return {name: loading.get(name) for name in ("device", "trust")} | {
         "weights": None if weights == "DEFAULT" else weights,
@@ -132,7 +156,7 @@ def refuse_beside(run: Path, models: Sequence[str], loading: Mapping[str, Any]) 
     }
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_table(path: Path) -> dict[str, Any]:
     """Return a table that is written as JSON; an empty one where it can't be read."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         table: Any = json.loads(path.read_bytes())

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from limelight.errors import InvalidOption, MissingExtra
 from limelight.files import reason_of
-from limelight.web.run import refuse_beside
+from limelight.web import inspection as inspections
+from limelight.web import run as runs
 
 if TYPE_CHECKING:
     import uvicorn
@@ -36,32 +37,40 @@ def serve(
     ready: Callable[[str], None] = print,
     functions: str | None = None,
     run: Path | None = None,
+    inspection: Path | None = None,
 ) -> None:
     """Serve the page on this machine until it is interrupted.
 
     Args:
         models: names; the demo's when there are none.
         loading: how they are loaded, for ``zoo.load``.
-        folder: of pictures; drawn scenes else. Beside a run, where its pictures are now.
+        folder: of pictures; drawn scenes else. Beside a run or an inspection, where its pictures are now.
         port: a free one else.
         ready: is called with the address.
         functions: the module of what the processes do, if not ours.
         run: folder of a run of ``limelight benchmark``, whose models and pictures are shown.
+        inspection: folder of an inspection of ``limelight inspect``, the same.
 
     Raises:
         MissingExtra: FastAPI or uvicorn is not installed.
-        InvalidOption: the port is taken; models beside a run.
+        InvalidOption: the port is taken; models beside a run; both a run and an inspection, or what is none.
         InvalidImage: the folder has no pictures.
-        LimelightError: a model can't be loaded, or a run can't be read.
+        LimelightError: a model can't be loaded, or a run or an inspection can't be read.
     """
     for package in ("fastapi", "uvicorn"):
         if find_spec(package) is None:
             raise MissingExtra(package, "web")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # decoders have no use for threads, whose stacks take addresses
     how = dict(loading or {})
+    names = list(dict.fromkeys(models))
+    if run is not None and inspection is not None:
+        raise InvalidOption("--run and --inspection have a page each; leave one out")
     if run is not None:
-        how = refuse_beside(run, models, how) | {"run": str(run)}
-    names = list(dict.fromkeys(models)) or list(DEMO)
+        how = runs.refuse_beside(run, models, how) | {"run": str(run)}
+    elif inspection is not None:
+        how = inspections.refuse_beside(inspection, models, how) | {"inspection": str(inspection)}
+    else:
+        names = names or list(DEMO)
     with tempfile.TemporaryDirectory(prefix="limelight-") as own, _listen(port) as listening:
         asyncio.run(_serve(names, how, folder, Path(own), listening, ready, functions))
 
@@ -76,16 +85,16 @@ async def _serve(
     functions: str | None,
 ) -> None:
     from limelight.web import pictures
-    from limelight.web.run import NETWORKS, Run
     from limelight.web.site import Site
     from limelight.web.workers import STUDIO, Workers
 
     async with contextlib.AsyncExitStack() as end:
         run = None
-        if "run" in loading:
-            run = Run(Path(loading["run"]), folder, own)
-            end.push_async_callback(run.close)
-            models, functions = run.models, functions or NETWORKS
+        for kind in (runs.Run, inspections.Inspection):
+            if kind.name in loading:
+                run = kind(Path(loading[kind.name]), folder, own)
+                end.push_async_callback(run.close)
+                models, functions = models or run.models, functions or run.networks
         workers = Workers(models, loading, functions or STUDIO)
         end.push_async_callback(workers.close)
         workers.quick.warm_up()  # imports PyTorch while the folder, or the run, is read

@@ -31,7 +31,7 @@ class Site:
             workers: have the models.
             pictures: to begin with.
             folder: of our own, for files of a while.
-            run: whose models and pictures these are, if they are those of one.
+            run: whose models and pictures these are, if they are those of one, or of an inspection.
         """
         self.workers, self.folder, self.run = workers, folder, run
         self.pictures = Pictures(pictures)
@@ -51,7 +51,7 @@ class Site:
             raise LimelightError(error.line) from None
         self.workers.cheap = {one["name"] for one in self.about["methods"] if one["cheap"]}
         if self.run is not None:
-            await self.run.know(self.about["models"])
+            await self.run.know(self.about)
         self.workers.uploads.warm_up()
         self.workers.thumbs.warm_up()
 
@@ -64,8 +64,8 @@ class Site:
     def start(self) -> dict[str, Any]:
         """Return what the page begins with."""
         limits = {"bytes": LARGEST_UPLOAD, "pixels": most_pixels()}
-        run = self.run is not None and self.run.about
-        return {**self.about, "total_pictures": len(self.pictures), "limits": limits, "run": run}
+        shown = {name: self.run is not None and self.run.name == name and self.run.about for name in ASKED.values()}
+        return {**self.about, "total_pictures": len(self.pictures), "limits": limits, **shown}
 
     async def submit(self, function: str, request: Strict) -> Job:
         """Start a job that the page asks for.
@@ -84,9 +84,9 @@ class Site:
             names = self.pictures.all(MOST_EVALUATED) if request.pictures == "all" else request.pictures
             said["pictures"] = names
         pictures = [self.pictures.find(name) for name in names]
-        if function in ASKED:
-            if self.run is None:
-                raise Refusal(404, "there is no run here; limelight serve --run DIR shows one")
+        if kind := ASKED.get(function):
+            if self.run is None or self.run.name != kind:
+                raise Refusal(404, f"there is no {kind} here; limelight serve --{kind} DIR shows one")
             return self.run.submit(function, said)
         if len(pictures) == 1 and (pictures[0].made or self.pictures.dropped(pictures[0].id)):
             said["name"] = pictures[0].name  # in code that makes a map again, as its file here is not for long

@@ -87,7 +87,7 @@ def draw_points(
             y[i],
             [g for g, members in enumerate(groups.values()) if place in members],
             names[place],
-            str(place) if str(place) in seen else "",
+            str(place),
         )
         for i, place in enumerate(map(int, one.places[rows]))
     ]

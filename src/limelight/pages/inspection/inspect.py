@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from limelight.api.forecasting import forecast
-from limelight.bench.store import SETTINGS
+from limelight.bench.store import SETTINGS, Store
 from limelight.engine.method import Method
 from limelight.inspection.collect import Progress
 from limelight.inspection.findings import Inspection
@@ -119,6 +119,7 @@ def inspect_source(
         on_class: see ``find_strategies``.
         settings: see ``find_strategies`` and ``collect_maps``.
     """
+    given = source
     worker = source.worker(*devices[:1])
     if limit is not None:
         count = min(limit, len(worker.samples))
@@ -136,6 +137,23 @@ def inspect_source(
         source, out, devices=devices, executor=executor, on_progress=on_progress, on_class=on_class, **settings
     )
     if out is not None:
-        write_inspection(inspection, Path(out) / PAGE)
+        _note_source(given, inspection.worker.method, Store(out))
         write_exports(inspection, Path(out))
+        write_inspection(inspection, Path(out) / PAGE)
     return inspection
+
+
+def _note_source(source: Source, method: Method, store: Store) -> None:
+    """Keep where the pictures are, and how the network was loaded, so that the page can be played with."""
+    named = isinstance(source.images, str | Path)
+    store.note(
+        {
+            **store.notes,
+            "source": str(Path(source.images).absolute()) if named else None,
+            "dataset": source.dataset,
+            "split": source.split,
+            "model": source.model if isinstance(source.model, str) else None,
+            "load": {name: value for name, value in source.load.items() if name != "trust"},
+            "options": method.options.model_dump(mode="json", exclude_defaults=True),
+        }
+    )

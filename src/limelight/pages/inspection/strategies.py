@@ -80,8 +80,9 @@ def list_strategies(strategies: Sequence[Strategy], names: Sequence[str]) -> Tab
         ]
         for one, name in zip(strategies, names, strict=True)
     ]
+    of = f" of '{strategies[0].label}'" if strategies else ""
     return Table(
-        "Strategies, proven ones first, then the most suspicious. Each sign lies in [0, 1]; suspicion is their mean.",
+        f"Strategies{of}, proven ones first, then the most suspicious. Signs are in [0, 1]; suspicion is their mean.",
         ["strategy", "result", "kind", "pictures", "of the class", *signs, "suspicion"],
         rows,
     )

@@ -19,6 +19,11 @@ for (const figure of document.querySelectorAll(".scatter")) {
     title.textContent = point.dataset.name;
     point.append(title);
   }
+  const named = (i) => {
+    const one = element("li", nameOf(i));
+    one.dataset.key = points[i].dataset.key;
+    return one;
+  };
 
   const show = (some) => {
     points.forEach((point, i) => point.classList.toggle("on", some.has(i)));
@@ -34,12 +39,13 @@ for (const figure of document.querySelectorAll(".scatter")) {
     thumbs.className = "figures small";
     for (const i of seen) {
       const one = element("figure"), image = pictures.get(points[i].dataset.key).cloneNode();
+      one.dataset.key = points[i].dataset.key;
       one.append(image, element("figcaption", nameOf(i)));
       thumbs.append(one);
     }
     const names = element("ul");
     names.tabIndex = 0;
-    names.append(...unseen.slice(0, NAMES).map((i) => element("li", nameOf(i))));
+    names.append(...unseen.slice(0, NAMES).map(named));
     if (unseen.length > NAMES) names.append(element("li", `and ${unseen.length - NAMES} more`));
     if (seen.length) chosen.append(thumbs);
     if (unseen.length) chosen.append(names);

@@ -2,11 +2,9 @@
 
 import contextlib
 import hashlib
-import shutil
 import time
 import warnings
 from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,15 +14,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from limelight import files
 from limelight.api.targets import true_classes
 from limelight.bench.plan import samples_of, spread_evenly
 from limelight.bench.recipe import Recipe
 from limelight.bench.recipe_tables import Data
 from limelight.bench.store import Store, recipe_of
 from limelight.card import METHODS
-from limelight.data.collect import as_picture, open_sample, scene_name
-from limelight.data.images import ARRAYS, load_image
+from limelight.data.collect import scene_name
 from limelight.data.samples import Sample
 from limelight.data.synthetic import CLASSES
 from limelight.errors import MOST_SHOWN, InvalidOption, LimelightError, UnknownTarget, show
@@ -34,20 +30,15 @@ from limelight.pages.scores.read import columns_read, read_scores
 from limelight.pages.scores.summarize import summarize
 from limelight.pages.scores.word_column import encode
 from limelight.scoring.evaluate import columns
-from limelight.text import file_name, to_json
+from limelight.text import to_json
 from limelight.web.refusal import one_line
 from limelight.web.studio.catalogue import title_of
+from limelight.web.studio.pictured import Events, Pictured, Request, find_source, make, refuse_arrays
 from limelight.web.studio.studio import Latest
 from limelight.web.studio.told import number
 
-Events = Iterator[tuple[str, dict[str, Any]]]
-Request = Mapping[str, Any]
-
 DRAWN = 1000
 """Scenes that are drawn when a run is opened; of more, each is when it is looked at, and no true class is known."""
-
-MADE, MADE_BYTES = 500, 1 << 30
-"""Pictures that are no files, of which some are written; of more the oldest are removed."""
 
 REST = 10
 """A run that goes on is read again when it has been left alone for so many times as long as the reading takes."""
@@ -111,7 +102,7 @@ class Reading:
             return self.kept.keep(("medians", model), lambda: np.nanmedian(self.models[model].values, 2))
 
 
-class Studio:
+class Studio(Pictured):
     """A run that may still go on.
 
     Args:
@@ -125,8 +116,10 @@ class Studio:
         CorruptStore: a file is damaged.
     """
 
+    kind = "run"
+
     def __init__(self, models: Sequence[str], read: Callable[[str], Path], settings: Mapping[str, Any]) -> None:
-        self.folder, self._made = Path(settings["run"]), Path(settings["made"])
+        self.folder = Path(settings["run"])
         store = Store(self.folder)
         self.recipe, notes = recipe_of(store), store.notes
         _refuse_unseen(self.recipe, self.folder)
@@ -136,13 +129,17 @@ class Studio:
         self._state: object = None
         self._again = 0.0
         self._reading = self.read()
-        source = _find_source(self.recipe, notes.get("source"), settings["source"])
-        self.samples = _find_pictures(self.recipe, source, notes.get("limit"), self._reading.pictures)
+        source = find_source("run", self.recipe.pictures.dataset, notes.get("source"), settings["source"])
+        samples = _find_pictures(self.recipe, source, notes.get("limit"), self._reading.pictures)
+        ids = [hashlib.sha256(sample.name.encode()).hexdigest()[:32] for sample in samples]
+        super().__init__(samples, ids, Path(settings["made"]))
         self.places = {sample.name: i for i, sample in enumerate(self.samples)}
-        self.ids = [hashlib.sha256(sample.name.encode()).hexdigest()[:32] for sample in self.samples]
-        self.by_id = {one: i for i, one in enumerate(self.ids)}
-        self._written: OrderedDict[Path, int] = OrderedDict()
         self._truths: Latest[Integers] = Latest(ORDERS)
+
+    def sample(self, place: int) -> Sample:
+        """Return a picture with its content: a scene that was not drawn is."""
+        sample = self.samples[place]
+        return samples_of(self.recipe, None, names=[sample.name])[0] if sample.image is None else sample
 
     def read(self) -> Reading:
         """Return the run's rows; read anew if there are others by now, but not all the time.
@@ -169,16 +166,6 @@ class Studio:
     def scores(self, model: str) -> ModelScores | None:
         """Return a model's scores; None before it has any."""
         return self.read().models.get(model)
-
-    def place(self, picture: str) -> int:
-        """Return a picture's place in the run.
-
-        Raises:
-            InvalidOption: it is none of the run's.
-        """
-        if picture not in self.by_id:
-            raise InvalidOption("this picture is none of the run's")
-        return self.by_id[picture]
 
     def method(self, model: str, label: str) -> int:
         """Return a method's place among those that were measured.
@@ -231,32 +218,6 @@ class Studio:
             truths[known] = true_classes(cast(Classifier, like), [self.samples[i] for i in known]).numpy()
         return truths
 
-    def path(self, place: int) -> tuple[str, bool]:
-        """Return where a picture's file is, and whether that is of our making."""
-        sample = self.samples[place]
-        if isinstance(sample.image, str | Path):
-            return str(Path(sample.image).absolute()), False
-        return str(self._made / self.ids[place] / f"{file_name(sample.name.removesuffix('.png'))}.png"), True
-
-    def make(self, place: int) -> None:
-        """Write a picture that is no file.
-
-        Raises:
-            InvalidImage: it can't be read.
-        """
-        path = Path(self.path(place)[0])
-        if not path.exists():
-            sample = self.samples[place]
-            if sample.image is None:
-                sample = samples_of(self.recipe, None, names=[sample.name])[0]
-            picture = load_image(as_picture(open_sample(sample).image))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(path)
-        self._written.setdefault(path, path.stat().st_size)
-        self._written.move_to_end(path)
-        while len(self._written) > MADE or (len(self._written) > 1 and sum(self._written.values()) > MADE_BYTES):
-            shutil.rmtree(self._written.popitem(last=False)[0].parent, ignore_errors=True)
-
 
 def _refuse_unseen(recipe: Recipe, folder: Path) -> None:
     """Refuse a run whose pictures can't be shown."""
@@ -265,24 +226,6 @@ def _refuse_unseen(recipe: Recipe, folder: Path) -> None:
         raise InvalidOption(f"the run has several data sets ({', '.join(recipe.parts)}), the page shows one; {report}")
     if recipe.data.mosaics:
         raise InvalidOption(f"the run's pictures are mosaics, which are put together to be measured only; {report}")
-
-
-def _find_source(recipe: Recipe, noted: str | None, given: str | None) -> Path | None:
-    """Return where a run's pictures are; None where its data set says so itself."""
-    dataset = recipe.pictures.dataset
-    if dataset == "scenes":
-        if given is not None:
-            raise InvalidOption("the run's pictures are drawn; leave --folder out")
-        return None
-    source = given or noted
-    if source is None and ":" in dataset:
-        return None
-    if source is None:
-        raise InvalidOption("the run does not say where its pictures are; say it with --folder")
-    if not files.exists(source):
-        rest = "" if given else "; say with --folder where they are now"
-        raise InvalidOption(f"the run's pictures are not in {source}{rest}")
-    return Path(source)
 
 
 def _find_pictures(recipe: Recipe, source: Path | None, limit: int | None, with_rows: set[str]) -> list[Sample]:
@@ -305,9 +248,7 @@ def _find_pictures(recipe: Recipe, source: Path | None, limit: int | None, with_
     lacking = with_rows - {sample.name for sample in samples}
     if lacking:
         raise InvalidOption(f"the run has a picture {show(min(lacking))} that is not there{where}; is --folder right?")
-    for sample in samples:
-        if isinstance(sample.image, str | Path) and str(sample.image).lower().endswith(ARRAYS):
-            raise InvalidOption(f"the run's pictures are arrays or scans ({sample.name}), which can't be shown here")
+    refuse_arrays("run", samples)
     return samples
 
 
@@ -347,13 +288,6 @@ def know(studio: Studio, request: Request) -> Events:
     studio.networks = {one["name"]: one for one in request["models"]}
     predicted = studio.recipe.target == "top1"
     yield "result", {"judged": [m for m in studio.models if predicted and (studio.truths(m) >= 0).any()]}
-
-
-def make(studio: Studio, request: Request) -> Events:
-    """Write pictures that are no files."""
-    for picture in request["pictures"]:
-        studio.make(studio.place(picture))
-    yield "result", {}
 
 
 def picture(studio: Studio, request: Request) -> Events:

@@ -2,10 +2,10 @@
 
 import { methodOf, modelOf, optionsOf, secondOf, set, state } from "./state.js";
 
-const TABS = ["run", "methods", "hide", "layers", "trust", "two"];
+const TABS = ["run", "inspection", "methods", "hide", "layers", "trust", "two"];
 
 /** The tab that is open at first. */
-export const home = () => (state.start.run ? "run" : "methods");
+export const home = () => (["run", "inspection"].find((name) => state.start[name]) || "methods");
 
 export function write() {
   const parts = new URLSearchParams({ picture: state.picture, model: state.model, method: state.method });
@@ -29,7 +29,7 @@ export function read() {
   if (modelOf(parts.get("model"))) patch.model = parts.get("model");
   if (modelOf(parts.get("second"))) patch.second = parts.get("second");
   if (methodOf(parts.get("method"))) patch.method = parts.get("method");
-  if (TABS.includes(parts.get("tab")) && (parts.get("tab") !== "run" || state.start.run)) patch.tab = parts.get("tab");
+  if (TABS.includes(parts.get("tab")) && (!["run", "inspection"].includes(parts.get("tab")) || state.start[parts.get("tab")])) patch.tab = parts.get("tab");
   const options = {};
   for (const [name, value] of parts) if (name.startsWith("o.")) options[name.slice(2)] = parsed(value);
   if (location.hash.length > 1) patch.options = { ...state.options, [patch.method || state.method]: options };

@@ -14,6 +14,7 @@ let asked = 0;
 /** Some of the pictures: of a run in the order that is chosen there, else as they came. */
 function pageOf(first) {
   const { order, wrong, method, metric, look } = state.run;
+  if (state.strategy !== null) return post("inspection-strip", { model: state.model, strategy: state.strategy, first, count: COUNT });
   if (order === "run" && !wrong) return get(`pictures?first=${first}&count=${COUNT}`);
   return post("run-strip", { model: state.model, order, method: method || null, metric: metric || null, wrong, first, count: COUNT, look });
 }
@@ -25,6 +26,7 @@ export async function loadFilm(first = 0, page = null) {
     if (mine !== asked) return; // something else has been asked since
     Object.assign(film, { first, total: said.total, pictures: said.pictures });
     for (const one of said.pictures) state.names[one.id] = one.name;
+    state.picture ||= said.pictures[0]?.id || "";
     changed();
   } catch (error) {
     fail(error);

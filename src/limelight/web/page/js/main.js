@@ -10,15 +10,16 @@ import { Film, loadFilm } from "./film.js";
 import { Hide } from "./hide.js";
 import { Layers } from "./layers.js";
 import { Methods } from "./methods.js";
+import * as inspection from "./inspection.js";
 import { asMeasured, begin, Run } from "./run.js";
 import { Stage } from "./stage.js";
-import { ask, askRun, changed, choosePicture, explanation, fail, labelOf, listen, optionsOf, question, secondOf, set, state, stopOthers } from "./state.js";
+import { ask, askRecorded, changed, choosePicture, explanation, fail, labelOf, listen, optionsOf, question, secondOf, set, state, stopOthers } from "./state.js";
 import { Theme } from "./theme.js";
 import { Trust } from "./trust.js";
 import { Two } from "./two.js";
 import { percent } from "./words.js";
 
-const TABS = { run: ["Run", Run], methods: ["Methods", Methods], hide: ["Hide", Hide], layers: ["Layers", Layers], trust: ["Trust", Trust], two: ["Two models", Two] };
+const TABS = { run: ["Run", Run], inspection: ["Inspection", inspection.Inspection], methods: ["Methods", Methods], hide: ["Hide", Hide], layers: ["Layers", Layers], trust: ["Trust", Trust], two: ["Two models", Two] };
 
 /** Asks for what is on the page now, and stops what is not any more. */
 function refresh() {
@@ -32,8 +33,7 @@ function refresh() {
     if (name === "explain") return JSON.stringify(body) === JSON.stringify(question(body.method, body.model));
     return true;
   });
-  const known = !state.start.run || askRun();
-  if (known) ask("explain", question());
+  if (askRecorded()) ask("explain", question());
   ask("classify", { picture: state.picture, model: state.model, top: 8 });
   address.write();
 }
@@ -59,6 +59,7 @@ function App() {
           ${state.start.models.map((m) => html`<option value=${m.name}>${m.name}</option>`)}
         </select>
       </label>
+      ${state.start.inspection && html`<a href="inspection.html">Inspection</a>`}
       <${Menu} />
       <${Theme} />
     </header>
@@ -79,7 +80,7 @@ function App() {
 }
 
 function Tabs() {
-  const names = Object.keys(TABS).filter((name) => name !== "run" || state.start.run);
+  const names = Object.keys(TABS).filter((name) => !["run", "inspection"].includes(name) || state.start[name]);
   const turn = (e) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
     if (!step) return;
@@ -123,6 +124,7 @@ async function take(files) {
     }
   }
   state.run = { ...state.run, order: "run", wrong: false }; // in which those that are dropped stand, too
+  state.strategy = null;
   await loadFilm();
 }
 
@@ -149,8 +151,9 @@ async function open() {
     const names = Object.fromEntries(page.pictures.map((p) => [p.id, p.name]));
     set({ start, names, model: start.models[0].name, second: start.models[1]?.name || "", picture: page.pictures[0]?.id || "" });
     if (start.run) begin();
+    if (start.inspection) inspection.begin();
     address.read();
-    await loadFilm(0, page);
+    await loadFilm(0, state.strategy === null ? page : null);
     refresh();
     root.textContent = "";
     render(html`<${App} />`, root);

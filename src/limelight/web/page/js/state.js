@@ -15,7 +15,8 @@ export const state = {
   tab: "methods",
   look: { colours: "viridis", opacity: 0.75, threshold: 0, signed: null, on: true },
   run: { metric: "", method: "", order: "run", wrong: false, look: 0 }, // of a run that is looked at
-  measured: {}, // class that the run has explained, by model and picture
+  strategy: null, // of an inspection, whose pictures are in the strip
+  measured: {}, // class that the run or the inspection has explained, by model and picture
   brush: { mode: "hide", fill: "blur", size: 10, tool: "paint", area: 0.1, painted: 0, busy: false, reply: null },
 };
 
@@ -152,20 +153,24 @@ export const question = (method = state.method, model = state.model) => ({
   options: optionsOf(method),
 });
 
-const inRun = (model = state.model) => `${model}/${state.picture}`;
+const recorded = (model = state.model) => `${model}/${state.picture}`;
 export const ofRun = () => ({ picture: state.picture, model: state.model, look: state.run.look });
 
-/** Asks what a run has measured of the picture; tells whether the class that it explained is known, if it has any. */
-export function askRun() {
-  const job = ask("run-picture", ofRun());
-  if (job.value) state.measured[inRun()] = job.value.target;
-  return job.status !== "running" || inRun() in state.measured;
+export const ofInspection = () => ({ picture: state.picture, model: state.model });
+
+/** Asks what a run or an inspection knows of the picture; tells whether the class that it explained is known, if it has any. */
+export function askRecorded() {
+  const { run, inspection } = state.start;
+  if (!run && state.model !== inspection?.model) return true;
+  const job = run ? ask("run-picture", ofRun()) : ask("inspection-picture", ofInspection());
+  if (job.value) state.measured[recorded()] = job.value.target;
+  return job.status !== "running" || recorded() in state.measured;
 }
 
-/** The class that is asked for: if none is, that of the run; as another model numbers it: by its label. */
+/** The class that is asked for: if none is, that of the run or the inspection; as another model numbers it: by its label. */
 function targetFor(model) {
   const { against, kind } = state.target;
-  const index = state.target.class ?? (model === state.model ? (state.measured[inRun()] ?? null) : null);
+  const index = state.target.class ?? (model === state.model ? (state.measured[recorded()] ?? null) : null);
   const other = modelOf(model);
   const same = (i) => {
     if (i === null || model === state.model) return i;
