@@ -25,6 +25,7 @@ from limelight.inspection.frame import (
 )
 from limelight.inspection.trial import Reply, Trial
 from limelight.inspection.worker import Worker
+from limelight.ops.blur import smooth
 from limelight.ops.impute import inpaint
 
 MOST = 100
@@ -36,6 +37,8 @@ PROMISING = 0.1
 
 FEWEST = 20
 """Pictures of a strategy, and of other classes, below which nothing is proven."""
+SOFT = 1 / 32
+"""Standard deviation of a pasted region's edge, as a share of the side: half a cell of the maps."""
 TOLERANCE = 1e-3
 """Of filled pixels, in units of a picture's largest value: far below what is seen in a picture of 8 bits."""
 
@@ -157,7 +160,7 @@ class Prover:
         usual = self._usual(group, frame, rng)
 
         def pasting(content: Tensor) -> Reply:
-            return self.ask(paste(y, holes, content), group.target)
+            return self.ask(paste(y, holes, content, soft=bound != "agreement"), group.target)
 
         shifts = own.shifts[donors] + at
         pasted = pasting(_moved(x[donors], shifts))
@@ -266,9 +269,10 @@ def fill(x: Tensor, holes: Tensor) -> Tensor:
     return inpaint(x, holes.to(x.device), tolerance=TOLERANCE)
 
 
-def paste(x: Tensor, holes: Tensor, content: Tensor) -> Tensor:
-    """Put something else into the holes."""
-    return torch.where(holes[:, None].to(x.device), content, x)
+def paste(x: Tensor, holes: Tensor, content: Tensor, *, soft: bool) -> Tensor:
+    """Put something else into the holes; softly, so that their edges, which were nowhere, are no object themselves."""
+    share = smooth(holes.to(x), SOFT) if soft else holes.to(x)
+    return torch.lerp(x, content, share[:, None])
 
 
 def _moved(x: Tensor, shifts: Shifts) -> Tensor:
