@@ -50,8 +50,8 @@ REFERENCES = 90
 """Pictures from which crops are cut, at most: those of the strategy that are looked at, and twice as many others."""
 CROPS, EXAMPLES = 4, 4
 """Of a part: a row each on a phone, and one row for both on a wider page."""
-LEAST = 0.01
-"""Share of the relevance, and what it exceeds the rest's by, of a part that is shown."""
+LEAST = 0.05
+"""By how much a part's share exceeds the rest's, and 0, in the half of pictures that says which are typical."""
 FAITHFUL = 0.5
 """Share of the squared activations below which it is said how few are made of the parts."""
 CHANNELS = 5
