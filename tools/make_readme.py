@@ -289,7 +289,7 @@ def inspecting(folder: Path) -> None:
         screenshot(Path("inspected/page.html"), folder / "inspecting.png", HEIGHT)
 
 
-HEIGHT = 1290
+HEIGHT = 1552
 """Of the page of an inspection down to its first table, pixels."""
 
 

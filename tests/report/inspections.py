@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from hostile import TEXTS
+from limelight.concept.references import Crop
 from limelight.inspection.collect import Progress
 from limelight.inspection.findings import InspectedClass, Inspection, Signs, Strategy
 from limelight.inspection.frame import Bound, Frame
 from limelight.inspection.inspect import LATER
+from limelight.inspection.parts import Share, StrategyParts, TypicalPart
 from limelight.inspection.proof import Proof
 from limelight.inspection.trial import Reply, Trial
 
@@ -30,6 +32,14 @@ def proof(gained: int, bound: Bound = "place") -> Proof:
     region[16:24, 0:12] = True
     trial = Trial.of("", reply(gained), reply(0))
     return Proof(Frame(bound, region, np.zeros((4, 2), np.int64)), reply(20), reply(0), trial, trial, trial)
+
+
+def parts() -> StrategyParts:
+    """One part: half of the relevance, and a tenth in others."""
+    crop = Crop("3", (0, 4, 8, 12), 2.5, np.full((8, 8, 3), 200, np.uint8))
+    maps = (torch.eye(32)[:, :, None].expand(-1, -1, 2).flatten(1)[:, :48],) * 2
+    one = TypicalPart((7, 2), (0.5, 0.25), 0.98, Share(0.5, 0.4, 0.6, 20), Share(0.1, 0.05, 0.15, 12), (crop,), maps)
+    return StrategyParts("layer4", "class", (one,), 0.9, (0, 1), ("30% are below 0",))
 
 
 def strategy(members: list[int], source: Any = "density", **more: Any) -> Strategy:
@@ -66,7 +76,7 @@ def inspection() -> Inspection:
         NAMES,
         (cats, dogs),
         (
-            strategy([*range(20)], proofs=(proof(20),), verdict=SAID, basis=("common",)),
+            strategy([*range(20)], proofs=(proof(20),), verdict=SAID, basis=("common",), parts=parts()),
             strategy([*range(15, 30)], proofs=(proof(2),)),
             strategy([*range(30)], "class", proofs=(proof(1, "evidence"),)),
             strategy([20, 21, 22, 23, 24], untried=LATER),

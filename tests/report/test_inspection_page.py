@@ -35,6 +35,27 @@ def test_a_page_has_verdicts_with_their_numbers_and_every_picture(tmp_path: Path
     assert all(0 < float(point["cx"] or 0) < 640 and 0 < float(point["cy"] or 0) < 400 for point in points)
 
 
+def test_a_page_says_what_a_strategy_is_beside_where(tmp_path: Path) -> None:
+    one = inspection()
+    page = check(write_inspection(one, tmp_path / "page.html"), script=True)
+    said = (
+        "What it is: part 1 of layer4 has 50% [40, 60] of the relevance in 20 of these pictures, and 10% [5, 15] of "
+        "the relevance in 12 of the class's other pictures. Its strongest channels are 7 and 2; stability 0.98."
+    )
+    assert page.text.count(said) == 1
+    assert "Note: 30% are below 0." in page.text
+    alts = [image["alt"] for image in page.all("img")]
+    assert f"Relevance for cat that passes part 1 alone, in {NAMES[1]}." in alts
+    assert f"A crop of {NAMES[3]}, where it is most active." in alts
+
+
+def test_a_page_says_why_it_is_not_known_what_the_strategies_are(tmp_path: Path) -> None:
+    why = "no gradient passes through Net"
+    page = check(write_inspection(replace(inspection(), without_parts=why), tmp_path / "page.html"), script=True)
+    assert page.text.count(f"What the strategies are, beside where, can't be said: {why}.") == 1
+    assert list_findings(replace(inspection(), without_parts=why))["without_parts"] == why
+
+
 def test_equal_findings_give_equal_bytes(tmp_path: Path) -> None:
     later = inspection()
     later.progress.seconds, later.progress.finished = 12.5, 34
@@ -119,3 +140,6 @@ def test_findings_have_all_numbers_and_null_for_what_is_not_known() -> None:
     assert first["proofs"][0]["common"]["changed"]["share"] == 1
     assert first["proofs"][0]["frame"]["box"] == [0, 16, 12, 24]
     assert [findings["pictures"][place] for place in first["members"]] == NAMES[:20]
+    (part,) = first["parts"]["parts"]
+    assert (first["parts"]["layer"], part["channels"], part["members"]["low"]) == ("layer4", [7, 2], 0.4)
+    assert part["crops"] == [{"picture": 3, "box": [0, 4, 8, 12], "answer": 2.5}]

@@ -82,6 +82,7 @@ def inspect(
             on_forecast=lambda expected: announce(f"inspecting with {model}", expected, FEWER),
             on_progress=lambda done: show(done.before + done.finished, done.pictures, _pace(done)),
             on_class=lambda name, number, count: show(number - 1, count, f"classes: looking at {name}"),
+            on_strategy=lambda name, number, count: show(number - 1, count, f"strategies: what that of {name} is"),
         )
     if as_json:
         _print_json(inspection, out)

@@ -122,6 +122,37 @@ class Parts:
         return Parts(self.components[some], stability, self.explained, self.prefix, self.notes)
 
 
+@dataclass(frozen=True)
+class Some:
+    """Some concepts of a basis, with the masks that they have among all of it; ``take`` forgets the others.
+
+    Attributes:
+        basis: all of them.
+        numbers: which.
+    """
+
+    basis: Basis
+    numbers: tuple[int, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As all of the basis call them."""
+        return tuple(self.basis.names[i] for i in self.numbers)
+
+    def masks(self, acts: Columns) -> list[Tensor]:
+        """Return M of each."""
+        masks = self.basis.masks(acts)
+        return [masks[i] for i in self.numbers]
+
+    def answers(self, acts: Columns) -> Tensor:
+        """Return by how much each answers, (n, c, positions)."""
+        return self.basis.answers(acts)[:, list(self.numbers)]
+
+    def take(self, some: list[int]) -> "Some":
+        """Return some of them, in this order."""
+        return Some(self.basis, tuple(self.numbers[i] for i in some))
+
+
 def positive_rows(acts: Columns, prefix: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
     """Return the activations above 0 with a row for each position of each picture, (n positions, k)."""
     return acts[:, :, prefix:].clamp_min(0).mT.flatten(0, 1).double().cpu().numpy()

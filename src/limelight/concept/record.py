@@ -182,12 +182,7 @@ class Concepts(Sequence[Concept]):
         return Image.fromarray(to_rgb(to_array(self.images[i]), self.bands))
 
     def _paint(self, i: int, relevance: Tensor) -> Image.Image:
-        """Return relevance, (H, W), in red and blue over a picture, smoothed: single pixels can't be seen."""
-        signs = torch.stack([relevance, -relevance]).float().clamp_min(0)
-        signs = smooth(signs, SMOOTH)
-        reds, blues = to_array(divide(signs, signs.max()).clamp(0, 1))
-        grey = np.asarray(self._picture(i).convert("L").convert("RGB")) / 255
-        return draw.overlay(draw.overlay((1 + grey) / 2, reds, cmap="Reds", alpha=1.0), blues, cmap="Blues", alpha=1.0)
+        return paint_relevance(self._picture(i), relevance)
 
     def save(self, path: str | Path) -> Path:
         """Write the figure (``.png``, with all numbers in its metadata), or the numbers (``.json``).
@@ -205,3 +200,16 @@ class Concepts(Sequence[Concept]):
     def _repr_html_(self) -> str:
         alt = f"Maps of {len(self)} {self.by} of {self.layer}, and crops of pictures to which they answer"
         return markup.figure(draw.to_address(self.view()), alt, repr(self), *self.notes)
+
+
+def paint_relevance(picture: Image.Image, relevance: Tensor) -> Image.Image:
+    """Return relevance in red and blue over a picture, smoothed: single pixels can't be seen.
+
+    Args:
+        picture: of W x H pixels.
+        relevance: (H, W), signed; the largest absolute value has the full colour.
+    """
+    signs = smooth(torch.stack([relevance, -relevance]).float().clamp_min(0), SMOOTH)
+    reds, blues = to_array(divide(signs, signs.max()).clamp(0, 1))
+    grey = np.asarray(picture.convert("L").convert("RGB")) / 255
+    return draw.overlay(draw.overlay((1 + grey) / 2, reds, cmap="Reds", alpha=1.0), blues, cmap="Blues", alpha=1.0)

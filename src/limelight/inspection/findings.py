@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limelight.inspection.collect import Progress
+from limelight.inspection.parts import StrategyParts
 from limelight.inspection.proof import Proof
 from limelight.inspection.trial import Trial
 from limelight.inspection.worker import Worker
@@ -62,6 +63,7 @@ class Strategy:
         untried: why nothing was, or "".
         verdict: what is proven, in a sentence; "" if nothing is.
         basis: by which trials, names of ``Proof``.
+        parts: what it is, beside where; None where that was not looked for.
     """
 
     target: int
@@ -77,6 +79,7 @@ class Strategy:
     untried: str = ""
     verdict: str = ""
     basis: tuple[Basis, ...] = ()
+    parts: StrategyParts | None = field(default=None, repr=False)
 
     @property
     def share(self) -> float:
@@ -125,6 +128,7 @@ class Inspection:
         progress: what was done to explain the pictures.
         settings: what fixes the maps.
         worker: with the model and the pictures.
+        without_parts: why it is not known what the strategies are, beside where, or "".
 
     Example:
         >>> from limelight.data.synthetic import test_split
@@ -141,6 +145,7 @@ class Inspection:
     progress: Progress = field(repr=False)
     settings: Mapping[str, Any] = field(repr=False)
     worker: Worker = field(repr=False)
+    without_parts: str = ""
 
     @cached_property
     def verdicts(self) -> tuple[str, ...]:

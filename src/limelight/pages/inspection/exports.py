@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from limelight import files
+from limelight.concept.references import Crop
 from limelight.engine.provenance import versions
 from limelight.inspection.findings import InspectedClass, Inspection, Strategy
 from limelight.inspection.frame import Frame
@@ -46,6 +47,8 @@ def write_exports(inspection: Inspection, folder: Path) -> list[Path]:
 
 
 PICTURE = ("image", "class", "probability", "strategies", "proven", "error")
+PIXELS = ("example_maps", "maps")
+"""What of strategies and their parts is on the page alone."""
 MEMBER = ("strategy", "class", "proven", "image")
 
 
@@ -124,6 +127,7 @@ def list_findings(inspection: Inspection) -> dict[str, Any]:
         "conclusion": conclude(inspection),
         "verdicts": list(inspection.verdicts),
         "classes": [_plain(one) for one in inspection.classes],
+        "without_parts": inspection.without_parts,
         "strategies": [_strategy(one, name) for one, name in zip(inspection.strategies, names, strict=True)],
         "pictures": list(inspection.names),
         "unreadable": {
@@ -133,8 +137,7 @@ def list_findings(inspection: Inspection) -> dict[str, Any]:
 
 
 def _strategy(strategy: Strategy, name: str) -> dict[str, Any]:
-    left_out = ("example_maps",)
-    known = {field.name: getattr(strategy, field.name) for field in fields(strategy) if field.name not in left_out}
+    known = {field.name: getattr(strategy, field.name) for field in fields(strategy) if field.name not in PIXELS}
     return {"name": name, "suspicion": _plain(strategy.signs.suspicion), **{k: _plain(v) for k, v in known.items()}}
 
 
@@ -142,10 +145,12 @@ def _plain(value: Any) -> Any:
     """Return what JSON can hold: NaN is None."""
     if isinstance(value, Frame):
         return _frame(value)
+    if isinstance(value, Crop):
+        return {"picture": int(value.picture), "box": list(value.box), "answer": value.answer}
     if hasattr(value, "rate"):  # of answers to single pictures
         return _plain(value.rate)
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in PIXELS}
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
     if isinstance(value, list | tuple):

@@ -11,6 +11,7 @@ from limelight.api.forecasting import forecast
 from limelight.bench.store import SETTINGS, Store
 from limelight.engine.method import Method
 from limelight.inspection.collect import Progress
+from limelight.inspection.concepts import describe_strategies
 from limelight.inspection.findings import Inspection
 from limelight.inspection.inspect import TRIED, count_trials, find_strategies
 from limelight.inspection.worker import Of, Source
@@ -104,6 +105,8 @@ def inspect_source(
     on_forecast: Callable[[Forecast], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_class: Callable[[str, int, int], None] | None = None,
+    on_strategy: Callable[[str, int, int], None] | None = None,
+    seed: int = 0,
     **settings: Any,
 ) -> Inspection:
     """Do it, and write the page and the tables if there is a folder for them.
@@ -117,6 +120,8 @@ def inspect_source(
         on_forecast: called with how long it will take, but where a run goes on.
         on_progress: see ``collect_maps``.
         on_class: see ``find_strategies``.
+        on_strategy: see ``describe_strategies``.
+        seed: of all that is drawn.
         settings: see ``find_strategies`` and ``collect_maps``.
     """
     given = source
@@ -134,8 +139,16 @@ def inspect_source(
         on_forecast(forecast(worker.model, worker.first[None], [worker.method], images=images, more=more))
     del worker
     inspection = find_strategies(
-        source, out, devices=devices, executor=executor, on_progress=on_progress, on_class=on_class, **settings
+        source,
+        out,
+        devices=devices,
+        executor=executor,
+        on_progress=on_progress,
+        on_class=on_class,
+        seed=seed,
+        **settings,
     )
+    inspection = describe_strategies(inspection, seed, on_strategy)
     if out is not None:
         _note_source(given, inspection.worker.method, Store(out))
         write_exports(inspection, Path(out))

@@ -51,6 +51,8 @@ def _introduce(inspection: Inspection) -> list[Block]:
     return [
         conclude(inspection),
         f"{count_classes(inspection)} were explained with `{inspection.method}`.{left_out}",
+        *[f"What the strategies are, beside where, can't be said: {inspection.without_parts}."]
+        * bool(inspection.without_parts),
         Facts(
             [
                 (

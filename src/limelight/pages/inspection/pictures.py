@@ -61,15 +61,21 @@ class Thumbnails:
             figures.append(figure)
         return figures
 
+    def read(self, place: int) -> Image.Image | None:
+        """Return a picture as the network sees it; None if it is gone since: a page without it is better than none."""
+        try:
+            x, _ = self.worker.read(place)
+        except LimelightError:
+            return None
+        return Image.fromarray(to_rgb(self.worker.model.inputs.display(x).cpu().numpy()))
+
     def _examples(self, strategy: Strategy, frame: Frame | None) -> Iterator[Figure]:
         for place, relevance in zip(map(int, strategy.examples), strategy.example_maps, strict=True):
-            try:
-                x, _ = self.worker.read(place)
-            except LimelightError:  # it is gone since: a page without it is better than none
+            ground = self.read(place)
+            if ground is None:
                 continue
-            size = (int(x.shape[-2]), int(x.shape[-1]))
-            ground = to_rgb(self.worker.model.inputs.display(x).cpu().numpy())
-            shown = _shrink(draw.overlay(ground, _enlarge(relevance, size), alpha=ALPHA))
+            size = (ground.height, ground.width)
+            shown = shrink(draw.overlay(np.asarray(ground), _enlarge(relevance, size), alpha=ALPHA))
             if frame is not None and frame.bound != "whole":
                 own = replace(find_frame(relevance[None], size, frame.bound), region=frame.region).own()[0]
                 shown = _outline(shown, own)
@@ -102,6 +108,7 @@ def _outline(shown: Image.Image, region: Region) -> Image.Image:
     return draw.outline_mask(shown, np.asarray(small), color=GREEN, width=1)
 
 
-def _shrink(shown: Image.Image) -> Image.Image:
+def shrink(shown: Image.Image) -> Image.Image:
+    """Return a picture whose longer side has ``SIDE`` pixels."""
     scale = SIDE / max(shown.size)
     return shown.resize((max(1, round(shown.width * scale)), max(1, round(shown.height * scale))))

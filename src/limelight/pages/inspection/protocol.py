@@ -1,6 +1,7 @@
 """Say how an inspection was done, and what its words and numbers mean."""
 
 from limelight.engine.provenance import versions
+from limelight.inspection import concepts
 from limelight.inspection.findings import ALPHA, MARGIN, Inspection
 from limelight.inspection.proof import FEWEST, MOST
 from limelight.pages.formatting import format_count
@@ -49,6 +50,7 @@ def describe_inspection(inspection: Inspection) -> Section:
         f"{100 * MARGIN:z.0f} points at the nearer end of its interval, with p < {ALPHA:g} after correction for all "
         f"such trials (Holm 1979). It takes {FEWEST} pictures of the strategy and as many of other classes. What is "
         "not proven may still be there; what is proven holds for this network, these pictures and these changes.",
+        *[_describe_parts()] * any(one.parts is not None for one in inspection.strategies),
         Details("What fixes the maps", [Code(to_json(dict(inspection.settings), 1))]),
         Details(
             "Versions", [Table("What made this page.", ["what", "version"], [[k, v] for k, v in versions().items()])]
@@ -63,3 +65,24 @@ def describe_inspection(inspection: Inspection) -> Section:
             )
         )
     return Section("Protocol", blocks)
+
+
+def _describe_parts() -> str:
+    """Say how it is found out what a strategy is, beside where."""
+    half = concepts.PICTURES // 2
+    return (
+        f"What a strategy is, beside where, was looked for of up to {concepts.PROVEN} proven ones and the "
+        f"{concepts.OTHERS} most suspicious others, in the network's last layer with a map. Up to {half} of a "
+        f"strategy's pictures and {half} others say of which {concepts.PARTS} parts, none of them below 0, the "
+        "activations are made (Collins et al. 2018). The others are the class's other pictures, explained for the same "
+        f"class; where there are fewer than {concepts.FEWEST_OTHERS}, pictures of other classes, each explained for "
+        "the class that the network gives it; and where these are fewer too, there are none. Relevance is passed back "
+        "by the rules of `lrp`; a part's share is its relevance at the layer over the sum of all absolute relevance "
+        f"there. Of up to {concepts.SHOWN} parts whose share is larger in the strategy's pictures, by "
+        f"{100 * concepts.LEAST:z.0f} points, the shares that are told are of as many pictures again, with the 95 % "
+        "interval of a bootstrap over pictures; shown are parts whose intervals lie apart. The pictures below a part "
+        "show the relevance that passes the layer through it alone (Achtibat et al. 2023; red for the class, blue "
+        f"against it), and crops from where it is most active in up to {concepts.REFERENCES} pictures. Stability is "
+        "the mean cosine similarity of a part with its like from other random starts: far below 1, another seed gives "
+        "another part."
+    )

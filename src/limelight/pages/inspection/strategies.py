@@ -8,6 +8,7 @@ from limelight.inspection.findings import Signs, Strategy
 from limelight.inspection.proof import Proof
 from limelight.inspection.trial import Reply, Trial
 from limelight.inspection.words import name_evidence
+from limelight.pages.inspection.concepts import show_parts
 from limelight.pages.inspection.pictures import Thumbnails
 from limelight.pages.inspection.words import name_result, say_result, write_difference, write_rate, write_share
 from limelight.pages.page import Block, Details, Figures, Table, Value
@@ -59,10 +60,11 @@ def _whole(text: str) -> str:
 
 
 def show_strategy(strategy: Strategy, thumbnails: Thumbnails, most: int) -> list[Block]:
-    """Return what is proven of a strategy, its pictures and its trials."""
+    """Return what is proven of a strategy, its pictures, what it is beside where, and its trials."""
     trials = [list_trials(strategy, proof) for proof in strategy.proofs]
     more = [Details("Tried in another frame, too", trials[1:])] if trials[1:] else []
-    return [say_result(strategy), Figures(thumbnails.show(strategy, most), small=True), *trials[:1], *more]
+    pictures = Figures(thumbnails.show(strategy, most), small=True)
+    return [say_result(strategy), pictures, *show_parts(strategy, thumbnails), *trials[:1], *more]
 
 
 def list_strategies(strategies: Sequence[Strategy], names: Sequence[str]) -> Table:
