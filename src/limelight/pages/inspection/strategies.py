@@ -6,7 +6,7 @@ from dataclasses import fields
 from limelight.bench.wording import write_p
 from limelight.inspection.findings import Signs, Strategy
 from limelight.inspection.proof import Proof
-from limelight.inspection.trial import Reply, Trial
+from limelight.inspection.trial import Rate, Reply, Trial
 from limelight.inspection.words import name_evidence
 from limelight.pages.inspection.concepts import show_parts
 from limelight.pages.inspection.pictures import Thumbnails
@@ -40,18 +40,23 @@ def list_trials(strategy: Strategy, proof: Proof) -> Table:
     for name in [*DONE, *(field.name for field in fields(proof) if field.name not in DONE)]:
         part = getattr(proof, name, None)
         if isinstance(part, Reply):
-            rows.append([DONE.get(name, name), _whole(write_rate(part.rate)), "–", "–", "–"])
+            rows.append([DONE.get(name, name), _whole(write_rate(part.rate)), "–", "–", "–", _percent(part.rate)])
         elif isinstance(part, Trial):
             rates = [_whole(write_rate(rate)) for rate in (part.changed, part.control)]
             difference = Value(_whole(write_difference(part)), strong=name in held)
             p = _whole(write_p(part.p).removeprefix("p ").removeprefix("= "))
-            rows.append([DONE.get(name, name), *rates, difference, p])
+            probability = _whole(f"{_percent(part.changed)} against {_percent(part.control)}")
+            rows.append([DONE.get(name, name), *rates, difference, p, probability])
     return Table(
         f"The evidence: {name_evidence(proof.frame)}; {float(proof.frame.region.float().mean()):z.0%} of the picture. "
         f"How many pictures the network takes for '{strategy.label}', 95 % intervals in brackets.",
-        ["what was done", "taken for the class", "the control", "difference, points", "p"],
+        ["what was done", "taken for the class", "the control", "difference, points", "p", "mean probability"],
         rows,
     )
+
+
+def _percent(rate: Rate) -> str:
+    return f"{rate.probability:z.0%}"
 
 
 def _whole(text: str) -> str:
