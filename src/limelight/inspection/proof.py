@@ -37,8 +37,8 @@ PROMISING = 0.1
 
 FEWEST = 20
 """Pictures of a strategy, and of other classes, below which nothing is proven."""
-SOFT = 1 / 32
-"""Standard deviation of a pasted region's edge, as a share of the side: half a cell of the maps."""
+SOFT = 1 / 16
+"""Standard deviation of the edge around a pasted region, as a share of the side: a cell of the maps."""
 TOLERANCE = 1e-3
 """Of filled pixels, in units of a picture's largest value: far below what is seen in a picture of 8 bits."""
 
@@ -270,8 +270,8 @@ def fill(x: Tensor, holes: Tensor) -> Tensor:
 
 
 def paste(x: Tensor, holes: Tensor, content: Tensor, *, soft: bool) -> Tensor:
-    """Put something else into the holes; softly, so that their edges, which were nowhere, are no object themselves."""
-    share = smooth(holes.to(x), SOFT) if soft else holes.to(x)
+    """Put something else into the holes, and softly around them, so that an edge, which was nowhere, is no object."""
+    share = (2 * smooth(holes.to(x), SOFT)).clamp_max(1) if soft else holes.to(x)  # 1 inside, where a half is the edge
     return torch.lerp(x, content, share[:, None])
 
 
