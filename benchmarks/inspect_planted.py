@@ -10,7 +10,7 @@ pictures each names:
 
 - ``inspect``: a verdict;
 - ``maps``: spectral relevance analysis by itself (Lapuschkin et al. 2019), a class whose maps fall into more than one
-  spectral cluster by the eigengap; what is named are its clusters, but for the largest;
+  spectral cluster, by the largest gap of the eigenvalues; what is named are its clusters, but for the largest;
 - ``pictures``: the same of the pictures, 16 x 16 cells of three colours: what can be seen without the network.
 
 An alarm is right where it names planted pictures more often than chance would (hypergeometric p < 0.01), and in a class
@@ -38,10 +38,12 @@ from scipy.stats import binomtest, hypergeom
 from torch.nn import functional as F
 
 import limelight as ll
-from limelight.inspection.clusters import cluster, similarity_graph, spectral_partition
+from limelight.inspection.clusters import eigenmap, similarity_graph
 from limelight.inspection.inspect import find_strategies
+from limelight.inspection.likeness import distances, resolutions, shares, signatures, usable
 from limelight.inspection.record import GRID, MapStore
 from limelight.inspection.worker import Source, Worker
+from limelight.ops.clusters import kmeans
 
 WAYS = {"inspect": "limelight inspect", "maps": "clusters of maps", "pictures": "clusters of pictures"}
 TRAIN = Path(__file__).parents[1] / "tools" / "train_planted.py"
@@ -119,7 +121,7 @@ class Study:
         alarms: dict[str, list[Alarm]] = {"inspect": proven, "maps": [], "pictures": []}
         for maps in store.by_class(keys, np.where(np.isin(targets, [*labels]), targets, -1)):
             for way, groups in (
-                ("maps", cluster(maps.maps).labels),
+                ("maps", cluster_maps(maps.maps)),
                 ("pictures", cluster_pictures(worker, maps.places)),
             ):
                 smaller = [maps.places[groups == i] for i in range(1, int(groups.max()) + 1)]
@@ -128,11 +130,28 @@ class Study:
         return known | {way: [one._asdict() for one in its] for way, its in alarms.items()}
 
 
+def cluster_maps(maps: npt.NDArray[np.float32]) -> Places:
+    """Return spectral clusters of maps, see ``partition``; -1 for those that are empty."""
+    seen = usable(maps)
+    p = shares(maps[seen])
+    x = signatures(p)
+    labels = np.full(len(maps), -1)
+    labels[seen] = partition(distances(x), resolutions(p, x))
+    return labels
+
+
 def cluster_pictures(worker: Worker, places: Places) -> Places:
-    """Return spectral clusters of pictures by their pixels, numbered by size."""
+    """Return spectral clusters of pictures by their pixels, see ``partition``."""
     small = torch.stack([F.adaptive_avg_pool2d(worker.read(int(place))[0], GRID).flatten() for place in places])
-    apart = torch.cdist(small, small).numpy()
-    return spectral_partition(similarity_graph(apart, np.zeros(len(apart), np.float32)), CLUSTERS).labels
+    return partition(torch.cdist(small, small).numpy(), np.zeros(len(small), np.float32))
+
+
+def partition(apart: npt.NDArray[np.float32], resolution: npt.NDArray[np.float32]) -> Places:
+    """Return spectral clusters, as many as lie before the largest gap of the eigenvalues, numbered by size."""
+    eigenvalues, rows = eigenmap(similarity_graph(apart, resolution), CLUSTERS + 1)
+    k = int(np.diff(eigenvalues).argmax()) + 1
+    labels = kmeans(rows[:, :k], k).labels
+    return np.argsort(-np.bincount(labels), kind="stable").argsort()[labels]
 
 
 def share(k: int, n: int) -> str:
