@@ -183,7 +183,7 @@ class _Looks:
         """
         model = self.worker.model
         for start in range(0, len(places), AT_ONCE):
-            inputs = {str(place): self.worker.read(place)[0] for place in places[start : start + AT_ONCE].tolist()}
+            inputs = {str(place): self.worker.remember(place)[0] for place in places[start : start + AT_ONCE].tolist()}
             for shape in dict.fromkeys(x.shape for x in inputs.values()):
                 own = {name: x for name, x in inputs.items() if x.shape == shape}
                 x = model.to_batch(torch.stack([*own.values()]))
