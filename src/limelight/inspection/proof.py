@@ -271,7 +271,9 @@ def fill(x: Tensor, holes: Tensor) -> Tensor:
 
 def paste(x: Tensor, holes: Tensor, content: Tensor, *, soft: bool) -> Tensor:
     """Put something else into the holes, and softly around them, so that an edge, which was nowhere, is no object."""
-    share = (2 * smooth(holes.to(x), SOFT)).clamp_max(1) if soft else holes.to(x)  # 1 inside, where a half is the edge
+    share = holes.to(x)
+    if soft:
+        share = torch.maximum(share, (2 * smooth(share, SOFT)).clamp_max(1))  # a half at a straight edge
     return torch.lerp(x, content, share[:, None])
 
 
