@@ -65,7 +65,7 @@ def test_what_pictures_have_in_common_stays_though_it_moves_a_little():
     for one in x:
         down, right = RNG.integers(-1, 2, 2)
         one[:, 23 + down : 29 + down, 3 + right : 13 + right] = mark
-    common = consensus(x, Frame("place", region, np.zeros((40, 2), np.int64)))
+    common, _ = consensus(x, Frame("place", region, np.zeros((40, 2), np.int64)))
     errors = [(common[:, 23 + d : 29 + d, 3 + r : 13 + r] - mark).abs().mean() for d in (-1, 0, 1) for r in (-1, 0, 1)]
     assert min(errors) < 0.02
     assert common[:, :16, 16:].std() < 0.5 * x[:, :, :16, 16:].std()

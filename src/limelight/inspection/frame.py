@@ -35,6 +35,8 @@ OVERLAP = 0.1
 
 AGREE = 0.3
 """Variance of pixels, as a multiple of other pictures', below which pictures agree there."""
+RESEMBLE = 0.45, 0.65
+"""Median deviation of pixels, as a multiple of other pictures', up to which pictures agree wholly there, and at all."""
 LEAST = 0.005
 """Share of the picture in which they have to agree, at least."""
 
@@ -134,8 +136,8 @@ def elsewhere(region: Region, count: int, rng: np.random.Generator) -> Shifts:
     return places[rng.integers(len(places), size=count)]
 
 
-def consensus(x: Pictures, frame: Frame) -> Float[Tensor, "c h w"]:
-    """Return what pictures have in common in a frame: their median.
+def consensus(x: Pictures, frame: Frame) -> tuple[Float[Tensor, "c h w"], Float[Tensor, "c h w"]]:
+    """Return what pictures have in common in a frame, their median, and their median deviation from it.
 
     What is the same in all of them stays, whatever differs from picture to picture goes. Where maps say what the region
     is, to a cell or so, the pictures are moved a little first, to fit their mean.
@@ -145,7 +147,18 @@ def consensus(x: Pictures, frame: Frame) -> Float[Tensor, "c h w"]:
     for _ in range(0 if frame.bound == "agreement" else 2):
         by = _fit(moved, fitted.mean(0), frame.region)
         fitted = torch.stack([roll(one, shift) for one, shift in zip(moved, by, strict=True)])
-    return fitted.median(0).values
+    median = fitted.median(0).values
+    return median, (fitted - median).abs().median(0).values
+
+
+def agreed(deviation: Float[Tensor, "c h w"], usual: Float[Tensor, "c h w"]) -> Float[Tensor, "h w"]:
+    """Return how far pictures agree in each pixel: 1 where they differ far less than others do, 0 where they don't.
+
+    What they do not agree about is nothing that they have in common, and its median is but a flat spot.
+    """
+    near, far = (F.avg_pool2d(one.sum(0)[None, None], 3, 1, 1)[0, 0] for one in (deviation, usual))
+    low, high = RESEMBLE
+    return ((high - near / far.clamp_min(1e-6)) / (high - low)).clamp(0, 1)
 
 
 def _fit(x: Pictures, template: Float[Tensor, "c h w"], region: Region) -> Shifts:

@@ -13,6 +13,7 @@ from limelight.inspection.frame import (
     Cells,
     Frame,
     Shifts,
+    agreed,
     consensus,
     elsewhere,
     find_agreement,
@@ -156,11 +157,14 @@ class Prover:
         donors = rng.integers(len(asked), size=len(y))
         at = rng.integers(0, size, size=(len(y), 2)) if bound == "evidence" else np.zeros((len(y), 2), np.int64)
         holes = torch.stack([roll(frame.region, (int(down), int(right))) for down, right in at])
-        typical = consensus(self._pictures(group.members[known])[0], frame)
-        usual = self._usual(group, frame, rng)
+        typical, deviation = consensus(self._pictures(group.members[known])[0], frame)
+        usual, of_others = self._usual(group, frame, rng)
+        alike = agreed(deviation, of_others) if bound != "agreement" else torch.ones(size)
+        shares = fade(holes) if bound != "agreement" else holes.to(y)
 
-        def pasting(content: Tensor) -> Reply:
-            return self.ask(paste(y, holes, content, soft=bound != "agreement"), group.target)
+        def pasting(content: Tensor, alike: Tensor | None = None) -> Reply:
+            weights = shares if alike is None else shares * _moved(alike.expand_as(shares), at)
+            return self.ask(torch.lerp(y, content, weights[:, None].to(y)), group.target)
 
         shifts = own.shifts[donors] + at
         pasted = pasting(_moved(x[donors], shifts))
@@ -175,7 +179,9 @@ class Prover:
             others=self.ask(y, group.target),
             taken=self._taking("taken", x, regions, apart, group.target),
             common=Trial.of(
-                "common", pasting(_moved(typical.expand_as(y), at)), pasting(_moved(usual.expand_as(y), at))
+                "common",
+                pasting(_moved(typical.expand_as(y), at), alike),
+                pasting(_moved(usual.expand_as(y), at), alike),
             ),
             pasted=Trial.of("pasted", pasted, pasting(_moved(x[donors], shifts - away[donors]))),
             rival=Trial.of("rival", pasted, rival) if rival else None,
@@ -215,8 +221,8 @@ class Prover:
         others = np.concatenate([group.same, group.others])[:MOST]
         return find_agreement(self._pictures(group.members[known])[0], self._pictures(others)[0])
 
-    def _usual(self, group: Group, frame: Frame, rng: np.random.Generator) -> Tensor:
-        """Return what other pictures have in common in a frame, as many as those that it is known by."""
+    def _usual(self, group: Group, frame: Frame, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return the ``consensus`` of other pictures in a frame, as many as those that it is known by."""
         some = rng.permutation(np.concatenate([group.same, group.others]))[: len(frame.shifts)]
         return consensus(self._pictures(some)[0], frame.take(rng.integers(len(frame.shifts), size=len(some)).tolist()))
 
@@ -269,12 +275,10 @@ def fill(x: Tensor, holes: Tensor) -> Tensor:
     return inpaint(x, holes.to(x.device), tolerance=TOLERANCE)
 
 
-def paste(x: Tensor, holes: Tensor, content: Tensor, *, soft: bool) -> Tensor:
-    """Put something else into the holes, and softly around them, so that an edge, which was nowhere, is no object."""
-    share = holes.to(x)
-    if soft:
-        share = torch.maximum(share, (2 * smooth(share, SOFT)).clamp_max(1))  # a half at a straight edge
-    return torch.lerp(x, content, share[:, None])
+def fade(holes: Tensor) -> Tensor:
+    """Return the weights of what is pasted: 1 in the holes, and less and less around, as an edge would be an object."""
+    weights = holes.double()
+    return torch.maximum(weights, (2 * smooth(weights, SOFT)).clamp_max(1))  # a half at a straight edge
 
 
 def _moved(x: Tensor, shifts: Shifts) -> Tensor:
