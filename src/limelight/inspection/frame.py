@@ -24,6 +24,9 @@ SHARE = 0.5
 REACH = 0.06
 """How far pictures are moved to fit each other, at most, as a share of the side."""
 
+BETTER = 1e-3
+"""By how much a moved picture has to fit better than one that stays; all fit a flat region alike."""
+
 LOUD = 2.0
 """How many times louder a frequency is than in other pictures, where it is taken for a pattern of its own."""
 
@@ -175,9 +178,11 @@ def _fit(x: Pictures, template: Float[Tensor, "c h w"], region: Region) -> Shift
     score = correlate(t, x).sum(1) / spread
     reach = [round(REACH * side) for side in x.shape[-2:]]
     near = [torch.arange(-r, r + 1) for r in reach]
-    window = score[:, near[0][:, None], near[1]].flatten(1).argmax(1)
+    fits = score[:, near[0][:, None], near[1]].flatten(1)
     width = len(near[1])
-    return np.stack([near[0][window // width].numpy(), near[1][window % width].numpy()], 1)
+    stay = reach[0] * width + reach[1]
+    best = fits.argmax(1).where(fits.amax(1) > fits[:, stay] + BETTER, stay)
+    return np.stack([near[0][best // width].numpy(), near[1][best % width].numpy()], 1)
 
 
 def spectrum(x: Pictures) -> Float[Tensor, "c h f"]:
