@@ -6,6 +6,7 @@ import torch
 
 from limelight.inspection.frame import (
     Frame,
+    agreed,
     consensus,
     elsewhere,
     find_agreement,
@@ -15,6 +16,7 @@ from limelight.inspection.frame import (
     spectrum,
     with_look,
 )
+from limelight.inspection.proof import fade
 from limelight.ops.fourier import correlate
 
 RNG = np.random.default_rng(0)
@@ -69,6 +71,39 @@ def test_what_pictures_have_in_common_stays_though_it_moves_a_little():
     errors = [(common[:, 23 + d : 29 + d, 3 + r : 13 + r] - mark).abs().mean() for d in (-1, 0, 1) for r in (-1, 0, 1)]
     assert min(errors) < 0.02
     assert common[:, :16, 16:].std() < 0.5 * x[:, :, :16, 16:].std()
+
+
+def test_a_flat_region_moves_no_picture():
+    x = torch.rand(10, 3, 32, 32)
+    x[:, :, 24:30, 2:8] = 0.5
+    region = torch.zeros(32, 32, dtype=torch.bool)
+    region[25:29, 3:7] = True
+    common, deviation = consensus(x, Frame("place", region, np.zeros((10, 2), np.int64)))
+    assert (common[:, 24:30, 2:8] == 0.5).all()
+    assert (deviation[:, 24:30, 2:8] == 0).all()
+    assert deviation[:, 20:24, 10:].min() > 0
+
+
+def test_pictures_share_a_mark_that_most_of_them_have_and_no_ground():
+    x, usual = torch.rand(30, 3, 32, 32), torch.rand(30, 3, 32, 32)
+    x[:20, :, 24:, 4:16] = torch.rand(3, 8, 12)
+    region = torch.zeros(32, 32, dtype=torch.bool)
+    frame = Frame("agreement", region, np.zeros((30, 2), np.int64))  # in which nothing moves
+    alike = agreed(consensus(x, frame)[1], consensus(usual, frame)[1])
+    assert alike[25:31, 5:15].min() == 1
+    alike[23:, 3:17] = 0
+    assert alike.max() == 0
+
+
+def test_what_is_pasted_is_whole_in_its_hole_and_fades_around_it():
+    hole = torch.zeros(1, 64, 64, dtype=torch.bool)
+    hole[:, 20:44, 20:44] = True
+    weights = fade(hole)[0]
+    assert (weights[hole[0]] == 1).all()
+    beside = weights[32, 44:]
+    assert (beside.diff() <= 0).all()
+    assert 0.7 < beside[0] < 1
+    assert beside[-1] == 0
 
 
 def test_pictures_agree_where_a_mark_is_and_nowhere_else():

@@ -39,7 +39,9 @@ def describe_inspection(inspection: Inspection) -> Section:
         "The evidence is known from one half of a strategy's pictures; those of the other half, up to "
         f"{MOST}, are changed, and the network is asked about them. Each change has a control of its own, from which "
         "differences are: a region of the same shape elsewhere, what other pictures have in common at the same place, "
-        "the patches of the class's other pictures, or the look of others. What is pasted fades out around the patch.",
+        "the patches of the class's other pictures, or the look of others. What pictures have in common is their "
+        "median, only where they differ far less from it than others do from theirs; what is pasted fades out around "
+        "the patch.",
         "A rate is the share of pictures that the network takes for the class, with the 95 % interval of Wilson; a "
         "difference of two has the 95 % interval of a paired bootstrap. p is that of McNemar's exact test, two-sided: "
         "how probable so large a difference is where the change makes none. It is not the probability that a verdict "
