@@ -39,7 +39,7 @@ OVERLAP = 0.1
 AGREE = 0.3
 """Variance of pixels, as a multiple of other pictures', below which pictures agree there."""
 RESEMBLE = 0.45, 0.65
-"""Median deviation of pixels, as a multiple of other pictures', up to which pictures agree wholly there, and at all."""
+"""Median deviation in a pixel, as a multiple of other pictures', up to which they agree wholly there, and at all."""
 LEAST = 0.005
 """Share of the picture in which they have to agree, at least."""
 
@@ -157,11 +157,13 @@ def consensus(x: Pictures, frame: Frame) -> tuple[Float[Tensor, "c h w"], Float[
 def agreed(deviation: Float[Tensor, "c h w"], usual: Float[Tensor, "c h w"]) -> Float[Tensor, "h w"]:
     """Return how far pictures agree in each pixel: 1 where they differ far less than others do, 0 where they don't.
 
+    How far they differ is told in units of how far they do in the median pixel: they may be more alike everywhere.
     What they do not agree about is nothing that they have in common, and its median is but a flat spot.
     """
     near, far = (F.avg_pool2d(one.sum(0)[None, None], 3, 1, 1)[0, 0] for one in (deviation, usual))
+    ratio, everywhere = (one / other.clamp_min(1e-6) for one, other in ((near, far), (near.median(), far.median())))
     low, high = RESEMBLE
-    return ((high - near / far.clamp_min(1e-6)) / (high - low)).clamp(0, 1)
+    return ((high - ratio / everywhere.clamp_min(1e-6)) / (high - low)).clamp(0, 1)
 
 
 def _fit(x: Pictures, template: Float[Tensor, "c h w"], region: Region) -> Shifts:
