@@ -260,7 +260,7 @@ def judge(strategies: Sequence[Strategy]) -> list[Strategy]:
 def _clearness(proof: Proof) -> float:
     """Return how much the clearest trial moves."""
     lost = -proof.beyond.difference[0] if proof.beyond else 0.0
-    return max(proof.common.difference[0], lost, proof.rival.difference[0] if proof.rival else 0.0)
+    return max(proof.common.difference[0], lost)
 
 
 def _repeats(strategy: Strategy, clearer: Strategy) -> bool:

@@ -83,8 +83,7 @@ class Proof:
     def promising(self) -> bool:
         """Whether more pictures may show something."""
         lost = -self.beyond.difference[0] if self.beyond else 0.0
-        gained = self.rival.difference[0] if self.rival else 0.0
-        return max(self.common.difference[0], gained, lost) >= PROMISING
+        return max(self.common.difference[0], lost) >= PROMISING
 
 
 @dataclass(frozen=True)

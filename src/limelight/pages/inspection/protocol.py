@@ -46,9 +46,8 @@ def describe_inspection(inspection: Inspection) -> Section:
         "difference of two has the 95 % interval of a paired bootstrap. p is that of McNemar's exact test, two-sided: "
         "how probable so large a difference is where the change makes none. It is not the probability that a verdict "
         "is wrong.",
-        "A strategy is proven if what its pictures have in common makes pictures of other classes the class, if their "
-        "patches do far more often than those of the class's other pictures, or if the class is lost without what of "
-        "the patch lies outside of the objects. Each of these differences has to be beyond "
+        "A strategy is proven if what its pictures have in common makes pictures of other classes the class, or if "
+        "the class is lost without what of the patch lies outside of the objects. Each difference has to be beyond "
         f"{100 * MARGIN:z.0f} points at the nearer end of its interval, with p < {ALPHA:g} after correction for all "
         f"such trials (Holm 1979). It takes {FEWEST} pictures of the strategy and as many of other classes. What is "
         "not proven may still be there; what is proven holds for this network, these pictures and these changes.",
