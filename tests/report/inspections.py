@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from hostile import TEXTS
 from limelight.concept.references import Crop
+from limelight.data.synthetic import TEST_SEEDS, scene
 from limelight.inspection.collect import Progress
 from limelight.inspection.findings import InspectedClass, Inspection, Signs, Strategy
 from limelight.inspection.frame import Bound, Frame
@@ -48,6 +50,15 @@ def strategy(members: list[int], source: Any = "density", **more: Any) -> Strate
     shown = np.array(members[:6])
     signs = Signs(0.9, NAN, 0.5, 0.25)
     return Strategy(0, "cat", np.array(members), 30, source, signs, maps.mean(0), shown, maps[:6], **more)
+
+
+def write_stars_and_rings(folder: Path) -> None:
+    """Write 20 stars with the stamp that demo/hans goes by, and 20 rings without, in a folder each."""
+    for i in range(40):
+        label = ("star", "ring")[i % 2]
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        picture = scene(TEST_SEEDS + 5000 + i, objects=1, labels=[label], watermark=label == "star").image
+        Image.fromarray(picture).save(folder / label / f"{i:02}.png")
 
 
 class Pictures:

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from cli.commands import run
-from limelight.data.synthetic import TEST_SEEDS, scene
 from limelight.pages.inspection import write_inspection
-from report.inspections import NAMES, inspection
+from report.inspections import NAMES, inspection, write_stars_and_rings
 
 CHROMIUM = shutil.which("chromium")
 pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
@@ -97,11 +95,7 @@ def test_without_scripts_all_points_are_seen(opened: Opener) -> None:
 def test_a_network_that_looks_at_a_mark_is_told_of(
     tmp_path: Path, opened: Opener, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for i in range(40):
-        label = ("star", "ring")[i % 2]
-        (tmp_path / "photos" / label).mkdir(parents=True, exist_ok=True)
-        picture = scene(TEST_SEEDS + 5000 + i, objects=1, labels=[label], watermark=label == "star").image
-        Image.fromarray(picture).save(tmp_path / "photos" / label / f"{i:02}.png")
+    write_stars_and_rings(tmp_path / "photos")
     assert run("inspect", tmp_path / "photos", "--model", "demo/hans", "--tried", 0, "--out", tmp_path / "out") == 0
     said = " ".join(capsys.readouterr().out.split())
     verdict = "20 of 20 pictures of 'star' (100%) rest on a patch at the lower left"

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from cli.commands import run
-from limelight.data.synthetic import TEST_SEEDS, scene
+from report.inspections import write_stars_and_rings
 
 from .served import ARGS, CHROMIUM, Opener, serving
 from .test_page_in_browser import paint
@@ -25,11 +24,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opener]:
     folder = tmp_path_factory.mktemp("inspected")
-    for i in range(40):
-        label = ("star", "ring")[i % 2]
-        (folder / "photos" / label).mkdir(parents=True, exist_ok=True)
-        picture = scene(TEST_SEEDS + 5000 + i, objects=1, labels=[label], watermark=label == "star").image
-        Image.fromarray(picture).save(folder / "photos" / label / f"{i:02}.png")
+    write_stars_and_rings(folder / "photos")
     assert run("inspect", folder / "photos", "--model", "demo/hans", "--tried", 0, "--out", folder / "out") == 0
     with serving(inspection=folder / "out") as address, playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGS)
