@@ -313,6 +313,16 @@ def test_hooks_of_blocks_within_blocks(net: Net, pictures: list[Tensor]) -> None
     assert seen == ["inner", "outer"]
 
 
+def test_hooks_that_look_on_see_the_blocks_within(net: Net, pictures: list[Tensor]) -> None:
+    seen: list[str] = []
+    with attach_hooks([(net.register_forward_hook, lambda *_: seen.append("outer"))], within=True):
+        with attach_hooks([(net.register_forward_hook, lambda *_: seen.append("inner"))]):
+            net(pictures[0])
+        net(pictures[0])
+    net(pictures[0])
+    assert seen == ["outer", "inner", "outer"]
+
+
 def test_the_budget_of_a_black_box_is_kept_by_threads_together(pictures: list[Tensor]) -> None:
     given: list[int] = []
 

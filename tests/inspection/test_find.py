@@ -7,6 +7,7 @@ from PIL import Image
 from torch import nn
 
 import limelight as ll
+from limelight.data.samples import Sample
 from limelight.data.synthetic import CLASSES, TEST_SEEDS, scenes
 from limelight.errors import CorruptStore, InvalidImage, InvalidOption, UnknownTarget
 from limelight.inspection import collect
@@ -183,6 +184,47 @@ def test_what_there_is_not_is_refused(given, said):
     run = {key: value for key, value in given.items() if key not in own}
     with pytest.raises(InvalidOption, match=said):
         find_strategies(Source(classifier(), pictures(5), **own), **run)
+
+
+def with_objects(count: int = MARKED, *, beside: bool) -> list[Sample]:
+    """Pictures whose mark lies beside the object, a dark square, or is the object; that of the sky is weaker."""
+    rng = np.random.default_rng(1)
+    samples: list[Sample] = []
+    for number, (image, label) in enumerate(pictures(count)):
+        x = np.array(image)
+        mark = np.abs(x - x.mean(2, keepdims=True)).max(2) > 20
+        square = np.zeros_like(mark)
+        top, left = 20 * int(mark[:16].any()), int(rng.integers(0, 26))
+        square[top : top + 6, left : left + 6] = True
+        x[square] = 60
+        x[mark & (label == "sky")] = (190, 50, 50)
+        samples.append(Sample(Image.fromarray(x), f"{number}.png", label, mask=square if beside else mark))
+    return samples
+
+
+def test_what_moves_beside_the_objects_is_proven_where_these_are_known():
+    sea = find_strategies(Source(classifier(), with_objects(beside=True)), classes=["sea"])
+    (strategy,) = (one for one in sea.strategies if one.verdict)
+    assert sorted(strategy.members) == list(range(1, 2 * MARKED, 2))
+    assert "rest on a patch beside their objects, at no fixed place" in strategy.verdict
+    trial = strategy.proofs[0].beside
+    assert "beside" in strategy.basis
+    assert trial.changed.share > 0.8
+    assert trial.control.share < 0.2
+
+
+def test_the_object_itself_is_not_beside_itself():
+    sea = find_strategies(Source(classifier(), with_objects(beside=False)), classes=["sea"])
+    assert not any("beside" in one.basis for one in sea.strategies)
+    assert not any(proof.beside for one in sea.strategies for proof in one.proofs)
+
+
+def test_of_a_black_box_less_is_known():
+    own = classifier()
+    box = ll.BlackBox(own, outputs="logits", labels=["sky", "sea"], size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    shown = find_strategies(Source(box, pictures(22), method="occlusion", options={"window": 8, "stride": 8}))
+    assert [one.label for one in shown.strategies if one.verdict] == ["sky"]
+    assert all(np.isnan(one.signs.alike) for one in shown.strategies)
 
 
 @pytest.mark.slow

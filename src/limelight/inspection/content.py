@@ -41,12 +41,14 @@ class Looks:
     _known: dict[int, Float[np.ndarray, " d"]] = field(default_factory=dict[int, Any])
 
     @cached_property
-    def layer(self) -> str:
-        """The last layer of the finest resolution."""
-        return self.worker.model.stages[0]
+    def layer(self) -> str | None:
+        """The last layer of the finest resolution; None if no layer has a map."""
+        return next(iter(self.worker.model.stages), None)
 
     def describe(self, places: Places) -> Float[np.ndarray, "n d"]:
         """Return unit vectors, (n, d): activations around each map's maximum, averaged over cells.
+
+        There has to be such a layer.
 
         Args:
             places: of pictures.
@@ -60,6 +62,7 @@ class Looks:
     def _look(self, places: Sequence[int]) -> None:
         model = self.worker.model
         x = torch.stack([self.worker.remember(int(place))[0] for place in places])
+        assert self.layer is not None
         info = model.layers((self.layer,), x)[0]
         with preserve_state(model.module):
             asked = Targets.parse(None, model, x)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ MARGIN = 0.1
 """How much of the pictures a change has to move, at least, at the lower end of the interval, to be a verdict."""
 ALPHA = 0.05
 
-Basis = Literal["common", "beyond"]
+Basis = Literal["common", "beside", "beyond"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Strategy:
         label: its name.
         members: places of the pictures in the data set, sorted.
         pictures: how many pictures of the class there are.
-        source: the maps' spectral partition, a dense group of maps, a cluster of features, or the whole class.
+        source: the maps' spectral partition, a dense group of maps, a cluster of features, or of what lies beside the
+            objects, or the whole class.
         signs: how suspicious it is.
         mean_map: mean share of the relevance, (g, g).
         examples: places of some members, the most typical first.
@@ -70,7 +71,7 @@ class Strategy:
     label: str
     members: npt.NDArray[np.int64]
     pictures: int
-    source: Literal["spectral", "density", "features", "class"]
+    source: Literal["spectral", "density", "features", "beside", "class"]
     signs: Signs
     mean_map: npt.NDArray[np.float32] = field(repr=False)
     examples: npt.NDArray[np.int64] = field(repr=False)
@@ -153,19 +154,22 @@ class Inspection:
         return tuple(strategy.verdict for strategy in self.strategies if strategy.verdict)
 
 
+def counting(proof: Proof) -> list[tuple[Basis, Trial]]:
+    """Return the trials by which a strategy can be proven, by name."""
+    trials = [(name, getattr(proof, name)) for name in get_args(Basis)]
+    return [(name, trial) for name, trial in trials if trial is not None]
+
+
 def proven(proofs: Sequence[Proof]) -> list[tuple[Basis, ...]]:
     """Return for each of several proofs the trials by which it holds.
 
     The strategy is no way to see the object itself, where what its regions have in common makes a class of other
-    pictures (an object moves, turns and differs), or where the class is lost with what lies outside of the objects.
+    pictures (an object moves, turns and differs), where what lies beside the objects does, or where the class is lost
+    with that.
     That its patches make the class more often than the class's other pictures' do is no proof: clear objects do, too.
     Of all trials the p-values are corrected (Holm 1979).
     """
-    trials: list[tuple[int, Basis, Trial]] = []
-    for i, proof in enumerate(proofs):
-        trials.append((i, "common", proof.common))
-        if proof.beyond:
-            trials.append((i, "beyond", proof.beyond))
+    trials: list[tuple[int, Basis, Trial]] = [(i, *one) for i, proof in enumerate(proofs) for one in counting(proof)]
     corrected = holm([trial.p for _, _, trial in trials]) if trials else np.empty(0)
     held: list[list[Basis]] = [[] for _ in proofs]
     for (i, name, trial), p in zip(trials, corrected, strict=True):

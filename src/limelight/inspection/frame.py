@@ -43,9 +43,11 @@ RESEMBLE = 0.45, 0.65
 LEAST = 0.005
 """Share of the picture in which they have to agree, at least."""
 
-Bound = Literal["place", "evidence", "agreement", "whole"]
-"""A frame is bound to the place of the relevance, goes along with it wherever it is, is bound to where the pictures
-agree pixel by pixel, or is the whole picture, how it looks."""
+Bound = Literal["place", "evidence", "beside", "agreement", "whole"]
+"""A frame is bound to the place of the relevance, goes along with it wherever it is, or wherever it is beside the
+object, is bound to where the pictures agree pixel by pixel, or is the whole picture, how it looks."""
+MOVING: tuple[Bound, ...] = ("evidence", "beside")
+"""Frames that go along with the relevance."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Frame:
     """A region that several pictures have in common, once each is moved by its own shift; moves go round the edges.
 
     Attributes:
-        bound: to a place in the picture, or to the evidence.
+        bound: to what.
         region: in the common frame, (h, w).
         shifts: rows and columns by which each picture is moved into the frame, (n, 2).
     """
@@ -83,7 +85,7 @@ def find_frame(maps: Cells, size: tuple[int, int], bound: Bound) -> Frame:
     Args:
         maps: not negative, none of them empty.
         size: of the pictures, (h, w).
-        bound: to a place, or to the evidence: each map is then moved so that its largest value is in the middle.
+        bound: to what; in those of ``MOVING`` each map is moved so that its largest value is in the middle.
     """
     g = maps.shape[-1]
     cells = _to_middle(maps, bound)
@@ -102,7 +104,7 @@ def find_shifts(maps: Cells, size: tuple[int, int], bound: Bound) -> Shifts:
 
 
 def _to_middle(maps: Cells, bound: Bound) -> Shifts:
-    if bound != "evidence":
+    if bound not in MOVING:
         return np.zeros((len(maps), 2), np.int64)
     g = maps.shape[-1]
     peaks = maps.reshape(len(maps), -1).argmax(1)
@@ -132,11 +134,21 @@ def elsewhere(region: Region, count: int, rng: np.random.Generator) -> Shifts:
     overlap = (correlate(mask, mask) / mask.sum()).numpy()
     free = overlap <= max(OVERLAP, float(overlap.min()) + 0.02)
     inside = np.zeros_like(free)
-    within = [np.flatnonzero(region.any(axis).numpy()) for axis in (1, 0)]
-    down, across = (np.arange(-int(at[0]), side - int(at[-1])) for at, side in zip(within, region.shape, strict=True))
+    down, across = moves(region)
     inside[down[:, None], across] = True
     places = np.argwhere(free & inside if (free & inside).any() else free)
     return places[rng.integers(len(places), size=count)]
+
+
+def anywhere(region: Region, count: int, rng: np.random.Generator) -> Shifts:
+    """Draw shifts that move a region to any place that is not over the edge, (count, 2)."""
+    return np.stack([rng.choice(along, count) for along in moves(region)], 1)
+
+
+def moves(region: Region) -> list[Int[np.ndarray, " m"]]:
+    """Return by how much a region can go down and to the right without going over the edge, two lists."""
+    within = [np.flatnonzero(region.any(axis).numpy()) for axis in (1, 0)]
+    return [np.arange(-int(at[0]), side - int(at[-1])) for at, side in zip(within, region.shape, strict=True)]
 
 
 def consensus(x: Pictures, frame: Frame) -> tuple[Float[Tensor, "c h w"], Float[Tensor, "c h w"]]:

@@ -19,7 +19,7 @@ from limelight.inspection.fixedness import fixedness
 from limelight.inspection.frame import Bound
 from limelight.inspection.isolation import isolation_p
 from limelight.inspection.likeness import shares, usable
-from limelight.inspection.proof import FEWEST, Group, Proof, Prover
+from limelight.inspection.proof import FEWEST, Group, Prover
 from limelight.inspection.record import ClassMaps
 from limelight.inspection.words import state
 from limelight.inspection.worker import Source, Worker
@@ -103,7 +103,7 @@ def find_strategies(
 
 
 def count_trials(worker: Worker, images: int, classes: Sequence[str | int] | None, tried: int = TRIED) -> float:
-    """Return about how many passes the trials will take, if each class has as many pictures."""
+    """Return about how many passes the trials will take, if classes are as large; without what lies beside objects."""
     labels = {sample.label for sample in worker.samples if sample.label is not None}
     every = len(labels) or len(worker.model.labels or ()) or 1
     each = images // every
@@ -155,21 +155,22 @@ class _Search:
             for one, isolated in zip(clusters.candidates, p, strict=True)
             if len(one.members) < WHOLE * len(everyone) and isolated <= ALPHA
         ]
-        groups += [self._strategy(maps, rows, "features", float("nan")) for rows in self._alike_in_features(maps, seen)]
+        groups += [self._strategy(maps, rows, "features", float("nan")) for rows in self._near(maps.features, seen)]
         groups.sort(key=lambda strategy: (len(strategy.members) < FEWEST, -strategy.signs.suspicion))
+        beside = [self._strategy(maps, rows, "beside", float("nan")) for rows in self._near(maps.beside, seen)]
         known = replace(known, clusters=clusters.n_clusters, agreement=clusters.agreement, fixed=whole.signs.fixed)
         at = {int(place): i for i, place in enumerate(maps.places)}
-        tried = [self._try(one, maps, at) for one in groups[: self._tried]]
+        tried = [self._try(one, maps, at) for one in (*groups[: self._tried], *beside)]
         return known, [
             self._try(whole, maps, at),
             *tried,
             *(replace(one, untried=LATER) for one in groups[self._tried :]),
         ]
 
-    def _alike_in_features(self, maps: ClassMaps, seen: npt.NDArray[np.bool_]) -> Iterator[Places]:
-        """Yield the clusters of the class's pictures by what the last layer is given (Chen et al. 2018)."""
-        rows = np.flatnonzero(seen)
-        features = maps.features[rows]
+    def _near(self, seen_there: npt.NDArray[np.float32], usable: npt.NDArray[np.bool_]) -> Iterator[Places]:
+        """Yield clusters of the class's pictures by what the network sees in them last (Chen et al. 2018)."""
+        rows = np.flatnonzero(usable & np.isfinite(seen_there).all(1))
+        features = seen_there[rows]
         if features.shape[1] and len(rows) >= GROUPS * SMALLEST:
             scaled = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
             labels = kmeans(scaled.astype(np.float64), GROUPS, seed=self._seed).labels
@@ -202,7 +203,7 @@ class _Search:
         rng = np.random.default_rng((self._seed, maps.target, len(rows)))
         rows = rng.permutation(rows)[:MOST]
         others = self._others(maps.target)
-        if len(rows) < SMALLEST or not len(others):
+        if len(rows) < SMALLEST or not len(others) or self._looks.layer is None:
             return float("nan")
         return likeness(self._looks.describe(maps.places[rows]), self._looks.describe(rng.permutation(others)[:MOST]))
 
@@ -214,12 +215,13 @@ class _Search:
         rest = np.setdiff1d(np.flatnonzero(usable(maps.maps)), rows)
         others = self._others(maps.target)
         group = Group(maps.target, strategy.members, maps.maps[rows], maps.places[rest], maps.maps[rest], others)
-        fixed = strategy.signs.fixed
+        beside, moves = strategy.source == "beside", strategy.signs.fixed < MOVING
         bounds: dict[Bound, bool] = {
-            "place": True,
-            "evidence": fixed < MOVING,
-            "agreement": True,
-            "whole": True,
+            "place": not beside,
+            "evidence": not beside and moves,
+            "beside": beside or strategy.source == "class",
+            "agreement": not beside,
+            "whole": not beside,
         }
         proofs = [
             proof for bound, fits in bounds.items() if fits and (proof := self._prover.prove(group, bound)) is not None
@@ -244,10 +246,10 @@ def judge(strategies: Sequence[Strategy]) -> list[Strategy]:
         if not held:
             others.append(strategy)
             continue
-        proof, basis = max(held, key=lambda one: _clearness(one[0]))
-        said = state(strategy.label, len(strategy.members), strategy.pictures, proof, common="common" in basis)
+        proof, basis = max(held, key=lambda one: one[0].effect)
+        said = state(strategy.label, len(strategy.members), strategy.pictures, proof, basis)
         proofs = (proof, *(other for other in strategy.proofs if other is not proof))
-        sure.append((_clearness(proof), replace(strategy, verdict=said, basis=basis, proofs=proofs)))
+        sure.append((proof.effect, replace(strategy, verdict=said, basis=basis, proofs=proofs)))
     first: list[Strategy] = []
     for _, strategy in sorted(sure, key=lambda one: (-int(one[0] / CLEAR), -len(one[1].members))):
         if any(_repeats(strategy, clearer) for clearer in first):
@@ -255,12 +257,6 @@ def judge(strategies: Sequence[Strategy]) -> list[Strategy]:
         else:
             first.append(strategy)
     return [*first, *sorted(others, key=lambda one: -one.signs.suspicion)]
-
-
-def _clearness(proof: Proof) -> float:
-    """Return how much the clearest trial moves."""
-    lost = -proof.beyond.difference[0] if proof.beyond else 0.0
-    return max(proof.common.difference[0], lost)
 
 
 def _repeats(strategy: Strategy, clearer: Strategy) -> bool:

@@ -8,12 +8,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from limelight.inspection.beside import box_of, fade, free_cells, free_of
 from limelight.inspection.frame import (
     Bound,
     Cells,
     Frame,
     Shifts,
     agreed,
+    anywhere,
     consensus,
     elsewhere,
     find_agreement,
@@ -26,7 +28,6 @@ from limelight.inspection.frame import (
 )
 from limelight.inspection.trial import Reply, Trial
 from limelight.inspection.worker import Worker
-from limelight.ops.blur import smooth
 from limelight.ops.impute import inpaint
 
 MOST = 100
@@ -38,8 +39,10 @@ PROMISING = 0.1
 
 FEWEST = 20
 """Pictures of a strategy, and of other classes, below which nothing is proven."""
-SOFT = 1 / 16
-"""Standard deviation of the edge around a pasted region, as a share of the side: a cell of the maps."""
+PASTED = 3
+"""How many times more pictures get what lies beside an object: it differs from one to the next."""
+DRAWS = 8
+"""Places that are drawn for what is elsewhere beside an object; that with most room is taken."""
 TOLERANCE = 1e-3
 """Of filled pixels, in units of a picture's largest value: far below what is seen in a picture of 8 bits."""
 
@@ -59,11 +62,13 @@ class Proof:
         others: the pictures of other classes as they are.
         taken: the members' region is filled from around it, against as large a region elsewhere in them.
         common: what the members' regions have in common is pasted into pictures of other classes, against what other
-            pictures have in common there.
+            pictures have in common there; None beside the objects, where nothing is aligned.
         pasted: a member's region is pasted into pictures of other classes, against as large a region of the member
             from elsewhere, at the same place; None for the whole picture.
         rival: as ``pasted``, against the regions of the class's other pictures, wherever their evidence is; None in
             other frames, and where there are too few.
+        beside: what lies beside a member's object is pasted into pictures of other classes, against as large a patch of
+            the same from elsewhere beside it; None in other frames.
         beyond: as ``taken``, of members of which it is known where the object is, which is left alone; None where that
             is not known, or for the whole picture.
         same_class: as ``taken``, of pictures of the class that follow another strategy; None where there are too few.
@@ -73,17 +78,19 @@ class Proof:
     clean: Reply
     others: Reply
     taken: Trial
-    common: Trial
+    common: Trial | None = None
     pasted: Trial | None = None
     rival: Trial | None = None
+    beside: Trial | None = None
     beyond: Trial | None = None
     same_class: Trial | None = None
 
     @property
-    def promising(self) -> bool:
-        """Whether more pictures may show something."""
-        lost = -self.beyond.difference[0] if self.beyond else 0.0
-        return max(self.common.difference[0], lost) >= PROMISING
+    def effect(self) -> float:
+        """By how much the share of the class moves in the clearest trial that can prove something."""
+        gained = [trial.difference[0] for trial in (self.common, self.beside) if trial]
+        lost = [-self.beyond.difference[0]] if self.beyond else []
+        return max(gained + lost)
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ class Prover:
         if min(len(group.members), len(group.others)) < FEWEST:
             return None
         proof = self._prove(group, bound, FIRST)
-        return self._prove(group, bound, MOST) if proof and proof.promising else proof
+        return self._prove(group, bound, MOST) if proof and proof.effect >= PROMISING else proof
 
     def _prove(self, group: Group, bound: Bound, most: int) -> Proof | None:
         rng = np.random.default_rng((self.seed, group.target, len(group.members)))
@@ -146,6 +153,8 @@ class Prover:
         y, _ = self._pictures(group.others[:most])
         if bound == "whole":
             return self._look(group, known, x, y)
+        if bound == "beside":
+            return self._beside(group, known, asked, PASTED * most, rng)
         size = (int(x.shape[-2]), int(x.shape[-1]))
         frame = self._frame(group, known, size, bound)
         if frame is None:
@@ -187,6 +196,49 @@ class Prover:
             beyond=self._beyond(x, masks, regions, apart, group.target),
             same_class=self._same_class(group.same[:most], own, rng, group.target),
         )
+
+    def _beside(self, group: Group, known: Places, asked: Places, most: int, rng: np.random.Generator) -> Proof | None:
+        """Give other pictures what lies beside one member's object each: that may lie anywhere, and turn.
+
+        Returns:
+            None where it is known of too few where the object is.
+        """
+        (_, maps, _), (x, own_maps, free) = (self._apart(group, rows) for rows in (known, asked))
+        if min(len(maps), len(own_maps)) < FEWEST // 2:
+            return None
+        size = (int(x.shape[-2]), int(x.shape[-1]))
+        own = replace(find_frame(maps, size, "beside"), shifts=find_shifts(own_maps, size, "beside"))
+        away = _roomiest([elsewhere(own.region, len(x), rng) for _ in range(DRAWS)], own, free)
+        y, _ = self._pictures(
+            group.others[: max(1, most // len(x)) * len(x)]
+        )  # as many of each, where there are so many
+        donors = np.arange(len(y)) % len(x)
+        at = anywhere(own.region, len(y), rng)
+        holes = fade(torch.stack([roll(own.region, (int(down), int(right))) for down, right in at]))
+
+        def pasting(shifts: Shifts) -> Reply:
+            weights = (holes * _moved(free[donors], shifts))[:, None]
+            return self.ask(torch.lerp(y, _moved(x[donors], shifts), weights.to(y)), group.target)
+
+        shifts, clear = own.shifts[donors] + at, free > 0.5
+        return Proof(
+            own,
+            clean=self.ask(x, group.target),
+            others=self.ask(y, group.target),
+            taken=self._taking("taken", x, own.own() & clear, own.own(away) & clear, group.target),
+            beside=Trial.of("beside", pasting(shifts), pasting(shifts - away[donors]), donors),
+        )
+
+    def _apart(self, group: Group, rows: Places) -> tuple[Tensor, Cells, Tensor]:
+        """Return members that have relevance beside their object, that relevance, and where they are free of it."""
+        x, masks = self._pictures(group.members[rows])
+        known = [i for i, mask in enumerate(masks) if mask is not None]
+        if not known:
+            return x[:0], group.maps[:0], x[:0, 0]
+        free = free_of([mask for mask in masks if mask is not None])
+        maps = group.maps[rows[known]] * free_cells(free, group.maps.shape[-1]).numpy()
+        some = np.flatnonzero(maps.any((1, 2)))
+        return x[known][some], maps[some], free[some]
 
     def _look(self, group: Group, known: Places, x: Tensor, y: Tensor) -> Proof:
         """Take away, and give, how the whole picture looks."""
@@ -235,7 +287,7 @@ class Prover:
         known = [i for i, mask in enumerate(masks) if mask is not None]
         if len(known) < FEWEST // 2:
             return None
-        free = ~torch.stack([_box(mask) for mask in masks if mask is not None]).to(regions.device)
+        free = ~torch.stack([box_of(mask) for mask in masks if mask is not None]).to(regions.device)
         return self._taking("beyond", x[known], regions[known] & free, apart[known] & free, target)
 
     def _same_class(self, same: Places, own: Frame, rng: np.random.Generator, target: int) -> Trial | None:
@@ -260,24 +312,15 @@ class Prover:
         return torch.stack([x for x, _ in read]), [mask for _, mask in read]
 
 
-def _box(mask: Tensor) -> Tensor:
-    """Return the rectangle around an object: what a hole in it shows is the object's too."""
-    rows, columns = (torch.nonzero(mask.any(axis))[:, 0] for axis in (1, 0))
-    box = torch.zeros_like(mask)
-    if len(rows):
-        box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
-    return box
-
-
 def fill(x: Tensor, holes: Tensor) -> Tensor:
     """Fill holes from around them, see ``ops.impute.inpaint``."""
     return inpaint(x, holes.to(x.device), tolerance=TOLERANCE)
 
 
-def fade(holes: Tensor) -> Tensor:
-    """Return the weights of what is pasted: 1 in the holes, and less and less around, as an edge would be an object."""
-    weights = holes.double()
-    return torch.maximum(weights, (2 * smooth(weights, SOFT)).clamp_max(1))  # a half at a straight edge
+def _roomiest(draws: Sequence[Shifts], frame: Frame, free: Tensor) -> Shifts:
+    """Return of some draws the shifts, by picture, to where most of the region is free."""
+    room = torch.stack([(frame.own(by) * free).sum((1, 2)) for by in draws])
+    return np.stack(draws)[room.argmax(0).numpy(), np.arange(len(free))]
 
 
 def _moved(x: Tensor, shifts: Shifts) -> Tensor:

@@ -33,6 +33,7 @@ class MapRow:
         peak: the cell of the largest value, row by row; -1 if the map is empty.
         error: why there is no map, or "".
         features: what the last layer is given, drawn to ``FEATURES`` numbers; empty where no linear layer is the last.
+        beside: what the last maps hold at the largest relevance beside the object, drawn likewise; NaN where unknown.
         map: finished and averaged over ``GRID`` x ``GRID`` cells, row by row; zeros if it is empty.
     """
 
@@ -44,6 +45,7 @@ class MapRow:
     peak: int = -1
     error: str = ""
     features: tuple[float, ...] = ()
+    beside: tuple[float, ...] = (float("nan"),) * FEATURES
     map: tuple[float, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
@@ -62,6 +64,7 @@ class ClassMaps:
         outside: share of relevance outside the object, NaN where unknown, (n,).
         maps: (n, GRID, GRID).
         features: (n, FEATURES); (n, 0) where there are none.
+        beside: of the last maps at the largest relevance beside the object, (n, FEATURES); NaN where unknown.
     """
 
     target: int
@@ -70,6 +73,7 @@ class ClassMaps:
     outside: npt.NDArray[np.float64]
     maps: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
+    beside: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.places)
@@ -87,6 +91,7 @@ class MapStore(Store):
         "peak": int,
         "error": str,
         "features": tuple[float, ...],
+        "beside": tuple[float, ...],
         "map": tuple[float, ...],
     }
     repeated: ClassVar[Set[str]] = {"error"}
@@ -137,14 +142,16 @@ class MapStore(Store):
         rows = self.table([name for name in self.columns if name not in ("image", "error")], keep)
         numbers = {name: rows[name].to_numpy() for name in ("key", "target", "probability", "outside")}
         maps = _lists(rows["map"]).reshape(-1, GRID, GRID)
-        features = _lists(rows["features"]).reshape(len(maps), -1)
+        features, beside = (_lists(rows[name]).reshape(len(maps), -1) for name in ("features", "beside"))
         places = order[np.searchsorted(keys, numbers["key"], sorter=order) % len(keys)]
         here = keys[places] == numbers["key"]
         for target in targets:
             own = np.flatnonzero(here & (numbers["target"] == target))
             own = own[np.argsort(places[own])]
             shares = {name: numbers[name][own] for name in ("probability", "outside")}
-            yield ClassMaps(int(target), places[own], **shares, maps=maps[own], features=features[own])
+            yield ClassMaps(
+                int(target), places[own], **shares, maps=maps[own], features=features[own], beside=beside[own]
+            )
 
 
 def _lists(column: Any) -> npt.NDArray[np.float32]:

@@ -47,7 +47,8 @@ class Trial:
         change: what was done.
         changed: how many are taken for the class then.
         control: how many are when the same is done to something else.
-        difference: ``changed - control``, with the 95 % interval of a paired bootstrap.
+        difference: ``changed - control``, with the 95 % interval of a paired bootstrap; over groups of changes where
+            there are some.
         p: of an exact paired test (McNemar) of "it makes no difference", two-sided.
     """
 
@@ -58,10 +59,19 @@ class Trial:
     p: float
 
     @staticmethod
-    def of(change: str, changed: "Reply", control: "Reply") -> "Trial":
-        """Compare the answers to two changes of the same pictures."""
+    def of(change: str, changed: "Reply", control: "Reply", groups: npt.NDArray[np.int64] | None = None) -> "Trial":
+        """Compare the answers to two changes of the same pictures.
+
+        Args:
+            change: what was done.
+            changed: the answers then.
+            control: the answers when it is done to something else.
+            groups: from 0, which of them are alike, as the same was pasted into several pictures; None if none are.
+        """
         apart = changed.taken.astype(float) - control.taken
         gained, lost = int((apart > 0).sum()), int((apart < 0).sum())
+        if groups is not None:
+            apart = np.bincount(groups, apart) / np.bincount(groups)
         p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
         low, high = interval("mean", apart, resamples=2000)
         return Trial(change, changed.rate, control.rate, (float(apart.mean()), low, high), p)

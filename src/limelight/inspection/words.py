@@ -1,5 +1,7 @@
 """Say in words where a strategy looks, and what was proven of it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from limelight.inspection.frame import Frame
@@ -16,6 +18,8 @@ def name_place(frame: Frame) -> str:
         return "everywhere"
     if frame.bound == "evidence":
         return "at no fixed place"
+    if frame.bound == "beside":
+        return "beside their objects, at no fixed place"
     region = frame.region.numpy()
     height, width = region.shape
     edges = (region[:1], region[-1:], region[:, :1], region[:, -1:])
@@ -40,10 +44,12 @@ def name_evidence(frame: Frame) -> str:
             return f"a patch {name_place(frame)}"
 
 
-def state(label: str, members: int, pictures: int, proof: Proof, *, common: bool) -> str:
-    """Say what was proven of a strategy."""
+def state(label: str, members: int, pictures: int, proof: Proof, basis: Sequence[str]) -> str:
+    """Say what was proven of a strategy, and by which trials of the proof."""
     label, whole = visible(label), proof.frame.bound == "whole"
-    taken, pasted = proof.taken, proof.common if common or proof.pasted is None else proof.pasted
+    common = "common" in basis and not whole
+    taken, pasted = proof.taken, (proof.common if common or whole else proof.beside or proof.pasted)
+    assert pasted is not None
     rest = f"{members:,} of {pictures:,} pictures of '{label}' ({members / pictures:z.0%}) rest on"
     if whole:
         given, instead, control = "given to", "with the look of others", "the look of others makes"

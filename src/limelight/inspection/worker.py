@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from limelight import api, zoo
@@ -21,12 +21,11 @@ from limelight.data.datasets import open_dataset
 from limelight.data.samples import Sample
 from limelight.engine.default_method import default_method
 from limelight.engine.method import Method, as_method
-from limelight.engine.saliency import Saliency
 from limelight.errors import InvalidImage, InvalidOption, UnknownTarget, UnsupportedModel, show
-from limelight.inspection.record import FEATURES, GRID, MapRow
+from limelight.inspection.beside import look_beside
+from limelight.inspection.last_layers import LastLayers
+from limelight.inspection.record import GRID, MapRow
 from limelight.model.classifier import Classifier, as_classifier
-from limelight.model.hooks import attach_hooks
-from limelight.model.last_layer import find_last_layer, read_features
 from limelight.model.timing import timed_passes
 from limelight.ops.arrays import floats, integers
 
@@ -214,32 +213,10 @@ class Worker:
             )
         return x, mask
 
-    def _run(self, x: Tensor, targets: list[int] | None) -> tuple[Saliency, Tensor]:
-        """Explain pictures; return their features too, of the same pass where there is but one."""
-        if self.last_layer is None:
-            return self.method.run(self.model, x, targets), x.new_zeros(len(x), 0)
-        given: list[Tensor] = []
-
-        def keep(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            given.append(arguments[0].detach())
-
-        layer = self.model.module.get_submodule(self.last_layer)
-        with attach_hooks([(layer.register_forward_pre_hook, keep)]):
-            saliency = self.method.run(self.model, x, targets)
-        alone = sum(map(len, given)) == len(x)
-        features = (
-            (torch.cat(given) if alone else read_features(self.model, self.last_layer, x)).flatten(1).float().cpu()
-        )
-        draws = torch.Generator().manual_seed(0)
-        return saliency, features @ torch.randn(features.shape[1], FEATURES, generator=draws) / FEATURES**0.5
-
     @cached_property
-    def last_layer(self) -> str | None:
-        """The linear layer that gives the scores; None if another gives them."""
-        try:
-            return find_last_layer(self.model, self.first[None])
-        except UnsupportedModel:
-            return None
+    def last_layers(self) -> LastLayers:
+        """What sees the pictures last."""
+        return LastLayers(self.model, self.first[None])
 
     def _explain(self, read: Mapping[int, "_Read"]) -> Iterator[MapRow]:
         for place, one in read.items():
@@ -249,9 +226,11 @@ class Worker:
         if not inputs:
             return
         targets = None if self.targets is None else [self.targets[place] for place in inputs]
-        saliency, features = self._run(torch.stack([x for x, _ in inputs.values()]), targets)
-        cells = F.adaptive_avg_pool2d(saliency.map[:, None], GRID).flatten(1).cpu()
+        saliency, seen = self.last_layers.run(self.method, torch.stack([x for x, _ in inputs.values()]), targets)
+        cells = F.adaptive_avg_pool2d(saliency.map[:, None], GRID)[:, 0].cpu()
         explained, probability = integers(saliency.target), floats(saliency.probability)
+        features = seen.features()
+        besides = look_beside(cells, [mask for _, mask in inputs.values()], seen)
         for i, (place, (_, mask)) in enumerate(inputs.items()):
             yield MapRow(
                 key=self.keys[place],
@@ -261,7 +240,8 @@ class Worker:
                 outside=_share_outside(saliency.map[i], mask),
                 peak=int(cells[i].argmax()) if bool(cells[i].any()) else -1,
                 features=tuple(floats(features[i])),
-                map=tuple(floats(cells[i])),
+                beside=besides[i],
+                map=tuple(floats(cells[i].flatten())),
             )
 
 

@@ -28,25 +28,28 @@ class Hook(Protocol):
 Registration = tuple[Callable[[Hook], RemovableHandle], Hook]
 """How a hook is registered, such as ``module.register_forward_hook``, and the hook."""
 
-_pass: ContextVar[object] = ContextVar("pass", default=None)
+_passes: ContextVar[tuple[object, ...]] = ContextVar("passes", default=())  # of the blocks around, from outermost
 _registering = threading.Lock()  # PyTorch numbers hooks without one, so that two may get the same number
 
 
 class _Own:
     """A hook that is silent in the passes of others."""
 
-    def __init__(self, hook: Hook, owner: object) -> None:
-        self._hook, self._owner = hook, owner
+    def __init__(self, hook: Hook, owner: object, within: bool) -> None:
+        self._hook, self._owner, self._within = hook, owner, within
 
     def __call__(self, *args: Any) -> Any:
-        return self._hook(*args) if _pass.get() is self._owner else None
+        passes = _passes.get()
+        return self._hook(*args) if self._owner in (passes if self._within else passes[-1:]) else None
 
     def __deepcopy__(self, memo: Any) -> "_Own":
         return self
 
 
 @contextmanager
-def attach_hooks(registrations: Iterable[Registration], *, same_pass: bool = False) -> Generator[None]:
+def attach_hooks(
+    registrations: Iterable[Registration], *, same_pass: bool = False, within: bool = False
+) -> Generator[None]:
     """Hook modules for the passes that are made in the block, by this thread and not by another block within.
 
     A module may be shared: other threads, and whoever explains inside of the block, see it without these hooks.
@@ -54,18 +57,20 @@ def attach_hooks(registrations: Iterable[Registration], *, same_pass: bool = Fal
     Args:
         registrations: the hooks.
         same_pass: whether these are for the passes of the block around, whose hooks then stay awake.
+        within: whether these are for the passes of the blocks within, too: they look on, and change nothing.
     """
-    owner = (_pass.get() if same_pass else None) or object()
+    passes = _passes.get()
+    owner = passes[-1] if same_pass and passes else object()
     handles: list[RemovableHandle] = []
     try:
         with _registering:
             for register, hook in registrations:
-                handles.append(register(_Own(hook, owner)))
-        before = _pass.set(owner)
+                handles.append(register(_Own(hook, owner, within)))
+        before = _passes.set((*passes, owner))
         try:
             yield
         finally:
-            _pass.reset(before)
+            _passes.reset(before)
     finally:
         with _registering:
             for handle in handles:

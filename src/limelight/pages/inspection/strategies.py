@@ -22,6 +22,7 @@ DONE = {
     "pasted": "other classes, one picture's patch pasted",
     "rival": "the same, against patches of the class's other pictures",
     "common": "other classes, the common patch pasted",
+    "beside": "other classes, pasted what lies beside one picture's object",
 }
 """What was done in each part of a proof."""
 
@@ -29,6 +30,7 @@ SOURCES: Mapping[str, str] = {
     "spectral": "cluster of maps",
     "density": "dense group of maps",
     "features": "alike in features",
+    "beside": "alike beside the objects",
     "class": "whole class",
 }
 

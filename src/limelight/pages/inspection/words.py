@@ -1,11 +1,9 @@
 """Say what an inspection found, and what it did not."""
 
 from collections.abc import Sequence
-from typing import get_args
 
-from limelight.inspection.findings import ALPHA, MARGIN, Basis, Inspection, Strategy
+from limelight.inspection.findings import ALPHA, MARGIN, Inspection, Strategy, counting
 from limelight.inspection.inspect import LATER, REPEATS
-from limelight.inspection.proof import Proof
 from limelight.inspection.trial import Rate, Trial
 from limelight.pages.formatting import format_count
 from limelight.text import numbered, visible
@@ -47,12 +45,6 @@ def _most_of(strategies: Sequence[Strategy]) -> str:
     trials = [one for strategy in strategies for proof in strategy.proofs for one in counting(proof)]
     _, most = max(trials, key=lambda one: one[1].difference[0] * (-1 if one[0] == "beyond" else 1))
     return f"the largest effect in a trial that counts is {write_difference(most)} points"
-
-
-def counting(proof: Proof) -> list[tuple[Basis, Trial]]:
-    """Return the trials by which a strategy can be proven, by name."""
-    trials = [(name, getattr(proof, name)) for name in get_args(Basis)]
-    return [(name, trial) for name, trial in trials if trial is not None]
 
 
 def name_result(strategy: Strategy) -> str:

@@ -1,0 +1,66 @@
+"""What the last layers see is seen in the method's own pass, or else once more."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import limelight as ll
+from limelight.engine.method import as_method
+from limelight.inspection.last_layers import LastLayers, draw
+
+MANY = 5
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last, self.fc = nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 6, 3, 2), nn.Linear(6, 3)
+        self.passes = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += len(x)
+        return self.fc(self.last(self.conv(x).relu()).relu().mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def net() -> Net:
+    torch.manual_seed(0)
+    return Net().eval()
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "more"),
+    [("grad-cam", {}, 0), ("layer-cam", {}, 0), ("rise", {"n_masks": 7}, MANY), ("score-cam", {}, MANY)],
+)
+def test_they_are_seen_in_the_one_pass_of_a_method(net, method, options, more):
+    classifier = ll.Classifier(net, size=21)
+    x = torch.rand(MANY, 3, 21, 21, generator=torch.Generator().manual_seed(1))
+    known, layers = as_method(method, **options), LastLayers(classifier, x[:1])
+    assert layers.stage is not None
+    assert (layers.linear, layers.stage.name) == ("fc", "last")
+    known.run(classifier, x, None)
+    net.passes = 0
+    alone = known.run(classifier, x, None)
+    once = net.passes
+    saliency, seen = layers.run(known, x, None)
+    assert net.passes == 2 * once + more
+    assert torch.equal(saliency.map, alone.map)
+    maps = net.last(net.conv(x).relu())
+    assert torch.allclose(seen.features(), draw(maps.relu().mean((2, 3))), atol=1e-5)
+    cells = [0, 15, 240, 255, 15]  # the corners of 16 x 16 cells are those of the maps
+    corners = torch.stack(
+        [
+            one[:, row, column]
+            for one, (row, column) in zip(maps, [(0, 0), (0, -1), (-1, 0), (-1, -1), (0, -1)], strict=True)
+        ]
+    )
+    assert torch.allclose(seen.at(cells, range(MANY)), draw(corners), atol=1e-5)
+
+
+def test_a_black_box_has_none():
+    box = ll.BlackBox(lambda x: x.mean((2, 3)).softmax(1), size=8)
+    x = torch.rand(2, 3, 8, 8)
+    layers = LastLayers(box, x[:1])
+    assert (layers.linear, layers.stage) == (None, None)
+    _, seen = layers.run(as_method("occlusion", window=4, stride=4), x, None)
+    assert seen.features().shape == (2, 0)
