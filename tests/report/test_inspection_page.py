@@ -4,17 +4,20 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 
+from limelight.inspection.frame import Bound
 from limelight.pages.inspection import write_exports, write_inspection
 from limelight.pages.inspection.exports import list_findings
 from limelight.pages.inspection.pictures import Thumbnails
 from limelight.pages.inspection.words import conclude, name_strategies
 from limelight.text import visible
 from pages import check
-from report.inspections import NAMES, SAID, inspection, nothing_proven, proof, strategy
+from report.inspections import NAMES, SAID, Pictures, inspection, nothing_proven, proof, strategy
 
 
 def test_a_page_has_verdicts_with_their_numbers_and_every_picture(tmp_path: Path) -> None:
@@ -93,12 +96,17 @@ def test_strategies_have_names_of_their_own() -> None:
     ]
 
 
-@pytest.mark.parametrize("bound", ["place", "evidence"])
-def test_the_patch_is_outlined_where_it_is_in_each_picture(bound: str) -> None:
+@pytest.mark.parametrize("bound", get_args(Bound)[:3])
+def test_the_patch_is_outlined_where_it_is_in_each_picture(bound: Bound, monkeypatch: pytest.MonkeyPatch) -> None:
     """A map with its maximum in another cell of 4 x 4: a patch that goes along is there, others stay."""
-    one = strategy([0, 1], proofs=(proof(1, bound),))  # pyright: ignore[reportArgumentType] the two that there are
+    one = strategy([0, 1], proofs=(proof(1, bound),))
     maps = np.zeros((2, 4, 4), np.float32)
     maps[:, 0, 3] = 1  # 2 rows and 1 column from the middle, which is where a frame of evidence has it
+    if bound == "beside":
+        maps[:, 3, 0] = 2  # on the object
+        mask = torch.zeros(32, 48, dtype=torch.bool)
+        mask[24:, :12] = True
+        monkeypatch.setattr(Pictures, "read", lambda *_: (torch.zeros(3, 32, 48), mask))
     figures = Thumbnails(inspection().worker, NAMES, left=1).show(replace(one, example_maps=maps), 5)
     assert [figure.caption for figure in figures] == ["mean map", NAMES[0]]
     pixels = np.asarray(figures[1].image).astype(int)

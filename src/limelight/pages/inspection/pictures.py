@@ -12,6 +12,7 @@ from limelight import draw
 from limelight.draw.paint import GREEN
 from limelight.draw.plane import to_rgb
 from limelight.errors import LimelightError
+from limelight.inspection.beside import free_cells, free_of
 from limelight.inspection.findings import Strategy
 from limelight.inspection.frame import Frame, Region, find_frame
 from limelight.inspection.worker import Worker
@@ -77,10 +78,17 @@ class Thumbnails:
             size = (ground.height, ground.width)
             shown = shrink(draw.overlay(np.asarray(ground), _enlarge(relevance, size), alpha=ALPHA))
             if frame is not None and frame.bound != "whole":
-                own = replace(find_frame(relevance[None], size, frame.bound), region=frame.region).own()[0]
+                there = self._beside(place, relevance) if frame.bound == "beside" else relevance
+                own = replace(find_frame(there[None], size, frame.bound), region=frame.region).own()[0]
                 shown = _outline(shown, own)
             name = self.names[place]
             yield Figure(shown, f"{name} with its map.", name, photo=True, key=str(place))
+
+    def _beside(self, place: int, relevance: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the relevance that lies beside a picture's object, or all where there is none."""
+        _, mask = self.worker.read(place)
+        apart = relevance * free_cells(free_of([mask]), len(relevance))[0].numpy() if mask is not None else relevance
+        return apart if apart.any() else relevance
 
 
 def _mean(strategy: Strategy, frame: Frame | None) -> Figure:

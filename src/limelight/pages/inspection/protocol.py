@@ -30,25 +30,30 @@ def describe_inspection(inspection: Inspection) -> Section:
         f"{count_classes(inspection)}, of {format_count('picture', len(inspection.names))} in the data set, were "
         f"explained by `{inspection.method}`, each for {OF.get(inspection.of, inspection.of)}. The maps of a class "
         "were put in clusters, and groups of maps that are dense and apart stand beside these, and clusters of what "
-        "the network's last layer is given. Each group is a candidate for a strategy, and so is the whole class.",
+        "the network's last layer is given; where it is known where the objects are, also clusters of what its last "
+        "maps hold where most of the relevance beside the object is. Each group is a candidate for a strategy, and so "
+        "is the whole class.",
         Table("How suspicious a strategy is.", ["sign", "meaning"], SIGNS),
-        "The most suspicious were tried, with evidence of up to four kinds. At a place: the smallest region that holds "
+        "The most suspicious were tried, with evidence of up to five kinds. At a place: the smallest region that holds "
         "half of the mean relevance. At no fixed place: the same around each map's maximum. What is the same: where "
         "the pictures agree pixel by pixel, far more than others do. How the whole picture looks: the amplitudes of "
-        "its frequencies, as a multiple of other pictures', and the waves that are far louder.",
+        "its frequencies, as a multiple of other pictures', and the waves that are far louder. Beside the objects, "
+        "where these are known: around the maximum of the map outside of a rectangle around the object; that is tried "
+        "for the whole class, and for groups that are alike there.",
         "The evidence is known from one half of a strategy's pictures; those of the other half, up to "
         f"{MOST}, are changed, and the network is asked about them. Each change has a control of its own, from which "
         "differences are: a region of the same shape elsewhere, what other pictures have in common at the same place, "
-        "the patches of the class's other pictures, or the look of others. What pictures have in common is their "
-        "median, only where they differ far less from it than others do from theirs; what is pasted fades out around "
-        "the patch.",
+        "the patches of the class's other pictures, what lies elsewhere beside the same object, or the look of others. "
+        "What pictures have in common is their median, only where they differ far less from it than others do from "
+        "theirs; what is pasted fades out around the patch.",
         "A rate is the share of pictures that the network takes for the class, with the 95 % interval of Wilson; a "
-        "difference of two has the 95 % interval of a paired bootstrap. p is that of McNemar's exact test, two-sided: "
-        "how probable so large a difference is where the change makes none. It is not the probability that a verdict "
-        "is wrong.",
-        "A strategy is proven if what its pictures have in common makes pictures of other classes the class, or if "
-        "the class is lost without what of the patch lies outside of the objects. Each difference has to be beyond "
-        f"{100 * MARGIN:z.0f} points at the nearer end of its interval, with p < {ALPHA:g} after correction for all "
+        "difference of two has the 95 % interval of a paired bootstrap, over what is pasted where that differs. p is "
+        "that of McNemar's exact test, two-sided: how probable so large a difference is where the change makes none. "
+        "It is not the probability that a verdict is wrong.",
+        "A strategy is proven if what its pictures have in common, or what lies beside their objects, makes pictures "
+        "of other classes the class, or if the class is lost without what of the patch lies outside of the objects. "
+        f"Each difference has to be beyond {100 * MARGIN:z.0f} points at the nearer end of its interval, with "
+        f"p < {ALPHA:g} after correction for all "
         f"such trials (Holm 1979). It takes {FEWEST} pictures of the strategy and as many of other classes. What is "
         "not proven may still be there; what is proven holds for this network, these pictures and these changes.",
         *[_describe_parts()] * any(one.parts is not None for one in inspection.strategies),
