@@ -62,7 +62,9 @@ def write_stars_and_rings(folder: Path) -> None:
 
 
 class Pictures:
-    """Stands for a worker: black pictures of 32 x 48."""
+    """Stands for a worker: black pictures of 32 x 48, and where their object is, if that is known."""
+
+    mask: torch.Tensor | None = None
 
     def __init__(self) -> None:
         self.model = SimpleNamespace(inputs=self)
@@ -71,8 +73,8 @@ class Pictures:
     def display(self, x: torch.Tensor) -> torch.Tensor:
         return x
 
-    def read(self, place: int) -> tuple[torch.Tensor, None]:
-        return torch.zeros(3, 32, 48), None
+    def read(self, place: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return torch.zeros(3, 32, 48), self.mask
 
 
 def inspection() -> Inspection:

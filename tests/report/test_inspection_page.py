@@ -106,7 +106,7 @@ def test_the_patch_is_outlined_where_it_is_in_each_picture(bound: Bound, monkeyp
         maps[:, 3, 0] = 2  # on the object
         mask = torch.zeros(32, 48, dtype=torch.bool)
         mask[24:, :12] = True
-        monkeypatch.setattr(Pictures, "read", lambda *_: (torch.zeros(3, 32, 48), mask))
+        monkeypatch.setattr(Pictures, "mask", mask)
     figures = Thumbnails(inspection().worker, NAMES, left=1).show(replace(one, example_maps=maps), 5)
     assert [figure.caption for figure in figures] == ["mean map", NAMES[0]]
     pixels = np.asarray(figures[1].image).astype(int)

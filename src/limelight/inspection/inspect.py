@@ -27,7 +27,7 @@ from limelight.model.targets import find_class
 from limelight.ops.clusters import kmeans
 
 TRIED = 6
-"""Strategies of a class that are tried, beside the whole class."""
+"""Strategies of a class that are tried, beside the whole class and groups by what lies beside objects."""
 MOVING = 0.6
 """Fixedness below which a strategy is tried wherever its evidence goes, beside the place where it mostly is."""
 WHOLE = 0.8
@@ -65,7 +65,7 @@ def find_strategies(
         source: the network, the pictures and the method.
         out: folder of the maps; None for one that is removed in the end.
         classes: that are looked at, by name or index; None for all.
-        tried: strategies of each class that are tried, beside the whole class.
+        tried: strategies of each class that are tried, beside the whole class and groups by what lies beside objects.
         seed: of all that is drawn.
         on_class: called with each class's name before it is looked at, its number, and how many there are.
         run: see ``collect_maps``.

@@ -59,7 +59,7 @@ def inspect(
         of: explain the class of the ``"label"``, or the ``"prediction"``; None for labels where all are known.
         dataset: name of the data set in the folder; ``"folder"`` for pictures of your own.
         split: of the data set.
-        tried: strategies of each class that are tried, beside the whole class.
+        tried: strategies of each class that are tried, beside the whole class and groups by what lies beside objects.
         seed: of all that is drawn.
         devices: where models run; several work side by side.
         executor: ``"local"``, or ``"ray"`` for a cluster.
