@@ -39,6 +39,8 @@ GROUPS = 4
 """Clusters of a class by its features."""
 PASSES = 600
 """Passes of the trials of a strategy of which nothing is proven, about."""
+PASSES_BESIDE = 300
+"""The same, of what lies beside the objects."""
 EXAMPLES = 48
 """Members of a strategy that are kept to be shown."""
 CLEAR = 0.2
@@ -103,11 +105,13 @@ def find_strategies(
 
 
 def count_trials(worker: Worker, images: int, classes: Sequence[str | int] | None, tried: int = TRIED) -> float:
-    """Return about how many passes the trials will take, if classes are as large; without what lies beside objects."""
+    """Return about how many passes the trials will take, if classes are as large."""
     labels = {sample.label for sample in worker.samples if sample.label is not None}
     every = len(labels) or len(worker.model.labels or ()) or 1
     each = images // every
-    return (len(classes) if classes else every) * PASSES * (1 + min(tried, each // FEWEST)) * (each >= FEWEST)
+    located = any(sample.mask is not None or sample.boxes for sample in worker.samples)
+    of_class = PASSES * (1 + min(tried, each // FEWEST)) + PASSES_BESIDE * (1 + GROUPS) * located
+    return (len(classes) if classes else every) * of_class * (each >= FEWEST)
 
 
 class _Search:
