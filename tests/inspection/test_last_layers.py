@@ -64,3 +64,15 @@ def test_a_black_box_has_none():
     assert (layers.linear, layers.stage) == (None, None)
     _, seen = layers.run(as_method("occlusion", window=4, stride=4), x, None)
     assert seen.features().shape == (2, 0)
+
+
+class Twice(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.last(self.conv(x).relu()).relu().mean((2, 3))) + self.fc(torch.zeros(len(x), 6))
+
+
+def test_of_a_layer_that_runs_twice_nothing_is_kept():
+    layers = LastLayers(ll.Classifier(Twice().eval(), size=21), torch.rand(1, 3, 21, 21))
+    layers.__dict__["linear"] = "fc"  # its scores are no output of it, so it would not be taken
+    _, seen = layers.run(as_method("grad-cam"), torch.rand(3, 3, 21, 21), None)
+    assert (len(seen.given), sum(map(len, seen.maps))) == (0, 3)

@@ -105,6 +105,9 @@ class LastLayers:
             seen = Seen(len(x))
             with preserve_state(self.classifier.module), attach_hooks(self._hooks(seen)):
                 self.classifier.forward(self.classifier.to_batch(x))
+            for kept in (seen.given, seen.maps):
+                if sum(map(len, kept)) != len(x):  # a layer that runs several times, which is not told from the others
+                    kept.clear()
         return saliency, seen
 
     def _hooks(self, seen: Seen) -> list[Registration]:
