@@ -36,8 +36,18 @@ def fade(regions: Regions) -> Weights:
 
 
 def free_of(masks: Sequence[Bool[Tensor, "h w"]]) -> Weights:
-    """Return weights: 0 in the rectangles around objects, and 1 away from them."""
-    return 1 - fade(torch.stack([box_of(mask) for mask in masks]))
+    """Return weights: 0 in the rectangles around objects, and 1 away from them: 1 - ``fade`` of these.
+
+    A rectangle is the outer product of two lines, and so is what it becomes when it is smoothed.
+    """
+    boxes = torch.stack([box_of(mask) for mask in masks])
+    rows, columns = (_smooth_lines(boxes.any(axis), max(boxes.shape[1:])) for axis in (2, 1))
+    return 1 - torch.maximum(boxes.double(), (2 * rows[:, :, None] * columns[:, None, :]).clamp_max(1))
+
+
+def _smooth_lines(lines: Bool[Tensor, "n m"], side: int) -> Float[Tensor, "n m"]:
+    """Smooth lines of pictures whose longer side is this."""
+    return smooth(lines.double(), SOFT * side / lines.shape[1])
 
 
 def look_beside(
