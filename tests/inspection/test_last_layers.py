@@ -1,5 +1,8 @@
 """What the last layers see is seen in the method's own pass, or else once more."""
 
+import copy
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -55,6 +58,14 @@ def test_they_are_seen_in_the_one_pass_of_a_method(net, method, options, more):
         ]
     )
     assert torch.allclose(seen.at(cells, range(MANY)), draw(corners), atol=1e-5)
+
+
+def test_pictures_that_a_method_passes_through_a_copy_are_seen_too(net):
+    other = ll.Classifier(copy.deepcopy(net), size=21)
+    through_a_copy = SimpleNamespace(run=lambda _classifier, x, targets: as_method("grad-cam").run(other, x, targets))
+    x = torch.rand(MANY, 3, 21, 21)
+    _, seen = LastLayers(ll.Classifier(net, size=21), x[:1]).run(through_a_copy, x, None)
+    assert (sum(map(len, seen.given)), sum(map(len, seen.maps))) == (MANY, MANY)
 
 
 def test_a_black_box_has_none():

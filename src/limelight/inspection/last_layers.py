@@ -43,11 +43,6 @@ class Seen:
         if sum(map(len, kept)) <= self.n:
             kept.append(value.detach())
 
-    @property
-    def once(self) -> bool:
-        """Whether each picture was seen once, or none can be."""
-        return all(sum(map(len, kept)) in (0, self.n) for kept in (self.given, self.maps))
-
     def features(self) -> Drawn:
         """Return what the last layer was given, drawn to ``FEATURES`` numbers; (n, 0) for nothing."""
         return draw(torch.cat(self.given).flatten(1)) if self.given else torch.empty(self.n, 0)
@@ -101,7 +96,7 @@ class LastLayers:
         seen = Seen(len(x))
         with attach_hooks(self._hooks(seen), within=True):
             saliency = method.run(self.classifier, x, targets)
-        if not seen.once:
+        if not self._each_once(seen):
             seen = Seen(len(x))
             with preserve_state(self.classifier.module), attach_hooks(self._hooks(seen)):
                 self.classifier.forward(self.classifier.to_batch(x))
@@ -109,6 +104,11 @@ class LastLayers:
                 if sum(map(len, kept)) != len(x):  # a layer that runs several times, which is not told from the others
                     kept.clear()
         return saliency, seen
+
+    def _each_once(self, seen: Seen) -> bool:
+        """Whether every layer that there is saw each picture once: methods may pass more, or through a copy."""
+        wanted = [seen.n * (layer is not None) for layer in (self.linear, self.stage)]
+        return [sum(map(len, kept)) for kept in (seen.given, seen.maps)] == wanted
 
     def _hooks(self, seen: Seen) -> list[Registration]:
         def keep_given(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
