@@ -11,7 +11,7 @@ from limelight.data.samples import Sample
 from limelight.data.synthetic import CLASSES, TEST_SEEDS, scenes
 from limelight.errors import CorruptStore, InvalidImage, InvalidOption, UnknownTarget
 from limelight.inspection import collect
-from limelight.inspection.inspect import find_strategies
+from limelight.inspection.inspect import PASSES, count_trials, find_strategies
 from limelight.inspection.worker import Source
 
 MARKED = 30
@@ -257,3 +257,17 @@ def test_verdicts_tell_the_truth_of_the_network_that_goes_by_a_stamp():
         (proof.common.changed, called_stars(forged)),
     ):
         assert rate.low <= truth <= rate.high
+
+
+def test_trials_are_counted_by_how_many_pictures_are_of_each_class():
+    even = pictures()
+    few = [*even[::2], *even[1:19:2]]  # 9 of the sea are too few others
+    assert count_trials(Source(classifier(), few).worker(), len(few), ["sky"]) == 0
+    assert count_trials(Source(classifier(), even).worker(), len(even), ["sky"]) == 2 * PASSES
+    assert count_trials(Source(classifier(), even).worker(), len(even), None) == 4 * PASSES
+    uneven = [*even, *pictures(seed=1)[::2], *pictures(seed=2)[::2]]  # 90 of the sky
+    assert count_trials(Source(classifier(), uneven).worker(), len(uneven), ["sky"]) == 5 * PASSES
+    assert count_trials(Source(classifier(), uneven).worker(), len(uneven) // 10, ["sky"]) == 0
+    assert count_trials(Source(classifier(), even, of="prediction").worker(), len(even), None) == 4 * PASSES
+    with pytest.raises(UnknownTarget, match="lake"):
+        count_trials(Source(classifier(), even).worker(), len(even), ["lake"])

@@ -105,13 +105,24 @@ def find_strategies(
 
 
 def count_trials(worker: Worker, images: int, classes: Sequence[str | int] | None, tried: int = TRIED) -> float:
-    """Return about how many passes the trials will take, if classes are as large."""
-    labels = {sample.label for sample in worker.samples if sample.label is not None}
-    every = len(labels) or len(worker.model.labels or ()) or 1
-    each = images // every
-    located = any(sample.mask is not None or sample.boxes for sample in worker.samples)
-    of_class = PASSES * (1 + min(tried, each // FEWEST)) + PASSES_BESIDE * (1 + GROUPS) * located
-    return (len(classes) if classes else every) * of_class * (each >= FEWEST)
+    """Return about how many passes the trials will take, of so many of the pictures, evenly spread.
+
+    How many are of a class is known by their labels; predicted classes are taken to be as large.
+
+    Raises:
+        UnknownTarget: there is no such class.
+    """
+    model, samples = worker.model, worker.samples
+    every = model.classes(worker.first[None])
+    sizes = np.bincount(worker.targets, minlength=every) if worker.targets else np.full(every, len(samples) / every)
+    sizes = (sizes * images / len(samples)).astype(int)
+    located = any(sample.mask is not None or sample.boxes for sample in samples)
+    numbers = range(every) if classes is None else [find_class(one, every, model.labels) for one in classes]
+    return sum(
+        PASSES * (1 + min(tried, int(sizes[number]) // FEWEST)) + PASSES_BESIDE * (1 + GROUPS) * located
+        for number in numbers
+        if min(sizes[number], images - sizes[number]) >= FEWEST
+    )
 
 
 class _Search:

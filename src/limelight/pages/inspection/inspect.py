@@ -133,7 +133,7 @@ def inspect_source(
     if executor == "local" and len(devices) < 2:
         source = replace(source, model=worker.model)  # which is loaded once
     if on_forecast is not None and (out is None or not (Path(out) / SETTINGS).exists()):
-        images, tried = limit or len(worker.samples), settings.get("tried", TRIED)
+        images, tried = min(limit or len(worker.samples), len(worker.samples)), settings.get("tried", TRIED)
         passes = count_trials(worker, images, settings.get("classes"), tried)
         more = [Part("trials", passes, passes, (f"tried={tried}",))]
         on_forecast(forecast(worker.model, worker.first[None], [worker.method], images=images, more=more))
