@@ -86,7 +86,22 @@ def test_where_nothing_is_proven_it_says_so_and_why(tmp_path: Path) -> None:
     untried = replace(one, strategies=(strategy([1, 2], untried="too few pictures"), one.strategies[-1]))
     assert conclude(untried) == "No strategy is proven, as none could be tried: too few pictures."
     dogs = replace(one, classes=one.classes[1:], strategies=())
-    assert conclude(dogs) == "No strategy is proven, as none was looked for: of 'dog', 3 of its 3 maps say nothing."
+    assert conclude(dogs) == "No strategy is proven, as none was looked for. 'dog': 3 of its 3 maps say nothing."
+
+
+def test_classes_of_which_no_strategy_was_looked_for_stand_in_the_table_alone(tmp_path: Path) -> None:
+    one = inspection()
+    few = [replace(each, note="it has 1 map") for each in one.classes]
+    none = replace(one, classes=(*few,), strategies=())
+    assert conclude(none).endswith("Of 2 classes 'cat' has most pictures: it has 1 map.")
+    page = check(write_inspection(none, tmp_path / "page.html"), script=True)
+    assert "0 of 2 classes are drawn." in page.text
+    assert "No strategies were looked for" not in page.text
+    single = replace(none, classes=(few[0],))
+    assert (
+        "No strategies were looked for: it has 1 map."
+        in check(write_inspection(single, tmp_path / "page.html"), script=True).text
+    )
 
 
 def test_strategies_have_names_of_their_own() -> None:

@@ -157,9 +157,7 @@ class _Search:
         label, seen = self.label(maps.target), usable(maps.maps)
         known = InspectedClass(maps.target, label, maps.places, embed(maps.maps, self._seed), maps.probability)
         if seen.sum() < SMALLEST:
-            few = (
-                f"{int(seen.sum())} of its {len(maps)} maps say where the network looks, and strategies take {SMALLEST}"
-            )
+            few = f"strategies take {SMALLEST} maps that say where the network looks, and it has {int(seen.sum())}"
             return replace(known, note=few), []
         clusters = cluster(maps.maps, seed=self._seed)
         p = isolation_p(maps.maps, clusters, seed=self._seed)

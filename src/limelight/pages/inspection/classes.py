@@ -14,17 +14,17 @@ from limelight.pages.page import Block, Details, Order, Point, Scatter, Section,
 from limelight.text import visible
 
 DRAWN = 20
-"""Classes that are drawn; the table has all."""
+"""Classes that are drawn, at most; the table has all."""
 
 POINTS = 1000
 """Pictures of a class that are drawn."""
 
 
 def choose_classes(inspection: Inspection) -> list[InspectedClass]:
-    """Return the classes that are drawn: of proven strategies first, then of the most suspicious."""
+    """Return the classes that are drawn: of proven strategies first, then of the most suspicious; a single one."""
     known = {one.target: one for one in inspection.classes}
-    order = dict.fromkeys([*(s.target for s in inspection.strategies), *known])
-    return [known[target] for target in list(order)[:DRAWN]]
+    order = dict.fromkeys(strategy.target for strategy in inspection.strategies)
+    return [known[target] for target in list(order)[:DRAWN]] if len(known) > 1 else [*inspection.classes]
 
 
 def show_class(

@@ -78,7 +78,7 @@ def inspect(
         >>> from limelight.data.synthetic import test_split
         >>> inspection = ll.inspect("demo/hans", test_split(2))
         >>> inspection.verdicts, inspection.classes[0].note
-        ((), '2 of its 2 maps say where the network looks, and strategies take 5')
+        ((), 'strategies take 5 maps that say where the network looks, and it has 2')
     """
     source = Source(classifier, images, method, options, of, dataset, split, threads=threads)
     with show_progress("inspecting", progress) as watch:

@@ -6,7 +6,7 @@ from pathlib import Path
 from limelight.engine.provenance import versions
 from limelight.inspection.findings import Inspection, Strategy
 from limelight.pages.formatting import format_count
-from limelight.pages.inspection.classes import DRAWN, choose_classes, list_classes, show_class
+from limelight.pages.inspection.classes import choose_classes, list_classes, show_class
 from limelight.pages.inspection.pictures import MOST, Thumbnails
 from limelight.pages.inspection.protocol import describe_inspection
 from limelight.pages.inspection.strategies import show_strategy
@@ -32,11 +32,13 @@ def write_inspection(inspection: Inspection, path: Path) -> Path:
     sections = [_show_proven(strategies, thumbnails) or Section("What is proven", [conclude(inspection)])]
     others = sum(not one.verdict for one in inspection.strategies)
     each = max(1, min(OTHERS, thumbnails.left // max(1, others)))
-    for one in choose_classes(inspection):
+    drawn = choose_classes(inspection)
+    for one in drawn:
         own = {name: s for name, s in strategies.items() if s.target == one.target}
         sections.append(show_class(one, own, inspection.names, thumbnails, each))
     if len(inspection.classes) > 1:
-        note = [f"{DRAWN} of {len(inspection.classes):,} classes are drawn."] if len(inspection.classes) > DRAWN else []
+        left_out = len(drawn) < len(inspection.classes)
+        note = [f"{len(drawn)} of {len(inspection.classes):,} classes are drawn."] * left_out
         sections.append(Section("All classes", [*note, list_classes(inspection)]))
     sections.append(describe_inspection(inspection))
     footer = f"Made by `limelight inspect` with Limelight {versions()['limelight']}; this page needs no network."

@@ -30,7 +30,9 @@ def conclude(inspection: Inspection) -> str:
         return f"{many} proven; {tried} {'was' if tried == 1 else 'were'} tried."
     if not inspection.strategies:
         most = inspection.classes[0]
-        return f"No strategy is proven, as none was looked for: of '{visible(most.label)}', {most.note}."
+        label, count = f"'{visible(most.label)}'", len(inspection.classes)
+        about = f"Of {count:,} classes {label} has most pictures" if count > 1 else label
+        return f"No strategy is proven, as none was looked for. {about}: {most.note}."
     if not tried:
         why = next((one.untried for one in inspection.strategies if one.untried != LATER), LATER)
         return f"No strategy is proven, as none could be tried: {why}."
