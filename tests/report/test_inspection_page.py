@@ -95,7 +95,7 @@ def test_classes_of_which_no_strategy_was_looked_for_stand_in_the_table_alone(tm
     none = replace(one, classes=(*few,), strategies=())
     assert conclude(none).endswith("Of 2 classes 'cat' has most pictures: it has 1 map.")
     page = check(write_inspection(none, tmp_path / "page.html"), script=True)
-    assert "0 of 2 classes are drawn." in page.text
+    assert "0 of 2 classes are drawn: those with strategies, 20 at most." in page.text
     assert "No strategies were looked for" not in page.text
     single = replace(none, classes=(few[0],))
     assert (

@@ -6,7 +6,7 @@ from pathlib import Path
 from limelight.engine.provenance import versions
 from limelight.inspection.findings import Inspection, Strategy
 from limelight.pages.formatting import format_count
-from limelight.pages.inspection.classes import choose_classes, list_classes, show_class
+from limelight.pages.inspection.classes import DRAWN, choose_classes, list_classes, show_class
 from limelight.pages.inspection.pictures import MOST, Thumbnails
 from limelight.pages.inspection.protocol import describe_inspection
 from limelight.pages.inspection.strategies import show_strategy
@@ -38,8 +38,8 @@ def write_inspection(inspection: Inspection, path: Path) -> Path:
         sections.append(show_class(one, own, inspection.names, thumbnails, each))
     if len(inspection.classes) > 1:
         left_out = len(drawn) < len(inspection.classes)
-        note = [f"{len(drawn)} of {len(inspection.classes):,} classes are drawn."] * left_out
-        sections.append(Section("All classes", [*note, list_classes(inspection)]))
+        told = f"{len(drawn)} of {len(inspection.classes):,} classes are drawn: those with strategies, {DRAWN} at most."
+        sections.append(Section("All classes", [*[told] * left_out, list_classes(inspection)]))
     sections.append(describe_inspection(inspection))
     footer = f"Made by `limelight inspect` with Limelight {versions()['limelight']}; this page needs no network."
     write_page(path, f"What {inspection.model} relies on", _introduce(inspection), sections, footer)
