@@ -93,7 +93,7 @@ def test_classes_of_which_no_strategy_was_looked_for_stand_in_the_table_alone(tm
     one = inspection()
     few = [replace(each, note="it has 1 map") for each in one.classes]
     none = replace(one, classes=(*few,), strategies=())
-    assert conclude(none).endswith("Of 2 classes 'cat' has most pictures: it has 1 map.")
+    assert conclude(none).endswith("Of 2 classes none has more pictures than 'cat': it has 1 map.")
     page = check(write_inspection(none, tmp_path / "page.html"), script=True)
     assert "0 of 2 classes are drawn: those with strategies, 20 at most." in page.text
     assert "No strategies were looked for" not in page.text

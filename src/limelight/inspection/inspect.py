@@ -240,8 +240,8 @@ class _Search:
             proof for bound, fits in bounds.items() if fits and (proof := self._prover.prove(group, bound)) is not None
         ]
         few = (
-            f"too few pictures for a proof: {len(rows)} follow it, and {len(others)} are of other classes; "
-            f"{FEWEST} of each are needed"
+            f"too few pictures for a proof: {len(rows)} follow it, and of other classes there are {len(others)} "
+            f"with a map; {FEWEST} of each are needed"
         )
         return replace(strategy, proofs=tuple(proofs), untried="" if proofs else few)
 

@@ -31,10 +31,11 @@ def conclude(inspection: Inspection) -> str:
     if not inspection.strategies:
         most = inspection.classes[0]
         label, count = f"'{visible(most.label)}'", len(inspection.classes)
-        about = f"Of {count:,} classes {label} has most pictures" if count > 1 else label
+        about = f"Of {count:,} classes none has more pictures than {label}" if count > 1 else label
         return f"No strategy is proven, as none was looked for. {about}: {most.note}."
     if not tried:
-        why = next((one.untried for one in inspection.strategies if one.untried != LATER), LATER)
+        refused = [one for one in inspection.strategies if one.untried != LATER]
+        why = max(refused, key=lambda one: len(one.members)).untried if refused else LATER
         return f"No strategy is proven, as none could be tried: {why}."
     return (
         f"No strategy is proven. {tried} of {len(inspection.strategies)} were tried, and "
