@@ -50,15 +50,18 @@ def test_several_layers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["EigenCAM", "EigenGradCAM", "KPCA_CAM"])
-def test_principal_components_but_for_their_sign(name: str) -> None:
-    """Theirs is left to the decomposition; where it is ours, maps are the same."""
-    one = [
-        explain(both("pytorch_grad_cam"), name, ["layer2"], lambda t, i=i: [t.ClassifierOutputTarget(i)] * 2)
-        for i in (0, 1, 3)
-    ]
-    pairs = [(theirs[n], ours[n]) for theirs, ours in one for n in range(2)]
+def test_principal_components_but_for_their_sign(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Theirs is left to the decomposition, and so to the processor; where it is ours, maps are the same."""
+    decompose, pairs = np.linalg.svd, []
+    for sign in (1, -1):
+        monkeypatch.setattr(np.linalg, "svd", lambda *a, sign=sign, **k: [sign * one for one in decompose(*a, **k)])
+        for i in (0, 1, 3):
+            both_maps = explain(
+                both("pytorch_grad_cam"), name, ["layer2"], lambda t, i=i: [t.ClassifierOutputTarget(i)] * 2
+            )
+            pairs += zip(*both_maps, strict=True)
     alike = [pair for pair in pairs if correlation(*pair) > 0]
-    assert alike
+    assert len(alike) >= len(pairs) / 2
     for theirs, ours in alike:
         close(ours, theirs, 1e-4)
 
