@@ -38,8 +38,8 @@ def write_inspection(inspection: Inspection, path: Path) -> Path:
         sections.append(show_class(one, own, inspection.names, thumbnails, each))
     if len(inspection.classes) > 1:
         left_out = len(drawn) < len(inspection.classes)
-        told = f"{len(drawn)} of {len(inspection.classes):,} classes are drawn: those with strategies, {DRAWN} at most."
-        sections.append(Section("All classes", [*[told] * left_out, list_classes(inspection)]))
+        note = f"{len(drawn)} of {len(inspection.classes):,} classes are drawn: those with strategies, {DRAWN} at most."
+        sections.append(Section("All classes", [*[note] * left_out, list_classes(inspection)]))
     sections.append(describe_inspection(inspection))
     footer = f"Made by `limelight inspect` with Limelight {versions()['limelight']}; this page needs no network."
     write_page(path, f"What {inspection.model} relies on", _introduce(inspection), sections, footer)
