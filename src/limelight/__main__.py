@@ -11,9 +11,20 @@ def stay_plain_in_notebooks() -> None:
         os.environ |= {"TTY_COMPATIBLE": "0", "FORCE_COLOR": ""}  # as Rich and Typer read them
 
 
+def wait_quietly() -> None:
+    """Let PyTorch's threads wait for each other in their sleep, where GNU's OpenMP is what it has.
+
+    They spin else, and keep from the processor whom they wait for: beside another process that is busy, on two cores,
+    a command takes ten times as long. It is read when PyTorch is loaded.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # turns; else 300,000
+
+
 def main() -> None:
     """Run the command line; an interruption is one line, and none once the work is done."""
     stay_plain_in_notebooks()
+    wait_quietly()
     try:
         from limelight import cli
 

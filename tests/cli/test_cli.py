@@ -1,5 +1,7 @@
 """Help, and what is said of mistakes, whatever the command."""
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -107,3 +109,20 @@ def test_mistakes_in_judging_are_one_line(
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_threads_wait_in_their_sleep_unless_somebody_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    code = "import os, sys, limelight.__main__ as m; sys.argv = ['limelight', '--version']\n"
+    code += "try: m.main()\nfinally: print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+
+    def say() -> str:
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert "1000 False" in say()  # before PyTorch is loaded
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert "7 False" in say()
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert "None False" in say()
