@@ -13,7 +13,9 @@ from limelight.draw.paint import Array
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#666666", "#8c564b", "#117733", "#882255")
 """Distinguishable with every kind of colour vision; line styles tell them apart in grey."""
-_STYLES = ("-", "--", "-.", ":")
+_STYLES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (8, 2, 2, 2)), (0, (1, 4)))
+BESIDE = 16
+"""Names in a legend at the right of charts, at most; that of more, or of long ones, is below them."""
 
 
 def curves(
@@ -32,7 +34,10 @@ def curves(
         width: of the picture, in pixels.
     """
     names = list(dict.fromkeys(name for lines in charts.values() for name in lines))
-    figure, canvas = _figure(width, 3.6)
+    entry = 85 + 7 * max(len(escape(name)) for name in names)  # pixels of a name with its line, about
+    below = len(names) > BESIDE or 2 * entry > width
+    columns = max(1, width // entry) if below else 1
+    figure, canvas = _figure(width, 3.6 + 0.2 * -(-len(names) // columns) * below)
     for axes, (title, lines) in zip(figure.subplots(1, len(charts), squeeze=False)[0], charts.items(), strict=True):
         for name, values in lines.items():
             number = names.index(name)
@@ -52,8 +57,9 @@ def curves(
         )
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize="small")
+    lines = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    place = "outside lower left" if below else "outside right upper"
+    figure.legend([*lines.values()], [*lines], loc=place, ncols=columns, frameon=False, fontsize="small")
     return _render(canvas)
 
 
